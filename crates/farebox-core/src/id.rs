@@ -1,0 +1,111 @@
+//! Typed identifiers. Each noun has its own type, so that one cannot be passed for another.
+
+use std::fmt;
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use crate::UnixMillis;
+
+/// Names one hold, and the transfer that settles it. Made by the gateway before it asks the
+/// ledger, time-ordered (UUID version 7, RFC 9562 section 5.7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HoldId(Uuid);
+
+/// Names one request in answers, logs and problem documents (UUID version 7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RequestId(Uuid);
+
+/// Which of the server's secrets signed a macaroon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyEpoch(pub u32);
+
+/// Which run of the process owns a hold: counted up at each start on a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProcessEpoch(pub u32);
+
+/// The name of a route: `[A-Za-z0-9_-]`, 1 to 64 characters, so that it is safe inside caveats,
+/// metric labels and URLs.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RouteName(Arc<str>);
+
+/// Text that cannot name a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a route name has 1 to 64 characters out of A-Z, a-z, 0-9, _ and -")]
+pub struct RouteNameError;
+
+fn time_ordered(now: UnixMillis, random: [u8; 10]) -> Uuid {
+    uuid::Builder::from_unix_timestamp_millis(now.get(), &random).into_uuid()
+}
+
+impl HoldId {
+    /// A new id from the present instant and ten random bytes.
+    #[must_use]
+    pub fn new(now: UnixMillis, random: [u8; 10]) -> Self {
+        Self(time_ordered(now, random))
+    }
+
+    /// The id with these bytes.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(Uuid::from_bytes(bytes))
+    }
+
+    /// The bytes, in an order that sorts by time.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        self.0.as_bytes()
+    }
+}
+
+impl RequestId {
+    /// A new id from the present instant and ten random bytes.
+    #[must_use]
+    pub fn new(now: UnixMillis, random: [u8; 10]) -> Self {
+        Self(time_ordered(now, random))
+    }
+}
+
+impl RouteName {
+    /// Parses a route name.
+    ///
+    /// # Errors
+    /// [`RouteNameError`] when it is empty, too long or has other characters.
+    pub fn parse(text: &str) -> Result<Self, RouteNameError> {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+        if text.is_empty() || text.len() > 64 || !text.bytes().all(allowed) {
+            return Err(RouteNameError);
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for HoldId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.as_hyphenated().fmt(f)
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.as_hyphenated().fmt(f)
+    }
+}
+
+impl fmt::Display for RouteName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for RouteName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}

@@ -1,0 +1,20 @@
+//! Money, ids, prices and the states a payment passes through.
+//!
+//! Everything here is a value: this crate does no I/O, is never async and never reads a clock.
+//! Instants and random bytes come in as arguments.
+
+mod hash;
+mod id;
+mod money;
+mod price;
+mod secret;
+mod terms;
+mod time;
+
+pub use hash::{BadHex, PaymentHash, Preimage, RequestDigest};
+pub use id::{HoldId, KeyEpoch, ProcessEpoch, RequestId, RouteName, RouteNameError};
+pub use money::{Msat, MsatOverflow, Sat};
+pub use price::Price;
+pub use secret::Secret;
+pub use terms::{Allowance, Binding, Kind, MethodClass, Terms, TermsEpoch};
+pub use time::{Clock, UnixMillis};

@@ -1,0 +1,150 @@
+//! Integer money. The one unit inside Farebox is the millisatoshi.
+
+use std::fmt;
+
+/// An amount in millisatoshi. Never negative; at most [`Msat::MAX`], so that it always fits a
+/// signed 64-bit database column.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Msat(u64);
+
+/// An amount in whole satoshi, as some payment methods know nothing smaller.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Sat(u64);
+
+/// An amount left the range of [`Msat`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the amount is larger than all bitcoin that can exist")]
+pub struct MsatOverflow;
+
+impl Msat {
+    /// Nothing.
+    pub const ZERO: Self = Self(0);
+    /// All bitcoin there can ever be: 21 million BTC in millisatoshi.
+    pub const MAX: Self = Self(2_100_000_000_000_000_000);
+
+    /// An amount of `msat` millisatoshi.
+    ///
+    /// # Errors
+    /// [`MsatOverflow`] above [`Msat::MAX`].
+    pub const fn new(msat: u64) -> Result<Self, MsatOverflow> {
+        if msat > Self::MAX.0 { Err(MsatOverflow) } else { Ok(Self(msat)) }
+    }
+
+    /// The number of millisatoshi.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// Whether this is nothing.
+    #[must_use]
+    pub const fn is_zero(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The sum, unless it leaves the range.
+    #[must_use]
+    pub fn checked_add(self, other: Self) -> Option<Self> {
+        self.0.checked_add(other.0).and_then(|sum| Self::new(sum).ok())
+    }
+
+    /// The difference, unless it would be negative.
+    #[must_use]
+    pub fn checked_sub(self, other: Self) -> Option<Self> {
+        self.0.checked_sub(other.0).map(Self)
+    }
+
+    /// The difference, or nothing where it would be negative.
+    #[must_use]
+    pub const fn saturating_sub(self, other: Self) -> Self {
+        Self(self.0.saturating_sub(other.0))
+    }
+
+    /// `self` times `count`, unless it leaves the range.
+    #[must_use]
+    pub fn checked_mul(self, count: u64) -> Option<Self> {
+        self.0.checked_mul(count).and_then(|product| Self::new(product).ok())
+    }
+
+    /// This amount in whole satoshi, rounded up.
+    #[must_use]
+    pub const fn to_sat_ceil(self) -> Sat {
+        Sat(self.0.div_ceil(1000))
+    }
+
+    /// The share of one of `parts` equal parts, rounded up, so that the last part is never larger
+    /// than the others. No parts have no share.
+    #[must_use]
+    pub const fn share_ceil(self, parts: u64) -> Self {
+        if parts == 0 { Self::ZERO } else { Self(self.0.div_ceil(parts)) }
+    }
+}
+
+impl Sat {
+    /// An amount of `sat` satoshi.
+    ///
+    /// # Errors
+    /// [`MsatOverflow`] when it would not fit [`Msat`].
+    pub const fn new(sat: u64) -> Result<Self, MsatOverflow> {
+        if sat > Msat::MAX.0 / 1000 { Err(MsatOverflow) } else { Ok(Self(sat)) }
+    }
+
+    /// The number of satoshi.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// The same amount in millisatoshi, exactly.
+    #[must_use]
+    pub const fn to_msat(self) -> Msat {
+        Msat(self.0 * 1000)
+    }
+}
+
+impl fmt::Display for Msat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} msat", self.0)
+    }
+}
+
+impl fmt::Display for Sat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} sat", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn no_amount_exceeds_all_bitcoin() {
+        assert_eq!(Msat::new(Msat::MAX.get() + 1), Err(MsatOverflow));
+        assert_eq!(Msat::MAX.checked_add(Msat::new(1).unwrap()), None);
+        assert_eq!(Msat::MAX.checked_mul(2), None);
+        assert_eq!(Sat::new(Msat::MAX.get() / 1000).unwrap().to_msat(), Msat::MAX);
+    }
+
+    #[test]
+    fn a_part_of_a_satoshi_is_rounded_up_to_a_whole_one() {
+        let sats = |msat| Msat::new(msat).unwrap().to_sat_ceil().get();
+        assert_eq!([sats(0), sats(1), sats(1000), sats(1001)], [0, 1, 1, 2]);
+    }
+
+    proptest! {
+        #[test]
+        fn shares_taken_one_after_the_other_sum_to_the_whole(amount in 0_u64..10_000_000, parts in 1_u64..200) {
+            let mut left = Msat::new(amount).unwrap();
+            let mut taken = 0;
+            for remaining in (1..=parts).rev() {
+                let share = left.share_ceil(remaining);
+                taken += share.get();
+                left = left.checked_sub(share).unwrap();
+            }
+            prop_assert_eq!(taken, amount);
+            prop_assert!(left.is_zero());
+        }
+    }
+}
