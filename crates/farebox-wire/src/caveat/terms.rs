@@ -1,0 +1,153 @@
+//! The gateway's own block: [`Terms`] as caveats, one order, nothing optional that the kind does
+//! not decide.
+
+use std::iter::Peekable;
+use std::time::Duration;
+
+use farebox_core::{Binding, Kind, Msat, RouteName, Terms, TermsEpoch, UnixMillis};
+
+use super::{CaveatError, count, method_class, number, request, split};
+
+/// The caveats that say `terms`, in the order in which [`read_caveats`](super::read_caveats)
+/// expects them.
+///
+/// Durations and instants are in whole seconds, rounded up. A [`Kind::Pass`] is valid for its own
+/// span, so that span is what its `valid_for` says, and what both read back as.
+#[must_use]
+pub fn print_terms(terms: &Terms) -> Vec<String> {
+    let mut caveats = Vec::with_capacity(9);
+    caveats.push(format!("amount_msat={}", terms.amount.get()));
+    caveats.push(format!("kind={}", KindWord::of(terms.kind).as_str()));
+    match terms.kind {
+        Kind::Single => caveats.push("count=1".to_owned()),
+        Kind::Calls(calls) => caveats.push(format!("count={calls}")),
+        Kind::Pass(_) | Kind::Balance => {}
+    }
+    caveats.push(format!("route={}", terms.route));
+    caveats.push(format!("methods={}", terms.methods));
+    if let Binding::Request(digest) = terms.binding {
+        caveats.push(format!("request={}", hex::encode(digest.as_bytes())));
+    }
+    caveats.push(format!("terms={:08x}", terms.epoch.0));
+    caveats.push(format!("valid_for={}", seconds_up(valid_for(terms))));
+    caveats.push(format!("claim_by={}", terms.claim_by.get().div_ceil(1000)));
+    caveats
+}
+
+fn valid_for(terms: &Terms) -> Duration {
+    match terms.kind {
+        Kind::Pass(span) => span,
+        Kind::Single | Kind::Calls(_) | Kind::Balance => terms.valid_for,
+    }
+}
+
+fn seconds_up(span: Duration) -> u64 {
+    span.as_secs()
+        .saturating_add(u64::from(span.subsec_nanos() > 0))
+}
+
+/// The `kind` caveat; the numbers that belong to it have their own.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum KindWord {
+    Single,
+    Calls,
+    Pass,
+    Balance,
+}
+
+impl KindWord {
+    pub(super) const fn of(kind: Kind) -> Self {
+        match kind {
+            Kind::Single => Self::Single,
+            Kind::Calls(_) => Self::Calls,
+            Kind::Pass(_) => Self::Pass,
+            Kind::Balance => Self::Balance,
+        }
+    }
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Single => "single",
+            Self::Calls => "calls",
+            Self::Pass => "pass",
+            Self::Balance => "balance",
+        }
+    }
+
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        [Self::Single, Self::Calls, Self::Pass, Self::Balance]
+            .into_iter()
+            .find(|word| word.as_str() == text)
+    }
+}
+
+/// Reads the block and leaves `caveats` behind its last word.
+pub(super) fn read_terms<C: AsRef<[u8]>>(
+    caveats: &mut Peekable<impl Iterator<Item = Result<C, CaveatError>>>,
+) -> Result<Terms, CaveatError> {
+    let amount = next(caveats, "amount_msat", amount)?;
+    let kind = next(caveats, "kind", KindWord::parse)?;
+    let calls = match kind {
+        KindWord::Single => next(caveats, "count", |text| count(text).filter(|&n| n == 1))?,
+        KindWord::Calls => next(caveats, "count", |text| count(text).filter(|&n| n > 0))?,
+        KindWord::Pass | KindWord::Balance => 0,
+    };
+    let route = next(caveats, "route", |text| RouteName::parse(text).ok())?;
+    let methods = next(caveats, "methods", method_class)?;
+    let binding = binding(caveats)?;
+    let epoch = next(caveats, "terms", terms_epoch)?;
+    let valid_for = next(caveats, "valid_for", number).map(Duration::from_secs)?;
+    let claim_by = next(caveats, "claim_by", number).map(UnixMillis::from_secs)?;
+    let kind = match kind {
+        KindWord::Single => Kind::Single,
+        KindWord::Calls => Kind::Calls(calls),
+        KindWord::Pass => Kind::Pass(valid_for),
+        KindWord::Balance => Kind::Balance,
+    };
+    Ok(Terms {
+        amount,
+        kind,
+        route,
+        methods,
+        binding,
+        epoch,
+        valid_for,
+        claim_by,
+    })
+}
+
+fn next<C: AsRef<[u8]>, T>(
+    caveats: &mut impl Iterator<Item = Result<C, CaveatError>>,
+    word: &'static str,
+    parse: impl FnOnce(&str) -> Option<T>,
+) -> Result<T, CaveatError> {
+    let caveat = caveats.next().ok_or(CaveatError::Missing { word })??;
+    let (found, value) = split(caveat.as_ref())?;
+    if found != word {
+        return Err(CaveatError::Missing { word });
+    }
+    parse(value).ok_or(CaveatError::Malformed { word })
+}
+
+fn binding<C: AsRef<[u8]>>(
+    caveats: &mut Peekable<impl Iterator<Item = Result<C, CaveatError>>>,
+) -> Result<Binding, CaveatError> {
+    let bound =
+        matches!(caveats.peek(), Some(Ok(caveat)) if caveat.as_ref().starts_with(b"request="));
+    if !bound {
+        return Ok(Binding::Route);
+    }
+    next(caveats, "request", request).map(Binding::Request)
+}
+
+pub(super) fn amount(text: &str) -> Option<Msat> {
+    number(text).and_then(|msat| Msat::new(msat).ok())
+}
+
+pub(super) fn terms_epoch(text: &str) -> Option<TermsEpoch> {
+    let lower_hex = |byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    if text.len() != 8 || !text.bytes().all(lower_hex) {
+        return None;
+    }
+    u32::from_str_radix(text, 16).ok().map(TermsEpoch)
+}

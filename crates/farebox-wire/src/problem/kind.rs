@@ -1,0 +1,98 @@
+//! The kinds of problems, one table. Other crates may add their own with [`ProblemKind::new`].
+
+use super::TYPE_PREFIX;
+
+/// What sort of problem a document is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProblemKind {
+    /// A stable word in kebab case.
+    pub code: &'static str,
+    /// The kind in a few words, the same each time.
+    pub title: &'static str,
+    /// The usual HTTP status.
+    pub status: u16,
+}
+
+impl ProblemKind {
+    /// A kind; `code` is kebab case and never changes its meaning.
+    #[must_use]
+    pub const fn new(code: &'static str, status: u16, title: &'static str) -> Self {
+        Self {
+            code,
+            title,
+            status,
+        }
+    }
+
+    /// The URI that stands for this kind.
+    #[must_use]
+    pub fn type_uri(&self) -> String {
+        [TYPE_PREFIX, self.code].concat()
+    }
+}
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $name:ident = $code:literal, $status:literal, $title:literal;)*) => {
+        impl ProblemKind {
+            $($(#[$doc])* pub const $name: Self = Self::new($code, $status, $title);)*
+
+            /// Every kind in this table.
+            pub const ALL: &'static [Self] = &[$(Self::$name),*];
+        }
+    };
+}
+
+kinds! {
+    /// Nothing was presented for a priced route.
+    PAYMENT_REQUIRED = "payment-required", 402, "This request has to be paid for";
+    /// The credential breaks its format.
+    CREDENTIAL_MALFORMED = "credential-malformed", 401, "The credential cannot be read";
+    /// More than one credential.
+    CREDENTIAL_AMBIGUOUS = "credential-ambiguous", 401, "The request has more than one credential";
+    /// Wrong preimage, wrong signature or unknown key.
+    CREDENTIAL_INVALID = "credential-invalid", 401, "The credential proves no payment";
+    /// The credential is for another route, method or request.
+    CREDENTIAL_OUT_OF_SCOPE = "credential-out-of-scope", 402, "The credential is for something else";
+    /// Its time is over.
+    CREDENTIAL_EXPIRED = "credential-expired", 402, "The credential has expired";
+    /// The operator revoked it.
+    CREDENTIAL_REVOKED = "credential-revoked", 402, "The credential has been revoked";
+    /// Everything it bought has been used.
+    CREDENTIAL_EXHAUSTED = "credential-exhausted", 402, "The credential is used up";
+    /// Too many of its attempts came to nothing.
+    CREDENTIAL_SUSPENDED = "credential-suspended", 429, "Too many failed attempts with this credential";
+    /// The same sale is still being served.
+    REQUEST_IN_FLIGHT = "request-in-flight", 409, "The same paid request is still in progress";
+    /// The idempotency key belongs to another request.
+    IDEMPOTENCY_CONFLICT = "idempotency-conflict", 409, "The idempotency key was used for another request";
+    /// The same sale has been served and its answer is not kept.
+    ANSWER_GONE = "answer-gone", 410, "This paid request was answered before";
+    /// What is left is held by other requests.
+    VALUE_RESERVED = "value-reserved", 429, "What is left is in use by other requests";
+    /// Too many requests.
+    RATE_LIMITED = "rate-limited", 429, "Too many requests";
+    /// The request breaks HTTP or our limits on it.
+    BAD_REQUEST = "bad-request", 400, "The request cannot be read";
+    /// Policy forbids it.
+    FORBIDDEN = "forbidden", 403, "This is not allowed";
+    /// No route has this path.
+    NOT_FOUND = "not-found", 404, "There is nothing here";
+    /// The path exists, with other methods.
+    METHOD_NOT_ALLOWED = "method-not-allowed", 405, "This method is not allowed here";
+    /// The client took too long to send its request.
+    REQUEST_TIMEOUT = "request-timeout", 408, "The request took too long to arrive";
+    /// The body is longer than the route reads.
+    BODY_TOO_LARGE = "body-too-large", 413, "The body is too large";
+    /// The headers are longer than we read.
+    HEADERS_TOO_LARGE = "headers-too-large", 431, "The headers are too large";
+    /// A fault of ours.
+    INTERNAL = "internal", 500, "Something went wrong on our side";
+    /// The upstream gave no usable answer.
+    UPSTREAM_FAILED = "upstream-failed", 502, "The service behind this gateway failed";
+    /// No invoice can be made at present.
+    PAYMENT_UNAVAILABLE = "payment-unavailable", 503, "Payment is not possible at the moment";
+    /// The process is at one of its limits, or its ledger cannot be reached.
+    OVERLOADED = "overloaded", 503, "The gateway cannot take this request at the moment";
+    /// The upstream took too long.
+    UPSTREAM_TIMEOUT = "upstream-timeout", 504, "The service behind this gateway took too long";
+}
