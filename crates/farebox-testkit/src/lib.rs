@@ -1,1 +1,13 @@
-//! placeholder
+//! The other side of every test: upstreams that do exactly what a test says, a clock that is set
+//! by hand and a pay endpoint for wallet stubs.
+//!
+//! Nothing here decides about money or knows the gateway. Only tests and `farebox demo` use it.
+
+mod background;
+mod clock;
+mod pay;
+mod upstream;
+
+pub use clock::ManualClock;
+pub use pay::PayEndpoint;
+pub use upstream::{Pattern, RecordedRequest, ScriptedUpstream, StreamControl};
