@@ -1,1 +1,36 @@
-//! placeholder
+//! The double-entry ledger: accounts, holds, transfers and claims on a durable store.
+//!
+//! Every payment funds an account, and every request is a hold on one that is settled or voided.
+//! [`Ledger`] is the front that the rest of Farebox knows. Behind it one thread owns the
+//! [`Store`], takes everything that waits as one batch, writes it in one transaction and answers
+//! only when that is durable. The rules are in `decide` and `book`: they know rows and an
+//! instant, and no database.
+//!
+//! Never here: the network, a node, a price.
+
+mod admit;
+#[cfg(feature = "contract")]
+pub mod contract;
+mod crash;
+mod decide;
+mod hold;
+mod ledger;
+mod lock;
+mod passes;
+mod queue;
+mod sqlite;
+mod stats;
+mod store;
+mod view;
+mod writer;
+
+pub use admit::{AdmitRequest, Admitted, ClaimPolicy, Cost, Once, Receipt, Remaining, VoidReason};
+pub use crash::{CRASH_POINTS, crash_point};
+pub use hold::Hold;
+pub use ledger::{Ledger, LedgerError, OpenError, OpenOptions, Recovery, open};
+pub use lock::Owner;
+pub use stats::{BATCH_BOUNDS, COMMIT_BOUNDS_US, LedgerStats};
+pub use store::{
+    Command, Granted, OpenReader, Outcome, PruneStep, Reader, Resolution, Store, StoreError,
+};
+pub use view::{AccountName, AccountView, Pruned, TransferKind, TransferView, TrialBalance};

@@ -1,0 +1,167 @@
+//! What the gateway asks of the ledger for one request, and every answer it can get.
+//!
+//! Values only: nothing here reaches a store.
+
+use farebox_core::{
+    Allowance, HoldId, KeyEpoch, Msat, PaymentHash, RequestDigest, Terms, UnixMillis,
+};
+
+use crate::Hold;
+
+/// One request for a claim (where the token was never seen) and a hold, decided together.
+#[derive(Clone, Debug)]
+pub struct AdmitRequest {
+    /// The id of the hold, made by the asking side; it also names the transfer that settles it.
+    pub hold: HoldId,
+    /// The payment the token proves: the name of the account.
+    pub payment_hash: PaymentHash,
+    /// Which secret signed the token.
+    pub key_epoch: KeyEpoch,
+    /// What was sold, as the token says.
+    pub terms: Terms,
+    /// What the holder's own caveats leave of it. It only lowers the terms.
+    pub allowance: Allowance,
+    /// What this request costs.
+    pub cost: Cost,
+    /// Under which key this request is sold at most once.
+    pub once: Option<Once>,
+    /// Whether a token that was never seen may be claimed.
+    pub claims: ClaimPolicy,
+    /// How many voided attempts the token may have behind it.
+    pub max_voids: u32,
+    /// The present instant by the caller's clock.
+    pub now: UnixMillis,
+}
+
+/// What one request takes from an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cost {
+    /// One call, and that call's share of the money.
+    Call,
+    /// So much of a balance. On an account that counts calls it is one call, whatever the amount.
+    Amount(Msat),
+}
+
+/// Names a request, so that a retry of it is not a second sale.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Once {
+    /// The key: a constant for a single-use token, else the hash of the client's own key.
+    pub key: [u8; 32],
+    /// What the key was first used for.
+    pub digest: RequestDigest,
+}
+
+/// Whether a token that was never seen may be claimed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClaimPolicy {
+    /// It may.
+    Open,
+    /// Only tokens claimed before are good: their key epoch was rotated in an emergency.
+    ClaimedOnly,
+}
+
+/// The answer to an [`AdmitRequest`]. Each is durable when it is given. A store answers with a
+/// [`Granted`](crate::Granted) where the front hands out a [`Hold`].
+#[derive(Debug)]
+pub enum Admitted<H = Hold> {
+    /// The money is held. Settle or void it.
+    Held(H),
+    /// The token is good for any number of requests until `expires_at`; nothing is held.
+    Pass {
+        /// When the pass ends.
+        expires_at: UnixMillis,
+    },
+    /// The same request is still open under the same key.
+    InFlight,
+    /// The key was used for another request.
+    Conflict,
+    /// The same request was charged before.
+    Finished(Receipt),
+    /// What is left is held by requests that are still open.
+    Reserved,
+    /// Not enough is left for this request, whatever becomes of the open ones.
+    Exhausted,
+    /// The time to spend is over; the value stays on the account.
+    Expired,
+    /// The account was revoked; the value stays on it.
+    Revoked,
+    /// Never claimed, and [`ClaimPolicy::ClaimedOnly`] was asked.
+    Unclaimed,
+    /// The token says something else than what was credited at the first claim.
+    TermsMismatch,
+    /// Too many attempts on this token were voided.
+    TooManyVoids,
+}
+
+/// What a settled request was charged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// The hold that was settled: also the id of the transfer.
+    pub hold: HoldId,
+    /// How much it was.
+    pub charged: Msat,
+    /// When it was settled.
+    pub settled_at: UnixMillis,
+}
+
+/// What an account has left after a hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Remaining {
+    /// Calls neither used nor held; absent on a balance.
+    pub calls: Option<u32>,
+    /// Money neither spent nor held.
+    pub msat: Msat,
+}
+
+/// Why a hold is voided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VoidReason {
+    /// The request never left for the upstream.
+    NotForwarded,
+    /// The upstream could not be reached.
+    Unreachable,
+    /// The upstream sent no headers in time.
+    TimedOut,
+    /// The upstream answered with a status that is not charged.
+    Refused,
+    /// The upstream broke off its answer.
+    CutShort,
+    /// The client left before the first byte was sent.
+    ClientGone,
+    /// The hold was dropped without a decision.
+    Dropped,
+    /// The process that owned the hold died before it recorded anything to charge.
+    Recovered,
+}
+
+impl VoidReason {
+    /// Whether the attempt counts against the token's limit of voided attempts: it does where the
+    /// upstream may have worked for nothing, not where Farebox itself let it drop.
+    #[must_use]
+    pub const fn counts(self) -> bool {
+        match self {
+            Self::TimedOut | Self::Refused | Self::CutShort | Self::ClientGone => true,
+            Self::NotForwarded | Self::Unreachable | Self::Dropped | Self::Recovered => false,
+        }
+    }
+}
+
+impl<H> Admitted<H> {
+    /// The same answer with another value for what is held.
+    pub(crate) fn map_held<T>(self, held: impl FnOnce(H) -> T) -> Admitted<T> {
+        match self {
+            Self::Held(hold) => Admitted::Held(held(hold)),
+            Self::Pass { expires_at } => Admitted::Pass { expires_at },
+            Self::InFlight => Admitted::InFlight,
+            Self::Conflict => Admitted::Conflict,
+            Self::Finished(receipt) => Admitted::Finished(receipt),
+            Self::Reserved => Admitted::Reserved,
+            Self::Exhausted => Admitted::Exhausted,
+            Self::Expired => Admitted::Expired,
+            Self::Revoked => Admitted::Revoked,
+            Self::Unclaimed => Admitted::Unclaimed,
+            Self::TermsMismatch => Admitted::TermsMismatch,
+            Self::TooManyVoids => Admitted::TooManyVoids,
+        }
+    }
+}

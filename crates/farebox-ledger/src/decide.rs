@@ -1,0 +1,225 @@
+//! The rules of admission: what one request gets from one account, as a function of rows and an
+//! instant. Nothing is read or written here.
+
+use farebox_core::{Allowance, Kind, Msat, Terms, UnixMillis};
+
+use crate::{AdmitRequest, Admitted, Cost, LedgerError, Receipt, Remaining};
+
+/// What is known of an account when a request comes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Standing<'a> {
+    pub(crate) terms: &'a Terms,
+    pub(crate) balance: Msat,
+    pub(crate) held: Msat,
+    pub(crate) calls_used: u32,
+    pub(crate) calls_held: u32,
+    pub(crate) voids: u32,
+    pub(crate) expires_at: UnixMillis,
+    pub(crate) revoked: bool,
+}
+
+/// What is known of the key under which a request is sold at most once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Earlier {
+    /// Nothing: the key is new, or none was given.
+    Nothing,
+    /// It is open, for the same request or another.
+    Open { same: bool },
+    /// It was settled, for the same request or another.
+    Settled { same: bool, receipt: Receipt },
+}
+
+/// A hold that may be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Grant {
+    pub(crate) charge: Msat,
+    pub(crate) remaining: Remaining,
+    pub(crate) expires_at: UnixMillis,
+}
+
+/// Decides a request on a claimed account. Of the reasons to refuse, those that can never change
+/// come before those that might.
+pub(crate) fn admit(
+    request: &AdmitRequest,
+    account: &Standing<'_>,
+    earlier: Earlier,
+) -> Result<Admitted<Grant>, LedgerError> {
+    if request.terms != *account.terms {
+        return Ok(Admitted::TermsMismatch);
+    }
+    if account.revoked {
+        return Ok(Admitted::Revoked);
+    }
+    if is_past(request.allowance.expires_at, request.now) {
+        return Ok(Admitted::Expired);
+    }
+    if let Some(answer) = repeated(account.terms.kind, earlier) {
+        return Ok(answer);
+    }
+    if request.now >= account.expires_at {
+        return Ok(Admitted::Expired);
+    }
+    if account.voids >= request.max_voids {
+        return Ok(Admitted::TooManyVoids);
+    }
+    hold(request, account)
+}
+
+/// Decides a request with a pass whose claim is known to be written.
+pub(crate) fn known_pass<H>(
+    request: &AdmitRequest,
+    terms: &Terms,
+    expires_at: UnixMillis,
+) -> Admitted<H> {
+    if request.terms != *terms {
+        Admitted::TermsMismatch
+    } else if is_past(request.allowance.expires_at, request.now) || request.now >= expires_at {
+        Admitted::Expired
+    } else if is_limited(&request.allowance, terms.amount) {
+        Admitted::Exhausted
+    } else {
+        Admitted::Pass { expires_at }
+    }
+}
+
+/// Uses of a pass are not counted, so a holder's limit on their number cannot be kept; the money
+/// was spent when the pass was bought. What cannot be kept is refused.
+fn is_limited(allowance: &Allowance, spent: Msat) -> bool {
+    allowance.calls.is_some() || allowance.amount.is_some_and(|most| most < spent)
+}
+
+fn is_past(deadline: Option<UnixMillis>, now: UnixMillis) -> bool {
+    deadline.is_some_and(|deadline| now >= deadline)
+}
+
+fn repeated<H>(kind: Kind, earlier: Earlier) -> Option<Admitted<H>> {
+    match (earlier, kind) {
+        (Earlier::Nothing, _) => None,
+        (Earlier::Open { same: true }, _) => Some(Admitted::InFlight),
+        (
+            Earlier::Settled {
+                same: true,
+                receipt,
+            },
+            _,
+        ) => Some(Admitted::Finished(receipt)),
+        (Earlier::Open { same: false }, Kind::Single) => Some(Admitted::Reserved),
+        (Earlier::Settled { same: false, .. }, Kind::Single) => Some(Admitted::Exhausted),
+        (Earlier::Open { same: false } | Earlier::Settled { same: false, .. }, _) => {
+            Some(Admitted::Conflict)
+        }
+    }
+}
+
+fn hold(request: &AdmitRequest, account: &Standing<'_>) -> Result<Admitted<Grant>, LedgerError> {
+    match (account.terms.kind, request.cost) {
+        (Kind::Pass(_), _) => Ok(known_pass(request, account.terms, account.expires_at)),
+        (Kind::Single, _) => Ok(call(request, account, 1)),
+        (Kind::Calls(count), _) => Ok(call(request, account, count)),
+        (Kind::Balance, Cost::Amount(amount)) => Ok(draw(request, account, amount)),
+        (Kind::Balance, Cost::Call) => Err(LedgerError::CallOnBalance),
+    }
+}
+
+/// One of `count` calls. Its share of the money is taken from what is free, so that the shares of
+/// all calls sum to the amount whatever is voided in between.
+fn call(request: &AdmitRequest, account: &Standing<'_>, count: u32) -> Admitted<Grant> {
+    let within = calls_within(account, Some(count));
+    let Some(free_calls) = count
+        .checked_sub(account.calls_used.saturating_add(account.calls_held))
+        .filter(|free| *free > 0)
+    else {
+        return within.refusal();
+    };
+    let free = account.balance.saturating_sub(account.held);
+    let charge = free.share_ceil(u64::from(free_calls));
+    let verdict = within
+        .and(calls_within(account, request.allowance.calls))
+        .and(amount_within(account, charge, request.allowance.amount));
+    let remaining = Remaining {
+        calls: Some(free_calls - 1),
+        msat: free.saturating_sub(charge),
+    };
+    verdict.grant(Grant {
+        charge,
+        remaining,
+        expires_at: account.expires_at,
+    })
+}
+
+/// An amount of a balance.
+fn draw(request: &AdmitRequest, account: &Standing<'_>, charge: Msat) -> Admitted<Grant> {
+    let free = account.balance.saturating_sub(account.held);
+    let verdict = balance_covers(account, charge)
+        .and(calls_within(account, request.allowance.calls))
+        .and(amount_within(account, charge, request.allowance.amount));
+    let remaining = Remaining {
+        calls: None,
+        msat: free.saturating_sub(charge),
+    };
+    verdict.grant(Grant {
+        charge,
+        remaining,
+        expires_at: account.expires_at,
+    })
+}
+
+/// Whether one more request fits a limit: now, after the open ones are voided, or never.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Fit {
+    Now,
+    Later,
+    Never,
+}
+
+impl Fit {
+    fn of(with_open: bool, without_open: bool) -> Self {
+        match (with_open, without_open) {
+            (true, _) => Self::Now,
+            (false, true) => Self::Later,
+            (false, false) => Self::Never,
+        }
+    }
+
+    fn and(self, other: Self) -> Self {
+        self.max(other)
+    }
+
+    fn refusal<H>(self) -> Admitted<H> {
+        match self {
+            Self::Now | Self::Later => Admitted::Reserved,
+            Self::Never => Admitted::Exhausted,
+        }
+    }
+
+    fn grant(self, grant: Grant) -> Admitted<Grant> {
+        match self {
+            Self::Now => Admitted::Held(grant),
+            Self::Later | Self::Never => self.refusal(),
+        }
+    }
+}
+
+fn calls_within(account: &Standing<'_>, most: Option<u32>) -> Fit {
+    let Some(most) = most else { return Fit::Now };
+    let used = account.calls_used;
+    Fit::of(used.saturating_add(account.calls_held) < most, used < most)
+}
+
+fn amount_within(account: &Standing<'_>, charge: Msat, most: Option<Msat>) -> Fit {
+    let Some(most) = most else { return Fit::Now };
+    let spent = account.terms.amount.saturating_sub(account.balance);
+    let fits = |taken: Option<Msat>| {
+        taken
+            .and_then(|taken| taken.checked_add(charge))
+            .is_some_and(|sum| sum <= most)
+    };
+    Fit::of(fits(spent.checked_add(account.held)), fits(Some(spent)))
+}
+
+fn balance_covers(account: &Standing<'_>, charge: Msat) -> Fit {
+    Fit::of(
+        charge <= account.balance.saturating_sub(account.held),
+        charge <= account.balance,
+    )
+}

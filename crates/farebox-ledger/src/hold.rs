@@ -1,0 +1,110 @@
+//! The holder's end of money that is reserved for one open request.
+//!
+//! A [`Hold`] ends exactly once: settled, voided, or voided by being dropped. None of its methods
+//! waits: the ledger's queue has room for every open hold.
+
+use std::sync::Arc;
+
+use farebox_core::{HoldId, Msat, UnixMillis};
+
+use crate::queue::Queue;
+use crate::store::{Granted, Resolution};
+use crate::{Remaining, VoidReason};
+
+/// Money reserved for one request. Dropping it voids it.
+#[must_use = "a hold that is dropped is voided: settle it, or void it with its reason"]
+pub struct Hold {
+    granted: Granted,
+    queue: Option<Arc<Queue>>,
+}
+
+impl Hold {
+    pub(crate) const fn new(granted: Granted, queue: Arc<Queue>) -> Self {
+        Self {
+            granted,
+            queue: Some(queue),
+        }
+    }
+
+    /// The id; the receipt and the transfer of this request carry it.
+    #[must_use]
+    pub const fn id(&self) -> HoldId {
+        self.granted.hold
+    }
+
+    /// How much is held: what [`settle`](Self::settle) will charge.
+    #[must_use]
+    pub const fn charge(&self) -> Msat {
+        self.granted.charge
+    }
+
+    /// What the account has left besides this hold.
+    #[must_use]
+    pub const fn remaining(&self) -> Remaining {
+        self.granted.remaining
+    }
+
+    /// Until when the account may be spent.
+    #[must_use]
+    pub const fn expires_at(&self) -> UnixMillis {
+        self.granted.expires_at
+    }
+
+    /// Records that the first byte of a fixed-price answer is on its way to the client: should the
+    /// process die, recovery settles the whole hold instead of voiding it.
+    pub fn first_byte(&self) {
+        self.progress(self.granted.charge);
+    }
+
+    /// Records that a metered answer has used `used` so far: should the process die, recovery
+    /// settles the most that was recorded. Values not yet written are replaced by later ones.
+    pub fn progress(&self, used: Msat) {
+        if let Some(queue) = &self.queue {
+            queue.progress(self.granted.hold, used);
+        }
+    }
+
+    /// Charges the whole hold.
+    pub fn settle(self) {
+        let charge = self.granted.charge;
+        self.resolve(Resolution::Settle { used: charge });
+    }
+
+    /// Charges `used` and releases the rest. Usage above the hold is charged up to the hold; the
+    /// rest becomes the seller's loss, in an entry of its own.
+    pub fn settle_part(self, used: Msat) {
+        self.resolve(Resolution::Settle { used });
+    }
+
+    /// Releases the whole hold.
+    pub fn void(self, reason: VoidReason) {
+        self.resolve(Resolution::Void { reason });
+    }
+
+    fn resolve(mut self, how: Resolution) {
+        if let Some(queue) = self.queue.take() {
+            queue.resolve(self.granted.hold, how);
+        }
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        if let Some(queue) = self.queue.take() {
+            queue.resolve(
+                self.granted.hold,
+                Resolution::Void {
+                    reason: VoidReason::Dropped,
+                },
+            );
+        }
+    }
+}
+
+impl std::fmt::Debug for Hold {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hold")
+            .field("granted", &self.granted)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,211 @@
+//! The line in front of the writer: one lock, two kinds of callers.
+//!
+//! Requests (admit, revoke, prune) come in only while there is room. Endings of holds always come
+//! in: there is at most one for each open hold, and progress is kept once per hold, so the line is
+//! bounded by the number of open holds, which is limited itself.
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use farebox_core::{Clock, HoldId, Msat, UnixMillis};
+use tokio::sync::oneshot;
+
+use crate::stats::Counters;
+use crate::store::{Command, Resolution};
+use crate::{Admitted, LedgerError, Pruned};
+
+/// Who waits for the outcome of a command.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    Admit(oneshot::Sender<Result<Admitted, LedgerError>>),
+    Revoke(oneshot::Sender<Result<bool, LedgerError>>),
+    Nobody,
+}
+
+/// What the writer found in the line.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    pub(crate) commands: Vec<Command>,
+    pub(crate) replies: Vec<Reply>,
+    /// Who waits for a whole round of pruning.
+    pub(crate) prunes: Vec<oneshot::Sender<Result<Pruned, LedgerError>>>,
+    /// No request will come any more.
+    pub(crate) closing: bool,
+}
+
+pub(crate) struct Queue {
+    state: Mutex<State>,
+    ready: Condvar,
+    clock: Arc<dyn Clock>,
+    counters: Arc<Counters>,
+    max_queued: usize,
+}
+
+#[derive(Default)]
+struct State {
+    commands: Vec<Command>,
+    replies: Vec<Reply>,
+    progress: HashMap<HoldId, Msat>,
+    prunes: Vec<oneshot::Sender<Result<Pruned, LedgerError>>>,
+    requests: usize,
+    closing: bool,
+    writer_gone: bool,
+    writer_waits: bool,
+}
+
+impl Queue {
+    pub(crate) fn new(clock: Arc<dyn Clock>, counters: Arc<Counters>, max_queued: usize) -> Self {
+        let state = Mutex::new(State::default());
+        Self {
+            state,
+            ready: Condvar::new(),
+            clock,
+            counters,
+            max_queued,
+        }
+    }
+
+    /// Puts a request in line.
+    pub(crate) fn request(&self, command: Command, reply: Reply) -> Result<(), LedgerError> {
+        let mut state = self.lock();
+        if state.closing {
+            return Err(LedgerError::Closed);
+        }
+        if self.counters.refusing.load(Ordering::Relaxed) {
+            return Err(LedgerError::Refusing);
+        }
+        if state.requests >= self.max_queued {
+            return Err(LedgerError::Overloaded);
+        }
+        state.requests += 1;
+        state.commands.push(command);
+        state.replies.push(reply);
+        self.wake(state);
+        Ok(())
+    }
+
+    /// The present instant.
+    pub(crate) fn now(&self) -> UnixMillis {
+        self.clock.now()
+    }
+
+    /// Asks for a whole round of pruning.
+    pub(crate) fn prune(
+        &self,
+        reply: oneshot::Sender<Result<Pruned, LedgerError>>,
+    ) -> Result<(), LedgerError> {
+        let mut state = self.lock();
+        if state.closing {
+            return Err(LedgerError::Closed);
+        }
+        if state.prunes.len() >= self.max_queued {
+            return Err(LedgerError::Overloaded);
+        }
+        state.prunes.push(reply);
+        self.wake(state);
+        Ok(())
+    }
+
+    /// Ends a hold. Comes in even while closing: what was served must be charged.
+    pub(crate) fn resolve(&self, hold: HoldId, how: Resolution) {
+        let at = self.clock.now();
+        let mut state = self.lock();
+        if state.writer_gone {
+            tracing::warn!(hold.id = %hold, "hold ended after the ledger closed; the next start recovers it");
+            return;
+        }
+        state.progress.remove(&hold);
+        state.commands.push(Command::Resolve { hold, how, at });
+        state.replies.push(Reply::Nobody);
+        self.wake(state);
+    }
+
+    /// Notes how far an open hold has come.
+    pub(crate) fn progress(&self, hold: HoldId, used: Msat) {
+        let mut state = self.lock();
+        let noted = state.progress.entry(hold).or_insert(used);
+        *noted = (*noted).max(used);
+        self.wake(state);
+    }
+
+    /// Lets no further request in and wakes the writer to finish.
+    pub(crate) fn close(&self) {
+        let mut state = self.lock();
+        state.closing = true;
+        self.wake(state);
+    }
+
+    /// Whether requests are still let in.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.lock().closing
+    }
+
+    /// Moves up to `limit` commands into `batch`, waiting up to `patience` for the first.
+    pub(crate) fn take(&self, batch: &mut Batch, limit: usize, patience: Duration) {
+        let mut state = self.lock();
+        if !state.has_work() {
+            state.writer_waits = true;
+            let waited = self
+                .ready
+                .wait_timeout_while(state, patience, |s| !s.has_work());
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            state.writer_waits = false;
+        }
+        state.move_into(batch, limit);
+        let depth = u64::try_from(state.commands.len()).unwrap_or(u64::MAX);
+        self.counters.queue_depth.store(depth, Ordering::Relaxed);
+    }
+
+    /// Takes what is left when the writer leaves, so that whoever waits is told.
+    pub(crate) fn abandon(&self) {
+        let mut state = self.lock();
+        state.closing = true;
+        state.writer_gone = true;
+        let left = std::mem::take(&mut *state);
+        state.closing = true;
+        state.writer_gone = true;
+        drop(state);
+        drop(left);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wake(&self, state: MutexGuard<'_, State>) {
+        let waits = state.writer_waits;
+        drop(state);
+        if waits {
+            self.ready.notify_one();
+        }
+    }
+}
+
+impl State {
+    fn has_work(&self) -> bool {
+        !self.commands.is_empty()
+            || !self.progress.is_empty()
+            || !self.prunes.is_empty()
+            || self.closing
+    }
+
+    fn move_into(&mut self, batch: &mut Batch, limit: usize) {
+        let count = self.commands.len().min(limit);
+        batch.commands.extend(self.commands.drain(..count));
+        batch.replies.extend(self.replies.drain(..count));
+        let answered = batch
+            .replies
+            .iter()
+            .filter(|r| !matches!(r, Reply::Nobody))
+            .count();
+        self.requests = self.requests.saturating_sub(answered);
+        for (hold, used) in self.progress.drain() {
+            batch.commands.push(Command::Progress { hold, used });
+            batch.replies.push(Reply::Nobody);
+        }
+        batch.prunes.append(&mut self.prunes);
+        batch.closing = self.closing && self.commands.is_empty();
+    }
+}

@@ -1,0 +1,191 @@
+//! The seam between the ledger and the database it lives in.
+//!
+//! One writer owns a [`Store`] and gives it batches; each batch is one transaction. Readers are
+//! opened on the side and see committed data only.
+
+use std::error::Error;
+
+use farebox_core::{HoldId, Msat, PaymentHash, ProcessEpoch, UnixMillis};
+
+use crate::{
+    AccountView, AdmitRequest, Admitted, LedgerError, Pruned, Recovery, Remaining, TransferView,
+    TrialBalance, VoidReason,
+};
+
+/// One thing for the writer to do.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Claim and hold.
+    Admit(Box<AdmitRequest>),
+    /// End a hold. A hold that is not open is left alone: a resolution may be repeated.
+    Resolve {
+        /// Which.
+        hold: HoldId,
+        /// How it ends.
+        how: Resolution,
+        /// When it ended.
+        at: UnixMillis,
+    },
+    /// Remember how much an open hold has used, for recovery. It never goes down.
+    Progress {
+        /// Which.
+        hold: HoldId,
+        /// How much, at least.
+        used: Msat,
+    },
+    /// Stop an account from being spent. Its value stays.
+    Revoke {
+        /// Whose.
+        payment_hash: PaymentHash,
+        /// When.
+        at: UnixMillis,
+    },
+}
+
+/// How a hold ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resolution {
+    /// Charged.
+    Settle {
+        /// What was used; more than was held is the seller's loss.
+        used: Msat,
+    },
+    /// Released.
+    Void {
+        /// Why.
+        reason: VoidReason,
+    },
+}
+
+/// A hold as the store grants it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Granted {
+    /// Its id.
+    pub hold: HoldId,
+    /// How much is held.
+    pub charge: Msat,
+    /// What the account has left besides.
+    pub remaining: Remaining,
+    /// Until when the account may be spent.
+    pub expires_at: UnixMillis,
+}
+
+/// The answer to one [`Command`], in the order of the batch.
+#[derive(Debug)]
+pub enum Outcome {
+    /// To [`Command::Admit`]; an error concerns this request alone and wrote nothing.
+    Admitted(Result<Admitted<Granted>, LedgerError>),
+    /// To [`Command::Revoke`]: whether an account was known.
+    Revoked(bool),
+    /// To [`Command::Resolve`]: usage above the hold, which the seller lost.
+    Resolved {
+        /// How much above.
+        loss: Msat,
+    },
+    /// To [`Command::Progress`].
+    Noted,
+}
+
+/// Why a store could not do its work. What it was doing is rolled back as a whole.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// No room, or another process has the database: the same may work later.
+    #[error("the ledger's database cannot be written at present")]
+    Unavailable(#[source] Box<dyn Error + Send + Sync>),
+    /// The disk or the database failed.
+    #[error("the ledger's database failed")]
+    Failed(#[source] Box<dyn Error + Send + Sync>),
+    /// A stored value is outside of what the ledger ever writes.
+    #[error("the ledger's database holds an impossible value in {0}")]
+    Corrupt(&'static str),
+}
+
+/// The writing side of a database. Contract: [`contract`](crate::contract).
+pub trait Store: Send {
+    /// Which run of the process this is.
+    fn epoch(&self) -> ProcessEpoch;
+
+    /// Ends the holds that earlier runs left open: settles what they recorded as used, voids where
+    /// nothing was recorded. One transaction; repeating it finds nothing.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was changed.
+    fn recover(&mut self, now: UnixMillis) -> Result<Recovery, StoreError>;
+
+    /// Applies a batch in one transaction and returns when it is durable.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing of the batch was applied, and the store may be used again.
+    fn apply(&mut self, batch: &[Command]) -> Result<Vec<Outcome>, StoreError>;
+
+    /// Holds open at present.
+    fn open_holds(&self) -> usize;
+
+    /// One step of pruning: looks at some accounts after `cursor`, gives the cursor for the next
+    /// step (none at the end). What was last used after `before` stays.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was changed.
+    fn prune(&mut self, step: PruneStep) -> Result<(Pruned, Option<u64>), StoreError>;
+
+    /// What opens readers on this database.
+    fn readers(&self) -> Box<dyn OpenReader>;
+
+    /// Brings everything into the main file, at the end of a run.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the data is safe all the same.
+    fn checkpoint(&mut self) -> Result<(), StoreError>;
+}
+
+/// Where a step of pruning starts, and what it keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PruneStep {
+    /// Accounts up to this cursor were looked at.
+    pub cursor: u64,
+    /// What was used at this instant or later stays.
+    pub before: UnixMillis,
+    /// The present instant: the time of the summaries.
+    pub now: UnixMillis,
+}
+
+/// Opens readers from any thread.
+pub trait OpenReader: Send + Sync {
+    /// A reader on committed data.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database cannot be opened.
+    fn open(&self) -> Result<Box<dyn Reader>, StoreError>;
+}
+
+/// The reading side of a database.
+pub trait Reader {
+    /// The account that a payment funds.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn account(&mut self, hash: PaymentHash) -> Result<Option<AccountView>, StoreError>;
+
+    /// Up to `limit` accounts with cursors above `after`, in the order of their first claim.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn accounts(&mut self, after: u64, limit: u32) -> Result<Vec<AccountView>, StoreError>;
+
+    /// Up to `limit` transfers of one account, the latest first, from below the transfer `before`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn transfers(
+        &mut self,
+        hash: PaymentHash,
+        before: Option<[u8; 16]>,
+        limit: u32,
+    ) -> Result<Vec<TransferView>, StoreError>;
+
+    /// Adds up everything, in one snapshot.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn trial_balance(&mut self) -> Result<TrialBalance, StoreError>;
+}

@@ -1,0 +1,143 @@
+//! What people may read of the ledger: accounts, transfers, the trial balance.
+
+use farebox_core::{KeyEpoch, Msat, PaymentHash, Terms, UnixMillis};
+
+/// One payer's account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountView {
+    /// The cursor of this account in listings: counts up from account to account.
+    pub cursor: u64,
+    /// The payment that funded it.
+    pub payment_hash: PaymentHash,
+    /// Which secret signed the token.
+    pub key_epoch: KeyEpoch,
+    /// What was sold.
+    pub terms: Terms,
+    /// Money on the account, held or not.
+    pub balance: Msat,
+    /// The part of the balance that open holds have reserved.
+    pub held: Msat,
+    /// Requests charged so far.
+    pub calls_used: u32,
+    /// Requests held at present.
+    pub calls_held: u32,
+    /// Attempts voided so far, of those that count.
+    pub voids: u32,
+    /// When the payment was first claimed.
+    pub claimed_at: UnixMillis,
+    /// Until when it may be spent.
+    pub expires_at: UnixMillis,
+    /// When it was revoked, if it was.
+    pub revoked_at: Option<UnixMillis>,
+}
+
+/// One movement of money: from `debit` to `credit`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TransferView {
+    /// The id; of a settlement, the id of its hold.
+    pub id: [u8; 16],
+    /// The account that gave.
+    pub debit: AccountName,
+    /// The account that received.
+    pub credit: AccountName,
+    /// How much.
+    pub amount: Msat,
+    /// What it was.
+    pub kind: TransferKind,
+    /// When.
+    pub at: UnixMillis,
+}
+
+/// How an account is named.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AccountName {
+    /// A payer's account.
+    Payer(PaymentHash),
+    /// One of the house's accounts: `lightning`, `revenue:<route>`, `breakage`, `seller_loss`.
+    House(String),
+}
+
+/// What a transfer was made for. The numbers are stored: never change one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransferKind {
+    /// A payment was claimed: clearing to payer.
+    Claim,
+    /// A hold was settled: payer to revenue.
+    Settle,
+    /// A pass was bought: payer to revenue, the whole amount.
+    Pass,
+    /// Usage above the hold: the seller bears it.
+    SellerLoss,
+    /// The sum of transfers pruned after the retention time.
+    Summary,
+}
+
+impl TransferKind {
+    /// The stored number.
+    #[must_use]
+    pub const fn code(self) -> i64 {
+        match self {
+            Self::Claim => 1,
+            Self::Settle => 2,
+            Self::Pass => 3,
+            Self::SellerLoss => 4,
+            Self::Summary => 5,
+        }
+    }
+
+    /// The kind with this number.
+    #[must_use]
+    pub const fn from_code(code: i64) -> Option<Self> {
+        match code {
+            1 => Some(Self::Claim),
+            2 => Some(Self::Settle),
+            3 => Some(Self::Pass),
+            4 => Some(Self::SellerLoss),
+            5 => Some(Self::Summary),
+            _ => None,
+        }
+    }
+}
+
+/// The proof that the books are right, taken from one consistent snapshot of the store.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TrialBalance {
+    /// The sum of all balances in msat. Anything but zero means money was made or lost.
+    pub sum: i128,
+    /// The house's accounts by name, in msat; clearing and loss accounts stand below zero.
+    pub house: Vec<(String, i64)>,
+    /// The sum of all payers' balances.
+    pub payers: Msat,
+    /// The part of it that open holds have reserved.
+    pub held: Msat,
+    /// Open holds.
+    pub open_holds: u64,
+    /// Payers' accounts.
+    pub accounts: u64,
+    /// Transfers, summaries included.
+    pub transfers: u64,
+    /// Accounts whose balance is not the sum of their transfers.
+    pub unproven: u64,
+    /// Payers' accounts that stand below zero, hold more than they have, or used more calls than
+    /// they bought.
+    pub overdrawn: u64,
+}
+
+impl TrialBalance {
+    /// Whether everything that must hold does.
+    #[must_use]
+    pub const fn is_sound(&self) -> bool {
+        self.sum == 0 && self.unproven == 0 && self.overdrawn == 0
+    }
+}
+
+/// What one round of pruning took away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// Closed accounts, now only remembered as spent.
+    pub accounts: u64,
+    /// Their transfers, replaced by summaries.
+    pub transfers: u64,
+    /// Remembered retries past the retention time.
+    pub retries: u64,
+}

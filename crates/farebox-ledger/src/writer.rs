@@ -1,0 +1,358 @@
+//! The one thread that writes: takes all that waits as one batch, commits it, and only then answers.
+//!
+//! When the store fails, requests are refused and the endings of holds are kept and tried again, so
+//! that nothing served goes uncharged and nothing unserved is charged. A failure that cannot heal
+//! ends in recovery at the next start.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use farebox_core::{Clock, Kind, PaymentHash, Terms, UnixMillis};
+use tokio::sync::{oneshot, watch};
+
+use crate::hold::Hold;
+use crate::lock::ProcessLock;
+use crate::passes::Passes;
+use crate::queue::{Batch, Queue, Reply};
+use crate::stats::Counters;
+use crate::store::{Command, Granted, Outcome, PruneStep, Resolution, Store, StoreError};
+use crate::{Admitted, LedgerError, OpenOptions, Pruned, crash_point};
+
+/// The name of the thread, for people who look at the CPU time of threads.
+const THREAD_NAME: &str = "farebox-ledger";
+/// How often the writer looks for closed accounts by itself.
+const PRUNE_EVERY: Duration = Duration::from_secs(60 * 60);
+/// How long the writer waits before it tries a store that failed again.
+const RETRY_EVERY: Duration = Duration::from_millis(500);
+
+type PruneReply = oneshot::Sender<Result<Pruned, LedgerError>>;
+
+/// Everything the thread owns.
+pub(crate) struct Writer {
+    store: Box<dyn Store>,
+    queue: Arc<Queue>,
+    passes: Arc<Passes>,
+    counters: Arc<Counters>,
+    clock: Arc<dyn Clock>,
+    retention: Duration,
+    max_batch: usize,
+    health: Health,
+    /// Endings and progress of holds that a failed transaction did not write.
+    backlog: Vec<Command>,
+    round: Option<Round>,
+    next_round: Instant,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Health {
+    Sound,
+    /// The store may work again.
+    Waiting,
+    /// The store is not to be trusted until the next start.
+    Lost,
+}
+
+/// A round of pruning that is under way.
+struct Round {
+    cursor: u64,
+    before: UnixMillis,
+    pruned: Pruned,
+    replies: Vec<PruneReply>,
+}
+
+/// Starts the thread. It lets go of `lock` after the store is closed, and of `alive` last.
+pub(crate) fn spawn(
+    mut writer: Writer,
+    lock: Option<ProcessLock>,
+    alive: watch::Sender<()>,
+) -> io::Result<()> {
+    let thread = thread::Builder::new().name(THREAD_NAME.to_owned());
+    let run = move || {
+        writer.run();
+        let queue = Arc::clone(&writer.queue);
+        drop(writer);
+        queue.abandon();
+        drop(lock);
+        drop(alive);
+    };
+    thread.spawn(run).map(drop)
+}
+
+impl Writer {
+    pub(crate) fn new(
+        store: Box<dyn Store>,
+        queue: Arc<Queue>,
+        passes: Arc<Passes>,
+        counters: Arc<Counters>,
+        options: &OpenOptions,
+    ) -> Self {
+        Self {
+            store,
+            queue,
+            passes,
+            counters,
+            clock: Arc::clone(&options.clock),
+            retention: options.retention,
+            max_batch: options.max_batch.max(1),
+            health: Health::Sound,
+            backlog: Vec::new(),
+            round: None,
+            next_round: Instant::now() + PRUNE_EVERY,
+        }
+    }
+
+    fn run(&mut self) {
+        let mut batch = Batch::default();
+        loop {
+            self.queue.take(&mut batch, self.max_batch, self.patience());
+            self.begin_round(&mut batch.prunes);
+            let closing = batch.closing;
+            self.write(&mut batch);
+            self.prune_step();
+            if closing {
+                break;
+            }
+        }
+        self.finish();
+    }
+
+    /// How long the writer may sleep when nothing is in line.
+    fn patience(&self) -> Duration {
+        if self.round.is_some() {
+            Duration::ZERO
+        } else if self.health == Health::Waiting {
+            RETRY_EVERY
+        } else {
+            self.next_round.saturating_duration_since(Instant::now())
+        }
+    }
+
+    /// Writes one batch as one transaction, then answers.
+    fn write(&mut self, batch: &mut Batch) {
+        if self.health != Health::Sound {
+            self.refuse(batch);
+            self.retry();
+        } else if !batch.commands.is_empty() {
+            let started = Instant::now();
+            match self.commit(&batch.commands) {
+                Ok(outcomes) => {
+                    self.counters
+                        .committed(batch.commands.len(), started.elapsed());
+                    self.answer(batch, outcomes);
+                }
+                Err(error) => self.fail(batch, error),
+            }
+        }
+        batch.commands.clear();
+        batch.replies.clear();
+    }
+
+    fn commit(&mut self, commands: &[Command]) -> Result<Vec<Outcome>, StoreError> {
+        let outcomes = self.store.apply(commands)?;
+        let open = u64::try_from(self.store.open_holds()).unwrap_or(u64::MAX);
+        self.counters.open_holds.store(open, Ordering::Relaxed);
+        if outcomes
+            .iter()
+            .any(|outcome| matches!(outcome, Outcome::Resolved { .. }))
+        {
+            crash_point("settle-after-commit");
+        }
+        if outcomes.iter().any(is_held) {
+            crash_point("hold-after-commit");
+        }
+        Ok(outcomes)
+    }
+
+    fn answer(&self, batch: &mut Batch, outcomes: Vec<Outcome>) {
+        let commands = batch.commands.drain(..).zip(batch.replies.drain(..));
+        for ((command, reply), outcome) in commands.zip(outcomes) {
+            // Whoever stopped waiting drops the answer, and with it the hold, which voids it.
+            match (command, reply, outcome) {
+                (Command::Admit(request), Reply::Admit(to), Outcome::Admitted(answer)) => {
+                    if let Ok(Admitted::Pass { expires_at }) = answer {
+                        self.remember_pass(request.payment_hash, request.terms, expires_at);
+                    }
+                    let _ = to.send(answer.map(|answer| self.hand_out(answer)));
+                }
+                (
+                    Command::Revoke { payment_hash, .. },
+                    Reply::Revoke(to),
+                    Outcome::Revoked(known),
+                ) => {
+                    self.passes.forget(&payment_hash);
+                    let _ = to.send(Ok(known));
+                }
+                (_, _, Outcome::Resolved { loss }) => {
+                    self.counters
+                        .seller_loss_msat
+                        .fetch_add(loss.get(), Ordering::Relaxed);
+                }
+                (_, _, Outcome::Admitted(_) | Outcome::Revoked(_) | Outcome::Noted) => {}
+            }
+        }
+    }
+
+    fn remember_pass(&self, hash: PaymentHash, terms: Terms, expires_at: UnixMillis) {
+        if let Kind::Pass(_) = terms.kind {
+            self.passes.remember(hash, terms, expires_at);
+        }
+    }
+
+    fn hand_out(&self, answer: Admitted<Granted>) -> Admitted {
+        answer.map_held(|granted| Hold::new(granted, Arc::clone(&self.queue)))
+    }
+
+    /// Keeps the endings of a batch that could not be written, and tells the others.
+    fn fail(&mut self, batch: &mut Batch, error: StoreError) {
+        self.suffer(&error);
+        let error = Arc::new(error);
+        let commands = batch.commands.drain(..).zip(batch.replies.drain(..));
+        for (command, reply) in commands {
+            match reply {
+                Reply::Nobody => self.backlog.push(command),
+                Reply::Admit(to) => drop(to.send(Err(LedgerError::Store(Arc::clone(&error))))),
+                Reply::Revoke(to) => drop(to.send(Err(LedgerError::Store(Arc::clone(&error))))),
+            }
+        }
+    }
+
+    fn suffer(&mut self, error: &StoreError) {
+        self.health = match error {
+            StoreError::Unavailable(_) => Health::Waiting,
+            StoreError::Failed(_) | StoreError::Corrupt(_) => Health::Lost,
+        };
+        self.counters.refusing.store(true, Ordering::Relaxed);
+        tracing::error!(
+            error = error as &dyn std::error::Error,
+            "the ledger refuses new holds"
+        );
+    }
+
+    /// Refuses requests that were in line when the store failed.
+    fn refuse(&mut self, batch: &mut Batch) {
+        let commands = batch.commands.drain(..).zip(batch.replies.drain(..));
+        for (command, reply) in commands {
+            match reply {
+                Reply::Nobody => self.backlog.push(command),
+                Reply::Admit(to) => drop(to.send(Err(LedgerError::Refusing))),
+                Reply::Revoke(to) => drop(to.send(Err(LedgerError::Refusing))),
+            }
+        }
+    }
+
+    /// Tries to write what a failed store left unwritten.
+    fn retry(&mut self) {
+        if self.health == Health::Lost {
+            self.backlog.clear();
+            return;
+        }
+        let backlog = std::mem::take(&mut self.backlog);
+        match self.commit(&backlog) {
+            Ok(_) => {
+                self.health = Health::Sound;
+                self.counters.refusing.store(false, Ordering::Relaxed);
+                tracing::info!("the ledger's store works again");
+            }
+            Err(error) => {
+                self.backlog = backlog;
+                self.suffer(&error);
+            }
+        }
+    }
+
+    fn begin_round(&mut self, asked: &mut Vec<PruneReply>) {
+        let due = self.next_round <= Instant::now();
+        if self.round.is_some() || !(due || !asked.is_empty()) {
+            return;
+        }
+        self.next_round = Instant::now() + PRUNE_EVERY;
+        let before = UnixMillis::new(millis_before(self.clock.now(), self.retention));
+        let replies = std::mem::take(asked);
+        self.round = Some(Round {
+            cursor: 0,
+            before,
+            pruned: Pruned::default(),
+            replies,
+        });
+    }
+
+    /// One step of pruning, short enough to come between two batches.
+    fn prune_step(&mut self) {
+        let Some(mut round) = self.round.take() else {
+            return;
+        };
+        if self.health != Health::Sound {
+            return round.answer(&Err(LedgerError::Refusing));
+        }
+        let step = PruneStep {
+            cursor: round.cursor,
+            before: round.before,
+            now: self.clock.now(),
+        };
+        match self.store.prune(step) {
+            Ok((pruned, next)) => {
+                round.pruned.add(pruned);
+                match next {
+                    Some(cursor) => self.round = Some(Round { cursor, ..round }),
+                    None => round.finish(),
+                }
+            }
+            Err(error) => {
+                self.suffer(&error);
+                round.answer(&Err(LedgerError::Store(Arc::new(error))));
+            }
+        }
+    }
+
+    fn finish(&mut self) {
+        if self.health == Health::Waiting {
+            self.retry();
+        }
+        if !self.backlog.is_empty() {
+            tracing::error!(
+                holds = self.backlog.len(),
+                "holds left to recovery at the next start"
+            );
+        }
+        if let Err(error) = self.store.checkpoint() {
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(
+                error,
+                "the ledger's last checkpoint failed; its data is in the log"
+            );
+        }
+    }
+}
+
+impl Round {
+    fn finish(self) {
+        let pruned = self.pruned;
+        self.answer(&Ok(pruned));
+    }
+
+    fn answer(self, answer: &Result<Pruned, LedgerError>) {
+        for reply in self.replies {
+            let _ = reply.send(answer.clone());
+        }
+    }
+}
+
+impl Pruned {
+    fn add(&mut self, other: Self) {
+        self.accounts += other.accounts;
+        self.transfers += other.transfers;
+        self.retries += other.retries;
+    }
+}
+
+fn millis_before(now: UnixMillis, span: Duration) -> u64 {
+    now.get()
+        .saturating_sub(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
+}
+
+fn is_held(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Admitted(Ok(Admitted::Held(_))))
+}
