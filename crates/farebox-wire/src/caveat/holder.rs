@@ -1,6 +1,7 @@
 //! What holders append. Each word is checked against what stood before it, and the result is the
 //! conjunction of all, so it does not matter who appended what in which order.
 
+use std::cmp::Ordering;
 use std::time::Duration;
 
 use farebox_core::{Allowance, Binding, Kind, MethodClass, Msat, Preimage, Terms, UnixMillis};
@@ -129,21 +130,22 @@ impl<'t> Narrowing<'t> {
     /// Words that may be said again but not changed. The span of a token runs from its first claim,
     /// which a holder neither knows nor moves: `valid_until` is the word for ending earlier.
     fn repeated(&self, word: &str, value: &str) -> Result<(), CaveatError> {
-        let terms = self.terms;
+        let sold = self.terms;
         match word {
-            "route" => unchanged("route", Some(value), terms.route.as_str()),
-            "kind" => unchanged("kind", KindWord::parse(value), KindWord::of(terms.kind)),
-            "terms" => unchanged("terms", terms_epoch(value), terms.epoch),
-            "valid_for" => not_moved(
-                "valid_for",
-                number(value).map(Duration::from_secs),
-                terms.valid_for,
-            ),
-            "claim_by" => not_moved(
-                "claim_by",
-                number(value).map(UnixMillis::from_secs),
-                terms.claim_by,
-            ),
+            "route" => unchanged("route", Some(value == sold.route.as_str())),
+            "kind" => {
+                let kind = KindWord::parse(value).map(|kind| kind == KindWord::of(sold.kind));
+                unchanged("kind", kind)
+            }
+            "terms" => unchanged("terms", terms_epoch(value).map(|epoch| epoch == sold.epoch)),
+            "valid_for" => {
+                let span = number(value).map(Duration::from_secs);
+                not_moved("valid_for", span.map(|span| span.cmp(&sold.valid_for)))
+            }
+            "claim_by" => {
+                let end = number(value).map(UnixMillis::from_secs);
+                not_moved("claim_by", end.map(|end| end.cmp(&sold.claim_by)))
+            }
             _ => Err(CaveatError::Unknown),
         }
     }
@@ -153,25 +155,18 @@ impl<'t> Narrowing<'t> {
     }
 }
 
-fn unchanged<T: PartialEq>(
-    word: &'static str,
-    value: Option<T>,
-    sold: T,
-) -> Result<(), CaveatError> {
-    let value = value.ok_or(CaveatError::Malformed { word })?;
-    if value == sold {
-        Ok(())
-    } else {
-        Err(CaveatError::Widened { word })
+fn unchanged(word: &'static str, same: Option<bool>) -> Result<(), CaveatError> {
+    match same {
+        Some(true) => Ok(()),
+        Some(false) => Err(CaveatError::Widened { word }),
+        None => Err(CaveatError::Malformed { word }),
     }
 }
 
-fn not_moved<T: Ord>(word: &'static str, value: Option<T>, sold: T) -> Result<(), CaveatError> {
-    let value = value.ok_or(CaveatError::Malformed { word })?;
-    if value < sold {
-        Err(CaveatError::Fixed { word })
-    } else {
-        unchanged(word, Some(value), sold)
+fn not_moved(word: &'static str, against_sold: Option<Ordering>) -> Result<(), CaveatError> {
+    match against_sold {
+        Some(Ordering::Less) => Err(CaveatError::Fixed { word }),
+        other => unchanged(word, other.map(Ordering::is_eq)),
     }
 }
 
