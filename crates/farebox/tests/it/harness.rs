@@ -1,0 +1,26 @@
+//! The vocabulary of the end-to-end tests.
+//!
+//! ```ignore
+//! let upstream = ScriptedUpstream::start().unwrap();
+//! let gateway = TestGateway::start(Setup::new().route(Route::at("/paid", &upstream).msat(2000)));
+//! let token = gateway.buy(&Call::get("/paid/echo"));
+//! let reply = gateway.send(&Call::get("/paid/echo").with(&token));
+//! assert_eq!(reply.status, 200);
+//! ```
+//!
+//! Dropping a [`TestGateway`] stops it and asserts what must hold after every test: a clean log, a
+//! trial balance of zero and a store that `farebox db verify` finds in order.
+
+mod connection;
+mod gateway;
+mod http;
+mod l402;
+mod log;
+mod metrics;
+mod setup;
+
+pub(crate) use connection::Connection;
+pub(crate) use gateway::{TestGateway, farebox};
+pub(crate) use http::{Call, Reply};
+pub(crate) use l402::{Challenge, Token};
+pub(crate) use setup::{Route, Setup};

@@ -1,0 +1,17 @@
+//! End-to-end tests: each drives the built binary over real sockets and asks of it what a buyer, a
+//! seller or a cheat would. `harness` is the vocabulary, `parts` finds the independent programs
+//! that `cargo xtask test` installs; the other modules are the tests, one subject each.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should stop right there"
+)]
+#![expect(
+    clippy::print_stdout,
+    reason = "captured, and shown with the test that failed"
+)]
+
+mod harness;
+
+mod first_sale;
+mod harness_holds;
