@@ -40,3 +40,46 @@ pub fn trailers_only(challenge: &Challenge, legacy: LegacyLsat) -> HeaderMap {
     headers.insert(MESSAGE_HEADER, HeaderValue::from_static(MESSAGE));
     headers
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::challenge::InvoiceText;
+    use crate::macaroon::{Macaroon, RootKey};
+    use http::header::WWW_AUTHENTICATE;
+
+    fn with_content_type(value: &'static str) -> HeaderMap {
+        HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(value))])
+    }
+
+    #[test]
+    fn grpc_is_known_by_its_content_type_in_any_spelling() {
+        for value in [
+            "application/grpc",
+            "application/grpc+proto",
+            "Application/GRPC; a=b",
+        ] {
+            assert!(is_grpc(&with_content_type(value)), "{value}");
+        }
+        for value in [
+            "application/json",
+            "application/grp",
+            "text/plain; application/grpc",
+        ] {
+            assert!(!is_grpc(&with_content_type(value)), "{value}");
+        }
+        assert!(!is_grpc(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn the_interceptor_finds_its_code_its_message_and_the_challenge() {
+        let macaroon = Macaroon::issue(&RootKey::from_bytes([1; 32]), "", b"i", [""; 0]);
+        let challenge = Challenge::new(&macaroon, InvoiceText::parse("lnbc1").unwrap());
+        let headers = trailers_only(&challenge, LegacyLsat::Lead);
+        assert_eq!(headers[STATUS_HEADER], "13");
+        assert_eq!(headers[MESSAGE_HEADER], "payment required");
+        assert_eq!(headers[CONTENT_TYPE], "application/grpc");
+        let lines: Vec<_> = headers.get_all(WWW_AUTHENTICATE).iter().collect();
+        assert_eq!(lines, [challenge.lsat(), challenge.l402()]);
+    }
+}
