@@ -1,1 +1,57 @@
-fn main() {}
+//! `cargo xtask …`: the project's tasks, each doing all of its own set-up.
+//!
+//! What a task needs from outside goes into the git-ignored `.cache/`. What cannot be had is
+//! skipped with a printed reason on a person's machine and fails the task when `CI=true`.
+
+#![expect(
+    clippy::print_stdout,
+    reason = "talking to the person at the terminal is the task"
+)]
+#![expect(clippy::print_stderr, reason = "the same, for failures")]
+
+mod bench;
+mod fuzz;
+mod lint;
+mod parts;
+mod process;
+mod suite;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+const USAGE: &str = "\
+cargo xtask test [--fast] [FILTER…]   all tests; --fast leaves out those that need outside parts
+cargo xtask lint                      formatting, clippy, tidiness, dependencies
+cargo xtask bench […]                 the benchmarks of docs/benchmarks.md
+cargo xtask bless [FILTER…]           run the tests and accept what their snapshots now show
+cargo xtask fuzz [SECONDS]            every fuzz target for so long (default 10)";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match dispatch(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(arguments: &[String]) -> Result<()> {
+    let Some((task, rest)) = arguments.split_first() else {
+        bail!("which task?\n{USAGE}")
+    };
+    match task.as_str() {
+        "test" => suite::test(rest),
+        "bless" => suite::bless(rest),
+        "lint" => lint::run(),
+        "bench" => bench::run(rest),
+        "fuzz" => fuzz::run(rest),
+        "help" | "--help" | "-h" => {
+            println!("{USAGE}");
+            Ok(())
+        }
+        _ => bail!("no task {task:?}\n{USAGE}"),
+    }
+}

@@ -93,7 +93,7 @@ async fn serve(stream: TcpStream, handler: Handler) {
     drop(stream.set_nodelay(true));
     let service = service_fn(move |request| handler(request));
     let mut server = auto::Builder::new(TokioExecutor::new());
-    server.http1().half_close(true).preserve_header_case(true);
+    server.http1().preserve_header_case(true);
     // The error is the script's own cut, or a client that went away: both are ordinary in tests.
     drop(
         server

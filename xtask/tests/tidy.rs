@@ -1,0 +1,160 @@
+//! Rules about the shape of the code that no compiler checks: who may import whom, how long a file
+//! may be, and that every crate takes the workspace's lints.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should stop right there"
+)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+/// The layers of DESIGN.md, lowest first: a crate may import crates of lower layers, and never its
+/// neighbours.
+const LAYERS: [&[&str]; 5] = [
+    &["farebox-core"],
+    &["farebox-wire", "farebox-ledger", "farebox-lightning"],
+    &["farebox-gateway"],
+    &["farebox-console"],
+    &["farebox"],
+];
+/// Only the binary may use it outside tests, for `farebox demo`.
+const TESTKIT: &str = "farebox-testkit";
+/// Past this, a file tells more than one story.
+const MAX_LINES: usize = 600;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+fn packages() -> Vec<Value> {
+    let mut metadata = Command::new(env!("CARGO"));
+    metadata.args([
+        "metadata",
+        "--no-deps",
+        "--offline",
+        "--format-version",
+        "1",
+    ]);
+    let output = metadata.current_dir(root()).output().unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+    metadata["packages"].as_array().unwrap().clone()
+}
+
+fn layer(name: &str) -> Option<usize> {
+    LAYERS.iter().position(|layer| layer.contains(&name))
+}
+
+/// Normal and build dependencies of each package on others of ours.
+fn edges() -> BTreeMap<String, Vec<String>> {
+    let ours = |name: &str| name.starts_with("farebox");
+    let mut edges = BTreeMap::new();
+    for package in packages() {
+        let dependencies = package["dependencies"].as_array().unwrap();
+        let shipped = dependencies
+            .iter()
+            .filter(|dependency| dependency["kind"] != "dev");
+        let names = shipped.filter_map(|dependency| dependency["name"].as_str());
+        let names = names.filter(|name| ours(name)).map(str::to_owned).collect();
+        edges.insert(package["name"].as_str().unwrap().to_owned(), names);
+    }
+    edges
+}
+
+/// Every file that git tracks or would track, so that caches and build output stay out.
+fn files(extension: &str) -> Vec<PathBuf> {
+    let mut list = Command::new("git");
+    list.args([
+        "ls-files",
+        "--cached",
+        "--others",
+        "--exclude-standard",
+        "--",
+        "crates",
+        "xtask",
+    ]);
+    let output = list.current_dir(root()).output().unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let names = String::from_utf8(output.stdout).unwrap();
+    let paths = names.lines().map(|name| root().join(name));
+    let wanted = |path: &PathBuf| path.extension().is_some_and(|found| found == extension);
+    paths.filter(|path| wanted(path) && path.exists()).collect()
+}
+
+fn is_test(path: &Path) -> bool {
+    let in_tests = path.components().any(|part| part.as_os_str() == "tests");
+    in_tests || path.file_name().is_some_and(|name| name == "tests.rs")
+}
+
+#[test]
+fn a_lower_crate_never_imports_a_higher_one() {
+    for (name, imports) in edges() {
+        for import in imports {
+            let allowed = match (layer(&name), layer(&import)) {
+                (Some(this), Some(that)) => that < this,
+                (_, None) => name == "farebox" && import == TESTKIT,
+                (None, Some(_)) => name == TESTKIT && import == "farebox-core",
+            };
+            assert!(allowed, "{name} must not depend on {import}");
+        }
+    }
+}
+
+#[test]
+fn every_crate_of_ours_has_its_layer() {
+    for name in edges().keys().filter(|name| name.starts_with("farebox")) {
+        assert!(
+            layer(name).is_some() || name == TESTKIT,
+            "{name} is in no layer"
+        );
+    }
+}
+
+#[test]
+fn every_crate_takes_the_lints_of_the_workspace() {
+    for package in packages() {
+        let manifest = fs::read_to_string(package["manifest_path"].as_str().unwrap()).unwrap();
+        let lints = manifest.split_once("[lints]\n").map(|(_, rest)| rest);
+        let takes = lints.is_some_and(|rest| rest.starts_with("workspace = true"));
+        assert!(takes, "{} needs [lints] workspace = true", package["name"]);
+    }
+}
+
+#[test]
+fn no_file_tells_more_than_one_story() {
+    for path in files("rs").iter().filter(|path| !is_test(path)) {
+        let lines = fs::read_to_string(path).unwrap().lines().count();
+        assert!(lines <= MAX_LINES, "{} has {lines} lines", path.display());
+    }
+}
+
+#[test]
+fn modules_are_named_after_their_story() {
+    for path in files("rs") {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let refused = ["mod.rs", "utils.rs", "util.rs", "helpers.rs", "common.rs"];
+        assert!(!refused.contains(&name), "{}", path.display());
+    }
+}
+
+#[test]
+fn nothing_is_left_to_do_in_a_comment() {
+    let word = ["TO", "DO"].concat();
+    for path in files("rs") {
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(!text.contains(&word), "{}", path.display());
+    }
+}
