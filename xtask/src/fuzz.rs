@@ -53,13 +53,10 @@ fn fuzz_all(cargo_fuzz: &PathBuf, seconds: u32) -> Result<()> {
     for target in &targets {
         // libFuzzer's instrumentation needs unstable flags; this lets a stable compiler take them.
         let mut fuzz = command(cargo_fuzz);
-        fuzz.args([
-            "fuzz",
-            "run",
-            target,
-            "--",
-            &format!("-max_total_time={seconds}"),
-        ]);
+        fuzz.args(["fuzz", "run", target])
+            .args(corpora(target)?)
+            .arg("--");
+        fuzz.arg(format!("-max_total_time={seconds}"));
         fuzz.args(["-rss_limit_mb=2048", "-timeout=10", "-verbosity=0"]);
         show(fuzz.env("RUSTC_BOOTSTRAP", "1"))?;
     }
