@@ -1,1 +1,5 @@
+//! The `farebox` binary.
+
+mod config;
+
 fn main() {}

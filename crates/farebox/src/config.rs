@@ -1,0 +1,10 @@
+//! From what was written to what will run: the configuration file, its mistakes, and the one
+//! fallible step to a plan.
+
+pub mod choice;
+mod document;
+pub mod file;
+pub mod known_keys;
+pub mod load;
+pub mod mistake;
+pub mod units;

@@ -1,0 +1,271 @@
+//! What was written: the configuration file as types, and the defaults in one place.
+//!
+//! The comments on these fields are the reference: `farebox config schema` and
+//! `docs/reference/config.md` are made from them. Nothing here is resolved or looked up; that is
+//! the work of [`crate::config::build`].
+
+mod route;
+
+pub use route::{
+    BindSetting, CacheSetting, ChargeOnSetting, CorsSection, MethodScopeSetting, PaymentMethod,
+    ProtocolSetting, RouteSection,
+};
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::config::units::{ByteSize, Lasting, PerPeriod};
+
+/// The configuration of `farebox serve`.
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct ConfigFile {
+    /// The gateway itself: where it listens and within which limits.
+    pub server: ServerSection,
+    /// The admin API and the metrics.
+    pub console: ConsoleSection,
+    /// Where accounts and transfers are kept.
+    pub store: StoreSection,
+    /// The Lightning node or wallet that is paid. Needed as soon as a route has a price.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lightning: Option<LightningSection>,
+    /// What is written about requests and events.
+    pub log: LogSection,
+    /// The routes: what is sold, for how much, and where requests go.
+    pub route: Vec<RouteSection>,
+}
+
+/// The gateway itself: where it listens and within which limits.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct ServerSection {
+    /// Address and port of the gateway. Port 0 lets the system choose.
+    pub listen: SocketAddr,
+    /// The address under which clients reach the gateway, when it is another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub public_url: Option<String>,
+    /// Threads that serve requests. Default: one for each core.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub threads: Option<usize>,
+    /// Proxies in front of the gateway whose `X-Forwarded-For` is believed, as networks.
+    #[schemars(with = "Vec<String>")]
+    pub trusted_proxies: Vec<IpNet>,
+    /// The status of a credential that does not verify: 401, or 402 as Aperture answers.
+    #[schemars(range(min = 401, max = 402))]
+    pub bad_credential: u16,
+    /// Whether a challenge begins with a line in the legacy `LSAT` scheme.
+    pub legacy_challenge: bool,
+    /// Whether paths may have `;` parameters.
+    pub path_parameters: bool,
+    /// The file of the secrets that sign tokens, made at the first start. Default:
+    /// `farebox.secret` beside the store.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret_file: Option<PathBuf>,
+    /// How long running requests may take to finish after SIGTERM.
+    pub drain_timeout: Lasting,
+    /// How long an invoice can be paid.
+    pub invoice_expiry: Lasting,
+    /// Connections from clients at one time.
+    pub max_connections: usize,
+    /// The size of all headers of one request.
+    pub max_header_bytes: ByteSize,
+    /// How long a client may take to send its headers.
+    pub header_timeout: Lasting,
+    /// How long an idle connection is kept.
+    pub keep_alive_timeout: Lasting,
+    /// Memory for request bodies that are read before they are forwarded, in all.
+    pub body_budget: ByteSize,
+    /// Memory for answers that are kept for clients that lost their connection, in all.
+    pub replay_budget: ByteSize,
+    /// Certificates, when the gateway speaks TLS itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsSection>,
+    /// How many challenges are made, so that nobody makes the node create invoices without end.
+    pub challenges: ChallengesSection,
+}
+
+/// Certificates, when the gateway speaks TLS itself.
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct TlsSection {
+    /// The certificate chain, PEM.
+    #[schemars(required)]
+    pub cert: PathBuf,
+    /// Its private key, PEM.
+    #[schemars(required)]
+    pub key: PathBuf,
+}
+
+/// How many challenges are made.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct ChallengesSection {
+    /// With an invoice, for one client (an IPv4 address or an IPv6 /64). Past it the answer is a short 402
+    /// without an invoice.
+    pub per_client: PerPeriod,
+    /// With an invoice, for all clients together.
+    pub total: PerPeriod,
+}
+
+/// The admin API and the metrics.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct ConsoleSection {
+    /// Address and port of the console.
+    pub listen: SocketAddr,
+    /// The file of the admin token, made (0600) at the first start. Default:
+    /// `farebox.admin-token` beside the store.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_file: Option<PathBuf>,
+    /// Host names under which the console may be called, besides `localhost` and loopback
+    /// addresses.
+    pub hosts: Vec<String>,
+}
+
+/// Where accounts and transfers are kept.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct StoreSection {
+    /// `sqlite://` and a path: `sqlite://farebox.db` is relative to the working directory,
+    /// `sqlite:///var/lib/farebox/farebox.db` is absolute.
+    pub url: String,
+    /// How long accounts that are used up or expired are kept before they are summarised.
+    pub retention: Lasting,
+}
+
+/// The Lightning node or wallet that is paid.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct LightningSection {
+    /// What kind of node or wallet it is.
+    #[schemars(required)]
+    pub backend: LightningBackend,
+    /// The Lightning Address, `user@host`, of the backend `lightning-address`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// Exact `host:port` pairs that may be called in clear and at private addresses. Everything
+    /// else must be https at a public address.
+    pub allow_hosts: Vec<String>,
+    /// How long the node may take to make an invoice.
+    pub timeout: Lasting,
+}
+
+/// What kind of node or wallet is paid.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum LightningBackend {
+    /// Any wallet with a Lightning Address.
+    #[default]
+    LightningAddress,
+    /// No real money: invoices that only the gateway's own test page can pay. Needs
+    /// `--insecure-test-money`.
+    Mock,
+}
+
+/// What is written about requests and events.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct LogSection {
+    /// The form of the request log and of events; `off` writes no request log.
+    pub format: LogFormat,
+    /// The file of the request log, opened again at SIGHUP. Default: standard output.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<PathBuf>,
+    /// Which events are written to standard error: `error`, `warn`, `info`, `debug`, `trace`, or
+    /// a filter such as `info,farebox_ledger=debug`.
+    pub level: String,
+}
+
+/// The form of the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One JSON object a line.
+    #[default]
+    Json,
+    /// One line of text.
+    Text,
+    /// No request log; events as text.
+    Off,
+}
+
+/// Where the console listens when nothing else is said.
+pub const DEFAULT_CONSOLE: SocketAddr = loopback(8403);
+/// Where the gateway listens when nothing else is said.
+pub const DEFAULT_GATEWAY: SocketAddr = loopback(8402);
+
+const fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), port)
+}
+
+const fn seconds(seconds: u64) -> Lasting {
+    Lasting(Duration::from_secs(seconds))
+}
+
+impl Default for ServerSection {
+    fn default() -> Self {
+        Self {
+            listen: DEFAULT_GATEWAY,
+            public_url: None,
+            threads: None,
+            trusted_proxies: Vec::new(),
+            bad_credential: 401,
+            legacy_challenge: false,
+            path_parameters: false,
+            secret_file: None,
+            drain_timeout: seconds(30),
+            invoice_expiry: seconds(600),
+            max_connections: 20_000,
+            max_header_bytes: ByteSize(64 << 10),
+            header_timeout: seconds(10),
+            keep_alive_timeout: seconds(75),
+            body_budget: ByteSize(256 << 20),
+            replay_budget: ByteSize(64 << 20),
+            tls: None,
+            challenges: ChallengesSection::default(),
+        }
+    }
+}
+
+impl Default for ChallengesSection {
+    fn default() -> Self {
+        Self {
+            per_client: PerPeriod { count: 30, period: Duration::from_secs(60) },
+            total: PerPeriod { count: 100, period: Duration::from_secs(1) },
+        }
+    }
+}
+
+impl Default for ConsoleSection {
+    fn default() -> Self {
+        Self { listen: DEFAULT_CONSOLE, token_file: None, hosts: Vec::new() }
+    }
+}
+
+impl Default for StoreSection {
+    fn default() -> Self {
+        Self { url: "sqlite://farebox.db".to_owned(), retention: seconds(90 * 86_400) }
+    }
+}
+
+impl Default for LightningSection {
+    fn default() -> Self {
+        Self {
+            backend: LightningBackend::default(),
+            address: None,
+            allow_hosts: Vec::new(),
+            timeout: seconds(10),
+        }
+    }
+}
+
+impl Default for LogSection {
+    fn default() -> Self {
+        Self { format: LogFormat::default(), file: None, level: "info".to_owned() }
+    }
+}
