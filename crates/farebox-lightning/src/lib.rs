@@ -1,1 +1,20 @@
-//! placeholder
+//! The Lightning node port and its adapters.
+//!
+//! The gateway enters through [`CreateInvoice`] and sees bolt11 text, a payment hash and an expiry;
+//! which node made them stays here. Abilities are separate traits, so that a backend that cannot
+//! look an invoice up does not pretend to. Nothing here touches the ledger or decides a price, and
+//! no preimage leaves except from the mock node's own [`mock::MockNode::pay`].
+
+mod error;
+pub mod guard;
+mod invoice;
+pub mod lnurl;
+pub mod mock;
+mod port;
+
+pub use error::{AnswerFault, InvoiceFault, NodeError};
+pub use invoice::{Description, Invoice, Network, parse_invoice};
+pub use port::{
+    AmountLimits, BoxFuture, CreateInvoice, CreatedInvoice, InvoiceRequest, InvoiceState,
+    LookupInvoice,
+};

@@ -1,0 +1,1 @@
+//! Calling out over HTTP without being turned against the own network.

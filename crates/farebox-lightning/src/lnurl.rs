@@ -1,0 +1,1 @@
+//! Lightning Address (LNURL-pay) as a backend.
