@@ -12,6 +12,8 @@ const IDENTIFIER: u8 = 2;
 const VERIFICATION_ID: u8 = 4;
 const SIGNATURE: u8 = 6;
 const SIGNATURE_LENGTH: usize = 32;
+/// Room for a token of ours with a few caveats of a holder, so that issuing allocates once.
+const USUAL_LENGTH: usize = 512;
 /// End of caveats, then tag, length and data of the signature.
 const TAIL_LENGTH: usize = 3 + SIGNATURE_LENGTH;
 
@@ -73,7 +75,8 @@ pub(super) fn parse(bytes: Vec<u8>) -> Result<Macaroon, MacaroonError> {
 
 /// A macaroon without caveats.
 pub(super) fn begin(location: &[u8], identifier: &[u8], signature: [u8; 32]) -> Macaroon {
-    let mut bytes = vec![VERSION];
+    let mut bytes = Vec::with_capacity(USUAL_LENGTH);
+    bytes.push(VERSION);
     let mut location_at = 0..0;
     if !location.is_empty() {
         location_at = push_field(&mut bytes, LOCATION, location);
