@@ -1,6 +1,9 @@
 //! The shared vectors of `spec/vectors`, which other languages read too.
 
-#![expect(clippy::unwrap_used, reason = "a vector that cannot be read is a failed test")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a vector that cannot be read is a failed test"
+)]
 
 use farebox_core::{KeyEpoch, PaymentHash};
 use farebox_wire::challenge::{Challenge, InvoiceText, LegacyLsat};
