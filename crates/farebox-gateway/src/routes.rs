@@ -1,0 +1,370 @@
+//! Which route a request takes.
+//!
+//! The table is built once per plan and only read afterwards. It is given the canonical path and
+//! the request's host, and answers with at most one entry, by rules that do not depend on the
+//! order in the configuration, except among regexes:
+//!
+//! 1. the entries of the most specific host that has one for this path: exact host, longest
+//!    `*.suffix`, any host;
+//! 2. among these an exact path, the longest prefix, the first regex.
+//!
+//! Nothing here knows prices; a path that matches no entry is not found, never free.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fmt;
+
+use regex::{Regex, RegexBuilder};
+
+use crate::path::{CanonicalPath, PathError, PathParameters};
+
+/// The largest compiled form of one route's regex, in bytes.
+pub const MAX_REGEX_BYTES: usize = 256 * 1024;
+
+/// What the path of a request must look like.
+#[derive(Clone, Debug)]
+pub enum PathMatch {
+    /// Exactly this canonical path.
+    Exact(String),
+    /// This canonical path and what lies under it: `/v1` takes `/v1` and `/v1/x`, not `/v10`;
+    /// `/v1/` takes `/v1/x` only.
+    Prefix(String),
+    /// A regex for the whole canonical path.
+    Regex(PathRegex),
+}
+
+/// A regex that always has to match the whole path, however it is written.
+#[derive(Clone, Debug)]
+pub struct PathRegex {
+    pattern: String,
+    whole: Regex,
+}
+
+/// What the host of a request must be.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct HostMatch(Host);
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Host {
+    Any,
+    /// In lower case, without a port.
+    Exact(String),
+    /// What stands behind `*.`, in lower case.
+    Suffix(String),
+}
+
+/// Text that is no host to match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected a host name or address without a port, or *.name")]
+pub struct HostMatchError;
+
+/// One entry of a table before it is built.
+#[derive(Clone, Debug)]
+pub struct RouteEntry<T> {
+    /// On which hosts.
+    pub host: HostMatch,
+    /// For which paths.
+    pub path: PathMatch,
+    /// What is found.
+    pub target: T,
+}
+
+/// Why an entry cannot be in a table. Entries are counted from zero, as given.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RouteTableError {
+    /// No request has such a path.
+    #[error("route {entry}: no request has this path: {source}")]
+    Path {
+        /// Which entry.
+        entry: usize,
+        /// What is wrong with its path.
+        source: PathError,
+    },
+    /// The path is matched in its canonical form, and this is another one.
+    #[error("route {entry}: the canonical form of this path is {canonical}")]
+    NotCanonical {
+        /// Which entry.
+        entry: usize,
+        /// How to write it.
+        canonical: String,
+    },
+    /// Two entries want the same requests.
+    #[error("routes {first} and {second} have the same host and path")]
+    Duplicate {
+        /// The earlier one.
+        first: usize,
+        /// The later one, which no request would ever reach.
+        second: usize,
+    },
+}
+
+/// Finds a `T` by host and path.
+#[derive(Clone, Debug)]
+pub struct RouteTable<T> {
+    entries: Vec<T>,
+    exact_hosts: HashMap<String, Paths>,
+    suffix_hosts: HashMap<String, Paths>,
+    any_host: Paths,
+}
+
+/// The paths of one host, each with the place of its entry.
+#[derive(Clone, Debug, Default)]
+struct Paths {
+    exact: HashMap<String, usize>,
+    /// Longest first.
+    prefixes: Vec<(String, usize)>,
+    /// In the order given.
+    regexes: Vec<(PathRegex, usize)>,
+}
+
+impl PathRegex {
+    /// Compiles `pattern`, which must match a whole canonical path.
+    ///
+    /// # Errors
+    /// [`regex::Error`] when it is no regex, or larger than [`MAX_REGEX_BYTES`] once compiled.
+    pub fn parse(pattern: &str) -> Result<Self, regex::Error> {
+        // First alone: an unbalanced pattern such as `a)|(b` would slip out of the group below.
+        compile(pattern)?;
+        let whole = compile(&format!(r"\A(?:{pattern})\z"))?;
+        Ok(Self {
+            pattern: pattern.to_owned(),
+            whole,
+        })
+    }
+
+    /// Whether all of `path` matches.
+    #[must_use]
+    pub fn is_match(&self, path: &str) -> bool {
+        self.whole.is_match(path)
+    }
+}
+
+fn compile(pattern: &str) -> Result<Regex, regex::Error> {
+    RegexBuilder::new(pattern)
+        .size_limit(MAX_REGEX_BYTES)
+        .build()
+}
+
+impl fmt::Display for PathRegex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.pattern)
+    }
+}
+
+impl HostMatch {
+    /// Every host, and requests without one.
+    pub const ANY: Self = Self(Host::Any);
+
+    /// Parses `name`, `*.name`, an address, or `*` for every host. `*.name` takes `a.name` and
+    /// `a.b.name`, not `name`.
+    ///
+    /// # Errors
+    /// [`HostMatchError`] for anything else, a port included.
+    pub fn parse(text: &str) -> Result<Self, HostMatchError> {
+        let lower = text.to_ascii_lowercase();
+        if lower == "*" {
+            return Ok(Self::ANY);
+        }
+        if let Some(suffix) = lower.strip_prefix("*.") {
+            return is_name(suffix)
+                .then(|| Self(Host::Suffix(suffix.to_owned())))
+                .ok_or(HostMatchError);
+        }
+        let literal = lower
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'));
+        let is_literal = literal.is_some_and(|inner| inner.parse::<std::net::Ipv6Addr>().is_ok());
+        if is_name(&lower) || is_literal {
+            Ok(Self(Host::Exact(lower)))
+        } else {
+            Err(HostMatchError)
+        }
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    text.split('.')
+        .all(|label| !label.is_empty() && label.bytes().all(allowed))
+}
+
+impl<T> RouteTable<T> {
+    /// Builds a table.
+    ///
+    /// # Errors
+    /// Every entry that cannot be in it, and every pair that wants the same requests.
+    pub fn build(
+        entries: impl IntoIterator<Item = RouteEntry<T>>,
+    ) -> Result<Self, Vec<RouteTableError>> {
+        let mut table = Self {
+            entries: Vec::new(),
+            exact_hosts: HashMap::new(),
+            suffix_hosts: HashMap::new(),
+            any_host: Paths::default(),
+        };
+        let mut errors = Vec::new();
+        for (entry, RouteEntry { host, path, target }) in entries.into_iter().enumerate() {
+            table.entries.push(target);
+            let paths = table.paths_mut(host);
+            if let Err(error) = check_path(&path, entry).and_then(|()| paths.insert(path, entry)) {
+                errors.push(error);
+            }
+        }
+        if errors.is_empty() {
+            Ok(table)
+        } else {
+            Err(errors)
+        }
+    }
+
+    fn paths_mut(&mut self, host: HostMatch) -> &mut Paths {
+        match host.0 {
+            Host::Any => &mut self.any_host,
+            Host::Exact(name) => self.exact_hosts.entry(name).or_default(),
+            Host::Suffix(name) => self.suffix_hosts.entry(name).or_default(),
+        }
+    }
+
+    /// The entry for a request to `host` (as the request says it, with or without a port; empty
+    /// when it says none) and the canonical `path`.
+    #[must_use]
+    pub fn find(&self, host: &str, path: &str) -> Option<&T> {
+        let entry = self
+            .find_by_host(host, path)
+            .or_else(|| self.any_host.find(path))?;
+        self.entries.get(entry)
+    }
+
+    fn find_by_host(&self, host: &str, path: &str) -> Option<usize> {
+        if self.exact_hosts.is_empty() && self.suffix_hosts.is_empty() {
+            return None;
+        }
+        let host = comparable(host);
+        if let Some(entry) = self
+            .exact_hosts
+            .get(host.as_ref())
+            .and_then(|paths| paths.find(path))
+        {
+            return Some(entry);
+        }
+        let mut rest = host.as_ref();
+        while let Some((_, suffix)) = rest.split_once('.') {
+            rest = suffix;
+            if let Some(entry) = self
+                .suffix_hosts
+                .get(suffix)
+                .and_then(|paths| paths.find(path))
+            {
+                return Some(entry);
+            }
+        }
+        None
+    }
+
+    /// All entries, in the order given.
+    pub fn iter(&self) -> std::slice::Iter<'_, T> {
+        self.entries.iter()
+    }
+}
+
+impl<'a, T> IntoIterator for &'a RouteTable<T> {
+    type Item = &'a T;
+    type IntoIter = std::slice::Iter<'a, T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+/// A host without port and final dot, in lower case.
+fn comparable(host: &str) -> Cow<'_, str> {
+    let name = match host.rfind(':') {
+        Some(colon) if !host[colon..].contains(']') => &host[..colon],
+        _ => host,
+    };
+    let name = name.strip_suffix('.').unwrap_or(name);
+    if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Cow::Owned(name.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(name)
+    }
+}
+
+/// Refuses a path that canonical paths can never equal, as its route would silently be dead.
+fn check_path(path: &PathMatch, entry: usize) -> Result<(), RouteTableError> {
+    let (PathMatch::Exact(text) | PathMatch::Prefix(text)) = path else {
+        return Ok(());
+    };
+    let canonical = CanonicalPath::parse(text, PathParameters::Allowed)
+        .map_err(|source| RouteTableError::Path { entry, source })?;
+    if canonical.as_str() == text {
+        return Ok(());
+    }
+    Err(RouteTableError::NotCanonical {
+        entry,
+        canonical: canonical.as_str().to_owned(),
+    })
+}
+
+impl Paths {
+    fn insert(&mut self, path: PathMatch, entry: usize) -> Result<(), RouteTableError> {
+        if let Some(first) = self.position_of(&path) {
+            return Err(RouteTableError::Duplicate {
+                first,
+                second: entry,
+            });
+        }
+        match path {
+            PathMatch::Exact(text) => {
+                self.exact.insert(text, entry);
+            }
+            PathMatch::Prefix(text) => {
+                let at = self
+                    .prefixes
+                    .partition_point(|(other, _)| other.len() >= text.len());
+                self.prefixes.insert(at, (text, entry));
+            }
+            PathMatch::Regex(regex) => self.regexes.push((regex, entry)),
+        }
+        Ok(())
+    }
+
+    fn position_of(&self, path: &PathMatch) -> Option<usize> {
+        match path {
+            PathMatch::Exact(text) => self.exact.get(text).copied(),
+            PathMatch::Prefix(text) => self
+                .prefixes
+                .iter()
+                .find(|(other, _)| other == text)
+                .map(|&(_, entry)| entry),
+            PathMatch::Regex(regex) => self
+                .regexes
+                .iter()
+                .find(|(other, _)| other.pattern == regex.pattern)
+                .map(|&(_, entry)| entry),
+        }
+    }
+
+    fn find(&self, path: &str) -> Option<usize> {
+        if let Some(&entry) = self.exact.get(path) {
+            return Some(entry);
+        }
+        let under = |(prefix, _): &&(String, usize)| is_under(path, prefix);
+        if let Some(&(_, entry)) = self.prefixes.iter().find(under) {
+            return Some(entry);
+        }
+        self.regexes
+            .iter()
+            .find(|(regex, _)| regex.is_match(path))
+            .map(|&(_, entry)| entry)
+    }
+}
+
+/// Whether `path` is `prefix` or lies under it, at the boundary of a segment.
+fn is_under(path: &str, prefix: &str) -> bool {
+    path.strip_prefix(prefix)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || prefix.ends_with('/'))
+}
+
+#[cfg(test)]
+mod tests;
