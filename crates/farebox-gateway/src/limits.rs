@@ -1,0 +1,81 @@
+//! How much somebody may ask of us: challenges per address prefix, requests per token.
+//!
+//! A refusal here happens before anything is held or made and costs nobody anything. All limits
+//! are the generic cell rate algorithm: a bucket is one instant, the one at which it is full
+//! again, so that it needs no timer and eight bytes. Instants come in as arguments and are
+//! monotonic. No lock is ever held across an await.
+
+mod challenges;
+mod tokens;
+
+pub use challenges::{ChallengeLimits, ChallengeRates};
+pub use tokens::{MAX_TRACKED_TOKENS, TokenLimit, TokenLimits, TokenPermit, TokenRefusal};
+
+use std::num::NonZeroU32;
+use std::time::{Duration, Instant};
+
+/// So many per period, and so many at once after a rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// Time for one, in nanoseconds; at least one.
+    interval: u64,
+    /// How far ahead of now the instant of the full bucket may lie before one more is refused.
+    tolerance: u64,
+}
+
+/// Refused for now: it is worth asking again after so long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("too many; the next one is possible in {} s", self.as_secs())]
+pub struct RetryAfter(pub Duration);
+
+impl RetryAfter {
+    /// Whole seconds for the header of that name: rounded up, at least one.
+    #[must_use]
+    pub fn as_secs(self) -> u64 {
+        let partial = u64::from(self.0.subsec_nanos() > 0);
+        self.0.as_secs().saturating_add(partial).max(1)
+    }
+}
+
+impl Rate {
+    /// `count` per `period`, of which `burst` may come at once. Intervals are rounded up to the
+    /// nanosecond, so that the rate is never exceeded.
+    #[must_use]
+    pub fn new(count: NonZeroU32, period: Duration, burst: NonZeroU32) -> Self {
+        let period = u64::try_from(period.as_nanos()).unwrap_or(u64::MAX);
+        let interval = period.div_ceil(u64::from(count.get())).max(1);
+        Self {
+            interval,
+            tolerance: interval.saturating_mul(u64::from(burst.get()) - 1),
+        }
+    }
+
+    /// Takes one out of the bucket that is full at `full_at`; gives the instant at which it will
+    /// be full again. Both are nanoseconds on the scale of `now`.
+    fn take(self, full_at: u64, now: u64) -> Result<u64, RetryAfter> {
+        let wait = full_at.saturating_sub(now.saturating_add(self.tolerance));
+        if wait > 0 {
+            return Err(RetryAfter(Duration::from_nanos(wait)));
+        }
+        Ok(full_at.max(now).saturating_add(self.interval))
+    }
+}
+
+/// Nanoseconds since a fixed moment of this process, the scale on which buckets are kept.
+#[derive(Clone, Copy, Debug)]
+struct Scale {
+    zero: Instant,
+}
+
+impl Scale {
+    const fn from(zero: Instant) -> Self {
+        Self { zero }
+    }
+
+    fn at(self, now: Instant) -> u64 {
+        u64::try_from(now.saturating_duration_since(self.zero).as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,126 @@
+//! Limits on challenges, each of which costs a node an invoice.
+//!
+//! Per-prefix buckets live in a table of fixed size that is addressed by a keyed hash, much like a
+//! count-min sketch. A map with eviction would need either unbounded memory or a rule for whom to
+//! forget, and whoever is forgotten starts again with a full bucket: an attacker with many
+//! addresses would empty the memory and refill its own buckets. Here nobody is ever forgotten.
+//! Each prefix has [`CELLS_PER_PREFIX`] cells that it may share with strangers, and its bucket is
+//! the fuller one of them. Sharing can only make a bucket emptier than a private one would be,
+//! never fuller, and hits an innocent prefix only if all its cells are shared with greedy ones,
+//! which nobody can aim for without the key.
+
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use super::{Rate, RetryAfter, Scale};
+use crate::client_addr::AddressPrefix;
+
+/// Parts of the table, each with a lock of its own.
+const SHARDS: usize = 64;
+
+/// Buckets in one shard; with eight bytes each the table has 1 MiB, touched only as it is used.
+const CELLS_PER_SHARD: usize = 2048;
+
+/// In how many cells the use of one prefix is recorded.
+const CELLS_PER_PREFIX: usize = 2;
+
+/// How many challenges are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChallengeRates {
+    /// For clients of one address prefix.
+    pub per_prefix: Rate,
+    /// For everybody together.
+    pub global: Rate,
+}
+
+/// Buckets of challenges, per address prefix and for all, in flat memory.
+pub struct ChallengeLimits {
+    rates: ChallengeRates,
+    scale: Scale,
+    keyed: RandomState,
+    shards: Box<[Shard]>,
+    all_full_at: AtomicU64,
+}
+
+/// Kept on a cache line of its own, so that neighbours do not slow each other down.
+#[repr(align(64))]
+struct Shard(Mutex<Box<[u64]>>);
+
+impl ChallengeLimits {
+    /// Full buckets. `now` only has to lie before every later instant.
+    #[must_use]
+    pub fn new(rates: ChallengeRates, now: Instant) -> Self {
+        let shard = |_| Shard(Mutex::new(vec![0; CELLS_PER_SHARD].into()));
+        Self {
+            rates,
+            scale: Scale::from(now),
+            keyed: RandomState::new(),
+            shards: (0..SHARDS).map(shard).collect(),
+            all_full_at: AtomicU64::new(0),
+        }
+    }
+
+    /// Takes one challenge for a client with `prefix`. A refusal takes nothing: a prefix over its
+    /// limit does not drain the bucket of all, and an empty bucket of all costs no prefix its own.
+    ///
+    /// # Errors
+    /// [`RetryAfter`] says when it is worth asking again.
+    pub fn try_take(&self, prefix: AddressPrefix, now: Instant) -> Result<(), RetryAfter> {
+        let now = self.scale.at(now);
+        let (shard, cells) = self.place(prefix);
+        let mut buckets = self.shards[shard]
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let fullest = cells
+            .iter()
+            .map(|&cell| buckets[cell])
+            .min()
+            .unwrap_or(u64::MAX);
+        let full_at = self.rates.per_prefix.take(fullest, now)?;
+        self.take_from_all(now)?;
+        for cell in cells {
+            buckets[cell] = buckets[cell].max(full_at);
+        }
+        Ok(())
+    }
+
+    fn take_from_all(&self, now: u64) -> Result<(), RetryAfter> {
+        let mut seen = self.all_full_at.load(Ordering::Relaxed);
+        loop {
+            let full_at = self.rates.global.take(seen, now)?;
+            match self.all_full_at.compare_exchange_weak(
+                seen,
+                full_at,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return Ok(()),
+                Err(current) => seen = current,
+            }
+        }
+    }
+
+    /// Where the buckets of a prefix lie: different bits of one keyed hash.
+    fn place(&self, prefix: AddressPrefix) -> (usize, [usize; CELLS_PER_PREFIX]) {
+        let bits = self.keyed.hash_one(prefix).to_le_bytes();
+        let part = |low: usize, modulus: usize| {
+            usize::from(u16::from_le_bytes([bits[low], bits[low + 1]])) % modulus
+        };
+        (
+            part(0, SHARDS),
+            [part(2, CELLS_PER_SHARD), part(4, CELLS_PER_SHARD)],
+        )
+    }
+}
+
+impl fmt::Debug for ChallengeLimits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChallengeLimits")
+            .field("rates", &self.rates)
+            .finish_non_exhaustive()
+    }
+}
