@@ -1,0 +1,344 @@
+//! Request bodies that must be known before the request is forwarded: how they are read, and how
+//! much memory all of them together may take.
+//!
+//! A body is hashed as it comes in. It is kept only where it will be forwarded or looked into, and
+//! then every byte of it is leased from one budget of the process; a body that is only hashed, as
+//! that of an unpaid request, takes no memory whatever its length. Who sends too slowly is given
+//! up. Bodies that stream straight through never come here.
+
+use std::error::Error as StdError;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame};
+use sha2::{Digest, Sha256};
+use tokio::time::{Instant, timeout_at};
+
+/// The default budget of a process, in bytes.
+pub const DEFAULT_BUDGET_BYTES: usize = 256 * 1024 * 1024;
+
+/// The default limit on one body, in bytes.
+pub const DEFAULT_BODY_BYTES: u64 = 8 * 1024 * 1024;
+
+/// The least that is leased for a body at once, in bytes.
+const MIN_LEASE_BYTES: usize = 4 * 1024;
+
+/// A number of bytes that everybody draws on and nobody may exceed. Clones are the same budget.
+#[derive(Clone, Debug)]
+pub struct BodyBudget(Arc<Account>);
+
+#[derive(Debug)]
+struct Account {
+    in_use: AtomicUsize,
+    limit: usize,
+}
+
+/// Bytes taken from a [`BodyBudget`]; dropping the lease gives them back.
+#[derive(Debug)]
+pub struct BodyLease {
+    budget: BodyBudget,
+    bytes: usize,
+}
+
+/// The budget has too little left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the byte budget is used up")]
+pub struct BudgetExhausted;
+
+/// Whether the bytes of a body are wanted, or only their hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// Both.
+    Bytes,
+    /// Only the hash: nothing is accumulated and nothing leased.
+    HashOnly,
+}
+
+/// How long a sender may take: `grace`, and a second more for each `min_bytes_per_second` that
+/// have arrived, but never more than `total`. A trickle therefore ends soon after the grace,
+/// while an honest slow line is given its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// Time before any progress is expected.
+    pub grace: Duration,
+    /// The slowest progress that earns more time, in bytes per second; zero counts as one.
+    pub min_bytes_per_second: u32,
+    /// Time after which no progress helps.
+    pub total: Duration,
+}
+
+/// A whole body.
+#[derive(Debug)]
+pub struct ReadBody {
+    /// SHA-256 of its bytes.
+    pub sha256: [u8; 32],
+    /// Its bytes, with [`Keep::Bytes`].
+    pub bytes: Option<Bytes>,
+    /// Its trailers, if any came, with [`Keep::Bytes`].
+    pub trailers: Option<HeaderMap>,
+    /// What `bytes` take from the budget; keep it for as long as them.
+    pub lease: BodyLease,
+}
+
+/// Why there is no whole body.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// It is longer than the limit.
+    #[error("the body is longer than {limit} bytes")]
+    TooLarge {
+        /// The limit, in bytes.
+        limit: u64,
+    },
+    /// Too many bodies are held at the moment.
+    #[error("too many request bodies are held in memory")]
+    BudgetExhausted,
+    /// The sender was too slow.
+    #[error("the body came too slowly")]
+    TimedOut,
+    /// The sender broke off, or sent what is no body.
+    #[error("the body broke off")]
+    Broken(#[source] Box<dyn StdError + Send + Sync>),
+}
+
+impl From<BudgetExhausted> for BodyError {
+    fn from(BudgetExhausted: BudgetExhausted) -> Self {
+        Self::BudgetExhausted
+    }
+}
+
+impl From<Duration> for Patience {
+    /// `silence` before any progress is expected, at most four times that in all.
+    fn from(silence: Duration) -> Self {
+        Self {
+            grace: silence,
+            total: silence.saturating_mul(4),
+            ..Self::default()
+        }
+    }
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            grace: Duration::from_secs(10),
+            min_bytes_per_second: 16 * 1024,
+            total: Duration::from_secs(120),
+        }
+    }
+}
+
+impl Patience {
+    fn deadline(self, started_at: Instant, received: u64) -> Instant {
+        let rate = u64::from(self.min_bytes_per_second.max(1));
+        let millis = received.saturating_mul(1000) / rate;
+        let earned = self.grace.saturating_add(Duration::from_millis(millis));
+        started_at + earned.min(self.total)
+    }
+}
+
+impl BodyBudget {
+    /// A budget of `limit` bytes.
+    #[must_use]
+    pub fn new(limit: usize) -> Self {
+        Self(Arc::new(Account {
+            in_use: AtomicUsize::new(0),
+            limit,
+        }))
+    }
+
+    /// Bytes leased at the moment.
+    #[must_use]
+    pub fn in_use(&self) -> usize {
+        self.0.in_use.load(Ordering::Relaxed)
+    }
+
+    /// A lease of nothing, to be grown.
+    #[must_use]
+    pub fn lease(&self) -> BodyLease {
+        BodyLease {
+            budget: self.clone(),
+            bytes: 0,
+        }
+    }
+}
+
+impl BodyLease {
+    /// Leases `more` bytes on top; takes nothing where they are not all there.
+    ///
+    /// # Errors
+    /// [`BudgetExhausted`] when the budget has less left.
+    pub fn grow(&mut self, more: usize) -> Result<(), BudgetExhausted> {
+        let Account { in_use, limit } = &*self.budget.0;
+        let grown = |used: usize| used.checked_add(more).filter(|sum| sum <= limit);
+        in_use
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, grown)
+            .map_err(|_| BudgetExhausted)?;
+        self.bytes += more;
+        Ok(())
+    }
+
+    /// Gives back all above `bytes`.
+    pub fn shrink_to(&mut self, bytes: usize) {
+        let excess = self.bytes.saturating_sub(bytes);
+        self.budget.0.in_use.fetch_sub(excess, Ordering::Relaxed);
+        self.bytes -= excess;
+    }
+
+    /// Bytes leased.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl Drop for BodyLease {
+    fn drop(&mut self) {
+        self.shrink_to(0);
+    }
+}
+
+/// Reads all of `body`, of at most `limit` bytes, and hashes it. What was read of a body that
+/// fails is given back at once; nothing else is left behind.
+///
+/// # Errors
+/// [`BodyError`], as soon as it is certain: a declared length above the limit before the first
+/// byte.
+pub async fn read_body<B>(
+    body: B,
+    limit: u64,
+    budget: &BodyBudget,
+    keep: Keep,
+    patience: impl Into<Patience>,
+) -> Result<ReadBody, BodyError>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn StdError + Send + Sync>>,
+{
+    let patience = patience.into();
+    let mut body = pin!(body);
+    let mut reading = Reading::start(limit, budget.lease(), keep);
+    reading.expect(body.size_hint().lower())?;
+    let started_at = Instant::now();
+    while !body.is_end_stream() {
+        let deadline = patience.deadline(started_at, reading.received);
+        let frame = timeout_at(deadline, next_frame(body.as_mut())).await;
+        match frame.map_err(|_| BodyError::TimedOut)? {
+            Some(Ok(frame)) => reading.take(frame)?,
+            Some(Err(error)) => return Err(BodyError::Broken(error.into())),
+            None => break,
+        }
+    }
+    Ok(reading.finish())
+}
+
+async fn next_frame<B: Body>(mut body: Pin<&mut B>) -> Option<Result<Frame<B::Data>, B::Error>> {
+    poll_fn(|context| body.as_mut().poll_frame(context)).await
+}
+
+/// A body on its way in.
+struct Reading {
+    limit: u64,
+    keep: Keep,
+    received: u64,
+    hasher: Sha256,
+    kept: Vec<u8>,
+    trailers: Option<HeaderMap>,
+    lease: BodyLease,
+}
+
+impl Reading {
+    fn start(limit: u64, lease: BodyLease, keep: Keep) -> Self {
+        let (hasher, kept) = (Sha256::new(), Vec::new());
+        Self {
+            limit,
+            keep,
+            received: 0,
+            hasher,
+            kept,
+            trailers: None,
+            lease,
+        }
+    }
+
+    /// Refuses a body that says that it is too long. Its memory is still leased only as it comes,
+    /// so that a sender cannot reserve what it never sends.
+    fn expect(&self, length: u64) -> Result<(), BodyError> {
+        if length > self.limit {
+            Err(BodyError::TooLarge { limit: self.limit })
+        } else {
+            Ok(())
+        }
+    }
+
+    fn take(&mut self, frame: Frame<Bytes>) -> Result<(), BodyError> {
+        match frame.into_data() {
+            Ok(data) => self.take_data(&data),
+            Err(frame) => {
+                if self.keep == Keep::Bytes {
+                    self.trailers = frame.into_trailers().ok();
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn take_data(&mut self, data: &[u8]) -> Result<(), BodyError> {
+        let received = self.received.saturating_add(data.len() as u64);
+        self.expect(received)?;
+        if self.keep == Keep::Bytes {
+            self.make_room(data.len())?;
+            // Copied, as a slice would keep a read buffer of unknown size alive.
+            self.kept.extend_from_slice(data);
+        }
+        self.hasher.update(data);
+        self.received = received;
+        Ok(())
+    }
+
+    /// Grows the buffer by doubling, never above the limit, and leases what it takes first.
+    fn make_room(&mut self, more: usize) -> Result<(), BudgetExhausted> {
+        let needed = self.kept.len() + more;
+        if needed <= self.lease.bytes() {
+            return Ok(());
+        }
+        let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
+        let doubled = self
+            .lease
+            .bytes()
+            .saturating_mul(2)
+            .max(MIN_LEASE_BYTES)
+            .min(limit);
+        let capacity = doubled.max(needed);
+        self.lease.grow(capacity - self.lease.bytes())?;
+        self.kept.reserve_exact(capacity - self.kept.len());
+        Ok(())
+    }
+
+    fn finish(mut self) -> ReadBody {
+        let bytes = (self.keep == Keep::Bytes).then(|| {
+            self.kept.shrink_to_fit();
+            self.lease.shrink_to(self.kept.len());
+            Bytes::from(self.kept)
+        });
+        let Self {
+            hasher,
+            trailers,
+            lease,
+            ..
+        } = self;
+        ReadBody {
+            sha256: hasher.finalize().into(),
+            bytes,
+            trailers,
+            lease,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
