@@ -1,0 +1,388 @@
+//! The server's secrets, from which the root key of every token is derived.
+//!
+//! They live in one small file, made at the first start and readable by its owner only. Each
+//! secret has an epoch, which its tokens name; the newest one signs. A rotation adds an epoch and
+//! keeps the older ones valid, so no sold token is lost. An emergency rotation, for a secret that
+//! may have leaked, leaves of the older epochs only the tokens that the ledger already knows:
+//! whoever has the secret could forge all others.
+//!
+//! A rotation writes the file, and a reload reads it, so that one process can rotate while another
+//! serves; both take effect at once for every request that looks a key up afterwards. No secret is
+//! ever in an error or in `Debug`.
+
+mod file;
+mod strength;
+
+pub use file::{FORMAT_VERSION, MAX_EPOCHS};
+pub use strength::WeakSecret;
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use farebox_core::{KeyEpoch, Secret, UnixMillis};
+use farebox_ledger::ClaimPolicy;
+use farebox_wire::macaroon::RootKey;
+
+/// The epoch of a secret that came from the configuration; our own start at the one after.
+pub const IMPORTED_EPOCH: KeyEpoch = KeyEpoch(0);
+
+/// All secrets that tokens may be signed with, the newest last.
+pub struct Keyring {
+    epochs: ArcSwap<Vec<Epoch>>,
+    path: Option<PathBuf>,
+}
+
+#[derive(Clone)]
+struct Epoch {
+    epoch: KeyEpoch,
+    secret: Secret<[u8; 32]>,
+    claims: ClaimPolicy,
+    created_at: UnixMillis,
+}
+
+/// A server secret written down by somebody: 64 hex digits, from the environment or a file.
+///
+/// It is only ever an import: with it, a keyring file is made whose epoch 0 it is, or that epoch is
+/// added to an existing file as an old one. From then on the file rules, rotations included, and
+/// the setting may be removed. Without a place for a file, [`Keyring::in_memory`] takes it as it
+/// is.
+#[derive(Clone, Debug)]
+pub struct ImportedSecret(Secret<[u8; 32]>);
+
+/// What a rotation does with the tokens of older epochs that nobody has used yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rotation {
+    /// They stay good.
+    Routine,
+    /// They are void: an older secret may be known to somebody.
+    Emergency,
+}
+
+/// Why text is no server secret to import.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ImportError {
+    /// Not 64 hex digits.
+    #[error("a server secret is 64 hex digits, such as `openssl rand -hex 32` prints")]
+    NotHex,
+    /// Somebody else would guess it.
+    #[error(transparent)]
+    Weak(#[from] WeakSecret),
+}
+
+/// Why there is no keyring.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyringError {
+    /// The file, its folder or its lock could not be read or written.
+    #[error("cannot {doing} {}", path.display())]
+    Io {
+        /// What was tried, as a verb.
+        doing: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// How it failed.
+        source: io::Error,
+    },
+    /// Others than its owner may read the file, or it may be executed.
+    #[error(
+        "{} has mode {mode:04o}, but a file of secrets must be 0600: run `chmod 600` on it, and \
+         rotate the keys if others may have read it",
+        path.display()
+    )]
+    LoosePermissions {
+        /// The file.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
+    /// It is a folder or a device.
+    #[error("{} is not a regular file", path.display())]
+    NotAFile {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It is larger than any keyring.
+    #[error("{} is too large for a keyring", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It is not written as a keyring is. The text is no part of the error.
+    #[error("{} is not a keyring: line {line}, column {column}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// The line, from one.
+        line: usize,
+        /// The column, from one.
+        column: usize,
+    },
+    /// A later Farebox wrote it.
+    #[error("{} is a keyring of format {found}; this Farebox reads format {FORMAT_VERSION}", path.display())]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+    },
+    /// Its epochs are not in order, or there are none or too many.
+    #[error("{} needs 1 to {MAX_EPOCHS} epochs in rising order", path.display())]
+    Epochs {
+        /// The file.
+        path: PathBuf,
+    },
+    /// One of its secrets is no secret.
+    #[error("epoch {} of {}: {source}", epoch.0, path.display())]
+    BadSecret {
+        /// The file.
+        path: PathBuf,
+        /// Which epoch.
+        epoch: KeyEpoch,
+        /// What is wrong.
+        source: ImportError,
+    },
+    /// Another secret was imported before.
+    #[error("{} already has another imported secret; remove the setting or the file", path.display())]
+    ImportConflict {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file no longer has what the process signs with; a reload must not void sold tokens.
+    #[error("{} has lost or changed epoch {}, whose tokens were sold; restart to accept that", path.display(), epoch.0)]
+    EpochLost {
+        /// The file.
+        path: PathBuf,
+        /// Which epoch.
+        epoch: KeyEpoch,
+    },
+    /// There is no file to rotate.
+    #[error("the server secret is kept in memory only, so it cannot be rotated")]
+    InMemory,
+    /// The system has no random bytes.
+    #[error("the system gives no random bytes")]
+    Random(#[source] getrandom::Error),
+}
+
+impl ImportedSecret {
+    /// Parses 64 hex digits, either case; white space around them is ignored, as files end in a
+    /// line break.
+    ///
+    /// # Errors
+    /// [`ImportError`] for anything else, and for secrets that are known or look made up.
+    pub fn parse(text: &str) -> Result<Self, ImportError> {
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(text.trim(), &mut bytes).map_err(|_| ImportError::NotHex)?;
+        strength::check(&bytes)?;
+        Ok(Self(Secret::new(bytes)))
+    }
+}
+
+impl Keyring {
+    /// Opens the keyring at `path`; makes it where there is none, with `imported` as its first
+    /// secret or else a random one.
+    ///
+    /// Making and changing the file is atomic and holds a lock beside it: of two processes that
+    /// start at once both get the same secrets. A process killed in between leaves the old file or
+    /// the new one.
+    ///
+    /// # Errors
+    /// [`KeyringError`]; nothing is written then.
+    pub fn open(
+        path: &Path,
+        imported: Option<&ImportedSecret>,
+        now: UnixMillis,
+    ) -> Result<Self, KeyringError> {
+        match file::read(path)? {
+            Some(epochs) if imported.is_none_or(|secret| has_imported(&epochs, secret)) => {
+                Ok(Self::at(path, epochs))
+            }
+            _ => {
+                let epochs = file::update(path, |found| import(path, found, imported, now))?;
+                Ok(Self::at(path, epochs))
+            }
+        }
+    }
+
+    /// A keyring without a file: it cannot be rotated, and it is for the owner of the setting to
+    /// keep.
+    #[must_use]
+    pub fn in_memory(imported: &ImportedSecret, now: UnixMillis) -> Self {
+        Self {
+            epochs: ArcSwap::from_pointee(vec![imported.epoch(now)]),
+            path: None,
+        }
+    }
+
+    /// Adds a new random epoch to the file, signs with it from now on, and gives it. Another process
+    /// has to reload to do the same. Running it again adds one more.
+    ///
+    /// # Errors
+    /// [`KeyringError`]; file and keyring are unchanged then.
+    pub fn rotate(&self, rotation: Rotation, now: UnixMillis) -> Result<KeyEpoch, KeyringError> {
+        let path = self.path.as_deref().ok_or(KeyringError::InMemory)?;
+        let out_of_epochs = || KeyringError::Epochs {
+            path: path.to_owned(),
+        };
+        let epochs = file::update(path, |found| {
+            let mut epochs = found.ok_or_else(out_of_epochs)?;
+            if rotation == Rotation::Emergency {
+                epochs
+                    .iter_mut()
+                    .for_each(|epoch| epoch.claims = ClaimPolicy::ClaimedOnly);
+            }
+            let newest = epochs
+                .last()
+                .map_or(IMPORTED_EPOCH.0, |newest| newest.epoch.0);
+            let next = newest.checked_add(1).ok_or_else(out_of_epochs)?;
+            epochs.push(Epoch::random(KeyEpoch(next), now)?);
+            Ok(epochs)
+        })?;
+        self.epochs.store(Arc::new(epochs));
+        Ok(self.signing_epoch())
+    }
+
+    /// Reads the file again. A keyring in memory stays as it is.
+    ///
+    /// # Errors
+    /// [`KeyringError`], also where the file lacks an epoch that this keyring has, as a reload must
+    /// not void what was sold. The keyring is unchanged then.
+    pub fn reload(&self) -> Result<(), KeyringError> {
+        let Some(path) = self.path.as_deref() else {
+            return Ok(());
+        };
+        let epochs = file::read(path)?.unwrap_or_default();
+        let kept = |old: &&Epoch| {
+            epochs
+                .iter()
+                .any(|new| new.epoch == old.epoch && new.secret == old.secret)
+        };
+        if let Some(lost) = self.epochs.load().iter().find(|old| !kept(old)) {
+            return Err(KeyringError::EpochLost {
+                path: path.to_owned(),
+                epoch: lost.epoch,
+            });
+        }
+        self.epochs.store(Arc::new(epochs));
+        Ok(())
+    }
+
+    /// The epoch that signs new tokens.
+    #[must_use]
+    pub fn signing_epoch(&self) -> KeyEpoch {
+        self.epochs
+            .load()
+            .last()
+            .map_or(IMPORTED_EPOCH, |newest| newest.epoch)
+    }
+
+    /// The root key of the token with this identifier, and whether it may still be claimed; `None`
+    /// for an epoch that we never had.
+    #[must_use]
+    pub fn root_key(&self, epoch: KeyEpoch, identifier: &[u8]) -> Option<(RootKey, ClaimPolicy)> {
+        let epochs = self.epochs.load();
+        let found = find(&epochs, epoch)?;
+        Some((
+            RootKey::derive(&found.secret, epoch, identifier),
+            found.claims,
+        ))
+    }
+
+    /// Whether tokens of `epoch` may still be claimed for the first time; for an epoch that we
+    /// never had, only what the ledger knows is good.
+    #[must_use]
+    pub fn claim_policy(&self, epoch: KeyEpoch) -> ClaimPolicy {
+        find(&self.epochs.load(), epoch).map_or(ClaimPolicy::ClaimedOnly, |found| found.claims)
+    }
+
+    /// Every epoch, the newest last, with when it was made and whether its tokens may still be
+    /// claimed: for `doctor` and the operator.
+    #[must_use]
+    pub fn epochs(&self) -> Vec<(KeyEpoch, UnixMillis, ClaimPolicy)> {
+        let epochs = self.epochs.load();
+        epochs
+            .iter()
+            .map(|epoch| (epoch.epoch, epoch.created_at, epoch.claims))
+            .collect()
+    }
+
+    fn at(path: &Path, epochs: Vec<Epoch>) -> Self {
+        Self {
+            epochs: ArcSwap::from_pointee(epochs),
+            path: Some(path.to_owned()),
+        }
+    }
+}
+
+impl ImportedSecret {
+    fn epoch(&self, now: UnixMillis) -> Epoch {
+        let (secret, claims) = (self.0.clone(), ClaimPolicy::Open);
+        Epoch {
+            epoch: IMPORTED_EPOCH,
+            secret,
+            claims,
+            created_at: now,
+        }
+    }
+}
+
+impl Epoch {
+    fn random(epoch: KeyEpoch, now: UnixMillis) -> Result<Self, KeyringError> {
+        let mut secret = [0; 32];
+        getrandom::fill(&mut secret).map_err(KeyringError::Random)?;
+        let (secret, claims) = (Secret::new(secret), ClaimPolicy::Open);
+        Ok(Self {
+            epoch,
+            secret,
+            claims,
+            created_at: now,
+        })
+    }
+}
+
+/// The newest is asked for nearly always, so it is looked at first.
+fn find(epochs: &[Epoch], epoch: KeyEpoch) -> Option<&Epoch> {
+    epochs.iter().rev().find(|known| known.epoch == epoch)
+}
+
+fn has_imported(epochs: &[Epoch], imported: &ImportedSecret) -> bool {
+    epochs
+        .iter()
+        .any(|epoch| epoch.epoch == IMPORTED_EPOCH && epoch.secret == imported.0)
+}
+
+/// What the file should hold after an import, given what it holds.
+fn import(
+    path: &Path,
+    found: Option<Vec<Epoch>>,
+    imported: Option<&ImportedSecret>,
+    now: UnixMillis,
+) -> Result<Vec<Epoch>, KeyringError> {
+    match (found, imported) {
+        (None, None) => Ok(vec![Epoch::random(KeyEpoch(IMPORTED_EPOCH.0 + 1), now)?]),
+        (None, Some(imported)) => Ok(vec![imported.epoch(now)]),
+        (Some(epochs), Some(imported)) if !has_imported(&epochs, imported) => {
+            if epochs.iter().any(|epoch| epoch.epoch == IMPORTED_EPOCH) {
+                return Err(KeyringError::ImportConflict {
+                    path: path.to_owned(),
+                });
+            }
+            Ok(std::iter::once(imported.epoch(now)).chain(epochs).collect())
+        }
+        (Some(epochs), _) => Ok(epochs),
+    }
+}
+
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Keyring");
+        shown
+            .field("path", &self.path)
+            .field("signing_epoch", &self.signing_epoch());
+        shown.finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;
