@@ -1,0 +1,297 @@
+//! Which header fields pass, in both directions, and what we say about the client.
+//!
+//! Everything is stripped before anything is added: a client that names one of our fields in
+//! `Connection` takes off its own, never ours. Fields that steer a server past the path and the
+//! method that were paid for are taken off too.
+
+use std::net::IpAddr;
+
+use farebox_wire::credential::PAYMENT_HEADERS;
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, Entry, HOST, HeaderMap, HeaderName, HeaderValue, TE,
+    TRANSFER_ENCODING, UPGRADE,
+};
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const SEC_WEBSOCKET_KEY: HeaderName = HeaderName::from_static("sec-websocket-key");
+
+/// A request that two servers could cut differently.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FramingError {
+    /// Both fields that say where the body ends (RFC 9112 section 6.1).
+    #[error("the request has both Transfer-Encoding and Content-Length")]
+    TwoFramings,
+    /// A transfer coding other than a single `chunked`.
+    #[error("the only transfer coding that is read is chunked")]
+    TransferCoding,
+    /// A length that is no number, or several that differ (RFC 9110 section 8.6).
+    #[error("the request has no single Content-Length")]
+    ContentLength,
+    /// More than one host (RFC 9112 section 3.2).
+    #[error("the request has more than one Host")]
+    Host,
+}
+
+/// What the upstream is told about the client's side of the connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Forwarded<'a> {
+    /// The other end of the socket.
+    pub peer: IpAddr,
+    /// Whether that is one of our proxies, whose own word is then kept.
+    pub trusted: bool,
+    /// The host that was asked for.
+    pub host: &'a str,
+    /// `http` or `https`, as the client's connection is.
+    pub scheme: &'static str,
+}
+
+/// Refuses a request whose end or whose host can be read in two ways. HTTP/2 and what hyper has
+/// already refused pass unseen.
+///
+/// # Errors
+/// [`FramingError`] says which field; the client's connection cannot be trusted afterwards.
+pub fn check_framing(headers: &HeaderMap) -> Result<(), FramingError> {
+    if headers.contains_key(TRANSFER_ENCODING) {
+        check_transfer_coding(headers)?;
+    }
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    if let Some(first) = lengths.next() {
+        let is_number = first.as_bytes().iter().all(u8::is_ascii_digit) && !first.is_empty();
+        if !is_number || lengths.any(|other| other != first) {
+            return Err(FramingError::ContentLength);
+        }
+    }
+    if headers.get_all(HOST).iter().nth(1).is_some() {
+        return Err(FramingError::Host);
+    }
+    Ok(())
+}
+
+fn check_transfer_coding(headers: &HeaderMap) -> Result<(), FramingError> {
+    if headers.contains_key(CONTENT_LENGTH) {
+        return Err(FramingError::TwoFramings);
+    }
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let is_chunked = |coding: &HeaderValue| {
+        coding
+            .as_bytes()
+            .trim_ascii()
+            .eq_ignore_ascii_case(b"chunked")
+    };
+    let sole = codings.next().is_some_and(is_chunked) && codings.next().is_none();
+    if sole {
+        Ok(())
+    } else {
+        Err(FramingError::TransferCoding)
+    }
+}
+
+/// Whether a request asks to become a WebSocket (RFC 6455 section 4.1).
+#[must_use]
+pub fn is_websocket_upgrade(headers: &HeaderMap) -> bool {
+    // Looked for first, as nearly every request lacks it.
+    headers.contains_key(UPGRADE)
+        && has_token(headers, &UPGRADE, "websocket")
+        && has_token(headers, &CONNECTION, "upgrade")
+        && headers.contains_key(SEC_WEBSOCKET_KEY)
+}
+
+/// Makes the header fields of a request fit for the upstream: takes off what is hop-by-hop, what
+/// pays, and what steers around us, and says who is asking. A WebSocket upgrade and `TE: trailers`,
+/// which gRPC needs, stay. `Authorization` is the business of whoever read it; injected fields come
+/// afterwards.
+pub fn prepare_request(headers: &mut HeaderMap, forwarded: &Forwarded<'_>) {
+    let upgrade = is_websocket_upgrade(headers);
+    let trailers = headers.contains_key(TE) && has_token(headers, &TE, "trailers");
+    strip(headers, is_dropped_from_request);
+    if upgrade {
+        insert_upgrade(headers);
+    }
+    if trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+    set_forwarded(headers, forwarded);
+}
+
+/// Makes the header fields of an answer fit for the client: takes off what is hop-by-hop, what the
+/// upstream says about payment and credentials, and whatever looks like ours. An answer that
+/// switches to a WebSocket keeps saying so.
+pub fn prepare_response(headers: &mut HeaderMap, switching: bool) {
+    strip(headers, is_dropped_from_response);
+    if switching {
+        insert_upgrade(headers);
+    }
+}
+
+fn insert_upgrade(headers: &mut HeaderMap) {
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+}
+
+/// Removes the fields that `is_dropped`, and those that `Connection` names.
+fn strip(headers: &mut HeaderMap, is_dropped: fn(&str) -> bool) {
+    let mut dropped: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| is_dropped(name.as_str()))
+        .cloned()
+        .collect();
+    for line in headers.get_all(CONNECTION) {
+        dropped.extend(tokens(line).filter_map(|token| HeaderName::from_bytes(token).ok()));
+    }
+    for name in dropped {
+        headers.remove(name);
+    }
+}
+
+fn is_hop_by_hop(name: &str) -> bool {
+    // `Trailer` is not among them: trailers pass, and it announces them.
+    matches!(
+        name,
+        "connection"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-authentication-info"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+            | "http2-settings"
+    )
+}
+
+fn is_dropped_from_request(name: &str) -> bool {
+    is_hop_by_hop(name) || is_payment(name) || is_steering(name)
+}
+
+fn is_payment(name: &str) -> bool {
+    PAYMENT_HEADERS.contains(&name) || is_ours(name)
+}
+
+fn is_ours(name: &str) -> bool {
+    name.starts_with("farebox-")
+}
+
+/// Fields by which some servers take another path, method, address or host than the request has,
+/// all of which were matched, paid for, or set afresh here.
+fn is_steering(name: &str) -> bool {
+    matches!(
+        name,
+        "forwarded"
+            | "x-real-ip"
+            | "x-forwarded-port"
+            | "x-forwarded-prefix"
+            | "x-forwarded-server"
+            | "x-forwarded-ssl"
+            | "x-forwarded-uri"
+            | "x-original-url"
+            | "x-original-uri"
+            | "x-rewrite-url"
+            | "x-http-method"
+            | "x-http-method-override"
+            | "x-method-override"
+    )
+}
+
+fn is_dropped_from_response(name: &str) -> bool {
+    is_hop_by_hop(name)
+        || is_payment(name)
+        || name.starts_with("payment-")
+        // `Alt-Svc` would send clients past us: it names the upstream's other doors as ours.
+        || matches!(name, "www-authenticate" | "authentication-info" | "x-change-sats" | "alt-svc")
+}
+
+/// Sets what the upstream is told about the client. A client's own words are thrown away, unless
+/// it is one of our proxies.
+fn set_forwarded(headers: &mut HeaderMap, forwarded: &Forwarded<'_>) {
+    let Forwarded {
+        peer,
+        trusted,
+        host,
+        scheme,
+    } = *forwarded;
+    let before = if trusted {
+        joined(headers, &X_FORWARDED_FOR)
+    } else {
+        None
+    };
+    let addresses = match before {
+        Some(before) => format!("{before}, {}", peer.to_canonical()),
+        None => peer.to_canonical().to_string(),
+    };
+    set(
+        headers,
+        X_FORWARDED_FOR,
+        HeaderValue::try_from(addresses).ok(),
+        false,
+    );
+    set(
+        headers,
+        X_FORWARDED_PROTO,
+        Some(HeaderValue::from_static(scheme)),
+        trusted,
+    );
+    set(
+        headers,
+        X_FORWARDED_HOST,
+        HeaderValue::from_str(host).ok(),
+        trusted,
+    );
+}
+
+/// Puts one line with `value` in the place of all lines, or takes them off; with `keep` a line that
+/// is there stays.
+fn set(headers: &mut HeaderMap, name: HeaderName, value: Option<HeaderValue>, keep: bool) {
+    match (headers.entry(name), value) {
+        (Entry::Occupied(_), _) if keep => {}
+        (Entry::Occupied(mut entry), Some(value)) => {
+            entry.insert(value);
+        }
+        (Entry::Occupied(entry), None) => {
+            entry.remove_entry_mult();
+        }
+        (Entry::Vacant(entry), Some(value)) => {
+            entry.insert(value);
+        }
+        (Entry::Vacant(_), None) => {}
+    }
+}
+
+/// All lines of a field as one; `None` where there is none or one is no text.
+fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    let lines: Result<Vec<&str>, _> = headers
+        .get_all(name)
+        .iter()
+        .map(HeaderValue::to_str)
+        .collect();
+    lines
+        .ok()
+        .filter(|lines| !lines.is_empty())
+        .map(|lines| lines.join(", "))
+}
+
+fn has_token(headers: &HeaderMap, name: &HeaderName, wanted: &str) -> bool {
+    let is_wanted = |token: &[u8]| token.eq_ignore_ascii_case(wanted.as_bytes());
+    headers
+        .get_all(name)
+        .iter()
+        .any(|line| tokens(line).any(is_wanted))
+}
+
+/// The elements of a comma-separated list, without their parameters.
+fn tokens(line: &HeaderValue) -> impl Iterator<Item = &[u8]> {
+    let without_parameters = |element: &'_ [u8]| {
+        element
+            .iter()
+            .position(|&byte| byte == b';')
+            .unwrap_or(element.len())
+    };
+    line.as_bytes()
+        .split(|&byte| byte == b',')
+        .map(move |element| element[..without_parameters(element)].trim_ascii())
+}
+
+#[cfg(test)]
+mod tests;

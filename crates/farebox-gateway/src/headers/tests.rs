@@ -1,0 +1,279 @@
+use super::*;
+
+fn fields(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for &(name, value) in fields {
+        headers.append(
+            HeaderName::from_static(name),
+            HeaderValue::from_static(value),
+        );
+    }
+    headers
+}
+
+const STRANGER: Forwarded<'_> = Forwarded {
+    peer: IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7)),
+    trusted: false,
+    host: "api.example.com",
+    scheme: "https",
+};
+
+const TOLD: [(&str, &str); 3] = [
+    ("x-forwarded-for", "192.0.2.7"),
+    ("x-forwarded-proto", "https"),
+    ("x-forwarded-host", "api.example.com"),
+];
+
+/// What reaches the upstream beside what it is told about the client.
+fn passed(sent: &[(&'static str, &'static str)]) -> Vec<(String, String)> {
+    let mut headers = fields(sent);
+    prepare_request(&mut headers, &STRANGER);
+    let told: Vec<_> = TOLD
+        .iter()
+        .map(|&(name, _)| headers.remove(name).unwrap())
+        .collect();
+    assert_eq!(told, TOLD.map(|(_, value)| value));
+    listed(&headers)
+}
+
+fn returned(sent: &[(&'static str, &'static str)], switching: bool) -> Vec<(String, String)> {
+    let mut headers = fields(sent);
+    prepare_response(&mut headers, switching);
+    listed(&headers)
+}
+
+fn listed(headers: &HeaderMap) -> Vec<(String, String)> {
+    let text = |value: &HeaderValue| value.to_str().unwrap().to_owned();
+    headers
+        .iter()
+        .map(|(name, value)| (name.to_string(), text(value)))
+        .collect()
+}
+
+fn owned(fields: &[(&str, &str)]) -> Vec<(String, String)> {
+    fields
+        .iter()
+        .map(|&(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
+}
+
+#[test]
+fn ordinary_fields_pass_and_hop_by_hop_fields_do_not() {
+    let sent = [
+        ("accept", "text/plain"),
+        ("connection", "keep-alive"),
+        ("keep-alive", "timeout=5"),
+        ("proxy-authorization", "Basic x"),
+        ("proxy-connection", "close"),
+        ("te", "gzip"),
+        ("transfer-encoding", "chunked"),
+        ("upgrade", "h2c"),
+        ("http2-settings", "x"),
+        ("authorization", "Bearer x"),
+    ];
+    assert_eq!(
+        passed(&sent),
+        owned(&[("accept", "text/plain"), ("authorization", "Bearer x")])
+    );
+}
+
+#[test]
+fn what_connection_names_is_hop_by_hop_but_not_what_we_add_afterwards() {
+    let sent = [
+        ("connection", "X-Own, x-forwarded-for"),
+        ("connection", "close, X-Forwarded-Proto, bad name"),
+        ("x-own", "1"),
+        ("x-other", "1"),
+    ];
+    assert_eq!(passed(&sent), owned(&[("x-other", "1")]));
+}
+
+#[test]
+fn te_trailers_passes_for_grpc() {
+    assert_eq!(passed(&[("te", "trailers")]), owned(&[("te", "trailers")]));
+    assert_eq!(
+        passed(&[("te", "gzip;q=0.5, Trailers")]),
+        owned(&[("te", "trailers")])
+    );
+    assert_eq!(
+        passed(&[("te", "trailers"), ("connection", "te")]),
+        owned(&[("te", "trailers")])
+    );
+}
+
+#[test]
+fn payment_fields_never_reach_the_upstream() {
+    for name in PAYMENT_HEADERS {
+        assert_eq!(passed(&[(name, "x")]), owned(&[]), "{name}");
+    }
+    assert_eq!(passed(&[("farebox-receipt", "forged")]), owned(&[]));
+}
+
+#[test]
+fn fields_that_steer_past_what_was_paid_for_never_reach_the_upstream() {
+    for name in [
+        "x-original-url",
+        "x-rewrite-url",
+        "x-http-method-override",
+        "forwarded",
+        "x-real-ip",
+    ] {
+        assert_eq!(passed(&[(name, "/paid")]), owned(&[]), "{name}");
+    }
+}
+
+#[test]
+fn a_strangers_word_about_its_address_is_replaced() {
+    let sent = [
+        ("x-forwarded-for", "203.0.113.1"),
+        ("x-forwarded-for", "203.0.113.2"),
+        ("x-forwarded-proto", "http"),
+        ("x-forwarded-host", "evil.example.com"),
+        ("x-forwarded-host", "evil.example.com"),
+    ];
+    assert_eq!(passed(&sent), owned(&[]));
+}
+
+#[test]
+fn a_trusted_proxys_word_is_kept_and_its_address_appended() {
+    let mut headers = fields(&[
+        ("x-forwarded-for", "203.0.113.1"),
+        ("x-forwarded-for", "10.0.0.2"),
+        ("x-forwarded-proto", "http"),
+    ]);
+    prepare_request(
+        &mut headers,
+        &Forwarded {
+            trusted: true,
+            ..STRANGER
+        },
+    );
+    let expected = [
+        ("x-forwarded-for", "203.0.113.1, 10.0.0.2, 192.0.2.7"),
+        ("x-forwarded-proto", "http"),
+        ("x-forwarded-host", "api.example.com"),
+    ];
+    assert_eq!(headers, fields(&expected));
+}
+
+const UPGRADE_FIELDS: [(&str, &str); 3] = [
+    ("connection", "keep-alive, Upgrade"),
+    ("upgrade", "WebSocket"),
+    ("sec-websocket-key", "x"),
+];
+
+#[test]
+fn a_websocket_upgrade_passes_both_ways() {
+    assert!(is_websocket_upgrade(&fields(&UPGRADE_FIELDS)));
+    let request = passed(&UPGRADE_FIELDS);
+    for (name, value) in [
+        ("connection", "upgrade"),
+        ("upgrade", "websocket"),
+        ("sec-websocket-key", "x"),
+    ] {
+        assert!(
+            request.contains(&(name.to_owned(), value.to_owned())),
+            "{name}"
+        );
+    }
+    let answer = [
+        ("connection", "Upgrade"),
+        ("upgrade", "websocket"),
+        ("sec-websocket-accept", "y"),
+    ];
+    assert_eq!(returned(&answer, true).len(), 3);
+    assert_eq!(
+        returned(&answer, false),
+        owned(&[("sec-websocket-accept", "y")])
+    );
+}
+
+#[test]
+fn an_upgrade_to_anything_else_is_none() {
+    for missing in 0..3 {
+        let mut some = UPGRADE_FIELDS.to_vec();
+        some.remove(missing);
+        assert!(!is_websocket_upgrade(&fields(&some)), "{missing}");
+    }
+    assert!(!is_websocket_upgrade(&fields(&[
+        ("connection", "upgrade"),
+        ("upgrade", "h2c")
+    ])));
+}
+
+#[test]
+fn what_the_upstream_says_about_payment_and_credentials_never_comes_back() {
+    let sent = [
+        ("content-type", "text/plain"),
+        ("www-authenticate", "Bearer"),
+        ("www-authenticate", "L402 macaroon=x"),
+        ("payment-receipt", "x"),
+        ("payment-required", "x"),
+        ("x-cashu", "x"),
+        ("x-change-sats", "x"),
+        ("farebox-charge-msat", "0"),
+        ("alt-svc", "h3=\":443\""),
+        ("connection", "close, x-internal"),
+        ("x-internal", "x"),
+        ("trailer", "grpc-status"),
+    ];
+    let expected = owned(&[("content-type", "text/plain"), ("trailer", "grpc-status")]);
+    assert_eq!(returned(&sent, false), expected);
+}
+
+#[test]
+fn requests_that_can_be_cut_in_two_ways_are_refused() {
+    let check = |sent: &[(&'static str, &'static str)]| check_framing(&fields(sent));
+    let (te, cl) = ("transfer-encoding", "content-length");
+    assert_eq!(
+        check(&[(te, "chunked"), (cl, "5")]),
+        Err(FramingError::TwoFramings)
+    );
+    for lengths in [
+        &[(cl, "5"), (cl, "6")][..],
+        &[(cl, "5, 6")],
+        &[(cl, "+5")],
+        &[(cl, "")],
+        &[(cl, "5x")],
+    ] {
+        assert_eq!(
+            check(lengths),
+            Err(FramingError::ContentLength),
+            "{lengths:?}"
+        );
+    }
+    for codings in [
+        &[(te, "gzip, chunked")][..],
+        &[(te, "chunked"), (te, "chunked")],
+        &[(te, "xchunked")],
+    ] {
+        assert_eq!(
+            check(codings),
+            Err(FramingError::TransferCoding),
+            "{codings:?}"
+        );
+    }
+    assert_eq!(
+        check(&[("host", "a"), ("host", "b")]),
+        Err(FramingError::Host)
+    );
+    assert_eq!(
+        check(&[("host", "a"), ("host", "a")]),
+        Err(FramingError::Host)
+    );
+}
+
+#[test]
+fn ordinary_framing_passes() {
+    let check = |sent: &[(&'static str, &'static str)]| check_framing(&fields(sent));
+    assert_eq!(check(&[]), Ok(()));
+    assert_eq!(
+        check(&[
+            ("host", "a"),
+            ("content-length", "5"),
+            ("content-length", "5")
+        ]),
+        Ok(())
+    );
+    assert_eq!(check(&[("transfer-encoding", "Chunked")]), Ok(()));
+}
