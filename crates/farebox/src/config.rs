@@ -7,4 +7,6 @@ pub mod file;
 pub mod known_keys;
 pub mod load;
 pub mod mistake;
+pub mod secrets;
+pub mod show;
 pub mod units;

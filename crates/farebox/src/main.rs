@@ -1,5 +1,6 @@
 //! The `farebox` binary.
 
 mod config;
+mod import;
 
 fn main() {}

@@ -1,0 +1,106 @@
+//! A configuration as text for people: without its defaults, or with all of them; never with its
+//! secrets.
+
+use sha2::{Digest, Sha256};
+use toml::{Table, Value};
+
+use crate::config::choice::HeaderText;
+use crate::config::file::{ConfigFile, RouteSection};
+use crate::config::secrets;
+
+/// Parts of header names that hold secrets.
+const SENSITIVE: [&str; 7] = ["auth", "key", "token", "secret", "cookie", "pass", "macaroon"];
+
+/// Whether a header of this name usually holds a secret.
+pub fn is_sensitive(header: &str) -> bool {
+    let header = header.to_ascii_lowercase();
+    SENSITIVE.iter().any(|part| header.contains(part))
+}
+
+/// The configuration as TOML, only with what differs from the defaults.
+///
+/// # Errors
+/// When a value has no form in TOML.
+pub fn to_sparse_toml(file: &ConfigFile) -> Result<String, toml::ser::Error> {
+    let mut table = Table::try_from(file)?;
+    let default = Table::try_from(ConfigFile::default())?;
+    let route_default = Table::try_from(RouteSection::default())?;
+    if let Some(Value::Array(routes)) = table.get_mut("route") {
+        for route in routes.iter_mut().filter_map(Value::as_table_mut) {
+            drop_defaults(route, &route_default);
+        }
+    }
+    drop_defaults(&mut table, &default);
+    if let (Some(Value::Table(lightning)), Some(written)) = (table.get_mut("lightning"), &file.lightning) {
+        drop_defaults(lightning, &Table::try_from(crate::config::file::LightningSection::default())?);
+        lightning.insert("backend".to_owned(), Value::try_from(written.backend)?);
+    }
+    toml::to_string_pretty(&table)
+}
+
+fn drop_defaults(table: &mut Table, default: &Table) {
+    table.retain(|key, value| {
+        let Some(default) = default.get(key) else { return true };
+        if let (Value::Table(inner), Value::Table(default)) = (&mut *value, default) {
+            drop_defaults(inner, default);
+            return !inner.is_empty();
+        }
+        value != default
+    });
+}
+
+/// The configuration with its defaults in place of what was left out, and fingerprints in place of
+/// secrets. With `look_up`, secrets are fetched for that.
+pub fn for_people(file: &ConfigFile, look_up: bool) -> ConfigFile {
+    let mut shown = file.clone();
+    for route in &mut shown.route {
+        for (name, value) in &mut route.headers {
+            hide(name, value, look_up);
+        }
+    }
+    shown
+}
+
+fn hide(name: &str, value: &mut HeaderText, look_up: bool) {
+    let sensitive = match value {
+        HeaderText::Text(_) => is_sensitive(name),
+        HeaderText::Env { .. } | HeaderText::File { .. } => look_up,
+    };
+    if !sensitive {
+        return;
+    }
+    *value = HeaderText::Text(match secrets::resolve(value) {
+        Ok(secret) => fingerprint(secret.reveal()),
+        Err(error) => format!("({error})"),
+    });
+}
+
+/// Tells two secrets apart without telling either.
+fn fingerprint(secret: &str) -> String {
+    let digest = Sha256::digest(secret.as_bytes());
+    format!("(secret, sha256 {}…)", hex::encode(&digest[..4]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::load::load;
+
+    #[test]
+    fn a_sparse_file_reads_back_as_the_same_configuration() {
+        let text = "[server]\nthreads = 3\n[lightning]\nbackend = \"mock\"\n\
+            [[route]]\nname = \"a\"\npath = { exact = \"/a\" }\nprice = { msat = 5 }\nreplay = false\n";
+        let file = load(text).file;
+        let sparse = to_sparse_toml(&file).unwrap();
+        assert!(load(&sparse).file == file, "{sparse}");
+        assert!(!sparse.contains("drain_timeout"), "{sparse}");
+    }
+
+    #[test]
+    fn secrets_are_shown_as_fingerprints() {
+        let text = "[[route]]\nheaders = { Authorization = \"Bearer sk-123\", Accept = \"text/plain\" }\n";
+        let shown = toml::to_string(&for_people(&load(text).file, true)).unwrap();
+        assert!(!shown.contains("sk-123") && shown.contains("sha256"), "{shown}");
+        assert!(shown.contains("text/plain"));
+    }
+}

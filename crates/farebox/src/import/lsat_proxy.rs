@@ -1,0 +1,245 @@
+//! lsat-proxy-rs's `config.yaml`: backends with an exact path, a fixed price and header lines.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use farebox_core::Msat;
+use yaml_rust2::{Yaml, YamlLoader};
+
+use super::{ImportError, Imported, lightning_address, route_name};
+use crate::config::choice::{Amount, Free, HeaderText, PathMatch, PriceSetting};
+use crate::config::file::{ConfigFile, RouteSection, ServerSection};
+use crate::config::units::Lasting;
+
+/// Settings of a backend that are turned into ours.
+const TAKEN: [&str; 7] =
+    ["name", "path", "upstream", "headers", "price_msat", "budget_multiple", "constraints"];
+/// Settings that lsat-proxy itself never used.
+const UNUSED: [&str; 4] = ["capabilties", "capabilities", "price_passthrough", "proto"];
+
+/// Turns a `config.yaml` (or JSON) of lsat-proxy into a configuration.
+///
+/// # Errors
+/// [`ImportError`] when it is not one.
+pub fn import(text: &str) -> Result<Imported, ImportError> {
+    let documents = YamlLoader::load_from_str(text)?;
+    let root = documents.first().ok_or(ImportError::NoBackends)?;
+    let backends = root["backends"].as_vec().ok_or(ImportError::NoBackends)?;
+    let mut notes = fixed_notes();
+    note_unknown(root, "", &["server", "lnd", "backends"], &mut notes);
+    note_unknown(&root["server"], "server.", &["host", "port"], &mut notes);
+    let route = backends.iter().enumerate();
+    let route = route.map(|(place, backend)| read_backend(backend, place, &mut notes)).collect();
+    let file = ConfigFile {
+        server: server(&root["server"], &mut notes),
+        lightning: Some(lightning_address(None, &mut notes)),
+        route,
+        ..ConfigFile::default()
+    };
+    Ok(Imported { file, notes })
+}
+
+fn fixed_notes() -> Vec<String> {
+    vec![
+        "lnd: no counterpart yet; the lnd backend comes with a later version, until then a \
+         Lightning Address is paid"
+            .to_owned(),
+        "tokens: those sold by lsat-proxy are not accepted; new ones can be spent for 30 days \
+         (`valid_for`) instead of two minutes"
+            .to_owned(),
+    ]
+}
+
+fn note_unknown(node: &Yaml, place: &str, known: &[&str], notes: &mut Vec<String>) {
+    let keys = node.as_hash().into_iter().flat_map(|keys| keys.keys());
+    for key in keys.filter_map(Yaml::as_str).filter(|key| !known.contains(key)) {
+        notes.push(format!("{place}{key}: no counterpart"));
+    }
+}
+
+fn server(node: &Yaml, notes: &mut Vec<String>) -> ServerSection {
+    let mut section = ServerSection::default();
+    let host = node["host"].as_str().map(str::parse::<IpAddr>);
+    let port = node["port"].as_i64().map(u16::try_from);
+    match (host, port) {
+        (Some(Ok(host)), Some(Ok(port))) => section.listen = SocketAddr::new(host, port),
+        _ => notes.push(format!("server: no usable host and port; {} instead", section.listen)),
+    }
+    section
+}
+
+fn read_backend(backend: &Yaml, place: usize, notes: &mut Vec<String>) -> RouteSection {
+    let text = |key: &str| backend[key].as_str().unwrap_or_default();
+    let name = route_name(text("name"), place);
+    note_without_counterpart(backend, &name, notes);
+    let path = text("path").to_owned();
+    RouteSection {
+        path: PathMatch::Exact { exact: path },
+        // The path is lsat-proxy's own; its upstream is a whole URL.
+        strip_prefix: true,
+        upstream: text("upstream").trim_end_matches('/').to_owned(),
+        headers: headers(&backend["headers"], &name, notes),
+        price: price(&backend["price_msat"], &name, notes),
+        calls: calls(&backend["budget_multiple"], &name, notes),
+        timeout: timeout(&backend["constraints"], &name, notes),
+        name,
+        ..RouteSection::default()
+    }
+}
+
+fn note_without_counterpart(backend: &Yaml, name: &str, notes: &mut Vec<String>) {
+    let keys = backend.as_hash().into_iter().flat_map(|keys| keys.keys());
+    for key in keys.filter_map(Yaml::as_str) {
+        let reason = match key {
+            "body" => "no counterpart yet; the client's own method and body are forwarded",
+            "pass_fields" => "no counterpart yet; the whole body is forwarded",
+            "response_fields" => "no counterpart yet; the whole answer is returned",
+            _ if UNUSED.contains(&key) => "no counterpart; lsat-proxy did not use it either",
+            _ if TAKEN.contains(&key) => continue,
+            _ => "no counterpart",
+        };
+        notes.push(format!("backend {name}: {key}: {reason}"));
+    }
+}
+
+/// `"Name: value"` lines, split at the first colon: values may have colons of their own.
+fn headers(list: &Yaml, name: &str, notes: &mut Vec<String>) -> BTreeMap<String, HeaderText> {
+    let mut headers = BTreeMap::new();
+    for line in list.as_vec().into_iter().flatten().filter_map(Yaml::as_str) {
+        let Some((header, value)) = line.split_once(':') else {
+            notes.push(format!("backend {name}: headers: a line without a colon was left out"));
+            continue;
+        };
+        let header = header.trim();
+        if http::HeaderName::try_from(header).is_err() {
+            notes.push(format!("backend {name}: headers: {header:?} is no header name"));
+            continue;
+        }
+        if is_sensitive(header) {
+            notes.push(format!(
+                "backend {name}: {header} stands in clear in the result; better move it to \
+                 {{ env = \"…\" }} or {{ file = \"…\" }}"
+            ));
+        }
+        headers.insert(header.to_owned(), HeaderText::Text(value.trim().to_owned()));
+    }
+    headers
+}
+
+fn is_sensitive(header: &str) -> bool {
+    crate::config::show::is_sensitive(header)
+}
+
+fn price(msat: &Yaml, name: &str, notes: &mut Vec<String>) -> Option<PriceSetting> {
+    let msat = msat.as_i64().and_then(|msat| u64::try_from(msat).ok());
+    match msat.and_then(|msat| Msat::new(msat).ok()) {
+        Some(Msat::ZERO) => Some(PriceSetting::Free(Free::Free)),
+        Some(msat) => Some(PriceSetting::Fixed(Amount(msat))),
+        None => {
+            notes.push(format!("backend {name}: price_msat is missing or no amount"));
+            None
+        }
+    }
+}
+
+/// `price_msat` × `budget_multiple` is what one payment asks for on both sides.
+fn calls(multiple: &Yaml, name: &str, notes: &mut Vec<String>) -> Option<u32> {
+    let multiple = multiple.as_i64()?;
+    match u32::try_from(multiple) {
+        Ok(calls) => Some(calls).filter(|calls| *calls > 1),
+        Err(_) => {
+            notes.push(format!("backend {name}: budget_multiple {multiple} is no number of calls"));
+            None
+        }
+    }
+}
+
+fn timeout(constraints: &Yaml, name: &str, notes: &mut Vec<String>) -> Lasting {
+    let default = RouteSection::default().timeout;
+    note_unknown(constraints, &format!("backend {name}: constraints."), &["timeout"], notes);
+    let written = &constraints["timeout"];
+    let seconds = written.as_i64().or_else(|| written.as_str()?.parse().ok());
+    let seconds = seconds.and_then(|seconds| u64::try_from(seconds).ok()).filter(|s| *s > 0);
+    seconds.map_or(default, |seconds| Lasting(Duration::from_secs(seconds)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const YAML: &str = r#"
+server: { host: 0.0.0.0, port: 3030 }
+lnd: { host: "localhost:10009", tls_path: t, mac_path: m }
+backends:
+  - name: "ask me"
+    path: /ask
+    upstream: "https://api.example.com/v1/complete"
+    headers:
+      - "Authorization: Bearer abc:def"
+      - "X-Callback: https://me.example.com:8443/x"
+      - "no colon here"
+    body: '{"a": 1}'
+    pass_fields: { prompt: string }
+    capabilties: ""
+    constraints: { timeout: 600, size: 3 }
+    price_msat: 1500
+    budget_multiple: 4
+    price_passthrough: false
+    response_fields: choices.0.text
+"#;
+
+    fn header(route: &RouteSection, name: &str) -> String {
+        match &route.headers[name] {
+            HeaderText::Text(text) => text.clone(),
+            HeaderText::Env { .. } | HeaderText::File { .. } => panic!("not text"),
+        }
+    }
+
+    #[test]
+    fn a_backend_becomes_a_route_with_price_and_calls() {
+        let imported = import(YAML).unwrap();
+        let route = &imported.file.route[0];
+        assert_eq!(imported.file.server.listen, "0.0.0.0:3030".parse().unwrap());
+        assert_eq!((route.name.as_str(), route.calls), ("ask-me", Some(4)));
+        assert!(route.price == Some(PriceSetting::Fixed(Amount(Msat::new(1500).unwrap()))));
+        assert_eq!(route.upstream, "https://api.example.com/v1/complete");
+    }
+
+    #[test]
+    fn header_values_keep_their_colons() {
+        let imported = import(YAML).unwrap();
+        let route = &imported.file.route[0];
+        assert_eq!(header(route, "Authorization"), "Bearer abc:def");
+        assert_eq!(header(route, "X-Callback"), "https://me.example.com:8443/x");
+    }
+
+    #[test]
+    fn everything_without_a_counterpart_is_listed() {
+        let notes = import(YAML).unwrap().notes.join("\n");
+        for part in
+            ["lnd:", "body:", "pass_fields:", "response_fields:", "capabilties:", "constraints.size", "without a colon"]
+        {
+            assert!(notes.contains(part), "{part} in {notes}");
+        }
+        assert!(!notes.contains("abc:def"));
+    }
+
+    #[test]
+    fn a_backend_without_a_price_is_free_only_when_it_says_zero() {
+        let backend = |price: &str| {
+            let yaml = format!("backends: [{{ name: a, path: /a, upstream: 'http://b', {price} }}]");
+            import(&yaml).unwrap().file.route[0].price
+        };
+        assert!(backend("price_msat: 0") == Some(PriceSetting::Free(Free::Free)));
+        assert!(backend("x: 1").is_none());
+        assert!(backend("price_msat: -5").is_none());
+    }
+
+    #[test]
+    fn a_file_of_something_else_is_refused() {
+        assert!(matches!(import("a: 1"), Err(ImportError::NoBackends)));
+        assert!(matches!(import(""), Err(ImportError::NoBackends)));
+        assert!(matches!(import("a: ["), Err(ImportError::Yaml(_))));
+    }
+}
