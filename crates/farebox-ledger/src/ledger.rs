@@ -265,6 +265,17 @@ impl Ledger {
         answer.await.unwrap_or(Err(LedgerError::Closed))
     }
 
+    /// Returns when everything that was queued before is durable: the endings of holds, which
+    /// nobody else waits for.
+    ///
+    /// # Errors
+    /// [`LedgerError`]; the store failed, and recovery at the next start finishes the rest.
+    pub async fn flush(&self) -> Result<(), LedgerError> {
+        let (reply, answer) = oneshot::channel();
+        self.inner.queue.flush(reply)?;
+        answer.await.unwrap_or(Err(LedgerError::Closed))
+    }
+
     /// Prunes closed accounts and settled retries older than the retention time, in small steps
     /// between other work. The writer does the same by itself once an hour.
     ///

@@ -9,6 +9,7 @@
 //! Never here: the network, a node, a price.
 
 mod admit;
+mod book;
 #[cfg(feature = "contract")]
 pub mod contract;
 mod crash;

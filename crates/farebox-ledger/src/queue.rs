@@ -31,6 +31,8 @@ pub(crate) struct Batch {
     pub(crate) replies: Vec<Reply>,
     /// Who waits for a whole round of pruning.
     pub(crate) prunes: Vec<oneshot::Sender<Result<Pruned, LedgerError>>>,
+    /// Who waits for everything that was in line before.
+    pub(crate) flushes: Vec<oneshot::Sender<Result<(), LedgerError>>>,
     /// No request will come any more.
     pub(crate) closing: bool,
 }
@@ -49,6 +51,7 @@ struct State {
     replies: Vec<Reply>,
     progress: HashMap<HoldId, Msat>,
     prunes: Vec<oneshot::Sender<Result<Pruned, LedgerError>>>,
+    flushes: Vec<oneshot::Sender<Result<(), LedgerError>>>,
     requests: usize,
     closing: bool,
     writer_gone: bool,
@@ -104,6 +107,23 @@ impl Queue {
             return Err(LedgerError::Overloaded);
         }
         state.prunes.push(reply);
+        self.wake(state);
+        Ok(())
+    }
+
+    /// Asks to be told when everything in line is durable.
+    pub(crate) fn flush(
+        &self,
+        reply: oneshot::Sender<Result<(), LedgerError>>,
+    ) -> Result<(), LedgerError> {
+        let mut state = self.lock();
+        if state.closing {
+            return Err(LedgerError::Closed);
+        }
+        if state.flushes.len() >= self.max_queued {
+            return Err(LedgerError::Overloaded);
+        }
+        state.flushes.push(reply);
         self.wake(state);
         Ok(())
     }
@@ -188,6 +208,7 @@ impl State {
         !self.commands.is_empty()
             || !self.progress.is_empty()
             || !self.prunes.is_empty()
+            || !self.flushes.is_empty()
             || self.closing
     }
 
@@ -206,6 +227,9 @@ impl State {
             batch.replies.push(Reply::Nobody);
         }
         batch.prunes.append(&mut self.prunes);
+        if self.commands.is_empty() {
+            batch.flushes.append(&mut self.flushes);
+        }
         batch.closing = self.closing && self.commands.is_empty();
     }
 }

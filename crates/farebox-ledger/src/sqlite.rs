@@ -1,46 +1,174 @@
-//! The store in one SQLite file.
+//! The store in one SQLite file, written by one thread: write-ahead log, every commit synced.
+//!
+//! The rules are in [`book`](crate::book); here are statements. Never here: a decision about money.
 
-use std::path::Path;
+mod columns;
+mod flush;
+mod prune;
+mod read;
+mod rows;
+mod schema;
 
-use farebox_core::{ProcessEpoch, UnixMillis};
+use std::path::{Path, PathBuf};
 
+use farebox_core::{Msat, ProcessEpoch, UnixMillis};
+use rusqlite::Connection;
+
+use crate::book::Book;
 use crate::store::{Command, OpenReader, Outcome, PruneStep, Store, StoreError};
-use crate::{OpenError, OpenOptions, Pruned, Recovery};
+use crate::{Admitted, OpenError, OpenOptions, Pruned, Recovery, crash_point};
+use rows::SqliteRows;
 
-pub(crate) struct SqliteStore;
+/// Statements kept prepared; more than there are.
+const PREPARED_STATEMENTS: usize = 48;
+
+pub(crate) struct SqliteStore {
+    connection: Connection,
+    path: PathBuf,
+    book: Book,
+}
 
 impl SqliteStore {
-    pub(crate) fn open(_path: &Path, _options: &OpenOptions) -> Result<Self, OpenError> {
-        Err(StoreError::Corrupt("a store that is not written yet").into())
+    /// Opens or creates the database at `path`, brings its schema up to date and begins a new run.
+    pub(crate) fn open(path: &Path, options: &OpenOptions) -> Result<Self, OpenError> {
+        let mut connection = schema::open(path)?;
+        connection.set_prepared_statement_cache_capacity(PREPARED_STATEMENTS);
+        let epoch = schema::begin_run(&mut connection).map_err(StoreError::from)?;
+        let book = Book::new(epoch, options.max_open_holds, options.max_cached_accounts);
+        let mut store = Self {
+            connection,
+            path: path.to_owned(),
+            book,
+        };
+        store.reload()?;
+        Ok(store)
+    }
+
+    /// Makes the picture equal to the database.
+    fn reload(&mut self) -> Result<(), StoreError> {
+        let loaded = rows::load(&self.connection)?;
+        self.book.load(loaded);
+        Ok(())
+    }
+
+    /// Runs `work` in one transaction. When anything fails, database and picture are as before.
+    fn transaction<T>(
+        &mut self,
+        work: impl FnOnce(&mut Book, &Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let result = self.attempt(work);
+        match &result {
+            Ok(_) => self.book.committed(),
+            Err(_) => self.roll_back()?,
+        }
+        result
+    }
+
+    fn attempt<T>(
+        &mut self,
+        work: impl FnOnce(&mut Book, &Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.connection
+            .prepare_cached("BEGIN IMMEDIATE")?
+            .execute([])?;
+        let done = work(&mut self.book, &self.connection)?;
+        self.connection.prepare_cached("COMMIT")?.execute([])?;
+        Ok(done)
+    }
+
+    fn roll_back(&mut self) -> Result<(), StoreError> {
+        // Some failures roll back by themselves.
+        if !self.connection.is_autocommit() {
+            self.connection.execute_batch("ROLLBACK")?;
+        }
+        self.reload()
     }
 }
 
 impl Store for SqliteStore {
     fn epoch(&self) -> ProcessEpoch {
-        ProcessEpoch(0)
+        self.book.epoch()
     }
-    fn recover(&mut self, _now: UnixMillis) -> Result<Recovery, StoreError> {
-        Err(StoreError::Corrupt("x"))
+
+    fn recover(&mut self, now: UnixMillis) -> Result<Recovery, StoreError> {
+        let epoch = self.book.epoch();
+        let ended = self.transaction(|book, connection| {
+            let ended = book.recover(now, &mut SqliteRows(connection))?;
+            flush::write(book, connection)?;
+            Ok(ended)
+        })?;
+        Ok(count_recovered(epoch, &ended))
     }
-    fn apply(&mut self, _batch: &[Command]) -> Result<Vec<Outcome>, StoreError> {
-        Err(StoreError::Corrupt("x"))
+
+    fn apply(&mut self, batch: &[Command]) -> Result<Vec<Outcome>, StoreError> {
+        self.transaction(|book, connection| {
+            let mut rows = SqliteRows(connection);
+            let outcomes: Result<Vec<_>, _> = batch
+                .iter()
+                .map(|command| book.apply(command, &mut rows))
+                .collect();
+            let outcomes = outcomes?;
+            flush::write(book, connection)?;
+            pass_crash_points(&outcomes);
+            Ok(outcomes)
+        })
     }
+
     fn open_holds(&self) -> usize {
-        0
+        self.book.open_holds()
     }
-    fn prune(&mut self, _step: PruneStep) -> Result<(Pruned, Option<u64>), StoreError> {
-        Err(StoreError::Corrupt("x"))
+
+    fn prune(&mut self, step: PruneStep) -> Result<(Pruned, Option<u64>), StoreError> {
+        self.transaction(|book, connection| prune::step(book, connection, step))
     }
+
     fn readers(&self) -> Box<dyn OpenReader> {
-        struct None;
-        impl OpenReader for None {
-            fn open(&self) -> Result<Box<dyn crate::Reader>, StoreError> {
-                Err(StoreError::Corrupt("x"))
-            }
-        }
-        Box::new(None)
+        Box::new(read::OpenSqlite::new(self.path.clone()))
     }
+
     fn checkpoint(&mut self) -> Result<(), StoreError> {
-        Err(StoreError::Corrupt("x"))
+        self.connection
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        Ok(())
+    }
+}
+
+fn pass_crash_points(outcomes: &[Outcome]) {
+    if outcomes
+        .iter()
+        .any(|outcome| matches!(outcome, Outcome::Admitted(Ok(Admitted::Held(_)))))
+    {
+        crash_point("hold-before-commit");
+    }
+    if outcomes
+        .iter()
+        .any(|outcome| matches!(outcome, Outcome::Resolved { .. }))
+    {
+        crash_point("settle-before-commit");
+    }
+}
+
+fn count_recovered(epoch: ProcessEpoch, ended: &[Option<Msat>]) -> Recovery {
+    let count = |holds: usize| u64::try_from(holds).unwrap_or(u64::MAX);
+    let settled = ended.iter().flatten().count();
+    let charged = ended
+        .iter()
+        .flatten()
+        .try_fold(Msat::ZERO, |sum, one| sum.checked_add(*one));
+    Recovery {
+        epoch,
+        voided: count(ended.len() - settled),
+        settled: count(settled),
+        charged: charged.unwrap_or(Msat::MAX),
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked, DiskFull};
+        match error.sqlite_error_code() {
+            Some(DatabaseBusy | DatabaseLocked | DiskFull) => Self::Unavailable(Box::new(error)),
+            _ => Self::Failed(Box::new(error)),
+        }
     }
 }

@@ -4,13 +4,14 @@
 //! that nothing served goes uncharged and nothing unserved is charged. A failure that cannot heal
 //! ends in recovery at the next start.
 
+use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use farebox_core::{Clock, Kind, PaymentHash, Terms, UnixMillis};
+use farebox_core::{Clock, HoldId, Kind, Msat, PaymentHash, Terms, UnixMillis};
 use tokio::sync::{oneshot, watch};
 
 use crate::hold::Hold;
@@ -18,7 +19,7 @@ use crate::lock::ProcessLock;
 use crate::passes::Passes;
 use crate::queue::{Batch, Queue, Reply};
 use crate::stats::Counters;
-use crate::store::{Command, Granted, Outcome, PruneStep, Resolution, Store, StoreError};
+use crate::store::{Command, Granted, Outcome, PruneStep, Store, StoreError};
 use crate::{Admitted, LedgerError, OpenOptions, Pruned, crash_point};
 
 /// The name of the thread, for people who look at the CPU time of threads.
@@ -40,8 +41,10 @@ pub(crate) struct Writer {
     retention: Duration,
     max_batch: usize,
     health: Health,
-    /// Endings and progress of holds that a failed transaction did not write.
+    /// Endings of holds that a failed transaction did not write: at most one for each.
     backlog: Vec<Command>,
+    /// Progress that it did not write.
+    stalled: HashMap<HoldId, Msat>,
     round: Option<Round>,
     next_round: Instant,
 }
@@ -99,6 +102,7 @@ impl Writer {
             max_batch: options.max_batch.max(1),
             health: Health::Sound,
             backlog: Vec::new(),
+            stalled: HashMap::new(),
             round: None,
             next_round: Instant::now() + PRUNE_EVERY,
         }
@@ -111,6 +115,7 @@ impl Writer {
             self.begin_round(&mut batch.prunes);
             let closing = batch.closing;
             self.write(&mut batch);
+            self.tell_flushed(&mut batch.flushes);
             self.prune_step();
             if closing {
                 break;
@@ -141,6 +146,7 @@ impl Writer {
                 Ok(outcomes) => {
                     self.counters
                         .committed(batch.commands.len(), started.elapsed());
+                    self.count_losses(&outcomes);
                     self.answer(batch, outcomes);
                 }
                 Err(error) => self.fail(batch, error),
@@ -166,6 +172,16 @@ impl Writer {
         Ok(outcomes)
     }
 
+    fn count_losses(&self, outcomes: &[Outcome]) {
+        for outcome in outcomes {
+            if let Outcome::Resolved { loss } = outcome {
+                self.counters
+                    .seller_loss_msat
+                    .fetch_add(loss.get(), Ordering::Relaxed);
+            }
+        }
+    }
+
     fn answer(&self, batch: &mut Batch, outcomes: Vec<Outcome>) {
         let commands = batch.commands.drain(..).zip(batch.replies.drain(..));
         for ((command, reply), outcome) in commands.zip(outcomes) {
@@ -185,12 +201,7 @@ impl Writer {
                     self.passes.forget(&payment_hash);
                     let _ = to.send(Ok(known));
                 }
-                (_, _, Outcome::Resolved { loss }) => {
-                    self.counters
-                        .seller_loss_msat
-                        .fetch_add(loss.get(), Ordering::Relaxed);
-                }
-                (_, _, Outcome::Admitted(_) | Outcome::Revoked(_) | Outcome::Noted) => {}
+                _ => {}
             }
         }
     }
@@ -212,7 +223,7 @@ impl Writer {
         let commands = batch.commands.drain(..).zip(batch.replies.drain(..));
         for (command, reply) in commands {
             match reply {
-                Reply::Nobody => self.backlog.push(command),
+                Reply::Nobody => self.keep(command),
                 Reply::Admit(to) => drop(to.send(Err(LedgerError::Store(Arc::clone(&error))))),
                 Reply::Revoke(to) => drop(to.send(Err(LedgerError::Store(Arc::clone(&error))))),
             }
@@ -236,30 +247,61 @@ impl Writer {
         let commands = batch.commands.drain(..).zip(batch.replies.drain(..));
         for (command, reply) in commands {
             match reply {
-                Reply::Nobody => self.backlog.push(command),
+                Reply::Nobody => self.keep(command),
                 Reply::Admit(to) => drop(to.send(Err(LedgerError::Refusing))),
                 Reply::Revoke(to) => drop(to.send(Err(LedgerError::Refusing))),
             }
         }
     }
 
+    /// Keeps a command that nobody waits for until the store works again.
+    fn keep(&mut self, command: Command) {
+        match command {
+            Command::Progress { hold, used } => {
+                let noted = self.stalled.entry(hold).or_insert(used);
+                *noted = (*noted).max(used);
+            }
+            Command::Resolve { hold, .. } => {
+                self.stalled.remove(&hold);
+                self.backlog.push(command);
+            }
+            Command::Admit(_) | Command::Revoke { .. } => {}
+        }
+    }
+
     /// Tries to write what a failed store left unwritten.
     fn retry(&mut self) {
         if self.health == Health::Lost {
-            self.backlog.clear();
             return;
         }
-        let backlog = std::mem::take(&mut self.backlog);
-        match self.commit(&backlog) {
-            Ok(_) => {
+        let progress = self
+            .stalled
+            .drain()
+            .map(|(hold, used)| Command::Progress { hold, used });
+        let kept: Vec<_> = progress.chain(self.backlog.drain(..)).collect();
+        match self.commit(&kept) {
+            Ok(outcomes) => {
+                self.count_losses(&outcomes);
                 self.health = Health::Sound;
                 self.counters.refusing.store(false, Ordering::Relaxed);
                 tracing::info!("the ledger's store works again");
             }
             Err(error) => {
-                self.backlog = backlog;
+                kept.into_iter().for_each(|command| self.keep(command));
                 self.suffer(&error);
             }
+        }
+    }
+
+    /// Tells those who wait for all that was in line before them.
+    fn tell_flushed(&self, waiting: &mut Vec<oneshot::Sender<Result<(), LedgerError>>>) {
+        for reply in waiting.drain(..) {
+            let sound = self.health == Health::Sound;
+            let _ = reply.send(if sound {
+                Ok(())
+            } else {
+                Err(LedgerError::Refusing)
+            });
         }
     }
 

@@ -1,0 +1,683 @@
+//! The writer's picture of the rows it works on, and the rules applied to it.
+//!
+//! The writer is the only one that writes, so what it has read stays true: decisions are made here,
+//! in memory, and collected as [`Changes`] that a store writes in one transaction. Rows come in
+//! through [`Rows`]. Never here: a statement, a clock, a commit.
+//!
+//! What open holds reserve is not stored on accounts: it is the sum of the open holds, kept here.
+
+mod changes;
+mod rows;
+
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
+
+use farebox_core::{HoldId, Msat, PaymentHash, ProcessEpoch, UnixMillis};
+use lru::LruCache;
+
+pub(crate) use changes::{Changes, RetryKey};
+pub(crate) use rows::{
+    Account, AccountRow, House, OnceKey, OpenHold, Retry, Rows, Transfer, TransferId, Unsaved,
+};
+
+use crate::decide::{self, Earlier, Grant, Standing};
+use crate::store::{Command, Granted, Outcome, Resolution, StoreError};
+use crate::view::TransferKind;
+use crate::{AdmitRequest, Admitted, ClaimPolicy, LedgerError};
+
+/// Where payments come from: stands below zero by all that was ever claimed.
+const LIGHTNING: &str = "lightning";
+/// Usage above its hold, which the seller bears: stands below zero.
+pub(crate) const SELLER_LOSS: &str = "seller_loss";
+
+/// Whether an account of the house stands on the wrong side of zero: clearing and losses stand
+/// below it, what was earned above.
+pub(crate) fn is_impossible(name: &str, balance: i64) -> bool {
+    if name == LIGHTNING || name == SELLER_LOSS {
+        balance > 0
+    } else {
+        balance < 0
+    }
+}
+
+/// The name of the account that collects what a route earned.
+fn revenue(route: &str) -> String {
+    format!("revenue:{route}")
+}
+
+pub(crate) struct Book {
+    epoch: ProcessEpoch,
+    max_open_holds: usize,
+    max_cached: NonZeroUsize,
+    sequence: u64,
+    next_row: AccountRow,
+    /// No transfer has an id above this one.
+    newest: TransferId,
+    accounts: LruCache<PaymentHash, Account>,
+    house: HashMap<String, House>,
+    holds: HashMap<HoldId, OpenHold>,
+    held: HashMap<PaymentHash, Held>,
+    open_keys: HashMap<(PaymentHash, [u8; 32]), HoldId>,
+    changes: Changes,
+}
+
+/// What the open holds of one account reserve.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Held {
+    msat: Msat,
+    calls: u32,
+}
+
+/// What is read once, when a store is opened or has rolled back.
+#[derive(Default)]
+pub(crate) struct Loaded {
+    pub(crate) next_row: AccountRow,
+    pub(crate) newest: TransferId,
+    pub(crate) house: HashMap<String, House>,
+    pub(crate) holds: Vec<(HoldId, OpenHold)>,
+}
+
+impl Book {
+    pub(crate) fn new(
+        epoch: ProcessEpoch,
+        max_open_holds: usize,
+        max_cached: NonZeroUsize,
+    ) -> Self {
+        Self {
+            epoch,
+            max_open_holds,
+            max_cached,
+            sequence: 0,
+            next_row: 1,
+            newest: [0; 16],
+            accounts: LruCache::unbounded(),
+            house: HashMap::new(),
+            holds: HashMap::new(),
+            held: HashMap::new(),
+            open_keys: HashMap::new(),
+            changes: Changes::default(),
+        }
+    }
+
+    /// Forgets everything in favour of what the store says.
+    pub(crate) fn load(&mut self, loaded: Loaded) {
+        self.accounts.clear();
+        self.holds.clear();
+        self.held.clear();
+        self.open_keys.clear();
+        self.changes = Changes::default();
+        self.next_row = loaded.next_row;
+        self.newest = loaded.newest;
+        self.house = loaded.house;
+        for (id, hold) in loaded.holds {
+            self.track(id, hold);
+        }
+    }
+
+    pub(crate) const fn epoch(&self) -> ProcessEpoch {
+        self.epoch
+    }
+
+    pub(crate) fn open_holds(&self) -> usize {
+        self.holds.len()
+    }
+
+    pub(crate) fn open_ids(&self) -> Vec<HoldId> {
+        self.holds.keys().copied().collect()
+    }
+
+    pub(crate) fn find_hold(&self, id: &HoldId) -> Option<&OpenHold> {
+        self.holds.get(id)
+    }
+
+    pub(crate) fn has_open_hold(&self, hash: &PaymentHash) -> bool {
+        self.held.contains_key(hash)
+    }
+
+    /// Lets go of an account that was removed from the store.
+    pub(crate) fn forget(&mut self, hash: &PaymentHash) {
+        self.accounts.pop(hash);
+    }
+
+    /// What the commands since the last commit changed.
+    pub(crate) const fn changes(&self) -> &Changes {
+        &self.changes
+    }
+
+    pub(crate) fn account(&self, hash: &PaymentHash) -> Option<&Account> {
+        self.accounts.peek(hash)
+    }
+
+    pub(crate) fn house(&self, name: &str) -> Option<&House> {
+        self.house.get(name)
+    }
+
+    /// The changes are written: later ones start from here.
+    pub(crate) fn committed(&mut self) {
+        for hash in self.changes.accounts.drain(..) {
+            if let Some(account) = self.accounts.peek_mut(&hash) {
+                account.unsaved = Unsaved::default();
+            }
+        }
+        for name in self.changes.house.drain(..) {
+            if let Some(house) = self.house.get_mut(&name) {
+                house.unsaved = Unsaved::default();
+            }
+        }
+        for id in &self.changes.holds {
+            if let Some(hold) = self.holds.get_mut(id) {
+                hold.stored = true;
+            }
+        }
+        self.changes.clear();
+        while self.accounts.len() > self.max_cached.get() {
+            self.accounts.pop_lru();
+        }
+    }
+
+    /// Applies one command to the picture.
+    pub(crate) fn apply(
+        &mut self,
+        command: &Command,
+        rows: &mut dyn Rows,
+    ) -> Result<Outcome, StoreError> {
+        match command {
+            Command::Admit(request) => self.admit(request, rows).map(Outcome::Admitted),
+            Command::Resolve { hold, how, at } => {
+                let loss = self.resolve(*hold, *how, *at, rows)?;
+                Ok(Outcome::Resolved { loss })
+            }
+            Command::Progress { hold, used } => {
+                self.progress(*hold, *used);
+                Ok(Outcome::Noted)
+            }
+            Command::Revoke { payment_hash, at } => {
+                self.revoke(*payment_hash, *at, rows).map(Outcome::Revoked)
+            }
+        }
+    }
+
+    fn admit(
+        &mut self,
+        request: &AdmitRequest,
+        rows: &mut dyn Rows,
+    ) -> Result<Result<Admitted<Granted>, LedgerError>, StoreError> {
+        if self.holds.len() >= self.max_open_holds {
+            return Ok(Err(LedgerError::TooManyHolds));
+        }
+        if self.id_is_taken(request.hold, rows)? {
+            return Ok(Err(LedgerError::HoldExists));
+        }
+        if !self.fetch(&request.payment_hash, rows)? {
+            if let Some(refusal) = self.claim(request, rows)? {
+                return Ok(refusal);
+            }
+        }
+        let earlier = self.earlier(request, rows)?;
+        let account = known(&mut self.accounts, &request.payment_hash)?;
+        let held = self
+            .held
+            .get(&request.payment_hash)
+            .copied()
+            .unwrap_or_default();
+        let decision = decide::admit(request, &standing(account, held), earlier);
+        if let Ok(Admitted::Pass { .. }) = decision {
+            self.sell_pass(request);
+        }
+        Ok(decision.map(|answer| answer.map_held(|grant| self.hold(request, grant))))
+    }
+
+    /// Whether an account is in the picture, after a look into the store.
+    fn fetch(&mut self, hash: &PaymentHash, rows: &mut dyn Rows) -> Result<bool, StoreError> {
+        if self.accounts.get(hash).is_some() {
+            return Ok(true);
+        }
+        let Some(account) = rows.account(hash)? else {
+            return Ok(false);
+        };
+        self.accounts.put(*hash, account);
+        Ok(true)
+    }
+
+    /// Credits a payment at its first sight, or says why not.
+    #[expect(
+        clippy::type_complexity,
+        reason = "the refusal is the answer of `admit` itself"
+    )]
+    fn claim(
+        &mut self,
+        request: &AdmitRequest,
+        rows: &mut dyn Rows,
+    ) -> Result<Option<Result<Admitted<Granted>, LedgerError>>, StoreError> {
+        if rows.is_spent(&request.payment_hash)? {
+            return Ok(Some(Ok(Admitted::Exhausted)));
+        }
+        if request.claims == ClaimPolicy::ClaimedOnly {
+            return Ok(Some(Ok(Admitted::Unclaimed)));
+        }
+        if !self.fits(request.terms.amount) {
+            return Ok(Some(Err(LedgerError::TooMuchMoney)));
+        }
+        let revoked_at = self.changes.revoked.get(&request.payment_hash).copied();
+        let revoked_at =
+            revoked_at.map_or_else(|| rows.revoked_at(&request.payment_hash), |at| Ok(Some(at)))?;
+        let row = self.take_row();
+        let mut account = Account::claimed(row, request, revoked_at);
+        let transfer = Transfer {
+            id: self.fresh_id(request.now),
+            debit: self.move_house(LIGHTNING, request.terms.amount, Side::Debit),
+            credit: row,
+            amount: request.terms.amount,
+            kind: TransferKind::Claim,
+            at: request.now,
+            previous: None,
+        };
+        account.last_transfer = Some(transfer.id);
+        self.changes.transfers.push(transfer);
+        self.changes.accounts.push(request.payment_hash);
+        self.accounts.put(request.payment_hash, account);
+        Ok(None)
+    }
+
+    /// Moves the whole price of a pass to revenue, once.
+    fn sell_pass(&mut self, request: &AdmitRequest) {
+        let hash = request.payment_hash;
+        let price = self
+            .accounts
+            .peek(&hash)
+            .map_or(Msat::ZERO, |account| account.balance);
+        if !price.is_zero() {
+            let id = self.fresh_id(request.now);
+            self.charge(&hash, id, price, TransferKind::Pass, request.now);
+        }
+    }
+
+    fn hold(&mut self, request: &AdmitRequest, grant: Grant) -> Granted {
+        let Grant {
+            charge,
+            remaining,
+            expires_at,
+        } = grant;
+        let row = self
+            .accounts
+            .peek(&request.payment_hash)
+            .map_or(0, |account| account.row);
+        let once = request.once.map(|once| OnceKey {
+            key: once.key,
+            digest: once.digest,
+        });
+        let hold = OpenHold {
+            payment_hash: request.payment_hash,
+            account: row,
+            amount: charge,
+            progress: None,
+            once,
+            stored: false,
+        };
+        self.track(request.hold, hold);
+        self.changes.holds.push(request.hold);
+        Granted {
+            hold: request.hold,
+            charge,
+            remaining,
+            expires_at,
+        }
+    }
+
+    fn track(&mut self, id: HoldId, hold: OpenHold) {
+        let held = self.held.entry(hold.payment_hash).or_default();
+        held.calls = held.calls.saturating_add(1);
+        held.msat = held.msat.checked_add(hold.amount).unwrap_or(Msat::MAX);
+        if let Some(once) = hold.once {
+            self.open_keys.insert((hold.payment_hash, once.key), id);
+        }
+        self.holds.insert(id, hold);
+    }
+
+    fn untrack(&mut self, id: &HoldId) -> Option<OpenHold> {
+        let hold = self.holds.remove(id)?;
+        if let Some(once) = hold.once {
+            self.open_keys.remove(&(hold.payment_hash, once.key));
+        }
+        if let Some(held) = self.held.get_mut(&hold.payment_hash) {
+            held.calls = held.calls.saturating_sub(1);
+            held.msat = held.msat.saturating_sub(hold.amount);
+            if held.calls == 0 {
+                self.held.remove(&hold.payment_hash);
+            }
+        }
+        Some(hold)
+    }
+
+    /// Ends an open hold; gives what was used above it.
+    fn resolve(
+        &mut self,
+        id: HoldId,
+        how: Resolution,
+        at: UnixMillis,
+        rows: &mut dyn Rows,
+    ) -> Result<Msat, StoreError> {
+        let Some(hold) = self.holds.get(&id) else {
+            return Ok(Msat::ZERO);
+        };
+        let hash = hold.payment_hash;
+        if !self.fetch(&hash, rows)? {
+            return Err(StoreError::Corrupt("a hold without an account"));
+        }
+        let Some(hold) = self.untrack(&id) else {
+            return Ok(Msat::ZERO);
+        };
+        self.changes.ended.push((id, hold.stored));
+        match how {
+            Resolution::Settle { used } => Ok(self.settle(id, &hold, used, at)),
+            Resolution::Void { reason } => {
+                if reason.counts() {
+                    self.change(&hash, |account| {
+                        account.voids = account.voids.saturating_add(1)
+                    });
+                }
+                Ok(Msat::ZERO)
+            }
+        }
+    }
+
+    fn settle(&mut self, id: HoldId, hold: &OpenHold, used: Msat, at: UnixMillis) -> Msat {
+        let charged = used.min(hold.amount);
+        self.charge(
+            &hold.payment_hash,
+            *id.as_bytes(),
+            charged,
+            TransferKind::Settle,
+            at,
+        );
+        self.change(&hold.payment_hash, |account| {
+            account.calls_used = account.calls_used.saturating_add(1);
+        });
+        if let Some(once) = hold.once {
+            let retry = Retry {
+                digest: once.digest,
+                hold: id,
+                charged,
+                settled_at: at,
+            };
+            self.changes.retries.insert(
+                RetryKey {
+                    account: hold.account,
+                    key: once.key,
+                },
+                retry,
+            );
+        }
+        self.lose(&hold.payment_hash, used.saturating_sub(charged), at)
+    }
+
+    /// Moves money from a payer to the revenue of its route.
+    fn charge(
+        &mut self,
+        hash: &PaymentHash,
+        id: TransferId,
+        amount: Msat,
+        kind: TransferKind,
+        at: UnixMillis,
+    ) {
+        let Some(account) = self.accounts.peek(hash) else {
+            return;
+        };
+        let debit = account.row;
+        let name = revenue(account.terms.route.as_str());
+        let credit = self.move_house(&name, amount, Side::Credit);
+        self.change(hash, |account| {
+            account.balance = account.balance.saturating_sub(amount)
+        });
+        self.append(
+            hash,
+            Transfer {
+                id,
+                debit,
+                credit,
+                amount,
+                kind,
+                at,
+                previous: None,
+            },
+        );
+    }
+
+    /// Books usage above a hold against the seller.
+    fn lose(&mut self, hash: &PaymentHash, loss: Msat, at: UnixMillis) -> Msat {
+        let lost = self
+            .house
+            .get(SELLER_LOSS)
+            .map_or(0, |house| house.balance.unsigned_abs());
+        let loss = loss.min(Msat::new(Msat::MAX.get().saturating_sub(lost)).unwrap_or(Msat::ZERO));
+        let Some(account) = self.accounts.peek(hash).filter(|_| !loss.is_zero()) else {
+            return Msat::ZERO;
+        };
+        let name = revenue(account.terms.route.as_str());
+        let id = self.fresh_id(at);
+        let debit = self.move_house(SELLER_LOSS, loss, Side::Debit);
+        let credit = self.move_house(&name, loss, Side::Credit);
+        let kind = TransferKind::SellerLoss;
+        self.append(
+            hash,
+            Transfer {
+                id,
+                debit,
+                credit,
+                amount: loss,
+                kind,
+                at,
+                previous: None,
+            },
+        );
+        loss
+    }
+
+    /// Appends a transfer to the chain of one payer's account.
+    fn append(&mut self, hash: &PaymentHash, mut transfer: Transfer) {
+        let id = transfer.id;
+        self.change(hash, |account| {
+            transfer.previous = account.last_transfer.replace(id)
+        });
+        self.newest = self.newest.max(id);
+        self.changes.transfers.push(transfer);
+    }
+
+    fn progress(&mut self, id: HoldId, used: Msat) {
+        let Some(hold) = self.holds.get_mut(&id) else {
+            return;
+        };
+        if hold.progress.is_none_or(|before| before < used) {
+            hold.progress = Some(used);
+            self.changes.progress.push(id);
+        }
+    }
+
+    fn revoke(
+        &mut self,
+        hash: PaymentHash,
+        at: UnixMillis,
+        rows: &mut dyn Rows,
+    ) -> Result<bool, StoreError> {
+        if !self.fetch(&hash, rows)? {
+            if !rows.is_spent(&hash)? {
+                self.changes.revoked.insert(hash, at);
+            }
+            return Ok(false);
+        }
+        self.change(&hash, |account| {
+            if account.revoked_at.is_none() {
+                account.revoked_at = Some(at);
+                account.unsaved.revoked = true;
+            }
+        });
+        Ok(true)
+    }
+
+    /// Ends every open hold of the picture by the rule of recovery: what was recorded as used is
+    /// charged, the rest is released. Gives whether and what was charged, hold by hold.
+    pub(crate) fn recover(
+        &mut self,
+        at: UnixMillis,
+        rows: &mut dyn Rows,
+    ) -> Result<Vec<Option<Msat>>, StoreError> {
+        self.open_ids()
+            .into_iter()
+            .map(|id| self.recover_one(id, at, rows))
+            .collect()
+    }
+
+    fn recover_one(
+        &mut self,
+        id: HoldId,
+        at: UnixMillis,
+        rows: &mut dyn Rows,
+    ) -> Result<Option<Msat>, StoreError> {
+        let hold = self.holds.get(&id);
+        let recorded = hold.and_then(|hold| Some((hold.progress?, hold.amount)));
+        let how = recorded.map_or(
+            Resolution::Void {
+                reason: crate::VoidReason::Recovered,
+            },
+            |(used, _)| Resolution::Settle { used },
+        );
+        self.resolve(id, how, at, rows)?;
+        Ok(recorded.map(|(used, amount)| used.min(amount)))
+    }
+
+    fn earlier(&self, request: &AdmitRequest, rows: &mut dyn Rows) -> Result<Earlier, StoreError> {
+        let Some(once) = request.once else {
+            return Ok(Earlier::Nothing);
+        };
+        if let Some(open) = self.open_keys.get(&(request.payment_hash, once.key)) {
+            let known = self.holds.get(open).and_then(|hold| hold.once);
+            let same = known.is_some_and(|known| known.digest == once.digest);
+            return Ok(Earlier::Open { same });
+        }
+        let account = self.accounts.peek(&request.payment_hash);
+        let Some(account) = account.filter(|account| account.calls_used > 0) else {
+            return Ok(Earlier::Nothing);
+        };
+        let key = RetryKey {
+            account: account.row,
+            key: once.key,
+        };
+        let settled = match self.changes.retries.get(&key) {
+            Some(retry) => Some(*retry),
+            None => rows.retry(&key)?,
+        };
+        Ok(settled.map_or(Earlier::Nothing, |retry| Earlier::Settled {
+            same: retry.digest == once.digest,
+            receipt: retry.receipt(),
+        }))
+    }
+
+    /// Whether a hold or a transfer with this id exists. Ids are ordered by time, so one above all
+    /// others needs no look into the store.
+    fn id_is_taken(&self, id: HoldId, rows: &mut dyn Rows) -> Result<bool, StoreError> {
+        if self.holds.contains_key(&id) {
+            return Ok(true);
+        }
+        if *id.as_bytes() > self.newest {
+            return Ok(false);
+        }
+        let unsaved = self
+            .changes
+            .transfers
+            .iter()
+            .any(|transfer| transfer.id == *id.as_bytes());
+        Ok(unsaved || rows.transfer_exists(id.as_bytes())?)
+    }
+
+    fn change(&mut self, hash: &PaymentHash, edit: impl FnOnce(&mut Account)) {
+        let Some(account) = self.accounts.peek_mut(hash) else {
+            return;
+        };
+        edit(account);
+        if !account.unsaved.listed {
+            account.unsaved.listed = true;
+            self.changes.accounts.push(*hash);
+        }
+    }
+
+    /// Changes the balance of one of the house's accounts, which comes to be with its first money.
+    fn move_house(&mut self, name: &str, amount: Msat, side: Side) -> AccountRow {
+        if !self.house.contains_key(name) {
+            let house = House::empty(self.take_row());
+            self.house.insert(name.to_owned(), house);
+        }
+        let Some(house) = self.house.get_mut(name) else {
+            return 0;
+        };
+        let amount = signed(amount);
+        house.balance += if side == Side::Debit { -amount } else { amount };
+        if !house.unsaved.listed {
+            house.unsaved.listed = true;
+            self.changes.house.push(name.to_owned());
+        }
+        house.row
+    }
+
+    /// Whether so much more can be claimed without exceeding all money there is. With it, and the
+    /// same limit on losses, no balance leaves the range of its column.
+    fn fits(&self, amount: Msat) -> bool {
+        let claimed = self
+            .house
+            .get(LIGHTNING)
+            .map_or(0, |house| house.balance.unsigned_abs());
+        claimed
+            .checked_add(amount.get())
+            .is_some_and(|sum| sum <= Msat::MAX.get())
+    }
+
+    fn take_row(&mut self) -> AccountRow {
+        let row = self.next_row;
+        self.next_row += 1;
+        row
+    }
+
+    /// A new id for a transfer that is not a settlement: ordered by time, then by run and number.
+    /// It differs from every UUID of version 7 in the place of the version.
+    pub(crate) fn fresh_id(&mut self, at: UnixMillis) -> TransferId {
+        self.sequence += 1;
+        let mut id = [0; 16];
+        id[..6].copy_from_slice(&at.get().to_be_bytes()[2..]);
+        id[6..10].copy_from_slice(&self.epoch.0.to_be_bytes());
+        id[10..].copy_from_slice(&self.sequence.to_be_bytes()[2..]);
+        self.newest = self.newest.max(id);
+        id
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Debit,
+    Credit,
+}
+
+/// An amount as a database column has it.
+pub(crate) fn signed(amount: Msat) -> i64 {
+    amount.get().cast_signed()
+}
+
+fn known<'a>(
+    accounts: &'a mut LruCache<PaymentHash, Account>,
+    hash: &PaymentHash,
+) -> Result<&'a Account, StoreError> {
+    accounts
+        .peek(hash)
+        .ok_or(StoreError::Corrupt("an account that was just read"))
+}
+
+fn standing(account: &Account, held: Held) -> Standing<'_> {
+    Standing {
+        terms: &account.terms,
+        balance: account.balance,
+        held: held.msat,
+        calls_used: account.calls_used,
+        calls_held: held.calls,
+        voids: account.voids,
+        expires_at: account.expires_at,
+        revoked: account.revoked_at.is_some(),
+    }
+}

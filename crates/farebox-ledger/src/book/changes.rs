@@ -1,0 +1,46 @@
+//! What a batch changed, in the order in which a store may write it.
+
+use std::collections::HashMap;
+
+use farebox_core::{HoldId, PaymentHash, UnixMillis};
+
+use super::rows::{AccountRow, Retry, Transfer};
+
+/// The changes since the last commit. Accounts, holds and house accounts are named here and read
+/// from the book, so that any number of changes to one row is one write.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    pub(crate) accounts: Vec<PaymentHash>,
+    pub(crate) house: Vec<String>,
+    pub(crate) transfers: Vec<Transfer>,
+    /// New holds; some may have ended already.
+    pub(crate) holds: Vec<HoldId>,
+    /// Holds whose recorded progress went up; some may have ended already.
+    pub(crate) progress: Vec<HoldId>,
+    /// Ended holds, and whether the store has them.
+    pub(crate) ended: Vec<(HoldId, bool)>,
+    pub(crate) retries: HashMap<RetryKey, Retry>,
+    /// Payments revoked before their first claim.
+    pub(crate) revoked: HashMap<PaymentHash, UnixMillis>,
+}
+
+/// Names a remembered retry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct RetryKey {
+    pub(crate) account: AccountRow,
+    pub(crate) key: [u8; 32],
+}
+
+impl Changes {
+    /// Empties the lists and keeps their room for the next batch.
+    pub(super) fn clear(&mut self) {
+        self.accounts.clear();
+        self.house.clear();
+        self.transfers.clear();
+        self.holds.clear();
+        self.progress.clear();
+        self.ended.clear();
+        self.retries.clear();
+        self.revoked.clear();
+    }
+}

@@ -1,0 +1,212 @@
+//! The cast of the contract: a ledger with a clock that can be set, and tokens to spend.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use farebox_core::{
+    Allowance, Binding, Clock, HoldId, KeyEpoch, Kind, MethodClass, Msat, PaymentHash,
+    RequestDigest, RouteName, Terms, TermsEpoch, UnixMillis,
+};
+
+use super::Place;
+use crate::{
+    AccountView, AdmitRequest, Admitted, ClaimPolicy, Cost, Hold, Ledger, LedgerError, Once,
+    Recovery, TrialBalance,
+};
+
+pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const NOON: u64 = 1_800_000_000_000;
+const MANY: usize = 10_000;
+
+/// A wall clock that stands still until it is set.
+#[derive(Debug)]
+pub struct ManualClock(AtomicU64);
+
+impl ManualClock {
+    /// Sets the clock `span` forward.
+    pub fn forward(&self, span: Duration) {
+        self.set(self.now().plus(span));
+    }
+
+    /// Sets the clock, forward or back.
+    pub fn set(&self, at: UnixMillis) {
+        self.0.store(at.get(), Ordering::SeqCst);
+    }
+}
+
+impl Default for ManualClock {
+    fn default() -> Self {
+        Self(AtomicU64::new(NOON))
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> UnixMillis {
+        UnixMillis::new(self.0.load(Ordering::SeqCst))
+    }
+}
+
+pub(super) struct Shop {
+    pub(super) ledger: Ledger,
+    pub(super) clock: Arc<ManualClock>,
+    pub(super) recovery: Recovery,
+}
+
+static SERIAL: AtomicU64 = AtomicU64::new(1);
+
+fn serial() -> u64 {
+    SERIAL.fetch_add(1, Ordering::Relaxed)
+}
+
+pub(super) fn msat(amount: u64) -> Msat {
+    Msat::new(amount).expect("tests stay below all money")
+}
+
+/// A new payment for these terms.
+#[derive(Clone, Debug)]
+pub(super) struct Token {
+    pub(super) hash: PaymentHash,
+    pub(super) terms: Terms,
+}
+
+pub(super) fn digest(of: u8) -> RequestDigest {
+    RequestDigest::from_bytes([of; 32])
+}
+
+pub(super) fn once(key: u8, of: u8) -> Option<Once> {
+    Some(Once {
+        key: [key; 32],
+        digest: digest(of),
+    })
+}
+
+impl Shop {
+    pub(super) fn open(place: &dyn Place) -> Self {
+        Self::open_with(place, Arc::new(ManualClock::default()), MANY)
+    }
+
+    pub(super) fn open_with(
+        place: &dyn Place,
+        clock: Arc<ManualClock>,
+        max_open_holds: usize,
+    ) -> Self {
+        let opened = place.open(Arc::<ManualClock>::clone(&clock), max_open_holds);
+        let (ledger, recovery) = opened.expect("the place opens");
+        Self {
+            ledger,
+            clock,
+            recovery,
+        }
+    }
+
+    /// Closes and opens again, at the same instant.
+    pub(super) async fn reopen(self, place: &dyn Place) -> Self {
+        self.ledger.close().await;
+        Self::open_with(place, self.clock, MANY)
+    }
+
+    pub(super) fn token(&self, kind: Kind, amount: u64) -> Token {
+        let mut hash = [0; 32];
+        hash[..8].copy_from_slice(&serial().to_be_bytes());
+        let terms = Terms {
+            amount: msat(amount),
+            kind,
+            route: RouteName::parse("weather").expect("is a route's name"),
+            methods: MethodClass::Read,
+            binding: Binding::Route,
+            epoch: TermsEpoch(7),
+            valid_for: 30 * DAY,
+            claim_by: self.clock.now().plus(DAY),
+        };
+        Token {
+            hash: PaymentHash::from_bytes(hash),
+            terms,
+        }
+    }
+
+    pub(super) fn request(&self, token: &Token, cost: Cost) -> AdmitRequest {
+        let mut random = [0; 10];
+        random[2..].copy_from_slice(&serial().to_be_bytes());
+        AdmitRequest {
+            hold: HoldId::new(self.clock.now(), random),
+            payment_hash: token.hash,
+            key_epoch: KeyEpoch(1),
+            terms: token.terms.clone(),
+            allowance: Allowance::default(),
+            cost,
+            once: None,
+            claims: ClaimPolicy::Open,
+            max_voids: 1_000,
+            now: self.clock.now(),
+        }
+    }
+
+    pub(super) async fn admit(&self, request: AdmitRequest) -> Admitted {
+        self.ledger.admit(request).await.expect("the store works")
+    }
+
+    pub(super) async fn call(&self, token: &Token) -> Admitted {
+        self.admit(self.request(token, Cost::Call)).await
+    }
+
+    pub(super) async fn call_once(&self, token: &Token, key: u8, of: u8) -> Admitted {
+        self.admit(AdmitRequest {
+            once: once(key, of),
+            ..self.request(token, Cost::Call)
+        })
+        .await
+    }
+
+    pub(super) async fn draw(&self, token: &Token, amount: u64) -> Admitted {
+        self.admit(self.request(token, Cost::Amount(msat(amount))))
+            .await
+    }
+
+    pub(super) async fn hold(&self, token: &Token) -> Hold {
+        held(self.call(token).await)
+    }
+
+    pub(super) async fn error(&self, request: AdmitRequest) -> LedgerError {
+        self.ledger
+            .admit(request)
+            .await
+            .expect_err("is refused by an error")
+    }
+
+    /// The account after everything queued is written.
+    pub(super) async fn account(&self, token: &Token) -> AccountView {
+        self.ledger.flush().await.expect("the store works");
+        let found = self
+            .ledger
+            .account(token.hash)
+            .await
+            .expect("the store reads");
+        found.expect("the account was claimed")
+    }
+
+    /// The trial balance after everything queued is written; it must be sound.
+    pub(super) async fn sound(&self) -> TrialBalance {
+        self.ledger.flush().await.expect("the store works");
+        let trial = self.ledger.trial_balance().await.expect("the store reads");
+        assert!(trial.is_sound(), "the books are wrong: {trial:?}");
+        assert_eq!(trial.open_holds, self.ledger.stats().open_holds);
+        trial
+    }
+}
+
+pub(super) fn held(answer: Admitted) -> Hold {
+    match answer {
+        Admitted::Held(hold) => hold,
+        other => panic!("expected a hold, not {other:?}"),
+    }
+}
+
+/// What an account of the house stands at.
+pub(super) fn house(trial: &TrialBalance, name: &str) -> i64 {
+    trial
+        .house
+        .iter()
+        .find(|(known, _)| known == name)
+        .map_or(0, |(_, balance)| *balance)
+}

@@ -1,0 +1,245 @@
+//! Readers: connections of their own, on committed data, that cannot write.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use farebox_core::{Msat, PaymentHash};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Transaction};
+
+use super::columns::{self, CLAIM, CLAIM_WIDTH, Claim};
+use crate::book;
+use crate::ledger::MAX_PAGE;
+use crate::store::{OpenReader, Reader, StoreError};
+use crate::view::{AccountName, AccountView, TransferKind, TransferView, TrialBalance};
+
+/// Opens read-only connections on one file.
+pub(super) struct OpenSqlite {
+    path: PathBuf,
+}
+
+struct SqliteReader {
+    connection: Connection,
+}
+
+impl OpenSqlite {
+    pub(super) const fn new(path: PathBuf) -> Self {
+        Self { path }
+    }
+}
+
+impl OpenReader for OpenSqlite {
+    fn open(&self) -> Result<Box<dyn Reader>, StoreError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(&self.path, flags)?;
+        connection.busy_timeout(std::time::Duration::from_secs(5))?;
+        Ok(Box::new(SqliteReader { connection }))
+    }
+}
+
+impl Reader for SqliteReader {
+    fn account(&mut self, hash: PaymentHash) -> Result<Option<AccountView>, StoreError> {
+        let sql = accounts_sql("c.payment_hash = ?1");
+        let mut statement = self.connection.prepare(&sql)?;
+        let mut found = statement.query([hash.as_bytes()])?;
+        found.next()?.map(read_view).transpose()
+    }
+
+    fn accounts(&mut self, after: u64, limit: u32) -> Result<Vec<AccountView>, StoreError> {
+        let sql = accounts_sql("c.account > ?1 ORDER BY c.account LIMIT ?2");
+        let after = i64::try_from(after).unwrap_or(i64::MAX);
+        let mut statement = self.connection.prepare(&sql)?;
+        let mut found = statement.query((after, limit.min(MAX_PAGE)))?;
+        let mut views = Vec::new();
+        while let Some(row) = found.next()? {
+            views.push(read_view(row)?);
+        }
+        Ok(views)
+    }
+
+    fn transfers(
+        &mut self,
+        hash: PaymentHash,
+        before: Option<[u8; 16]>,
+        limit: u32,
+    ) -> Result<Vec<TransferView>, StoreError> {
+        let snapshot = self.connection.transaction()?;
+        let mut next = match before {
+            Some(id) => previous(&snapshot, id)?,
+            None => head(&snapshot, hash)?,
+        };
+        let mut views = Vec::new();
+        while let Some(id) = next.filter(|_| views.len() < limit.min(MAX_PAGE) as usize) {
+            views.push(read_transfer(&snapshot, id)?);
+            next = previous(&snapshot, id)?;
+        }
+        Ok(views)
+    }
+
+    fn trial_balance(&mut self) -> Result<TrialBalance, StoreError> {
+        let snapshot = self.connection.transaction()?;
+        let mut trial = TrialBalance::default();
+        let mut proof = add_up_transfers(&snapshot, &mut trial)?;
+        add_up_accounts(&snapshot, &mut trial, &mut proof)?;
+        add_up_holds(&snapshot, &mut trial)?;
+        // What is left moved money from or to accounts that do not exist.
+        trial.unproven += count(proof.values().filter(|sum| **sum != 0).count());
+        Ok(trial)
+    }
+}
+
+fn accounts_sql(which: &str) -> String {
+    format!(
+        "SELECT {CLAIM}, a.balance, a.calls_used, a.voids, coalesce(h.msat, 0), coalesce(h.calls, 0) \
+         FROM claims c JOIN accounts a ON a.id = c.account LEFT JOIN (SELECT account, \
+         sum(msat) AS msat, count(*) AS calls FROM holds GROUP BY account) h \
+         ON h.account = c.account WHERE {which}"
+    )
+}
+
+fn read_view(row: &Row<'_>) -> Result<AccountView, StoreError> {
+    let claim = Claim::read(row)?;
+    Ok(AccountView {
+        cursor: u64::try_from(claim.account)
+            .map_err(|_| StoreError::Corrupt("an account's row"))?,
+        payment_hash: claim.payment_hash,
+        key_epoch: claim.key_epoch,
+        terms: claim.terms,
+        balance: columns::msat(row.get(CLAIM_WIDTH)?)?,
+        held: columns::msat(row.get(CLAIM_WIDTH + 3)?)?,
+        calls_used: row.get(CLAIM_WIDTH + 1)?,
+        calls_held: row.get(CLAIM_WIDTH + 4)?,
+        voids: row.get(CLAIM_WIDTH + 2)?,
+        claimed_at: claim.claimed_at,
+        expires_at: claim.expires_at,
+        revoked_at: claim.revoked_at,
+    })
+}
+
+fn head(snapshot: &Transaction<'_>, hash: PaymentHash) -> Result<Option<[u8; 16]>, StoreError> {
+    let sql = "SELECT a.last_transfer FROM claims c JOIN accounts a ON a.id = c.account \
+               WHERE c.payment_hash = ?1";
+    Ok(snapshot
+        .query_row(sql, [hash.as_bytes()], |row| row.get(0))
+        .optional()?
+        .flatten())
+}
+
+fn previous(snapshot: &Transaction<'_>, id: [u8; 16]) -> Result<Option<[u8; 16]>, StoreError> {
+    let mut statement = snapshot.prepare_cached("SELECT previous FROM transfers WHERE id = ?1")?;
+    Ok(statement
+        .query_row([id], |row| row.get(0))
+        .optional()?
+        .flatten())
+}
+
+fn read_transfer(snapshot: &Transaction<'_>, id: [u8; 16]) -> Result<TransferView, StoreError> {
+    let mut statement = snapshot.prepare_cached(
+        "SELECT t.msat, t.kind, t.at, dc.payment_hash, dh.name, cc.payment_hash, ch.name \
+         FROM transfers t LEFT JOIN claims dc ON dc.account = t.debit \
+         LEFT JOIN house dh ON dh.account = t.debit LEFT JOIN claims cc ON cc.account = t.credit \
+         LEFT JOIN house ch ON ch.account = t.credit WHERE t.id = ?1",
+    )?;
+    let mut found = statement.query([id])?;
+    let row = found
+        .next()?
+        .ok_or(StoreError::Corrupt("a chain of transfers"))?;
+    let kind = TransferKind::from_code(row.get(1)?);
+    Ok(TransferView {
+        id,
+        debit: read_name(row.get(3)?, row.get(4)?)?,
+        credit: read_name(row.get(5)?, row.get(6)?)?,
+        amount: columns::msat(row.get(0)?)?,
+        kind: kind.ok_or(StoreError::Corrupt("a kind of transfer"))?,
+        at: columns::instant(row.get(2)?)?,
+    })
+}
+
+fn read_name(payer: Option<[u8; 32]>, house: Option<String>) -> Result<AccountName, StoreError> {
+    match (payer, house) {
+        (Some(hash), None) => Ok(AccountName::Payer(PaymentHash::from_bytes(hash))),
+        (None, Some(name)) => Ok(AccountName::House(name)),
+        _ => Err(StoreError::Corrupt("the name of an account")),
+    }
+}
+
+fn add_up_transfers(
+    snapshot: &Transaction<'_>,
+    trial: &mut TrialBalance,
+) -> Result<HashMap<i64, i128>, StoreError> {
+    let mut proof: HashMap<i64, i128> = HashMap::new();
+    let mut statement = snapshot.prepare("SELECT debit, credit, msat FROM transfers")?;
+    let mut found = statement.query([])?;
+    while let Some(row) = found.next()? {
+        let amount = i128::from(row.get::<_, i64>(2)?);
+        *proof.entry(row.get(0)?).or_default() -= amount;
+        *proof.entry(row.get(1)?).or_default() += amount;
+        trial.transfers += 1;
+    }
+    Ok(proof)
+}
+
+fn add_up_accounts(
+    snapshot: &Transaction<'_>,
+    trial: &mut TrialBalance,
+    proof: &mut HashMap<i64, i128>,
+) -> Result<(), StoreError> {
+    let mut statement = snapshot.prepare(
+        "SELECT a.id, a.balance, h.name FROM accounts a LEFT JOIN house h ON h.account = a.id",
+    )?;
+    let mut found = statement.query([])?;
+    let mut payers: i128 = 0;
+    while let Some(row) = found.next()? {
+        let balance: i64 = row.get(1)?;
+        trial.sum += i128::from(balance);
+        trial.unproven +=
+            u64::from(proof.remove(&row.get(0)?).unwrap_or_default() != i128::from(balance));
+        match row.get::<_, Option<String>>(2)? {
+            Some(name) => {
+                trial.overdrawn += u64::from(book::is_impossible(&name, balance));
+                trial.house.push((name, balance));
+            }
+            None => {
+                trial.accounts += 1;
+                payers += i128::from(balance);
+            }
+        }
+    }
+    trial.house.sort();
+    trial.payers = total(payers);
+    Ok(())
+}
+
+fn add_up_holds(snapshot: &Transaction<'_>, trial: &mut TrialBalance) -> Result<(), StoreError> {
+    let (holds, held): (i64, i64) = snapshot.query_row(
+        "SELECT count(*), coalesce(sum(msat), 0) FROM holds",
+        [],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    trial.open_holds = u64::try_from(holds).unwrap_or_default();
+    trial.held = total(i128::from(held));
+    let overdrawn: i64 = snapshot.query_row(
+        "SELECT count(*) FROM claims c JOIN accounts a ON a.id = c.account LEFT JOIN \
+         (SELECT account, sum(msat) AS msat, count(*) AS calls FROM holds GROUP BY account) h \
+         ON h.account = c.account WHERE a.balance < coalesce(h.msat, 0) \
+         OR (c.calls IS NOT NULL AND a.calls_used + coalesce(h.calls, 0) > c.calls)",
+        [],
+        |row| row.get(0),
+    )?;
+    trial.overdrawn += u64::try_from(overdrawn).unwrap_or_default();
+    // A hold on an account that does not exist holds nobody's money.
+    let stray = "SELECT count(*) FROM holds WHERE account NOT IN (SELECT account FROM claims)";
+    let stray: i64 = snapshot.query_row(stray, [], |row| row.get(0))?;
+    trial.overdrawn += u64::try_from(stray).unwrap_or_default();
+    Ok(())
+}
+
+fn total(sum: i128) -> Msat {
+    u64::try_from(sum)
+        .ok()
+        .and_then(|sum| Msat::new(sum).ok())
+        .unwrap_or_default()
+}
+
+fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,98 @@
+//! Opening the file: settings, identity, version, migrations, the number of this run.
+
+use std::path::Path;
+
+use farebox_core::ProcessEpoch;
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+
+use crate::OpenError;
+use crate::store::StoreError;
+
+/// Marks the file as a ledger of Farebox ("Fare").
+const APPLICATION_ID: i64 = 0x4661_7265;
+/// What brings the schema from each version to the next. Only ever appended to.
+const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_ledger.sql")];
+/// The version that this build writes.
+pub(crate) const SCHEMA_VERSION: u32 = 1;
+const _: () = assert!(
+    MIGRATIONS.len() == SCHEMA_VERSION as usize,
+    "one migration a version"
+);
+
+/// How long a statement waits for another process's lock, in milliseconds.
+const BUSY_TIMEOUT_MS: u32 = 5_000;
+/// The write-ahead log is copied into the file when it has so many pages (of 4 KiB).
+const CHECKPOINT_PAGES: u32 = 4_000;
+/// Pages kept in memory, in KiB.
+const CACHE_KIB: u32 = 16_384;
+
+/// Opens or creates the ledger's database, at the newest schema.
+pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
+    let mut connection = Connection::open(path).map_err(StoreError::from)?;
+    let found = identify(&connection)?;
+    if found > SCHEMA_VERSION {
+        return Err(OpenError::Newer {
+            found,
+            known: SCHEMA_VERSION,
+        });
+    }
+    configure(&connection).map_err(StoreError::from)?;
+    migrate(&mut connection, found).map_err(StoreError::from)?;
+    Ok(connection)
+}
+
+/// The schema version of the file; 0 when it is empty.
+fn identify(connection: &Connection) -> Result<u32, OpenError> {
+    match read_identity(connection) {
+        Ok((APPLICATION_ID, version, _)) => Ok(version),
+        Ok((0, 0, 0)) => Ok(0),
+        Ok(_) => Err(OpenError::Foreign),
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::NotADatabase) => {
+            Err(OpenError::Foreign)
+        }
+        Err(error) => Err(StoreError::from(error).into()),
+    }
+}
+
+fn read_identity(connection: &Connection) -> rusqlite::Result<(i64, u32, i64)> {
+    let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get(0));
+    let id: i64 = pragma("application_id")?;
+    let version: i64 = pragma("user_version")?;
+    let tables = "SELECT count(*) FROM sqlite_schema";
+    let tables = connection.query_row(tables, [], |row| row.get(0))?;
+    Ok((id, u32::try_from(version).unwrap_or(u32::MAX), tables))
+}
+
+fn configure(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(&format!(
+        "PRAGMA busy_timeout = {BUSY_TIMEOUT_MS};
+         PRAGMA journal_mode = WAL;
+         PRAGMA synchronous = FULL;
+         PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES};
+         PRAGMA cache_size = -{CACHE_KIB};
+         PRAGMA temp_store = MEMORY;
+         PRAGMA foreign_keys = OFF;"
+    ))
+}
+
+fn migrate(connection: &mut Connection, from: u32) -> rusqlite::Result<()> {
+    for (version, migration) in (1_u32..).zip(MIGRATIONS) {
+        if version > from {
+            let step = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            step.execute_batch(migration)?;
+            step.pragma_update(None, "application_id", APPLICATION_ID)?;
+            step.pragma_update(None, "user_version", version)?;
+            step.commit()?;
+        }
+    }
+    Ok(())
+}
+
+/// Counts the runs of the process up, durably, before anything can be held in its name.
+pub(super) fn begin_run(connection: &mut Connection) -> rusqlite::Result<ProcessEpoch> {
+    let run = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    run.execute("UPDATE process SET epoch = epoch + 1", [])?;
+    let epoch = run.query_row("SELECT epoch FROM process", [], |row| row.get(0))?;
+    run.commit()?;
+    Ok(ProcessEpoch(epoch))
+}
