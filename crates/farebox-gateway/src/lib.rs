@@ -1,1 +1,52 @@
-//! placeholder
+//! The seller's data plane: one paid request from the socket to its settlement.
+//!
+//! The life of a request, one file for each step; [`serve`](worker) reads like this list:
+//!
+//! 1. `listen`: a connection, limits on size and time, one snapshot of the [`plan`] for the whole
+//!    request;
+//! 2. `arrival`, `routes`: framing checked, one canonical [`path`], matched and forwarded;
+//! 3. `presented`: payment headers are read once and taken off;
+//! 4. `admit`: everything that can refuse, and last the ledger's claim and hold;
+//! 5. `challenge`: where something is owed, an invoice, a macaroon and a 402; no row is written;
+//! 6. `forward`: consumes the admission; nothing else can reach an upstream;
+//! 7. `answer`, `settle`: the body passes, and its end decides what is charged.
+//!
+//! Never here: command lines, configuration files, dashboards.
+
+mod admit;
+mod answer;
+mod arrival;
+mod body;
+mod challenge;
+mod drain;
+mod forward;
+mod gateway;
+mod listen;
+mod outcome;
+mod own;
+mod presented;
+mod refusal;
+mod serve;
+mod settle;
+mod stall;
+mod tunnel;
+mod worker;
+
+pub mod access_log;
+pub mod body_budget;
+pub mod client_addr;
+pub mod cors;
+pub mod headers;
+pub mod keyring;
+pub mod limits;
+pub mod metrics;
+pub mod path;
+pub mod plan;
+pub mod replay;
+pub mod routes;
+pub mod upstream;
+
+pub use body::RequestBody;
+pub use gateway::{Drained, Gateway, Options, start};
+pub use listen::ListenLimits;
+pub use outcome::Outcome;

@@ -1,0 +1,340 @@
+//! One documented log line for each request, written when its answer has ended.
+//!
+//! Lines gather in a buffer of the worker thread and go to a writer thread in batches; a writer
+//! that cannot keep up costs lines, counted in a metric, never latency. What a line may hold is a
+//! closed list (`docs/reference/log.md`); credentials and bodies are not on it.
+
+use std::cell::RefCell;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use farebox_core::{Msat, RequestId, UnixMillis};
+use http::{Method, StatusCode};
+use prometheus_client::metrics::counter::Counter;
+
+use crate::metrics::Metrics;
+use crate::outcome::Outcome;
+use crate::plan::Route;
+use crate::settle::Ending;
+
+/// A worker hands its lines over when it has gathered so many bytes.
+const BATCH_BYTES: usize = 32 * 1024;
+/// How many batches wait for the writer before lines are dropped.
+const QUEUED_BATCHES: usize = 256;
+
+/// Where log lines go and how they look.
+#[derive(Clone, Debug, Default)]
+pub struct AccessLogOptions {
+    /// The form of a line.
+    pub format: LogFormat,
+    /// The file they are appended to; standard output when absent.
+    pub file: Option<PathBuf>,
+}
+
+/// The form of a log line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object.
+    #[default]
+    Json,
+    /// `key=value` pairs for people.
+    Text,
+    /// No lines.
+    Off,
+}
+
+/// The log of requests.
+pub struct AccessLog {
+    format: LogFormat,
+    batches: SyncSender<Vec<u8>>,
+    reopen: Arc<AtomicBool>,
+    dropped: Counter,
+}
+
+/// Joins the writer thread once every [`AccessLog`] is gone.
+pub(crate) struct LogWriter(Option<JoinHandle<()>>);
+
+thread_local! {
+    static LINES: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+impl AccessLog {
+    pub(crate) fn open(
+        options: &AccessLogOptions,
+        dropped: Counter,
+    ) -> io::Result<(Self, LogWriter)> {
+        let (batches, queue) = sync_channel(QUEUED_BATCHES);
+        let reopen = Arc::new(AtomicBool::new(false));
+        let mut sink = Sink::open(options.file.clone(), Arc::clone(&reopen))?;
+        let writer = std::thread::Builder::new()
+            .name("access-log".into())
+            .spawn(move || sink.drain(&queue))?;
+        let log = Self {
+            format: options.format,
+            batches,
+            reopen,
+            dropped,
+        };
+        Ok((log, LogWriter(Some(writer))))
+    }
+
+    /// Opens the file anew before the next batch, after a log rotation moved it.
+    pub(crate) fn reopen(&self) {
+        self.reopen.store(true, Ordering::Release);
+    }
+
+    /// Hands this thread's lines to the writer.
+    pub(crate) fn flush(&self) {
+        LINES.with_borrow_mut(|lines| self.hand_over(lines));
+    }
+
+    fn hand_over(&self, lines: &mut Vec<u8>) {
+        if lines.is_empty() {
+            return;
+        }
+        let batch = std::mem::replace(lines, Vec::with_capacity(BATCH_BYTES + 1024));
+        if self.batches.try_send(batch).is_err() {
+            self.dropped.inc();
+        }
+    }
+
+    fn write(&self, line: &Line<'_>) {
+        LINES.with_borrow_mut(|lines| {
+            let written = match self.format {
+                LogFormat::Json => line.write_json(lines),
+                LogFormat::Text => line.write_text(lines),
+                LogFormat::Off => Ok(()),
+            };
+            if written.is_ok() && lines.len() >= BATCH_BYTES {
+                self.hand_over(lines);
+            }
+        });
+    }
+}
+
+impl Drop for LogWriter {
+    fn drop(&mut self) {
+        if let Some(writer) = self.0.take() {
+            let _ = writer.join();
+        }
+    }
+}
+
+struct Sink {
+    path: Option<PathBuf>,
+    file: Option<File>,
+    reopen: Arc<AtomicBool>,
+}
+
+impl Sink {
+    fn open(path: Option<PathBuf>, reopen: Arc<AtomicBool>) -> io::Result<Self> {
+        let mut sink = Self {
+            path,
+            file: None,
+            reopen,
+        };
+        sink.open_file()?;
+        Ok(sink)
+    }
+
+    fn open_file(&mut self) -> io::Result<()> {
+        if let Some(path) = &self.path {
+            self.file = Some(OpenOptions::new().create(true).append(true).open(path)?);
+        }
+        Ok(())
+    }
+
+    fn drain(&mut self, queue: &Receiver<Vec<u8>>) {
+        while let Ok(batch) = queue.recv() {
+            if self.reopen.swap(false, Ordering::AcqRel)
+                && let Err(error) = self.open_file()
+            {
+                tracing::error!(%error, "the access log could not be opened anew");
+            }
+            if let Err(error) = self.write(&batch) {
+                tracing::warn!(%error, "the access log could not be written");
+            }
+        }
+    }
+
+    fn write(&mut self, batch: &[u8]) -> io::Result<()> {
+        match &mut self.file {
+            Some(file) => file.write_all(batch),
+            None => {
+                let mut out = io::stdout().lock();
+                out.write_all(batch)?;
+                out.flush()
+            }
+        }
+    }
+}
+
+/// What is known of a request while it is served; becomes its log line and its metrics.
+pub(crate) struct Exchange {
+    log: Arc<AccessLog>,
+    metrics: Arc<Metrics>,
+    pub(crate) request_id: RequestId,
+    pub(crate) received_at: UnixMillis,
+    pub(crate) started: Instant,
+    pub(crate) peer: IpAddr,
+    pub(crate) client: IpAddr,
+    pub(crate) method: Method,
+    pub(crate) path: Arc<str>,
+    pub(crate) route: Option<Arc<Route>>,
+    pub(crate) status: StatusCode,
+    pub(crate) outcome: Outcome,
+    pub(crate) reason: &'static str,
+    pub(crate) upstream_micros: Option<u64>,
+    pub(crate) hold: Option<farebox_core::HoldId>,
+    bytes_sent: u64,
+}
+
+impl Exchange {
+    pub(crate) fn begin(
+        log: Arc<AccessLog>,
+        metrics: Arc<Metrics>,
+        begun: Begun,
+        method: Method,
+    ) -> Box<Self> {
+        Box::new(Self {
+            log,
+            metrics,
+            request_id: begun.request_id,
+            received_at: begun.received_at,
+            started: Instant::now(),
+            peer: begun.peer,
+            client: begun.client,
+            method,
+            path: Arc::from(""),
+            route: None,
+            status: StatusCode::OK,
+            outcome: Outcome::Refused,
+            reason: "",
+            upstream_micros: None,
+            hold: None,
+            bytes_sent: 0,
+        })
+    }
+
+    pub(crate) fn sent(&mut self, bytes: usize) {
+        self.bytes_sent += bytes as u64;
+    }
+
+    pub(crate) fn finish(mut self: Box<Self>, ending: Ending, charged: Option<Msat>) {
+        self.outcome = self.outcome.ended(ending);
+        let line = Line {
+            exchange: &self,
+            charged: charged.unwrap_or_default(),
+        };
+        self.metrics.count(&line);
+        self.log.write(&line);
+    }
+}
+
+/// What is known of a request at its first moment.
+pub(crate) struct Begun {
+    pub(crate) request_id: RequestId,
+    pub(crate) received_at: UnixMillis,
+    pub(crate) peer: IpAddr,
+    pub(crate) client: IpAddr,
+}
+
+/// A finished request.
+pub(crate) struct Line<'a> {
+    pub(crate) exchange: &'a Exchange,
+    pub(crate) charged: Msat,
+}
+
+impl Line<'_> {
+    fn route(&self) -> &str {
+        self.exchange
+            .route
+            .as_ref()
+            .map_or("-", |route| route.name.as_str())
+    }
+
+    fn micros(&self) -> u64 {
+        u64::try_from(self.exchange.started.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    fn write_json(&self, out: &mut Vec<u8>) -> io::Result<()> {
+        let it = self.exchange;
+        write!(
+            out,
+            "{{\"at_ms\":{},\"request_id\":\"{}\",\"client\":\"{}\",\"method\":\"{}\",\"path\":",
+            it.received_at.get(),
+            it.request_id,
+            it.client,
+            it.method,
+        )?;
+        write_json_text(out, &it.path)?;
+        write!(
+            out,
+            ",\"route\":\"{}\",\"status\":{},\"outcome\":\"{}\",\"duration_us\":{},\"bytes_sent\":{},\"charged_msat\":{}",
+            self.route(),
+            it.status.as_u16(),
+            it.outcome.as_str(),
+            self.micros(),
+            it.bytes_sent,
+            self.charged.get(),
+        )?;
+        if !it.reason.is_empty() {
+            write!(out, ",\"reason\":\"{}\"", it.reason)?;
+        }
+        if let Some(micros) = it.upstream_micros {
+            write!(out, ",\"upstream_us\":{micros}")?;
+        }
+        if let Some(hold) = it.hold {
+            write!(out, ",\"hold\":\"{hold}\"")?;
+        }
+        out.extend_from_slice(b"}\n");
+        Ok(())
+    }
+
+    fn write_text(&self, out: &mut Vec<u8>) -> io::Result<()> {
+        let it = self.exchange;
+        writeln!(
+            out,
+            "{} {} {} {} {} route={} outcome={} reason={} {}us {}B charged={}msat id={}",
+            it.received_at.get(),
+            it.client,
+            it.status.as_u16(),
+            it.method,
+            it.path,
+            self.route(),
+            it.outcome.as_str(),
+            if it.reason.is_empty() { "-" } else { it.reason },
+            self.micros(),
+            it.bytes_sent,
+            self.charged.get(),
+            it.request_id,
+        )
+    }
+}
+
+fn write_json_text(out: &mut Vec<u8>, text: &str) -> io::Result<()> {
+    let plain = |byte: u8| (0x20..0x7f).contains(&byte) && byte != b'"' && byte != b'\\';
+    if text.bytes().all(plain) {
+        return write!(out, "\"{text}\"");
+    }
+    serde_json::to_writer(out, text).map_err(io::Error::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_from_outside_cannot_break_out_of_a_line() {
+        let mut out = Vec::new();
+        write_json_text(&mut out, "/a\"b\\c\nd").unwrap();
+        assert_eq!(out, br#""/a\"b\\c\nd""#);
+    }
+}

@@ -1,0 +1,223 @@
+//! Whether a request may pass: the only place where an [`Admission`] is made.
+//!
+//! Everything that can refuse comes before the ledger's hold, and the hold is the last step that
+//! can. Nothing is marked spent before every check has passed.
+
+use std::sync::Arc;
+
+use farebox_core::{HoldId, Kind, RequestDigest, UnixMillis};
+use farebox_ledger::{AdmitRequest, Admitted, Cost, Hold, Ledger, Once, Receipt};
+use http::HeaderMap;
+use sha2::{Digest, Sha256};
+
+use crate::limits::TokenPermit;
+use crate::plan::{Route, Sale};
+use crate::presented::{PresentedError, Token};
+use crate::refusal::Refusal;
+
+/// The permission to forward one request. Its fields are private: only [`free`](Admission::free)
+/// routes and [`admit`] make one, and `forward` consumes it.
+pub(crate) struct Admission {
+    route: Arc<Route>,
+    payment: Payment,
+    permit: Option<TokenPermit>,
+}
+
+/// How an admitted request is paid for.
+pub(crate) enum Payment {
+    /// It costs nothing.
+    Free,
+    /// A token that is good until an instant.
+    Pass { expires_at: UnixMillis },
+    /// Held on an account; `once` when a retry must find this sale again.
+    Held { hold: Hold, once: bool },
+}
+
+/// What came of asking for admission.
+pub(crate) enum Verdict {
+    /// It may pass.
+    Admitted(Admission),
+    /// It was served and charged before.
+    Finished(Receipt),
+    /// Something has to be paid first.
+    Owed(Owed),
+}
+
+/// Why something is owed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owed {
+    /// Nothing was presented.
+    Nothing,
+    /// What was presented proves nothing.
+    Unproven(PresentedError),
+    /// The token is for another route.
+    WrongRoute,
+    /// The token is for other methods.
+    WrongMethod,
+    /// The token is for another request.
+    WrongRequest,
+    /// Its time is over.
+    Expired,
+    /// The operator revoked it.
+    Revoked,
+    /// Nothing is left that this request could use.
+    Exhausted,
+    /// It was never used before its key was voided.
+    Voided,
+    /// It says something else than what was credited.
+    TermsMismatch,
+}
+
+impl Admission {
+    /// A request on a free route.
+    pub(crate) const fn free(route: Arc<Route>) -> Self {
+        Self {
+            route,
+            payment: Payment::Free,
+            permit: None,
+        }
+    }
+
+    pub(crate) fn into_parts(self) -> (Arc<Route>, Payment, Option<TokenPermit>) {
+        (self.route, self.payment, self.permit)
+    }
+}
+
+/// What `admit` needs to know of the request beyond its token.
+pub(crate) struct Asked<'a> {
+    pub(crate) route: &'a Arc<Route>,
+    pub(crate) sale: &'a Sale,
+    pub(crate) method: &'a http::Method,
+    pub(crate) digest: Option<RequestDigest>,
+    pub(crate) idempotency_key: Option<[u8; 32]>,
+    pub(crate) now: UnixMillis,
+    pub(crate) hold: HoldId,
+}
+
+/// Whether the digest of the request has to be known to judge `token`.
+pub(crate) fn needs_digest(token: &Token, idempotency_key: Option<[u8; 32]>) -> bool {
+    let bound = token.granted.holder.request.is_some();
+    let single = matches!(token.granted.terms.kind, Kind::Single);
+    let keyed = idempotency_key.is_some() && !matches!(token.granted.terms.kind, Kind::Pass(_));
+    bound || single || keyed
+}
+
+/// The key under which a client repeats a request, if it names one.
+pub(crate) fn idempotency_key(headers: &HeaderMap) -> Option<[u8; 32]> {
+    let key = headers.get("idempotency-key")?;
+    let mut hasher = Sha256::new();
+    hasher.update(b"idempotency-key\n");
+    hasher.update(key.as_bytes());
+    Some(hasher.finalize().into())
+}
+
+/// Checks scope and expiry without touching anything.
+pub(crate) fn check_scope(token: &Token, asked: &Asked<'_>) -> Result<(), Owed> {
+    let granted = &token.granted;
+    if granted.terms.route != asked.route.name {
+        return Err(Owed::WrongRoute);
+    }
+    let class = farebox_core::MethodClass::of(asked.method.as_str());
+    if !granted.holder.methods.covers(class) {
+        return Err(Owed::WrongMethod);
+    }
+    if granted.holder.request.is_some() && granted.holder.request != asked.digest {
+        return Err(Owed::WrongRequest);
+    }
+    if granted
+        .holder
+        .allowance
+        .expires_at
+        .is_some_and(|end| end <= asked.now)
+    {
+        return Err(Owed::Expired);
+    }
+    Ok(())
+}
+
+/// Claims the token, if this is its first use, and holds what the request costs, in one step.
+pub(crate) async fn admit(
+    ledger: &Ledger,
+    token: &Token,
+    asked: &Asked<'_>,
+    claims: farebox_ledger::ClaimPolicy,
+    permit: TokenPermit,
+) -> Result<Verdict, Refusal> {
+    let once = once(token, asked);
+    let keeps_answer = once.is_some();
+    let request = AdmitRequest {
+        hold: asked.hold,
+        payment_hash: token.payment_hash,
+        key_epoch: token.key_epoch,
+        terms: token.granted.terms.clone(),
+        allowance: token.granted.holder.allowance,
+        cost: cost(token, asked.sale),
+        once,
+        claims,
+        max_voids: asked.sale.max_voids,
+        now: asked.now,
+    };
+    let payment = match ledger.admit(request).await? {
+        Admitted::Held(hold) => Payment::Held {
+            hold,
+            once: keeps_answer,
+        },
+        Admitted::Pass { expires_at } => Payment::Pass { expires_at },
+        Admitted::Finished(receipt) => return Ok(Verdict::Finished(receipt)),
+        Admitted::InFlight => return Err(Refusal::InFlight),
+        Admitted::Conflict => return Err(Refusal::KeyReused),
+        Admitted::Reserved => return Err(Refusal::Reserved),
+        Admitted::TooManyVoids => return Err(Refusal::TooManyVoids),
+        Admitted::Exhausted => return Ok(Verdict::Owed(Owed::Exhausted)),
+        Admitted::Expired => return Ok(Verdict::Owed(Owed::Expired)),
+        Admitted::Revoked => return Ok(Verdict::Owed(Owed::Revoked)),
+        Admitted::Unclaimed => return Ok(Verdict::Owed(Owed::Voided)),
+        Admitted::TermsMismatch => return Ok(Verdict::Owed(Owed::TermsMismatch)),
+    };
+    Ok(Verdict::Admitted(Admission {
+        route: Arc::clone(asked.route),
+        payment,
+        permit: Some(permit),
+    }))
+}
+
+fn cost(token: &Token, sale: &Sale) -> Cost {
+    match token.granted.terms.kind {
+        Kind::Single | Kind::Calls(_) | Kind::Pass(_) => Cost::Call,
+        Kind::Balance => Cost::Amount(sale.price),
+    }
+}
+
+/// The name under which a retry finds this sale again.
+fn once(token: &Token, asked: &Asked<'_>) -> Option<Once> {
+    const SINGLE: [u8; 32] = [0; 32];
+    let digest = asked.digest?;
+    match token.granted.terms.kind {
+        Kind::Single => Some(Once {
+            key: SINGLE,
+            digest,
+        }),
+        Kind::Calls(_) | Kind::Balance => asked.idempotency_key.map(|key| Once { key, digest }),
+        Kind::Pass(_) => None,
+    }
+}
+
+impl Owed {
+    /// The word in logs and problem documents.
+    pub(crate) const fn reason(self) -> &'static str {
+        match self {
+            Self::Nothing => "no_credential",
+            Self::Unproven(PresentedError::Unreadable(_)) => "malformed",
+            Self::Unproven(PresentedError::Unproven(_)) => "unproven",
+            Self::Unproven(PresentedError::UnknownKey) => "unknown_key",
+            Self::WrongRoute => "wrong_route",
+            Self::WrongMethod => "wrong_method",
+            Self::WrongRequest => "wrong_request",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+            Self::Exhausted => "used_up",
+            Self::Voided => "voided_by_rotation",
+            Self::TermsMismatch => "terms_mismatch",
+        }
+    }
+}

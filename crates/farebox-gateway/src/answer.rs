@@ -1,0 +1,254 @@
+//! The body of every answer the gateway gives, from itself or from an upstream.
+//!
+//! It moves bytes, and at the end tells three parties what happened: the settlement, the store of
+//! answers kept for a retry, and the request's log line.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use farebox_ledger::VoidReason;
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use crate::access_log::Exchange;
+use crate::body::Silence;
+use crate::limits::TokenPermit;
+use crate::replay::Recorder;
+use crate::settle::{Ending, Settlement};
+
+/// How long an answer is still read from the upstream for the replay store after its client left.
+const FINISH_FOR_REPLAY: Duration = Duration::from_secs(60);
+
+/// Why an answer broke off. The client sees a closed connection or a reset stream.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AnswerFault {
+    /// The upstream connection broke.
+    #[error("the upstream broke off in the middle of its answer")]
+    Upstream(#[source] hyper::Error),
+    /// The upstream said nothing for too long.
+    #[error("the upstream was silent for {0:?}")]
+    Silent(Duration),
+}
+
+/// The body of an answer.
+pub(crate) struct AnswerBody {
+    source: Source,
+    exchange: Option<Box<Exchange>>,
+}
+
+enum Source {
+    Done,
+    Own(Bytes),
+    Upstream(Box<UpstreamBody>),
+}
+
+/// An upstream's body, with everything that waits for its end.
+pub(crate) struct UpstreamBody {
+    pub(crate) incoming: Incoming,
+    pub(crate) silence: Silence,
+    pub(crate) settlement: Settlement,
+    pub(crate) recorder: Option<Recorder>,
+    pub(crate) grpc: bool,
+    pub(crate) ending: Ending,
+    pub(crate) _permit: Option<TokenPermit>,
+}
+
+impl AnswerBody {
+    /// A body of our own.
+    pub(crate) fn own(bytes: impl Into<Bytes>) -> Self {
+        let bytes = bytes.into();
+        let source = if bytes.is_empty() {
+            Source::Done
+        } else {
+            Source::Own(bytes)
+        };
+        Self {
+            source,
+            exchange: None,
+        }
+    }
+
+    /// No body.
+    pub(crate) const fn empty() -> Self {
+        Self {
+            source: Source::Done,
+            exchange: None,
+        }
+    }
+
+    /// An upstream's body.
+    pub(crate) fn upstream(body: UpstreamBody) -> Self {
+        let mut body = Box::new(body);
+        if body.incoming.is_end_stream() {
+            body.end(Ending::Complete);
+        }
+        Self {
+            source: Source::Upstream(body),
+            exchange: None,
+        }
+    }
+
+    /// Gives the body the request's log line, to be written when it ends.
+    pub(crate) fn report_to(&mut self, exchange: Box<Exchange>) {
+        self.exchange = Some(exchange);
+    }
+
+    fn count(&mut self, frame: &Frame<Bytes>) {
+        if let (Some(exchange), Some(data)) = (&mut self.exchange, frame.data_ref()) {
+            exchange.sent(data.len());
+        }
+    }
+}
+
+impl UpstreamBody {
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, AnswerFault>>> {
+        match Pin::new(&mut self.incoming).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                self.silence.broken();
+                self.pass(&frame);
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(None) => {
+                self.end(Ending::Complete);
+                Poll::Ready(None)
+            }
+            Poll::Ready(Some(Err(error))) => {
+                self.end(Ending::CutByUpstream);
+                Poll::Ready(Some(Err(AnswerFault::Upstream(error))))
+            }
+            Poll::Pending => self.silence.poll_exceeded(cx).map(|limit| {
+                self.end(Ending::CutByUpstream);
+                Some(Err(AnswerFault::Silent(limit)))
+            }),
+        }
+    }
+
+    fn pass(&mut self, frame: &Frame<Bytes>) {
+        if let (Some(recorder), Some(data)) = (&mut self.recorder, frame.data_ref()) {
+            recorder.push(data);
+        }
+        if let Some(trailers) = frame.trailers_ref() {
+            self.end(self.ending_by(trailers));
+        } else if self.incoming.is_end_stream() {
+            self.end(Ending::Complete);
+        } else {
+            self.settlement.first_byte();
+        }
+    }
+
+    fn ending_by(&self, trailers: &HeaderMap) -> Ending {
+        if self.grpc && grpc_failed(trailers) {
+            Ending::CutByUpstream
+        } else {
+            Ending::Complete
+        }
+    }
+
+    fn end(&mut self, ending: Ending) {
+        if self.ending != Ending::Open {
+            return;
+        }
+        self.ending = ending;
+        match ending {
+            Ending::Complete => {
+                if let Some(recorder) = self.recorder.take() {
+                    recorder.finish(std::time::Instant::now());
+                }
+                self.settlement.complete();
+            }
+            Ending::CutByUpstream => self.settlement.void(VoidReason::CutShort),
+            Ending::CutByClient => self.settlement.client_left(),
+            Ending::Open => {}
+        }
+        farebox_ledger::crash_point("last-byte-sent");
+    }
+
+    /// Reads the rest of an answer whose client left, so that the client can fetch it.
+    async fn finish_for_replay(mut self: Box<Self>) {
+        let rest = async {
+            while let Some(Ok(_)) = std::future::poll_fn(|cx| self.poll_frame(cx)).await {}
+        };
+        let _ = tokio::time::timeout(FINISH_FOR_REPLAY, rest).await;
+    }
+}
+
+/// Whether gRPC trailers (or the headers of a trailers-only answer) tell of a failed call.
+pub(crate) fn grpc_failed(trailers: &HeaderMap) -> bool {
+    trailers
+        .get("grpc-status")
+        .is_some_and(|status| status != "0")
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = AnswerFault;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, AnswerFault>>> {
+        let this = self.get_mut();
+        let polled = match &mut this.source {
+            Source::Done => Poll::Ready(None),
+            Source::Own(bytes) => {
+                let frame = Frame::data(std::mem::take(bytes));
+                this.source = Source::Done;
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Source::Upstream(body) => body.poll_frame(cx),
+        };
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            this.count(frame);
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Done => true,
+            Source::Own(_) => false,
+            Source::Upstream(body) => body.incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Done => SizeHint::with_exact(0),
+            Source::Own(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Source::Upstream(body) => body.incoming.size_hint(),
+        }
+    }
+}
+
+impl Drop for AnswerBody {
+    fn drop(&mut self) {
+        let (ending, charged) = match std::mem::replace(&mut self.source, Source::Done) {
+            Source::Done => (Ending::Complete, None),
+            Source::Own(_) => (Ending::CutByClient, None),
+            Source::Upstream(body) => body.close(),
+        };
+        if let Some(exchange) = self.exchange.take() {
+            exchange.finish(ending, charged);
+        }
+    }
+}
+
+impl UpstreamBody {
+    fn close(mut self: Box<Self>) -> (Ending, Option<farebox_core::Msat>) {
+        if self.ending == Ending::Open {
+            self.settlement.client_left();
+            let charged = self.settlement.charged();
+            if self.recorder.is_some() && !charged.is_zero() {
+                tokio::spawn(self.finish_for_replay());
+            }
+            return (Ending::CutByClient, Some(charged));
+        }
+        (self.ending, Some(self.settlement.charged()))
+    }
+}

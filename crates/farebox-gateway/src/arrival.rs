@@ -1,0 +1,115 @@
+//! A request as it arrived: framing checked, host and path in their one spelling.
+//!
+//! What is matched here is what is forwarded. A request that two servers could read differently is
+//! refused before anything looks at its route.
+
+use std::sync::Arc;
+
+use farebox_core::RequestDigest;
+use http::header::HOST;
+use http::request::Parts;
+use http::{Method, Request};
+use hyper::body::Incoming;
+
+use crate::body_budget::{BodyError, ByteBudget, Keep, Patience, ReadBody, read_body};
+use crate::headers::check_framing;
+use crate::path::{CanonicalPath, PathParameters};
+use crate::plan::Plan;
+use crate::refusal::Refusal;
+
+/// A request whose framing is sound.
+pub(crate) struct Arrival {
+    pub(crate) parts: Parts,
+    pub(crate) host: Arc<str>,
+    pub(crate) path: Arc<str>,
+    pub(crate) body: ArrivedBody,
+    pub(crate) grpc: bool,
+}
+
+/// The body of a request, before forwarding.
+pub(crate) enum ArrivedBody {
+    /// Still with the client.
+    Unread(Incoming),
+    /// Read to its end; the bytes are there if they were kept.
+    Read(ReadBody),
+    /// Gone: it was given to an upstream, or dropped.
+    Taken,
+}
+
+impl Arrival {
+    pub(crate) fn read(plan: &Plan, request: Request<Incoming>) -> Result<Self, Refusal> {
+        let (parts, body) = request.into_parts();
+        check_framing(&parts.headers)?;
+        if parts.method == Method::CONNECT {
+            return Err(Refusal::NoRoute);
+        }
+        let host = host_of(&parts)?;
+        let parameters = if plan.server.path_parameters {
+            PathParameters::Allowed
+        } else {
+            PathParameters::Refused
+        };
+        let path = CanonicalPath::parse(parts.uri.path(), parameters)?;
+        let path = Arc::from(path.as_str());
+        let grpc = farebox_wire::grpc::is_grpc(&parts.headers);
+        Ok(Self {
+            parts,
+            host,
+            path,
+            body: ArrivedBody::Unread(body),
+            grpc,
+        })
+    }
+
+    /// Whether a person or program sent this only to learn about the resource.
+    pub(crate) fn is_bodiless_probe(&self) -> bool {
+        matches!(self.parts.method, Method::HEAD | Method::OPTIONS)
+    }
+
+    /// Reads the body to its end, if that has not happened yet, and gives the request's digest.
+    pub(crate) async fn digest(
+        &mut self,
+        limit: usize,
+        budget: &Arc<ByteBudget>,
+        keep: Keep,
+    ) -> Result<RequestDigest, Refusal> {
+        if let ArrivedBody::Unread(_) = self.body
+            && let ArrivedBody::Unread(incoming) =
+                std::mem::replace(&mut self.body, ArrivedBody::Taken)
+        {
+            let patience = Patience::default();
+            self.body =
+                ArrivedBody::Read(read_body(incoming, limit, patience, budget, keep).await?);
+        }
+        let ArrivedBody::Read(ReadBody { sha256, .. }) = &self.body else {
+            return Err(Refusal::Body(BodyError::TimedOut));
+        };
+        let query = self.parts.uri.query();
+        Ok(RequestDigest::of_request(
+            self.parts.method.as_str(),
+            &self.path,
+            query,
+            sha256,
+        ))
+    }
+}
+
+/// The host the request is for, in lower case and without its port. HTTP/2's `:authority` and an
+/// absolute target must agree with a `Host` header (RFC 9112 section 3.2.2).
+fn host_of(parts: &Parts) -> Result<Arc<str>, Refusal> {
+    let header = match parts.headers.get(HOST) {
+        Some(value) => Some(value.to_str().map_err(|_| Refusal::Host)?),
+        None => None,
+    };
+    let authority = parts.uri.authority().map(http::uri::Authority::as_str);
+    let host = match (authority, header) {
+        (Some(one), Some(other)) if !one.eq_ignore_ascii_case(other) => return Err(Refusal::Host),
+        (Some(host), _) | (None, Some(host)) => host,
+        (None, None) => return Err(Refusal::Host),
+    };
+    let authority: http::uri::Authority = host.parse().map_err(|_| Refusal::Host)?;
+    if authority.as_str().contains('@') {
+        return Err(Refusal::Host);
+    }
+    Ok(authority.host().to_ascii_lowercase().into())
+}

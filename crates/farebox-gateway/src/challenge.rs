@@ -1,0 +1,294 @@
+//! What is owed becomes a 402: an invoice, a macaroon that says what it buys, and the headers.
+//!
+//! A challenge is stateless: no row is written, nothing is remembered, and every invoice is made
+//! for one client alone. Making one costs the node work, so it is limited for each address prefix
+//! and in all; past the limit, and for methods that never make one, the answer is the price alone.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use farebox_core::{Binding, RequestDigest, Terms};
+use farebox_lightning::{CreatedInvoice, InvoiceRequest, NodeError};
+use farebox_wire::caveat::print_terms;
+use farebox_wire::challenge::{Challenge, InvoiceText, LegacyLsat};
+use farebox_wire::grpc;
+use farebox_wire::identifier::TokenIdentifier;
+use farebox_wire::macaroon::Macaroon;
+use farebox_wire::problem::{Problem, ProblemKind};
+use http::header::{CACHE_CONTROL, HeaderValue, RETRY_AFTER};
+use http::{Response, StatusCode};
+
+use crate::access_log::Exchange;
+use crate::admit::Owed;
+use crate::answer::AnswerBody;
+use crate::client_addr::AddressPrefix;
+use crate::outcome::Outcome;
+use crate::plan::{BadCredential, Bind, Plan, Route, Sale};
+use crate::presented::PresentedError;
+use crate::refusal::{OUTAGE_RETRY, Refusal, document, seconds};
+use crate::worker::{Shared, Worker};
+
+/// How long the node may take to make an invoice.
+const INVOICE_TIMEOUT: Duration = Duration::from_secs(20);
+/// How many requests may wait for an invoice at the same time.
+const MAX_WAITING: usize = 1024;
+/// How long after the invoice's expiry a first use still starts the token's time: a payment may
+/// arrive late, and a client may be away.
+const CLAIM_GRACE: Duration = Duration::from_secs(24 * 60 * 60);
+/// What our macaroons name as their place of issue, as other L402 servers do.
+const LOCATION: &str = "lsat";
+
+/// A request that has to be paid for.
+pub(crate) struct Debt<'a> {
+    pub(crate) route: &'a Route,
+    pub(crate) sale: &'a Sale,
+    pub(crate) owed: Owed,
+    pub(crate) method: &'a http::Method,
+    pub(crate) digest: Option<RequestDigest>,
+    pub(crate) grpc: bool,
+}
+
+/// Counts the requests that wait for an invoice.
+#[derive(Debug, Default)]
+pub(crate) struct WaitingInvoices(AtomicUsize);
+
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl WaitingInvoices {
+    fn enter(&self) -> Option<Waiting<'_>> {
+        let waiting = Waiting(&self.0);
+        (self.0.fetch_add(1, Ordering::Relaxed) < MAX_WAITING).then_some(waiting)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Worker {
+    /// Answers a request that has to be paid for.
+    pub(crate) async fn challenge(
+        &self,
+        plan: &Plan,
+        exchange: &mut Exchange,
+        debt: Debt<'_>,
+    ) -> Result<Response<AnswerBody>, Refusal> {
+        exchange.reason = debt.owed.reason();
+        if matches!(*debt.method, http::Method::HEAD | http::Method::OPTIONS) {
+            return Ok(self.price_alone(plan, exchange, &debt, None));
+        }
+        let prefix = AddressPrefix::of(exchange.client);
+        if let Err(wait) = self.shared.challenges.try_take(prefix, Instant::now()) {
+            self.shared.metrics.challenge_refused();
+            return Ok(self.price_alone(plan, exchange, &debt, Some(wait.0)));
+        }
+        let invoice = self.create_invoice(plan, &debt).await?;
+        let challenge = self.issue(&debt, &invoice)?;
+        self.shared.metrics.challenged();
+        exchange.outcome = Outcome::Owed;
+        Ok(offer(plan, exchange, &debt, &challenge, &invoice))
+    }
+
+    fn price_alone(
+        &self,
+        plan: &Plan,
+        exchange: &mut Exchange,
+        debt: &Debt<'_>,
+        wait: Option<Duration>,
+    ) -> Response<AnswerBody> {
+        exchange.outcome = Outcome::OwedBriefly;
+        let mut problem = problem(plan, exchange, debt);
+        if let Some(wait) = wait {
+            problem = problem
+                .with_retry_after(wait)
+                .with_detail("too many invoices were asked for; this is the price without one");
+        }
+        let mut response = if debt.grpc {
+            grpc_refusal()
+        } else {
+            document(&problem)
+        };
+        if let Some(wait) = wait {
+            response.headers_mut().insert(RETRY_AFTER, seconds(wait));
+        }
+        response
+    }
+
+    async fn create_invoice(
+        &self,
+        plan: &Plan,
+        debt: &Debt<'_>,
+    ) -> Result<CreatedInvoice, Refusal> {
+        let node = plan.node.as_ref().ok_or(Refusal::NodeDown)?;
+        let _waiting = self
+            .shared
+            .waiting_invoices
+            .enter()
+            .ok_or(Refusal::NodeDown)?;
+        let request = InvoiceRequest {
+            amount: debt.sale.amount,
+            memo: debt.sale.description.clone(),
+            expiry: plan.server.invoice_expiry,
+        };
+        let created = tokio::time::timeout(INVOICE_TIMEOUT, node.create_invoice(request)).await;
+        let invoice = match created {
+            Ok(Ok(invoice)) => invoice,
+            Ok(Err(error)) => return Err(self.node_failed(&error)),
+            Err(_) => {
+                self.shared.metrics.node_failed();
+                tracing::warn!("the Lightning backend took too long to make an invoice");
+                return Err(Refusal::NodeDown);
+            }
+        };
+        self.refuse_used_hash(&invoice).await?;
+        Ok(invoice)
+    }
+
+    fn node_failed(&self, error: &NodeError) -> Refusal {
+        self.shared.metrics.node_failed();
+        if matches!(error, NodeError::RepeatedPaymentHash { .. }) {
+            self.shared.metrics.payment_hash_repeated();
+        }
+        tracing::warn!(%error, "the Lightning backend made no invoice");
+        Refusal::NodeDown
+    }
+
+    /// An invoice whose payment hash was claimed before would sell its payer nothing.
+    async fn refuse_used_hash(&self, invoice: &CreatedInvoice) -> Result<(), Refusal> {
+        if !self.shared.knows_account(invoice.payment_hash).await? {
+            return Ok(());
+        }
+        self.shared.metrics.payment_hash_repeated();
+        tracing::error!(
+            payment.hash = %invoice.payment_hash,
+            "the Lightning backend repeated the payment hash of an invoice that was used before"
+        );
+        Err(Refusal::NodeDown)
+    }
+
+    fn issue(&self, debt: &Debt<'_>, invoice: &CreatedInvoice) -> Result<Challenge, Refusal> {
+        let keyring = &self.shared.keyring;
+        let epoch = keyring.signing_epoch();
+        let random = Shared::random_token_id().map_err(|_| Refusal::NodeDown)?;
+        let identifier = TokenIdentifier::new(invoice.payment_hash, epoch, random);
+        let identifier = identifier.to_bytes();
+        let (root_key, _) = keyring
+            .root_key(epoch, &identifier)
+            .ok_or(Refusal::NodeDown)?;
+        let caveats = print_terms(&terms(debt, invoice));
+        let macaroon = Macaroon::issue(&root_key, LOCATION, &identifier, caveats);
+        let text = InvoiceText::parse(invoice.bolt11.as_str()).map_err(|_| Refusal::NodeDown)?;
+        Ok(Challenge::new(&macaroon, text))
+    }
+}
+
+fn terms(debt: &Debt<'_>, invoice: &CreatedInvoice) -> Terms {
+    let sale = debt.sale;
+    let binding = match (sale.bind, debt.digest) {
+        (Bind::Request, Some(digest)) => Binding::Request(digest),
+        _ => Binding::Route,
+    };
+    Terms {
+        amount: invoice.amount,
+        kind: sale.kind,
+        route: debt.route.name.clone(),
+        methods: sale.methods.class_for(debt.method),
+        binding,
+        epoch: sale.epoch,
+        valid_for: sale.valid_for,
+        claim_by: invoice.expires_at.plus(CLAIM_GRACE),
+    }
+}
+
+fn offer(
+    plan: &Plan,
+    exchange: &Exchange,
+    debt: &Debt<'_>,
+    challenge: &Challenge,
+    invoice: &CreatedInvoice,
+) -> Response<AnswerBody> {
+    let legacy = if plan.server.legacy_challenge {
+        LegacyLsat::Lead
+    } else {
+        LegacyLsat::Omit
+    };
+    if debt.grpc {
+        let mut response = Response::new(AnswerBody::empty());
+        *response.headers_mut() = grpc::trailers_only(challenge, legacy);
+        return response;
+    }
+    let problem = problem(plan, exchange, debt)
+        .with("amount_msat", invoice.amount.get())
+        .with("invoice_expires_at", invoice.expires_at.as_secs());
+    let mut response = document(&problem);
+    challenge.append_to(response.headers_mut(), legacy);
+    response
+}
+
+/// The problem document of what is owed.
+fn problem(plan: &Plan, exchange: &Exchange, debt: &Debt<'_>) -> Problem {
+    let kind = kind(debt.owed);
+    let mut problem = Problem::new(kind)
+        .with_status(status(plan, debt.owed).as_u16())
+        .with_reason(debt.owed.reason())
+        .with_price(debt.sale.price)
+        .with_methods(&["l402"])
+        .with_request_id(exchange.request_id);
+    if let Owed::Unproven(error) = debt.owed {
+        problem = problem.with_detail(error.to_string());
+    }
+    problem
+}
+
+fn status(plan: &Plan, owed: Owed) -> StatusCode {
+    let bad = match owed {
+        Owed::Unproven(PresentedError::UnknownKey) => false,
+        Owed::Unproven(_) | Owed::TermsMismatch => true,
+        _ => false,
+    };
+    match plan.server.bad_credential {
+        BadCredential::Unauthorized if bad => StatusCode::UNAUTHORIZED,
+        _ => StatusCode::PAYMENT_REQUIRED,
+    }
+}
+
+const fn kind(owed: Owed) -> ProblemKind {
+    match owed {
+        Owed::Nothing => ProblemKind::PAYMENT_REQUIRED,
+        Owed::Unproven(PresentedError::Unreadable(
+            farebox_wire::credential::CredentialError::Ambiguous,
+        )) => ProblemKind::CREDENTIAL_AMBIGUOUS,
+        Owed::Unproven(PresentedError::Unreadable(_)) => ProblemKind::CREDENTIAL_MALFORMED,
+        Owed::Unproven(_) | Owed::TermsMismatch => ProblemKind::CREDENTIAL_INVALID,
+        Owed::WrongRoute | Owed::WrongMethod | Owed::WrongRequest => {
+            ProblemKind::CREDENTIAL_OUT_OF_SCOPE
+        }
+        Owed::Expired => ProblemKind::CREDENTIAL_EXPIRED,
+        Owed::Revoked | Owed::Voided => ProblemKind::CREDENTIAL_REVOKED,
+        Owed::Exhausted => ProblemKind::CREDENTIAL_EXHAUSTED,
+    }
+}
+
+/// The price-less refusal that gRPC clients read: RESOURCE_EXHAUSTED, so that none pays for it.
+fn grpc_refusal() -> Response<AnswerBody> {
+    const RESOURCE_EXHAUSTED: &str = "8";
+    let mut response = Response::new(AnswerBody::empty());
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(
+        http::header::CONTENT_TYPE,
+        HeaderValue::from_static(grpc::CONTENT_TYPE_GRPC),
+    );
+    headers.insert(
+        grpc::STATUS_HEADER,
+        HeaderValue::from_static(RESOURCE_EXHAUSTED),
+    );
+    headers.insert(
+        grpc::MESSAGE_HEADER,
+        HeaderValue::from_static("too many payment challenges"),
+    );
+    headers.insert(RETRY_AFTER, seconds(OUTAGE_RETRY));
+    response
+}

@@ -1,0 +1,376 @@
+//! The only way to an upstream. It consumes an [`Admission`], so nothing unadmitted passes.
+//!
+//! Bodies stream both ways. What the client sent for payment never leaves; what the upstream says
+//! about payment or its own credentials never comes back.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Instant;
+
+use farebox_core::{HoldId, Msat};
+use farebox_ledger::crash_point;
+use http::header::{CACHE_CONTROL, HOST, HeaderMap, HeaderName, HeaderValue, VARY};
+use http::{Request, Response, StatusCode, Uri, Version};
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+
+use crate::access_log::Exchange;
+use crate::admit::{Admission, Payment};
+use crate::answer::{AnswerBody, UpstreamBody, grpc_failed};
+use crate::arrival::{Arrival, ArrivedBody};
+use crate::body::{BodyFault, RequestBody, Silence};
+use crate::body_budget::{BodyError, ReadBody};
+use crate::headers;
+use crate::limits::TokenPermit;
+use crate::outcome::Outcome;
+use crate::plan::{ChargeOn, PaidCache, Plan, Route};
+use crate::refusal::Refusal;
+use crate::replay::{Recorder, ReplayPolicy, ReplayStore};
+use crate::settle::{Ending, Settlement};
+use crate::tunnel;
+use crate::worker::Worker;
+
+const CHARGE: HeaderName = HeaderName::from_static("farebox-charge-msat");
+const BALANCE: HeaderName = HeaderName::from_static("farebox-balance-msat");
+const CALLS_LEFT: HeaderName = HeaderName::from_static("farebox-calls-left");
+const RECEIPT: HeaderName = HeaderName::from_static("farebox-receipt");
+const EXPIRES: HeaderName = HeaderName::from_static("farebox-expires");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const PAYMENT_VARY: &str = "Authorization, X-Cashu, X-PAYMENT-SATS";
+
+/// The payment side of one forwarded request.
+struct Fare {
+    settlement: Settlement,
+    permit: Option<TokenPermit>,
+    receipt: ReceiptHeaders,
+    keep_for: Option<(HoldId, ReplayPolicy)>,
+    paid: bool,
+}
+
+/// What a paying client is told in headers.
+enum ReceiptHeaders {
+    Nothing,
+    Pass(u64),
+    Held {
+        hold: HoldId,
+        charge: Msat,
+        left: farebox_ledger::Remaining,
+    },
+}
+
+impl Worker {
+    /// Forwards an admitted request and gives the upstream's answer.
+    pub(crate) async fn forward(
+        &self,
+        plan: &Plan,
+        exchange: &mut Exchange,
+        admission: Admission,
+        mut arrival: Arrival,
+    ) -> Result<Response<AnswerBody>, Refusal> {
+        let (route, payment, permit) = admission.into_parts();
+        let mut fare = Fare::of(payment, permit, &route);
+        exchange.outcome = if fare.paid {
+            Outcome::Paid
+        } else {
+            Outcome::Free
+        };
+        exchange.hold = fare.receipt.hold();
+        let upgrade = arrival
+            .parts
+            .extensions
+            .remove::<OnUpgrade>()
+            .filter(|_| headers::is_websocket_upgrade(&arrival.parts.headers));
+        let request = self.upstream_request(plan, exchange, &route, arrival)?;
+        crash_point("forward-before-send");
+        let sent_at = Instant::now();
+        let answer = match self.send(&route, request).await {
+            Ok(answer) => answer,
+            Err(refusal) => {
+                fare.settlement.void(refusal.void_reason());
+                return Err(refusal);
+            }
+        };
+        exchange.upstream_micros = Some(micros(sent_at));
+        crash_point("forward-headers-received");
+        self.pass_back(route, answer, fare, upgrade)
+    }
+
+    async fn send(
+        &self,
+        route: &Route,
+        request: Request<RequestBody>,
+    ) -> Result<Response<Incoming>, Refusal> {
+        let client = route.upstream.transport.client(self.index);
+        match tokio::time::timeout(route.timeout, client.request(request)).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(upstream_error(&error)),
+            Err(_) => Err(Refusal::UpstreamTimedOut),
+        }
+    }
+
+    fn upstream_request(
+        &self,
+        plan: &Plan,
+        exchange: &Exchange,
+        route: &Route,
+        arrival: Arrival,
+    ) -> Result<Request<RequestBody>, Refusal> {
+        let Arrival {
+            mut parts,
+            host,
+            path,
+            body,
+            ..
+        } = arrival;
+        let upstream = &route.upstream;
+        parts.uri = upstream_uri(upstream, &path, parts.uri.query())?;
+        parts.version = Version::HTTP_11;
+        headers::prepare_request(
+            &mut parts.headers,
+            &headers::Forwarded {
+                peer: exchange.peer,
+                trusted: plan.server.trusted_proxies.trusts(exchange.peer),
+                host: &host,
+                scheme: self.shared.scheme,
+            },
+        );
+        if !upstream.preserve_host || !parts.headers.contains_key(HOST) {
+            parts.headers.insert(HOST, upstream.host_header.clone());
+        }
+        for (name, value) in &upstream.headers {
+            parts.headers.insert(name, value.clone());
+        }
+        if let Ok(id) = HeaderValue::from_str(&exchange.request_id.to_string()) {
+            parts.headers.insert(REQUEST_ID, id);
+        }
+        Ok(Request::from_parts(parts, request_body(route, body)))
+    }
+
+    fn pass_back(
+        &self,
+        route: Arc<Route>,
+        answer: Response<Incoming>,
+        mut fare: Fare,
+        upgrade: Option<OnUpgrade>,
+    ) -> Result<Response<AnswerBody>, Refusal> {
+        let (mut parts, incoming) = answer.into_parts();
+        if route.hides(parts.status) {
+            fare.settlement.void(farebox_ledger::VoidReason::Refused);
+            return Err(Refusal::UpstreamRefusesSeller);
+        }
+        let switching = parts.status == StatusCode::SWITCHING_PROTOCOLS;
+        if switching && upgrade.is_none() {
+            return Err(Refusal::UpstreamBroken);
+        }
+        let grpc = farebox_wire::grpc::is_grpc(&parts.headers);
+        fare.judge(parts.status, &route, grpc && grpc_failed(&parts.headers));
+        headers::prepare_response(&mut parts.headers, switching);
+        fare.mark(&mut parts.headers, &route);
+        if let (true, Some(client_side)) = (switching, upgrade) {
+            let upstream_side = parts
+                .extensions
+                .remove::<OnUpgrade>()
+                .ok_or(Refusal::UpstreamBroken)?;
+            fare.settlement.complete();
+            tunnel::join(
+                client_side,
+                upstream_side,
+                self.shared.drain.clone(),
+                fare.permit,
+            );
+            return Ok(Response::from_parts(parts, AnswerBody::empty()));
+        }
+        let recorder = fare.recorder(&self.shared.replays, &parts);
+        let body = UpstreamBody {
+            incoming,
+            silence: Silence::new(route.idle_timeout),
+            settlement: fare.settlement,
+            recorder,
+            grpc,
+            ending: Ending::Open,
+            _permit: fare.permit,
+        };
+        Ok(Response::from_parts(parts, AnswerBody::upstream(body)))
+    }
+}
+
+impl Fare {
+    fn of(payment: Payment, permit: Option<TokenPermit>, route: &Route) -> Self {
+        let replay = route.sale.as_ref().and_then(|sale| sale.replay);
+        match payment {
+            Payment::Free => Self::without_hold(ReceiptHeaders::Nothing, permit, false),
+            Payment::Pass { expires_at } => {
+                Self::without_hold(ReceiptHeaders::Pass(expires_at.as_secs()), permit, true)
+            }
+            Payment::Held { hold, once } => Self {
+                receipt: ReceiptHeaders::Held {
+                    hold: hold.id(),
+                    charge: hold.charge(),
+                    left: hold.remaining(),
+                },
+                keep_for: replay.filter(|_| once).map(|replay| (hold.id(), replay)),
+                settlement: Settlement::of(hold),
+                permit,
+                paid: true,
+            },
+        }
+    }
+
+    const fn without_hold(
+        receipt: ReceiptHeaders,
+        permit: Option<TokenPermit>,
+        paid: bool,
+    ) -> Self {
+        Self {
+            settlement: Settlement::nothing(),
+            permit,
+            receipt,
+            keep_for: None,
+            paid,
+        }
+    }
+
+    fn judge(&mut self, status: StatusCode, route: &Route, grpc_failed: bool) {
+        let charge_on = route
+            .sale
+            .as_ref()
+            .map_or(ChargeOn::Success, |sale| sale.charge_on);
+        let charged = charge_on.charges(status) || status == StatusCode::SWITCHING_PROTOCOLS;
+        if charged && !grpc_failed {
+            return;
+        }
+        self.settlement.void(farebox_ledger::VoidReason::Refused);
+        self.keep_for = None;
+        if let ReceiptHeaders::Held { charge, .. } = &mut self.receipt {
+            *charge = Msat::ZERO;
+        }
+    }
+
+    /// Marks a paid answer for caches and tells the payer what it cost.
+    fn mark(&self, headers: &mut HeaderMap, route: &Route) {
+        if route.sale.is_none() {
+            return;
+        }
+        if route.paid_cache == PaidCache::PrivateNoStore {
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+        }
+        headers.append(VARY, HeaderValue::from_static(PAYMENT_VARY));
+        self.receipt.write(headers);
+    }
+
+    fn recorder(
+        &mut self,
+        replays: &Arc<ReplayStore>,
+        parts: &http::response::Parts,
+    ) -> Option<Recorder> {
+        let (hold, policy) = self.keep_for.take()?;
+        Some(replays.record(hold, policy, parts.status, parts.headers.clone()))
+    }
+}
+
+impl ReceiptHeaders {
+    const fn hold(&self) -> Option<HoldId> {
+        match self {
+            Self::Held { hold, .. } => Some(*hold),
+            Self::Nothing | Self::Pass(_) => None,
+        }
+    }
+
+    fn write(&self, headers: &mut HeaderMap) {
+        match self {
+            Self::Nothing => {}
+            Self::Pass(expires) => {
+                headers.insert(EXPIRES, HeaderValue::from(*expires));
+            }
+            Self::Held { hold, charge, left } => {
+                headers.insert(CHARGE, HeaderValue::from(charge.get()));
+                if let Ok(hold) = HeaderValue::from_str(&hold.to_string()) {
+                    headers.insert(RECEIPT, hold);
+                }
+                match left.calls {
+                    Some(calls) => headers.insert(CALLS_LEFT, HeaderValue::from(calls)),
+                    None => headers.insert(BALANCE, HeaderValue::from(left.msat.get())),
+                };
+            }
+        }
+    }
+}
+
+fn request_body(route: &Route, body: ArrivedBody) -> RequestBody {
+    match body {
+        ArrivedBody::Unread(incoming) => {
+            RequestBody::stream(incoming, route.max_body_bytes, route.idle_timeout)
+        }
+        ArrivedBody::Read(ReadBody {
+            bytes: Some(bytes),
+            lease,
+            ..
+        }) if !bytes.is_empty() => RequestBody::Whole(Some(bytes), lease),
+        ArrivedBody::Read(_) | ArrivedBody::Taken => RequestBody::Empty,
+    }
+}
+
+fn upstream_uri(
+    upstream: &crate::plan::Upstream,
+    path: &str,
+    query: Option<&str>,
+) -> Result<Uri, Refusal> {
+    let rest = path
+        .strip_prefix(upstream.strip_prefix.as_str())
+        .unwrap_or(path);
+    let slash = if rest.starts_with('/') { "" } else { "/" };
+    let mut target = String::with_capacity(
+        upstream.base_path.len() + rest.len() + query.map_or(0, str::len) + 2,
+    );
+    for part in [upstream.base_path.as_str(), slash, rest] {
+        target.push_str(part);
+    }
+    if let Some(query) = query {
+        target.push('?');
+        target.push_str(query);
+    }
+    Uri::builder()
+        .scheme(upstream.scheme.clone())
+        .authority(upstream.authority.clone())
+        .path_and_query(target)
+        .build()
+        .map_err(|_| Refusal::Host)
+}
+
+/// Tells a fault of the request's own body from one of the upstream.
+fn upstream_error(error: &hyper_util::client::legacy::Error) -> Refusal {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(inner) = cause {
+        match inner.downcast_ref::<BodyFault>() {
+            Some(BodyFault::TooLarge { limit }) => return Refusal::BodyTooLarge { limit: *limit },
+            Some(BodyFault::Silent(_)) => {
+                return Refusal::Body(BodyError::TimedOut);
+            }
+            Some(BodyFault::Broken(_)) | None => cause = inner.source(),
+        }
+    }
+    if error.is_connect() {
+        Refusal::UpstreamUnreachable
+    } else {
+        Refusal::UpstreamBroken
+    }
+}
+
+fn micros(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)
+}
+
+impl Route {
+    /// Whether an upstream's answer with `status` tells of the seller's own credentials, which is
+    /// none of the client's business.
+    fn hides(&self, status: StatusCode) -> bool {
+        const ABOUT_CREDENTIALS: [StatusCode; 4] = [
+            StatusCode::UNAUTHORIZED,
+            StatusCode::PAYMENT_REQUIRED,
+            StatusCode::FORBIDDEN,
+            StatusCode::PROXY_AUTHENTICATION_REQUIRED,
+        ];
+        let ours = self.sale.is_some() || !self.upstream.headers.is_empty();
+        ours && ABOUT_CREDENTIALS.contains(&status)
+    }
+}

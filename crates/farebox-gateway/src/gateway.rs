@@ -1,0 +1,192 @@
+//! Starting, changing and ending a running gateway.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use farebox_core::Clock;
+use farebox_ledger::Ledger;
+use tokio_rustls::TlsAcceptor;
+
+use crate::access_log::{AccessLog, AccessLogOptions, LogWriter};
+use crate::body_budget::ByteBudget;
+use crate::challenge::WaitingInvoices;
+use crate::drain::Drain;
+use crate::keyring::Keyring;
+use crate::limits::{ChallengeLimits, ChallengeRates, TokenLimits};
+use crate::listen::{self, ListenLimits};
+use crate::metrics::Metrics;
+use crate::plan::Plan;
+use crate::replay::{DEFAULT_MAX_ANSWERS, ReplayLimits, ReplayStore};
+use crate::worker::{Shared, Worker};
+
+/// What is fixed for the life of a gateway; everything else is in the [`Plan`].
+pub struct Options {
+    /// Where it listens; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Data threads.
+    pub workers: usize,
+    /// Certificate and key, when it speaks TLS.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// Limits on connections.
+    pub limits: ListenLimits,
+    /// Limits on challenges.
+    pub challenges: ChallengeRates,
+    /// Bytes of request bodies that may be in memory at once.
+    pub body_budget_bytes: usize,
+    /// Bytes of answers kept for retries.
+    pub replay_bytes: usize,
+    /// The ledger.
+    pub ledger: Ledger,
+    /// The secrets that sign macaroons.
+    pub keyring: Arc<Keyring>,
+    /// The wall clock.
+    pub clock: Arc<dyn Clock>,
+    /// The log of requests.
+    pub access_log: AccessLogOptions,
+}
+
+/// A running gateway.
+pub struct Gateway {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    drain: Drain,
+    threads: Vec<JoinHandle<()>>,
+    log_writer: LogWriter,
+}
+
+/// How a drain ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drained {
+    /// Connections that were still busy at the limit.
+    pub cut: usize,
+}
+
+/// Starts the data threads.
+///
+/// # Errors
+/// When the address cannot be bound, the log cannot be opened, or no thread can be made.
+pub fn start(options: Options, plan: Plan) -> io::Result<Gateway> {
+    let workers = options.workers.max(1);
+    let listeners = listen::bind(options.listen, workers)?;
+    let address = listeners[0].local_addr()?;
+    let metrics = Metrics::new();
+    let dropped = metrics.log_batches_dropped().clone();
+    let (log, log_writer) = AccessLog::open(&options.access_log, dropped)?;
+    let (drain, signal) = Drain::new();
+    metrics.take(&plan);
+    let shared = Arc::new(Shared {
+        plan: ArcSwap::from_pointee(plan),
+        ledger: options.ledger,
+        keyring: options.keyring,
+        clock: options.clock,
+        metrics,
+        log: Arc::new(log),
+        challenges: ChallengeLimits::new(options.challenges, Instant::now()),
+        tokens: TokenLimits::new(Instant::now()),
+        replays: ReplayStore::new(ReplayLimits {
+            total_bytes: options.replay_bytes,
+            max_answers: DEFAULT_MAX_ANSWERS,
+        }),
+        bodies: ByteBudget::new(options.body_budget_bytes),
+        waiting_invoices: WaitingInvoices::default(),
+        drain: signal,
+        scheme: if options.tls.is_some() {
+            "https"
+        } else {
+            "http"
+        },
+    });
+    let tls = options.tls.map(TlsAcceptor::from);
+    let threads = listeners
+        .into_iter()
+        .enumerate()
+        .map(|(index, listener)| spawn(index, &shared, listener, tls.clone(), options.limits))
+        .collect::<io::Result<_>>()?;
+    Ok(Gateway {
+        address,
+        shared,
+        drain,
+        threads,
+        log_writer,
+    })
+}
+
+fn spawn(
+    index: usize,
+    shared: &Arc<Shared>,
+    listener: std::net::TcpListener,
+    tls: Option<TlsAcceptor>,
+    limits: ListenLimits,
+) -> io::Result<JoinHandle<()>> {
+    let worker = Arc::new(Worker::new(index, Arc::clone(shared)).map_err(io::Error::other)?);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    std::thread::Builder::new()
+        .name(format!("data-{index}"))
+        .spawn(move || {
+            let log = Arc::clone(&worker.shared.log);
+            if let Err(error) = runtime.block_on(listen::run(worker, listener, tls, limits)) {
+                tracing::error!(%error, "a data thread cannot listen");
+            }
+            drop(runtime);
+            log.flush();
+        })
+}
+
+impl Gateway {
+    /// Where it listens.
+    #[must_use]
+    pub const fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Takes a new plan for requests from now on; requests on their way keep theirs.
+    pub fn replace_plan(&self, plan: Plan) {
+        self.shared.metrics.take(&plan);
+        self.shared.plan.store(Arc::new(plan));
+    }
+
+    /// The secrets that sign macaroons; rotating them takes effect at once.
+    #[must_use]
+    pub fn keyring(&self) -> &Arc<Keyring> {
+        &self.shared.keyring
+    }
+
+    /// What it counts.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.shared.metrics
+    }
+
+    /// Opens the access log anew, after a rotation.
+    pub fn reopen_log(&self) {
+        self.shared.log.reopen();
+    }
+
+    /// Connections that are open now.
+    #[must_use]
+    pub fn open_connections(&self) -> usize {
+        self.shared.drain.open()
+    }
+
+    /// Stops accepting, waits for requests up to `limit`, cuts the rest, and ends the threads.
+    pub async fn drain(self, limit: Duration) -> Drained {
+        let cut = self.drain.run(limit).await;
+        let threads = self.threads;
+        let joined = tokio::task::spawn_blocking(move || {
+            for thread in threads {
+                let _ = thread.join();
+            }
+        });
+        let _ = joined.await;
+        drop(self.shared);
+        let log_writer = self.log_writer;
+        let _ = tokio::task::spawn_blocking(move || drop(log_writer)).await;
+        Drained { cut }
+    }
+}

@@ -1,0 +1,137 @@
+//! Payment headers, read once.
+//!
+//! A credential that verified is remembered by its exact bytes, because clients send the same one
+//! with every call and its signature chain costs more than everything else on the way. Memory is
+//! bounded; what is remembered is only that these bytes verify and what they say, never whether
+//! anything is left to spend.
+
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use farebox_core::PaymentHash;
+use farebox_wire::caveat::Granted;
+use farebox_wire::credential::{
+    CredentialError, L402Credential, PAYMENT_HEADERS, Presented as Read, VerifyError,
+    read_credentials,
+};
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use lru::LruCache;
+
+use crate::keyring::Keyring;
+
+/// Verified credentials one worker remembers.
+const REMEMBERED: NonZeroUsize = NonZeroUsize::new(8192).expect("not zero");
+/// Longer credentials are verified each time.
+const REMEMBERED_BYTES: usize = 2048;
+
+/// What a request presents as payment.
+pub(crate) enum Presented {
+    /// Nothing that pays.
+    Nothing,
+    /// An L402 token whose preimage, signature and caveats hold.
+    L402(Arc<Token>),
+}
+
+/// A token whose preimage, signature and caveats hold.
+pub(crate) struct Token {
+    pub(crate) payment_hash: PaymentHash,
+    pub(crate) key_epoch: farebox_core::KeyEpoch,
+    pub(crate) granted: Granted,
+}
+
+/// Why what was presented proves nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum PresentedError {
+    #[error(transparent)]
+    Unreadable(#[from] CredentialError),
+    #[error(transparent)]
+    Unproven(#[from] VerifyError),
+    #[error("the credential was signed with a key that this server does not have")]
+    UnknownKey,
+}
+
+/// Reads and verifies credentials for one worker.
+pub(crate) struct Reader {
+    verified: Mutex<LruCache<Box<[u8]>, Arc<Token>>>,
+}
+
+impl Reader {
+    pub(crate) fn new() -> Self {
+        Self {
+            verified: Mutex::new(LruCache::new(REMEMBERED)),
+        }
+    }
+
+    /// Reads the payment headers and takes them off, so that no later step and no upstream sees
+    /// them. An `Authorization` that pays for nothing stays.
+    pub(crate) fn take(
+        &self,
+        headers: &mut HeaderMap,
+        keyring: &Keyring,
+    ) -> Result<Presented, PresentedError> {
+        let presented = self.read(headers, keyring);
+        if !matches!(presented, Ok(Presented::Nothing)) {
+            headers.remove(AUTHORIZATION);
+        }
+        for name in PAYMENT_HEADERS {
+            headers.remove(name);
+        }
+        presented
+    }
+
+    fn read(&self, headers: &HeaderMap, keyring: &Keyring) -> Result<Presented, PresentedError> {
+        let sole = sole_authorization(headers);
+        if let Some(text) = sole
+            && let Some(token) = self.remembered(text)
+        {
+            return Ok(Presented::L402(token));
+        }
+        match read_credentials(headers)? {
+            Read::Nothing | Read::Other => Ok(Presented::Nothing),
+            Read::L402(credential) => {
+                let token = Arc::new(verify(&credential, keyring)?);
+                self.remember(sole, &token);
+                Ok(Presented::L402(token))
+            }
+        }
+    }
+
+    fn remembered(&self, text: &[u8]) -> Option<Arc<Token>> {
+        let mut verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
+        verified.get(text).cloned()
+    }
+
+    fn remember(&self, text: Option<&[u8]>, token: &Arc<Token>) {
+        let Some(text) = text.filter(|text| text.len() <= REMEMBERED_BYTES) else {
+            return;
+        };
+        let mut verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
+        verified.put(text.into(), Arc::clone(token));
+    }
+}
+
+/// The `Authorization` line, if it is the only thing in the request that could be a credential.
+fn sole_authorization(headers: &HeaderMap) -> Option<&[u8]> {
+    let mut lines = headers.get_all(AUTHORIZATION).iter();
+    let only = lines.next()?;
+    let alone = lines.next().is_none()
+        && !PAYMENT_HEADERS
+            .iter()
+            .any(|name| headers.contains_key(*name));
+    alone.then(|| only.as_bytes())
+}
+
+fn verify(credential: &L402Credential, keyring: &Keyring) -> Result<Token, PresentedError> {
+    let identifier = &credential.identifier;
+    let key_epoch = identifier.key_epoch();
+    let (root_key, _) = keyring
+        .root_key(key_epoch, &identifier.to_bytes())
+        .ok_or(PresentedError::UnknownKey)?;
+    let granted = credential.verify(&root_key)?;
+    Ok(Token {
+        payment_hash: identifier.payment_hash,
+        key_epoch,
+        granted,
+    })
+}

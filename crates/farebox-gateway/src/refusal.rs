@@ -1,0 +1,186 @@
+//! Every way a request ends without an upstream's answer, and what the client is told.
+//!
+//! A refusal becomes an answer in one place, here. What is owed is answered by `challenge`.
+
+use std::time::Duration;
+
+use farebox_ledger::{LedgerError, Receipt, VoidReason};
+use farebox_wire::problem::{self, Problem, ProblemKind};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::{Method, Response, StatusCode};
+
+use crate::access_log::Exchange;
+use crate::answer::AnswerBody;
+use crate::body_budget::BodyError;
+use crate::headers::FramingError;
+use crate::limits::TokenRefusal;
+use crate::outcome::Outcome;
+use crate::path::PathError;
+
+/// How long a client should wait before it asks again for a request that is in flight.
+const IN_FLIGHT_RETRY: Duration = Duration::from_secs(1);
+/// How long a client should wait when our node or store is away.
+pub(crate) const OUTAGE_RETRY: Duration = Duration::from_secs(5);
+
+/// Why a request is not served.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error("no route takes this path")]
+    NoRoute,
+    #[error(transparent)]
+    Path(#[from] PathError),
+    #[error(transparent)]
+    Framing(#[from] FramingError),
+    #[error("the request names no host, or two different ones")]
+    Host,
+    #[error("this route does not take the method")]
+    Method { allowed: Vec<Method> },
+    #[error(transparent)]
+    Body(#[from] BodyError),
+    #[error("the request body is longer than {limit} bytes")]
+    BodyTooLarge { limit: u64 },
+    #[error("the same request is still being served; ask again for its answer")]
+    InFlight,
+    #[error("the idempotency key was used for another request")]
+    KeyReused,
+    #[error("this was served and charged before, and its answer is no longer kept")]
+    Finished(Receipt),
+    #[error("what is left on the token is held by requests in flight")]
+    Reserved,
+    #[error(transparent)]
+    TooOften(#[from] TokenRefusal),
+    #[error("too many attempts with this token failed; what is left on it is not lost")]
+    TooManyVoids,
+    #[error("the Lightning node does not make invoices at the moment")]
+    NodeDown,
+    #[error("the ledger does not answer")]
+    Ledger(#[from] LedgerError),
+    #[error("the upstream cannot be reached; nothing was charged")]
+    UpstreamUnreachable,
+    #[error("the upstream did not answer in time; nothing was charged")]
+    UpstreamTimedOut,
+    #[error("the upstream does not accept the seller's own credentials; nothing was charged")]
+    UpstreamRefusesSeller,
+    #[error("the upstream broke the protocol; nothing was charged")]
+    UpstreamBroken,
+}
+
+impl Refusal {
+    pub(crate) fn answer(&self, exchange: &mut Exchange) -> Response<AnswerBody> {
+        let kind = self.kind();
+        exchange.outcome = self.outcome();
+        exchange.reason = kind.code;
+        let mut problem = Problem::new(kind)
+            .with_detail(self.to_string())
+            .with_request_id(exchange.request_id);
+        if let Some(wait) = self.retry_after() {
+            problem = problem.with_retry_after(wait);
+        }
+        if let Self::Finished(receipt) = self {
+            problem = problem
+                .with("receipt", receipt.hold.to_string())
+                .with("charged_msat", receipt.charged.get());
+        }
+        let mut response = document(&problem);
+        if let Some(wait) = self.retry_after() {
+            response.headers_mut().insert(RETRY_AFTER, seconds(wait));
+        }
+        if let Self::Method { allowed } = self
+            && let Ok(list) = HeaderValue::from_str(&names(allowed))
+        {
+            response.headers_mut().insert(ALLOW, list);
+        }
+        response
+    }
+
+    fn outcome(&self) -> Outcome {
+        match self {
+            Self::NodeDown | Self::Ledger(_) => Outcome::Fault,
+            Self::UpstreamUnreachable
+            | Self::UpstreamTimedOut
+            | Self::UpstreamRefusesSeller
+            | Self::UpstreamBroken => Outcome::UpstreamFailed,
+            _ => Outcome::Refused,
+        }
+    }
+
+    const fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::InFlight | Self::Reserved => Some(IN_FLIGHT_RETRY),
+            Self::TooOften(refusal) => Some(refusal.retry_after().0),
+            Self::NodeDown | Self::Ledger(_) | Self::Body(BodyError::BudgetExhausted(_)) => {
+                Some(OUTAGE_RETRY)
+            }
+            _ => None,
+        }
+    }
+
+    const fn kind(&self) -> ProblemKind {
+        match self {
+            Self::NoRoute => ProblemKind::NOT_FOUND,
+            Self::Path(_) | Self::Framing(_) | Self::Host => ProblemKind::BAD_REQUEST,
+            Self::Method { .. } => ProblemKind::METHOD_NOT_ALLOWED,
+            Self::Body(BodyError::TooLarge { .. }) | Self::BodyTooLarge { .. } => {
+                ProblemKind::BODY_TOO_LARGE
+            }
+            Self::Body(BodyError::BudgetExhausted(_)) => ProblemKind::OVERLOADED,
+            Self::Body(BodyError::TimedOut) => ProblemKind::REQUEST_TIMEOUT,
+            Self::Body(BodyError::Broken(_)) => ProblemKind::BAD_REQUEST,
+            Self::InFlight => ProblemKind::REQUEST_IN_FLIGHT,
+            Self::KeyReused => ProblemKind::IDEMPOTENCY_CONFLICT,
+            Self::Finished(_) => ProblemKind::ANSWER_GONE,
+            Self::Reserved => ProblemKind::VALUE_RESERVED,
+            Self::TooOften(_) => ProblemKind::RATE_LIMITED,
+            Self::TooManyVoids => ProblemKind::CREDENTIAL_SUSPENDED,
+            Self::NodeDown => ProblemKind::PAYMENT_UNAVAILABLE,
+            Self::Ledger(_) => ProblemKind::OVERLOADED,
+            Self::UpstreamUnreachable => ProblemKind::UPSTREAM_FAILED,
+            Self::UpstreamTimedOut => ProblemKind::UPSTREAM_TIMEOUT,
+            Self::UpstreamRefusesSeller => ProblemKind::UPSTREAM_FAILED,
+            Self::UpstreamBroken => ProblemKind::UPSTREAM_FAILED,
+        }
+    }
+}
+
+fn names(methods: &[Method]) -> String {
+    methods
+        .iter()
+        .map(Method::as_str)
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// Whole seconds, rounded up, at least one.
+pub(crate) fn seconds(wait: Duration) -> HeaderValue {
+    HeaderValue::from(
+        wait.as_secs()
+            .saturating_add(u64::from(wait.subsec_nanos() > 0))
+            .max(1),
+    )
+}
+
+/// A problem document as an answer.
+pub(crate) fn document(problem: &Problem) -> Response<AnswerBody> {
+    let mut response = Response::new(AnswerBody::own(problem.to_json()));
+    *response.status_mut() =
+        StatusCode::from_u16(problem.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static(problem::CONTENT_TYPE),
+    );
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+impl Refusal {
+    /// How the hold of a request that never got an answer is released.
+    pub(crate) const fn void_reason(&self) -> VoidReason {
+        match self {
+            Self::UpstreamTimedOut => VoidReason::TimedOut,
+            Self::UpstreamBroken => VoidReason::CutShort,
+            Self::UpstreamUnreachable => VoidReason::Unreachable,
+            _ => VoidReason::NotForwarded,
+        }
+    }
+}

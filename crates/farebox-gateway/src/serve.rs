@@ -1,0 +1,272 @@
+//! The life of one request, in order. Each step is a file of its name.
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use farebox_core::RequestDigest;
+use farebox_ledger::Receipt;
+use http::header::{EXPECT, HeaderMap, HeaderName, HeaderValue, ORIGIN};
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+
+use crate::access_log::{Begun, Exchange};
+use crate::admit::{self, Admission, Asked, Owed, Verdict};
+use crate::answer::AnswerBody;
+use crate::arrival::{Arrival, ArrivedBody};
+use crate::body_budget::{Keep, Patience, read_body};
+use crate::challenge::Debt;
+use crate::cors::Preflight;
+use crate::outcome::Outcome;
+use crate::plan::{Bind, Plan, Route, Sale};
+use crate::presented::{Presented, Token};
+use crate::refusal::Refusal;
+use crate::worker::Worker;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const REPLAYED: HeaderName = HeaderName::from_static("farebox-replayed");
+
+/// How much of an unwanted body is read away before a refusal, so that the client sees the answer
+/// instead of a broken connection.
+const READ_AWAY_BYTES: usize = 1024 * 1024;
+/// How long reading away may take.
+const READ_AWAY_PATIENCE: Patience = Patience {
+    grace: Duration::from_secs(5),
+    min_bytes_per_second: 64 * 1024,
+    total: Duration::from_secs(15),
+};
+
+impl Worker {
+    /// Serves one request. Every way through ends in an answer and a log line.
+    pub(crate) async fn serve(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        peer: IpAddr,
+    ) -> Result<Response<AnswerBody>, Infallible> {
+        let plan = self.shared.plan.load_full();
+        let mut exchange = self.begin(&plan, &request, peer);
+        let mut response = match self.steps(&plan, &mut exchange, request).await {
+            Ok(response) => response,
+            Err(refusal) => refusal.answer(&mut exchange),
+        };
+        exchange.status = response.status();
+        if let Ok(id) = HeaderValue::from_str(&exchange.request_id.to_string()) {
+            response.headers_mut().insert(REQUEST_ID, id);
+        }
+        response.body_mut().report_to(exchange);
+        Ok(response)
+    }
+
+    fn begin(&self, plan: &Plan, request: &Request<Incoming>, peer: IpAddr) -> Box<Exchange> {
+        let now = self.shared.clock.now();
+        let begun = Begun {
+            request_id: self.request_id(now),
+            received_at: now,
+            peer,
+            client: plan
+                .server
+                .trusted_proxies
+                .client_address(peer, request.headers()),
+        };
+        let (log, metrics) = (
+            Arc::clone(&self.shared.log),
+            Arc::clone(&self.shared.metrics),
+        );
+        Exchange::begin(log, metrics, begun, request.method().clone())
+    }
+
+    async fn steps(
+        &self,
+        plan: &Plan,
+        exchange: &mut Exchange,
+        request: Request<Incoming>,
+    ) -> Result<Response<AnswerBody>, Refusal> {
+        let arrival = Arrival::read(plan, request)?;
+        exchange.path = Arc::clone(&arrival.path);
+        if let Some(response) = crate::own::answer(exchange, &arrival) {
+            return Ok(response);
+        }
+        let route = plan
+            .routes
+            .find(&arrival.host, &arrival.path)
+            .ok_or(Refusal::NoRoute)?;
+        exchange.route = Some(Arc::clone(route));
+        let Some(cors) = &route.cors else {
+            return self.serve_route(plan, exchange, route, arrival).await;
+        };
+        if let Some(preflight) = cors.preflight(&arrival.parts.method, &arrival.parts.headers) {
+            exchange.outcome = Outcome::Free;
+            return Ok(preflight_answer(preflight));
+        }
+        let origin = origin_of(&arrival.parts.headers);
+        let mut response = match self.serve_route(plan, exchange, route, arrival).await {
+            Ok(response) => response,
+            Err(refusal) => refusal.answer(exchange),
+        };
+        cors.apply(&origin, response.headers_mut());
+        Ok(response)
+    }
+
+    async fn serve_route(
+        &self,
+        plan: &Plan,
+        exchange: &mut Exchange,
+        route: &Arc<Route>,
+        mut arrival: Arrival,
+    ) -> Result<Response<AnswerBody>, Refusal> {
+        route.check_method(&arrival.parts.method)?;
+        let presented = self
+            .reader
+            .take(&mut arrival.parts.headers, &self.shared.keyring);
+        let Some(sale) = &route.sale else {
+            return self
+                .forward(plan, exchange, Admission::free(Arc::clone(route)), arrival)
+                .await;
+        };
+        let owed = match presented {
+            Ok(Presented::Nothing) => Owed::Nothing,
+            Err(error) => Owed::Unproven(error),
+            Ok(Presented::L402(token)) => {
+                match self
+                    .admit(exchange, route, sale, &token, &mut arrival)
+                    .await?
+                {
+                    Verdict::Admitted(admission) => {
+                        return self.forward(plan, exchange, admission, arrival).await;
+                    }
+                    Verdict::Finished(receipt) => return self.replay(exchange, receipt),
+                    Verdict::Owed(owed) => owed,
+                }
+            }
+        };
+        let digest = self.digest_of_unpaid(route, sale, &mut arrival).await?;
+        let debt = Debt {
+            route,
+            sale,
+            owed,
+            method: &arrival.parts.method,
+            digest,
+            grpc: arrival.grpc,
+        };
+        self.challenge(plan, exchange, debt).await
+    }
+
+    async fn admit(
+        &self,
+        exchange: &Exchange,
+        route: &Arc<Route>,
+        sale: &Sale,
+        token: &Token,
+        arrival: &mut Arrival,
+    ) -> Result<Verdict, Refusal> {
+        let idempotency_key = admit::idempotency_key(&arrival.parts.headers);
+        let digest = if admit::needs_digest(token, idempotency_key) {
+            let budget = &self.shared.bodies;
+            Some(
+                arrival
+                    .digest(route.max_read_bytes, budget, Keep::Bytes)
+                    .await?,
+            )
+        } else {
+            None
+        };
+        let asked = Asked {
+            route,
+            sale,
+            method: &arrival.parts.method,
+            digest,
+            idempotency_key,
+            now: exchange.received_at,
+            hold: self.hold_id(exchange.received_at),
+        };
+        if let Err(owed) = admit::check_scope(token, &asked) {
+            return Ok(Verdict::Owed(owed));
+        }
+        let permit =
+            self.shared
+                .tokens
+                .try_start(&token.payment_hash, route.token_limit, Instant::now())?;
+        let claims = self.shared.keyring.claim_policy(token.key_epoch);
+        admit::admit(&self.shared.ledger, token, &asked, claims, permit).await
+    }
+
+    /// What an unpaid request's macaroon is bound to. The body is hashed or read away, never kept.
+    async fn digest_of_unpaid(
+        &self,
+        route: &Route,
+        sale: &Sale,
+        arrival: &mut Arrival,
+    ) -> Result<Option<RequestDigest>, Refusal> {
+        if sale.bind == Bind::Request && !arrival.is_bodiless_probe() {
+            let budget = &self.shared.bodies;
+            return arrival
+                .digest(route.max_read_bytes, budget, Keep::HashOnly)
+                .await
+                .map(Some);
+        }
+        if arrival.parts.headers.contains_key(EXPECT) {
+            return Ok(None);
+        }
+        if let ArrivedBody::Unread(body) = std::mem::replace(&mut arrival.body, ArrivedBody::Taken)
+            && !http_body::Body::is_end_stream(&body)
+        {
+            let (patience, budget) = (READ_AWAY_PATIENCE, &self.shared.bodies);
+            let _ = read_body(body, READ_AWAY_BYTES, patience, budget, Keep::HashOnly).await;
+        }
+        Ok(None)
+    }
+
+    fn replay(
+        &self,
+        exchange: &mut Exchange,
+        receipt: Receipt,
+    ) -> Result<Response<AnswerBody>, Refusal> {
+        let stored = self
+            .shared
+            .replays
+            .find(receipt.hold, Instant::now())
+            .ok_or(Refusal::Finished(receipt))?;
+        exchange.outcome = Outcome::Replayed;
+        exchange.hold = Some(receipt.hold);
+        let mut response = Response::new(AnswerBody::own(stored.body.clone()));
+        *response.status_mut() = stored.status;
+        *response.headers_mut() = stored.headers.clone();
+        response
+            .headers_mut()
+            .insert(REPLAYED, HeaderValue::from_static("true"));
+        Ok(response)
+    }
+}
+
+impl Route {
+    fn check_method(&self, method: &Method) -> Result<(), Refusal> {
+        match &self.http_methods {
+            Some(allowed) if !allowed.contains(method) => Err(Refusal::Method {
+                allowed: allowed.clone(),
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The part of a request's headers that `Cors` judges an answer by.
+fn origin_of(headers: &HeaderMap) -> HeaderMap {
+    headers
+        .get_all(ORIGIN)
+        .iter()
+        .map(|origin| (ORIGIN, origin.clone()))
+        .collect()
+}
+
+fn preflight_answer(preflight: Preflight) -> Response<AnswerBody> {
+    let mut response = Response::new(AnswerBody::empty());
+    match preflight {
+        Preflight::Allowed(headers) => {
+            *response.status_mut() = StatusCode::NO_CONTENT;
+            *response.headers_mut() = headers;
+        }
+        Preflight::Refused => *response.status_mut() = StatusCode::FORBIDDEN,
+    }
+    response
+}

@@ -1,0 +1,101 @@
+//! What one data thread holds, and what all of them share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use farebox_core::{Clock, HoldId, PaymentHash, RequestId, UnixMillis};
+use farebox_ledger::{Ledger, LedgerError};
+
+use crate::access_log::AccessLog;
+use crate::body_budget::ByteBudget;
+use crate::challenge::WaitingInvoices;
+use crate::drain::DrainSignal;
+use crate::keyring::Keyring;
+use crate::limits::{ChallengeLimits, TokenLimits};
+use crate::metrics::Metrics;
+use crate::plan::Plan;
+use crate::presented::Reader;
+use crate::replay::ReplayStore;
+
+/// What all data threads share.
+pub(crate) struct Shared {
+    pub(crate) plan: ArcSwap<Plan>,
+    pub(crate) ledger: Ledger,
+    pub(crate) keyring: Arc<Keyring>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) log: Arc<AccessLog>,
+    pub(crate) challenges: ChallengeLimits,
+    pub(crate) tokens: Arc<TokenLimits>,
+    pub(crate) replays: Arc<ReplayStore>,
+    pub(crate) bodies: Arc<ByteBudget>,
+    pub(crate) waiting_invoices: WaitingInvoices,
+    pub(crate) drain: DrainSignal,
+    pub(crate) scheme: &'static str,
+}
+
+/// One data thread.
+pub(crate) struct Worker {
+    pub(crate) index: usize,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) reader: Reader,
+    ids: IdSource,
+}
+
+/// Random bits for ids that need to be unique, not secret: a SplitMix64 seeded by the system.
+struct IdSource(AtomicU64);
+
+impl IdSource {
+    fn seeded() -> Result<Self, getrandom::Error> {
+        Ok(Self(AtomicU64::new(getrandom::u64()?)))
+    }
+
+    fn next(&self) -> u64 {
+        const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+        let mut bits = self.0.fetch_add(STEP, Ordering::Relaxed).wrapping_add(STEP);
+        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        bits ^ (bits >> 31)
+    }
+
+    fn ten_bytes(&self) -> [u8; 10] {
+        let mut bytes = [0; 10];
+        bytes[..8].copy_from_slice(&self.next().to_le_bytes());
+        bytes[8..].copy_from_slice(&self.next().to_le_bytes()[..2]);
+        bytes
+    }
+}
+
+impl Worker {
+    pub(crate) fn new(index: usize, shared: Arc<Shared>) -> Result<Self, getrandom::Error> {
+        Ok(Self {
+            index,
+            shared,
+            reader: Reader::new(),
+            ids: IdSource::seeded()?,
+        })
+    }
+
+    pub(crate) fn request_id(&self, now: UnixMillis) -> RequestId {
+        RequestId::new(now, self.ids.ten_bytes())
+    }
+
+    pub(crate) fn hold_id(&self, now: UnixMillis) -> HoldId {
+        HoldId::new(now, self.ids.ten_bytes())
+    }
+}
+
+impl Shared {
+    /// The random part of a new token's identifier.
+    pub(crate) fn random_token_id() -> Result<[u8; 28], getrandom::Error> {
+        let mut random = [0; 28];
+        getrandom::fill(&mut random)?;
+        Ok(random)
+    }
+
+    /// Whether a payment with this hash was ever claimed.
+    pub(crate) async fn knows_account(&self, hash: PaymentHash) -> Result<bool, LedgerError> {
+        Ok(self.ledger.account(hash).await?.is_some())
+    }
+}
