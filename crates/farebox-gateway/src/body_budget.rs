@@ -23,25 +23,22 @@ use tokio::time::{Instant, timeout_at};
 pub const DEFAULT_BUDGET_BYTES: usize = 256 * 1024 * 1024;
 
 /// The default limit on one body, in bytes.
-pub const DEFAULT_BODY_BYTES: u64 = 8 * 1024 * 1024;
+pub const DEFAULT_BODY_BYTES: usize = 8 * 1024 * 1024;
 
 /// The least that is leased for a body at once, in bytes.
 const MIN_LEASE_BYTES: usize = 4 * 1024;
 
-/// A number of bytes that everybody draws on and nobody may exceed. Clones are the same budget.
-#[derive(Clone, Debug)]
-pub struct BodyBudget(Arc<Account>);
-
+/// A number of bytes that everybody draws on and nobody may exceed.
 #[derive(Debug)]
-struct Account {
+pub struct ByteBudget {
     in_use: AtomicUsize,
     limit: usize,
 }
 
-/// Bytes taken from a [`BodyBudget`]; dropping the lease gives them back.
+/// Bytes taken from a [`ByteBudget`]; dropping the lease gives them back.
 #[derive(Debug)]
-pub struct BodyLease {
-    budget: BodyBudget,
+pub struct Lease {
+    budget: Arc<ByteBudget>,
     bytes: usize,
 }
 
@@ -82,7 +79,7 @@ pub struct ReadBody {
     /// Its trailers, if any came, with [`Keep::Bytes`].
     pub trailers: Option<HeaderMap>,
     /// What `bytes` take from the budget; keep it for as long as them.
-    pub lease: BodyLease,
+    pub lease: Lease,
 }
 
 /// Why there is no whole body.
@@ -92,34 +89,17 @@ pub enum BodyError {
     #[error("the body is longer than {limit} bytes")]
     TooLarge {
         /// The limit, in bytes.
-        limit: u64,
+        limit: usize,
     },
     /// Too many bodies are held at the moment.
     #[error("too many request bodies are held in memory")]
-    BudgetExhausted,
+    BudgetExhausted(#[from] BudgetExhausted),
     /// The sender was too slow.
     #[error("the body came too slowly")]
     TimedOut,
     /// The sender broke off, or sent what is no body.
     #[error("the body broke off")]
     Broken(#[source] Box<dyn StdError + Send + Sync>),
-}
-
-impl From<BudgetExhausted> for BodyError {
-    fn from(BudgetExhausted: BudgetExhausted) -> Self {
-        Self::BudgetExhausted
-    }
-}
-
-impl From<Duration> for Patience {
-    /// `silence` before any progress is expected, at most four times that in all.
-    fn from(silence: Duration) -> Self {
-        Self {
-            grace: silence,
-            total: silence.saturating_mul(4),
-            ..Self::default()
-        }
-    }
 }
 
 impl Default for Patience {
@@ -133,47 +113,47 @@ impl Default for Patience {
 }
 
 impl Patience {
-    fn deadline(self, started_at: Instant, received: u64) -> Instant {
+    fn deadline(self, started_at: Instant, received: usize) -> Instant {
         let rate = u64::from(self.min_bytes_per_second.max(1));
-        let millis = received.saturating_mul(1000) / rate;
+        let millis = (received as u64).saturating_mul(1000) / rate;
         let earned = self.grace.saturating_add(Duration::from_millis(millis));
         started_at + earned.min(self.total)
     }
 }
 
-impl BodyBudget {
+impl ByteBudget {
     /// A budget of `limit` bytes.
     #[must_use]
-    pub fn new(limit: usize) -> Self {
-        Self(Arc::new(Account {
+    pub fn new(limit: usize) -> Arc<Self> {
+        Arc::new(Self {
             in_use: AtomicUsize::new(0),
             limit,
-        }))
+        })
     }
 
     /// Bytes leased at the moment.
     #[must_use]
     pub fn in_use(&self) -> usize {
-        self.0.in_use.load(Ordering::Relaxed)
+        self.in_use.load(Ordering::Relaxed)
     }
 
     /// A lease of nothing, to be grown.
     #[must_use]
-    pub fn lease(&self) -> BodyLease {
-        BodyLease {
-            budget: self.clone(),
+    pub fn lease(self: &Arc<Self>) -> Lease {
+        Lease {
+            budget: Arc::clone(self),
             bytes: 0,
         }
     }
 }
 
-impl BodyLease {
+impl Lease {
     /// Leases `more` bytes on top; takes nothing where they are not all there.
     ///
     /// # Errors
     /// [`BudgetExhausted`] when the budget has less left.
     pub fn grow(&mut self, more: usize) -> Result<(), BudgetExhausted> {
-        let Account { in_use, limit } = &*self.budget.0;
+        let ByteBudget { in_use, limit } = &*self.budget;
         let grown = |used: usize| used.checked_add(more).filter(|sum| sum <= limit);
         in_use
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, grown)
@@ -185,7 +165,7 @@ impl BodyLease {
     /// Gives back all above `bytes`.
     pub fn shrink_to(&mut self, bytes: usize) {
         let excess = self.bytes.saturating_sub(bytes);
-        self.budget.0.in_use.fetch_sub(excess, Ordering::Relaxed);
+        self.budget.in_use.fetch_sub(excess, Ordering::Relaxed);
         self.bytes -= excess;
     }
 
@@ -196,7 +176,7 @@ impl BodyLease {
     }
 }
 
-impl Drop for BodyLease {
+impl Drop for Lease {
     fn drop(&mut self) {
         self.shrink_to(0);
     }
@@ -210,16 +190,15 @@ impl Drop for BodyLease {
 /// byte.
 pub async fn read_body<B>(
     body: B,
-    limit: u64,
-    budget: &BodyBudget,
+    limit: usize,
+    patience: Patience,
+    budget: &Arc<ByteBudget>,
     keep: Keep,
-    patience: impl Into<Patience>,
 ) -> Result<ReadBody, BodyError>
 where
     B: Body<Data = Bytes>,
     B::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
-    let patience = patience.into();
     let mut body = pin!(body);
     let mut reading = Reading::start(limit, budget.lease(), keep);
     reading.expect(body.size_hint().lower())?;
@@ -242,17 +221,17 @@ async fn next_frame<B: Body>(mut body: Pin<&mut B>) -> Option<Result<Frame<B::Da
 
 /// A body on its way in.
 struct Reading {
-    limit: u64,
+    limit: usize,
     keep: Keep,
-    received: u64,
+    received: usize,
     hasher: Sha256,
     kept: Vec<u8>,
     trailers: Option<HeaderMap>,
-    lease: BodyLease,
+    lease: Lease,
 }
 
 impl Reading {
-    fn start(limit: u64, lease: BodyLease, keep: Keep) -> Self {
+    fn start(limit: usize, lease: Lease, keep: Keep) -> Self {
         let (hasher, kept) = (Sha256::new(), Vec::new());
         Self {
             limit,
@@ -268,7 +247,7 @@ impl Reading {
     /// Refuses a body that says that it is too long. Its memory is still leased only as it comes,
     /// so that a sender cannot reserve what it never sends.
     fn expect(&self, length: u64) -> Result<(), BodyError> {
-        if length > self.limit {
+        if length > self.limit as u64 {
             Err(BodyError::TooLarge { limit: self.limit })
         } else {
             Ok(())
@@ -288,8 +267,8 @@ impl Reading {
     }
 
     fn take_data(&mut self, data: &[u8]) -> Result<(), BodyError> {
-        let received = self.received.saturating_add(data.len() as u64);
-        self.expect(received)?;
+        let received = self.received.saturating_add(data.len());
+        self.expect(received as u64)?;
         if self.keep == Keep::Bytes {
             self.make_room(data.len())?;
             // Copied, as a slice would keep a read buffer of unknown size alive.
@@ -306,13 +285,12 @@ impl Reading {
         if needed <= self.lease.bytes() {
             return Ok(());
         }
-        let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
         let doubled = self
             .lease
             .bytes()
             .saturating_mul(2)
             .max(MIN_LEASE_BYTES)
-            .min(limit);
+            .min(self.limit);
         let capacity = doubled.max(needed);
         self.lease.grow(capacity - self.lease.bytes())?;
         self.kept.reserve_exact(capacity - self.kept.len());

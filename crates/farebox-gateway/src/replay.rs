@@ -16,13 +16,13 @@ use bytes::Bytes;
 use farebox_core::HoldId;
 use http::{HeaderMap, StatusCode};
 
-use crate::body_budget::{BodyBudget, BodyLease};
+use crate::body_budget::{ByteBudget, Lease};
 
 /// The default limit on all answers together, in bytes.
 pub const DEFAULT_TOTAL_BYTES: usize = 64 * 1024 * 1024;
 
-/// The limit on the number of answers.
-pub const MAX_ANSWERS: usize = 65_536;
+/// The default limit on the number of answers.
+pub const DEFAULT_MAX_ANSWERS: usize = 65_536;
 
 const SHARDS: usize = 16;
 
@@ -31,6 +31,15 @@ const FIELD_OVERHEAD: usize = 64;
 
 /// What one answer takes beside headers and body, roughly, in bytes.
 const ANSWER_OVERHEAD: usize = 256;
+
+/// How much is kept in all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReplayLimits {
+    /// Bytes of all answers, kept and being recorded.
+    pub total_bytes: usize,
+    /// Number of answers kept.
+    pub max_answers: usize,
+}
 
 /// What a route keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +65,7 @@ pub struct StoredAnswer {
 
 /// All answers kept at the moment.
 pub struct ReplayStore {
-    budget: BodyBudget,
+    budget: Arc<ByteBudget>,
     max_per_shard: usize,
     shards: [Mutex<Shard>; SHARDS],
 }
@@ -71,7 +80,7 @@ struct Shard {
 struct Kept {
     answer: Arc<StoredAnswer>,
     expires_at: Instant,
-    _lease: BodyLease,
+    _lease: Lease,
 }
 
 /// Collects one answer while it streams to its client. Dropped before [`Recorder::finish`], or
@@ -84,7 +93,16 @@ struct Recording {
     policy: ReplayPolicy,
     answer: StoredAnswer,
     body: Vec<u8>,
-    lease: BodyLease,
+    lease: Lease,
+}
+
+impl Default for ReplayLimits {
+    fn default() -> Self {
+        Self {
+            total_bytes: DEFAULT_TOTAL_BYTES,
+            max_answers: DEFAULT_MAX_ANSWERS,
+        }
+    }
 }
 
 impl Default for ReplayPolicy {
@@ -97,27 +115,23 @@ impl Default for ReplayPolicy {
 }
 
 impl ReplayStore {
-    /// An empty store for at most `total_bytes`, and [`MAX_ANSWERS`].
+    /// An empty store.
     #[must_use]
-    pub fn new(total_bytes: usize) -> Arc<Self> {
-        Self::with_limits(total_bytes, MAX_ANSWERS)
-    }
-
-    fn with_limits(total_bytes: usize, max_answers: usize) -> Arc<Self> {
+    pub fn new(limits: ReplayLimits) -> Arc<Self> {
         Arc::new(Self {
-            budget: BodyBudget::new(total_bytes),
-            max_per_shard: max_answers.div_ceil(SHARDS),
+            budget: ByteBudget::new(limits.total_bytes),
+            max_per_shard: limits.max_answers.div_ceil(SHARDS),
             shards: std::array::from_fn(|_| Mutex::default()),
         })
     }
 
     /// The answer that `hold` paid for, unless it has expired or was never kept.
     #[must_use]
-    pub fn find(&self, hold: HoldId, now: Instant) -> Option<Arc<StoredAnswer>> {
-        let shard = self.shard(shard_of(hold));
+    pub fn find(&self, hold: &HoldId, now: Instant) -> Option<Arc<StoredAnswer>> {
+        let shard = self.shard(shard_of(*hold));
         let kept = shard
             .answers
-            .get(&hold)
+            .get(hold)
             .filter(|kept| now < kept.expires_at)?;
         Some(Arc::clone(&kept.answer))
     }
@@ -127,9 +141,9 @@ impl ReplayStore {
     pub fn record(
         self: &Arc<Self>,
         hold: HoldId,
+        policy: ReplayPolicy,
         status: StatusCode,
         headers: HeaderMap,
-        policy: ReplayPolicy,
     ) -> Recorder {
         let size = ANSWER_OVERHEAD + size_of_fields(&headers);
         let answer = StoredAnswer {
