@@ -127,11 +127,11 @@ impl ReplayStore {
 
     /// The answer that `hold` paid for, unless it has expired or was never kept.
     #[must_use]
-    pub fn find(&self, hold: &HoldId, now: Instant) -> Option<Arc<StoredAnswer>> {
-        let shard = self.shard(shard_of(*hold));
+    pub fn find(&self, hold: HoldId, now: Instant) -> Option<Arc<StoredAnswer>> {
+        let shard = self.shard(shard_of(hold));
         let kept = shard
             .answers
-            .get(hold)
+            .get(&hold)
             .filter(|kept| now < kept.expires_at)?;
         Some(Arc::clone(&kept.answer))
     }

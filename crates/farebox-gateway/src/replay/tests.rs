@@ -46,14 +46,14 @@ fn a_finished_answer_comes_back_as_it_was_sent() {
     recorder.push(b"one ");
     recorder.push(b"answer");
     recorder.push_trailers(&fields("trailer"));
-    assert!(store.find(&hold(1, 0), now).is_none());
+    assert!(store.find(hold(1, 0), now).is_none());
     recorder.finish(now);
-    let answer = store.find(&hold(1, 0), now).unwrap();
+    let answer = store.find(hold(1, 0), now).unwrap();
     assert_eq!(answer.status, StatusCode::CREATED);
     assert_eq!(answer.headers, fields("text/plain"));
     assert_eq!(answer.body, "one answer");
     assert_eq!(answer.trailers, Some(fields("trailer")));
-    assert!(store.find(&hold(2, 0), now).is_none());
+    assert!(store.find(hold(2, 0), now).is_none());
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn an_answer_that_was_cut_is_not_kept() {
     let mut recorder = recorder(&store, hold(1, 0));
     recorder.push(b"half an ans");
     drop(recorder);
-    assert!(store.find(&hold(1, 0), now).is_none());
+    assert!(store.find(hold(1, 0), now).is_none());
     assert_eq!(store.bytes_in_use(), 0);
 }
 
@@ -77,7 +77,7 @@ fn an_answer_longer_than_its_route_keeps_is_given_up_at_once() {
     assert_eq!(store.bytes_in_use(), 0);
     recorder.push(&[0; 1]);
     recorder.finish(now);
-    assert!(store.find(&hold(1, 0), now).is_none());
+    assert!(store.find(hold(1, 0), now).is_none());
 }
 
 #[test]
@@ -86,10 +86,10 @@ fn an_answer_expires() {
     keep(&store, hold(1, 0), b"a", now);
     assert!(
         store
-            .find(&hold(1, 0), now + SECOND - Duration::from_nanos(1))
+            .find(hold(1, 0), now + SECOND - Duration::from_nanos(1))
             .is_some()
     );
-    assert!(store.find(&hold(1, 0), now + SECOND).is_none());
+    assert!(store.find(hold(1, 0), now + SECOND).is_none());
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn old_answers_make_room_for_new_ones_whatever_shard_they_are_in() {
     let (store, now) = (store(2 * (ANSWER_OVERHEAD + 1000), 100), Instant::now());
     for number in 0..10 {
         keep(&store, hold(number, number), &[0; 1000], now);
-        assert!(store.find(&hold(number, number), now).is_some());
+        assert!(store.find(hold(number, number), now).is_some());
     }
     assert_eq!(store.answers_kept(), 2);
     assert!(store.bytes_in_use() <= 2 * (ANSWER_OVERHEAD + 1000));
@@ -136,7 +136,7 @@ fn the_number_of_answers_is_limited_and_the_oldest_goes_first() {
     for number in 0..3 {
         keep(&store, hold(number, 0), b"a", now);
     }
-    let found = [0, 1, 2].map(|number| store.find(&hold(number, 0), now).is_some());
+    let found = [0, 1, 2].map(|number| store.find(hold(number, 0), now).is_some());
     assert_eq!(found, [false, true, true]);
 }
 
