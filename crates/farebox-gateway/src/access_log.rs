@@ -29,6 +29,12 @@ const BATCH_BYTES: usize = 32 * 1024;
 /// How many batches wait for the writer before lines are dropped.
 const QUEUED_BATCHES: usize = 256;
 
+/// The status in the log of a request that was never answered; nginx made the number known.
+const NO_ANSWER: StatusCode = match StatusCode::from_u16(499) {
+    Ok(status) => status,
+    Err(_) => StatusCode::BAD_REQUEST,
+};
+
 /// Where log lines go and how they look.
 #[derive(Clone, Debug, Default)]
 pub struct AccessLogOptions {
@@ -194,6 +200,7 @@ pub(crate) struct Exchange {
     pub(crate) upstream_micros: Option<u64>,
     pub(crate) hold: Option<farebox_core::HoldId>,
     bytes_sent: u64,
+    reported: bool,
 }
 
 impl Exchange {
@@ -214,12 +221,13 @@ impl Exchange {
             method,
             path: Arc::from(""),
             route: None,
-            status: StatusCode::OK,
+            status: NO_ANSWER,
             outcome: Outcome::Refused,
             reason: "",
             upstream_micros: None,
             hold: None,
             bytes_sent: 0,
+            reported: false,
         })
     }
 
@@ -229,12 +237,28 @@ impl Exchange {
 
     pub(crate) fn finish(mut self: Box<Self>, ending: Ending, charged: Option<Msat>) {
         self.outcome = self.outcome.ended(ending);
+        self.report(charged.unwrap_or_default());
+    }
+
+    fn report(&mut self, charged: Msat) {
+        self.reported = true;
         let line = Line {
-            exchange: &self,
-            charged: charged.unwrap_or_default(),
+            exchange: self,
+            charged,
         };
         self.metrics.count(&line);
         self.log.write(&line);
+    }
+}
+
+/// A request whose client left before there was an answer.
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        if !self.reported {
+            self.outcome = Outcome::ClientGone;
+            self.status = NO_ANSWER;
+            self.report(Msat::ZERO);
+        }
     }
 }
 

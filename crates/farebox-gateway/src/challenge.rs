@@ -99,7 +99,8 @@ impl Worker {
         wait: Option<Duration>,
     ) -> Response<AnswerBody> {
         exchange.outcome = Outcome::OwedBriefly;
-        let mut problem = problem(plan, exchange, debt);
+        let mut problem =
+            problem(plan, exchange, debt).with_status(StatusCode::PAYMENT_REQUIRED.as_u16());
         if let Some(wait) = wait {
             problem = problem
                 .with_retry_after(wait)

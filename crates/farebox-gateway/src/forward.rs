@@ -68,27 +68,27 @@ impl Worker {
         mut arrival: Arrival,
     ) -> Result<Response<AnswerBody>, Refusal> {
         let (route, payment, permit) = admission.into_parts();
-        let mut fare = Fare::of(payment, permit, &route);
+        let upgrade = arrival
+            .parts
+            .extensions
+            .remove::<OnUpgrade>()
+            .filter(|_| headers::is_websocket_upgrade(&arrival.parts.headers));
+        let fare = Fare::of(payment, permit, &route);
         exchange.outcome = if fare.paid {
             Outcome::Paid
         } else {
             Outcome::Free
         };
         exchange.hold = fare.receipt.hold();
-        let upgrade = arrival
-            .parts
-            .extensions
-            .remove::<OnUpgrade>()
-            .filter(|_| headers::is_websocket_upgrade(&arrival.parts.headers));
-        let request = self.upstream_request(plan, exchange, &route, arrival)?;
+        let request = match self.upstream_request(plan, exchange, &route, arrival) {
+            Ok(request) => request,
+            Err(refusal) => return Err(fare.refuse(refusal)),
+        };
         crash_point("forward-before-send");
         let sent_at = Instant::now();
         let answer = match self.send(&route, request).await {
             Ok(answer) => answer,
-            Err(refusal) => {
-                fare.settlement.void(refusal.void_reason());
-                return Err(refusal);
-            }
+            Err(refusal) => return Err(fare.refuse(refusal)),
         };
         exchange.upstream_micros = Some(micros(sent_at));
         crash_point("forward-headers-received");
@@ -228,6 +228,12 @@ impl Fare {
             keep_for: None,
             paid,
         }
+    }
+
+    /// Releases the hold of a request that got no answer.
+    fn refuse(mut self, refusal: Refusal) -> Refusal {
+        self.settlement.void(refusal.void_reason());
+        refusal
     }
 
     fn judge(&mut self, status: StatusCode, route: &Route, grpc_failed: bool) {

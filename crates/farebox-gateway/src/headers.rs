@@ -159,6 +159,7 @@ fn is_hop_by_hop(name: &str) -> bool {
             | "transfer-encoding"
             | "upgrade"
             | "http2-settings"
+            | "expect"
     )
 }
 

@@ -116,6 +116,7 @@ impl Worker {
         mut arrival: Arrival,
     ) -> Result<Response<AnswerBody>, Refusal> {
         route.check_method(&arrival.parts.method)?;
+        route.check_length(&arrival)?;
         let presented = self
             .reader
             .take(&mut arrival.parts.headers, &self.shared.keyring);
@@ -240,6 +241,20 @@ impl Worker {
 }
 
 impl Route {
+    /// Refuses a body that says itself that it is too long, before anybody pays for it.
+    fn check_length(&self, arrival: &Arrival) -> Result<(), Refusal> {
+        let limit = self.max_body_bytes;
+        let declared = match &arrival.body {
+            ArrivedBody::Unread(body) => http_body::Body::size_hint(body).lower(),
+            ArrivedBody::Read(_) | ArrivedBody::Taken => 0,
+        };
+        if declared > limit {
+            Err(Refusal::BodyTooLarge { limit })
+        } else {
+            Ok(())
+        }
+    }
+
     fn check_method(&self, method: &Method) -> Result<(), Refusal> {
         match &self.http_methods {
             Some(allowed) if !allowed.contains(method) => Err(Refusal::Method {
