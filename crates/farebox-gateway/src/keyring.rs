@@ -6,8 +6,9 @@
 //! may have leaked, leaves of the older epochs only the tokens that the ledger already knows:
 //! whoever has the secret could forge all others.
 //!
-//! A keyring in memory never changes. A rotation writes the file, and a reload reads it, so that
-//! one process can rotate while another serves. No secret is ever in an error or in `Debug`.
+//! A rotation writes the file, and a reload reads it, so that one process can rotate while another
+//! serves; both take effect at once for every request that looks a key up afterwards. No secret is
+//! ever in an error or in `Debug`.
 
 mod file;
 mod strength;
@@ -18,7 +19,9 @@ pub use strength::WeakSecret;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use farebox_core::{KeyEpoch, Secret, UnixMillis};
 use farebox_ledger::ClaimPolicy;
 use farebox_wire::macaroon::RootKey;
@@ -27,9 +30,8 @@ use farebox_wire::macaroon::RootKey;
 pub const IMPORTED_EPOCH: KeyEpoch = KeyEpoch(0);
 
 /// All secrets that tokens may be signed with, the newest last.
-#[derive(Clone)]
 pub struct Keyring {
-    epochs: Vec<Epoch>,
+    epochs: ArcSwap<Vec<Epoch>>,
     path: Option<PathBuf>,
 }
 
@@ -208,17 +210,17 @@ impl Keyring {
     #[must_use]
     pub fn in_memory(imported: &ImportedSecret, now: UnixMillis) -> Self {
         Self {
-            epochs: vec![imported.epoch(now)],
+            epochs: ArcSwap::from_pointee(vec![imported.epoch(now)]),
             path: None,
         }
     }
 
-    /// Adds a new random epoch to the file, to sign from now on, and gives the new keyring. A
-    /// serving process has to reload to sign with it. Running it again adds one more.
+    /// Adds a new random epoch to the file, signs with it from now on, and gives it. Another process
+    /// has to reload to do the same. Running it again adds one more.
     ///
     /// # Errors
-    /// [`KeyringError`]; the file is unchanged then.
-    pub fn rotate(&self, rotation: Rotation, now: UnixMillis) -> Result<Self, KeyringError> {
+    /// [`KeyringError`]; file and keyring are unchanged then.
+    pub fn rotate(&self, rotation: Rotation, now: UnixMillis) -> Result<KeyEpoch, KeyringError> {
         let path = self.path.as_deref().ok_or(KeyringError::InMemory)?;
         let out_of_epochs = || KeyringError::Epochs {
             path: path.to_owned(),
@@ -237,17 +239,18 @@ impl Keyring {
             epochs.push(Epoch::random(KeyEpoch(next), now)?);
             Ok(epochs)
         })?;
-        Ok(Self::at(path, epochs))
+        self.epochs.store(Arc::new(epochs));
+        Ok(self.signing_epoch())
     }
 
-    /// Reads the file again. A keyring in memory is its own reload.
+    /// Reads the file again. A keyring in memory stays as it is.
     ///
     /// # Errors
     /// [`KeyringError`], also where the file lacks an epoch that this keyring has, as a reload must
-    /// not void what was sold: go on with this one then.
-    pub fn reload(&self) -> Result<Self, KeyringError> {
+    /// not void what was sold. The keyring is unchanged then.
+    pub fn reload(&self) -> Result<(), KeyringError> {
         let Some(path) = self.path.as_deref() else {
-            return Ok(self.clone());
+            return Ok(());
         };
         let epochs = file::read(path)?.unwrap_or_default();
         let kept = |old: &&Epoch| {
@@ -255,19 +258,21 @@ impl Keyring {
                 .iter()
                 .any(|new| new.epoch == old.epoch && new.secret == old.secret)
         };
-        if let Some(lost) = self.epochs.iter().find(|old| !kept(old)) {
+        if let Some(lost) = self.epochs.load().iter().find(|old| !kept(old)) {
             return Err(KeyringError::EpochLost {
                 path: path.to_owned(),
                 epoch: lost.epoch,
             });
         }
-        Ok(Self::at(path, epochs))
+        self.epochs.store(Arc::new(epochs));
+        Ok(())
     }
 
     /// The epoch that signs new tokens.
     #[must_use]
     pub fn signing_epoch(&self) -> KeyEpoch {
         self.epochs
+            .load()
             .last()
             .map_or(IMPORTED_EPOCH, |newest| newest.epoch)
     }
@@ -276,7 +281,8 @@ impl Keyring {
     /// for an epoch that we never had.
     #[must_use]
     pub fn root_key(&self, epoch: KeyEpoch, identifier: &[u8]) -> Option<(RootKey, ClaimPolicy)> {
-        let found = find(&self.epochs, epoch)?;
+        let epochs = self.epochs.load();
+        let found = find(&epochs, epoch)?;
         Some((
             RootKey::derive(&found.secret, epoch, identifier),
             found.claims,
@@ -287,20 +293,23 @@ impl Keyring {
     /// never had, only what the ledger knows is good.
     #[must_use]
     pub fn claim_policy(&self, epoch: KeyEpoch) -> ClaimPolicy {
-        find(&self.epochs, epoch).map_or(ClaimPolicy::ClaimedOnly, |found| found.claims)
+        find(&self.epochs.load(), epoch).map_or(ClaimPolicy::ClaimedOnly, |found| found.claims)
     }
 
     /// Every epoch, the newest last, with when it was made and whether its tokens may still be
     /// claimed: for `doctor` and the operator.
-    pub fn epochs(&self) -> impl Iterator<Item = (KeyEpoch, UnixMillis, ClaimPolicy)> {
-        self.epochs
+    #[must_use]
+    pub fn epochs(&self) -> Vec<(KeyEpoch, UnixMillis, ClaimPolicy)> {
+        let epochs = self.epochs.load();
+        epochs
             .iter()
             .map(|epoch| (epoch.epoch, epoch.created_at, epoch.claims))
+            .collect()
     }
 
     fn at(path: &Path, epochs: Vec<Epoch>) -> Self {
         Self {
-            epochs,
+            epochs: ArcSwap::from_pointee(epochs),
             path: Some(path.to_owned()),
         }
     }
