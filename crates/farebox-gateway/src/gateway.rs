@@ -81,7 +81,7 @@ pub fn start(options: Options, plan: Plan) -> io::Result<Gateway> {
     let shared = Arc::new(Shared {
         plan: ArcSwap::from_pointee(plan),
         ledger: options.ledger,
-        keyring: options.keyring,
+        keyring: ArcSwap::new(options.keyring),
         clock: options.clock,
         metrics,
         log: Arc::new(log),
@@ -151,10 +151,15 @@ impl Gateway {
         self.shared.plan.store(Arc::new(plan));
     }
 
-    /// The secrets that sign macaroons; rotating them takes effect at once.
+    /// The secrets that sign macaroons now.
     #[must_use]
-    pub fn keyring(&self) -> &Arc<Keyring> {
-        &self.shared.keyring
+    pub fn keyring(&self) -> Arc<Keyring> {
+        self.shared.keyring.load_full()
+    }
+
+    /// Signs and verifies with `keyring` from now on, after a rotation.
+    pub fn replace_keyring(&self, keyring: Keyring) {
+        self.shared.keyring.store(Arc::new(keyring));
     }
 
     /// What it counts.

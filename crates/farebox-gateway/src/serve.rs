@@ -119,7 +119,7 @@ impl Worker {
         route.check_length(&arrival)?;
         let presented = self
             .reader
-            .take(&mut arrival.parts.headers, &self.shared.keyring);
+            .take(&mut arrival.parts.headers, &self.shared.keyring.load());
         let Some(sale) = &route.sale else {
             return self
                 .forward(plan, exchange, Admission::free(Arc::clone(route)), arrival)
@@ -188,7 +188,7 @@ impl Worker {
             self.shared
                 .tokens
                 .try_start(&token.payment_hash, route.token_limit, Instant::now())?;
-        let claims = self.shared.keyring.claim_policy(token.key_epoch);
+        let claims = self.shared.keyring.load().claim_policy(token.key_epoch);
         admit::admit(&self.shared.ledger, token, &asked, claims, permit).await
     }
 
