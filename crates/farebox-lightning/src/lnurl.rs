@@ -1,1 +1,314 @@
-//! Lightning Address (LNURL-pay) as a backend.
+//! Lightning Address as a backend: a seller who has nothing but `me@example.com` gets paid there.
+//!
+//! The address is resolved to a provider's payment endpoint (LUD-16, LUD-06) and each invoice is
+//! fetched from it. The provider is trusted with the money, since it receives it, and with nothing
+//! else: every invoice must have the amount, network and metadata that were asked for, be payable
+//! long enough, and have a payment hash never seen before; every fetch passes [`crate::guard`].
+//! There is no way to pay, refund or cancel here, and no preimage is kept.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use farebox_core::{Clock, Msat, PaymentHash};
+use http::Uri;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::guard::{AllowedHosts, FetchLimits, GuardedClient, host_of};
+use crate::invoice::parse_invoice;
+use crate::{
+    AmountLimits, AnswerFault, BoxFuture, CreateInvoice, CreatedInvoice, InvoiceRequest,
+    InvoiceState, LookupInvoice, Network, NodeError,
+};
+pub use address::{Address, AddressError};
+use answer::{AnswerError, PayParameters, VerifyAnswer};
+use check::Expected;
+pub use check::MetadataCommitment;
+use issued::Issued;
+use resolution::Resolution;
+
+mod address;
+pub mod answer;
+mod callback;
+mod check;
+mod issued;
+mod resolution;
+
+/// The largest answer that is read, in bytes: LUD-06 metadata may hold an image of 136,536
+/// characters.
+const MAX_ANSWER: usize = 256 * 1024;
+
+/// How many invoices are fetched at a time; more are refused rather than queued.
+const MAX_IN_FLIGHT: usize = 64;
+
+/// Resolving the address and asking for an invoice.
+const CALLS_FOR_AN_INVOICE: u32 = 2;
+
+/// How a [`LightningAddress`] is set up.
+#[derive(Clone)]
+pub struct LightningAddressOptions {
+    /// Who is paid.
+    pub address: Address,
+    /// What time it is, for the invoices' expiry.
+    pub clock: Arc<dyn Clock>,
+    /// The network that invoices must be for.
+    pub network: Network,
+    /// Hosts exempt from the rules of [`crate::guard`]; none by default.
+    pub allowed: AllowedHosts,
+    /// Whether the memo goes to the provider.
+    pub comment: Comment,
+    /// Whether an invoice may leave out the hash of the metadata.
+    pub metadata_commitment: MetadataCommitment,
+    /// How long one HTTP call may take. Making an invoice takes at most two.
+    pub call_timeout: Duration,
+    /// How long a resolved address is used before it is asked again.
+    pub resolution_ttl: Duration,
+}
+
+/// What the provider, and so the seller's wallet, reads beside the payment (LUD-12).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Comment {
+    /// The invoice request's memo, cut to the length that the provider takes.
+    #[default]
+    Memo,
+    /// Nothing.
+    Nothing,
+}
+
+/// The Lightning Address backend.
+pub struct LightningAddress {
+    options: LightningAddressOptions,
+    well_known: Uri,
+    client: GuardedClient,
+    resolution: Resolution,
+    calls: Semaphore,
+    issued: Mutex<Issued>,
+}
+
+impl LightningAddressOptions {
+    /// Mainnet, the memo as comment, metadata required, 5 seconds a call, 10 minutes a resolution.
+    #[must_use]
+    pub fn new(address: Address, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            address,
+            clock,
+            network: Network::Mainnet,
+            allowed: AllowedHosts::default(),
+            comment: Comment::Memo,
+            metadata_commitment: MetadataCommitment::Required,
+            call_timeout: Duration::from_secs(5),
+            resolution_ttl: Duration::from_secs(600),
+        }
+    }
+}
+
+impl LightningAddress {
+    /// A backend that has called nobody yet.
+    #[must_use]
+    pub fn new(options: LightningAddressOptions) -> Self {
+        let client = GuardedClient::new(options.allowed.clone());
+        Self::with_client(options, client)
+    }
+
+    /// The same over a client of the caller's, for instance one with other roots of trust. The
+    /// `allowed` of the options then only chooses the scheme by which the address is resolved.
+    #[must_use]
+    pub fn with_client(options: LightningAddressOptions, client: GuardedClient) -> Self {
+        Self {
+            well_known: options.address.well_known(&options.allowed),
+            client,
+            resolution: Resolution::new(options.resolution_ttl),
+            calls: Semaphore::new(MAX_IN_FLIGHT),
+            issued: Mutex::new(Issued::default()),
+            options,
+        }
+    }
+
+    /// Asks the provider what it takes, unless that is known and fresh: tells at start whether the
+    /// address is any good.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub async fn resolve(&self) -> Result<AmountLimits, NodeError> {
+        let _call = self.begin_call()?;
+        let parameters = self.within(CALLS_FOR_AN_INVOICE, self.parameters()).await?;
+        Ok(parameters.limits)
+    }
+
+    /// Bounds what the time limit of one call does not: waiting for others to finish asking.
+    async fn within<T>(
+        &self,
+        calls: u32,
+        work: impl Future<Output = Result<T, NodeError>>,
+    ) -> Result<T, NodeError> {
+        let limit = self.options.call_timeout * calls;
+        let timed_out = || NodeError::TimedOut {
+            host: host_of(&self.well_known),
+            limit,
+        };
+        tokio::time::timeout(limit, work)
+            .await
+            .unwrap_or_else(|_| Err(timed_out()))
+    }
+
+    async fn create(&self, request: &InvoiceRequest) -> Result<CreatedInvoice, NodeError> {
+        let _call = self.begin_call()?;
+        let parameters = self.parameters().await?;
+        let AmountLimits { min, max } = parameters.limits;
+        if !parameters.limits.allow(request.amount) {
+            return Err(NodeError::AmountOutOfRange {
+                amount: request.amount,
+                min,
+                max,
+            });
+        }
+        let answer = self.fetch_invoice(&parameters, request).await?;
+        let created = self.check(&answer.bolt11, &parameters, request.amount)?;
+        self.remember(created.payment_hash, answer.verify)?;
+        Ok(created)
+    }
+
+    fn begin_call(&self) -> Result<SemaphorePermit<'_>, NodeError> {
+        self.calls.try_acquire().map_err(|_| NodeError::Busy {
+            limit: MAX_IN_FLIGHT,
+        })
+    }
+
+    async fn parameters(&self) -> Result<Arc<PayParameters>, NodeError> {
+        self.resolution
+            .get(|| self.fetch(&self.well_known, answer::parse_pay_parameters))
+            .await
+    }
+
+    async fn fetch_invoice(
+        &self,
+        parameters: &PayParameters,
+        request: &InvoiceRequest,
+    ) -> Result<answer::InvoiceAnswer, NodeError> {
+        let comment = match self.options.comment {
+            Comment::Memo => request.memo.as_str(),
+            Comment::Nothing => "",
+        };
+        let url = callback::url(parameters, request.amount, comment)
+            .map_err(|fault| self.bad_answer(&self.well_known, fault))?;
+        let answer = self.fetch(&url, answer::parse_invoice_answer).await;
+        if matches!(
+            answer,
+            Err(NodeError::Refused { .. } | NodeError::BadAnswer { .. })
+        ) {
+            self.resolution.forget().await;
+        }
+        answer
+    }
+
+    /// Nothing that the provider says is believed beyond this function.
+    fn check(
+        &self,
+        bolt11: &str,
+        parameters: &PayParameters,
+        amount: Msat,
+    ) -> Result<CreatedInvoice, NodeError> {
+        let invoice = parse_invoice(bolt11)?;
+        let expected = Expected {
+            amount,
+            network: self.options.network,
+            metadata_hash: parameters.metadata_hash,
+            commitment: self.options.metadata_commitment,
+        };
+        expected.check(&invoice, self.options.clock.now())?;
+        Ok(CreatedInvoice {
+            bolt11: bolt11.to_owned(),
+            payment_hash: invoice.payment_hash,
+            amount: invoice.amount,
+            expires_at: invoice.expires_at,
+        })
+    }
+
+    fn remember(&self, payment_hash: PaymentHash, verify: Option<Uri>) -> Result<(), NodeError> {
+        let mut issued = self.issued.lock().unwrap_or_else(PoisonError::into_inner);
+        issued
+            .insert(payment_hash, verify)
+            .map_err(|issued::Repeated| NodeError::RepeatedPaymentHash { payment_hash })
+    }
+
+    async fn look_up(&self, hash: PaymentHash) -> Result<InvoiceState, NodeError> {
+        let Some(url) = self.find_verify_url(&hash) else {
+            return Ok(InvoiceState::Unknown);
+        };
+        let _call = self.begin_call()?;
+        let answer = self.fetch(&url, answer::parse_verify_answer).await?;
+        state(&answer, &hash).map_err(|fault| self.bad_answer(&url, fault))
+    }
+
+    fn find_verify_url(&self, hash: &PaymentHash) -> Option<Uri> {
+        self.issued
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .find_verify_url(hash)
+    }
+
+    async fn fetch<T>(
+        &self,
+        url: &Uri,
+        parse: impl FnOnce(&[u8]) -> Result<T, AnswerError>,
+    ) -> Result<T, NodeError> {
+        let limits = FetchLimits {
+            time: self.options.call_timeout,
+            body: MAX_ANSWER,
+        };
+        let answer = self.client.get(url, limits).await?;
+        answer::judge(&answer, parse).map_err(|error| error.at(host_of(url)))
+    }
+
+    fn bad_answer(&self, url: &Uri, fault: AnswerFault) -> NodeError {
+        NodeError::BadAnswer {
+            host: host_of(url),
+            fault,
+        }
+    }
+}
+
+/// LUD-21: settled only if the provider says so about this very invoice, and any preimage that it
+/// shows must be the right one. Some show none for payments inside their own house.
+fn state(answer: &VerifyAnswer, hash: &PaymentHash) -> Result<InvoiceState, AnswerFault> {
+    if answer.invoice_hash.is_some_and(|about| about != *hash) {
+        return Err(AnswerFault::OtherInvoice);
+    }
+    match (&answer.preimage, answer.settled) {
+        (Some(preimage), _) if !preimage.opens(hash) => Err(AnswerFault::Preimage),
+        (_, true) => Ok(InvoiceState::Settled { received: None }),
+        (_, false) => Ok(InvoiceState::Open),
+    }
+}
+
+impl CreateInvoice for LightningAddress {
+    fn create_invoice(
+        &self,
+        request: InvoiceRequest,
+    ) -> BoxFuture<'_, Result<CreatedInvoice, NodeError>> {
+        Box::pin(async move {
+            self.within(CALLS_FOR_AN_INVOICE, self.create(&request))
+                .await
+        })
+    }
+
+    /// Every amount, until the address was resolved for the first time.
+    fn limits(&self) -> AmountLimits {
+        self.resolution.last_limits().unwrap_or(AmountLimits::ANY)
+    }
+
+    fn describe(&self) -> &'static str {
+        "lightning-address"
+    }
+
+    fn lookup(&self) -> Option<&dyn LookupInvoice> {
+        Some(self)
+    }
+}
+
+impl LookupInvoice for LightningAddress {
+    /// Knows recent invoices of this run for which the provider named a `verify` URL (LUD-21);
+    /// every other is [`InvoiceState::Unknown`].
+    fn lookup_invoice(&self, hash: PaymentHash) -> BoxFuture<'_, Result<InvoiceState, NodeError>> {
+        Box::pin(self.look_up(hash))
+    }
+}
