@@ -12,6 +12,14 @@
 )]
 
 mod harness;
+mod parts;
 
+mod buyers;
 mod first_sale;
+mod grpc;
 mod harness_holds;
+mod lifecycle;
+mod macaroons;
+mod nginx;
+mod openai;
+mod websocket;

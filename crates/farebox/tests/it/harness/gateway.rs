@@ -1,10 +1,9 @@
 //! A gateway under test: the built binary, its folder, and what must be true when it is gone.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -39,6 +38,8 @@ pub(crate) struct TestGateway {
     pub(crate) address: SocketAddr,
     /// Where the seller goes.
     pub(crate) console: SocketAddr,
+    /// The ports in the file: 0 at the first start, the same ones again after a restart.
+    ports: (u16, u16),
     earlier_logs: String,
     expects_alarms: bool,
 }
@@ -46,8 +47,6 @@ pub(crate) struct TestGateway {
 #[derive(Debug)]
 struct Running {
     child: Child,
-    /// Held open, or a later line to standard output would fail the process.
-    stdout: BufReader<ChildStdout>,
     log: Log,
 }
 
@@ -67,6 +66,7 @@ impl TestGateway {
             running: None,
             address: nowhere,
             console: nowhere,
+            ports: (0, 0),
             earlier_logs: String::new(),
             expects_alarms: false,
         };
@@ -80,9 +80,10 @@ impl TestGateway {
         assert!(self.running.is_none(), "still running");
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         self.environment = environment.iter().map(owned).collect();
+        self.ports = (self.address.port(), self.console.port());
         self.write_config();
-        let mut running = self.spawn();
-        let Some((address, console)) = running.read_ready() else {
+        let running = self.spawn();
+        let Some((address, console)) = running.wait_until_ready() else {
             let (status, log) = running.finish();
             panic!("the gateway did not become ready ({status}):\n{log}");
         };
@@ -181,7 +182,7 @@ impl TestGateway {
 
     /// Sends a request to the console as the owner of the admin token.
     pub(crate) fn admin(&self, call: Call) -> Reply {
-        let token = fs::read_to_string(self.folder.path().join("admin.token")).unwrap();
+        let token = fs::read_to_string(self.folder.path().join("farebox.admin-token")).unwrap();
         self.send_to_console(&call.header("Authorization", &format!("Bearer {}", token.trim())))
     }
 
@@ -199,6 +200,19 @@ impl TestGateway {
             .map(|running| running.log.text())
             .unwrap_or_default();
         format!("{}{now}", self.earlier_logs)
+    }
+
+    /// Waits for a log line with `text` in it.
+    #[track_caller]
+    pub(crate) fn wait_for_log(&self, text: &str) -> String {
+        let running = self.running.as_ref().expect("the gateway runs");
+        let line = running.log.wait_for(|line| line.contains(text));
+        line.unwrap_or_else(|| panic!("no {text:?} in the log:\n{}", running.log.text()))
+    }
+
+    /// The process id of the running gateway.
+    pub(crate) fn process_id(&self) -> u32 {
+        self.running.as_ref().expect("the gateway runs").child.id()
     }
 
     /// The folder with the configuration, the store and the secrets.
@@ -228,8 +242,7 @@ impl TestGateway {
     }
 
     fn write_config(&self) {
-        let (gateway, console) = (self.address.port(), self.console.port());
-        let toml = self.setup.to_toml(self.folder(), gateway, console);
+        let toml = self.setup.to_toml(self.folder(), self.ports);
         fs::write(self.config(), toml).unwrap();
     }
 
@@ -242,9 +255,9 @@ impl TestGateway {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let stdout = BufReader::new(child.stdout.take().expect("piped"));
-        let log = Log::follow(child.stderr.take().expect("piped"));
-        Running { child, stdout, log }
+        let log = Log::default().follow(child.stdout.take().expect("piped"));
+        let log = log.follow(child.stderr.take().expect("piped"));
+        Running { child, log }
     }
 
     fn running(&mut self) -> &mut Running {
@@ -282,14 +295,8 @@ impl Drop for TestGateway {
 
 impl Running {
     /// The two addresses of the ready line; nothing when the process ended without it.
-    fn read_ready(&mut self) -> Option<(SocketAddr, SocketAddr)> {
-        let mut line = String::new();
-        while !line.starts_with(READY) {
-            line.clear();
-            if self.stdout.read_line(&mut line).unwrap() == 0 {
-                return None;
-            }
-        }
+    fn wait_until_ready(&self) -> Option<(SocketAddr, SocketAddr)> {
+        let line = self.log.wait_for(|line| line.starts_with(READY))?;
         Some((announced(&line, "gateway="), announced(&line, "console=")))
     }
 

@@ -1,5 +1,9 @@
 //! The buyer's side of L402, as plainly as the protocol allows.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use farebox_wire::macaroon::Macaroon;
+
 use super::Reply;
 
 /// What a 402 asks for. `Debug` is fine here: it is test money.
@@ -43,6 +47,21 @@ impl Token {
     /// The value of the `Authorization` field.
     pub(crate) fn authorization(&self) -> String {
         format!("L402 {}:{}", self.macaroon, self.preimage)
+    }
+
+    /// The macaroon itself.
+    pub(crate) fn macaroon(&self) -> Macaroon {
+        Macaroon::parse(&STANDARD.decode(&self.macaroon).unwrap()).unwrap()
+    }
+
+    /// The same token with one more caveat, as any holder may add it.
+    pub(crate) fn attenuated(&self, caveat: &str) -> Self {
+        let mut macaroon = self.macaroon();
+        macaroon.attenuate(caveat);
+        Self {
+            macaroon: macaroon.to_base64(),
+            preimage: self.preimage.clone(),
+        }
     }
 }
 

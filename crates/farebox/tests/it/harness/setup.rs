@@ -40,7 +40,11 @@ impl Setup {
     }
 
     /// The file, for a gateway whose store lies in `folder`. Port 0 asks for any free one.
-    pub(crate) fn to_toml(&self, folder: &Path, gateway_port: u16, console_port: u16) -> String {
+    pub(crate) fn to_toml(
+        &self,
+        folder: &Path,
+        (gateway_port, console_port): (u16, u16),
+    ) -> String {
         let store = folder.join("farebox.db");
         let mut toml = format!(
             "[server]\n\

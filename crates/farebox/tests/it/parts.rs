@@ -1,0 +1,218 @@
+//! Programs that are not ours: pinned under `conformance/`, installed by `cargo xtask test`. A test
+//! whose part is missing says so and is over; under CI it fails instead.
+
+use std::env;
+use std::fs::OpenOptions;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+/// How long a part may take to start or end.
+const WAIT_AT_MOST: Duration = Duration::from_secs(60);
+
+/// A JavaScript file of `conformance/`, able to require the pinned packages.
+pub(crate) fn node(script: &str) -> Option<Command> {
+    let mut command = node_program()?;
+    command.arg(conformance(script));
+    Some(command)
+}
+
+/// A file inside a pinned npm package.
+pub(crate) fn npm(package_file: &str) -> Option<Command> {
+    let mut command = node_program()?;
+    command.arg(folder().join("node/node_modules").join(package_file));
+    Some(command)
+}
+
+/// A Python file of `conformance/`, able to import the pinned packages.
+pub(crate) fn python(script: &str) -> Option<Command> {
+    let interpreter = folder().join("python/venv/bin/python");
+    let mut command = if_there(interpreter, "Python packages")?;
+    command.arg(conformance(script));
+    Some(command)
+}
+
+/// nginx, without a configuration yet.
+pub(crate) fn nginx() -> Option<Command> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let folders = env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
+    let found = folders
+        .map(|folder| folder.join("nginx"))
+        .find(|program| program.exists());
+    if_there(found.unwrap_or_default(), "nginx")
+}
+
+pub(crate) fn conformance(file: &str) -> PathBuf {
+    workspace().join("conformance").join(file)
+}
+
+/// A port that is free now. Only for parts that cannot bind port 0 and tell.
+pub(crate) fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// Runs a client to its end and reads the one line of JSON that it prints last.
+#[track_caller]
+pub(crate) fn outcome(command: &mut Command) -> Value {
+    outcome_of(command.stdin(Stdio::null()))
+}
+
+/// Like [`outcome`], with a question on standard input.
+#[track_caller]
+pub(crate) fn answer(command: &mut Command, question: &Value) -> Value {
+    let mut file = tempfile::tempfile().unwrap();
+    writeln!(file, "{question}").unwrap();
+    std::io::Seek::rewind(&mut file).unwrap();
+    outcome_of(command.stdin(file))
+}
+
+#[track_caller]
+fn outcome_of(command: &mut Command) -> Value {
+    let output = command.output().unwrap();
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let told = printed
+        .lines()
+        .last()
+        .and_then(|line| serde_json::from_str(line).ok());
+    told.filter(|_| output.status.success()).unwrap_or_else(|| {
+        panic!(
+            "{command:?}: {}\n{printed}\n{}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        )
+    })
+}
+
+/// A server that is not ours; dropping it ends it.
+#[derive(Debug)]
+pub(crate) struct Server {
+    child: Child,
+    output: Option<BufReader<std::process::ChildStdout>>,
+    pub(crate) address: SocketAddr,
+}
+
+impl Server {
+    /// Starts a server of `conformance/`, which prints `ready PORT`.
+    pub(crate) fn announced(command: &mut Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut output = BufReader::new(child.stdout.take().expect("piped"));
+        let mut line = String::new();
+        output.read_line(&mut line).unwrap();
+        let port = line
+            .strip_prefix("ready ")
+            .and_then(|port| port.trim().parse().ok());
+        let port: u16 = port.unwrap_or_else(|| panic!("{command:?} is not ready: {line:?}"));
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        Self {
+            child,
+            output: Some(output),
+            address,
+        }
+    }
+
+    /// Starts a server that was told to listen on `port`, and waits until it does.
+    pub(crate) fn on_port(command: &mut Command, port: u16) -> Self {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let give_up_at = Instant::now() + WAIT_AT_MOST;
+        while TcpStream::connect(address).is_err() {
+            assert!(Instant::now() < give_up_at, "{command:?} does not accept");
+            assert!(child.try_wait().unwrap().is_none(), "{command:?} ended");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Self {
+            child,
+            output: None,
+            address,
+        }
+    }
+
+    /// The next line of an announced server's output.
+    pub(crate) fn read_line(&mut self) -> String {
+        let mut line = String::new();
+        self.output
+            .as_mut()
+            .expect("announced")
+            .read_line(&mut line)
+            .unwrap();
+        line.trim_end().to_owned()
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // SIGTERM, so that nginx ends its workers too.
+        let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
+        let give_up_at = Instant::now() + WAIT_AT_MOST;
+        while self.child.try_wait().is_ok_and(|status| status.is_none()) {
+            if Instant::now() > give_up_at {
+                drop(self.child.kill());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .nth(2)
+        .unwrap()
+}
+
+fn folder() -> PathBuf {
+    env::var_os("FAREBOX_PARTS").map_or_else(|| workspace().join(".cache/parts"), PathBuf::from)
+}
+
+fn node_program() -> Option<Command> {
+    let modules = folder().join("node/node_modules");
+    if_there(modules.clone(), "Node packages")?;
+    let mut command = Command::new("node");
+    command.env("NODE_PATH", modules);
+    Some(command)
+}
+
+fn if_there(path: PathBuf, part: &str) -> Option<Command> {
+    let fast = env::var_os("FAREBOX_FAST").is_some();
+    if !fast && path.exists() {
+        return Some(Command::new(path));
+    }
+    let test = std::thread::current().name().unwrap_or_default().to_owned();
+    let ci = env::var_os("CI").is_some_and(|value| value == "true");
+    assert!(fast || !ci, "{test} needs {part}: run cargo xtask test");
+    note_skipped(&format!("{test}: {part} not asked for or not installed"));
+    None
+}
+
+/// Tells the person at the terminal, and `cargo xtask test` for its closing summary.
+fn note_skipped(line: &str) {
+    // Past the capture of test output, which hides what a passing test prints.
+    let mut terminal = std::io::stderr().lock();
+    writeln!(terminal, "skipped {line}").unwrap();
+    if let Some(file) = env::var_os("FAREBOX_SKIPPED") {
+        let mut file = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(file)
+            .unwrap();
+        writeln!(file, "{line}").unwrap();
+    }
+}
