@@ -16,7 +16,7 @@ use http::header::{
 use http::{Method, Uri};
 
 /// The answer fields that a buyer in a browser has to read, which CORS would hide from it.
-pub const EXPOSED_HEADERS: [&str; 12] = [
+pub const EXPOSED_HEADERS: [&str; 14] = [
     "WWW-Authenticate",
     "X-Cashu",
     "X-Change-Sats",
@@ -29,6 +29,9 @@ pub const EXPOSED_HEADERS: [&str; 12] = [
     "Farebox-Receipt",
     "Farebox-Expires",
     "Farebox-Replayed",
+    // Where gRPC-Web clients find out how a call ended.
+    "Grpc-Status",
+    "Grpc-Message",
 ];
 
 /// The most header fields a preflight may ask for.

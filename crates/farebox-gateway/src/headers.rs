@@ -96,6 +96,13 @@ pub fn is_websocket_upgrade(headers: &HeaderMap) -> bool {
         && has_token(headers, &UPGRADE, "websocket")
         && has_token(headers, &CONNECTION, "upgrade")
         && headers.contains_key(SEC_WEBSOCKET_KEY)
+        && !announces_body(headers)
+}
+
+/// Bytes behind such a request would be its body for one server and frames for another.
+fn announces_body(headers: &HeaderMap) -> bool {
+    let is_empty = |length: &HeaderValue| length == "0";
+    headers.contains_key(TRANSFER_ENCODING) || !headers.get_all(CONTENT_LENGTH).iter().all(is_empty)
 }
 
 /// Makes the header fields of a request fit for the upstream: takes off what is hop-by-hop, what

@@ -103,6 +103,12 @@ pub enum KeyringError {
         /// The file.
         path: PathBuf,
     },
+    /// It was there when the process started, and is not any more.
+    #[error("{} is gone", path.display())]
+    Vanished {
+        /// The file.
+        path: PathBuf,
+    },
     /// It is larger than any keyring.
     #[error("{} is too large for a keyring", path.display())]
     TooLarge {
@@ -225,8 +231,11 @@ impl Keyring {
         let out_of_epochs = || KeyringError::Epochs {
             path: path.to_owned(),
         };
+        let vanished = || KeyringError::Vanished {
+            path: path.to_owned(),
+        };
         let epochs = file::update(path, |found| {
-            let mut epochs = found.ok_or_else(out_of_epochs)?;
+            let mut epochs = found.ok_or_else(vanished)?;
             if rotation == Rotation::Emergency {
                 epochs
                     .iter_mut()

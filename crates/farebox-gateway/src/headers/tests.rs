@@ -277,3 +277,20 @@ fn ordinary_framing_passes() {
     );
     assert_eq!(check(&[("transfer-encoding", "Chunked")]), Ok(()));
 }
+
+#[test]
+fn a_websocket_upgrade_has_no_body() {
+    for (name, value, expected) in [
+        ("content-length", "0", true),
+        ("content-length", "5", false),
+        ("transfer-encoding", "chunked", false),
+    ] {
+        let mut sent = UPGRADE_FIELDS.to_vec();
+        sent.push((name, value));
+        assert_eq!(
+            is_websocket_upgrade(&fields(&sent)),
+            expected,
+            "{name}: {value}"
+        );
+    }
+}

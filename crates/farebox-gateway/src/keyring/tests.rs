@@ -237,6 +237,16 @@ fn a_secret_in_memory_signs_but_does_not_rotate() {
 }
 
 #[test]
+fn a_file_that_is_gone_is_not_made_anew_by_a_rotation() {
+    let folder = folder();
+    let keyring = open(&keys(&folder)).unwrap();
+    fs::remove_file(keys(&folder)).unwrap();
+    let error = keyring.rotate(Rotation::Emergency, NOW).unwrap_err();
+    assert!(matches!(error, KeyringError::Vanished { .. }));
+    assert!(!keys(&folder).exists());
+}
+
+#[test]
 fn an_unknown_epoch_has_no_root_key() {
     let keyring = Keyring::in_memory(&imported(STRONG), NOW);
     assert!(mark(&keyring, KeyEpoch(1)).is_none());
