@@ -1,6 +1,7 @@
 //! From what was written to what will run: the configuration file, its mistakes, and the one
 //! fallible step to a plan.
 
+pub mod build;
 pub mod choice;
 mod document;
 pub mod file;

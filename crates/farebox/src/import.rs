@@ -53,7 +53,17 @@ fn lightning_address(address: Option<&str>, notes: &mut Vec<String>) -> Lightnin
 
 /// The nearest name a route may have.
 fn route_name(text: &str, place: usize) -> String {
-    let allowed = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' };
+    let allowed = |c: char| {
+        if c.is_ascii_alphanumeric() || c == '_' {
+            c
+        } else {
+            '-'
+        }
+    };
     let name: String = text.chars().take(64).map(allowed).collect();
-    if RouteName::parse(&name).is_ok() { name } else { format!("route-{}", place + 1) }
+    if RouteName::parse(&name).is_ok() {
+        name
+    } else {
+        format!("route-{}", place + 1)
+    }
 }

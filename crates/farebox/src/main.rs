@@ -1,6 +1,3 @@
 //! The `farebox` binary.
 
-mod config;
-mod import;
-
 fn main() {}

@@ -123,11 +123,17 @@ trait Choice: Sized {
     }
 
     fn from_map<'de, A: MapAccess<'de>>(_: A) -> Result<Self, A::Error> {
-        Err(de::Error::custom(format!("expected {}, not a table", Self::EXPECTED)))
+        Err(de::Error::custom(format!(
+            "expected {}, not a table",
+            Self::EXPECTED
+        )))
     }
 
     fn from_seq<'de, A: SeqAccess<'de>>(_: A) -> Result<Self, A::Error> {
-        Err(de::Error::custom(format!("expected {}, not a list", Self::EXPECTED)))
+        Err(de::Error::custom(format!(
+            "expected {}, not a list",
+            Self::EXPECTED
+        )))
     }
 }
 
@@ -167,8 +173,14 @@ macro_rules! reads_as_choice {
     )+};
 }
 
-reads_as_choice!(PathMatch, PriceSetting, Amount, HeaderText, ReplaySetting, Origins);
-
+reads_as_choice!(
+    PathMatch,
+    PriceSetting,
+    Amount,
+    HeaderText,
+    ReplaySetting,
+    Origins
+);
 
 /// The tables of the choices, before it is known that exactly one form was written.
 mod tables {
@@ -213,7 +225,9 @@ impl Choice for PathMatch {
         match (table.exact, table.regex) {
             (Some(exact), None) => Ok(Self::Exact { exact }),
             (None, Some(regex)) => Ok(Self::Regex { regex }),
-            _ => Err(de::Error::custom("needs exactly one of `exact` and `regex`")),
+            _ => Err(de::Error::custom(
+                "needs exactly one of `exact` and `regex`",
+            )),
         }
     }
 }
@@ -296,7 +310,10 @@ impl Default for PathMatch {
 
 impl Default for ReplayTable {
     fn default() -> Self {
-        Self { max_bytes: ByteSize(256 << 10), ttl: Lasting(Duration::from_secs(600)) }
+        Self {
+            max_bytes: ByteSize(256 << 10),
+            ttl: Lasting(Duration::from_secs(600)),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue, Deserializer, Error};
 use crate::config::mistake::{KeyPath, Segment};
 
 /// A parsed file that still knows where each value stands.
-pub struct Document<'a> {
+pub(super) struct Document<'a> {
     text: &'a str,
     root: Spanned<DeTable<'a>>,
 }
@@ -18,35 +18,41 @@ impl<'a> Document<'a> {
     ///
     /// # Errors
     /// All places where it is not TOML.
-    pub fn parse(text: &'a str) -> Result<Self, Vec<Error>> {
+    pub(super) fn parse(text: &'a str) -> Result<Self, Vec<Error>> {
         let (root, errors) = DeTable::parse_recoverable(text);
-        if errors.is_empty() { Ok(Self { text, root }) } else { Err(errors) }
+        if errors.is_empty() {
+            Ok(Self { text, root })
+        } else {
+            Err(errors)
+        }
     }
 
     /// A deserializer over the document as it is now.
-    pub fn deserializer(&self) -> Deserializer<'a> {
+    pub(super) fn deserializer(&self) -> Deserializer<'a> {
         Deserializer::from(self.root.clone())
     }
 
     /// The line of a byte, counted from one.
-    pub fn line_at(text: &str, offset: usize) -> usize {
+    pub(super) fn line_at(text: &str, offset: usize) -> usize {
         let before = text.as_bytes().get(..offset).unwrap_or(text.as_bytes());
         before.iter().filter(|byte| **byte == b'\n').count() + 1
     }
 
     /// The line where `key` stands, or where its nearest surrounding table begins.
-    pub fn line_of(&self, key: &KeyPath) -> Option<usize> {
+    pub(super) fn line_of(&self, key: &KeyPath) -> Option<usize> {
         let mut found = None;
         let mut here = Node::Table(self.root.get_ref());
         for segment in key.segments() {
-            let Some((span, next)) = here.step(segment) else { break };
+            let Some((span, next)) = here.step(segment) else {
+                break;
+            };
             (found, here) = (Some(span), next);
         }
         found.map(|span| Self::line_at(self.text, span.start))
     }
 
     /// What stands at `span`, on one line and not longer than a line is readable.
-    pub fn excerpt(&self, span: &Range<usize>) -> Option<String> {
+    pub(super) fn excerpt(&self, span: &Range<usize>) -> Option<String> {
         const LONGEST: usize = 80;
         let text = self.text.get(span.clone())?;
         let readable = text.chars().count() <= LONGEST && !text.contains('\n');
@@ -54,21 +60,30 @@ impl<'a> Document<'a> {
     }
 
     /// The innermost value that `span` lies in.
-    pub fn key_at(&self, span: &Range<usize>) -> KeyPath {
+    pub(super) fn key_at(&self, span: &Range<usize>) -> KeyPath {
         let mut path = Vec::new();
-        innermost(Node::Table(self.root.get_ref()), span, &mut Vec::new(), &mut path);
+        innermost(
+            Node::Table(self.root.get_ref()),
+            span,
+            &mut Vec::new(),
+            &mut path,
+        );
         path.into_iter().collect()
     }
 
     /// Takes the value at `key` out, or the list that it is an item of.
-    pub fn remove(&mut self, key: &KeyPath) -> bool {
+    pub(super) fn remove(&mut self, key: &KeyPath) -> bool {
         let mut segments = key.segments();
         // The last list of tables stays: only its broken key goes.
         while let [rest @ .., Segment::Index(_)] = segments {
             segments = rest;
         }
-        let [around @ .., Segment::Key(last)] = segments else { return false };
-        let Some(table) = table_at(self.root.get_mut(), around) else { return false };
+        let [around @ .., Segment::Key(last)] = segments else {
+            return false;
+        };
+        let Some(table) = table_at(self.root.get_mut(), around) else {
+            return false;
+        };
         table.remove(last.as_str()).is_some()
     }
 }
@@ -99,7 +114,11 @@ impl<'n, 'a> Node<'n, 'a> {
             Node::Table(table) | Node::Value(DeValue::Table(table)) => table
                 .iter()
                 .map(|(key, value)| {
-                    (Segment::Key(key.get_ref().to_string()), Some(key.span()), value)
+                    (
+                        Segment::Key(key.get_ref().to_string()),
+                        Some(key.span()),
+                        value,
+                    )
                 })
                 .collect(),
             Node::Value(DeValue::Array(list)) => {
@@ -113,11 +132,18 @@ impl<'n, 'a> Node<'n, 'a> {
 
 /// Notes the path of the deepest node whose key or value holds `span`. A table's own span is only
 /// its header, so its children are always looked at.
-fn innermost(node: Node<'_, '_>, span: &Range<usize>, here: &mut Vec<Segment>, best: &mut Vec<Segment>) {
+fn innermost(
+    node: Node<'_, '_>,
+    span: &Range<usize>,
+    here: &mut Vec<Segment>,
+    best: &mut Vec<Segment>,
+) {
     let holds = |outer: &Range<usize>| outer.start <= span.start && span.end <= outer.end;
     for (segment, key_span, value) in node.children() {
         here.push(segment);
-        if (holds(&value.span()) || key_span.is_some_and(|key| holds(&key))) && here.len() > best.len() {
+        if (holds(&value.span()) || key_span.is_some_and(|key| holds(&key)))
+            && here.len() > best.len()
+        {
             best.clone_from(here);
         }
         innermost(Node::Value(value.get_ref()), span, here, best);

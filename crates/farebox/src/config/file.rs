@@ -74,10 +74,11 @@ pub struct ServerSection {
     pub max_connections: usize,
     /// The size of all headers of one request.
     pub max_header_bytes: ByteSize,
-    /// How long a client may take to send its headers.
+    /// How long a client may take to send the headers of a request, and so how long an idle
+    /// connection is kept.
     pub header_timeout: Lasting,
-    /// How long an idle connection is kept.
-    pub keep_alive_timeout: Lasting,
+    /// How long a client may refuse to read its answer.
+    pub write_timeout: Lasting,
     /// Memory for request bodies that are read before they are forwarded, in all.
     pub body_budget: ByteSize,
     /// Memory for answers that are kept for clients that lost their connection, in all.
@@ -105,8 +106,8 @@ pub struct TlsSection {
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ChallengesSection {
-    /// With an invoice, for one client (an IPv4 address or an IPv6 /64). Past it the answer is a short 402
-    /// without an invoice.
+    /// With an invoice, for one client (an IPv4 /24 or an IPv6 /48). Past it the answer is a
+    /// short 402 without an invoice.
     pub per_client: PerPeriod,
     /// With an invoice, for all clients together.
     pub total: PerPeriod,
@@ -151,8 +152,27 @@ pub struct LightningSection {
     /// Exact `host:port` pairs that may be called in clear and at private addresses. Everything
     /// else must be https at a public address.
     pub allow_hosts: Vec<String>,
-    /// How long the node may take to make an invoice.
+    /// The network that invoices must be for.
+    pub network: NetworkSetting,
+    /// Whether the provider reads what was bought, as a comment to the payment.
+    pub comment: bool,
+    /// How long one call to the node or wallet provider may take.
     pub timeout: Lasting,
+}
+
+/// A network of Bitcoin.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum NetworkSetting {
+    /// Real bitcoin.
+    #[default]
+    Mainnet,
+    /// The test network.
+    Testnet,
+    /// The signed test network.
+    Signet,
+    /// A network of one's own.
+    Regtest,
 }
 
 /// What kind of node or wallet is paid.
@@ -222,8 +242,8 @@ impl Default for ServerSection {
             invoice_expiry: seconds(600),
             max_connections: 20_000,
             max_header_bytes: ByteSize(64 << 10),
-            header_timeout: seconds(10),
-            keep_alive_timeout: seconds(75),
+            header_timeout: seconds(75),
+            write_timeout: seconds(60),
             body_budget: ByteSize(256 << 20),
             replay_budget: ByteSize(64 << 20),
             tls: None,
@@ -235,21 +255,34 @@ impl Default for ServerSection {
 impl Default for ChallengesSection {
     fn default() -> Self {
         Self {
-            per_client: PerPeriod { count: 30, period: Duration::from_secs(60) },
-            total: PerPeriod { count: 100, period: Duration::from_secs(1) },
+            per_client: PerPeriod {
+                count: 30,
+                period: Duration::from_secs(60),
+            },
+            total: PerPeriod {
+                count: 100,
+                period: Duration::from_secs(1),
+            },
         }
     }
 }
 
 impl Default for ConsoleSection {
     fn default() -> Self {
-        Self { listen: DEFAULT_CONSOLE, token_file: None, hosts: Vec::new() }
+        Self {
+            listen: DEFAULT_CONSOLE,
+            token_file: None,
+            hosts: Vec::new(),
+        }
     }
 }
 
 impl Default for StoreSection {
     fn default() -> Self {
-        Self { url: "sqlite://farebox.db".to_owned(), retention: seconds(90 * 86_400) }
+        Self {
+            url: "sqlite://farebox.db".to_owned(),
+            retention: seconds(90 * 86_400),
+        }
     }
 }
 
@@ -259,13 +292,19 @@ impl Default for LightningSection {
             backend: LightningBackend::default(),
             address: None,
             allow_hosts: Vec::new(),
-            timeout: seconds(10),
+            network: NetworkSetting::default(),
+            comment: true,
+            timeout: seconds(5),
         }
     }
 }
 
 impl Default for LogSection {
     fn default() -> Self {
-        Self { format: LogFormat::default(), file: None, level: "info".to_owned() }
+        Self {
+            format: LogFormat::default(),
+            file: None,
+            level: "info".to_owned(),
+        }
     }
 }

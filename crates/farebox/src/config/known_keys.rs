@@ -60,10 +60,16 @@ pub fn most_similar<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -
 fn keys_at(schema: &Value, path: &[Segment]) -> Vec<String> {
     let mut here = vec![schema];
     for segment in path {
-        here = here.into_iter().flat_map(|node| children(schema, node, segment)).collect();
+        here = here
+            .into_iter()
+            .flat_map(|node| children(schema, node, segment))
+            .collect();
     }
     let tables = here.into_iter().flat_map(|node| variants(schema, node));
-    tables.filter_map(properties).flat_map(|keys| keys.keys().cloned()).collect()
+    tables
+        .filter_map(properties)
+        .flat_map(|keys| keys.keys().cloned())
+        .collect()
 }
 
 /// The section that has a key of this name: `[server]`, `[[route]]`.
@@ -74,7 +80,10 @@ fn section_of(schema: &Value, name: &str) -> Option<String> {
             None => (node, format!("[{section}]")),
         };
         let tables = variants(schema, node);
-        let has = tables.into_iter().filter_map(properties).any(|keys| keys.contains_key(name));
+        let has = tables
+            .into_iter()
+            .filter_map(properties)
+            .any(|keys| keys.contains_key(name));
         has.then_some(header)
     })
 }
@@ -84,18 +93,31 @@ fn children<'s>(schema: &'s Value, node: &'s Value, segment: &Segment) -> Vec<&'
         Segment::Key(name) => properties(node)?.get(name),
         Segment::Index(_) => node.get("items"),
     };
-    variants(schema, node).into_iter().filter_map(step).collect()
+    variants(schema, node)
+        .into_iter()
+        .filter_map(step)
+        .collect()
 }
 
 /// The node itself, what it refers to, and the forms it may take.
 fn variants<'s>(schema: &'s Value, node: &'s Value) -> Vec<&'s Value> {
     let mut found = vec![node];
     if let Some(target) = node.get("$ref").and_then(Value::as_str) {
-        let target = target.strip_prefix('#').and_then(|pointer| schema.pointer(pointer));
-        found.extend(target.into_iter().flat_map(|target| variants(schema, target)));
+        let target = target
+            .strip_prefix('#')
+            .and_then(|pointer| schema.pointer(pointer));
+        found.extend(
+            target
+                .into_iter()
+                .flat_map(|target| variants(schema, target)),
+        );
     }
     for forms in ["anyOf", "oneOf", "allOf"] {
-        let forms = node.get(forms).and_then(Value::as_array).into_iter().flatten();
+        let forms = node
+            .get(forms)
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten();
         found.extend(forms.flat_map(|form| variants(schema, form)));
     }
     found
@@ -119,16 +141,31 @@ mod tests {
 
     #[test]
     fn a_slip_is_answered_with_the_key_that_was_meant() {
-        assert_eq!(explain(&["server", "lisen"]), "unknown key; did you mean `listen`?");
-        assert_eq!(explain(&["route", "0", "upsteam"]), "unknown key; did you mean `upstream`?");
-        assert_eq!(explain(&["route", "0", "price", "msats"]), "unknown key; did you mean `msat`?");
-        assert_eq!(explain(&["server", "challenges", "totl"]), "unknown key; did you mean `total`?");
+        assert_eq!(
+            explain(&["server", "lisen"]),
+            "unknown key; did you mean `listen`?"
+        );
+        assert_eq!(
+            explain(&["route", "0", "upsteam"]),
+            "unknown key; did you mean `upstream`?"
+        );
+        assert_eq!(
+            explain(&["route", "0", "price", "msats"]),
+            "unknown key; did you mean `msat`?"
+        );
+        assert_eq!(
+            explain(&["server", "challenges", "totl"]),
+            "unknown key; did you mean `total`?"
+        );
         assert_eq!(explain(&["servr"]), "unknown key; did you mean `server`?");
     }
 
     #[test]
     fn a_key_in_the_wrong_section_is_sent_to_its_own() {
-        assert_eq!(explain(&["upstream"]), "unknown key here; it belongs into [[route]]");
+        assert_eq!(
+            explain(&["upstream"]),
+            "unknown key here; it belongs into [[route]]"
+        );
     }
 
     #[test]

@@ -69,9 +69,9 @@ fn key_path(path: &serde_ignored::Path<'_>) -> KeyPath {
         Path::Root => KeyPath::default(),
         Path::Seq { parent, index } => key_path(parent).index(*index),
         Path::Map { parent, key } => key_path(parent).key(key),
-        Path::Some { parent } | Path::NewtypeStruct { parent } | Path::NewtypeVariant { parent } => {
-            key_path(parent)
-        }
+        Path::Some { parent }
+        | Path::NewtypeStruct { parent }
+        | Path::NewtypeVariant { parent } => key_path(parent),
     }
 }
 

@@ -72,7 +72,9 @@ impl KeyPath {
 
     /// Whether the value of this key may be a secret.
     fn is_secret(&self) -> bool {
-        self.0.iter().any(|segment| *segment == Segment::Key("headers".to_owned()))
+        self.0
+            .iter()
+            .any(|segment| *segment == Segment::Key("headers".to_owned()))
     }
 }
 
@@ -90,11 +92,22 @@ impl Mistakes {
             return;
         }
         let value = value.filter(|_| !key.is_secret());
-        self.0.push(Mistake { key, line: None, value, reason: reason.to_string() });
+        self.0.push(Mistake {
+            key,
+            line: None,
+            value,
+            reason: reason.to_string(),
+        });
     }
 
     /// Adds a mistake with its line.
-    pub fn note_at(&mut self, line: Option<usize>, key: KeyPath, value: Option<String>, reason: impl fmt::Display) {
+    pub fn note_at(
+        &mut self,
+        line: Option<usize>,
+        key: KeyPath,
+        value: Option<String>,
+        reason: impl fmt::Display,
+    ) {
         let before = self.0.len();
         self.note(key, value, reason);
         if let Some(added) = self.0.get_mut(before) {
@@ -104,12 +117,24 @@ impl Mistakes {
 
     /// Adds a mistake that belongs to no key.
     pub fn note_unkeyed(&mut self, line: Option<usize>, reason: String) {
-        self.0.push(Mistake { key: KeyPath::default(), line, value: None, reason });
+        self.0.push(Mistake {
+            key: KeyPath::default(),
+            line,
+            value: None,
+            reason,
+        });
     }
 
     /// Takes the value out of a result, or notes why there is none.
-    pub fn take<T, E: fmt::Display>(&mut self, key: KeyPath, value: &str, result: Result<T, E>) -> Option<T> {
-        result.map_err(|error| self.note(key, Some(format!("{value:?}")), error)).ok()
+    pub fn take<T, E: fmt::Display>(
+        &mut self,
+        key: KeyPath,
+        value: &str,
+        result: Result<T, E>,
+    ) -> Option<T> {
+        result
+            .map_err(|error| self.note(key, Some(format!("{value:?}")), error))
+            .ok()
     }
 
     /// Whether nothing is wrong.
@@ -137,7 +162,11 @@ impl Mistakes {
 
     /// `value` when nothing is wrong.
     pub fn into_result<T>(self, value: T) -> Result<T, Self> {
-        if self.0.is_empty() { Ok(value) } else { Err(self) }
+        if self.0.is_empty() {
+            Ok(value)
+        } else {
+            Err(self)
+        }
     }
 }
 

@@ -60,17 +60,26 @@ fn from_environment(name: &str) -> Result<String, SecretError> {
 
 /// The first line of a file, or all of it when there is only one, without the line's end.
 fn from_file(path: &Path) -> Result<String, SecretError> {
-    let unreadable = |source| SecretError::Unreadable { path: path.to_owned(), source };
+    let unreadable = |source| SecretError::Unreadable {
+        path: path.to_owned(),
+        source,
+    };
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(unreadable)?;
-    file.take(MAX_SECRET_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    file.take(MAX_SECRET_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(unreadable)?;
     if u64::try_from(bytes.len()).is_ok_and(|length| length > MAX_SECRET_BYTES) {
         return Err(SecretError::TooLong(path.to_owned()));
     }
     let shown = path.display().to_string();
     let text = String::from_utf8(bytes).map_err(|_| SecretError::NotText(shown.clone()))?;
     let text = text.trim_end_matches(['\r', '\n']);
-    if text.is_empty() { Err(SecretError::Empty(shown)) } else { Ok(text.to_owned()) }
+    if text.is_empty() {
+        Err(SecretError::Empty(shown))
+    } else {
+        Ok(text.to_owned())
+    }
 }
 
 #[cfg(test)]
@@ -82,7 +91,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("key");
         std::fs::write(&file, "sk-1\r\n").unwrap();
-        let secret = resolve(&HeaderText::File { file, prefix: "Bearer ".to_owned() }).unwrap();
+        let secret = resolve(&HeaderText::File {
+            file,
+            prefix: "Bearer ".to_owned(),
+        })
+        .unwrap();
         assert_eq!(secret.reveal(), "Bearer sk-1");
     }
 
@@ -92,12 +105,19 @@ mod tests {
         let refuse = |content: &[u8]| {
             let file = folder.path().join("key");
             std::fs::write(&file, content).unwrap();
-            resolve(&HeaderText::File { file, prefix: String::new() }).unwrap_err()
+            resolve(&HeaderText::File {
+                file,
+                prefix: String::new(),
+            })
+            .unwrap_err()
         };
         assert!(matches!(refuse(b"\n"), SecretError::Empty(_)));
         assert!(matches!(refuse(&[0xff]), SecretError::NotText(_)));
         assert!(matches!(refuse(&[b'a'; 20_000]), SecretError::TooLong(_)));
-        let env = HeaderText::Env { env: "FAREBOX_NO_SUCH".to_owned(), prefix: String::new() };
+        let env = HeaderText::Env {
+            env: "FAREBOX_NO_SUCH".to_owned(),
+            prefix: String::new(),
+        };
         assert!(matches!(resolve(&env), Err(SecretError::NotSet(_))));
     }
 }

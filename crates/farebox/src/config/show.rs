@@ -9,7 +9,9 @@ use crate::config::file::{ConfigFile, RouteSection};
 use crate::config::secrets;
 
 /// Parts of header names that hold secrets.
-const SENSITIVE: [&str; 7] = ["auth", "key", "token", "secret", "cookie", "pass", "macaroon"];
+const SENSITIVE: [&str; 7] = [
+    "auth", "key", "token", "secret", "cookie", "pass", "macaroon",
+];
 
 /// Whether a header of this name usually holds a secret.
 pub fn is_sensitive(header: &str) -> bool {
@@ -31,8 +33,13 @@ pub fn to_sparse_toml(file: &ConfigFile) -> Result<String, toml::ser::Error> {
         }
     }
     drop_defaults(&mut table, &default);
-    if let (Some(Value::Table(lightning)), Some(written)) = (table.get_mut("lightning"), &file.lightning) {
-        drop_defaults(lightning, &Table::try_from(crate::config::file::LightningSection::default())?);
+    if let (Some(Value::Table(lightning)), Some(written)) =
+        (table.get_mut("lightning"), &file.lightning)
+    {
+        drop_defaults(
+            lightning,
+            &Table::try_from(crate::config::file::LightningSection::default())?,
+        );
         lightning.insert("backend".to_owned(), Value::try_from(written.backend)?);
     }
     toml::to_string_pretty(&table)
@@ -40,7 +47,9 @@ pub fn to_sparse_toml(file: &ConfigFile) -> Result<String, toml::ser::Error> {
 
 fn drop_defaults(table: &mut Table, default: &Table) {
     table.retain(|key, value| {
-        let Some(default) = default.get(key) else { return true };
+        let Some(default) = default.get(key) else {
+            return true;
+        };
         if let (Value::Table(inner), Value::Table(default)) = (&mut *value, default) {
             drop_defaults(inner, default);
             return !inner.is_empty();
@@ -98,9 +107,13 @@ mod tests {
 
     #[test]
     fn secrets_are_shown_as_fingerprints() {
-        let text = "[[route]]\nheaders = { Authorization = \"Bearer sk-123\", Accept = \"text/plain\" }\n";
+        let text =
+            "[[route]]\nheaders = { Authorization = \"Bearer sk-123\", Accept = \"text/plain\" }\n";
         let shown = toml::to_string(&for_people(&load(text).file, true)).unwrap();
-        assert!(!shown.contains("sk-123") && shown.contains("sha256"), "{shown}");
+        assert!(
+            !shown.contains("sk-123") && shown.contains("sha256"),
+            "{shown}"
+        );
         assert!(shown.contains("text/plain"));
     }
 }

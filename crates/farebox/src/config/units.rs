@@ -49,8 +49,13 @@ pub enum UnitError {
 }
 
 /// The units a duration is printed in, largest first, with their milliseconds.
-const DURATION_UNITS: [(&str, u128); 5] =
-    [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+const DURATION_UNITS: [(&str, u128); 5] = [
+    ("d", 86_400_000),
+    ("h", 3_600_000),
+    ("m", 60_000),
+    ("s", 1_000),
+    ("ms", 1),
+];
 
 /// The units of sizes, those that are printed first.
 const SIZE_UNITS: [(&str, u64); 7] = [
@@ -88,13 +93,18 @@ impl FromStr for ByteSize {
         let (number, unit) = text.split_at(digits);
         let number: u64 = number.parse().map_err(|_| UnitError::Size)?;
         let unit = unit.trim_start();
-        let named = SIZE_UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit));
+        let named = SIZE_UNITS
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(unit));
         let factor = match named {
             Some((_, factor)) => *factor,
             None if unit.is_empty() => 1,
             None => return Err(UnitError::Size),
         };
-        number.checked_mul(factor).map(Self).ok_or(UnitError::SizeTooLarge)
+        number
+            .checked_mul(factor)
+            .map(Self)
+            .ok_or(UnitError::SizeTooLarge)
     }
 }
 
@@ -114,7 +124,11 @@ impl FromStr for PerPeriod {
         let count: u32 = count.trim().parse().map_err(|_| UnitError::Rate)?;
         let period = period.trim();
         let starts_with_unit = period.starts_with(|first: char| first.is_ascii_alphabetic());
-        let period = if starts_with_unit { format!("1{period}") } else { period.to_owned() };
+        let period = if starts_with_unit {
+            format!("1{period}")
+        } else {
+            period.to_owned()
+        };
         let period = humantime::parse_duration(&period).map_err(|_| UnitError::Rate)?;
         if count == 0 || period.is_zero() {
             return Err(UnitError::EmptyRate);
@@ -217,9 +231,14 @@ mod tests {
 
     #[test]
     fn durations_are_printed_in_their_largest_whole_unit() {
-        for (text, printed) in
-            [("10m", "10m"), ("90d", "90d"), ("24h", "1d"), ("90s", "90s"), ("1h 30m", "90m"), ("0s", "0s")]
-        {
+        for (text, printed) in [
+            ("10m", "10m"),
+            ("90d", "90d"),
+            ("24h", "1d"),
+            ("90s", "90s"),
+            ("1h 30m", "90m"),
+            ("0s", "0s"),
+        ] {
             assert_eq!(text.parse::<Lasting>().unwrap().to_string(), printed);
         }
     }
@@ -244,7 +263,15 @@ mod tests {
 
     #[test]
     fn sizes_that_overflow_or_have_strange_units_are_refused() {
-        for bad in ["", "MiB", "8 Mibs", "-1", "1.5MiB", "99999999999999999999", "18446744073709551615KiB"] {
+        for bad in [
+            "",
+            "MiB",
+            "8 Mibs",
+            "-1",
+            "1.5MiB",
+            "99999999999999999999",
+            "18446744073709551615KiB",
+        ] {
             assert!(bad.parse::<ByteSize>().is_err(), "{bad}");
         }
     }
@@ -252,7 +279,13 @@ mod tests {
     #[test]
     fn rates_take_a_period_with_or_without_a_number() {
         let rate = "30/1m".parse::<PerPeriod>().unwrap();
-        assert_eq!(rate, PerPeriod { count: 30, period: Duration::from_secs(60) });
+        assert_eq!(
+            rate,
+            PerPeriod {
+                count: 30,
+                period: Duration::from_secs(60)
+            }
+        );
         assert_eq!("100/s".parse::<PerPeriod>().unwrap().to_string(), "100/1s");
     }
 

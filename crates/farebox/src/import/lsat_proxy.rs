@@ -13,8 +13,15 @@ use crate::config::file::{ConfigFile, RouteSection, ServerSection};
 use crate::config::units::Lasting;
 
 /// Settings of a backend that are turned into ours.
-const TAKEN: [&str; 7] =
-    ["name", "path", "upstream", "headers", "price_msat", "budget_multiple", "constraints"];
+const TAKEN: [&str; 7] = [
+    "name",
+    "path",
+    "upstream",
+    "headers",
+    "price_msat",
+    "budget_multiple",
+    "constraints",
+];
 /// Settings that lsat-proxy itself never used.
 const UNUSED: [&str; 4] = ["capabilties", "capabilities", "price_passthrough", "proto"];
 
@@ -30,7 +37,9 @@ pub fn import(text: &str) -> Result<Imported, ImportError> {
     note_unknown(root, "", &["server", "lnd", "backends"], &mut notes);
     note_unknown(&root["server"], "server.", &["host", "port"], &mut notes);
     let route = backends.iter().enumerate();
-    let route = route.map(|(place, backend)| read_backend(backend, place, &mut notes)).collect();
+    let route = route
+        .map(|(place, backend)| read_backend(backend, place, &mut notes))
+        .collect();
     let file = ConfigFile {
         server: server(&root["server"], &mut notes),
         lightning: Some(lightning_address(None, &mut notes)),
@@ -53,7 +62,10 @@ fn fixed_notes() -> Vec<String> {
 
 fn note_unknown(node: &Yaml, place: &str, known: &[&str], notes: &mut Vec<String>) {
     let keys = node.as_hash().into_iter().flat_map(|keys| keys.keys());
-    for key in keys.filter_map(Yaml::as_str).filter(|key| !known.contains(key)) {
+    for key in keys
+        .filter_map(Yaml::as_str)
+        .filter(|key| !known.contains(key))
+    {
         notes.push(format!("{place}{key}: no counterpart"));
     }
 }
@@ -64,7 +76,10 @@ fn server(node: &Yaml, notes: &mut Vec<String>) -> ServerSection {
     let port = node["port"].as_i64().map(u16::try_from);
     match (host, port) {
         (Some(Ok(host)), Some(Ok(port))) => section.listen = SocketAddr::new(host, port),
-        _ => notes.push(format!("server: no usable host and port; {} instead", section.listen)),
+        _ => notes.push(format!(
+            "server: no usable host and port; {} instead",
+            section.listen
+        )),
     }
     section
 }
@@ -108,12 +123,16 @@ fn headers(list: &Yaml, name: &str, notes: &mut Vec<String>) -> BTreeMap<String,
     let mut headers = BTreeMap::new();
     for line in list.as_vec().into_iter().flatten().filter_map(Yaml::as_str) {
         let Some((header, value)) = line.split_once(':') else {
-            notes.push(format!("backend {name}: headers: a line without a colon was left out"));
+            notes.push(format!(
+                "backend {name}: headers: a line without a colon was left out"
+            ));
             continue;
         };
         let header = header.trim();
         if http::HeaderName::try_from(header).is_err() {
-            notes.push(format!("backend {name}: headers: {header:?} is no header name"));
+            notes.push(format!(
+                "backend {name}: headers: {header:?} is no header name"
+            ));
             continue;
         }
         if is_sensitive(header) {
@@ -137,7 +156,9 @@ fn price(msat: &Yaml, name: &str, notes: &mut Vec<String>) -> Option<PriceSettin
         Some(Msat::ZERO) => Some(PriceSetting::Free(Free::Free)),
         Some(msat) => Some(PriceSetting::Fixed(Amount(msat))),
         None => {
-            notes.push(format!("backend {name}: price_msat is missing or no amount"));
+            notes.push(format!(
+                "backend {name}: price_msat is missing or no amount"
+            ));
             None
         }
     }
@@ -149,7 +170,9 @@ fn calls(multiple: &Yaml, name: &str, notes: &mut Vec<String>) -> Option<u32> {
     match u32::try_from(multiple) {
         Ok(calls) => Some(calls).filter(|calls| *calls > 1),
         Err(_) => {
-            notes.push(format!("backend {name}: budget_multiple {multiple} is no number of calls"));
+            notes.push(format!(
+                "backend {name}: budget_multiple {multiple} is no number of calls"
+            ));
             None
         }
     }
@@ -157,10 +180,17 @@ fn calls(multiple: &Yaml, name: &str, notes: &mut Vec<String>) -> Option<u32> {
 
 fn timeout(constraints: &Yaml, name: &str, notes: &mut Vec<String>) -> Lasting {
     let default = RouteSection::default().timeout;
-    note_unknown(constraints, &format!("backend {name}: constraints."), &["timeout"], notes);
+    note_unknown(
+        constraints,
+        &format!("backend {name}: constraints."),
+        &["timeout"],
+        notes,
+    );
     let written = &constraints["timeout"];
     let seconds = written.as_i64().or_else(|| written.as_str()?.parse().ok());
-    let seconds = seconds.and_then(|seconds| u64::try_from(seconds).ok()).filter(|s| *s > 0);
+    let seconds = seconds
+        .and_then(|seconds| u64::try_from(seconds).ok())
+        .filter(|s| *s > 0);
     seconds.map_or(default, |seconds| Lasting(Duration::from_secs(seconds)))
 }
 
@@ -217,9 +247,15 @@ backends:
     #[test]
     fn everything_without_a_counterpart_is_listed() {
         let notes = import(YAML).unwrap().notes.join("\n");
-        for part in
-            ["lnd:", "body:", "pass_fields:", "response_fields:", "capabilties:", "constraints.size", "without a colon"]
-        {
+        for part in [
+            "lnd:",
+            "body:",
+            "pass_fields:",
+            "response_fields:",
+            "capabilties:",
+            "constraints.size",
+            "without a colon",
+        ] {
             assert!(notes.contains(part), "{part} in {notes}");
         }
         assert!(!notes.contains("abc:def"));
@@ -228,7 +264,8 @@ backends:
     #[test]
     fn a_backend_without_a_price_is_free_only_when_it_says_zero() {
         let backend = |price: &str| {
-            let yaml = format!("backends: [{{ name: a, path: /a, upstream: 'http://b', {price} }}]");
+            let yaml =
+                format!("backends: [{{ name: a, path: /a, upstream: 'http://b', {price} }}]");
             import(&yaml).unwrap().file.route[0].price
         };
         assert!(backend("price_msat: 0") == Some(PriceSetting::Free(Free::Free)));

@@ -22,15 +22,23 @@ const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPEC
 /// [`ImportError`] when it is not one.
 pub fn import(text: &str) -> Result<Imported, ImportError> {
     let mut settings = parse_env(text)?;
-    if !["API_ROOT", "API_KEY", "LN_ADDRESS"].iter().any(|key| settings.contains_key(*key)) {
+    if !["API_ROOT", "API_KEY", "LN_ADDRESS"]
+        .iter()
+        .any(|key| settings.contains_key(*key))
+    {
         return Err(ImportError::NoMatador);
     }
     let mut notes = fixed_notes();
-    let address = settings.remove("LN_ADDRESS").filter(|address| !address.is_empty());
+    let address = settings
+        .remove("LN_ADDRESS")
+        .filter(|address| !address.is_empty());
     let upstream = upstream(settings.remove("API_ROOT"), &mut notes);
     note_rest(settings, &mut notes);
     let file = ConfigFile {
-        server: ServerSection { listen: LISTEN, ..ServerSection::default() },
+        server: ServerSection {
+            listen: LISTEN,
+            ..ServerSection::default()
+        },
         lightning: Some(lightning_address(address.as_deref(), &mut notes)),
         route: vec![models(&upstream), everything(&upstream)],
         ..ConfigFile::default()
@@ -45,7 +53,8 @@ fn fixed_notes() -> Vec<String> {
             .to_owned(),
         "server.listen: 0.0.0.0:8080 as matador; Farebox itself would listen on 127.0.0.1:8402"
             .to_owned(),
-        "API_KEY: read from the environment when Farebox starts; it is not in the result".to_owned(),
+        "API_KEY: read from the environment when Farebox starts; it is not in the result"
+            .to_owned(),
         "tokens.db: tokens sold by matador are runes and are not accepted".to_owned(),
     ]
 }
@@ -72,22 +81,34 @@ fn note_rest(settings: BTreeMap<String, String>, notes: &mut Vec<String>) {
 }
 
 fn models(upstream: &str) -> RouteSection {
-    let path = PathMatch::Exact { exact: "/v1/models".to_owned() };
+    let path = PathMatch::Exact {
+        exact: "/v1/models".to_owned(),
+    };
     route("models", path, upstream, MODELS_MSAT)
 }
 
 fn everything(upstream: &str) -> RouteSection {
-    route("v1", PathMatch::Prefix("/v1".to_owned()), upstream, FLAT_MSAT)
+    route(
+        "v1",
+        PathMatch::Prefix("/v1".to_owned()),
+        upstream,
+        FLAT_MSAT,
+    )
 }
 
 fn route(name: &str, path: PathMatch, upstream: &str, msat: u64) -> RouteSection {
-    let key = HeaderText::Env { env: "API_KEY".to_owned(), prefix: "Bearer ".to_owned() };
+    let key = HeaderText::Env {
+        env: "API_KEY".to_owned(),
+        prefix: "Bearer ".to_owned(),
+    };
     RouteSection {
         name: name.to_owned(),
         path,
         upstream: upstream.to_owned(),
         headers: BTreeMap::from([("Authorization".to_owned(), key)]),
-        price: Msat::new(msat).ok().map(|amount| PriceSetting::Fixed(Amount(amount))),
+        price: Msat::new(msat)
+            .ok()
+            .map(|amount| PriceSetting::Fixed(Amount(amount))),
         ..RouteSection::default()
     }
 }
@@ -101,7 +122,9 @@ fn parse_env(text: &str) -> Result<BTreeMap<String, String>, ImportError> {
             continue;
         }
         let line = line.strip_prefix("export ").unwrap_or(line);
-        let (name, value) = line.split_once('=').ok_or(ImportError::Env { line: place + 1 })?;
+        let (name, value) = line
+            .split_once('=')
+            .ok_or(ImportError::Env { line: place + 1 })?;
         settings.insert(name.trim().to_owned(), unquoted(value.trim()).to_owned());
     }
     Ok(settings)
@@ -109,7 +132,9 @@ fn parse_env(text: &str) -> Result<BTreeMap<String, String>, ImportError> {
 
 fn unquoted(value: &str) -> &str {
     for quote in ['"', '\''] {
-        let inner = value.strip_prefix(quote).and_then(|rest| rest.split_once(quote));
+        let inner = value
+            .strip_prefix(quote)
+            .and_then(|rest| rest.split_once(quote));
         if let Some((inner, _)) = inner {
             return inner;
         }
@@ -137,13 +162,18 @@ mod tests {
     #[test]
     fn what_has_no_counterpart_is_listed_without_its_value() {
         let notes = import(ENV).unwrap().notes.join("\n");
-        assert!(notes.contains("RUNE_SECRET: no counterpart") && notes.contains("PORT: no counterpart"));
+        assert!(
+            notes.contains("RUNE_SECRET: no counterpart") && notes.contains("PORT: no counterpart")
+        );
         assert!(!notes.contains("abcd"));
     }
 
     #[test]
     fn a_file_of_something_else_is_refused() {
         assert!(matches!(import("FOO=bar\n"), Err(ImportError::NoMatador)));
-        assert!(matches!(import("API_ROOT=x\nnonsense\n"), Err(ImportError::Env { line: 2 })));
+        assert!(matches!(
+            import("API_ROOT=x\nnonsense\n"),
+            Err(ImportError::Env { line: 2 })
+        ));
     }
 }

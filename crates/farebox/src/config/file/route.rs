@@ -144,7 +144,7 @@ pub enum ChargeOnSetting {
 }
 
 /// The HTTP version spoken to an upstream.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ProtocolSetting {
     /// HTTP/1.1 in clear, over TLS what both sides prefer.

@@ -1,7 +1,11 @@
 use super::*;
 
 fn mistakes(text: &str) -> Vec<String> {
-    load(text).mistakes.iter().map(ToString::to_string).collect()
+    load(text)
+        .mistakes
+        .iter()
+        .map(ToString::to_string)
+        .collect()
 }
 
 #[test]
@@ -27,7 +31,10 @@ fn every_mistake_is_reported_with_line_key_value_and_reason() {
         "line 12: route[1].max_body = \"8 apples\": not a size",
     ];
     for start in expected {
-        assert!(found.iter().any(|line| line.starts_with(start)), "{start} in {found:#?}");
+        assert!(
+            found.iter().any(|line| line.starts_with(start)),
+            "{start} in {found:#?}"
+        );
     }
 }
 
@@ -36,7 +43,10 @@ fn a_price_in_two_units_or_none_is_refused() {
     for price in ["{}", "{ msat = 1, sat = 1 }"] {
         let found = mistakes(&format!("[[route]]\nprice = {price}\n"));
         assert_eq!(found.len(), 1, "{found:?}");
-        assert!(found[0].contains("exactly one of `msat` and `sat`"), "{found:?}");
+        assert!(
+            found[0].contains("exactly one of `msat` and `sat`"),
+            "{found:?}"
+        );
     }
 }
 
@@ -51,7 +61,10 @@ fn a_price_that_comes_later_says_so_once() {
 fn the_value_of_a_header_is_never_shown() {
     let found = mistakes("[[route]]\nheaders = { Authorization = 12345678 }\n");
     assert_eq!(found.len(), 1, "{found:?}");
-    assert!(found[0].contains("route[0].headers.Authorization"), "{found:?}");
+    assert!(
+        found[0].contains("route[0].headers.Authorization"),
+        "{found:?}"
+    );
     assert!(!found[0].contains("= 12345678:"), "{found:?}");
 }
 
@@ -59,7 +72,10 @@ fn the_value_of_a_header_is_never_shown() {
 fn all_syntax_errors_are_reported_with_their_lines() {
     let found = mistakes("[server\nlisten = \n[[route]]\nname = 'a'\nname = 'b'\n");
     assert!(found.len() >= 2, "{found:?}");
-    assert!(found.iter().all(|line| line.contains("not TOML")), "{found:?}");
+    assert!(
+        found.iter().all(|line| line.contains("not TOML")),
+        "{found:?}"
+    );
 }
 
 #[test]

@@ -1,0 +1,334 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use farebox_core::{Kind, Msat};
+use farebox_gateway::plan::{Bind, Route, Sale};
+
+use super::*;
+use crate::clock::SystemClock;
+
+fn context() -> Context {
+    Context {
+        clock: Arc::new(SystemClock),
+        money: Money::Test,
+        lookups: Lookups::Real,
+        node: None,
+    }
+}
+
+fn with_route(lines: &str) -> String {
+    format!(
+        "[server]\nthreads = 1\n[lightning]\nbackend = \"mock\"\n\
+         [[route]]\nname = \"a\"\npath = \"/a\"\nupstream = \"http://127.0.0.1:9000\"\n{lines}\n"
+    )
+}
+
+fn built(lines: &str) -> Built {
+    build_text(&with_route(lines), &context()).unwrap_or_else(|mistakes| panic!("{mistakes}"))
+}
+
+fn route(lines: &str) -> Arc<Route> {
+    Arc::clone(built(lines).plan.routes.iter().next().unwrap())
+}
+
+fn sale(lines: &str) -> Sale {
+    route(lines).sale.clone().unwrap()
+}
+
+#[track_caller]
+fn refuses(text: &str, expected: &[&str]) {
+    let Err(mistakes) = build_text(text, &context()) else {
+        panic!("built: {text}")
+    };
+    let found: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
+    for part in expected {
+        assert!(
+            found.iter().any(|line| line.contains(part)),
+            "{part} in {found:#?}"
+        );
+    }
+}
+
+#[track_caller]
+fn refuses_route(lines: &str, expected: &str) {
+    refuses(&with_route(lines), &[expected]);
+}
+
+#[test]
+fn a_single_call_is_bound_to_its_request_and_costs_the_price() {
+    let sale = sale("price = { msat = 2000 }");
+    assert_eq!((sale.kind, sale.bind), (Kind::Single, Bind::Request));
+    assert_eq!(
+        (sale.price, sale.amount),
+        (Msat::new(2000).unwrap(), Msat::new(2000).unwrap())
+    );
+}
+
+#[test]
+fn calls_are_paid_together_and_bound_to_the_route() {
+    let sale = sale("price = { msat = 2000 }\ncalls = 5");
+    assert_eq!((sale.kind, sale.bind), (Kind::Calls(5), Bind::Route));
+    assert_eq!(sale.amount, Msat::new(10_000).unwrap());
+}
+
+#[test]
+fn a_pass_costs_its_price_and_a_balance_its_deposit() {
+    let pass = sale("price = { sat = 5 }\npass = \"24h\"");
+    assert_eq!(pass.kind, Kind::Pass(Duration::from_secs(86_400)));
+    assert_eq!(pass.amount, Msat::new(5000).unwrap());
+    let balance = sale("price = { msat = 50 }\nbalance = { sat = 100 }");
+    assert_eq!(
+        (balance.kind, balance.amount),
+        (Kind::Balance, Msat::new(100_000).unwrap())
+    );
+}
+
+#[test]
+fn the_terms_epoch_changes_with_the_conditions_and_only_with_them() {
+    let epoch = |lines: &str| sale(lines).epoch;
+    let first = epoch("price = { msat = 2000 }");
+    assert_eq!(
+        first,
+        epoch("price = { sat = 2 }\ndescription = \"other words\"")
+    );
+    assert_ne!(first, epoch("price = { msat = 2001 }"));
+    assert_ne!(first, epoch("price = { msat = 2000 }\nvalid_for = \"1d\""));
+    assert_ne!(first, epoch("price = { msat = 2000 }\nbind = \"route\""));
+}
+
+#[test]
+fn combinations_that_make_no_sense_are_refused() {
+    for (lines, expected) in [
+        ("price = \"free\"\ncalls = 5", "calls: makes no sense"),
+        ("price = \"free\"\nbind = \"route\"", "bind: makes no sense"),
+        ("price = { msat = 0 }", "written price = \"free\""),
+        (
+            "price = { msat = 1 }\ncalls = 5\npass = \"1h\"",
+            "one thing",
+        ),
+        ("price = { msat = 1 }\ncalls = 0", "at least one call"),
+        (
+            "price = { msat = 1 }\ncalls = 5\nbind = \"request\"",
+            "cannot be bound to one",
+        ),
+        (
+            "price = { msat = 1 }\npass = \"1h\"\nbind = \"request\"",
+            "cannot be bound to one",
+        ),
+        (
+            "price = { msat = 5 }\nbalance = { msat = 4 }",
+            "less than the price",
+        ),
+        (
+            "price = { msat = 5 }\nvalid_for = \"1m\"",
+            "shorter than server.invoice_expiry",
+        ),
+        ("price = { msat = 5 }\nmethods = []", "a way to be paid"),
+        (
+            "price = { msat = 5 }\nmax_concurrent = 0",
+            "no request could run",
+        ),
+        ("price = { msat = 5 }\nmax_voids = 0", "at least one"),
+        (
+            "price = { msat = 5 }\nmax_body = \"1GiB\"",
+            "server.body_budget",
+        ),
+        (
+            "price = { msat = 5 }\nreplay = { max_bytes = \"1GiB\" }",
+            "server.replay_budget",
+        ),
+        (
+            "price = { msat = 5 }\nca_file = \"/nowhere/ca.pem\"",
+            "ca_file",
+        ),
+        (
+            "price = { msat = 5 }\ncors = { origins = \"*\", allow_credentials = true }",
+            "listed origins",
+        ),
+        (
+            "price = { msat = 5 }\nhttp_methods = [\"get\"]",
+            "write \"GET\"",
+        ),
+        (
+            "price = { msat = 5 }\nheaders = { Host = \"x\" }",
+            "itself writes",
+        ),
+        (
+            "price = { msat = 5 }\nheaders = { A = { env = \"FAREBOX_NO_SUCH\" } }",
+            "is not set",
+        ),
+        ("", "price: is missing"),
+    ] {
+        refuses_route(lines, expected);
+    }
+}
+
+#[test]
+fn an_upstream_that_is_ourselves_is_refused() {
+    for upstream in [
+        "http://127.0.0.1:8402",
+        "http://localhost:8402/base",
+        "http://127.0.0.1:8403",
+        "https://api.example.com",
+    ] {
+        let text = format!(
+            "[server]\npublic_url = \"https://api.example.com\"\n\
+             [[route]]\nname = \"a\"\npath = \"/\"\nprice = \"free\"\nupstream = \"{upstream}\"\n"
+        );
+        refuses(&text, &["requests would come back here"]);
+    }
+}
+
+#[test]
+fn an_upstream_is_a_plain_http_url() {
+    for (upstream, expected) in [
+        ("ftp://a.example", "http:// or https://"),
+        ("a.example", "not a URL"),
+        ("https://me:secret@a.example", "no user"),
+        ("https://a.example/?key=1", "no query"),
+        ("", "is missing"),
+    ] {
+        let text = format!(
+            "[[route]]\nname = \"a\"\npath = \"/\"\nprice = \"free\"\nupstream = \"{upstream}\"\n"
+        );
+        refuses(&text, &[expected]);
+    }
+}
+
+#[test]
+fn two_routes_never_share_a_name_or_a_place() {
+    let route = |name: &str, path: &str| {
+        format!(
+            "[[route]]\nname = \"{name}\"\npath = \"{path}\"\nprice = \"free\"\n\
+             upstream = \"http://a.example\"\n"
+        )
+    };
+    refuses(
+        &(route("a", "/a") + &route("a", "/b")),
+        &["the same name as route[0]"],
+    );
+    refuses(
+        &(route("a", "/a") + &route("b", "/a")),
+        &["the same host and path as route \"a\""],
+    );
+    refuses(&route("a", "/a/../b"), &["canonical"]);
+}
+
+#[test]
+fn test_money_is_refused_unless_it_was_asked_for() {
+    let strict = Context {
+        money: Money::Real,
+        ..context()
+    };
+    let Err(mistakes) = build_text(&with_route("price = { msat = 1 }"), &strict) else {
+        panic!("built with test money")
+    };
+    assert!(
+        mistakes.to_string().contains("--insecure-test-money"),
+        "{mistakes}"
+    );
+}
+
+#[test]
+fn a_price_needs_somebody_to_be_paid() {
+    let text = "[[route]]\nname = \"a\"\npath = \"/\"\nprice = { msat = 1 }\n\
+                upstream = \"http://a.example\"\n";
+    refuses(text, &["lightning: is missing"]);
+    let address =
+        |lines: &str| format!("[lightning]\nbackend = \"lightning-address\"\n{lines}\n{text}");
+    refuses(&address(""), &["lightning.address: is missing"]);
+    refuses(
+        &address("address = \"not an address\""),
+        &["lightning.address"],
+    );
+    assert!(build_text(&address("address = \"me@example.com\""), &context()).is_ok());
+}
+
+#[test]
+fn mistakes_of_reading_and_of_building_come_together_with_their_lines() {
+    let text =
+        "[server]\nlisten = \"nowhere\"\nbad_credential = 403\n\n[[route]]\nname = \"a b\"\n";
+    refuses(
+        text,
+        &[
+            "line 2: server.listen",
+            "line 3: server.bad_credential = 403: either 401 or 402",
+            "line 6: route[0].name",
+            "line 5: route[0].path: is missing",
+            "line 5: route[0].upstream",
+            "line 5: route[0].price: is missing",
+        ],
+    );
+}
+
+#[test]
+fn secrets_come_from_files_and_never_show() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("key");
+    std::fs::write(&file, "sk-1\n").unwrap();
+    let lines = format!(
+        "price = \"free\"\nheaders = {{ Authorization = {{ file = {file:?}, prefix = \"Bearer \" }} }}"
+    );
+    let headers = &route(&lines).upstream.headers;
+    assert_eq!(headers[0].1.to_str().unwrap(), "Bearer sk-1");
+    assert!(!format!("{headers:?}").contains("sk-1"));
+}
+
+#[test]
+fn a_file_can_be_checked_where_its_secrets_are_not_at_hand() {
+    let skipping = Context {
+        lookups: Lookups::Skipped,
+        ..context()
+    };
+    let text = with_route("price = \"free\"\nheaders = { A = { env = \"FAREBOX_NO_SUCH\" } }")
+        .replace(
+            "threads = 1",
+            "tls = { cert = \"no.pem\", key = \"no.key\" }",
+        );
+    assert!(build_text(&text, &skipping).is_ok());
+    refuses(
+        &text,
+        &["server.tls.cert", "server.tls.key", "FAREBOX_NO_SUCH"],
+    );
+}
+
+#[test]
+fn a_reload_keeps_the_node_whose_settings_are_the_same() {
+    let before = built("price = { msat = 1 }");
+    let again = Context {
+        node: before.node.clone(),
+        ..context()
+    };
+    let after =
+        build_text(&with_route("price = { msat = 2 }"), &again).unwrap_or_else(|_| panic!());
+    let mock = |built: &Built| match built.node.as_ref().map(|node| &node.kind) {
+        Some(NodeKind::Mock(node)) => Arc::clone(node),
+        _ => panic!("no mock node"),
+    };
+    assert!(Arc::ptr_eq(&mock(&before), &mock(&after)));
+}
+
+#[test]
+fn prefixes_are_taken_off_and_bases_put_in_front() {
+    let lines = "price = \"free\"\nstrip_prefix = true";
+    let text = with_route(lines).replace(":9000", ":9000/base/");
+    let built = build_text(&text, &context()).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    let route = built.plan.routes.iter().next().unwrap();
+    assert_eq!(route.upstream.strip_prefix, "/a");
+    assert_eq!(route.upstream.base_path, "/base");
+}
+
+#[test]
+fn a_body_is_read_within_8_mib_and_streamed_within_1_gib() {
+    let bound = route("price = { msat = 1 }");
+    assert_eq!(
+        (bound.max_read_bytes, bound.max_body_bytes),
+        (8 << 20, 8 << 20)
+    );
+    let streamed = route("price = { msat = 1 }\ncalls = 2");
+    assert_eq!(
+        (streamed.max_read_bytes, streamed.max_body_bytes),
+        (8 << 20, 1 << 30)
+    );
+}
