@@ -1,0 +1,210 @@
+//! The gateway under test, and the buyer's side of it.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+
+use super::http::{Reply, call, request};
+use super::nginx::WORKERS;
+use super::proc::Running;
+use super::report::Report;
+use super::traffic::{chat, stranger};
+
+pub(crate) const PLAIN: &str = "/plain";
+pub(crate) const PASS: &str = "/pass";
+pub(crate) const DEBIT: &str = "/debit";
+/// A single call, bound to the request: what a route is when nothing else is said.
+pub(crate) const SINGLE: &str = "/single";
+
+const READY: &str = "farebox: ready ";
+/// Buyers come from prefixes that no generator uses.
+const FIRST_BUYER: u32 = 0x00E0_0000;
+
+/// What every gateway of a run has in common.
+#[derive(Debug)]
+pub(crate) struct Stage<'a> {
+    pub(crate) binary: &'a Path,
+    pub(crate) folder: &'a Path,
+    pub(crate) upstream: SocketAddr,
+}
+
+/// A running `farebox serve` with test money.
+#[derive(Debug)]
+pub(crate) struct Gateway {
+    pub(crate) running: Running,
+    pub(crate) address: SocketAddr,
+    console: SocketAddr,
+    binary: PathBuf,
+    folder: PathBuf,
+    buyers: AtomicU32,
+    /// Held open, or a later line to standard output would fail the process.
+    _stdout: BufReader<ChildStdout>,
+}
+
+impl Stage<'_> {
+    /// Starts a gateway in a folder of its own and waits until it is ready.
+    pub(crate) fn start(&self, name: &str) -> Result<Gateway> {
+        let folder = self.folder.join(name);
+        fs::create_dir_all(&folder)?;
+        fs::write(folder.join("farebox.toml"), self.config(&folder))?;
+        let mut command = Command::new(self.binary);
+        command.args(["serve", "--insecure-test-money", "-c", "farebox.toml"]);
+        command
+            .current_dir(&folder)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
+        command.stderr(File::create(folder.join("stderr.log"))?);
+        let mut child = command.spawn().context("cannot run farebox")?;
+        let stdout = child.stdout.take().context("standard output is piped")?;
+        let running = Running::new(child, "TERM");
+        let mut stdout = BufReader::new(stdout);
+        let Some(line) = ready_line(&mut stdout)? else {
+            let log = fs::read_to_string(folder.join("stderr.log")).unwrap_or_default();
+            bail!("farebox does not start: {log}");
+        };
+        Ok(Gateway {
+            running,
+            address: announced(&line, "gateway=")?,
+            console: announced(&line, "console=")?,
+            binary: self.binary.to_owned(),
+            folder,
+            buyers: AtomicU32::new(0),
+            _stdout: stdout,
+        })
+    }
+
+    /// Defaults but for the limit on all challenges together, and the log in a file. One client
+    /// still gets no more challenges than by default.
+    fn config(&self, folder: &Path) -> String {
+        let (store, log) = (folder.join("farebox.db"), folder.join("access.log"));
+        let mut config = format!(
+            "[server]\nlisten = \"127.0.0.1:0\"\nthreads = {WORKERS}\n\
+             trusted_proxies = [\"127.0.0.1/32\"]\n\
+             [server.challenges]\ntotal = \"1000000/1s\"\n\
+             [console]\nlisten = \"127.0.0.1:0\"\n\
+             [store]\nurl = \"sqlite://{}\"\n\
+             [lightning]\nbackend = \"mock\"\n\
+             [log]\nfile = \"{}\"\n",
+            store.display(),
+            log.display()
+        );
+        for (path, terms) in [
+            (PLAIN, "price = \"free\""),
+            (PASS, "price = { msat = 1000 }\npass = \"24h\""),
+            (
+                DEBIT,
+                "price = { msat = 1 }\nbalance = { msat = 1000000000 }",
+            ),
+            (SINGLE, "price = { msat = 2000 }"),
+        ] {
+            let (name, upstream) = (&path[1..], self.upstream);
+            config += &format!(
+                "[[route]]\nname = \"{name}\"\npath = \"{path}\"\n\
+                 upstream = \"http://{upstream}\"\n{terms}\n"
+            );
+        }
+        config
+    }
+}
+
+impl Gateway {
+    /// Buys a token for posting to `path`; gives the value of its `Authorization` field.
+    pub(crate) fn buy(&self, path: &str) -> Result<String> {
+        let number = FIRST_BUYER + self.buyers.fetch_add(1, Ordering::Relaxed);
+        let client = stranger(number).to_string();
+        let reply =
+            call(self.address, &chat(path, &[("X-Forwarded-For", &client)]))?.expect(402)?;
+        let (macaroon, invoice) = (
+            parameter(&reply, "macaroon")?,
+            parameter(&reply, "invoice")?,
+        );
+        let body = json!({ "invoice": invoice }).to_string();
+        let paid = self.console("POST", "/test/pay", &[], &body)?.expect(200)?;
+        let paid: Value = serde_json::from_str(&paid.body)?;
+        let preimage = paid["preimage"]
+            .as_str()
+            .context("no preimage for the payment")?;
+        Ok(format!("L402 {macaroon}:{preimage}"))
+    }
+
+    /// Asks the console as the seller.
+    pub(crate) fn admin(&self, path: &str) -> Result<Value> {
+        let token = fs::read_to_string(self.folder.join("farebox.admin-token"))?;
+        let bearer = format!("Bearer {}", token.trim());
+        let reply = self
+            .console("GET", path, &[("Authorization", &bearer)], "")?
+            .expect(200)?;
+        Ok(serde_json::from_str(&reply.body)?)
+    }
+
+    /// The console answers only to its own name.
+    fn console(
+        &self,
+        method: &str,
+        path: &str,
+        fields: &[(&str, &str)],
+        body: &str,
+    ) -> Result<Reply> {
+        let host = self.console.to_string();
+        let fields = [&[("Host", host.as_str())], fields].concat();
+        call(self.console, &request(method, path, &fields, body))
+    }
+
+    /// Stops it gracefully and has its own `db verify` go through the store.
+    pub(crate) fn stop_and_verify(mut self, report: &mut Report) -> Result<()> {
+        self.running.stop()?;
+        let mut verify = Command::new(&self.binary);
+        verify
+            .args(["db", "verify", "--json", "-c", "farebox.toml"])
+            .current_dir(&self.folder);
+        let output = verify.output().context("cannot run farebox db verify")?;
+        let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        let measured = if output.status.success() {
+            "in order"
+        } else {
+            said.as_str()
+        };
+        report.demand(
+            "farebox db verify",
+            measured,
+            "in order",
+            output.status.success(),
+        );
+        Ok(())
+    }
+}
+
+fn ready_line(stdout: &mut BufReader<ChildStdout>) -> Result<Option<String>> {
+    let mut line = String::new();
+    while !line.starts_with(READY) {
+        line.clear();
+        if stdout.read_line(&mut line)? == 0 {
+            return Ok(None);
+        }
+    }
+    Ok(Some(line))
+}
+
+fn announced(line: &str, key: &str) -> Result<SocketAddr> {
+    let word = line
+        .split_whitespace()
+        .find_map(|word| word.strip_prefix(key));
+    let address = word.and_then(|url| url.strip_prefix("http://")?.parse().ok());
+    address.with_context(|| format!("no {key} in {line:?}"))
+}
+
+/// A parameter of the challenge.
+fn parameter(reply: &Reply, name: &str) -> Result<String> {
+    let start = format!("{name}=\"");
+    let rest = reply.head.split_once(&start).map(|(_, rest)| rest);
+    let value = rest
+        .and_then(|rest| rest.split_once('"'))
+        .map(|(value, _)| value.to_owned());
+    value.with_context(|| format!("no {name} in the challenge"))
+}

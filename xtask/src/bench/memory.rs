@@ -1,0 +1,188 @@
+//! Memory stays flat, whoever comes and however many. Each scenario has a gateway of its own.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde_json::json;
+
+use super::closed_loop::{self, Until};
+use super::crowd::{self, SlowBodies};
+use super::farebox::{Gateway, PLAIN, SINGLE, Stage};
+use super::http::{call, request};
+use super::options::Options;
+use super::proc::Running;
+use super::report::Report;
+use super::traffic::Traffic;
+use super::units::{Kib, thousands};
+
+/// What may come on top once a scenario is under way: tables of fixed size and the allocator's
+/// pages fill up, but nothing grows with the number of clients.
+const FLAT: Kib = Kib(8 * 1_024);
+/// What one open connection may take, a body on its way included.
+const PER_CONNECTION: Kib = Kib(64);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+pub(crate) fn measure(stage: &Stage<'_>, options: &Options, report: &mut Report) -> Result<()> {
+    anonymous_challenges(stage, options, report)?;
+    idle_connections(stage, options, report)?;
+    slow_bodies(stage, options, report)
+}
+
+fn anonymous_challenges(stage: &Stage<'_>, options: &Options, report: &mut Report) -> Result<()> {
+    let mut gateway = rested(stage, "strangers")?;
+    let traffic = Arc::new(Traffic::strangers(SINGLE));
+    let (to, count) = (gateway.address, options.strangers);
+    let generator = Arc::clone(&traffic);
+    let load = move || closed_loop::run(to, &generator, Until::Count(count));
+    let (tally, curve) = watch(&gateway.running, load, || traffic.seen() * 100 / count)?;
+    let what = format!("{} anonymous 402s", thousands(count));
+    report.demand(
+        &format!("{what}, each with an invoice"),
+        &thousands(tally.invoices),
+        &format!("= {}", thousands(count)),
+        tally.invoices == count && tally.broken == 0,
+    );
+    curve.judge(&what, 10, report);
+    gateway.running.stop()
+}
+
+fn idle_connections(stage: &Stage<'_>, options: &Options, report: &mut Report) -> Result<()> {
+    let mut gateway = rested(stage, "idle")?;
+    let before = gateway.running.rss()?;
+    let mut connections = crowd::idle(gateway.address, options.crowd)?;
+    std::thread::sleep(Duration::from_secs(1));
+    let length = options.idle;
+    let started_at = Instant::now();
+    let rest = move || {
+        std::thread::sleep(length);
+        Ok(())
+    };
+    let percent = || {
+        let passed = started_at.elapsed().as_millis() * 100 / length.as_millis().max(1);
+        u64::try_from(passed).unwrap_or(100)
+    };
+    let ((), curve) = watch(&gateway.running, rest, percent)?;
+    let what = format!(
+        "{} idle connections",
+        thousands(u64::try_from(options.crowd)?)
+    );
+    curve.judge(&what, 0, report);
+    curve.judge_each(&what, before, options.crowd, report)?;
+    let alive = crowd::still_answered(&mut connections);
+    let (seen, all) = (
+        thousands(u64::try_from(alive)?),
+        thousands(u64::try_from(options.crowd)?),
+    );
+    report.demand(
+        &format!("{what}, answered again"),
+        &seen,
+        &format!("= {all}"),
+        seen == all,
+    );
+    drop(connections);
+    gateway.running.stop()
+}
+
+fn slow_bodies(stage: &Stage<'_>, options: &Options, report: &mut Report) -> Result<()> {
+    let mut gateway = rested(stage, "slow")?;
+    let before = gateway.running.rss()?;
+    let bodies = Arc::new(SlowBodies::new(
+        gateway.address,
+        SINGLE,
+        options.crowd,
+        options.slow,
+    ));
+    let sender = Arc::clone(&bodies);
+    let (statuses, curve) = watch(&gateway.running, move || sender.send(), || bodies.percent())?;
+    let count = u64::try_from(options.crowd)?;
+    let what = format!("{} unpaid slow 1 MB bodies", thousands(count));
+    let refused = statuses.get(&402).copied().unwrap_or(0);
+    report.demand(
+        &format!("{what}, answered with 402"),
+        &thousands(refused),
+        &format!("= {}", thousands(count)),
+        refused == count,
+    );
+    curve.judge(&what, 25, report);
+    curve.judge_each(&what, before, options.crowd, report)?;
+    gateway.running.stop()
+}
+
+/// A new gateway that has served a request and made a challenge.
+fn rested(stage: &Stage<'_>, name: &str) -> Result<Gateway> {
+    let gateway = stage.start(name)?;
+    call(gateway.address, &request("GET", PLAIN, &[], ""))?.expect(200)?;
+    call(gateway.address, &request("GET", SINGLE, &[], ""))?.expect(402)?;
+    std::thread::sleep(Duration::from_millis(500));
+    Ok(gateway)
+}
+
+/// Resident memory over the course of a scenario: percent done, and how much.
+struct Curve(Vec<(u64, Kib)>);
+
+/// Looks at the memory of `process` while `work` is done.
+fn watch<T: Send + 'static>(
+    process: &Running,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+    percent: impl Fn() -> u64,
+) -> Result<(T, Curve)> {
+    let done = Arc::new(AtomicBool::new(false));
+    let tell = Arc::clone(&done);
+    let worker = std::thread::spawn(move || {
+        let outcome = work();
+        tell.store(true, Ordering::Release);
+        outcome
+    });
+    let mut curve = Vec::new();
+    while !done.load(Ordering::Acquire) && !worker.is_finished() {
+        curve.push((percent(), process.rss().context("the gateway has ended")?));
+        std::thread::sleep(LOOK_EVERY);
+    }
+    let Ok(outcome) = worker.join() else {
+        bail!("a generator thread panicked")
+    };
+    curve.push((100, process.rss()?));
+    Ok((outcome?, Curve(curve)))
+}
+
+impl Curve {
+    /// From `settled` percent on nothing may come on top.
+    fn judge(&self, what: &str, settled: u64, report: &mut Report) {
+        let most = |late: bool| {
+            let part = self
+                .0
+                .iter()
+                .filter(|(percent, _)| (*percent > settled) == late);
+            part.map(|(_, rss)| *rss).max()
+        };
+        let peak = most(true).unwrap_or_default();
+        let base = most(false).unwrap_or(peak);
+        let growth = Kib(peak.0.saturating_sub(base.0));
+        let measured = format!("{base} → {peak}");
+        let figure = format!("RSS with {what}");
+        report.demand(
+            &figure,
+            &measured,
+            &format!("flat (+{FLAT} at most)"),
+            growth <= FLAT,
+        );
+        let points = self
+            .0
+            .iter()
+            .map(|(percent, rss)| json!([percent, rss.0]))
+            .collect();
+        report.raw(&figure, points);
+    }
+
+    /// What each of `count` connections took on top of `before`.
+    fn judge_each(&self, what: &str, before: Kib, count: usize, report: &mut Report) -> Result<()> {
+        let peak = self.0.iter().map(|(_, rss)| *rss).max().unwrap_or_default();
+        let each = peak.0.saturating_sub(before.0) / u64::try_from(count)?.max(1);
+        let most = PER_CONNECTION.0;
+        let (figure, measured) = (format!("RSS for each of {what}"), format!("{each} KiB"));
+        report.demand(&figure, &measured, &format!("≤ {most} KiB"), each <= most);
+        Ok(())
+    }
+}
