@@ -16,7 +16,7 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use farebox_core::{Msat, RequestId, UnixMillis};
-use http::{Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 use prometheus_client::metrics::counter::Counter;
 
 use crate::metrics::Metrics;
@@ -187,6 +187,7 @@ pub(crate) struct Exchange {
     log: Arc<AccessLog>,
     metrics: Arc<Metrics>,
     pub(crate) request_id: RequestId,
+    pub(crate) request_id_header: HeaderValue,
     pub(crate) received_at: UnixMillis,
     pub(crate) started: Instant,
     pub(crate) peer: IpAddr,
@@ -214,6 +215,7 @@ impl Exchange {
             log,
             metrics,
             request_id: begun.request_id,
+            request_id_header: header_of(begun.request_id),
             received_at: begun.received_at,
             started: Instant::now(),
             peer: begun.peer,
@@ -260,6 +262,10 @@ impl Drop for Exchange {
             self.report(Msat::ZERO);
         }
     }
+}
+
+fn header_of(id: RequestId) -> HeaderValue {
+    HeaderValue::try_from(id.to_string()).unwrap_or(HeaderValue::from_static("-"))
 }
 
 /// What is known of a request at its first moment.

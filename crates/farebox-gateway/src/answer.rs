@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use farebox_ledger::VoidReason;
+use farebox_ledger::{VoidReason, crash_point};
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -42,6 +42,11 @@ pub(crate) struct AnswerBody {
 enum Source {
     Done,
     Own(Bytes),
+    Stored {
+        body: Bytes,
+        trailers: Box<HeaderMap>,
+    },
+    Trailers(Box<HeaderMap>),
     Upstream(Box<UpstreamBody>),
 }
 
@@ -67,6 +72,18 @@ impl AnswerBody {
         };
         Self {
             source,
+            exchange: None,
+        }
+    }
+
+    /// A body that was kept, with the trailers that came after it.
+    pub(crate) fn stored(body: Bytes, trailers: Option<HeaderMap>) -> Self {
+        let Some(trailers) = trailers else {
+            return Self::own(body);
+        };
+        let trailers = Box::new(trailers);
+        Self {
+            source: Source::Stored { body, trailers },
             exchange: None,
         }
     }
@@ -130,15 +147,21 @@ impl UpstreamBody {
     }
 
     fn pass(&mut self, frame: &Frame<Bytes>) {
+        if let Some(trailers) = frame.trailers_ref() {
+            if let Some(recorder) = &mut self.recorder {
+                recorder.push_trailers(trailers);
+            }
+            self.end(self.ending_by(trailers));
+            return;
+        }
         if let (Some(recorder), Some(data)) = (&mut self.recorder, frame.data_ref()) {
             recorder.push(data);
         }
-        if let Some(trailers) = frame.trailers_ref() {
-            self.end(self.ending_by(trailers));
-        } else if self.incoming.is_end_stream() {
+        if self.incoming.is_end_stream() {
             self.end(Ending::Complete);
         } else {
             self.settlement.first_byte();
+            crash_point("first-byte-recorded");
         }
     }
 
@@ -166,7 +189,7 @@ impl UpstreamBody {
             Ending::CutByClient => self.settlement.client_left(),
             Ending::Open => {}
         }
-        farebox_ledger::crash_point("last-byte-sent");
+        crash_point("last-byte-sent");
     }
 
     /// Reads the rest of an answer whose client left, so that the client can fetch it.
@@ -201,6 +224,16 @@ impl Body for AnswerBody {
                 this.source = Source::Done;
                 Poll::Ready(Some(Ok(frame)))
             }
+            Source::Stored { body, trailers } => {
+                let (body, trailers) = (std::mem::take(body), std::mem::take(trailers));
+                this.source = Source::Trailers(trailers);
+                Poll::Ready(Some(Ok(Frame::data(body))))
+            }
+            Source::Trailers(trailers) => {
+                let frame = Frame::trailers(std::mem::take(trailers.as_mut()));
+                this.source = Source::Done;
+                Poll::Ready(Some(Ok(frame)))
+            }
             Source::Upstream(body) => body.poll_frame(cx),
         };
         if let Poll::Ready(Some(Ok(frame))) = &polled {
@@ -212,7 +245,7 @@ impl Body for AnswerBody {
     fn is_end_stream(&self) -> bool {
         match &self.source {
             Source::Done => true,
-            Source::Own(_) => false,
+            Source::Own(_) | Source::Stored { .. } | Source::Trailers(_) => false,
             Source::Upstream(body) => body.incoming.is_end_stream(),
         }
     }
@@ -221,6 +254,8 @@ impl Body for AnswerBody {
         match &self.source {
             Source::Done => SizeHint::with_exact(0),
             Source::Own(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Source::Stored { body, .. } => SizeHint::with_exact(body.len() as u64),
+            Source::Trailers(_) => SizeHint::with_exact(0),
             Source::Upstream(body) => body.incoming.size_hint(),
         }
     }
@@ -230,7 +265,9 @@ impl Drop for AnswerBody {
     fn drop(&mut self) {
         let (ending, charged) = match std::mem::replace(&mut self.source, Source::Done) {
             Source::Done => (Ending::Complete, None),
-            Source::Own(_) => (Ending::CutByClient, None),
+            Source::Own(_) | Source::Stored { .. } | Source::Trailers(_) => {
+                (Ending::CutByClient, None)
+            }
             Source::Upstream(body) => body.close(),
         };
         if let Some(exchange) = self.exchange.take() {

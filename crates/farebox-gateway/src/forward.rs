@@ -140,9 +140,9 @@ impl Worker {
         for (name, value) in &upstream.headers {
             parts.headers.insert(name, value.clone());
         }
-        if let Ok(id) = HeaderValue::from_str(&exchange.request_id.to_string()) {
-            parts.headers.insert(REQUEST_ID, id);
-        }
+        parts
+            .headers
+            .insert(REQUEST_ID, exchange.request_id_header.clone());
         Ok(Request::from_parts(parts, request_body(route, body)))
     }
 

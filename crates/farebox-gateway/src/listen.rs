@@ -4,7 +4,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -25,6 +25,8 @@ const TLS_TIMEOUT: Duration = Duration::from_secs(10);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How often a worker hands its log lines over.
 const LOG_FLUSH: Duration = Duration::from_millis(200);
+/// How often answers that nobody came back for are forgotten.
+const FORGET_ANSWERS: Duration = Duration::from_secs(15);
 /// Requests one HTTP/2 connection may have open.
 const MAX_STREAMS: u32 = 256;
 
@@ -83,7 +85,7 @@ pub(crate) async fn run(
 ) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
     let drain = worker.shared.drain.clone();
-    tokio::spawn(flush_log(Arc::clone(&worker)));
+    tokio::spawn(keep_house(Arc::clone(&worker)));
     let builder = Arc::new(http_builder(limits));
     tokio::select! {
         () = accept(&worker, &listener, tls.as_ref(), &builder, limits) => {}
@@ -177,20 +179,28 @@ impl Connection {
         tokio::pin!(connection);
         let drain = &self.worker.shared.drain;
         tokio::select! {
+            biased;
             _ = connection.as_mut() => return,
             () = drain.draining() => connection.as_mut().graceful_shutdown(),
         }
         tokio::select! {
+            biased;
             _ = connection => {}
             () = drain.cut() => {}
         }
     }
 }
 
-async fn flush_log(worker: Arc<Worker>) {
+async fn keep_house(worker: Arc<Worker>) {
     let mut tick = tokio::time::interval(LOG_FLUSH);
+    let mut forgotten_at = Instant::now();
     loop {
         tick.tick().await;
         worker.shared.log.flush();
+        let now = Instant::now();
+        if worker.index == 0 && now.duration_since(forgotten_at) >= FORGET_ANSWERS {
+            worker.shared.replays.forget_expired(now);
+            forgotten_at = now;
+        }
     }
 }

@@ -51,9 +51,9 @@ impl Worker {
             Err(refusal) => refusal.answer(&mut exchange),
         };
         exchange.status = response.status();
-        if let Ok(id) = HeaderValue::from_str(&exchange.request_id.to_string()) {
-            response.headers_mut().insert(REQUEST_ID, id);
-        }
+        response
+            .headers_mut()
+            .insert(REQUEST_ID, exchange.request_id_header.clone());
         response.body_mut().report_to(exchange);
         Ok(response)
     }
@@ -230,7 +230,10 @@ impl Worker {
             .ok_or(Refusal::Finished(receipt))?;
         exchange.outcome = Outcome::Replayed;
         exchange.hold = Some(receipt.hold);
-        let mut response = Response::new(AnswerBody::own(stored.body.clone()));
+        let mut response = Response::new(AnswerBody::stored(
+            stored.body.clone(),
+            stored.trailers.clone(),
+        ));
         *response.status_mut() = stored.status;
         *response.headers_mut() = stored.headers.clone();
         response
