@@ -60,10 +60,12 @@ pub(crate) fn works(program: impl AsRef<OsStr>, arguments: &[&str]) -> bool {
     quiet.is_ok_and(|status| status.success())
 }
 
-/// A command as one would type it, with paths inside the workspace made relative.
+/// A command as one would type it: programs by their names, paths relative to the workspace.
 pub(crate) fn spelled(command: &Command) -> String {
-    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let program = Path::new(command.get_program());
+    let name = program.file_name().unwrap_or(program.as_os_str());
     let prefix = format!("{}/", root().display());
+    let words = std::iter::once(name).chain(command.get_args());
     let texts = words.map(|word| word.to_string_lossy().replace(&prefix, ""));
     texts.collect::<Vec<_>>().join(" ")
 }
