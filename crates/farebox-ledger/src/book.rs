@@ -208,10 +208,10 @@ impl Book {
         if self.id_is_taken(request.hold, rows)? {
             return Ok(Err(LedgerError::HoldExists));
         }
-        if !self.fetch(&request.payment_hash, rows)? {
-            if let Some(refusal) = self.claim(request, rows)? {
-                return Ok(refusal);
-            }
+        if !self.fetch(&request.payment_hash, rows)?
+            && let Some(refusal) = self.claim(request, rows)?
+        {
+            return Ok(refusal);
         }
         let earlier = self.earlier(request, rows)?;
         let account = known(&mut self.accounts, &request.payment_hash)?;
@@ -240,10 +240,6 @@ impl Book {
     }
 
     /// Credits a payment at its first sight, or says why not.
-    #[expect(
-        clippy::type_complexity,
-        reason = "the refusal is the answer of `admit` itself"
-    )]
     fn claim(
         &mut self,
         request: &AdmitRequest,
@@ -373,7 +369,7 @@ impl Book {
             Resolution::Void { reason } => {
                 if reason.counts() {
                     self.change(&hash, |account| {
-                        account.voids = account.voids.saturating_add(1)
+                        account.voids = account.voids.saturating_add(1);
                     });
                 }
                 Ok(Msat::ZERO)
@@ -427,7 +423,7 @@ impl Book {
         let name = revenue(account.terms.route.as_str());
         let credit = self.move_house(&name, amount, Side::Credit);
         self.change(hash, |account| {
-            account.balance = account.balance.saturating_sub(amount)
+            account.balance = account.balance.saturating_sub(amount);
         });
         self.append(
             hash,
@@ -477,7 +473,7 @@ impl Book {
     fn append(&mut self, hash: &PaymentHash, mut transfer: Transfer) {
         let id = transfer.id;
         self.change(hash, |account| {
-            transfer.previous = account.last_transfer.replace(id)
+            transfer.previous = account.last_transfer.replace(id);
         });
         self.newest = self.newest.max(id);
         self.changes.transfers.push(transfer);

@@ -59,7 +59,10 @@ impl SqliteStore {
         let result = self.attempt(work);
         match &result {
             Ok(_) => self.book.committed(),
-            Err(_) => self.roll_back()?,
+            // A picture that cannot be renewed is not to be trusted again.
+            Err(_) => self
+                .roll_back()
+                .map_err(|error| StoreError::Failed(Box::new(error)))?,
         }
         result
     }
@@ -170,5 +173,15 @@ impl From<rusqlite::Error> for StoreError {
             Some(DatabaseBusy | DatabaseLocked | DiskFull) => Self::Unavailable(Box::new(error)),
             _ => Self::Failed(Box::new(error)),
         }
+    }
+}
+
+#[cfg(test)]
+impl SqliteStore {
+    /// Lets the database grow no more, as on a full disk, or lets it grow again.
+    pub(crate) fn limit_pages(&self, limited: bool) {
+        let pages = if limited { 1 } else { i64::from(i32::MAX) };
+        let sql = format!("PRAGMA max_page_count = {pages}");
+        self.connection.query_row(&sql, [], |_| Ok(())).unwrap();
     }
 }

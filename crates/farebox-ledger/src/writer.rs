@@ -112,11 +112,11 @@ impl Writer {
         let mut batch = Batch::default();
         loop {
             self.queue.take(&mut batch, self.max_batch, self.patience());
-            self.begin_round(&mut batch.prunes);
             let closing = batch.closing;
             self.write(&mut batch);
             self.tell_flushed(&mut batch.flushes);
             self.prune_step();
+            self.begin_round(&mut batch.prunes);
             if closing {
                 break;
             }
@@ -307,7 +307,7 @@ impl Writer {
 
     fn begin_round(&mut self, asked: &mut Vec<PruneReply>) {
         let due = self.next_round <= Instant::now();
-        if self.round.is_some() || !(due || !asked.is_empty()) {
+        if self.round.is_some() || (!due && asked.is_empty()) {
             return;
         }
         self.next_round = Instant::now() + PRUNE_EVERY;
@@ -398,3 +398,6 @@ fn millis_before(now: UnixMillis, span: Duration) -> u64 {
 fn is_held(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Admitted(Ok(Admitted::Held(_))))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,10 @@
 //! The contract, and what is SQLite's own, against real files.
 
+#[cfg(test)]
 mod crash;
+#[cfg(test)]
 mod files;
+#[cfg(test)]
 mod place;
 
 mod contract {

@@ -1,12 +1,18 @@
-//! A ledger in a folder of its own.
+//! A ledger in a folder of its own, and what can be bought from it.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use farebox_core::Clock;
-use farebox_ledger::contract::Place;
-use farebox_ledger::{Ledger, OpenError, OpenOptions, Recovery};
+use farebox_core::{
+    Allowance, Binding, Clock, HoldId, KeyEpoch, Kind, MethodClass, Msat, PaymentHash,
+    RequestDigest, RouteName, Terms, TermsEpoch, UnixMillis,
+};
+use farebox_ledger::contract::{ManualClock, Place};
+use farebox_ledger::{
+    AdmitRequest, Admitted, ClaimPolicy, Cost, Hold, Ledger, Once, OpenError, OpenOptions,
+    Recovery, open,
+};
 
 pub(crate) struct SqlitePlace {
     folder: tempfile::TempDir,
@@ -22,13 +28,9 @@ impl SqlitePlace {
     pub(crate) fn path(&self) -> PathBuf {
         self.folder.path().join("ledger.db")
     }
-}
 
-pub(crate) fn options(path: &Path, clock: Arc<dyn Clock>) -> OpenOptions {
-    let retention = Duration::from_secs(30 * 24 * 60 * 60);
-    OpenOptions {
-        retention,
-        ..OpenOptions::new(path, clock)
+    pub(crate) fn reopen(&self) -> (Ledger, Recovery) {
+        open_at(&self.path()).unwrap()
     }
 }
 
@@ -38,10 +40,61 @@ impl Place for SqlitePlace {
         clock: Arc<dyn Clock>,
         max_open_holds: usize,
     ) -> Result<(Ledger, Recovery), OpenError> {
-        let options = OpenOptions {
+        open(&OpenOptions {
             max_open_holds,
             ..options(&self.path(), clock)
-        };
-        farebox_ledger::open(&options)
+        })
+    }
+}
+
+fn options(path: &Path, clock: Arc<dyn Clock>) -> OpenOptions {
+    let retention = Duration::from_secs(30 * 24 * 60 * 60);
+    OpenOptions {
+        retention,
+        ..OpenOptions::new(path, clock)
+    }
+}
+
+pub(crate) fn open_at(path: &Path) -> Result<(Ledger, Recovery), OpenError> {
+    open(&options(path, Arc::new(ManualClock::default())))
+}
+
+/// A request for one of two calls that 21 msat bought, under the key and digest of `number`.
+pub(crate) fn request(token: u8, number: u8) -> AdmitRequest {
+    let now = ManualClock::default().now();
+    AdmitRequest {
+        hold: HoldId::new(now, [token, number, 0, 0, 0, 0, 0, 0, 0, 0]),
+        payment_hash: PaymentHash::from_bytes([token; 32]),
+        key_epoch: KeyEpoch(1),
+        terms: terms(now),
+        allowance: Allowance::default(),
+        cost: Cost::Call,
+        once: Some(Once {
+            key: [number; 32],
+            digest: RequestDigest::from_bytes([number; 32]),
+        }),
+        claims: ClaimPolicy::Open,
+        max_voids: 10,
+        now,
+    }
+}
+
+fn terms(now: UnixMillis) -> Terms {
+    Terms {
+        amount: Msat::new(21).unwrap(),
+        kind: Kind::Calls(2),
+        route: RouteName::parse("weather").unwrap(),
+        methods: MethodClass::Any,
+        binding: Binding::Route,
+        epoch: TermsEpoch(1),
+        valid_for: Duration::from_secs(3_600),
+        claim_by: now.plus(Duration::from_secs(3_600)),
+    }
+}
+
+pub(crate) async fn hold(ledger: &Ledger, request: AdmitRequest) -> Hold {
+    match ledger.admit(request).await.unwrap() {
+        Admitted::Held(hold) => hold,
+        other => panic!("expected a hold, not {other:?}"),
     }
 }

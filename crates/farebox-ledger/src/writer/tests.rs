@@ -1,0 +1,211 @@
+//! What happens when the store fails: nothing is sold, and nothing that was sold is forgotten.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use farebox_core::{
+    Allowance, Binding, Clock, HoldId, KeyEpoch, Kind, MethodClass, Msat, PaymentHash,
+    ProcessEpoch, RouteName, Terms, TermsEpoch, UnixMillis,
+};
+
+use crate::sqlite::SqliteStore;
+use crate::store::{Command, OpenReader, Outcome, PruneStep, Store, StoreError};
+use crate::{
+    AdmitRequest, Admitted, ClaimPolicy, Cost, Hold, Ledger, LedgerError, OpenOptions, Pruned,
+    Recovery,
+};
+
+const WORKS: u8 = 0;
+const IS_FULL: u8 = 1;
+const IS_BROKEN: u8 = 2;
+
+struct Noon;
+
+impl Clock for Noon {
+    fn now(&self) -> UnixMillis {
+        UnixMillis::new(1_800_000_000_000)
+    }
+}
+
+/// A store on a disk that can be made to fail.
+struct Flaky {
+    store: SqliteStore,
+    disk: Arc<AtomicU8>,
+}
+
+impl Store for Flaky {
+    fn epoch(&self) -> ProcessEpoch {
+        self.store.epoch()
+    }
+
+    fn recover(&mut self, now: UnixMillis) -> Result<Recovery, StoreError> {
+        self.store.recover(now)
+    }
+
+    fn apply(&mut self, batch: &[Command]) -> Result<Vec<Outcome>, StoreError> {
+        match self.disk.load(Ordering::SeqCst) {
+            IS_FULL => Err(StoreError::Unavailable("full".into())),
+            IS_BROKEN => Err(StoreError::Failed("broken".into())),
+            _ => self.store.apply(batch),
+        }
+    }
+
+    fn open_holds(&self) -> usize {
+        self.store.open_holds()
+    }
+
+    fn prune(&mut self, step: PruneStep) -> Result<(Pruned, Option<u64>), StoreError> {
+        self.store.prune(step)
+    }
+
+    fn readers(&self) -> Box<dyn OpenReader> {
+        self.store.readers()
+    }
+
+    fn checkpoint(&mut self) -> Result<(), StoreError> {
+        self.store.checkpoint()
+    }
+}
+
+fn options(folder: &Path) -> OpenOptions {
+    OpenOptions::new(folder.join("ledger.db"), Arc::new(Noon))
+}
+
+fn flaky(folder: &Path) -> (Ledger, Arc<AtomicU8>) {
+    let options = options(folder);
+    let store = SqliteStore::open(&options.path, &options).unwrap();
+    let disk = Arc::new(AtomicU8::new(WORKS));
+    let store = Flaky {
+        store,
+        disk: Arc::clone(&disk),
+    };
+    (
+        Ledger::start(Box::new(store), &options, None).unwrap(),
+        disk,
+    )
+}
+
+fn request(number: u8) -> AdmitRequest {
+    let now = Noon.now();
+    let terms = Terms {
+        amount: Msat::new(30).unwrap(),
+        kind: Kind::Calls(3),
+        route: RouteName::parse("weather").unwrap(),
+        methods: MethodClass::Any,
+        binding: Binding::Route,
+        epoch: TermsEpoch(1),
+        valid_for: std::time::Duration::from_secs(60),
+        claim_by: now,
+    };
+    AdmitRequest {
+        hold: HoldId::new(now, [number; 10]),
+        payment_hash: PaymentHash::from_bytes([1; 32]),
+        key_epoch: KeyEpoch(1),
+        terms,
+        allowance: Allowance::default(),
+        cost: Cost::Call,
+        once: None,
+        claims: ClaimPolicy::Open,
+        max_voids: 10,
+        now,
+    }
+}
+
+async fn hold(ledger: &Ledger, number: u8) -> Hold {
+    match ledger.admit(request(number)).await.unwrap() {
+        Admitted::Held(hold) => hold,
+        other => panic!("expected a hold, not {other:?}"),
+    }
+}
+
+async fn used(ledger: &Ledger) -> u32 {
+    ledger
+        .account(request(1).payment_hash)
+        .await
+        .unwrap()
+        .unwrap()
+        .calls_used
+}
+
+#[tokio::test]
+async fn a_failed_commit_is_an_error_and_stops_the_selling() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ledger, disk) = flaky(folder.path());
+    disk.store(IS_BROKEN, Ordering::SeqCst);
+    assert!(matches!(
+        ledger.admit(request(1)).await,
+        Err(LedgerError::Store(_))
+    ));
+    assert!(ledger.stats().refusing);
+    disk.store(WORKS, Ordering::SeqCst);
+    assert!(matches!(
+        ledger.admit(request(2)).await,
+        Err(LedgerError::Refusing)
+    ));
+    assert!(matches!(
+        ledger.revoke(request(2).payment_hash).await,
+        Err(LedgerError::Refusing)
+    ));
+    assert!(matches!(ledger.flush().await, Err(LedgerError::Refusing)));
+    assert_eq!(ledger.account(request(1).payment_hash).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn what_a_full_disk_kept_from_being_written_is_written_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ledger, disk) = flaky(folder.path());
+    let (first, second) = (hold(&ledger, 1).await, hold(&ledger, 2).await);
+    disk.store(IS_FULL, Ordering::SeqCst);
+    first.settle();
+    assert!(matches!(ledger.flush().await, Err(LedgerError::Refusing)));
+    assert_eq!(used(&ledger).await, 0);
+    disk.store(WORKS, Ordering::SeqCst);
+    second.settle();
+    ledger.flush().await.unwrap();
+    assert_eq!(used(&ledger).await, 2);
+    hold(&ledger, 3).await.settle();
+    ledger.flush().await.unwrap();
+    assert!(ledger.trial_balance().await.unwrap().is_sound());
+    assert!(!ledger.stats().refusing);
+}
+
+#[tokio::test]
+async fn what_a_broken_disk_kept_from_being_written_is_recovered_by_the_next_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ledger, disk) = flaky(folder.path());
+    let (charged, released) = (hold(&ledger, 1).await, hold(&ledger, 2).await);
+    charged.first_byte();
+    ledger.flush().await.unwrap();
+    disk.store(IS_BROKEN, Ordering::SeqCst);
+    charged.settle();
+    released.settle();
+    ledger.close().await;
+    let (ledger, recovery) = crate::open(&options(folder.path())).unwrap();
+    assert_eq!((recovery.settled, recovery.voided), (1, 1));
+    assert_eq!(used(&ledger).await, 1);
+    assert!(ledger.trial_balance().await.unwrap().is_sound());
+}
+
+#[test]
+fn a_full_database_rolls_back_and_can_be_used_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = options(folder.path());
+    let mut store = SqliteStore::open(&options.path, &options).unwrap();
+    let admit = |number: u8, hash: u8| {
+        let payment_hash = PaymentHash::from_bytes([hash; 32]);
+        Command::Admit(Box::new(AdmitRequest {
+            payment_hash,
+            ..request(number)
+        }))
+    };
+    store.apply(&[admit(1, 1)]).unwrap();
+    store.limit_pages(true);
+    let batch: Vec<_> = (2..250).map(|number| admit(number, number)).collect();
+    let full = store.apply(&batch).unwrap_err();
+    assert!(matches!(full, StoreError::Unavailable(_)), "{full:?}");
+    assert_eq!(store.open_holds(), 1);
+    store.limit_pages(false);
+    store.apply(&batch).unwrap();
+    assert_eq!(store.open_holds(), 249);
+}
