@@ -19,6 +19,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 pub use address::is_public;
+pub(crate) use allowed::written_port;
 pub use allowed::{AllowedHost, AllowedHostError, AllowedHosts};
 use connect::{ConnectError, GuardedConnector};
 

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use http::Uri;
 use http::uri::{Authority, Scheme};
 
-/// The longest list of exempt hosts that is read.
+/// The longest host that is read, in bytes, as DNS has it.
 const MAX_HOST_LENGTH: usize = 255;
 
 /// One exempt host: `[http://|https://]host[:port]`. Without a port it means the scheme's own,
@@ -75,16 +75,29 @@ impl AllowedHosts {
     }
 }
 
-/// The port that a URL stands for; none for schemes that are not called.
+/// The port that a URL stands for; none for schemes that are not called and ports that are none.
 pub(super) fn port_of(url: &Uri) -> Option<u16> {
     let scheme = url.scheme()?;
     if *scheme != Scheme::HTTP && *scheme != Scheme::HTTPS {
         return None;
     }
-    let authority = url.authority()?;
-    match (authority.port(), authority.port_u16()) {
-        (Some(_), port) => port,
-        (None, _) => Some(default_port(scheme)),
+    let written = written_port(url.authority()?).ok()?;
+    Some(written.unwrap_or_else(|| default_port(scheme)))
+}
+
+/// The port behind the host, if one is written. `Authority` passes over a port that is not a
+/// number or too large; here it is an error.
+pub(crate) fn written_port(authority: &Authority) -> Result<Option<u16>, AllowedHostError> {
+    let text = authority.as_str();
+    match text
+        .strip_prefix(authority.host())
+        .ok_or(AllowedHostError)?
+    {
+        "" => Ok(None),
+        rest => {
+            let digits = rest.strip_prefix(':').ok_or(AllowedHostError)?;
+            digits.parse().map(Some).map_err(|_| AllowedHostError)
+        }
     }
 }
 
@@ -112,14 +125,13 @@ impl FromStr for AllowedHost {
         };
         let authority: Authority = rest.parse().map_err(|_| AllowedHostError)?;
         let host = authority.host();
-        let bad_port = authority.port().is_some() && authority.port_u16().is_none();
-        if host.is_empty() || host.len() > MAX_HOST_LENGTH || rest.contains('@') || bad_port {
+        if host.is_empty() || host.len() > MAX_HOST_LENGTH {
             return Err(AllowedHostError);
         }
         Ok(Self {
             scheme,
             host: host.to_ascii_lowercase(),
-            port: authority.port_u16(),
+            port: written_port(&authority)?,
         })
     }
 }
@@ -216,6 +228,7 @@ mod tests {
             "user@host",
             "ftp://host",
             "host:99999",
+            "host:",
             "a b",
         ] {
             assert_eq!(bad.parse::<AllowedHost>(), Err(AllowedHostError), "{bad}");

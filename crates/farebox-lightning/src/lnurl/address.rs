@@ -6,7 +6,7 @@ use std::str::FromStr;
 use http::Uri;
 use http::uri::Authority;
 
-use crate::guard::AllowedHosts;
+use crate::guard::{AllowedHosts, written_port};
 
 /// The longest address that is read, in bytes, as for e-mail.
 const MAX_ADDRESS_LENGTH: usize = 254;
@@ -50,12 +50,10 @@ impl FromStr for Address {
             .to_ascii_lowercase()
             .parse()
             .map_err(|_| AddressError)?;
-        let bad_port = host.port().is_some() && host.port_u16().is_none();
-        if host.host().is_empty() || bad_port {
-            Err(AddressError)
-        } else {
-            Ok(Self { user, host })
+        if host.host().is_empty() || written_port(&host).is_err() {
+            return Err(AddressError);
         }
+        Ok(Self { user, host })
     }
 }
 

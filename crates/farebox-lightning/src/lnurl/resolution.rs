@@ -84,3 +84,88 @@ impl Resolution {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    const TTL: Duration = Duration::from_secs(60);
+
+    struct Provider {
+        asked: AtomicU32,
+        down: bool,
+    }
+
+    impl Provider {
+        fn new(down: bool) -> Self {
+            Self {
+                asked: AtomicU32::new(0),
+                down,
+            }
+        }
+
+        fn asked(&self) -> u32 {
+            self.asked.load(Ordering::SeqCst)
+        }
+
+        async fn answer(&self) -> Result<PayParameters, NodeError> {
+            self.asked.fetch_add(1, Ordering::SeqCst);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            if self.down {
+                return Err(NodeError::Down);
+            }
+            Ok(PayParameters {
+                callback: "https://h/cb".parse().unwrap(),
+                limits: AmountLimits::ANY,
+                metadata_hash: [0; 32],
+                comment_allowed: 0,
+            })
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_provider_is_asked_once_until_the_answer_is_old() {
+        let (provider, resolution) = (Provider::new(false), Resolution::new(TTL));
+        let get = || resolution.get(|| provider.answer());
+        let (one, two, three) = tokio::join!(get(), get(), get());
+        assert!(one.is_ok() && two.is_ok() && three.is_ok());
+        assert_eq!(provider.asked(), 1);
+        tokio::time::advance(TTL).await;
+        get().await.unwrap();
+        assert_eq!(provider.asked(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_who_wait_share_a_failure_that_is_soon_forgotten() {
+        let (provider, resolution) = (Provider::new(true), Resolution::new(TTL));
+        let get = || resolution.get(|| provider.answer());
+        let (one, two) = tokio::join!(get(), get());
+        assert!(one.is_err() && two.is_err());
+        assert_eq!(provider.asked(), 1);
+        tokio::time::advance(FAILURE_TTL).await;
+        assert!(get().await.is_err());
+        assert_eq!(provider.asked(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_who_gives_up_while_asking_leaves_the_next_to_ask() {
+        let (provider, resolution) = (Provider::new(false), Resolution::new(TTL));
+        let get = || resolution.get(|| provider.answer());
+        let impatient = tokio::time::timeout(Duration::from_millis(50), get());
+        let (given_up, waited) = tokio::join!(impatient, get());
+        assert!(given_up.is_err() && waited.is_ok());
+        assert_eq!(provider.asked(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_forgotten_is_asked_again() {
+        let (provider, resolution) = (Provider::new(false), Resolution::new(TTL));
+        resolution.get(|| provider.answer()).await.unwrap();
+        resolution.forget().await;
+        resolution.get(|| provider.answer()).await.unwrap();
+        assert_eq!(provider.asked(), 2);
+        assert_eq!(resolution.last_limits(), Some(AmountLimits::ANY));
+    }
+}
