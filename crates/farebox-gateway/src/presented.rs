@@ -70,6 +70,9 @@ impl Reader {
         headers: &mut HeaderMap,
         keyring: &Keyring,
     ) -> Result<Presented, PresentedError> {
+        if !carries_payment(headers) {
+            return Ok(Presented::Nothing);
+        }
         let presented = self.read(headers, keyring);
         if !matches!(presented, Ok(Presented::Nothing)) {
             headers.remove(AUTHORIZATION);
@@ -109,6 +112,13 @@ impl Reader {
         let mut verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
         verified.put(text.into(), Arc::clone(token));
     }
+}
+
+/// Whether any header could be a credential: one pass, because most requests have none.
+fn carries_payment(headers: &HeaderMap) -> bool {
+    headers
+        .keys()
+        .any(|name| name == AUTHORIZATION || PAYMENT_HEADERS.contains(&name.as_str()))
 }
 
 /// The `Authorization` line, if it is the only thing in the request that could be a credential.
