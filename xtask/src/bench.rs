@@ -23,7 +23,7 @@ mod traffic;
 mod units;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
@@ -46,8 +46,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     }
     let mut report = Report::new(machine::describe(&binary));
     report.print_head();
-    measure(&options, &binary, &mut report)?;
+    let outcome = measure(&options, &binary, &mut report);
     report.print();
+    outcome?;
     if let Some(file) = &options.json {
         fs::write(file, report.to_json()).with_context(|| file.display().to_string())?;
     }
@@ -57,7 +58,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     }
 }
 
-fn measure(options: &Options, binary: &PathBuf, report: &mut Report) -> Result<()> {
+fn measure(options: &Options, binary: &Path, report: &mut Report) -> Result<()> {
     fs::create_dir_all(cache())?;
     let folder = tempfile::Builder::new()
         .prefix("bench-")
@@ -68,6 +69,10 @@ fn measure(options: &Options, binary: &PathBuf, report: &mut Report) -> Result<(
         folder: folder.path(),
         upstream: mock.address,
     };
+    if let Some(target) = &options.load {
+        let proxy = nginx::Nginx::proxy(&folder.path().join("proxy"), mock.address, options)?;
+        return throughput::load(target, options, &proxy, &stage.start("gateway")?, report);
+    }
     if options.runs(Part::Start) {
         startup::measure(&stage, options, report)?;
     }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 
+use super::accounting::TRIAL_BALANCE;
 use super::closed_loop::{self, Until};
 use super::crowd::{self, SlowBodies};
 use super::farebox::{Gateway, PLAIN, SINGLE, Stage};
@@ -25,8 +26,11 @@ const PER_CONNECTION: Kib = Kib(64);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 pub(crate) fn measure(stage: &Stage<'_>, options: &Options, report: &mut Report) -> Result<()> {
+    report.progress("memory: anonymous 402s");
     anonymous_challenges(stage, options, report)?;
+    report.progress("memory: idle connections");
     idle_connections(stage, options, report)?;
+    report.progress("memory: slow bodies");
     slow_bodies(stage, options, report)
 }
 
@@ -43,6 +47,15 @@ fn anonymous_challenges(stage: &Stage<'_>, options: &Options, report: &mut Repor
         &thousands(tally.invoices),
         &format!("= {}", thousands(count)),
         tally.invoices == count && tally.broken == 0,
+    );
+    let accounts = gateway.admin(TRIAL_BALANCE)?["accounts"].as_u64();
+    let rows = accounts.map_or_else(|| "?".to_owned(), thousands);
+    let figure = format!("accounts after {what}");
+    report.demand(
+        &figure,
+        &rows,
+        "none: a 402 writes no row",
+        accounts == Some(0),
     );
     curve.judge(&what, 10, report);
     gateway.running.stop()

@@ -10,14 +10,15 @@ pub(crate) const CROWD: usize = 10_000;
 
 pub(crate) const USAGE: &str = "\
 cargo xtask bench [--quick] [--json FILE] [--only PART,…] [--rounds N] [--seconds N]
-                  [--nginx-default-log] [--binary FILE]
+                  [--nginx-default-log] [--binary FILE] [--load TARGET]
   --quick              a short run, to see that everything works; its figures mean little
   --json FILE          write what was measured there as well
   --only PART,…        start, throughput, latency, memory
   --rounds N           rounds in which nginx and Farebox are measured back to back
   --seconds N          length of one measurement
   --nginx-default-log  nginx writes each log line by itself instead of buffering like Farebox
-  --binary FILE        measure this binary instead of building one";
+  --binary FILE        measure this binary instead of building one
+  --load TARGET        only keep one target busy, for a profiler: plain, pass, debit, fresh, short";
 
 /// One part of the run, for `--only`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +34,8 @@ pub(crate) struct Options {
     pub(crate) json: Option<PathBuf>,
     pub(crate) binary: Option<PathBuf>,
     pub(crate) nginx_default_log: bool,
+    /// The one target to keep busy, instead of everything else.
+    pub(crate) load: Option<String>,
     /// Rounds in which every target has its turn.
     pub(crate) rounds: u32,
     /// How long one target's turn takes.
@@ -65,6 +68,7 @@ impl Options {
                 "--quick" => (),
                 "--json" => options.json = Some(PathBuf::from(value()?)),
                 "--binary" => options.binary = Some(PathBuf::from(value()?)),
+                "--load" => options.load = Some(value()?.clone()),
                 "--nginx-default-log" => options.nginx_default_log = true,
                 "--rounds" => options.rounds = value()?.parse::<u32>()?.max(1),
                 "--seconds" => options.turn = Duration::from_secs(value()?.parse::<u64>()?.max(1)),
@@ -85,6 +89,7 @@ impl Options {
             json: None,
             binary: None,
             nginx_default_log: false,
+            load: None,
             rounds: 8,
             turn: Duration::from_secs(5),
             starts: 9,

@@ -94,6 +94,9 @@ impl Report {
     }
 
     pub(crate) fn print(&self) {
+        if self.figures.is_empty() {
+            return;
+        }
         for table in &self.tables {
             println!();
             print_table(table);

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
 use super::accounting::Books;
@@ -47,6 +47,47 @@ const TIMED: usize = 2;
 const DURABLE: usize = 3;
 const FRESH: usize = 4;
 const SHORT: usize = 5;
+
+/// How `--load` calls the targets.
+const LOADS: [(&str, usize); 5] = [
+    ("plain", FREE),
+    ("pass", TIMED),
+    ("debit", DURABLE),
+    ("fresh", FRESH),
+    ("short", SHORT),
+];
+
+/// Keeps one target busy so that a profiler has something to see.
+pub(crate) fn load(
+    name: &str,
+    options: &Options,
+    proxy: &Nginx,
+    gateway: &Gateway,
+    report: &Report,
+) -> Result<()> {
+    let Some((_, index)) = LOADS.into_iter().find(|(load, _)| *load == name) else {
+        bail!(
+            "no target {name:?}: {}",
+            LOADS.map(|(load, _)| load).join(", ")
+        )
+    };
+    let mut books = Books::open(gateway)?;
+    let target = &targets(proxy, gateway, &books)[index];
+    let pid = target.process.pid();
+    report.progress(&format!(
+        "{}: perf record -F 999 -g -p {pid} -- sleep 10",
+        target.name
+    ));
+    for _ in 0..options.rounds {
+        let turn = take_turn(target, options.turn, &mut books)?;
+        let (rate, Percentiles { p50, p99 }) = (thousands(turn.per_second), turn.latency);
+        let (cpu, strays) = (turn.cpu, turn.strays);
+        report.progress(&format!(
+            "{rate} req/s, CPU {cpu}/req, p50 {p50}, p99 {p99}, {strays} strays"
+        ));
+    }
+    Ok(())
+}
 
 pub(crate) fn measure(
     options: &Options,
