@@ -84,7 +84,7 @@ async fn a_provider_in_trouble_is_unavailable() {
 async fn calls_beyond_the_limit_are_refused_at_once() {
     let silent = Provider::start(|_| Reply::Silence).await;
     let mut options = silent.options();
-    options.call_timeout = Duration::from_millis(300);
+    options.call_timeout = Duration::from_secs(1);
     let backend = Arc::new(LightningAddress::new(options));
     let mut calls = JoinSet::new();
     for _ in 0..80 {
