@@ -18,6 +18,7 @@ use crate::body::Silence;
 use crate::limits::TokenPermit;
 use crate::replay::Recorder;
 use crate::settle::{Ending, Settlement};
+use crate::upstream::Lease;
 
 /// How long an answer is still read from the upstream for the replay store after its client left.
 const FINISH_FOR_REPLAY: Duration = Duration::from_secs(60);
@@ -58,6 +59,7 @@ pub(crate) struct UpstreamBody {
     pub(crate) recorder: Option<Recorder>,
     pub(crate) grpc: bool,
     pub(crate) ending: Ending,
+    pub(crate) lease: Lease,
     pub(crate) _permit: Option<TokenPermit>,
 }
 
@@ -180,6 +182,7 @@ impl UpstreamBody {
         self.ending = ending;
         match ending {
             Ending::Complete => {
+                self.lease.give_back();
                 if let Some(recorder) = self.recorder.take() {
                     recorder.finish(std::time::Instant::now());
                 }

@@ -7,11 +7,11 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use farebox_core::{HoldId, Msat};
 use farebox_ledger::crash_point;
 use http::header::{CACHE_CONTROL, HOST, HeaderMap, HeaderName, HeaderValue, VARY};
 use http::{Request, Response, StatusCode, Uri, Version};
-use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
 use crate::access_log::Exchange;
@@ -23,11 +23,12 @@ use crate::body_budget::{BodyError, ReadBody};
 use crate::headers;
 use crate::limits::TokenPermit;
 use crate::outcome::Outcome;
-use crate::plan::{ChargeOn, PaidCache, Plan, Route};
+use crate::plan::{ChargeOn, PaidCache, Plan, Route, Upstream};
 use crate::refusal::Refusal;
 use crate::replay::{Recorder, ReplayPolicy, ReplayStore};
 use crate::settle::{Ending, Settlement};
 use crate::tunnel;
+use crate::upstream::{Answer, SendError};
 use crate::worker::Worker;
 
 const CHARGE: HeaderName = HeaderName::from_static("farebox-charge-msat");
@@ -86,7 +87,7 @@ impl Worker {
         };
         crash_point("forward-before-send");
         let sent_at = Instant::now();
-        let answer = match self.send(&route, request).await {
+        let answer = match self.send(&route, request, upgrade.is_some()).await {
             Ok(answer) => answer,
             Err(refusal) => return Err(fare.refuse(refusal)),
         };
@@ -99,9 +100,17 @@ impl Worker {
         &self,
         route: &Route,
         request: Request<RequestBody>,
-    ) -> Result<Response<Incoming>, Refusal> {
-        let client = route.upstream.transport.client(self.index);
-        match tokio::time::timeout(route.timeout, client.request(request)).await {
+        upgrades: bool,
+    ) -> Result<Answer, Refusal> {
+        let pool = &route.upstream.pool;
+        let sent = async {
+            if upgrades {
+                pool.send_upgrade(request).await
+            } else {
+                pool.send(self.index, request).await
+            }
+        };
+        match tokio::time::timeout(route.timeout, sent).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(upstream_error(&error)),
             Err(_) => Err(Refusal::UpstreamTimedOut),
@@ -123,7 +132,7 @@ impl Worker {
             ..
         } = arrival;
         let upstream = &route.upstream;
-        parts.uri = upstream_uri(upstream, &path, parts.uri.query())?;
+        parts.uri = target_for(upstream, &path, parts.uri.query())?;
         parts.version = Version::HTTP_11;
         headers::prepare_request(
             &mut parts.headers,
@@ -149,7 +158,7 @@ impl Worker {
     fn pass_back(
         &self,
         route: Arc<Route>,
-        answer: Response<Incoming>,
+        (answer, lease): Answer,
         mut fare: Fare,
         upgrade: Option<OnUpgrade>,
     ) -> Result<Response<AnswerBody>, Refusal> {
@@ -188,6 +197,7 @@ impl Worker {
             recorder,
             grpc,
             ending: Ending::Open,
+            lease,
             _permit: fare.permit,
         };
         Ok(Response::from_parts(parts, AnswerBody::upstream(body)))
@@ -316,18 +326,14 @@ fn request_body(route: &Route, body: ArrivedBody) -> RequestBody {
     }
 }
 
-fn upstream_uri(
-    upstream: &crate::plan::Upstream,
-    path: &str,
-    query: Option<&str>,
-) -> Result<Uri, Refusal> {
+/// Path and query as the upstream is asked for them.
+fn target_for(upstream: &Upstream, path: &str, query: Option<&str>) -> Result<Uri, Refusal> {
     let rest = path
         .strip_prefix(upstream.strip_prefix.as_str())
         .unwrap_or(path);
     let slash = if rest.starts_with('/') { "" } else { "/" };
-    let mut target = String::with_capacity(
-        upstream.base_path.len() + rest.len() + query.map_or(0, str::len) + 2,
-    );
+    let length = upstream.base_path.len() + rest.len() + query.map_or(0, str::len) + 2;
+    let mut target = String::with_capacity(length);
     for part in [upstream.base_path.as_str(), slash, rest] {
         target.push_str(part);
     }
@@ -335,30 +341,22 @@ fn upstream_uri(
         target.push('?');
         target.push_str(query);
     }
-    Uri::builder()
-        .scheme(upstream.scheme.clone())
-        .authority(upstream.authority.clone())
-        .path_and_query(target)
-        .build()
-        .map_err(|_| Refusal::Host)
+    Uri::from_maybe_shared(Bytes::from(target)).map_err(|_| Refusal::Host)
 }
 
 /// Tells a fault of the request's own body from one of the upstream.
-fn upstream_error(error: &hyper_util::client::legacy::Error) -> Refusal {
+fn upstream_error(error: &SendError) -> Refusal {
     let mut cause: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(inner) = cause {
         match inner.downcast_ref::<BodyFault>() {
             Some(BodyFault::TooLarge { limit }) => return Refusal::BodyTooLarge { limit: *limit },
-            Some(BodyFault::Silent(_)) => {
-                return Refusal::Body(BodyError::TimedOut);
-            }
+            Some(BodyFault::Silent(_)) => return Refusal::Body(BodyError::TimedOut),
             Some(BodyFault::Broken(_)) | None => cause = inner.source(),
         }
     }
-    if error.is_connect() {
-        Refusal::UpstreamUnreachable
-    } else {
-        Refusal::UpstreamBroken
+    match error {
+        SendError::Connect(_) | SendError::ConnectTimedOut(_) => Refusal::UpstreamUnreachable,
+        SendError::Send(_) => Refusal::UpstreamBroken,
     }
 }
 

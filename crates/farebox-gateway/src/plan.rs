@@ -10,7 +10,6 @@ use std::time::Duration;
 use farebox_core::{Kind, MethodClass, Msat, RouteName, TermsEpoch};
 use farebox_lightning::CreateInvoice;
 use http::header::{HeaderName, HeaderValue};
-use http::uri::{Authority, Scheme};
 
 use crate::client_addr::TrustedProxies;
 use crate::cors::Cors;
@@ -18,7 +17,7 @@ use crate::limits::TokenLimit;
 use crate::metrics::RouteMetrics;
 use crate::replay::ReplayPolicy;
 use crate::routes::RouteTable;
-use crate::upstream::Transport;
+use crate::upstream::UpstreamPool;
 
 /// Everything a request may meet.
 pub struct Plan {
@@ -88,10 +87,6 @@ pub type RouteCounters = OnceLock<Arc<RouteMetrics>>;
 
 /// Where a route forwards to.
 pub struct Upstream {
-    /// `http` or `https`.
-    pub scheme: Scheme,
-    /// Host and port.
-    pub authority: Authority,
     /// Put in front of the canonical path; empty or begins with a slash and does not end with one.
     pub base_path: String,
     /// Taken off the canonical path first; empty when nothing is.
@@ -102,8 +97,8 @@ pub struct Upstream {
     pub host_header: HeaderValue,
     /// Whether the client's `Host` goes to the upstream instead of the upstream's own.
     pub preserve_host: bool,
-    /// The connections.
-    pub transport: Arc<Transport>,
+    /// Host, port and connections.
+    pub pool: UpstreamPool,
 }
 
 /// What a route sells, and on which conditions.

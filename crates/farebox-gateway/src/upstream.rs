@@ -1,33 +1,30 @@
-//! Connections to upstreams: one pooled client for each worker thread and transport profile.
+//! How upstreams are reached: connectors, and one pool of connections for each worker.
 //!
-//! A worker only ever uses its own client, so that no connection crosses threads.
+//! A worker only ever uses connections of its own, so none crosses threads and no lock is ever
+//! waited for. The pool is ours and not a general client's because it is a tenth of what a request
+//! costs (`docs/benchmarks.md`); connecting, TLS and both HTTP versions are hyper's.
 
-use std::sync::OnceLock;
+mod pool;
+
 use std::time::Duration;
 
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::client::legacy::{Builder, Client};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 
-use crate::body::RequestBody;
+pub(crate) use pool::{Answer, Lease};
+pub use pool::{SendError, UpstreamPool};
 
-/// The client one worker uses.
-pub type UpstreamClient = Client<HttpsConnector<HttpConnector>, RequestBody>;
-
-/// How long an idle upstream connection is kept.
-const POOL_IDLE: Duration = Duration::from_secs(60);
-/// How many idle connections one worker keeps to one upstream.
-const POOL_MAX_IDLE: usize = 512;
+/// Makes connections.
+type Connector = HttpsConnector<HttpConnector>;
 
 /// How a route's upstream is reached.
 #[derive(Clone, Debug)]
 pub struct TransportOptions {
-    /// Certificates and versions for `https`.
+    /// Certificates and versions for `https`; ALPN is set by `protocol`.
     pub tls: rustls::ClientConfig,
     /// Which HTTP version is spoken.
     pub protocol: UpstreamProtocol,
-    /// How long a connection may take to be made.
+    /// How long a connection may take to be made, TLS included.
     pub connect_timeout: Duration,
 }
 
@@ -42,10 +39,14 @@ pub enum UpstreamProtocol {
     Http2,
 }
 
-/// The pooled clients of one transport profile, one for each worker, made at first use.
+/// The connectors of one transport profile; upstreams with the same profile share it.
 pub struct Transport {
-    options: TransportOptions,
-    clients: Box<[OnceLock<UpstreamClient>]>,
+    protocol: UpstreamProtocol,
+    connect_timeout: Duration,
+    workers: usize,
+    connector: Connector,
+    /// For upgrades, which HTTP/2 does not have.
+    http1_connector: Connector,
 }
 
 impl Transport {
@@ -53,21 +54,17 @@ impl Transport {
     #[must_use]
     pub fn new(options: TransportOptions, workers: usize) -> Self {
         Self {
-            options,
-            clients: (0..workers.max(1)).map(|_| OnceLock::new()).collect(),
+            protocol: options.protocol,
+            connect_timeout: options.connect_timeout,
+            workers: workers.max(1),
+            connector: options.connector(options.protocol),
+            http1_connector: options.connector(UpstreamProtocol::Http1),
         }
-    }
-
-    /// The client of worker number `worker`, counted from zero.
-    #[must_use]
-    pub fn client(&self, worker: usize) -> &UpstreamClient {
-        let slot = worker % self.clients.len();
-        self.clients[slot].get_or_init(|| self.options.build_client())
     }
 }
 
 impl TransportOptions {
-    fn build_client(&self) -> UpstreamClient {
+    fn connector(&self, protocol: UpstreamProtocol) -> Connector {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -75,26 +72,10 @@ impl TransportOptions {
         let tls = HttpsConnectorBuilder::new()
             .with_tls_config(self.tls.clone())
             .https_or_http();
-        let connector = match self.protocol {
+        match protocol {
             UpstreamProtocol::Auto => tls.enable_http1().enable_http2().wrap_connector(tcp),
             UpstreamProtocol::Http1 => tls.enable_http1().wrap_connector(tcp),
             UpstreamProtocol::Http2 => tls.enable_http2().wrap_connector(tcp),
-        };
-        self.client_builder().build(connector)
-    }
-
-    fn client_builder(&self) -> Builder {
-        let mut builder = Client::builder(TokioExecutor::new());
-        builder
-            .pool_idle_timeout(POOL_IDLE)
-            .pool_max_idle_per_host(POOL_MAX_IDLE)
-            .pool_timer(TokioTimer::new())
-            .timer(TokioTimer::new())
-            .retry_canceled_requests(true)
-            .set_host(false)
-            .http1_preserve_header_case(false)
-            .http2_only(self.protocol == UpstreamProtocol::Http2)
-            .http2_adaptive_window(true);
-        builder
+        }
     }
 }

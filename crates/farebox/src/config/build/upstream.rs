@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use farebox_gateway::plan::Upstream;
-use farebox_gateway::upstream::{Transport, TransportOptions, UpstreamProtocol};
+use farebox_gateway::upstream::{Transport, TransportOptions, UpstreamPool, UpstreamProtocol};
 use http::header::{HeaderName, HeaderValue};
 use http::uri::{Authority, Scheme, Uri};
 
@@ -105,13 +105,11 @@ pub(super) fn upstream(
     check_ca(route, &target, at, mistakes);
     Some(Upstream {
         host_header: HeaderValue::from_str(target.authority.as_str()).ok()?,
-        scheme: target.scheme,
-        authority: target.authority,
         base_path: target.base_path,
         strip_prefix,
         headers,
         preserve_host: route.preserve_host,
-        transport: transport?,
+        pool: UpstreamPool::new(transport?, target.scheme, target.authority),
     })
 }
 

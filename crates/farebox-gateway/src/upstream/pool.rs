@@ -1,0 +1,279 @@
+//! Connections to one upstream, kept for the next request.
+//!
+//! A connection is lent to one request and given back when the answer's body has ended; an answer
+//! that is dropped before takes its connection with it, which is how the upstream learns that
+//! nobody is listening any more. A request that meets a connection the upstream has closed goes out
+//! again on another one only where not a byte of it had been sent.
+
+use std::collections::VecDeque;
+use std::error::Error;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use http::header::HOST;
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{Request, Response, Uri, Version};
+use hyper::body::Incoming;
+use hyper::client::conn::{TrySendError, http1, http2};
+use hyper_util::client::legacy::connect::Connection as _;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tower_service::Service as _;
+
+use super::{Connector, Transport, UpstreamProtocol};
+use crate::body::RequestBody;
+
+/// How long an idle connection is kept.
+const MAX_IDLE: Duration = Duration::from_secs(60);
+/// How many idle connections one worker keeps to one upstream.
+const MAX_IDLE_CONNECTIONS: usize = 512;
+
+type Http1 = http1::SendRequest<RequestBody>;
+type Http2 = http2::SendRequest<RequestBody>;
+
+/// The connections to one upstream.
+pub struct UpstreamPool {
+    transport: Arc<Transport>,
+    scheme: Scheme,
+    authority: Authority,
+    idle: Arc<[Mutex<Idle>]>,
+}
+
+#[derive(Default)]
+struct Idle {
+    http1: VecDeque<(Http1, Instant)>,
+    http2: Option<Http2>,
+}
+
+/// Why a request got no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// No connection could be made.
+    #[error("no connection to the upstream")]
+    Connect(#[source] Box<dyn Error + Send + Sync>),
+    /// No connection could be made in time.
+    #[error("the connection to the upstream took longer than {0:?}")]
+    ConnectTimedOut(Duration),
+    /// The connection broke, or the upstream does not speak HTTP.
+    #[error("the connection to the upstream failed")]
+    Send(#[source] hyper::Error),
+}
+
+/// A connection lent to one request; give it back at the end of the answer.
+#[derive(Default)]
+pub(crate) struct Lease(Option<Lent>);
+
+struct Lent {
+    sender: Http1,
+    idle: Arc<[Mutex<Idle>]>,
+    worker: usize,
+}
+
+/// An answer, and the connection it comes over.
+pub(crate) type Answer = (Response<Incoming>, Lease);
+
+enum Connection {
+    Http1(Http1),
+    Http2(Http2),
+}
+
+impl UpstreamPool {
+    /// An empty pool for the upstream at `authority`.
+    #[must_use]
+    pub fn new(transport: Arc<Transport>, scheme: Scheme, authority: Authority) -> Self {
+        let idle = (0..transport.workers).map(|_| Mutex::default()).collect();
+        Self {
+            transport,
+            scheme,
+            authority,
+            idle,
+        }
+    }
+
+    /// Host and port.
+    #[must_use]
+    pub const fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// Sends a request, whose URI is path and query alone, on a connection of this worker.
+    pub(crate) async fn send(
+        &self,
+        worker: usize,
+        mut request: Request<RequestBody>,
+    ) -> Result<Answer, SendError> {
+        while let Some(connection) = self.take(worker) {
+            match self.send_on(connection, worker, request).await {
+                Ok(answer) => return Ok(answer),
+                Err(mut error) => match error.take_message() {
+                    Some(unsent) => request = unsent,
+                    None => return Err(SendError::Send(error.into_error())),
+                },
+            }
+        }
+        let connection = self
+            .connect(&self.transport.connector, self.transport.protocol)
+            .await?;
+        if let Connection::Http2(sender) = &connection {
+            self.idle(worker).http2 = Some(sender.clone());
+        }
+        let sent = self.send_on(connection, worker, request).await;
+        sent.map_err(|error| SendError::Send(error.into_error()))
+    }
+
+    /// Sends a request that asks for an upgrade, on an HTTP/1.1 connection of its own.
+    pub(crate) async fn send_upgrade(
+        &self,
+        request: Request<RequestBody>,
+    ) -> Result<Answer, SendError> {
+        let connector = &self.transport.http1_connector;
+        let Connection::Http1(mut sender) =
+            self.connect(connector, UpstreamProtocol::Http1).await?
+        else {
+            return Err(SendError::ConnectTimedOut(Duration::ZERO));
+        };
+        let answer = sender
+            .send_request(request)
+            .await
+            .map_err(SendError::Send)?;
+        Ok((answer, Lease::default()))
+    }
+
+    async fn send_on(
+        &self,
+        connection: Connection,
+        worker: usize,
+        request: Request<RequestBody>,
+    ) -> Result<Answer, TrySendError<Request<RequestBody>>> {
+        match connection {
+            Connection::Http1(mut sender) => {
+                let answer = sender.try_send_request(request).await?;
+                let lent = Lent {
+                    sender,
+                    idle: Arc::clone(&self.idle),
+                    worker,
+                };
+                Ok((answer, Lease(Some(lent))))
+            }
+            Connection::Http2(mut sender) => {
+                let answer = sender.try_send_request(self.for_http2(request)).await?;
+                Ok((answer, Lease::default()))
+            }
+        }
+    }
+
+    /// HTTP/2 names the host in the URI (RFC 9113 section 8.3.1).
+    fn for_http2(&self, mut request: Request<RequestBody>) -> Request<RequestBody> {
+        let host = request.headers_mut().remove(HOST);
+        let authority = host.and_then(|host| Authority::try_from(host.as_bytes()).ok());
+        let mut parts = std::mem::take(request.uri_mut()).into_parts();
+        parts.scheme = Some(self.scheme.clone());
+        parts.authority = Some(authority.unwrap_or_else(|| self.authority.clone()));
+        if parts.path_and_query.is_none() {
+            parts.path_and_query = Some(PathAndQuery::from_static("/"));
+        }
+        *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
+        *request.version_mut() = Version::HTTP_2;
+        request
+    }
+
+    fn take(&self, worker: usize) -> Option<Connection> {
+        let mut idle = self.idle(worker);
+        if let Some(sender) = idle.http2.take_if(|sender| sender.is_closed()) {
+            drop(sender);
+        }
+        if let Some(sender) = &idle.http2 {
+            return Some(Connection::Http2(sender.clone()));
+        }
+        idle.take_http1().map(Connection::Http1)
+    }
+
+    fn idle(&self, worker: usize) -> MutexGuard<'_, Idle> {
+        lock(&self.idle[worker % self.idle.len()])
+    }
+
+    async fn connect(
+        &self,
+        connector: &Connector,
+        protocol: UpstreamProtocol,
+    ) -> Result<Connection, SendError> {
+        let limit = self.transport.connect_timeout;
+        match tokio::time::timeout(limit, self.open(connector, protocol)).await {
+            Ok(opened) => opened,
+            Err(_) => Err(SendError::ConnectTimedOut(limit)),
+        }
+    }
+
+    async fn open(
+        &self,
+        connector: &Connector,
+        protocol: UpstreamProtocol,
+    ) -> Result<Connection, SendError> {
+        let target = Uri::builder()
+            .scheme(self.scheme.clone())
+            .authority(self.authority.clone())
+            .path_and_query("/")
+            .build()
+            .map_err(|error| SendError::Connect(error.into()))?;
+        let stream = connector
+            .clone()
+            .call(target)
+            .await
+            .map_err(SendError::Connect)?;
+        if protocol == UpstreamProtocol::Http2 || stream.connected().is_negotiated_h2() {
+            let mut builder = http2::Builder::new(TokioExecutor::new());
+            builder.timer(TokioTimer::new()).adaptive_window(true);
+            let (sender, connection) = builder.handshake(stream).await.map_err(SendError::Send)?;
+            tokio::spawn(connection);
+            return Ok(Connection::Http2(sender));
+        }
+        let builder = http1::Builder::new();
+        let (sender, connection) = builder.handshake(stream).await.map_err(SendError::Send)?;
+        tokio::spawn(connection.with_upgrades());
+        Ok(Connection::Http1(sender))
+    }
+}
+
+impl Idle {
+    /// The connection used last that is open and ready. One whose answer has just ended may not
+    /// be ready yet; it stays.
+    fn take_http1(&mut self) -> Option<Http1> {
+        let now = Instant::now();
+        for index in (0..self.http1.len()).rev() {
+            let (sender, since) = &self.http1[index];
+            if sender.is_closed() || now.duration_since(*since) > MAX_IDLE {
+                self.http1.remove(index);
+            } else if sender.is_ready() {
+                return self.http1.remove(index).map(|(sender, _)| sender);
+            }
+        }
+        None
+    }
+
+    fn give_back(&mut self, sender: Http1) {
+        if sender.is_closed() {
+            return;
+        }
+        if self.http1.len() >= MAX_IDLE_CONNECTIONS {
+            self.http1.pop_front();
+        }
+        self.http1.push_back((sender, Instant::now()));
+    }
+}
+
+impl Lease {
+    /// Makes the connection available to the next request.
+    pub(crate) fn give_back(&mut self) {
+        if let Some(Lent {
+            sender,
+            idle,
+            worker,
+        }) = self.0.take()
+        {
+            lock(&idle[worker % idle.len()]).give_back(sender);
+        }
+    }
+}
+
+fn lock(idle: &Mutex<Idle>) -> MutexGuard<'_, Idle> {
+    idle.lock().unwrap_or_else(PoisonError::into_inner)
+}
