@@ -2,18 +2,22 @@
 
 use std::sync::Arc;
 
-use farebox_core::Clock;
+use farebox_core::{Clock, Secret};
 use farebox_lightning::CreateInvoice;
 use farebox_lightning::Network;
 use farebox_lightning::guard::{AllowedHost, AllowedHosts};
 use farebox_lightning::lnurl::{Address, Comment, LightningAddress, LightningAddressOptions};
-use farebox_lightning::mock::MockNode;
+use farebox_lightning::mock::{MockNode, MockOptions};
 
 use super::Context;
 use super::server::not_zero;
 use crate::config::choice::PriceSetting;
 use crate::config::file::{ConfigFile, LightningBackend, LightningSection, NetworkSetting};
 use crate::config::mistake::{KeyPath, Mistakes};
+
+/// Names 64 hex digits from which the mock node derives its key, so that a gateway that is started
+/// again can still be paid the invoices it made before. Without it each start has its own.
+const TEST_NODE_SECRET: &str = "FAREBOX_TEST_NODE_SECRET";
 
 /// Whether invoices may be paid with test money.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,8 +171,18 @@ fn mock(
         mistakes.note(at("backend"), Some("\"mock\"".to_owned()), reason);
         return None;
     }
-    let node = MockNode::new(Arc::clone(&context.clock));
+    let node = MockNode::with_options(MockOptions {
+        secret: test_node_secret(),
+        ..MockOptions::new(Arc::clone(&context.clock))
+    });
     mistakes
         .take(at("backend"), "mock", node)
         .map(|node| NodeKind::Mock(Arc::new(node)))
+}
+
+fn test_node_secret() -> Option<Secret<[u8; 32]>> {
+    let digits = std::env::var(TEST_NODE_SECRET).ok()?;
+    let mut secret = [0; 32];
+    hex::decode_to_slice(digits.trim(), &mut secret).ok()?;
+    Some(Secret::new(secret))
 }
