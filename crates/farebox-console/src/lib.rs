@@ -1,1 +1,116 @@
-//! placeholder
+//! The HTTP face for the seller: admin API, metrics and health of a running gateway.
+//!
+//! Who enters: the operator and the operator's programs, with the admin token; anybody may ask for
+//! the health. The caller's `Host` is checked and CORS is never sent, so that no web page can
+//! reach it through its visitor's browser. Nothing here is on the path of a paid request.
+//!
+//! | | |
+//! |---|---|
+//! | `GET /health` | 200 or 503, open |
+//! | `GET /metrics` | OpenMetrics text |
+//! | `GET /admin/v1/accounts?cursor=&limit=` | accounts in the order of their first claim |
+//! | `GET /admin/v1/tokens/{payment_hash}` | one account |
+//! | `GET /admin/v1/tokens/{payment_hash}/transfers?before=&limit=` | its transfers, latest first |
+//! | `POST /admin/v1/tokens/{payment_hash}/revoke` | stops it from being spent |
+//! | `POST /admin/v1/keys/rotate` `{"emergency": bool}` | signs with a new secret |
+//! | `GET /admin/v1/ledger/trial-balance` | the proof that the books are right |
+//! | `POST /test/pay` `{"invoice": "…"}` | pays with test money, where that is on; open |
+
+mod access;
+mod admin;
+mod error;
+mod figures;
+mod metrics;
+mod pay;
+mod server;
+mod view;
+
+pub use access::AdminToken;
+pub use error::ConsoleError;
+pub use server::{Console, start};
+pub use view::TrialBalanceJson;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::{from_fn_with_state, map_response};
+use axum::routing::{get, post};
+use farebox_core::Clock;
+use farebox_gateway::keyring::Keyring;
+use farebox_gateway::metrics::Metrics;
+use farebox_ledger::Ledger;
+use farebox_lightning::mock::MockNode;
+
+use crate::figures::Figures;
+
+/// The longest request body, in bytes.
+const MAX_BODY_BYTES: usize = 64 * 1024;
+
+/// What the console shows and changes.
+pub struct Options {
+    /// Who may enter.
+    pub token: AdminToken,
+    /// Names it answers to, besides `localhost` and loopback addresses.
+    pub hosts: Vec<String>,
+    /// The ledger.
+    pub ledger: Ledger,
+    /// The gateway's counters.
+    pub metrics: Arc<Metrics>,
+    /// The secrets that sign tokens.
+    pub keyring: Arc<Keyring>,
+    /// The wall clock.
+    pub clock: Arc<dyn Clock>,
+    /// The node of test money, which opens the pay door; only ever where that was asked for.
+    pub test_money: Option<Arc<MockNode>>,
+}
+
+/// What every handler knows.
+struct State {
+    options: Options,
+    figures: Figures,
+}
+
+type Shared = Arc<State>;
+
+/// The console's routes.
+#[must_use]
+pub fn router(options: Options) -> Router {
+    let state = Arc::new(State {
+        figures: Figures::new(options.ledger.clone()),
+        options,
+    });
+    let admin = Router::new()
+        .route("/metrics", get(metrics::show))
+        .route("/admin/v1/accounts", get(admin::accounts))
+        .route("/admin/v1/tokens/{payment_hash}", get(admin::token))
+        .route(
+            "/admin/v1/tokens/{payment_hash}/transfers",
+            get(admin::transfers),
+        )
+        .route(
+            "/admin/v1/tokens/{payment_hash}/revoke",
+            post(admin::revoke),
+        )
+        .route("/admin/v1/keys/rotate", post(admin::rotate))
+        .route("/admin/v1/ledger/trial-balance", get(admin::trial_balance))
+        .layer(from_fn_with_state(
+            Arc::clone(&state),
+            access::require_token,
+        ));
+    let mut named = Router::new().merge(admin);
+    if state.options.test_money.is_some() {
+        named = named.route("/test/pay", post(pay::pay));
+    }
+    named
+        .fallback(error::not_found)
+        .method_not_allowed_fallback(error::method_not_allowed)
+        .layer(from_fn_with_state(Arc::clone(&state), access::require_host))
+        .route("/health", get(admin::health))
+        .layer(map_response(access::never_cache))
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .with_state(state)
+}
+
+#[cfg(test)]
+mod tests;

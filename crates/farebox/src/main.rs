@@ -1,3 +1,10 @@
-//! The `farebox` binary.
+//! The `farebox` binary: see `farebox --help`.
 
-fn main() {}
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    farebox::cli::run()
+}

@@ -1,0 +1,180 @@
+//! The ledger's figures at the moment of a scrape.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use farebox_ledger::{
+    BATCH_BOUNDS, COMMIT_BOUNDS_US, Ledger, LedgerError, LedgerStats, TrialBalance,
+};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Unit;
+use tokio::sync::Mutex;
+
+/// A trial balance is taken again when this many times its own duration has passed, so that it
+/// never takes more than a tenth of one reader however large the ledger is.
+const REST: u32 = 10;
+
+/// Takes figures, and remembers the last trial balance.
+pub(crate) struct Figures {
+    ledger: Ledger,
+    last: Mutex<Option<Taken>>,
+}
+
+#[derive(Clone)]
+struct Taken {
+    balance: TrialBalance,
+    fresh_until: Instant,
+}
+
+/// What one scrape shows.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    stats: LedgerStats,
+    balance: TrialBalance,
+}
+
+impl Figures {
+    pub(crate) fn new(ledger: Ledger) -> Self {
+        Self {
+            ledger,
+            last: Mutex::new(None),
+        }
+    }
+
+    pub(crate) async fn take(&self) -> Result<Snapshot, LedgerError> {
+        let balance = self.trial_balance().await?;
+        Ok(Snapshot {
+            stats: self.ledger.stats(),
+            balance,
+        })
+    }
+
+    /// The lock makes scrapes that come together wait for one reading.
+    async fn trial_balance(&self) -> Result<TrialBalance, LedgerError> {
+        let mut last = self.last.lock().await;
+        let began = Instant::now();
+        if let Some(taken) = last.as_ref().filter(|taken| began < taken.fresh_until) {
+            return Ok(taken.balance.clone());
+        }
+        let balance = self.ledger.trial_balance().await?;
+        let fresh_until = Instant::now() + began.elapsed() * REST;
+        *last = Some(Taken {
+            balance: balance.clone(),
+            fresh_until,
+        });
+        Ok(balance)
+    }
+}
+
+impl Collector for Snapshot {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        self.encode_balance(&mut encoder)?;
+        self.encode_writer(&mut encoder)?;
+        self.encode_batches(&mut encoder)
+    }
+}
+
+impl Snapshot {
+    fn encode_balance(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let balance = &self.balance;
+        let sum = i64::try_from(balance.sum).unwrap_or(i64::MAX);
+        gauge(
+            encoder,
+            "trial_balance_msat",
+            "The sum of all balances; must be zero",
+            sum,
+        )?;
+        let sound = i64::from(balance.is_sound());
+        gauge(
+            encoder,
+            "trial_balance_sound",
+            "1 when every proof of the books holds",
+            sound,
+        )?;
+        let payers = signed(balance.payers.get());
+        gauge(
+            encoder,
+            "payers_msat",
+            "Money on payers' accounts, in msat",
+            payers,
+        )?;
+        let accounts = signed(balance.accounts);
+        gauge(encoder, "accounts", "Payers' accounts", accounts)
+    }
+
+    fn encode_writer(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let stats = &self.stats;
+        let (holds, queue) = (signed(stats.open_holds), signed(stats.queue_depth));
+        gauge(
+            encoder,
+            "holds_open",
+            "Holds neither settled nor voided",
+            holds,
+        )?;
+        gauge(
+            encoder,
+            "ledger_queue",
+            "Commands waiting for the ledger's writer",
+            queue,
+        )?;
+        let refusing = i64::from(stats.refusing);
+        gauge(
+            encoder,
+            "ledger_refusing",
+            "1 when the store failed and nothing is sold",
+            refusing,
+        )?;
+        let loss = ConstCounter::new(stats.seller_loss_msat);
+        let metric = encoder.encode_descriptor(
+            "seller_loss_msat",
+            "Usage above its hold, borne by the seller, in msat",
+            None,
+            loss.metric_type(),
+        )?;
+        loss.encode(metric)
+    }
+
+    fn encode_batches(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let stats = &self.stats;
+        let mut sizes = encoder.encode_descriptor(
+            "ledger_batch_commands",
+            "Commands in one transaction of the ledger",
+            None,
+            prometheus_client::metrics::MetricType::Histogram,
+        )?;
+        let buckets = buckets(&BATCH_BOUNDS, &stats.batch_sizes, |commands| {
+            f64::from(u32::try_from(commands).unwrap_or(u32::MAX))
+        });
+        let commands = f64::from(u32::try_from(stats.commands).unwrap_or(u32::MAX));
+        sizes.encode_histogram::<NoLabelSet>(commands, stats.batches, &buckets, None)?;
+        let mut times = encoder.encode_descriptor(
+            "ledger_commit",
+            "Time of one transaction of the ledger, from its first statement to its end",
+            Some(&Unit::Seconds),
+            prometheus_client::metrics::MetricType::Histogram,
+        )?;
+        let seconds = |micros| Duration::from_micros(micros).as_secs_f64();
+        let buckets = self::buckets(&COMMIT_BOUNDS_US, &stats.commit_times, seconds);
+        let sum = seconds(stats.commit_us);
+        times.encode_histogram::<NoLabelSet>(sum, stats.batches, &buckets, None)
+    }
+}
+
+fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: i64) -> fmt::Result {
+    let gauge = ConstGauge::new(value);
+    let metric = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
+    gauge.encode(metric)
+}
+
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// The ledger's buckets with their upper bounds; the last one is open.
+fn buckets(bounds: &[u64], counts: &[u64], unit: impl Fn(u64) -> f64) -> Vec<(f64, u64)> {
+    let bounds = bounds.iter().map(|bound| unit(*bound)).chain([f64::MAX]);
+    bounds.zip(counts.iter().copied()).collect()
+}

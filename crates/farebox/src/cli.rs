@@ -1,0 +1,414 @@
+//! The command line: what can be asked, and with which exit codes it is answered.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::command::{self, Failure};
+use crate::output;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  it failed, or what was verified is not sound
+  2  the command line or the configuration is wrong
+  3  another process has the store open";
+
+/// Sell any HTTP API for Lightning.
+#[derive(Parser)]
+#[command(name = "farebox", version, about, after_help = EXIT_CODES, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the gateway
+    #[command(after_help = "\
+Examples:
+  farebox serve -c farebox.toml
+  farebox serve --upstream https://api.openai.com --api-key-env OPENAI_API_KEY \\
+      --lightning-address me@example.com --price-msat 2000
+
+SIGHUP reads the configuration again and opens log files anew; SIGTERM lets running requests
+finish. Once both listeners accept, one line on standard output says so:
+  farebox: ready gateway=http://127.0.0.1:8402 console=http://127.0.0.1:8403")]
+    Serve(ServeArgs),
+    /// Everything on this machine with test money: sells itself one call and stays up
+    #[cfg(feature = "demo")]
+    #[command(after_help = "\
+Examples:
+  farebox demo           # then paste the curl lines that it prints
+  farebox demo --once    # one sale, then exit 0, or 1 when it failed")]
+    Demo(DemoArgs),
+    /// Check, show, describe and import configurations
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Look at and change a running gateway, over its admin API
+    #[command(after_help = "\
+Examples:
+  farebox admin -c farebox.toml tokens list
+  farebox admin trial-balance --json")]
+    Admin(AdminArgs),
+    /// Care for the store of a gateway that does not run
+    #[command(subcommand)]
+    Db(DbCommand),
+    /// Find out what is wrong with a configuration, a store or the machine
+    #[command(after_help = "Example:\n  farebox doctor -c farebox.toml")]
+    Doctor(DoctorArgs),
+}
+
+/// How to serve.
+#[derive(Args)]
+pub struct ServeArgs {
+    /// The configuration file [default: farebox.toml, when it exists]
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Allow `backend = "mock"`: anybody can pay for nothing
+    #[arg(long)]
+    pub insecure_test_money: bool,
+    /// What is sold, when there is no file.
+    #[command(flatten)]
+    pub quick: QuickArgs,
+}
+
+/// One route from flags alone.
+#[derive(Args)]
+#[group(id = "quick", conflicts_with = "config", multiple = true)]
+pub struct QuickArgs {
+    /// Without a file: the API to sell
+    #[arg(long, value_name = "URL", help_heading = "Without a file")]
+    pub upstream: Option<String>,
+    /// The environment variable with the API's key, sent as `Authorization: Bearer …`
+    #[arg(
+        long,
+        value_name = "NAME",
+        requires = "upstream",
+        help_heading = "Without a file"
+    )]
+    pub api_key_env: Option<String>,
+    /// Who is paid
+    #[arg(
+        long,
+        value_name = "USER@HOST",
+        requires = "upstream",
+        help_heading = "Without a file"
+    )]
+    pub lightning_address: Option<String>,
+    /// The price of one call, in msat
+    #[arg(
+        long,
+        value_name = "N",
+        requires = "upstream",
+        help_heading = "Without a file"
+    )]
+    pub price_msat: Option<u64>,
+    /// The paths that are sold [default: /]
+    #[arg(
+        long,
+        value_name = "PREFIX",
+        requires = "upstream",
+        help_heading = "Without a file"
+    )]
+    pub path: Option<String>,
+    /// Where the gateway listens [default: 127.0.0.1:8402]
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        requires = "upstream",
+        help_heading = "Without a file"
+    )]
+    pub listen: Option<SocketAddr>,
+    /// Where the console listens [default: 127.0.0.1:8403]
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        requires = "upstream",
+        help_heading = "Without a file"
+    )]
+    pub console_listen: Option<SocketAddr>,
+    /// Where accounts are kept [default: sqlite://farebox.db]
+    #[arg(
+        long,
+        value_name = "URL",
+        requires = "upstream",
+        help_heading = "Without a file"
+    )]
+    pub store: Option<String>,
+}
+
+/// How to show the whole system.
+#[derive(Args)]
+pub struct DemoArgs {
+    /// Exit after the first sale: 0 when it succeeded, else 1. Uses free ports
+    #[arg(long)]
+    pub once: bool,
+    /// Where the gateway listens [default: 127.0.0.1:8402, or a free port when that is taken]
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<SocketAddr>,
+    /// Where the console listens [default: 127.0.0.1:8403, or a free port when that is taken]
+    #[arg(long, value_name = "ADDRESS")]
+    pub console_listen: Option<SocketAddr>,
+}
+
+/// What to do with configurations.
+#[derive(Subcommand)]
+pub enum ConfigCommand {
+    /// Report every mistake of a configuration: key, value, reason
+    #[command(after_help = "\
+Examples:
+  farebox config check -c farebox.toml
+  farebox config check -c farebox.toml --no-secrets --json")]
+    Check(CheckArgs),
+    /// Print a configuration, without its secrets
+    #[command(after_help = "Example:\n  farebox config show -c farebox.toml --resolved")]
+    Show(ShowArgs),
+    /// Print the JSON Schema of the configuration file
+    #[command(after_help = "Example:\n  farebox config schema > farebox.schema.json")]
+    Schema,
+    /// Turn the configuration of another paywall into ours
+    #[command(after_help = "\
+Examples:
+  farebox config import matador .env -o farebox.toml
+  farebox config import lsat-proxy config.yaml
+
+What has no counterpart is listed on standard error.")]
+    Import(ImportArgs),
+}
+
+/// What to check.
+#[derive(Args)]
+pub struct CheckArgs {
+    /// The configuration file
+    #[arg(short, long, value_name = "FILE", default_value = "farebox.toml")]
+    pub config: PathBuf,
+    /// Do not look secrets and certificates up
+    #[arg(long)]
+    pub no_secrets: bool,
+    /// Allow `backend = "mock"`
+    #[arg(long)]
+    pub insecure_test_money: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What to show.
+#[derive(Args)]
+pub struct ShowArgs {
+    /// The configuration file
+    #[arg(short, long, value_name = "FILE", default_value = "farebox.toml")]
+    pub config: PathBuf,
+    /// Fill in every default and fingerprint every secret
+    #[arg(long)]
+    pub resolved: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What to import.
+#[derive(Args)]
+pub struct ImportArgs {
+    /// Whose configuration it is
+    pub from: ImportFrom,
+    /// Its file
+    pub file: PathBuf,
+    /// Write the result there, readable by you alone, instead of to standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// Paywalls whose configuration is understood.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum ImportFrom {
+    /// `.env` of matador
+    Matador,
+    /// `config.yaml` of lsat-proxy-rs
+    LsatProxy,
+}
+
+/// Which gateway, and what to do there.
+#[derive(Args)]
+pub struct AdminArgs {
+    /// The gateway's configuration file, which says where the console and its token are
+    #[arg(short, long, value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+    /// The console [default: that of the configuration, or 127.0.0.1:8403]
+    #[arg(long, value_name = "HOST:PORT", global = true)]
+    pub console: Option<String>,
+    /// The file of the admin token [default: that of the configuration, or farebox.admin-token]
+    #[arg(long, value_name = "FILE", global = true)]
+    pub token_file: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: AdminCommand,
+}
+
+/// What to do with a running gateway.
+#[derive(Subcommand)]
+pub enum AdminCommand {
+    /// Tokens and their accounts
+    #[command(subcommand)]
+    Tokens(TokensCommand),
+    /// The secrets that sign tokens
+    #[command(subcommand)]
+    Keys(KeysCommand),
+    /// Add up all accounts: the sum must be zero
+    #[command(
+        after_help = "Example:\n  farebox admin trial-balance\nExits 1 when it is not sound."
+    )]
+    TrialBalance,
+}
+
+/// What to do with tokens.
+#[derive(Subcommand)]
+pub enum TokensCommand {
+    /// List accounts in the order of their first use
+    #[command(after_help = "Example:\n  farebox admin tokens list --limit 20")]
+    List {
+        /// Go on behind this cursor
+        #[arg(long, default_value_t = 0)]
+        cursor: u64,
+        /// How many
+        #[arg(long, default_value_t = 100)]
+        limit: u32,
+    },
+    /// Show one account
+    #[command(after_help = "Example:\n  farebox admin tokens show 02d449a3…")]
+    Show {
+        /// The payment hash, 64 hex digits
+        hash: String,
+    },
+    /// Stop a token from being spent; what is on it stays
+    #[command(after_help = "Example:\n  farebox admin tokens revoke 02d449a3…")]
+    Revoke {
+        /// The payment hash, 64 hex digits
+        hash: String,
+    },
+}
+
+/// What to do with keys.
+#[derive(Subcommand)]
+pub enum KeysCommand {
+    /// Sign with a new secret; tokens that were sold stay good
+    #[command(after_help = "Example:\n  farebox admin keys rotate --emergency")]
+    Rotate {
+        /// The old secret is known to somebody: tokens that nobody has used yet become void
+        #[arg(long)]
+        emergency: bool,
+    },
+}
+
+/// What to do with a store.
+#[derive(Subcommand)]
+pub enum DbCommand {
+    /// Print the trial balance; exits 1 when it is not sound
+    #[command(after_help = "\
+Examples:
+  farebox db verify -c farebox.toml
+  farebox db verify --store sqlite://farebox.db --json
+
+The gateway must not run; ask a running one with `farebox admin trial-balance`.")]
+    Verify(DbArgs),
+    /// Bring the store to the form of this version, as `serve` does at its start
+    #[command(after_help = "Example:\n  farebox db migrate --store sqlite://farebox.db")]
+    Migrate(DbArgs),
+}
+
+/// Which store.
+#[derive(Args)]
+pub struct DbArgs {
+    /// The configuration file that names the store
+    #[arg(short, long, value_name = "FILE", conflicts_with = "store")]
+    pub config: Option<PathBuf>,
+    /// The store [default: that of farebox.toml, or sqlite://farebox.db]
+    #[arg(long, value_name = "URL")]
+    pub store: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What to examine.
+#[derive(Args)]
+pub struct DoctorArgs {
+    /// The configuration file
+    #[arg(short, long, value_name = "FILE", default_value = "farebox.toml")]
+    pub config: PathBuf,
+    /// Allow `backend = "mock"`
+    #[arg(long)]
+    pub insecure_test_money: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // A closed pipe is the reader's choice.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    match dispatch(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            output::complain(&failure);
+            failure.exit_code()
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Serve(args) => command::serve::run(&args),
+        #[cfg(feature = "demo")]
+        Command::Demo(args) => command::demo::run(&args),
+        Command::Config(command) => command::config::run(command),
+        Command::Admin(args) => command::admin::run(&args),
+        Command::Db(command) => command::db::run(&command),
+        Command::Doctor(args) => command::doctor::run(&args),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_without_subcommands_shows_an_example() {
+        fn check(command: &clap::Command) {
+            let help = command
+                .get_after_help()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            let leaf = command.get_subcommands().next().is_none();
+            let exempt = matches!(command.get_name(), "help");
+            assert!(
+                !leaf || exempt || help.contains("Example"),
+                "{}",
+                command.get_name()
+            );
+            command.get_subcommands().for_each(check);
+        }
+        check(&Cli::command());
+    }
+}

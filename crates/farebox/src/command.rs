@@ -1,0 +1,103 @@
+//! The commands, one file each, and the ways in which they fail.
+
+pub mod admin;
+pub mod config;
+pub mod db;
+#[cfg(feature = "demo")]
+pub mod demo;
+pub mod doctor;
+pub mod serve;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use farebox_ledger::OpenError;
+
+use crate::config::mistake::Mistakes;
+use crate::running::StartError;
+
+/// Why a command did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// Already said in the command's own form.
+    #[error("the configuration has mistakes")]
+    Reported,
+    /// The books are not sound; the figures were printed.
+    #[error("the trial balance is not sound")]
+    Unsound,
+    /// The configuration has mistakes.
+    #[error("{origin}: {}\n{mistakes}", count(mistakes.len()))]
+    Config {
+        /// The file, or the command line.
+        origin: String,
+        /// All of them.
+        mistakes: Mistakes,
+    },
+    /// Nothing says what to do.
+    #[error(
+        "no farebox.toml here: give one with -c FILE, or --upstream URL, --lightning-address \
+         USER@HOST and --price-msat N"
+    )]
+    NothingToServe,
+    /// A file could not be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file could not be written.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Standard output is closed, or the runtime cannot be made.
+    #[error("the system does not let us")]
+    Io(#[from] io::Error),
+    /// The gateway did not start.
+    #[error("cannot start")]
+    Start(#[from] StartError),
+    /// The store could not be opened or read.
+    #[error("cannot open the store")]
+    Store(#[from] OpenError),
+    /// Something else, with its own words.
+    #[error(transparent)]
+    Other(#[from] anyhow::Error),
+}
+
+fn count(mistakes: usize) -> String {
+    if mistakes == 1 {
+        "1 mistake".to_owned()
+    } else {
+        format!("{mistakes} mistakes")
+    }
+}
+
+impl Failure {
+    /// The exit code that the help promises.
+    #[must_use]
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Reported | Self::Config { .. } | Self::NothingToServe => ExitCode::from(2),
+            Self::Store(OpenError::InUse { .. })
+            | Self::Start(StartError::Ledger(OpenError::InUse { .. })) => ExitCode::from(3),
+            _ => ExitCode::from(1),
+        }
+    }
+}
+
+/// Reads a whole file of text.
+///
+/// # Errors
+/// [`Failure::Read`].
+pub fn read(path: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(path).map_err(|source| Failure::Read {
+        path: path.to_owned(),
+        source,
+    })
+}

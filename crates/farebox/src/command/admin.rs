@@ -1,0 +1,173 @@
+//! `farebox admin`: a running gateway over its admin API.
+
+mod client;
+
+pub use client::{Client, ClientError, Reply};
+
+use std::path::{Path, PathBuf};
+
+use anyhow::anyhow;
+use farebox_console::AdminToken;
+use farebox_core::PaymentHash;
+use http::Method;
+use serde_json::{Value, json};
+
+use crate::cli::{AdminArgs, AdminCommand, KeysCommand, TokensCommand};
+use crate::command::{Failure, db, read};
+use crate::config::file::{ConfigFile, DEFAULT_CONSOLE};
+use crate::config::load::load;
+use crate::output;
+use crate::token_file;
+
+/// Runs one of the commands.
+///
+/// # Errors
+/// [`Failure`].
+pub fn run(args: &AdminArgs) -> Result<(), Failure> {
+    let (address, token) = door(args)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let client = Client::new(address, Some(token));
+        dispatch(&client, args).await
+    })
+}
+
+async fn dispatch(client: &Client, args: &AdminArgs) -> Result<(), Failure> {
+    match &args.command {
+        AdminCommand::TrialBalance => {
+            let balance = get(client, "/admin/v1/ledger/trial-balance").await?;
+            db::show_balance(&balance, args.json)
+        }
+        AdminCommand::Keys(KeysCommand::Rotate { emergency }) => {
+            let body = json!({ "emergency": emergency });
+            let answer = ask(client, Method::POST, "/admin/v1/keys/rotate", &body).await?;
+            let text = format!("new tokens are signed in key epoch {}", answer["epoch"]);
+            show(&answer, args.json, &text)
+        }
+        AdminCommand::Tokens(command) => tokens(client, command, args.json).await,
+    }
+}
+
+async fn tokens(client: &Client, command: &TokensCommand, as_json: bool) -> Result<(), Failure> {
+    match command {
+        TokensCommand::List { cursor, limit } => {
+            let path = format!("/admin/v1/accounts?cursor={cursor}&limit={limit}");
+            list(&get(client, &path).await?, as_json)
+        }
+        TokensCommand::Show { hash } => {
+            let account = get(client, &format!("/admin/v1/tokens/{}", checked(hash)?)).await?;
+            show(&account, as_json, &lines(&account))
+        }
+        TokensCommand::Revoke { hash } => {
+            let path = format!("/admin/v1/tokens/{}/revoke", checked(hash)?);
+            let answer = ask(client, Method::POST, &path, &json!({})).await?;
+            let known = answer["known"] == true;
+            let text = if known {
+                "revoked"
+            } else {
+                "revoked before its first use"
+            };
+            show(&answer, as_json, text)
+        }
+    }
+}
+
+/// What was typed goes into a path, so it must be nothing else.
+fn checked(hash: &str) -> Result<PaymentHash, Failure> {
+    let hash = PaymentHash::from_hex(hash).map_err(|error| anyhow!("{hash:?}: {error}"))?;
+    Ok(hash)
+}
+
+async fn get(client: &Client, path: &str) -> Result<Value, Failure> {
+    ask(client, Method::GET, path, &Value::Null).await
+}
+
+async fn ask(client: &Client, method: Method, path: &str, body: &Value) -> Result<Value, Failure> {
+    let reply = client
+        .send(method, path, &[], body)
+        .await
+        .map_err(anyhow::Error::from)?;
+    let value = reply.json();
+    if reply.status.is_success() {
+        return Ok(value);
+    }
+    let message = value["message"].as_str().unwrap_or("no reason given");
+    Err(anyhow!("the console answers {}: {message}", reply.status).into())
+}
+
+fn show(value: &Value, as_json: bool, text: &str) -> Result<(), Failure> {
+    if as_json {
+        return Ok(output::json(value)?);
+    }
+    Ok(output::line(text)?)
+}
+
+fn lines(value: &Value) -> String {
+    let fields = value.as_object().into_iter().flatten();
+    let line = |(key, value): (&String, &Value)| match value {
+        Value::String(text) => format!("{key:<14} {text}"),
+        other => format!("{key:<14} {other}"),
+    };
+    fields.map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn list(value: &Value, as_json: bool) -> Result<(), Failure> {
+    if as_json {
+        return Ok(output::json(value)?);
+    }
+    for account in value["accounts"].as_array().into_iter().flatten() {
+        let text = |key: &str| account[key].as_str().unwrap_or_default().to_owned();
+        output::line(format_args!(
+            "{} {:<8} {:<8} {:<16} {:>10} of {} msat  {}",
+            text("payment_hash"),
+            text("state"),
+            text("kind"),
+            text("route"),
+            account["balance_msat"],
+            account["amount_msat"],
+            text("claimed_at"),
+        ))?;
+    }
+    if let Some(next) = value["next"].as_u64() {
+        output::line(format_args!("more with --cursor {next}"))?;
+    }
+    Ok(())
+}
+
+/// Where the console is, and what opens it.
+fn door(args: &AdminArgs) -> Result<(String, AdminToken), Failure> {
+    let default = Path::new("farebox.toml");
+    let path = args
+        .config
+        .as_deref()
+        .or_else(|| default.exists().then_some(default));
+    let file = path.map(read).transpose()?.map(|text| load(&text).file);
+    let file = file.unwrap_or_default();
+    let address = args.console.clone().unwrap_or_else(|| console_of(&file));
+    let token = args.token_file.clone().unwrap_or_else(|| token_of(&file));
+    Ok((
+        address,
+        token_file::read(&token).map_err(anyhow::Error::from)?,
+    ))
+}
+
+fn console_of(file: &ConfigFile) -> String {
+    let mut address = file.console.listen;
+    if address.ip().is_unspecified() {
+        address.set_ip(DEFAULT_CONSOLE.ip());
+    }
+    address.to_string()
+}
+
+fn token_of(file: &ConfigFile) -> PathBuf {
+    let beside = file
+        .store
+        .url
+        .strip_prefix("sqlite://")
+        .map(Path::new)
+        .and_then(Path::parent);
+    let default = beside.unwrap_or(Path::new("")).join("farebox.admin-token");
+    file.console.token_file.clone().unwrap_or(default)
+}

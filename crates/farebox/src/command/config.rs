@@ -1,0 +1,142 @@
+//! `farebox config`: check, show, schema, import.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::json;
+
+use crate::cli::{CheckArgs, ConfigCommand, ImportArgs, ImportFrom, ShowArgs};
+use crate::clock::SystemClock;
+use crate::command::{Failure, read};
+use crate::config::build::{Context, Lookups, Money, build_text};
+use crate::config::file::ConfigFile;
+use crate::config::load::load;
+use crate::config::mistake::Mistakes;
+use crate::config::{known_keys, show};
+use crate::import::{Imported, lsat_proxy, matador};
+use crate::output;
+
+/// Runs one of the commands.
+///
+/// # Errors
+/// [`Failure`].
+pub fn run(command: ConfigCommand) -> Result<(), Failure> {
+    match command {
+        ConfigCommand::Check(args) => check(&args),
+        ConfigCommand::Show(args) => show(&args),
+        ConfigCommand::Schema => Ok(output::json(&known_keys::schema())?),
+        ConfigCommand::Import(args) => import(&args),
+    }
+}
+
+/// What a file is checked in.
+fn context(no_secrets: bool, test_money: bool) -> Context {
+    Context {
+        clock: Arc::new(SystemClock),
+        money: if test_money { Money::Test } else { Money::Real },
+        lookups: if no_secrets {
+            Lookups::Skipped
+        } else {
+            Lookups::Real
+        },
+        node: None,
+    }
+}
+
+fn check(args: &CheckArgs) -> Result<(), Failure> {
+    let text = read(&args.config)?;
+    let built = build_text(&text, &context(args.no_secrets, args.insecure_test_money));
+    let origin = args.config.display().to_string();
+    match built {
+        Ok(_) if args.json => Ok(output::json(&json!({ "ok": true, "mistakes": [] }))?),
+        Ok(built) => {
+            let routes = built.file.route.len();
+            Ok(output::line(format_args!(
+                "{origin}: no mistakes, routes: {routes}"
+            ))?)
+        }
+        Err(mistakes) if args.json => {
+            output::json(&json!({ "ok": false, "mistakes": mistakes }))?;
+            Err(Failure::Reported)
+        }
+        Err(mistakes) => Err(Failure::Config { origin, mistakes }),
+    }
+}
+
+fn show(args: &ShowArgs) -> Result<(), Failure> {
+    let loaded = load(&read(&args.config)?);
+    if !loaded.mistakes.is_empty() {
+        let origin = args.config.display().to_string();
+        return Err(Failure::Config {
+            origin,
+            mistakes: loaded.mistakes,
+        });
+    }
+    let shown = show::for_people(&loaded.file, args.resolved);
+    if args.json {
+        return Ok(output::json(&shown)?);
+    }
+    let text = if args.resolved {
+        toml::to_string_pretty(&shown).map_err(anyhow::Error::from)?
+    } else {
+        show::to_sparse_toml(&shown).map_err(anyhow::Error::from)?
+    };
+    Ok(output::line(text.trim_end())?)
+}
+
+fn import(args: &ImportArgs) -> Result<(), Failure> {
+    let text = read(&args.file)?;
+    let (name, imported) = match args.from {
+        ImportFrom::Matador => ("matador", matador::import(&text)),
+        ImportFrom::LsatProxy => ("lsat-proxy", lsat_proxy::import(&text)),
+    };
+    let Imported { file, notes } = imported.map_err(|error| {
+        anyhow::Error::from(error).context(format!("{}: not a {name} file", args.file.display()))
+    })?;
+    let toml = render(name, &file)?;
+    match &args.output {
+        Some(path) => write_private(path, &toml)?,
+        None => output::line(toml.trim_end())?,
+    }
+    notes.iter().for_each(output::note);
+    report(&toml)
+}
+
+fn render(name: &str, file: &ConfigFile) -> Result<String, Failure> {
+    let toml = show::to_sparse_toml(file).map_err(anyhow::Error::from)?;
+    Ok(format!(
+        "# Made by `farebox config import {name}`. Every key: `farebox config schema`.\n\n{toml}"
+    ))
+}
+
+/// What the imported file still needs is said at once.
+fn report(toml: &str) -> Result<(), Failure> {
+    let mistakes = build_text(toml, &context(true, false))
+        .err()
+        .unwrap_or_else(Mistakes::default);
+    if mistakes.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::Config {
+        origin: "the imported configuration".to_owned(),
+        mistakes,
+    })
+}
+
+/// The result may hold keys that stood in the clear.
+fn write_private(path: &Path, text: &str) -> Result<(), Failure> {
+    let failed = |source| Failure::Write {
+        path: path.to_owned(),
+        source,
+    };
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(failed)?;
+    file.write_all(text.as_bytes()).map_err(failed)
+}

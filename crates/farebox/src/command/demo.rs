@@ -1,0 +1,130 @@
+//! `farebox demo`: the whole system in one process, with test money. It sells itself one call and
+//! says what happened; without `--once` it then stays up.
+
+mod sale;
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::Arc;
+
+use farebox_core::Clock;
+use farebox_testkit::ScriptedUpstream;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::cli::DemoArgs;
+use crate::clock::SystemClock;
+use crate::command::Failure;
+use crate::config::build::{Context, Lookups, Money, build_text};
+use crate::config::file::{DEFAULT_CONSOLE, DEFAULT_GATEWAY};
+use crate::output;
+use crate::running::Running;
+use crate::telemetry;
+
+/// What is pasted into a shell; the names in braces are filled in.
+const SNIPPET: &str = include_str!("demo/snippet.sh");
+
+/// Runs the demo.
+///
+/// # Errors
+/// [`Failure`] when it does not start or the sale fails.
+pub fn run(args: &DemoArgs) -> Result<(), Failure> {
+    super::serve::install_tls_provider();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(demo(args))
+}
+
+async fn demo(args: &DemoArgs) -> Result<(), Failure> {
+    let folder = tempfile::tempdir()?;
+    let upstream = ScriptedUpstream::start()?;
+    let running = start(args, folder.path(), &upstream).await?;
+    output::line("Farebox demo: test money only, everything in this process\n")?;
+    output::line(format_args!(
+        "  upstream  {}  a scripted OpenAI-compatible API",
+        upstream.url()
+    ))?;
+    output::line(format_args!(
+        "  gateway   {}  sells it",
+        running.gateway_url()
+    ))?;
+    output::line(format_args!(
+        "  console   {}  metrics, admin API\n",
+        running.console_url()
+    ))?;
+    let sold = sale::sell_one_call(&running).await;
+    if sold.is_ok() && !args.once {
+        stay_up(&running).await?;
+    }
+    running.stop().await;
+    sold
+}
+
+async fn start(
+    args: &DemoArgs,
+    folder: &Path,
+    upstream: &ScriptedUpstream,
+) -> Result<Running, Failure> {
+    let gateway = listener(args.listen, DEFAULT_GATEWAY, args.once);
+    let console = listener(args.console_listen, DEFAULT_CONSOLE, args.once);
+    let text = config(gateway, console, folder, &upstream.url());
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let context = Context {
+        clock: Arc::clone(&clock),
+        money: Money::Test,
+        lookups: Lookups::Real,
+        node: None,
+    };
+    let built = build_text(&text, &context).map_err(|mistakes| Failure::Config {
+        origin: "the demo's configuration".to_owned(),
+        mistakes,
+    })?;
+    telemetry::start(&built.settings.log);
+    Ok(Running::start(built, &clock, Money::Test).await?)
+}
+
+/// What was asked for, else the usual port, else any.
+fn listener(asked: Option<SocketAddr>, usual: SocketAddr, once: bool) -> SocketAddr {
+    let any = SocketAddr::new(usual.ip(), 0);
+    let free = || !once && TcpListener::bind(usual).is_ok();
+    asked.unwrap_or_else(|| if free() { usual } else { any })
+}
+
+fn config(gateway: SocketAddr, console: SocketAddr, folder: &Path, upstream: &str) -> String {
+    let store = folder.join("farebox.db");
+    format!(
+        "[server]\nlisten = \"{gateway}\"\nthreads = 1\n\n\
+         [console]\nlisten = \"{console}\"\n\n\
+         [store]\nurl = \"sqlite://{}\"\n\n\
+         [lightning]\nbackend = \"mock\"\n\n\
+         [log]\nformat = \"off\"\nlevel = \"warn\"\n\n\
+         [[route]]\nname = \"openai\"\npath = \"/v1\"\nupstream = \"{upstream}\"\n\
+         price = {{ msat = 2000 }}\ndescription = \"One call to the demo's model\"\n\n\
+         [[route]]\nname = \"weather\"\npath = \"/weather\"\nupstream = \"{upstream}\"\n\
+         price = {{ msat = 1000 }}\ncalls = 5\n\n\
+         [[route]]\nname = \"free\"\npath = \"/free\"\nupstream = \"{upstream}\"\n\
+         price = \"free\"\n",
+        store.display(),
+    )
+}
+
+async fn stay_up(running: &Running) -> Result<(), Failure> {
+    let snippet = SNIPPET
+        .replace("{gateway}", &running.gateway_url())
+        .replace("{console}", &running.console_url());
+    output::line("\nBuy a call yourself; paste this into another terminal:\n")?;
+    output::line(&snippet)?;
+    let token = running.token().reveal();
+    output::line("The seller's side:\n")?;
+    output::line(format_args!(
+        "curl -H 'Authorization: Bearer {token}' {}/admin/v1/accounts",
+        running.console_url()
+    ))?;
+    output::line("\nCtrl-C ends the demo; nothing of it is kept.")?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted?,
+        _ = terminate.recv() => {}
+    }
+    Ok(())
+}

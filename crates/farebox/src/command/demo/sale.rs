@@ -1,0 +1,141 @@
+//! One sale, as any buyer would make it: over HTTP, from 402 to 200.
+
+use anyhow::{Context as _, anyhow, bail};
+use farebox_lightning::parse_invoice;
+use http::Method;
+use http::header::WWW_AUTHENTICATE;
+use serde_json::{Value, json};
+
+use crate::command::Failure;
+use crate::command::admin::{Client, Reply};
+use crate::output;
+use crate::running::Running;
+
+const PATH: &str = "/v1/chat/completions";
+
+/// What a 402 asks for.
+struct Challenge {
+    macaroon: String,
+    invoice: String,
+}
+
+/// Buys one call from the running gateway and prints each step.
+pub(super) async fn sell_one_call(running: &Running) -> Result<(), Failure> {
+    let address = |url: String| url.trim_start_matches("http://").to_owned();
+    let gateway = Client::new(address(running.gateway_url()), None);
+    let console = Client::new(
+        address(running.console_url()),
+        Some(running.token().clone()),
+    );
+    Ok(sell(&gateway, &console).await?)
+}
+
+async fn sell(gateway: &Client, console: &Client) -> anyhow::Result<()> {
+    let request = json!({
+        "model": "gpt-4o-mini",
+        "messages": [{ "role": "user", "content": "What does a call cost here?" }],
+    });
+    let challenge = ask(gateway, &request).await?;
+    let preimage = pay(console, &challenge.invoice).await?;
+    retry(gateway, &request, &challenge.macaroon, &preimage).await?;
+    check_books(console).await
+}
+
+async fn ask(gateway: &Client, request: &Value) -> anyhow::Result<Challenge> {
+    let reply = gateway.send(Method::POST, PATH, &[], request).await?;
+    if reply.status != http::StatusCode::PAYMENT_REQUIRED {
+        bail!("expected 402 for an unpaid call, got {}", reply.status);
+    }
+    let challenge = read_challenge(&reply)?;
+    let invoice = parse_invoice(&challenge.invoice).context("the invoice")?;
+    output::line(format_args!("1. POST {PATH}  ->  {}", reply.status))?;
+    output::line(format_args!("   price     {}", invoice.amount))?;
+    output::line(format_args!(
+        "   invoice   {}…",
+        shortened(&challenge.invoice)
+    ))?;
+    output::line(format_args!(
+        "   macaroon  {}…",
+        shortened(&challenge.macaroon)
+    ))?;
+    Ok(challenge)
+}
+
+fn shortened(text: &str) -> &str {
+    text.get(..48).unwrap_or(text)
+}
+
+fn read_challenge(reply: &Reply) -> anyhow::Result<Challenge> {
+    let mut lines = reply
+        .headers
+        .get_all(WWW_AUTHENTICATE)
+        .iter()
+        .filter_map(|v| v.to_str().ok());
+    let line = lines
+        .find(|line| line.starts_with("L402 "))
+        .context("no L402 challenge")?;
+    let parameter = |name: &str| {
+        let (_, rest) = line.split_once(&format!("{name}=\""))?;
+        rest.split_once('"').map(|(value, _)| value.to_owned())
+    };
+    let macaroon = parameter("macaroon").context("no macaroon in the challenge")?;
+    let invoice = parameter("invoice").context("no invoice in the challenge")?;
+    Ok(Challenge { macaroon, invoice })
+}
+
+async fn pay(console: &Client, invoice: &str) -> anyhow::Result<String> {
+    let reply = console
+        .send(
+            Method::POST,
+            "/test/pay",
+            &[],
+            &json!({ "invoice": invoice }),
+        )
+        .await?;
+    let answer = reply.json();
+    let preimage = answer["preimage"].as_str();
+    let preimage = preimage.with_context(|| format!("not paid: {}", reply.status))?;
+    output::line("2. paid with test money: the preimage is the proof")?;
+    Ok(preimage.to_owned())
+}
+
+async fn retry(
+    gateway: &Client,
+    request: &Value,
+    macaroon: &str,
+    preimage: &str,
+) -> anyhow::Result<()> {
+    let credential = format!("L402 {macaroon}:{preimage}");
+    let headers = [("authorization", credential.as_str())];
+    let reply = gateway.send(Method::POST, PATH, &headers, request).await?;
+    if !reply.status.is_success() {
+        return Err(anyhow!("the paid call failed: {}", reply.status));
+    }
+    output::line(format_args!(
+        "3. the same request with the proof  ->  {}",
+        reply.status
+    ))?;
+    let answer = reply.json();
+    let text = answer["choices"][0]["message"]["content"]
+        .as_str()
+        .unwrap_or_default();
+    output::line(format_args!("   answer    {text}"))?;
+    Ok(())
+}
+
+async fn check_books(console: &Client) -> anyhow::Result<()> {
+    let path = "/admin/v1/ledger/trial-balance";
+    let balance = console
+        .send(Method::GET, path, &[], &Value::Null)
+        .await?
+        .json();
+    let earned = &balance["house_msat"]["revenue:openai"];
+    output::line(format_args!(
+        "4. earned {earned} msat; trial balance {}",
+        balance["sum_msat"]
+    ))?;
+    if balance["sound"] != true || earned != &json!(2000) {
+        bail!("the books are not as they should be: {balance}");
+    }
+    Ok(())
+}

@@ -1,0 +1,150 @@
+//! `farebox serve`: start, reload at SIGHUP, drain at SIGTERM.
+
+mod quick;
+mod reload;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use farebox_core::Clock;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::cli::ServeArgs;
+use crate::clock::clock_for;
+use crate::command::{Failure, read};
+use crate::config::build::{Built, BuiltNode, Context, Lookups, Money, build, build_text};
+use crate::output;
+use crate::running::Running;
+use crate::telemetry;
+
+/// Where the configuration comes from.
+enum Origin {
+    File(PathBuf),
+    Flags(Box<crate::config::file::ConfigFile>),
+}
+
+/// The file that is taken when nothing is said.
+const DEFAULT_FILE: &str = "farebox.toml";
+
+/// Serves until a signal ends it.
+///
+/// # Errors
+/// [`Failure`] when it does not start.
+pub fn run(args: &ServeArgs) -> Result<(), Failure> {
+    let origin = origin(args)?;
+    let money = if args.insecure_test_money {
+        Money::Test
+    } else {
+        Money::Real
+    };
+    let clock = clock_for(money);
+    let built = build_origin(&origin, &context(&clock, money, None))?;
+    telemetry::start(&built.settings.log);
+    install_tls_provider();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(serve(built, &origin, &clock, money))
+}
+
+/// rustls asks for one where none was named; `ring` is the only one we have.
+pub fn install_tls_provider() {
+    // It fails only when one is installed already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+fn origin(args: &ServeArgs) -> Result<Origin, Failure> {
+    if let Some(path) = &args.config {
+        return Ok(Origin::File(path.clone()));
+    }
+    if let Some(file) = quick::file(args) {
+        return Ok(Origin::Flags(Box::new(file)));
+    }
+    let default = Path::new(DEFAULT_FILE);
+    if default.exists() {
+        Ok(Origin::File(default.to_owned()))
+    } else {
+        Err(Failure::NothingToServe)
+    }
+}
+
+fn context(clock: &Arc<dyn Clock>, money: Money, node: Option<BuiltNode>) -> Context {
+    Context {
+        clock: Arc::clone(clock),
+        money,
+        lookups: Lookups::Real,
+        node,
+    }
+}
+
+fn build_origin(origin: &Origin, context: &Context) -> Result<Built, Failure> {
+    match origin {
+        Origin::File(path) => {
+            build_text(&read(path)?, context).map_err(|mistakes| Failure::Config {
+                origin: path.display().to_string(),
+                mistakes,
+            })
+        }
+        Origin::Flags(file) => {
+            build((**file).clone(), context).map_err(|mistakes| Failure::Config {
+                origin: "the command line".to_owned(),
+                mistakes,
+            })
+        }
+    }
+}
+
+async fn serve(
+    built: Built,
+    origin: &Origin,
+    clock: &Arc<dyn Clock>,
+    money: Money,
+) -> Result<(), Failure> {
+    let mut signals = Signals::listen()?;
+    let mut running = Running::start(built, clock, money).await?;
+    if money == Money::Test {
+        tracing::warn!("test money is on: anybody can pay for nothing");
+    }
+    let (gateway, console) = (running.gateway_url(), running.console_url());
+    output::line(format_args!(
+        "farebox: ready gateway={gateway} console={console}"
+    ))?;
+    while signals.next().await == Wanted::Reload {
+        reload::reload(&mut running, origin, clock, money);
+    }
+    tracing::info!("stopping: running requests may finish");
+    running.stop().await;
+    Ok(())
+}
+
+/// The signals that are listened to, from before the gateway is ready.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    Stop,
+    Reload,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Wanted {
+        tokio::select! {
+            _ = self.terminate.recv() => Wanted::Stop,
+            _ = self.interrupt.recv() => Wanted::Stop,
+            _ = self.hangup.recv() => Wanted::Reload,
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! Standard output and standard error, for a reader who may be gone.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use crate::command::Failure;
+
+/// Writes one line to standard output and flushes it.
+///
+/// # Errors
+/// When nobody reads it any more.
+pub fn line(text: impl std::fmt::Display) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{text}")?;
+    out.flush()
+}
+
+/// Writes `value` as readable JSON.
+///
+/// # Errors
+/// When nobody reads it any more.
+pub fn json(value: &impl Serialize) -> io::Result<()> {
+    line(serde_json::to_string_pretty(value).map_err(io::Error::other)?)
+}
+
+/// Writes one line to standard error. That it cannot be read is nobody's loss.
+pub fn note(text: impl std::fmt::Display) {
+    let _ = writeln!(io::stderr().lock(), "farebox: {text}");
+}
+
+/// Says why a command failed, with every cause.
+pub fn complain(failure: &Failure) {
+    if let Failure::Reported | Failure::Unsound = failure {
+        return;
+    }
+    let mut text = failure.to_string();
+    let mut cause = std::error::Error::source(failure);
+    while let Some(error) = cause {
+        let shown = error.to_string();
+        if !text.ends_with(&shown) {
+            text.push_str(": ");
+            text.push_str(&shown);
+        }
+        cause = error.source();
+    }
+    note(text);
+}

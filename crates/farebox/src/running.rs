@@ -1,0 +1,251 @@
+//! A gateway and everything around it, started and ended in order: ledger, keys, gateway, console;
+//! the ledger is closed last, so that every settlement reaches it.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use farebox_console::{AdminToken, Console};
+use farebox_core::Clock;
+use farebox_gateway::Gateway;
+use farebox_gateway::keyring::{Keyring, KeyringError};
+use farebox_ledger::{Ledger, OpenError, OpenOptions, Recovery};
+
+use crate::config::build::{Built, BuiltNode, Money, NodeKind, Settings};
+use crate::config::file::ConfigFile;
+use crate::token_file::{self, TokenFileError};
+
+/// Why a gateway did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store.
+    #[error(transparent)]
+    Ledger(#[from] OpenError),
+    /// The secrets that sign tokens.
+    #[error("the signing keys")]
+    Keyring(#[from] KeyringError),
+    /// The admin token.
+    #[error(transparent)]
+    Token(#[from] TokenFileError),
+    /// A listener.
+    #[error("the {who} cannot listen at {address}")]
+    Listen {
+        /// Which.
+        who: &'static str,
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// A running gateway.
+pub struct Running {
+    gateway: Gateway,
+    console: Console,
+    ledger: Ledger,
+    keyring: Arc<Keyring>,
+    token: AdminToken,
+    drain_timeout: Duration,
+    scheme: &'static str,
+    /// What a reload compares with, and may keep.
+    file: ConfigFile,
+    node: Option<BuiltNode>,
+}
+
+impl Running {
+    /// Starts everything. Both listeners accept when this returns.
+    ///
+    /// # Errors
+    /// [`StartError`]; what had been started is ended again.
+    pub async fn start(
+        built: Built,
+        clock: &Arc<dyn Clock>,
+        money: Money,
+    ) -> Result<Self, StartError> {
+        let Built {
+            file,
+            plan,
+            settings,
+            node,
+        } = built;
+        check_free("gateway", settings.listen)?;
+        check_free("console", settings.console.listen)?;
+        let (ledger, recovery) = farebox_ledger::open(&open_options(&settings, clock))?;
+        tell_recovery(&recovery);
+        let keyring = Arc::new(Keyring::open(&settings.secret_file, None, clock.now())?);
+        let token = token_file::read_or_make(&settings.console.token_file)?;
+        let scheme = if settings.tls.is_some() {
+            "https"
+        } else {
+            "http"
+        };
+        let console_settings = settings.console.clone();
+        let (listen, drain_timeout) = (settings.listen, settings.drain_timeout);
+        let options = gateway_options(settings, &ledger, &keyring, clock);
+        let gateway =
+            farebox_gateway::start(options, plan).map_err(|source| StartError::Listen {
+                who: "gateway",
+                address: listen,
+                source,
+            })?;
+        let router = farebox_console::router(farebox_console::Options {
+            token: token.clone(),
+            hosts: console_settings.hosts,
+            ledger: ledger.clone(),
+            metrics: Arc::clone(gateway.metrics()),
+            keyring: Arc::clone(&keyring),
+            clock: Arc::clone(clock),
+            test_money: test_money(node.as_ref(), money),
+        });
+        let address = console_settings.listen;
+        let console = farebox_console::start(address, router)
+            .await
+            .map_err(|source| StartError::Listen {
+                who: "console",
+                address,
+                source,
+            })?;
+        Ok(Self {
+            gateway,
+            console,
+            ledger,
+            keyring,
+            token,
+            drain_timeout,
+            scheme,
+            file,
+            node,
+        })
+    }
+
+    /// The gateway's URL on this machine.
+    #[must_use]
+    pub fn gateway_url(&self) -> String {
+        format!("{}://{}", self.scheme, self.gateway.local_addr())
+    }
+
+    /// The console's URL on this machine.
+    #[must_use]
+    pub fn console_url(&self) -> String {
+        format!("http://{}", self.console.local_addr())
+    }
+
+    /// The console's address.
+    #[must_use]
+    pub const fn console_addr(&self) -> SocketAddr {
+        self.console.local_addr()
+    }
+
+    /// The token that opens the console.
+    #[must_use]
+    pub const fn token(&self) -> &AdminToken {
+        &self.token
+    }
+
+    /// The configuration that runs.
+    #[must_use]
+    pub const fn file(&self) -> &ConfigFile {
+        &self.file
+    }
+
+    /// The node that runs, for the next plan.
+    #[must_use]
+    pub const fn node(&self) -> Option<&BuiltNode> {
+        self.node.as_ref()
+    }
+
+    /// Takes a new plan for requests from now on. What only a restart changes stays.
+    pub fn replace(&mut self, built: Built) {
+        self.gateway.replace_plan(built.plan);
+        self.node = built.node;
+        self.file = built.file;
+    }
+
+    /// Opens log files anew and reads the signing keys again.
+    pub fn reopen(&self) {
+        self.gateway.reopen_log();
+        if let Err(error) = self.keyring.reload() {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(error, "the signing keys were not read again");
+        }
+    }
+
+    /// Lets requests finish within the drain time, then ends the console and closes the ledger.
+    pub async fn stop(self) {
+        let drained = self.gateway.drain(self.drain_timeout).await;
+        if drained.cut > 0 {
+            tracing::warn!(
+                connections = drained.cut,
+                "connections were cut at the drain's limit"
+            );
+        }
+        self.console.stop().await;
+        self.ledger.close().await;
+        tracing::info!("stopped");
+    }
+}
+
+/// The gateway shares its port among its own threads, so the system would also let a second
+/// process of the same user have it.
+fn check_free(who: &'static str, address: SocketAddr) -> Result<(), StartError> {
+    TcpListener::bind(address)
+        .map(drop)
+        .map_err(|source| StartError::Listen {
+            who,
+            address,
+            source,
+        })
+}
+
+/// How the ledger of these settings is opened.
+#[must_use]
+pub fn open_options(settings: &Settings, clock: &Arc<dyn Clock>) -> OpenOptions {
+    OpenOptions {
+        retention: settings.retention,
+        ..OpenOptions::new(PathBuf::from(&settings.store_path), Arc::clone(clock))
+    }
+}
+
+fn gateway_options(
+    settings: Settings,
+    ledger: &Ledger,
+    keyring: &Arc<Keyring>,
+    clock: &Arc<dyn Clock>,
+) -> farebox_gateway::Options {
+    farebox_gateway::Options {
+        listen: settings.listen,
+        workers: settings.workers,
+        tls: settings.tls,
+        limits: settings.limits,
+        challenges: settings.challenges,
+        body_budget_bytes: settings.body_budget_bytes,
+        replay_bytes: settings.replay_bytes,
+        ledger: ledger.clone(),
+        keyring: Arc::clone(keyring),
+        clock: Arc::clone(clock),
+        access_log: settings.log.access,
+    }
+}
+
+fn test_money(
+    node: Option<&BuiltNode>,
+    money: Money,
+) -> Option<Arc<farebox_lightning::mock::MockNode>> {
+    match (node.map(|node| &node.kind), money) {
+        (Some(NodeKind::Mock(node)), Money::Test) => Some(Arc::clone(node)),
+        _ => None,
+    }
+}
+
+fn tell_recovery(recovery: &Recovery) {
+    tracing::info!(
+        epoch = recovery.epoch.0,
+        voided = recovery.voided,
+        settled = recovery.settled,
+        charged_msat = recovery.charged.get(),
+        "the ledger is open"
+    );
+}
