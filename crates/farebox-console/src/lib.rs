@@ -74,7 +74,6 @@ struct State {
 type Shared = Arc<State>;
 
 /// The console's routes.
-#[must_use]
 pub fn router(options: Options) -> Router {
     let state = Arc::new(State {
         figures: Figures::new(options.ledger.clone()),

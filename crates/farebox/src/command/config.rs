@@ -14,7 +14,6 @@ use crate::command::{Failure, read};
 use crate::config::build::{Context, Lookups, Money, build_text};
 use crate::config::file::ConfigFile;
 use crate::config::load::load;
-use crate::config::mistake::Mistakes;
 use crate::config::{known_keys, show};
 use crate::import::{Imported, lsat_proxy, matador};
 use crate::output;
@@ -116,7 +115,7 @@ fn render(name: &str, file: &ConfigFile) -> Result<String, Failure> {
 fn report(toml: &str) -> Result<(), Failure> {
     let mistakes = build_text(toml, &context(true, false))
         .err()
-        .unwrap_or_else(Mistakes::default);
+        .unwrap_or_default();
     if mistakes.is_empty() {
         return Ok(());
     }

@@ -88,6 +88,9 @@ impl<'a> Document<'a> {
     }
 }
 
+/// Its place in its parent, where its key stands if it has one, and its value.
+type Child<'n, 'a> = (Segment, Option<Range<usize>>, &'n Spanned<DeValue<'a>>);
+
 #[derive(Clone, Copy)]
 enum Node<'n, 'a> {
     Table(&'n DeTable<'a>),
@@ -109,7 +112,7 @@ impl<'n, 'a> Node<'n, 'a> {
         }
     }
 
-    fn children(self) -> Vec<(Segment, Option<Range<usize>>, &'n Spanned<DeValue<'a>>)> {
+    fn children(self) -> Vec<Child<'n, 'a>> {
         match self {
             Node::Table(table) | Node::Value(DeValue::Table(table)) => table
                 .iter()

@@ -157,7 +157,8 @@ impl Mistakes {
         for mistake in &mut self.0 {
             mistake.line = mistake.line.or_else(|| line_of(&mistake.key));
         }
-        self.0.sort_by_key(|mistake| mistake.line);
+        self.0
+            .sort_by_key(|mistake| mistake.line.unwrap_or(usize::MAX));
     }
 
     /// `value` when nothing is wrong.

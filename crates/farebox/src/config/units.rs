@@ -79,7 +79,7 @@ impl FromStr for Lasting {
 impl fmt::Display for Lasting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let millis = self.0.as_millis();
-        let fits = |(_, unit): &&(&str, u128)| millis % unit == 0 && millis >= *unit;
+        let fits = |(_, unit): &&(&str, u128)| millis.is_multiple_of(*unit) && millis >= *unit;
         let (name, unit) = DURATION_UNITS.iter().find(fits).unwrap_or(&("s", 1_000));
         write!(f, "{}{name}", millis / unit)
     }
@@ -110,7 +110,7 @@ impl FromStr for ByteSize {
 
 impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let fits = |(_, unit): &&(&str, u64)| self.0 % unit == 0 && self.0 >= *unit;
+        let fits = |(_, unit): &&(&str, u64)| self.0.is_multiple_of(*unit) && self.0 >= *unit;
         let (name, unit) = SIZE_UNITS.iter().find(fits).unwrap_or(&("B", 1));
         write!(f, "{}{name}", self.0 / unit)
     }

@@ -1,0 +1,251 @@
+//! The commands that need no running gateway, as a person at a shell meets them.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should stop right there"
+)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn farebox(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_farebox"))
+        .args(arguments)
+        .env("API_KEY", "sk-from-the-environment")
+        .env_remove("FAREBOX_NO_SUCH")
+        .output()
+        .unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .canonicalize()
+        .unwrap()
+}
+
+fn write(folder: &Path, name: &str, text: &str) -> String {
+    let path = folder.join(name);
+    std::fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn every_sample_passes_the_check() {
+    let samples = std::fs::read_dir(root().join("samples")).unwrap();
+    let mut checked = 0;
+    for sample in samples.map(|entry| entry.unwrap().path()) {
+        if sample
+            .extension()
+            .is_none_or(|extension| extension != "toml")
+        {
+            continue;
+        }
+        let sample = sample.to_str().unwrap();
+        let output = farebox(&[
+            "config",
+            "check",
+            "--no-secrets",
+            "--insecure-test-money",
+            "-c",
+            sample,
+        ]);
+        assert!(output.status.success(), "{sample}: {}", stderr(&output));
+        checked += 1;
+    }
+    assert!(checked >= 5, "{checked}");
+}
+
+#[test]
+fn what_was_imported_passes_the_check_and_the_rest_is_listed() {
+    let folder = tempfile::tempdir().unwrap();
+    for (from, file, listed) in [
+        ("matador", "samples/import/matador.env", "RUNE_SECRET"),
+        (
+            "lsat-proxy",
+            "samples/import/lsat-proxy.yaml",
+            "response_fields",
+        ),
+    ] {
+        let result = folder.path().join(format!("{from}.toml"));
+        let result = result.to_str().unwrap();
+        let file = root().join(file);
+        let file = file.to_str().unwrap();
+        let output = farebox(&["config", "import", from, file, "-o", result]);
+        assert!(output.status.success(), "{}", stderr(&output));
+        assert!(stderr(&output).contains(listed), "{}", stderr(&output));
+        let output = farebox(&["config", "check", "-c", result]);
+        assert!(output.status.success(), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn an_import_never_writes_over_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let result = write(folder.path(), "farebox.toml", "# mine\n");
+    let file = root().join("samples/import/matador.env");
+    let file = file.to_str().unwrap();
+    let output = farebox(&["config", "import", "matador", file, "-o", &result]);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert_eq!(std::fs::read_to_string(&result).unwrap(), "# mine\n");
+}
+
+#[test]
+fn mistakes_exit_with_2_and_name_line_key_value_and_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = write(
+        folder.path(),
+        "bad.toml",
+        "[server]\nlisten = \"nowhere\"\nlisen = 1\n",
+    );
+    let output = farebox(&["config", "check", "-c", &file]);
+    assert_eq!(output.status.code(), Some(2));
+    let text = stderr(&output);
+    assert!(
+        text.contains("line 2: server.listen = \"nowhere\": "),
+        "{text}"
+    );
+    assert!(
+        text.contains("line 3: server.lisen: unknown key; did you mean `listen`?"),
+        "{text}"
+    );
+    let output = farebox(&["config", "check", "--json", "-c", &file]);
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["ok"], false);
+    assert_eq!(report["mistakes"][0]["key"], "server.listen");
+    assert_eq!(report["mistakes"][0]["line"], 2);
+}
+
+#[test]
+fn what_is_shown_resolved_has_defaults_and_no_secrets() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "[[route]]\nname = \"a\"\npath = \"/\"\nprice = \"free\"\nupstream = \"http://a.example\"\n\
+        headers = { Authorization = { env = \"API_KEY\" } }\n";
+    let file = write(folder.path(), "farebox.toml", text);
+    let shown = stdout(&farebox(&["config", "show", "--resolved", "-c", &file]));
+    assert!(shown.contains("drain_timeout = \"30s\""), "{shown}");
+    assert!(
+        shown.contains("sha256") && !shown.contains("sk-from-the-environment"),
+        "{shown}"
+    );
+    let written = stdout(&farebox(&["config", "show", "-c", &file]));
+    assert!(
+        written.contains("env = \"API_KEY\"") && !written.contains("drain_timeout"),
+        "{written}"
+    );
+}
+
+#[test]
+fn the_schema_is_json_and_knows_every_section() {
+    let output = farebox(&["config", "schema"]);
+    let schema: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    for section in ["server", "console", "store", "lightning", "log", "route"] {
+        assert!(schema["properties"][section].is_object(), "{section}");
+    }
+}
+
+#[test]
+fn test_money_is_refused_by_serve_unless_asked_for() {
+    let sample = root().join("samples/test-money.toml");
+    let output = farebox(&["serve", "-c", sample.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        stderr(&output).contains("--insecure-test-money"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn serve_without_a_file_names_what_is_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_farebox"));
+        command
+            .args(arguments)
+            .current_dir(folder.path())
+            .output()
+            .unwrap()
+    };
+    let output = run(&["serve"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        stderr(&output).contains("--upstream URL"),
+        "{}",
+        stderr(&output)
+    );
+    let output = run(&[
+        "serve",
+        "--upstream",
+        "http://a.example",
+        "--api-key-env",
+        "FAREBOX_NO_SUCH",
+    ]);
+    assert_eq!(output.status.code(), Some(2));
+    let text = stderr(&output);
+    assert!(
+        text.contains("FAREBOX_NO_SUCH is not set") && text.contains("price: is missing"),
+        "{text}"
+    );
+}
+
+#[test]
+fn verifying_a_store_that_is_not_there_makes_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("farebox.db");
+    let url = format!("sqlite://{}", path.display());
+    let output = farebox(&["db", "verify", "--store", &url]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(!path.exists());
+}
+
+#[test]
+fn an_admin_command_without_a_gateway_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let token = write(folder.path(), "token", &"a".repeat(64));
+    let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(&token, private).unwrap();
+    let output = farebox(&[
+        "admin",
+        "--console",
+        "127.0.0.1:1",
+        "--token-file",
+        &token,
+        "trial-balance",
+    ]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        stderr(&output).contains("does the gateway run?"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[cfg(feature = "demo")]
+#[test]
+fn the_demo_sells_itself_a_call() {
+    let output = farebox(&["demo", "--once"]);
+    assert!(
+        output.status.success(),
+        "{}{}",
+        stdout(&output),
+        stderr(&output)
+    );
+    let text = stdout(&output);
+    for part in [
+        "402 Payment Required",
+        "2000 msat",
+        "200 OK",
+        "trial balance 0",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+}
