@@ -15,6 +15,7 @@ use hyper::body::Incoming;
 
 use crate::access_log::Exchange;
 use crate::body::Silence;
+use crate::crash;
 use crate::limits::TokenPermit;
 use crate::replay::Recorder;
 use crate::settle::{Ending, Settlement};
@@ -163,7 +164,7 @@ impl UpstreamBody {
             self.end(Ending::Complete);
         } else {
             self.settlement.first_byte();
-            crash_point("first-byte-recorded");
+            crash_point(crash::FIRST_BYTE_RECORDED);
         }
     }
 
@@ -192,7 +193,7 @@ impl UpstreamBody {
             Ending::CutByClient => self.settlement.client_left(),
             Ending::Open => {}
         }
-        crash_point("last-byte-sent");
+        crash_point(crash::LAST_BYTE_SENT);
     }
 
     /// Reads the rest of an answer whose client left, so that the client can fetch it.

@@ -20,6 +20,7 @@ use crate::answer::{AnswerBody, UpstreamBody, grpc_failed};
 use crate::arrival::{Arrival, ArrivedBody};
 use crate::body::{BodyFault, RequestBody, Silence};
 use crate::body_budget::{BodyError, ReadBody};
+use crate::crash;
 use crate::headers;
 use crate::limits::TokenPermit;
 use crate::outcome::Outcome;
@@ -85,14 +86,14 @@ impl Worker {
             Ok(request) => request,
             Err(refusal) => return Err(fare.refuse(refusal)),
         };
-        crash_point("forward-before-send");
+        crash_point(crash::FORWARD_BEFORE_SEND);
         let sent_at = Instant::now();
         let answer = match self.send(&route, request, upgrade.is_some()).await {
             Ok(answer) => answer,
             Err(refusal) => return Err(fare.refuse(refusal)),
         };
         exchange.upstream_micros = Some(micros(sent_at));
-        crash_point("forward-headers-received");
+        crash_point(crash::FORWARD_HEADERS_RECEIVED);
         self.pass_back(route, answer, fare, upgrade)
     }
 
@@ -105,7 +106,7 @@ impl Worker {
         let pool = &route.upstream.pool;
         let sent = async {
             if upgrades {
-                pool.send_upgrade(request).await
+                Box::pin(pool.send_upgrade(request)).await
             } else {
                 pool.send(self.index, request).await
             }

@@ -18,6 +18,7 @@ mod answer;
 mod arrival;
 mod body;
 mod challenge;
+mod crash;
 mod drain;
 mod forward;
 mod gateway;
@@ -47,6 +48,7 @@ pub mod routes;
 pub mod upstream;
 
 pub use body::RequestBody;
+pub use crash::CRASH_POINTS;
 pub use gateway::{Drained, Gateway, Options, start};
 pub use listen::ListenLimits;
 pub use outcome::Outcome;

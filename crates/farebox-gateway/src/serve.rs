@@ -150,7 +150,7 @@ impl Worker {
             digest,
             grpc: arrival.grpc,
         };
-        self.challenge(plan, exchange, debt).await
+        Box::pin(self.challenge(plan, exchange, debt)).await
     }
 
     async fn admit(

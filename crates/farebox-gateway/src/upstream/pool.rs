@@ -191,13 +191,14 @@ impl UpstreamPool {
         lock(&self.idle[worker % self.idle.len()])
     }
 
+    /// Boxed, because it is rare and large, and would be copied with every request otherwise.
     async fn connect(
         &self,
         connector: &Connector,
         protocol: UpstreamProtocol,
     ) -> Result<Connection, SendError> {
         let limit = self.transport.connect_timeout;
-        match tokio::time::timeout(limit, self.open(connector, protocol)).await {
+        match tokio::time::timeout(limit, Box::pin(self.open(connector, protocol))).await {
             Ok(opened) => opened,
             Err(_) => Err(SendError::ConnectTimedOut(limit)),
         }
