@@ -51,6 +51,7 @@ pub(crate) struct Book {
     max_cached: NonZeroUsize,
     sequence: u64,
     next_row: AccountRow,
+    next_hold: i64,
     /// No transfer has an id above this one.
     newest: TransferId,
     accounts: LruCache<PaymentHash, Account>,
@@ -89,6 +90,7 @@ impl Book {
             max_cached,
             sequence: 0,
             next_row: 1,
+            next_hold: 1,
             newest: [0; 16],
             accounts: LruCache::unbounded(),
             house: HashMap::new(),
@@ -107,6 +109,12 @@ impl Book {
         self.open_keys.clear();
         self.changes = Changes::default();
         self.next_row = loaded.next_row;
+        self.next_hold = 1 + loaded
+            .holds
+            .iter()
+            .map(|(_, hold)| hold.number)
+            .max()
+            .unwrap_or(0);
         self.newest = loaded.newest;
         self.house = loaded.house;
         for (id, hold) in loaded.holds {
@@ -308,8 +316,10 @@ impl Book {
             amount: charge,
             progress: None,
             once,
+            number: self.next_hold,
             stored: false,
         };
+        self.next_hold += 1;
         self.track(request.hold, hold);
         self.changes.holds.push(request.hold);
         Granted {
@@ -363,7 +373,9 @@ impl Book {
         let Some(hold) = self.untrack(&id) else {
             return Ok(Msat::ZERO);
         };
-        self.changes.ended.push((id, hold.stored));
+        if hold.stored {
+            self.changes.ended.push(hold.number);
+        }
         match how {
             Resolution::Settle { used } => Ok(self.settle(id, &hold, used, at)),
             Resolution::Void { reason } => {

@@ -30,7 +30,7 @@ pub(crate) enum LockError {
 /// process lock a new file beside one that is still locked.
 #[derive(Debug)]
 pub(crate) struct ProcessLock {
-    _file: File,
+    file: File,
 }
 
 impl ProcessLock {
@@ -44,7 +44,15 @@ impl ProcessLock {
             Err(TryLockError::Error(source)) => return Err(LockError::Io(source)),
         }
         write_owner(&mut file, now).map_err(LockError::Io)?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
+    }
+}
+
+impl Drop for ProcessLock {
+    fn drop(&mut self) {
+        // Closing alone would leave the lock to a child that is just being started and has not yet
+        // let go of our files.
+        let _ = self.file.unlock();
     }
 }
 

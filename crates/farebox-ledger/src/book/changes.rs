@@ -17,8 +17,8 @@ pub(crate) struct Changes {
     pub(crate) holds: Vec<HoldId>,
     /// Holds whose recorded progress went up; some may have ended already.
     pub(crate) progress: Vec<HoldId>,
-    /// Ended holds, and whether the store has them.
-    pub(crate) ended: Vec<(HoldId, bool)>,
+    /// The numbers of ended holds that the store has.
+    pub(crate) ended: Vec<i64>,
     pub(crate) retries: HashMap<RetryKey, Retry>,
     /// Payments revoked before their first claim.
     pub(crate) revoked: HashMap<PaymentHash, UnixMillis>,

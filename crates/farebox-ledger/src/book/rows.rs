@@ -132,6 +132,8 @@ pub(crate) struct OpenHold {
     /// The most that was recorded as used: what recovery charges.
     pub(crate) progress: Option<Msat>,
     pub(crate) once: Option<OnceKey>,
+    /// Its number in the store: counts up, so that rows are appended.
+    pub(crate) number: i64,
     /// Whether the store has it.
     pub(crate) stored: bool,
 }

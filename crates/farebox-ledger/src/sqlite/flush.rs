@@ -134,20 +134,18 @@ fn write_house(book: &Book, connection: &Connection) -> Result<(), StoreError> {
 }
 
 fn write_transfers(book: &Book, connection: &Connection) -> Result<(), StoreError> {
-    book.changes()
-        .transfers
-        .iter()
-        .try_for_each(|transfer| insert_transfer(connection, transfer))
+    append_transfers(connection, &book.changes().transfers)
 }
 
-/// Appends one transfer.
-pub(super) fn insert_transfer(
+/// Appends transfers.
+pub(super) fn append_transfers(
     connection: &Connection,
-    transfer: &Transfer,
+    transfers: &[Transfer],
 ) -> Result<(), StoreError> {
-    connection
-        .prepare_cached("INSERT INTO transfers VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?
-        .execute((
+    let mut insert =
+        connection.prepare_cached("INSERT INTO transfers VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
+    for transfer in transfers {
+        insert.execute((
             transfer.id,
             transfer.debit,
             transfer.credit,
@@ -156,54 +154,49 @@ pub(super) fn insert_transfer(
             instant_column(transfer.at),
             transfer.previous,
         ))?;
+    }
     Ok(())
 }
 
 fn write_holds(book: &Book, connection: &Connection) -> Result<(), StoreError> {
     let mut insert =
-        connection.prepare_cached("INSERT INTO holds VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
+        connection.prepare_cached("INSERT INTO holds VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?;
     let epoch = book.epoch().0;
     for id in &book.changes().holds {
         let Some(hold) = book.find_hold(id) else {
             continue;
         };
-        let progress = hold.progress.map(signed);
-        let (key, digest) = hold
-            .once
-            .map(|once| (once.key, *once.digest.as_bytes()))
-            .unzip();
-        let amount = signed(hold.amount);
         insert.execute((
+            hold.number,
             id.as_bytes(),
             hold.account,
             epoch,
-            amount,
-            progress,
-            key,
-            digest,
+            signed(hold.amount),
+            hold.progress.map(signed),
+            hold.once.as_ref().map(|once| &once.key),
+            hold.once.as_ref().map(|once| once.digest.as_bytes()),
         ))?;
     }
     Ok(())
 }
 
 fn write_progress(book: &Book, connection: &Connection) -> Result<(), StoreError> {
-    let mut update = connection.prepare_cached("UPDATE holds SET progress = ?2 WHERE id = ?1")?;
+    let mut update =
+        connection.prepare_cached("UPDATE holds SET progress = ?2 WHERE number = ?1")?;
     for id in &book.changes().progress {
         let Some(hold) = book.find_hold(id).filter(|hold| hold.stored) else {
             continue;
         };
-        let changed = update.execute((id.as_bytes(), hold.progress.map(signed)))?;
+        let changed = update.execute((hold.number, hold.progress.map(signed)))?;
         expect_one(changed, "an open hold")?;
     }
     Ok(())
 }
 
 fn delete_holds(book: &Book, connection: &Connection) -> Result<(), StoreError> {
-    let mut delete = connection.prepare_cached("DELETE FROM holds WHERE id = ?1")?;
-    for (id, stored) in &book.changes().ended {
-        if *stored {
-            expect_one(delete.execute([id.as_bytes()])?, "an open hold")?;
-        }
+    let mut delete = connection.prepare_cached("DELETE FROM holds WHERE number = ?1")?;
+    for number in &book.changes().ended {
+        expect_one(delete.execute([number])?, "an open hold")?;
     }
     Ok(())
 }

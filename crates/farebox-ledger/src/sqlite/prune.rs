@@ -190,11 +190,13 @@ fn summarise(
         givers.retain(|giver| giver.1 > 0);
         takers.retain(|taker| taker.1 > 0);
     }
-    for (debit, credit, amount) in summaries {
-        let summary = summary(book.fresh_id(step.now), debit, credit, amount, step);
-        flush::insert_transfer(connection, &summary)?;
-    }
-    Ok(())
+    let summaries: Vec<_> = summaries
+        .into_iter()
+        .map(|(debit, credit, amount)| {
+            summary(book.fresh_id(step.now), debit, credit, amount, step)
+        })
+        .collect();
+    flush::append_transfers(connection, &summaries)
 }
 
 const fn summary(

@@ -116,7 +116,8 @@ fn load_holds(
     connection: &Connection,
 ) -> Result<Vec<(farebox_core::HoldId, OpenHold)>, StoreError> {
     let mut statement = connection.prepare(
-        "SELECT h.id, h.account, c.payment_hash, h.msat, h.progress, h.once_key, h.once_digest \
+        "SELECT h.id, h.account, c.payment_hash, h.msat, h.progress, h.once_key, h.once_digest, \
+         h.number \
          FROM holds h LEFT JOIN claims c ON c.account = h.account",
     )?;
     let mut found = statement.query([])?;
@@ -145,6 +146,7 @@ fn read_hold(row: &Row<'_>) -> Result<OpenHold, StoreError> {
             key,
             digest: RequestDigest::from_bytes(digest),
         }),
+        number: row.get(7)?,
         stored: true,
     })
 }

@@ -49,14 +49,15 @@ CREATE TABLE transfers (
 
 -- Open requests only: a row goes when its hold ends.
 CREATE TABLE holds (
-    id          BLOB PRIMARY KEY,
+    number      INTEGER PRIMARY KEY,
+    id          BLOB NOT NULL,
     account     INTEGER NOT NULL,
     epoch       INTEGER NOT NULL,  -- the run of the process that owns it
     msat        INTEGER NOT NULL,
     progress    INTEGER,           -- the most recorded as used: what recovery charges
     once_key    BLOB,
     once_digest BLOB
-) STRICT, WITHOUT ROWID;
+) STRICT;
 
 -- Settled requests that a retry must not pay again.
 CREATE TABLE retries (
