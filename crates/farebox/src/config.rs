@@ -8,6 +8,7 @@ pub mod file;
 pub mod known_keys;
 pub mod load;
 pub mod mistake;
+pub mod reference;
 pub mod secrets;
 pub mod show;
 pub mod units;

@@ -93,6 +93,7 @@ pub enum ReplaySetting {
 /// How finished answers are kept for clients that lost their connection.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, DeriveDeserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(deny_unknown_fields)]
 pub struct ReplayTable {
     /// The longest body kept.
     pub max_bytes: ByteSize,

@@ -24,6 +24,7 @@ use crate::config::units::{ByteSize, Lasting, PerPeriod};
 /// The configuration of `farebox serve`.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(deny_unknown_fields)]
 pub struct ConfigFile {
     /// The gateway itself: where it listens and within which limits.
     pub server: ServerSection,
@@ -43,6 +44,7 @@ pub struct ConfigFile {
 /// The gateway itself: where it listens and within which limits.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(deny_unknown_fields)]
 pub struct ServerSection {
     /// Address and port of the gateway. Port 0 lets the system choose.
     pub listen: SocketAddr,
@@ -93,18 +95,18 @@ pub struct ServerSection {
 /// Certificates, when the gateway speaks TLS itself.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(deny_unknown_fields, extend("required" = ["cert", "key"]))]
 pub struct TlsSection {
     /// The certificate chain, PEM.
-    #[schemars(required)]
     pub cert: PathBuf,
     /// Its private key, PEM.
-    #[schemars(required)]
     pub key: PathBuf,
 }
 
 /// How many challenges are made.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(deny_unknown_fields)]
 pub struct ChallengesSection {
     /// With an invoice, for one client (an IPv4 /24 or an IPv6 /48). Past it the answer is a
     /// short 402 without an invoice.
@@ -116,6 +118,7 @@ pub struct ChallengesSection {
 /// The admin API and the metrics.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(deny_unknown_fields)]
 pub struct ConsoleSection {
     /// Address and port of the console.
     pub listen: SocketAddr,
@@ -131,6 +134,7 @@ pub struct ConsoleSection {
 /// Where accounts and transfers are kept.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(deny_unknown_fields)]
 pub struct StoreSection {
     /// `sqlite://` and a path: `sqlite://farebox.db` is relative to the working directory,
     /// `sqlite:///var/lib/farebox/farebox.db` is absolute.
@@ -142,9 +146,9 @@ pub struct StoreSection {
 /// The Lightning node or wallet that is paid.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(deny_unknown_fields, extend("required" = ["backend"]))]
 pub struct LightningSection {
     /// What kind of node or wallet it is.
-    #[schemars(required)]
     pub backend: LightningBackend,
     /// The Lightning Address, `user@host`, of the backend `lightning-address`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -190,6 +194,7 @@ pub enum LightningBackend {
 /// What is written about requests and events.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(deny_unknown_fields)]
 pub struct LogSection {
     /// The form of the request log and of events; `off` writes no request log.
     pub format: LogFormat,

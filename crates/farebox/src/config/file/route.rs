@@ -13,20 +13,19 @@ use crate::config::units::{ByteSize, Lasting, PerPeriod};
 /// What is sold, for how much, and where requests go.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(deny_unknown_fields, extend("required" = ["name", "path", "price", "upstream"]))]
 pub struct RouteSection {
     /// The route's name in tokens, logs and metrics: A-Z, a-z, 0-9, `_` and `-`.
-    #[schemars(required, length(min = 1, max = 64))]
+    #[schemars(length(min = 1, max = 64))]
     pub name: String,
     /// Which paths it takes: a prefix such as `"/v1"`, `{ exact = "/x" }` or
     /// `{ regex = "/v[12]/.*" }` (matched against the whole path). Exact wins over a longer
     /// prefix over a shorter one over a regex.
-    #[schemars(required)]
     pub path: PathMatch,
     /// Which host it takes: a name, or `*.example.com`. Default: any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
     /// Where requests go: `http://` or `https://`, host, port, and a path put in front.
-    #[schemars(required)]
     pub upstream: String,
     /// Whether the matched prefix is taken off before the request is forwarded.
     pub strip_prefix: bool,
@@ -42,7 +41,6 @@ pub struct RouteSection {
     pub methods: Vec<PaymentMethod>,
     /// The price of one request, or of the whole time with `pass`: `"free"`, `{ msat = 2000 }` or
     /// `{ sat = 2 }`. With `calls`, one payment asks for the price times the calls.
-    #[schemars(required)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub price: Option<PriceSetting>,
     /// How many requests one payment buys.
@@ -170,9 +168,9 @@ pub enum CacheSetting {
 /// Which pages of other origins may call a route.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(deny_unknown_fields, extend("required" = ["origins"]))]
 pub struct CorsSection {
     /// Origins such as `https://a.example`, or `"*"` for all.
-    #[schemars(required)]
     pub origins: Origins,
     /// Whether pages may send cookies; not with `"*"`.
     pub allow_credentials: bool,
