@@ -90,7 +90,7 @@ fn measure(options: &Options, binary: &Path, report: &mut Report) -> Result<()> 
 fn against_nginx(options: &Options, stage: &farebox::Stage<'_>, report: &mut Report) -> Result<()> {
     let proxy = nginx::Nginx::proxy(&stage.folder.join("proxy"), stage.upstream, options)?;
     let gateway = stage.start("gateway")?;
-    let mut books = accounting::Books::open(&gateway)?;
+    let mut books = accounting::Books::open(&gateway, options.connections)?;
     if options.runs(Part::Throughput) {
         throughput::measure(options, &proxy, &gateway, &mut books, report)?;
         books.check("closed loop", &gateway, report)?;

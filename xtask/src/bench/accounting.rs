@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use super::closed_loop;
 use super::farebox::{DEBIT, Gateway, PASS};
 use super::report::Report;
 use super::units::thousands;
@@ -27,8 +26,8 @@ pub(crate) struct Books {
 
 impl Books {
     /// Buys a token of each kind for every connection.
-    pub(crate) fn open(gateway: &Gateway) -> Result<Self> {
-        let buy = |path| (0..closed_loop::CONNECTIONS).map(move |_| gateway.buy(path));
+    pub(crate) fn open(gateway: &Gateway, connections: usize) -> Result<Self> {
+        let buy = |path| (0..connections).map(move |_| gateway.buy(path));
         let passes = buy(PASS).collect::<Result<_>>().context("buying passes")?;
         let balances = buy(DEBIT)
             .collect::<Result<_>>()

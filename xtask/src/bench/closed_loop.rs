@@ -20,8 +20,6 @@ use super::percentile::Latencies;
 use super::traffic::Traffic;
 use super::units::Nanos;
 
-/// Connections that keep the targets busy.
-pub(crate) const CONNECTIONS: usize = 64;
 /// Threads of the generator.
 const THREADS: usize = 2;
 /// Connections that may break before the measurement is given up.
@@ -51,12 +49,18 @@ pub(crate) struct Tally {
 struct Course {
     to: SocketAddr,
     traffic: Arc<Traffic>,
+    connections: usize,
     stop_at: Option<Instant>,
     tickets: AtomicU64,
 }
 
-/// Keeps `to` busy on [`CONNECTIONS`] connections.
-pub(crate) fn run(to: SocketAddr, traffic: &Arc<Traffic>, until: Until) -> Result<Tally> {
+/// Keeps `to` busy on so many connections.
+pub(crate) fn run(
+    to: SocketAddr,
+    traffic: &Arc<Traffic>,
+    connections: usize,
+    until: Until,
+) -> Result<Tally> {
     let started_at = Instant::now();
     let (stop_at, tickets) = match until {
         Until::Time(length) => (Some(started_at + length), u64::MAX),
@@ -66,6 +70,7 @@ pub(crate) fn run(to: SocketAddr, traffic: &Arc<Traffic>, until: Until) -> Resul
     let course = Arc::new(Course {
         to,
         traffic: Arc::clone(traffic),
+        connections,
         stop_at,
         tickets,
     });
@@ -93,7 +98,7 @@ fn drive_all(course: &Arc<Course>, thread: usize) -> Result<Tally> {
         .build()?;
     runtime.block_on(async {
         let mut connections = JoinSet::new();
-        for connection in (thread..CONNECTIONS).step_by(THREADS) {
+        for connection in (thread..course.connections).step_by(THREADS) {
             connections.spawn(drive(Arc::clone(course), connection));
         }
         let mut tally = Tally::default();

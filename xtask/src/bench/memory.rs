@@ -37,9 +37,9 @@ pub(crate) fn measure(stage: &Stage<'_>, options: &Options, report: &mut Report)
 fn anonymous_challenges(stage: &Stage<'_>, options: &Options, report: &mut Report) -> Result<()> {
     let mut gateway = rested(stage, "strangers")?;
     let traffic = Arc::new(Traffic::strangers(SINGLE));
-    let (to, count) = (gateway.address, options.strangers);
+    let (to, count, connections) = (gateway.address, options.strangers, options.connections);
     let generator = Arc::clone(&traffic);
-    let load = move || closed_loop::run(to, &generator, Until::Count(count));
+    let load = move || closed_loop::run(to, &generator, connections, Until::Count(count));
     let (tally, curve) = watch(&gateway.running, load, || traffic.seen() * 100 / count)?;
     let what = format!("{} anonymous 402s", thousands(count));
     report.demand(

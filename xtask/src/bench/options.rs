@@ -10,7 +10,8 @@ pub(crate) const CROWD: usize = 10_000;
 
 pub(crate) const USAGE: &str = "\
 cargo xtask bench [--quick] [--json FILE] [--only PART,…] [--rounds N] [--seconds N]
-                  [--nginx-default-log] [--binary FILE] [--load TARGET]
+                  [--nginx-default-log] [--binary FILE] [--connections N]
+                  [--load TARGET]
   --quick              a short run, to see that everything works; its figures mean little
   --json FILE          write what was measured there as well
   --only PART,…        start, throughput, latency, memory
@@ -18,6 +19,7 @@ cargo xtask bench [--quick] [--json FILE] [--only PART,…] [--rounds N] [--seco
   --seconds N          length of one measurement
   --nginx-default-log  nginx writes each log line by itself instead of buffering like Farebox
   --binary FILE        measure this binary instead of building one
+  --connections N      of the closed loop
   --load TARGET        only keep one target busy, for a profiler: plain, pass, debit, fresh, short";
 
 /// One part of the run, for `--only`.
@@ -40,6 +42,8 @@ pub(crate) struct Options {
     pub(crate) rounds: u32,
     /// How long one target's turn takes.
     pub(crate) turn: Duration,
+    /// Connections of the closed loop.
+    pub(crate) connections: usize,
     pub(crate) starts: u32,
     /// Requests per second of the open loop.
     pub(crate) rate: u32,
@@ -71,6 +75,7 @@ impl Options {
                 "--load" => options.load = Some(value()?.clone()),
                 "--nginx-default-log" => options.nginx_default_log = true,
                 "--rounds" => options.rounds = value()?.parse::<u32>()?.max(1),
+                "--connections" => options.connections = value()?.parse::<usize>()?.max(1),
                 "--seconds" => options.turn = Duration::from_secs(value()?.parse::<u64>()?.max(1)),
                 "--only" => options.only = parts(value()?)?,
                 _ => bail!("unknown argument {argument:?}\n{USAGE}"),
@@ -92,6 +97,7 @@ impl Options {
             load: None,
             rounds: 8,
             turn: Duration::from_secs(5),
+            connections: 64,
             starts: 9,
             rate: 3_000,
             strangers: 1_000_000,

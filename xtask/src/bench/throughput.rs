@@ -71,7 +71,7 @@ pub(crate) fn load(
             LOADS.map(|(load, _)| load).join(", ")
         )
     };
-    let mut books = Books::open(gateway)?;
+    let mut books = Books::open(gateway, options.connections)?;
     let target = &targets(proxy, gateway, &books)[index];
     let pid = target.process.pid();
     report.progress(&format!(
@@ -79,7 +79,7 @@ pub(crate) fn load(
         target.name
     ));
     for _ in 0..options.rounds {
-        let turn = take_turn(target, options.turn, &mut books)?;
+        let turn = take_turn(target, options, &mut books)?;
         let (rate, Percentiles { p50, p99 }) = (thousands(turn.per_second), turn.latency);
         let (cpu, strays) = (turn.cpu, turn.strays);
         report.progress(&format!(
@@ -98,7 +98,12 @@ pub(crate) fn measure(
 ) -> Result<()> {
     let mut targets = targets(proxy, gateway, books);
     for target in &mut targets {
-        let tally = closed_loop::run(target.to, &target.traffic, Until::Time(WARM_UP))?;
+        let tally = closed_loop::run(
+            target.to,
+            &target.traffic,
+            options.connections,
+            Until::Time(WARM_UP),
+        )?;
         count_debits(target, &tally, books);
     }
     for round in 0..options.rounds {
@@ -109,7 +114,7 @@ pub(crate) fn measure(
         }
         for index in order {
             let target = &mut targets[index];
-            let turn = take_turn(target, options.turn, books)?;
+            let turn = take_turn(target, options, books)?;
             target.turns.push(turn);
         }
         report.progress(&format!(
@@ -153,9 +158,14 @@ pub(crate) fn paid(path: &str, tokens: &[String]) -> Traffic {
     Traffic::Repeated(tokens.iter().map(request).collect())
 }
 
-fn take_turn(target: &Target<'_>, length: Duration, books: &mut Books) -> Result<Turn> {
+fn take_turn(target: &Target<'_>, options: &Options, books: &mut Books) -> Result<Turn> {
     let before = target.process.cpu()?;
-    let tally = closed_loop::run(target.to, &target.traffic, Until::Time(length))?;
+    let tally = closed_loop::run(
+        target.to,
+        &target.traffic,
+        options.connections,
+        Until::Time(options.turn),
+    )?;
     std::thread::sleep(AFTERMATH);
     let spent = target.process.cpu()?.0 - before.0;
     count_debits(target, &tally, books);
