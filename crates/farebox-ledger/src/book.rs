@@ -7,6 +7,8 @@
 //! What open holds reserve is not stored on accounts: it is the sum of the open holds, kept here.
 
 mod changes;
+mod holds;
+mod money;
 mod rows;
 
 use std::collections::HashMap;
@@ -20,15 +22,17 @@ pub(crate) use rows::{
     Account, AccountRow, House, OnceKey, OpenHold, Retry, Rows, Transfer, TransferId, Unsaved,
 };
 
-use crate::decide::{self, Earlier, Grant, Standing};
-use crate::store::{Command, Granted, Outcome, Resolution, StoreError};
+use money::Side;
+
+use crate::decide::{self, Earlier, Standing};
+use crate::store::{Command, Granted, Outcome, StoreError};
 use crate::view::TransferKind;
 use crate::{AdmitRequest, Admitted, ClaimPolicy, LedgerError};
 
 /// Where payments come from: stands below zero by all that was ever claimed.
 const LIGHTNING: &str = "lightning";
 /// Usage above its hold, which the seller bears: stands below zero.
-pub(crate) const SELLER_LOSS: &str = "seller_loss";
+const SELLER_LOSS: &str = "seller_loss";
 
 /// Whether an account of the house stands on the wrong side of zero: clearing and losses stand
 /// below it, what was earned above.
@@ -38,11 +42,6 @@ pub(crate) fn is_impossible(name: &str, balance: i64) -> bool {
     } else {
         balance < 0
     }
-}
-
-/// The name of the account that collects what a route earned.
-fn revenue(route: &str) -> String {
-    format!("revenue:{route}")
 }
 
 pub(crate) struct Book {
@@ -128,10 +127,6 @@ impl Book {
 
     pub(crate) fn open_holds(&self) -> usize {
         self.holds.len()
-    }
-
-    pub(crate) fn open_ids(&self) -> Vec<HoldId> {
-        self.holds.keys().copied().collect()
     }
 
     pub(crate) fn find_hold(&self, id: &HoldId) -> Option<&OpenHold> {
@@ -296,211 +291,6 @@ impl Book {
         }
     }
 
-    fn hold(&mut self, request: &AdmitRequest, grant: Grant) -> Granted {
-        let Grant {
-            charge,
-            remaining,
-            expires_at,
-        } = grant;
-        let row = self
-            .accounts
-            .peek(&request.payment_hash)
-            .map_or(0, |account| account.row);
-        let once = request.once.map(|once| OnceKey {
-            key: once.key,
-            digest: once.digest,
-        });
-        let hold = OpenHold {
-            payment_hash: request.payment_hash,
-            account: row,
-            amount: charge,
-            progress: None,
-            once,
-            number: self.next_hold,
-            stored: false,
-        };
-        self.next_hold += 1;
-        self.track(request.hold, hold);
-        self.changes.holds.push(request.hold);
-        Granted {
-            hold: request.hold,
-            charge,
-            remaining,
-            expires_at,
-        }
-    }
-
-    fn track(&mut self, id: HoldId, hold: OpenHold) {
-        let held = self.held.entry(hold.payment_hash).or_default();
-        held.calls = held.calls.saturating_add(1);
-        held.msat = held.msat.checked_add(hold.amount).unwrap_or(Msat::MAX);
-        if let Some(once) = hold.once {
-            self.open_keys.insert((hold.payment_hash, once.key), id);
-        }
-        self.holds.insert(id, hold);
-    }
-
-    fn untrack(&mut self, id: &HoldId) -> Option<OpenHold> {
-        let hold = self.holds.remove(id)?;
-        if let Some(once) = hold.once {
-            self.open_keys.remove(&(hold.payment_hash, once.key));
-        }
-        if let Some(held) = self.held.get_mut(&hold.payment_hash) {
-            held.calls = held.calls.saturating_sub(1);
-            held.msat = held.msat.saturating_sub(hold.amount);
-            if held.calls == 0 {
-                self.held.remove(&hold.payment_hash);
-            }
-        }
-        Some(hold)
-    }
-
-    /// Ends an open hold; gives what was used above it.
-    fn resolve(
-        &mut self,
-        id: HoldId,
-        how: Resolution,
-        at: UnixMillis,
-        rows: &mut dyn Rows,
-    ) -> Result<Msat, StoreError> {
-        let Some(hold) = self.holds.get(&id) else {
-            return Ok(Msat::ZERO);
-        };
-        let hash = hold.payment_hash;
-        if !self.fetch(&hash, rows)? {
-            return Err(StoreError::Corrupt("a hold without an account"));
-        }
-        let Some(hold) = self.untrack(&id) else {
-            return Ok(Msat::ZERO);
-        };
-        if hold.stored {
-            self.changes.ended.push(hold.number);
-        }
-        match how {
-            Resolution::Settle { used } => Ok(self.settle(id, &hold, used, at)),
-            Resolution::Void { reason } => {
-                if reason.counts() {
-                    self.change(&hash, |account| {
-                        account.voids = account.voids.saturating_add(1);
-                    });
-                }
-                Ok(Msat::ZERO)
-            }
-        }
-    }
-
-    fn settle(&mut self, id: HoldId, hold: &OpenHold, used: Msat, at: UnixMillis) -> Msat {
-        let charged = used.min(hold.amount);
-        self.charge(
-            &hold.payment_hash,
-            *id.as_bytes(),
-            charged,
-            TransferKind::Settle,
-            at,
-        );
-        self.change(&hold.payment_hash, |account| {
-            account.calls_used = account.calls_used.saturating_add(1);
-        });
-        if let Some(once) = hold.once {
-            let retry = Retry {
-                digest: once.digest,
-                hold: id,
-                charged,
-                settled_at: at,
-            };
-            self.changes.retries.insert(
-                RetryKey {
-                    account: hold.account,
-                    key: once.key,
-                },
-                retry,
-            );
-        }
-        self.lose(&hold.payment_hash, used.saturating_sub(charged), at)
-    }
-
-    /// Moves money from a payer to the revenue of its route.
-    fn charge(
-        &mut self,
-        hash: &PaymentHash,
-        id: TransferId,
-        amount: Msat,
-        kind: TransferKind,
-        at: UnixMillis,
-    ) {
-        let Some(account) = self.accounts.peek(hash) else {
-            return;
-        };
-        let debit = account.row;
-        let name = revenue(account.terms.route.as_str());
-        let credit = self.move_house(&name, amount, Side::Credit);
-        self.change(hash, |account| {
-            account.balance = account.balance.saturating_sub(amount);
-        });
-        self.append(
-            hash,
-            Transfer {
-                id,
-                debit,
-                credit,
-                amount,
-                kind,
-                at,
-                previous: None,
-            },
-        );
-    }
-
-    /// Books usage above a hold against the seller.
-    fn lose(&mut self, hash: &PaymentHash, loss: Msat, at: UnixMillis) -> Msat {
-        let lost = self
-            .house
-            .get(SELLER_LOSS)
-            .map_or(0, |house| house.balance.unsigned_abs());
-        let loss = loss.min(Msat::new(Msat::MAX.get().saturating_sub(lost)).unwrap_or(Msat::ZERO));
-        let Some(account) = self.accounts.peek(hash).filter(|_| !loss.is_zero()) else {
-            return Msat::ZERO;
-        };
-        let name = revenue(account.terms.route.as_str());
-        let id = self.fresh_id(at);
-        let debit = self.move_house(SELLER_LOSS, loss, Side::Debit);
-        let credit = self.move_house(&name, loss, Side::Credit);
-        let kind = TransferKind::SellerLoss;
-        self.append(
-            hash,
-            Transfer {
-                id,
-                debit,
-                credit,
-                amount: loss,
-                kind,
-                at,
-                previous: None,
-            },
-        );
-        loss
-    }
-
-    /// Appends a transfer to the chain of one payer's account.
-    fn append(&mut self, hash: &PaymentHash, mut transfer: Transfer) {
-        let id = transfer.id;
-        self.change(hash, |account| {
-            transfer.previous = account.last_transfer.replace(id);
-        });
-        self.newest = self.newest.max(id);
-        self.changes.transfers.push(transfer);
-    }
-
-    fn progress(&mut self, id: HoldId, used: Msat) {
-        let Some(hold) = self.holds.get_mut(&id) else {
-            return;
-        };
-        if hold.progress.is_none_or(|before| before < used) {
-            hold.progress = Some(used);
-            self.changes.progress.push(id);
-        }
-    }
-
     fn revoke(
         &mut self,
         hash: PaymentHash,
@@ -520,37 +310,6 @@ impl Book {
             }
         });
         Ok(true)
-    }
-
-    /// Ends every open hold of the picture by the rule of recovery: what was recorded as used is
-    /// charged, the rest is released. Gives whether and what was charged, hold by hold.
-    pub(crate) fn recover(
-        &mut self,
-        at: UnixMillis,
-        rows: &mut dyn Rows,
-    ) -> Result<Vec<Option<Msat>>, StoreError> {
-        self.open_ids()
-            .into_iter()
-            .map(|id| self.recover_one(id, at, rows))
-            .collect()
-    }
-
-    fn recover_one(
-        &mut self,
-        id: HoldId,
-        at: UnixMillis,
-        rows: &mut dyn Rows,
-    ) -> Result<Option<Msat>, StoreError> {
-        let hold = self.holds.get(&id);
-        let recorded = hold.and_then(|hold| Some((hold.progress?, hold.amount)));
-        let how = recorded.map_or(
-            Resolution::Void {
-                reason: crate::VoidReason::Recovered,
-            },
-            |(used, _)| Resolution::Settle { used },
-        );
-        self.resolve(id, how, at, rows)?;
-        Ok(recorded.map(|(used, amount)| used.min(amount)))
     }
 
     fn earlier(&self, request: &AdmitRequest, rows: &mut dyn Rows) -> Result<Earlier, StoreError> {
@@ -607,60 +366,6 @@ impl Book {
             self.changes.accounts.push(*hash);
         }
     }
-
-    /// Changes the balance of one of the house's accounts, which comes to be with its first money.
-    fn move_house(&mut self, name: &str, amount: Msat, side: Side) -> AccountRow {
-        if !self.house.contains_key(name) {
-            let house = House::empty(self.take_row());
-            self.house.insert(name.to_owned(), house);
-        }
-        let Some(house) = self.house.get_mut(name) else {
-            return 0;
-        };
-        let amount = signed(amount);
-        house.balance += if side == Side::Debit { -amount } else { amount };
-        if !house.unsaved.listed {
-            house.unsaved.listed = true;
-            self.changes.house.push(name.to_owned());
-        }
-        house.row
-    }
-
-    /// Whether so much more can be claimed without exceeding all money there is. With it, and the
-    /// same limit on losses, no balance leaves the range of its column.
-    fn fits(&self, amount: Msat) -> bool {
-        let claimed = self
-            .house
-            .get(LIGHTNING)
-            .map_or(0, |house| house.balance.unsigned_abs());
-        claimed
-            .checked_add(amount.get())
-            .is_some_and(|sum| sum <= Msat::MAX.get())
-    }
-
-    fn take_row(&mut self) -> AccountRow {
-        let row = self.next_row;
-        self.next_row += 1;
-        row
-    }
-
-    /// A new id for a transfer that is not a settlement: ordered by time, then by run and number.
-    /// It differs from every UUID of version 7 in the place of the version.
-    pub(crate) fn fresh_id(&mut self, at: UnixMillis) -> TransferId {
-        self.sequence += 1;
-        let mut id = [0; 16];
-        id[..6].copy_from_slice(&at.get().to_be_bytes()[2..]);
-        id[6..10].copy_from_slice(&self.epoch.0.to_be_bytes());
-        id[10..].copy_from_slice(&self.sequence.to_be_bytes()[2..]);
-        self.newest = self.newest.max(id);
-        id
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Side {
-    Debit,
-    Credit,
 }
 
 /// An amount as a database column has it.

@@ -1,0 +1,141 @@
+//! Movements of money in the picture: every one takes from one account what it gives another.
+
+use farebox_core::{Msat, PaymentHash, UnixMillis};
+
+use super::{
+    AccountRow, Book, House, LIGHTNING, SELLER_LOSS, Transfer, TransferId, TransferKind, signed,
+};
+
+/// On which side of a transfer an account stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    Debit,
+    Credit,
+}
+
+/// The name of the account that collects what a route earned.
+fn revenue(route: &str) -> String {
+    format!("revenue:{route}")
+}
+
+impl Book {
+    /// Moves money from a payer to the revenue of its route.
+    pub(super) fn charge(
+        &mut self,
+        hash: &PaymentHash,
+        id: TransferId,
+        amount: Msat,
+        kind: TransferKind,
+        at: UnixMillis,
+    ) {
+        let Some(account) = self.accounts.peek(hash) else {
+            return;
+        };
+        let debit = account.row;
+        let name = revenue(account.terms.route.as_str());
+        let credit = self.move_house(&name, amount, Side::Credit);
+        self.change(hash, |account| {
+            account.balance = account.balance.saturating_sub(amount);
+        });
+        self.append(
+            hash,
+            Transfer {
+                id,
+                debit,
+                credit,
+                amount,
+                kind,
+                at,
+                previous: None,
+            },
+        );
+    }
+
+    /// Books usage above a hold against the seller.
+    pub(super) fn lose(&mut self, hash: &PaymentHash, loss: Msat, at: UnixMillis) -> Msat {
+        let lost = self
+            .house
+            .get(SELLER_LOSS)
+            .map_or(0, |house| house.balance.unsigned_abs());
+        let loss = loss.min(Msat::new(Msat::MAX.get().saturating_sub(lost)).unwrap_or(Msat::ZERO));
+        let Some(account) = self.accounts.peek(hash).filter(|_| !loss.is_zero()) else {
+            return Msat::ZERO;
+        };
+        let name = revenue(account.terms.route.as_str());
+        let id = self.fresh_id(at);
+        let debit = self.move_house(SELLER_LOSS, loss, Side::Debit);
+        let credit = self.move_house(&name, loss, Side::Credit);
+        let kind = TransferKind::SellerLoss;
+        self.append(
+            hash,
+            Transfer {
+                id,
+                debit,
+                credit,
+                amount: loss,
+                kind,
+                at,
+                previous: None,
+            },
+        );
+        loss
+    }
+
+    /// Appends a transfer to the chain of one payer's account.
+    pub(super) fn append(&mut self, hash: &PaymentHash, mut transfer: Transfer) {
+        let id = transfer.id;
+        self.change(hash, |account| {
+            transfer.previous = account.last_transfer.replace(id);
+        });
+        self.newest = self.newest.max(id);
+        self.changes.transfers.push(transfer);
+    }
+
+    /// Changes the balance of one of the house's accounts, which comes to be with its first money.
+    pub(super) fn move_house(&mut self, name: &str, amount: Msat, side: Side) -> AccountRow {
+        if !self.house.contains_key(name) {
+            let house = House::empty(self.take_row());
+            self.house.insert(name.to_owned(), house);
+        }
+        let Some(house) = self.house.get_mut(name) else {
+            return 0;
+        };
+        let amount = signed(amount);
+        house.balance += if side == Side::Debit { -amount } else { amount };
+        if !house.unsaved.listed {
+            house.unsaved.listed = true;
+            self.changes.house.push(name.to_owned());
+        }
+        house.row
+    }
+
+    /// Whether so much more can be claimed without exceeding all money there is. With it, and the
+    /// same limit on losses, no balance leaves the range of its column.
+    pub(super) fn fits(&self, amount: Msat) -> bool {
+        let claimed = self
+            .house
+            .get(LIGHTNING)
+            .map_or(0, |house| house.balance.unsigned_abs());
+        claimed
+            .checked_add(amount.get())
+            .is_some_and(|sum| sum <= Msat::MAX.get())
+    }
+
+    pub(super) fn take_row(&mut self) -> AccountRow {
+        let row = self.next_row;
+        self.next_row += 1;
+        row
+    }
+
+    /// A new id for a transfer that is not a settlement: ordered by time, then by run and number.
+    /// It differs from every UUID of version 7 in the place of the version.
+    pub(crate) fn fresh_id(&mut self, at: UnixMillis) -> TransferId {
+        self.sequence += 1;
+        let mut id = [0; 16];
+        id[..6].copy_from_slice(&at.get().to_be_bytes()[2..]);
+        id[6..10].copy_from_slice(&self.epoch.0.to_be_bytes());
+        id[10..].copy_from_slice(&self.sequence.to_be_bytes()[2..]);
+        self.newest = self.newest.max(id);
+        id
+    }
+}
