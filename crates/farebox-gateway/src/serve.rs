@@ -258,7 +258,13 @@ impl Route {
         }
     }
 
+    /// TRACE is refused everywhere: a server that knows it would read back to the client what it
+    /// was sent, the seller's own secrets included.
     fn check_method(&self, method: &Method) -> Result<(), Refusal> {
+        if *method == Method::TRACE {
+            let allowed = self.http_methods.clone().unwrap_or_default();
+            return Err(Refusal::Method { allowed });
+        }
         match &self.http_methods {
             Some(allowed) if !allowed.contains(method) => Err(Refusal::Method {
                 allowed: allowed.clone(),
