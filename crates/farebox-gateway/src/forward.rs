@@ -10,7 +10,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use farebox_core::{HoldId, Msat};
 use farebox_ledger::crash_point;
-use http::header::{CACHE_CONTROL, HOST, HeaderMap, HeaderName, HeaderValue, VARY};
+use http::header::{HOST, HeaderMap, HeaderName, HeaderValue, VARY};
 use http::{Request, Response, StatusCode, Uri, Version};
 use hyper::upgrade::OnUpgrade;
 
@@ -269,7 +269,7 @@ impl Fare {
             return;
         }
         if route.paid_cache == PaidCache::PrivateNoStore {
-            headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+            headers::forbid_storing(headers);
         }
         headers.append(VARY, HeaderValue::from_static(PAYMENT_VARY));
         self.receipt.write(headers);

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use farebox_wire::credential::PAYMENT_HEADERS;
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, Entry, HOST, HeaderMap, HeaderName, HeaderValue, TE,
+    CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, Entry, HOST, HeaderMap, HeaderName, HeaderValue, TE,
     TRANSFER_ENCODING, UPGRADE,
 };
 
@@ -132,6 +132,20 @@ pub fn prepare_response(headers: &mut HeaderMap, switching: bool) {
     }
 }
 
+/// Tells every cache on the way that an answer is for one client alone. Fields that address certain
+/// caches go as well: those obey them before `Cache-Control` (RFC 9213, nginx's `X-Accel-Expires`).
+pub fn forbid_storing(headers: &mut HeaderMap) {
+    remove(headers, is_for_certain_caches);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+}
+
+fn is_for_certain_caches(name: &str) -> bool {
+    matches!(
+        name,
+        "x-accel-expires" | "surrogate-control" | "edge-control" | "expires" | "pragma"
+    ) || name.ends_with("cdn-cache-control")
+}
+
 fn insert_upgrade(headers: &mut HeaderMap) {
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
@@ -139,14 +153,24 @@ fn insert_upgrade(headers: &mut HeaderMap) {
 
 /// Removes the fields that `is_dropped`, and those that `Connection` names.
 fn strip(headers: &mut HeaderMap, is_dropped: fn(&str) -> bool) {
-    let mut dropped: Vec<HeaderName> = headers
+    let named: Vec<HeaderName> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .flat_map(tokens)
+        .filter_map(|token| HeaderName::from_bytes(token).ok())
+        .collect();
+    remove(headers, is_dropped);
+    for name in named {
+        headers.remove(name);
+    }
+}
+
+fn remove(headers: &mut HeaderMap, is_dropped: fn(&str) -> bool) {
+    let dropped: Vec<HeaderName> = headers
         .keys()
         .filter(|name| is_dropped(name.as_str()))
         .cloned()
         .collect();
-    for line in headers.get_all(CONNECTION) {
-        dropped.extend(tokens(line).filter_map(|token| HeaderName::from_bytes(token).ok()));
-    }
     for name in dropped {
         headers.remove(name);
     }

@@ -294,3 +294,24 @@ fn a_websocket_upgrade_has_no_body() {
         );
     }
 }
+
+#[test]
+fn no_cache_is_told_to_store_what_was_paid_for() {
+    let mut headers = fields(&[
+        ("cache-control", "public, max-age=600"),
+        ("cdn-cache-control", "max-age=600"),
+        ("cloudflare-cdn-cache-control", "max-age=600"),
+        ("surrogate-control", "max-age=600"),
+        ("x-accel-expires", "600"),
+        ("expires", "Thu, 01 Jan 2099 00:00:00 GMT"),
+        ("connection", "upgrade"),
+        ("upgrade", "websocket"),
+    ]);
+    forbid_storing(&mut headers);
+    let left = [
+        ("cache-control", "private, no-store"),
+        ("connection", "upgrade"),
+        ("upgrade", "websocket"),
+    ];
+    assert_eq!(headers, fields(&left));
+}
