@@ -111,7 +111,7 @@ async fn accept(
                         worker: Arc::clone(worker),
                         builder: Arc::clone(builder),
                         peer: peer.ip(),
-                        write_timeout: limits.write_timeout,
+                        limits,
                     };
                     tokio::spawn(conn.serve(stream, tls.cloned()));
                 }
@@ -145,7 +145,7 @@ struct Connection {
     worker: Arc<Worker>,
     builder: Arc<auto::Builder<TokioExecutor>>,
     peer: IpAddr,
-    write_timeout: Duration,
+    limits: ListenLimits,
 }
 
 impl Connection {
@@ -172,7 +172,12 @@ impl Connection {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let io = TokioIo::new(StallGuard::new(stream, self.write_timeout));
+        let ListenLimits {
+            write_timeout,
+            header_timeout,
+            ..
+        } = self.limits;
+        let io = TokioIo::new(StallGuard::new(stream, write_timeout, header_timeout));
         let (worker, peer) = (&self.worker, self.peer);
         let service = service_fn(move |request| Arc::clone(worker).serve(request, peer));
         let connection = self.builder.serve_connection_with_upgrades(io, service);

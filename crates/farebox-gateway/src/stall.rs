@@ -1,5 +1,5 @@
-//! A connection whose other side has stopped reading is cut, so that nobody can keep answers,
-//! permits and memory by not reading.
+//! A connection whose other side has stopped reading, or has not begun to speak, is cut, so that
+//! nobody can keep answers, permits, memory and places by doing nothing.
 
 use std::io;
 use std::pin::Pin;
@@ -10,17 +10,43 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::body::Silence;
 
-/// A connection that fails when a write makes no progress for too long.
+/// How every HTTP/2 connection begins (RFC 9113 section 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// A connection that fails when a write makes no progress for too long, or when the other side has
+/// not said in time which HTTP version it speaks.
 pub(crate) struct StallGuard<C> {
     connection: C,
     silence: Silence,
+    greeting: Option<Greeting>,
+}
+
+/// The first bytes, while they do not tell the version: hyper waits for those without a limit, and
+/// watches the time itself only afterwards.
+struct Greeting {
+    silence: Silence,
+    matched: usize,
+}
+
+impl Greeting {
+    /// Whether the version is known with these bytes.
+    fn ends_with(&mut self, bytes: &[u8]) -> bool {
+        let rest = &PREFACE[self.matched..];
+        self.matched += bytes.len().min(rest.len());
+        !rest.starts_with(bytes) || self.matched == PREFACE.len()
+    }
 }
 
 impl<C> StallGuard<C> {
-    pub(crate) const fn new(connection: C, limit: Duration) -> Self {
+    /// Guards `connection`: a write may stall for `limit`, the greeting may take `greeting`.
+    pub(crate) const fn new(connection: C, limit: Duration, greeting: Duration) -> Self {
         Self {
             connection,
             silence: Silence::new(limit),
+            greeting: Some(Greeting {
+                silence: Silence::new(greeting),
+                matched: 0,
+            }),
         }
     }
 
@@ -45,7 +71,22 @@ impl<C: AsyncRead + Unpin> AsyncRead for StallGuard<C> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.connection).poll_read(cx, buf)
+        let this = &mut *self;
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut this.connection).poll_read(cx, buf);
+        let Some(greeting) = &mut this.greeting else {
+            return polled;
+        };
+        if polled.is_pending() {
+            return greeting
+                .silence
+                .poll_exceeded(cx)
+                .map(|_| Err(io::ErrorKind::TimedOut.into()));
+        }
+        if greeting.ends_with(&buf.filled()[before..]) {
+            this.greeting = None;
+        }
+        polled
     }
 }
 
@@ -80,5 +121,43 @@ impl<C: AsyncWrite + Unpin> AsyncWrite for StallGuard<C> {
         let this = &mut *self;
         let polled = Pin::new(&mut this.connection).poll_write_vectored(cx, bufs);
         Self::watch(&mut this.silence, cx, polled)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    const LIMIT: Duration = Duration::from_secs(10);
+
+    /// What a read gives after the other side has sent `sent` and says nothing more for an hour.
+    async fn read_after(sent: &[u8]) -> io::Result<usize> {
+        let (mut client, server) = duplex(64);
+        let mut server = StallGuard::new(server, LIMIT, LIMIT);
+        client.write_all(sent).await.unwrap();
+        let mut read = vec![0; sent.len()];
+        server.read_exact(&mut read).await.unwrap();
+        let hour = Duration::from_secs(3600);
+        tokio::time::timeout(hour, server.read(&mut [0; 8])).await?
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_who_never_says_which_version_it_speaks_is_cut() {
+        for silent in [&b""[..], b"P", &PREFACE[..23]] {
+            let start = tokio::time::Instant::now();
+            let error = read_after(silent).await.unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+            assert_eq!(start.elapsed().as_secs(), LIMIT.as_secs(), "{silent:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_has_begun_to_speak_is_left_to_its_version() {
+        for spoken in [&b"G"[..], b"PUT", PREFACE, b"PRI * HTTP/1.1"] {
+            let start = tokio::time::Instant::now();
+            read_after(spoken).await.unwrap_err();
+            assert_eq!(start.elapsed().as_secs(), 3600, "{spoken:?}");
+        }
     }
 }
