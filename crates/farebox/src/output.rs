@@ -31,7 +31,10 @@ pub fn note(text: impl std::fmt::Display) {
 
 /// Says why a command failed, with every cause.
 pub fn complain(failure: &Failure) {
-    if let Failure::Reported | Failure::Unsound = failure {
+    let said = matches!(failure, Failure::Reported | Failure::Unsound);
+    // Whoever closed the pipe has read enough.
+    let unread = matches!(failure, Failure::Io(error) if error.kind() == io::ErrorKind::BrokenPipe);
+    if said || unread {
         return;
     }
     let mut text = failure.to_string();

@@ -71,9 +71,10 @@ impl Running {
             settings,
             node,
         } = built;
+        // The store first: whoever has it open most likely has the ports as well, and is named.
+        let (ledger, recovery) = farebox_ledger::open(&open_options(&settings, clock))?;
         check_free("gateway", settings.listen)?;
         check_free("console", settings.console.listen)?;
-        let (ledger, recovery) = farebox_ledger::open(&open_options(&settings, clock))?;
         tell_recovery(&recovery);
         let keyring = Arc::new(Keyring::open(&settings.secret_file, None, clock.now())?);
         let token = token_file::read_or_make(&settings.console.token_file)?;

@@ -249,3 +249,48 @@ fn the_demo_sells_itself_a_call() {
         assert!(text.contains(part), "{part} in {text}");
     }
 }
+
+/// The lines that `demo` prints, up to the end of what can be pasted.
+#[cfg(feature = "demo")]
+fn read_snippet(demo: &mut std::process::Child) -> String {
+    use std::io::BufRead;
+    let lines = std::io::BufReader::new(demo.stdout.take().unwrap()).lines();
+    let lines = lines
+        .map(Result::unwrap)
+        .skip_while(|line| !line.starts_with("URL="));
+    let lines: Vec<_> = lines
+        .take_while(|line| !line.starts_with("The seller"))
+        .collect();
+    lines.join("\n")
+}
+
+#[cfg(feature = "demo")]
+#[test]
+fn the_lines_that_the_demo_prints_buy_a_call_when_pasted() {
+    if Command::new("curl").arg("--version").output().is_err() {
+        assert!(std::env::var_os("CI").is_none(), "curl is missing");
+        return;
+    }
+    let mut demo = Command::new(env!("CARGO_BIN_EXE_farebox"))
+        .args([
+            "demo",
+            "--listen",
+            "127.0.0.1:0",
+            "--console-listen",
+            "127.0.0.1:0",
+        ])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let snippet = read_snippet(&mut demo);
+    let pasted = Command::new("sh").args(["-c", &snippet]).output().unwrap();
+    demo.kill().unwrap();
+    demo.wait().unwrap();
+    let text = stdout(&pasted);
+    assert!(
+        text.starts_with("HTTP/1.1 200 OK"),
+        "{snippet}\n{text}{}",
+        stderr(&pasted)
+    );
+    assert!(text.contains("chat.completion"), "{text}");
+}

@@ -67,10 +67,12 @@ pub struct Built {
 pub fn build_text(text: &str, context: &Context) -> Result<Built, Mistakes> {
     let loaded = load::load(text);
     let mut mistakes = loaded.mistakes;
+    // What is not TOML says nothing, and so would everything that is missing from it.
+    let Ok(document) = Document::parse(text) else {
+        return Err(mistakes);
+    };
     let built = build_noting(loaded.file, context, &mut mistakes);
-    if let Ok(document) = Document::parse(text) {
-        mistakes.locate(|key| document.line_of(key));
-    }
+    mistakes.locate(|key| document.line_of(key));
     finish(built, mistakes)
 }
 

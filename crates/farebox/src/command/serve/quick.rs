@@ -73,3 +73,66 @@ fn price(msat: u64) -> Option<PriceSetting> {
         msat => Some(PriceSetting::Fixed(Amount(msat))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::config::build::{Lookups, Money, build};
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        serve: ServeArgs,
+    }
+
+    fn parse(line: &str) -> Result<ServeArgs, clap::Error> {
+        let words = std::iter::once("serve").chain(line.split_whitespace());
+        Line::try_parse_from(words).map(|line| line.serve)
+    }
+
+    fn builds(line: &str, money: Money) -> bool {
+        let file = file(&parse(line).unwrap()).unwrap();
+        let context = crate::config::build::Context {
+            clock: crate::clock::clock_for(Money::Real),
+            money,
+            lookups: Lookups::Skipped,
+            node: None,
+        };
+        build(file, &context).is_ok()
+    }
+
+    #[test]
+    fn four_flags_are_a_gateway() {
+        let line = "--upstream https://api.example.com --api-key-env KEY \
+            --lightning-address me@example.com --price-msat 2000";
+        let file = file(&parse(line).unwrap()).unwrap();
+        assert!(file.route[0].path == PathMatch::Prefix("/".to_owned()));
+        assert!(builds(line, Money::Real));
+    }
+
+    #[test]
+    fn a_price_without_anybody_to_pay_is_refused_and_zero_is_free() {
+        assert!(!builds(
+            "--upstream http://a.example --price-msat 5",
+            Money::Real
+        ));
+        assert!(!builds("--upstream http://a.example", Money::Real));
+        assert!(builds(
+            "--upstream http://a.example --price-msat 0",
+            Money::Real
+        ));
+        assert!(builds(
+            "--insecure-test-money --upstream http://a.example --price-msat 5",
+            Money::Test
+        ));
+    }
+
+    #[test]
+    fn a_file_and_flags_exclude_each_other_and_flags_need_an_upstream() {
+        assert!(parse("-c farebox.toml --upstream http://a.example").is_err());
+        assert!(parse("--price-msat 5").is_err());
+        assert!(parse("-c farebox.toml --insecure-test-money").is_ok());
+    }
+}

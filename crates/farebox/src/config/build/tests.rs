@@ -332,3 +332,8 @@ fn a_body_is_read_within_8_mib_and_streamed_within_1_gib() {
         (8 << 20, 1 << 30)
     );
 }
+
+#[test]
+fn a_file_that_is_not_toml_is_not_blamed_for_what_it_lacks() {
+    refuses("[server\n", &["not TOML"]);
+}
