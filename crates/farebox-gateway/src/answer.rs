@@ -17,7 +17,7 @@ use crate::access_log::Exchange;
 use crate::body::Silence;
 use crate::crash;
 use crate::limits::TokenPermit;
-use crate::replay::Recorder;
+use crate::replay::{Finishing, Recorder};
 use crate::settle::{Ending, Settlement};
 use crate::upstream::Lease;
 
@@ -197,11 +197,17 @@ impl UpstreamBody {
     }
 
     /// Reads the rest of an answer whose client left, so that the client can fetch it.
-    async fn finish_for_replay(mut self: Box<Self>) {
+    async fn finish_for_replay(mut self: Box<Self>, finishing: Finishing) {
         let rest = async {
-            while let Some(Ok(_)) = std::future::poll_fn(|cx| self.poll_frame(cx)).await {}
+            while self.recorder.as_ref().is_some_and(Recorder::is_recording) {
+                let frame = std::future::poll_fn(|cx| self.poll_frame(cx)).await;
+                if !matches!(frame, Some(Ok(_))) {
+                    break;
+                }
+            }
         };
         let _ = tokio::time::timeout(FINISH_FOR_REPLAY, rest).await;
+        drop(finishing);
     }
 }
 
@@ -283,10 +289,12 @@ impl Drop for AnswerBody {
 impl UpstreamBody {
     fn close(mut self: Box<Self>) -> (Ending, Option<farebox_core::Msat>) {
         if self.ending == Ending::Open {
+            // Before the settlement, so that no retry sees the sale finished and no answer coming.
+            let finishing = self.recorder.as_ref().and_then(Recorder::finish_alone);
             self.settlement.client_left();
             let charged = self.settlement.charged();
-            if self.recorder.is_some() && !charged.is_zero() {
-                tokio::spawn(self.finish_for_replay());
+            if let Some(finishing) = finishing.filter(|_| !charged.is_zero()) {
+                tokio::spawn(self.finish_for_replay(finishing));
             }
             return (Ending::CutByClient, Some(charged));
         }

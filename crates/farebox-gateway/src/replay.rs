@@ -7,7 +7,7 @@
 //! budget; where it is used up the oldest answers go first. Nothing here survives a restart: the
 //! retry is then told that it was served.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -75,6 +75,8 @@ struct Shard {
     answers: HashMap<HoldId, Kept>,
     /// Holds in the order in which their answers came; exactly those in `answers`.
     order: VecDeque<HoldId>,
+    /// Holds whose answers are still being recorded although their clients have left.
+    finishing: HashSet<HoldId>,
 }
 
 struct Kept {
@@ -94,6 +96,14 @@ struct Recording {
     answer: StoredAnswer,
     body: Vec<u8>,
     lease: Lease,
+}
+
+/// An answer that is recorded to its end after its client has left. While it lives, a retry has
+/// something to wait for.
+#[must_use = "a retry waits for the answer only while this lives"]
+pub struct Finishing {
+    store: Arc<ReplayStore>,
+    hold: HoldId,
 }
 
 impl Default for ReplayLimits {
@@ -136,6 +146,12 @@ impl ReplayStore {
         Some(Arc::clone(&kept.answer))
     }
 
+    /// Whether the answer that `hold` paid for is still coming in, without its client.
+    #[must_use]
+    pub fn is_finishing(&self, hold: HoldId) -> bool {
+        self.shard(shard_of(hold)).finishing.contains(&hold)
+    }
+
     /// Starts to record the answer that `hold` pays for.
     #[must_use]
     pub fn record(
@@ -168,7 +184,7 @@ impl ReplayStore {
     /// Forgets the answers that have expired; call it now and then.
     pub fn forget_expired(&self, now: Instant) {
         for index in 0..SHARDS {
-            let Shard { answers, order } = &mut *self.shard(index);
+            let Shard { answers, order, .. } = &mut *self.shard(index);
             answers.retain(|_, kept| now < kept.expires_at);
             order.retain(|hold| answers.contains_key(hold));
         }
@@ -310,11 +326,36 @@ impl Recorder {
         self.0.is_some()
     }
 
+    /// Says that the answer will be recorded to its end without its client; nothing where it no
+    /// longer fits.
+    #[must_use]
+    pub fn finish_alone(&self) -> Option<Finishing> {
+        let Recording { store, hold, .. } = self.0.as_ref()?;
+        store.shard(shard_of(*hold)).finishing.insert(*hold);
+        Some(Finishing {
+            store: Arc::clone(store),
+            hold: *hold,
+        })
+    }
+
     /// Keeps the answer, now that all of it was sent.
     pub fn finish(self, now: Instant) {
         if let Some(recording) = self.0 {
             recording.keep(now);
         }
+    }
+}
+
+impl Drop for Finishing {
+    fn drop(&mut self) {
+        let mut shard = self.store.shard(shard_of(self.hold));
+        shard.finishing.remove(&self.hold);
+    }
+}
+
+impl fmt::Debug for Finishing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Finishing").finish_non_exhaustive()
     }
 }
 

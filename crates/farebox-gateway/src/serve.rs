@@ -223,11 +223,14 @@ impl Worker {
         exchange: &mut Exchange,
         receipt: Receipt,
     ) -> Result<Response<AnswerBody>, Refusal> {
-        let stored = self
-            .shared
-            .replays
-            .find(receipt.hold, Instant::now())
-            .ok_or(Refusal::Finished(receipt))?;
+        let replays = &self.shared.replays;
+        // Asked first: an answer that is kept in between is found.
+        let missing = if replays.is_finishing(receipt.hold) {
+            Refusal::InFlight
+        } else {
+            Refusal::Finished(receipt)
+        };
+        let stored = replays.find(receipt.hold, Instant::now()).ok_or(missing)?;
         exchange.outcome = Outcome::Replayed;
         exchange.hold = Some(receipt.hold);
         let mut response = Response::new(AnswerBody::stored(

@@ -169,3 +169,25 @@ fn racing_recordings_keep_within_the_budget() {
     store.forget_expired(now + SECOND);
     assert_eq!((store.answers_kept(), store.bytes_in_use()), (0, 0));
 }
+
+#[test]
+fn a_retry_can_tell_that_an_answer_is_still_coming_in_without_its_client() {
+    let (store, now) = (store(10_000, 100), Instant::now());
+    let mut recorder = recorder(&store, hold(1, 0));
+    assert!(!store.is_finishing(hold(1, 0)));
+    let finishing = recorder.finish_alone().unwrap();
+    assert!(store.is_finishing(hold(1, 0)));
+    recorder.push(b"the rest");
+    recorder.finish(now);
+    drop(finishing);
+    assert!(!store.is_finishing(hold(1, 0)));
+    assert_eq!(store.find(hold(1, 0), now).unwrap().body, "the rest");
+}
+
+#[test]
+fn nobody_waits_for_an_answer_that_is_not_kept() {
+    let store = store(10_000, 100);
+    let mut recorder = recorder(&store, hold(1, 0));
+    recorder.give_up();
+    assert!(recorder.finish_alone().is_none());
+}
