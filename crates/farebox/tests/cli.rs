@@ -250,18 +250,16 @@ fn the_demo_sells_itself_a_call() {
     }
 }
 
-/// The lines that `demo` prints, up to the end of what can be pasted.
+/// What `demo` prints for pasting. The pipe has to stay open as long as the demo runs.
 #[cfg(feature = "demo")]
-fn read_snippet(demo: &mut std::process::Child) -> String {
-    use std::io::BufRead;
-    let lines = std::io::BufReader::new(demo.stdout.take().unwrap()).lines();
-    let lines = lines
-        .map(Result::unwrap)
-        .skip_while(|line| !line.starts_with("URL="));
+fn read_snippet(printed: &mut impl std::io::BufRead) -> String {
+    let lines = printed.lines().map(Result::unwrap);
     let lines: Vec<_> = lines
-        .take_while(|line| !line.starts_with("The seller"))
+        .take_while(|line| !line.starts_with("Ctrl-C"))
         .collect();
-    lines.join("\n")
+    let snippet = lines.iter().skip_while(|line| !line.starts_with("URL="));
+    let snippet = snippet.take_while(|line| !line.starts_with("The seller"));
+    snippet.cloned().collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(feature = "demo")]
@@ -282,7 +280,8 @@ fn the_lines_that_the_demo_prints_buy_a_call_when_pasted() {
         .stdout(std::process::Stdio::piped())
         .spawn()
         .unwrap();
-    let snippet = read_snippet(&mut demo);
+    let mut printed = std::io::BufReader::new(demo.stdout.take().unwrap());
+    let snippet = read_snippet(&mut printed);
     let pasted = Command::new("sh").args(["-c", &snippet]).output().unwrap();
     demo.kill().unwrap();
     demo.wait().unwrap();
