@@ -11,16 +11,22 @@
 //! Dropping a [`TestGateway`] stops it and asserts what must hold after every test: a clean log, a
 //! trial balance of zero and a store that `farebox db verify` finds in order.
 
+mod clock;
 mod connection;
 mod gateway;
 mod http;
+mod http2;
 mod l402;
 mod log;
 mod metrics;
 mod setup;
+mod tls;
 
+pub(crate) use clock::{HOUR, TestClock};
 pub(crate) use connection::Connection;
 pub(crate) use gateway::{TestGateway, farebox};
 pub(crate) use http::{Call, Reply};
+pub(crate) use http2::Http2;
 pub(crate) use l402::{Challenge, Token};
 pub(crate) use setup::{Route, Setup};
+pub(crate) use tls::{Authority, TlsDoor};

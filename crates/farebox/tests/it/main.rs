@@ -15,6 +15,8 @@ mod harness;
 mod parts;
 
 mod buyers;
+#[cfg(feature = "crash-points")]
+mod crash;
 mod first_sale;
 mod grpc;
 mod harness_holds;
@@ -22,4 +24,5 @@ mod lifecycle;
 mod macaroons;
 mod nginx;
 mod openai;
+mod restart;
 mod websocket;

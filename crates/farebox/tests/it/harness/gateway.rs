@@ -7,7 +7,7 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::log::{Log, alarms};
@@ -186,10 +186,53 @@ impl TestGateway {
         self.send_to_console(&call.header("Authorization", &format!("Bearer {}", token.trim())))
     }
 
+    /// What the ledger says about a token; nothing before its first use.
+    #[track_caller]
+    pub(crate) fn find_account(&self, token: &Token) -> Option<Value> {
+        let hash = token.payment_hash();
+        let reply = self.admin(Call::get(&format!("/admin/v1/tokens/{hash}")));
+        (reply.status != 404).then(|| reply.expect(200).json())
+    }
+
+    /// How much of a token's money is gone, in msat, once none of it is held any more: an answer
+    /// may arrive before its settlement is written.
+    #[track_caller]
+    pub(crate) fn charged(&self, token: &Token) -> u64 {
+        let give_up_at = Instant::now() + WAIT_AT_MOST;
+        while let Some(account) = self.find_account(token) {
+            let figure = |name: &str| account[name].as_u64().unwrap();
+            if figure("held_msat") == 0 {
+                return figure("amount_msat") - figure("balance_msat");
+            }
+            assert!(Instant::now() < give_up_at, "still held: {account}");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        0
+    }
+
+    /// The sums of the whole ledger.
+    #[track_caller]
+    pub(crate) fn trial_balance(&self) -> Value {
+        let call = Call::get("/admin/v1/ledger/trial-balance");
+        self.admin(call).expect(200).json()
+    }
+
     /// The sum of the samples of one metric; see [`metrics::sum`].
     pub(crate) fn metric(&self, name: &str, labels: &[&str]) -> Option<i64> {
         let reply = self.admin(Call::get("/metrics")).expect(200);
         metrics::sum(&reply.text(), name, labels)
+    }
+
+    /// Waits until a metric has a value: what an answer adds is counted when it has ended, which
+    /// its client may see first.
+    #[track_caller]
+    pub(crate) fn wait_for_metric(&self, name: &str, labels: &[&str], value: i64) {
+        let give_up_at = Instant::now() + WAIT_AT_MOST;
+        while self.metric(name, labels) != Some(value) {
+            let found = self.metric(name, labels);
+            assert!(Instant::now() < give_up_at, "{name} is {found:?}");
+            std::thread::sleep(Duration::from_millis(2));
+        }
     }
 
     /// What the process has logged so far, over all its runs.
@@ -321,6 +364,6 @@ fn announced(line: &str, key: &str) -> SocketAddr {
     let word = line
         .split_whitespace()
         .find_map(|word| word.strip_prefix(key));
-    let address = word.and_then(|url| url.strip_prefix("http://")?.parse().ok());
+    let address = word.and_then(|url| url.split_once("://")?.1.parse().ok());
     address.unwrap_or_else(|| panic!("no {key} in {line:?}"))
 }

@@ -48,6 +48,15 @@ impl Call {
         }
     }
 
+    /// The opening of a WebSocket (RFC 6455 section 4.1).
+    pub(crate) fn websocket(target: &str) -> Self {
+        Self::get(target)
+            .header("Connection", "Upgrade")
+            .header("Upgrade", "websocket")
+            .header("Sec-WebSocket-Version", "13")
+            .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
+    }
+
     /// One more field line, exactly as given; may be repeated.
     pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));

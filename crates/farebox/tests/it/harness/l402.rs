@@ -3,6 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use farebox_wire::macaroon::Macaroon;
+use sha2::{Digest, Sha256};
 
 use super::Reply;
 
@@ -47,6 +48,11 @@ impl Token {
     /// The value of the `Authorization` field.
     pub(crate) fn authorization(&self) -> String {
         format!("L402 {}:{}", self.macaroon, self.preimage)
+    }
+
+    /// The name of its account, 64 hex digits.
+    pub(crate) fn payment_hash(&self) -> String {
+        hex::encode(Sha256::digest(hex::decode(&self.preimage).unwrap()))
     }
 
     /// The macaroon itself.

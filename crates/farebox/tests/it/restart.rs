@@ -1,0 +1,92 @@
+//! A gateway that ends and starts again: what was sold stays good, the store has one owner at a
+//! time, running requests are finished, and neither a reload nor a wrong clock costs anybody money.
+
+mod clock;
+mod drain;
+mod reload;
+mod store;
+
+use farebox_testkit::ScriptedUpstream;
+
+use crate::harness::{Call, Route, Setup, TestClock, TestGateway};
+
+const PRICE: u64 = 2000;
+const MINUTE: i64 = 60_000;
+
+/// Lets a mock node that was started again be paid the invoices it made before.
+const SAME_NODE: (&str, &str) = (
+    "FAREBOX_TEST_NODE_SECRET",
+    "0101010101010101010101010101010101010101010101010101010101010101",
+);
+
+fn shop(upstream: &ScriptedUpstream) -> Setup {
+    Setup::new().route(Route::at("/paid", upstream).msat(PRICE))
+}
+
+/// A gateway that goes by `clock`.
+fn start_by(clock: &TestClock, setup: Setup) -> TestGateway {
+    let (name, value) = clock.environment();
+    TestGateway::start_with(setup, &[(name, &value), SAME_NODE])
+}
+
+#[test]
+fn an_invoice_can_be_paid_and_spent_after_restarts_in_between() {
+    let upstream = ScriptedUpstream::start().unwrap();
+    let mut gateway = TestGateway::start_with(shop(&upstream), &[SAME_NODE]);
+    let call = Call::get("/paid/a");
+    let challenge = gateway.challenge(&call);
+    gateway.restart();
+    let preimage = gateway.pay(&challenge.invoice);
+    gateway.restart();
+    let token = challenge.paid_with(preimage);
+    gateway.send(&call.with(&token)).expect(200);
+    assert_eq!(gateway.charged(&token), PRICE);
+}
+
+#[test]
+fn what_is_left_of_a_token_outlives_restarts_and_kills() {
+    let upstream = ScriptedUpstream::start().unwrap();
+    let route = Route::at("/paid", &upstream).msat(PRICE).calls(3);
+    let mut gateway = TestGateway::start(Setup::new().route(route));
+    let call = Call::get("/paid/a");
+    let token = gateway.buy(&call);
+    let call = call.with(&token);
+    for (used, left) in [(1, "2"), (2, "1"), (3, "0")] {
+        let reply = gateway.send(&call).expect(200);
+        assert_eq!(reply.find("farebox-calls-left"), Some(left));
+        assert_eq!(gateway.charged(&token), used * PRICE);
+        if left == "1" {
+            gateway.kill();
+            gateway.start_again(&[]);
+        } else {
+            gateway.restart();
+        }
+    }
+    assert_eq!(gateway.send(&call).status, 402);
+}
+
+#[test]
+fn a_revoked_token_stays_revoked() {
+    let upstream = ScriptedUpstream::start().unwrap();
+    let mut gateway = TestGateway::start(shop(&upstream));
+    let call = Call::get("/paid/a");
+    let token = gateway.buy(&call);
+    let revoke = format!("/admin/v1/tokens/{}/revoke", token.payment_hash());
+    gateway.admin(Call::new("POST", &revoke)).expect(200);
+    gateway.restart();
+    assert_eq!(gateway.send(&call.with(&token)).status, 402);
+    assert_eq!(upstream.total(), 0);
+}
+
+#[test]
+fn a_token_sold_before_the_keys_were_rotated_outlives_a_restart_too() {
+    let upstream = ScriptedUpstream::start().unwrap();
+    let mut gateway = TestGateway::start(shop(&upstream));
+    let call = Call::get("/paid/a");
+    let token = gateway.buy(&call);
+    let rotate = Call::post("/admin/v1/keys/rotate", "{}");
+    let rotate = rotate.header("Content-Type", "application/json");
+    gateway.admin(rotate).expect(200);
+    gateway.restart();
+    gateway.send(&call.with(&token)).expect(200);
+}
