@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use farebox_core::{Binding, RequestDigest, Terms};
-use farebox_lightning::{CreatedInvoice, InvoiceRequest, NodeError};
+use farebox_lightning::{CreatedInvoice, InvoiceRequest, NodeError, PaymentHashes};
 use farebox_wire::caveat::print_terms;
 use farebox_wire::challenge::{Challenge, InvoiceText, LegacyLsat};
 use farebox_wire::grpc;
@@ -143,7 +143,9 @@ impl Worker {
                 return Err(Refusal::NodeDown);
             }
         };
-        self.refuse_used_hash(&invoice).await?;
+        if node.payment_hashes() == PaymentHashes::Foreign {
+            self.refuse_used_hash(&invoice).await?;
+        }
         Ok(invoice)
     }
 

@@ -47,7 +47,7 @@ impl Default for ListenLimits {
     fn default() -> Self {
         Self {
             max_connections: 20_000,
-            max_header_bytes: 64 * 1024,
+            max_header_bytes: 16 * 1024,
             header_timeout: Duration::from_secs(75),
             write_timeout: Duration::from_secs(60),
         }

@@ -16,5 +16,5 @@ pub use error::{AnswerFault, InvoiceFault, NodeError};
 pub use invoice::{Description, Invoice, Network, parse_invoice};
 pub use port::{
     AmountLimits, BoxFuture, CreateInvoice, CreatedInvoice, InvoiceRequest, InvoiceState,
-    LookupInvoice,
+    LookupInvoice, PaymentHashes,
 };

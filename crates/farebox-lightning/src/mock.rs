@@ -13,7 +13,7 @@ use lru::LruCache;
 
 use crate::{
     AmountLimits, BoxFuture, CreateInvoice, CreatedInvoice, InvoiceFault, InvoiceRequest,
-    InvoiceState, LookupInvoice, Network, NodeError, invoice,
+    InvoiceState, LookupInvoice, Network, NodeError, PaymentHashes, invoice,
 };
 use keys::{Index, NodeKeys};
 
@@ -197,6 +197,13 @@ impl CreateInvoice for MockNode {
             }
             self.make(&request, fault)
         })
+    }
+
+    fn payment_hashes(&self) -> PaymentHashes {
+        match self.fault() {
+            Fault::RepeatHash => PaymentHashes::Foreign,
+            Fault::None | Fault::Down | Fault::Slow(_) => PaymentHashes::Own,
+        }
     }
 
     fn limits(&self) -> AmountLimits {

@@ -30,10 +30,26 @@ pub trait CreateInvoice: Send + Sync {
     /// The kind of backend, as written in the configuration, for logs and health pages.
     fn describe(&self) -> &'static str;
 
+    /// Whether a payment hash may come back in a later invoice. A node of the seller's own draws
+    /// each preimage anew; a provider somewhere else can do as it likes, and its hashes are
+    /// compared with those of earlier sales.
+    fn payment_hashes(&self) -> PaymentHashes {
+        PaymentHashes::Foreign
+    }
+
     /// The same backend as one that can look invoices up, where it can.
     fn lookup(&self) -> Option<&dyn LookupInvoice> {
         None
     }
+}
+
+/// Who draws the preimages of a backend's invoices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PaymentHashes {
+    /// The seller's own node: no hash comes twice.
+    Own,
+    /// Somebody else: a hash may be repeated.
+    Foreign,
 }
 
 /// A backend that can tell what became of an invoice it made.

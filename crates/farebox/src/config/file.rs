@@ -246,7 +246,7 @@ impl Default for ServerSection {
             drain_timeout: seconds(30),
             invoice_expiry: seconds(600),
             max_connections: 20_000,
-            max_header_bytes: ByteSize(64 << 10),
+            max_header_bytes: ByteSize(16 << 10),
             header_timeout: seconds(75),
             write_timeout: seconds(60),
             body_budget: ByteSize(256 << 20),
