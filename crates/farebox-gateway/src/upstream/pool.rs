@@ -10,7 +10,7 @@ use std::error::Error;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use http::header::HOST;
+use http::header::{HOST, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Request, Response, Uri, Version};
 use hyper::body::Incoming;
@@ -146,7 +146,7 @@ impl UpstreamPool {
     ) -> Result<Answer, TrySendError<Request<RequestBody>>> {
         match connection {
             Connection::Http1(mut sender) => {
-                let answer = sender.try_send_request(request).await?;
+                let answer = sender.try_send_request(for_http1(request)).await?;
                 let lent = Lent {
                     sender,
                     idle: Arc::clone(&self.idle),
@@ -161,13 +161,15 @@ impl UpstreamPool {
         }
     }
 
-    /// HTTP/2 names the host in the URI (RFC 9113 section 8.3.1).
+    /// HTTP/2 names the host in the URI (RFC 9113 section 8.3.1). A request that comes back unsent
+    /// has it there already.
     fn for_http2(&self, mut request: Request<RequestBody>) -> Request<RequestBody> {
         let host = request.headers_mut().remove(HOST);
         let authority = host.and_then(|host| Authority::try_from(host.as_bytes()).ok());
         let mut parts = std::mem::take(request.uri_mut()).into_parts();
+        let named = authority.or(parts.authority);
         parts.scheme = Some(self.scheme.clone());
-        parts.authority = Some(authority.unwrap_or_else(|| self.authority.clone()));
+        parts.authority = Some(named.unwrap_or_else(|| self.authority.clone()));
         if parts.path_and_query.is_none() {
             parts.path_and_query = Some(PathAndQuery::from_static("/"));
         }
@@ -275,6 +277,61 @@ impl Lease {
     }
 }
 
+/// Undoes [`UpstreamPool::for_http2`] on a request that comes back unsent from a connection of
+/// HTTP/2 and goes out on one of HTTP/1.1.
+fn for_http1(mut request: Request<RequestBody>) -> Request<RequestBody> {
+    if request.version() != Version::HTTP_2 {
+        return request;
+    }
+    let parts = std::mem::take(request.uri_mut()).into_parts();
+    let host = parts
+        .authority
+        .and_then(|host| HeaderValue::try_from(host.as_str()).ok());
+    if let Some(host) = host {
+        request.headers_mut().insert(HOST, host);
+    }
+    *request.uri_mut() = parts.path_and_query.map_or_else(Uri::default, Uri::from);
+    *request.version_mut() = Version::HTTP_11;
+    request
+}
+
 fn lock(idle: &Mutex<Idle>) -> MutexGuard<'_, Idle> {
     idle.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upstream::TransportOptions;
+
+    #[test]
+    fn a_request_that_comes_back_unsent_keeps_its_host_in_either_version() {
+        let tls = rustls::ClientConfig::builder_with_provider(Arc::new(
+            rustls::crypto::ring::default_provider(),
+        ))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_no_client_auth();
+        let transport = Transport::new(
+            TransportOptions {
+                tls,
+                protocol: UpstreamProtocol::Auto,
+                connect_timeout: Duration::from_secs(1),
+            },
+            1,
+        );
+        let upstream = Authority::from_static("upstream:443");
+        let pool = UpstreamPool::new(Arc::new(transport), Scheme::HTTPS, upstream);
+        let request = Request::get("/a?b")
+            .header(HOST, "asked.example")
+            .body(RequestBody::Empty)
+            .unwrap();
+        let again = pool.for_http2(pool.for_http2(request));
+        assert_eq!(*again.uri(), "https://asked.example/a?b");
+        let again = for_http1(again);
+        assert_eq!(*again.uri(), "/a?b");
+        assert_eq!(again.headers()[HOST], "asked.example");
+        assert_eq!(again.version(), Version::HTTP_11);
+    }
 }
