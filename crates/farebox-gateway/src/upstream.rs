@@ -14,6 +14,18 @@ use hyper_util::client::legacy::connect::HttpConnector;
 pub(crate) use pool::{Answer, Lease};
 pub use pool::{SendError, UpstreamPool};
 
+/// How long a connection may rest before the kernel asks whether the other side is still there.
+/// HTTP/2's own pings are not used for it: gRPC servers take them for an attack.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+/// How often it asks again.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+/// How often it asks in vain.
+const KEEPALIVE_RETRIES: u32 = 3;
+/// How long what was sent may stay unacknowledged, or the other side refuse to read, before the
+/// connection counts as dead and no further request is put on it.
+#[cfg(target_os = "linux")]
+const UNACKNOWLEDGED: Duration = Duration::from_secs(120);
+
 /// Makes connections.
 type Connector = HttpsConnector<HttpConnector>;
 
@@ -69,6 +81,11 @@ impl TransportOptions {
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(self.connect_timeout));
+        tcp.set_keepalive(Some(KEEPALIVE));
+        tcp.set_keepalive_interval(Some(KEEPALIVE_INTERVAL));
+        tcp.set_keepalive_retries(Some(KEEPALIVE_RETRIES));
+        #[cfg(target_os = "linux")]
+        tcp.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
         let tls = HttpsConnectorBuilder::new()
             .with_tls_config(self.tls.clone())
             .https_or_http();
