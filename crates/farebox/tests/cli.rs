@@ -252,7 +252,7 @@ fn the_demo_sells_itself_a_call() {
 
 /// What `demo` prints for pasting. The pipe has to stay open as long as the demo runs.
 #[cfg(feature = "demo")]
-fn read_snippet(printed: &mut impl std::io::BufRead) -> String {
+fn read_snippet(printed: impl std::io::BufRead) -> String {
     let lines = printed.lines().map(Result::unwrap);
     let lines: Vec<_> = lines
         .take_while(|line| !line.starts_with("Ctrl-C"))
