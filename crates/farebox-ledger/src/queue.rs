@@ -3,6 +3,9 @@
 //! Requests (admit, revoke, prune) come in only while there is room. Endings of holds always come
 //! in: there is at most one for each open hold, and progress is kept once per hold, so the line is
 //! bounded by the number of open holds, which is limited itself.
+//!
+//! Somebody waits for a request, nobody for an ending. So a request wakes the writer at once, while
+//! endings wait a moment for company: a commit of its own for each would double the commits.
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
@@ -37,6 +40,11 @@ pub(crate) struct Batch {
     pub(crate) closing: bool,
 }
 
+/// How long endings of holds wait for a request to be committed with.
+const COMPANY: Duration = Duration::from_millis(2);
+/// So many endings are company enough.
+const COMPANY_ENOUGH: usize = 256;
+
 pub(crate) struct Queue {
     state: Mutex<State>,
     ready: Condvar,
@@ -55,7 +63,19 @@ struct State {
     requests: usize,
     closing: bool,
     writer_gone: bool,
-    writer_waits: bool,
+    writer: WriterWaits,
+}
+
+/// What the writer is waiting for.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum WriterWaits {
+    /// It is busy, and will look by itself.
+    #[default]
+    No,
+    /// Anything.
+    ForWork,
+    /// A request to commit together with the endings in line.
+    ForCompany,
 }
 
 impl Queue {
@@ -166,16 +186,31 @@ impl Queue {
     pub(crate) fn take(&self, batch: &mut Batch, limit: usize, patience: Duration) {
         let mut state = self.lock();
         if !state.has_work() {
-            state.writer_waits = true;
-            let waited = self
-                .ready
-                .wait_timeout_while(state, patience, |s| !s.has_work());
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
-            state.writer_waits = false;
+            state = self.wait(state, WriterWaits::ForWork, patience, State::has_work);
+        }
+        if state.has_work() && !state.is_urgent() {
+            let patience = patience.min(COMPANY);
+            state = self.wait(state, WriterWaits::ForCompany, patience, State::is_urgent);
         }
         state.move_into(batch, limit);
         let depth = u64::try_from(state.commands.len()).unwrap_or(u64::MAX);
         self.counters.queue_depth.store(depth, Ordering::Relaxed);
+    }
+
+    fn wait<'a>(
+        &self,
+        mut state: MutexGuard<'a, State>,
+        what: WriterWaits,
+        patience: Duration,
+        enough: fn(&State) -> bool,
+    ) -> MutexGuard<'a, State> {
+        state.writer = what;
+        let waited = self
+            .ready
+            .wait_timeout_while(state, patience, |state| !enough(state));
+        state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        state.writer = WriterWaits::No;
+        state
     }
 
     /// Takes what is left when the writer leaves, so that whoever waits is told.
@@ -195,9 +230,13 @@ impl Queue {
     }
 
     fn wake(&self, state: MutexGuard<'_, State>) {
-        let waits = state.writer_waits;
+        let wakes = match state.writer {
+            WriterWaits::No => false,
+            WriterWaits::ForWork => true,
+            WriterWaits::ForCompany => state.is_urgent(),
+        };
         drop(state);
-        if waits {
+        if wakes {
             self.ready.notify_one();
         }
     }
@@ -210,6 +249,15 @@ impl State {
             || !self.prunes.is_empty()
             || !self.flushes.is_empty()
             || self.closing
+    }
+
+    /// Whether somebody waits, or enough is in line.
+    fn is_urgent(&self) -> bool {
+        self.requests > 0
+            || !self.prunes.is_empty()
+            || !self.flushes.is_empty()
+            || self.closing
+            || self.commands.len() >= COMPANY_ENOUGH
     }
 
     fn move_into(&mut self, batch: &mut Batch, limit: usize) {
