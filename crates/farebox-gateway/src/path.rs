@@ -310,6 +310,21 @@ impl<'a> Writer<'a> {
     }
 }
 
+/// What is left of a canonical path for a server that cuts parameters off its segments; nothing
+/// where it has none.
+#[must_use]
+pub fn without_parameters(canonical: &str) -> Option<String> {
+    if !canonical.contains(';') && !canonical.contains("%3B") {
+        return None;
+    }
+    let name = |segment| {
+        let segment = str::split(segment, ';').next().unwrap_or_default();
+        segment.split("%3B").next().unwrap_or_default()
+    };
+    let names: Vec<&str> = canonical.split('/').map(name).collect();
+    Some(names.join("/"))
+}
+
 fn is_dots(segment: &str) -> bool {
     segment == "." || segment == ".."
 }

@@ -19,9 +19,11 @@ use crate::body_budget::{Keep, Patience, read_body};
 use crate::challenge::Debt;
 use crate::cors::Preflight;
 use crate::outcome::Outcome;
+use crate::path::{PathError, without_parameters};
 use crate::plan::{Bind, Plan, Route, Sale};
 use crate::presented::{Presented, Token};
 use crate::refusal::Refusal;
+use crate::routes::RouteTable;
 use crate::worker::Worker;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -87,10 +89,7 @@ impl Worker {
         if let Some(response) = crate::own::answer(exchange, &arrival) {
             return Ok(response);
         }
-        let route = plan
-            .routes
-            .find(&arrival.host, &arrival.path)
-            .ok_or(Refusal::NoRoute)?;
+        let route = find_route(&plan.routes, &arrival.host, &arrival.path)?;
         exchange.route = Some(Arc::clone(route));
         let Some(cors) = &route.cors else {
             return self.serve_route(plan, exchange, route, arrival).await;
@@ -274,6 +273,25 @@ impl Route {
             }),
             _ => Ok(()),
         }
+    }
+}
+
+/// The route of a request. A path with parameters must not lead past a price: many servers cut them
+/// off, and would serve from `/paid;x` what is sold as `/paid`.
+fn find_route<'p>(
+    routes: &'p RouteTable<Arc<Route>>,
+    host: &str,
+    path: &str,
+) -> Result<&'p Arc<Route>, Refusal> {
+    let route = routes.find(host, path).ok_or(Refusal::NoRoute)?;
+    let Some(bare) = without_parameters(path) else {
+        return Ok(route);
+    };
+    match routes.find(host, &bare) {
+        Some(other) if other.sale.is_some() && !Arc::ptr_eq(other, route) => {
+            Err(Refusal::Path(PathError::Parameter))
+        }
+        _ => Ok(route),
     }
 }
 

@@ -201,3 +201,11 @@ proptest! {
         assert_canonical(&raw, Refused)?;
     }
 }
+
+#[test]
+fn parameters_are_cut_off_every_segment_however_they_are_written() {
+    assert_eq!(without_parameters("/a/b"), None);
+    assert_eq!(without_parameters("/a;x/b").unwrap(), "/a/b");
+    assert_eq!(without_parameters("/a/b;x=1;y/").unwrap(), "/a/b/");
+    assert_eq!(without_parameters("/a%3Bx/b;y").unwrap(), "/a/b");
+}
