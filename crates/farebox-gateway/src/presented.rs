@@ -74,7 +74,7 @@ impl Reader {
             return Ok(Presented::Nothing);
         }
         let presented = self.read(headers, keyring);
-        if !matches!(presented, Ok(Presented::Nothing)) {
+        if !matches!(presented, Ok(Presented::Nothing)) || pays_in_another_way(headers) {
             headers.remove(AUTHORIZATION);
         }
         for name in PAYMENT_HEADERS {
@@ -121,6 +121,20 @@ fn carries_payment(headers: &HeaderMap) -> bool {
         .any(|name| name == AUTHORIZATION || PAYMENT_HEADERS.contains(&name.as_str()))
 }
 
+/// Whether an `Authorization` line is money under a scheme that is not taken yet: whoever reads it
+/// can spend it, so the upstream must not.
+fn pays_in_another_way(headers: &HeaderMap) -> bool {
+    headers.get_all(AUTHORIZATION).iter().any(|line| {
+        let line = line.as_bytes();
+        let end = line.iter().position(|&byte| byte == b' ');
+        let (scheme, rest) = line.split_at(end.unwrap_or(line.len()));
+        [&b"Payment"[..], b"Cashu"]
+            .iter()
+            .any(|name| scheme.eq_ignore_ascii_case(name))
+            || (scheme.eq_ignore_ascii_case(b"Bearer") && rest.trim_ascii().starts_with(b"cashu"))
+    })
+}
+
 /// The `Authorization` line, if it is the only thing in the request that could be a credential.
 fn sole_authorization(headers: &HeaderMap) -> Option<&[u8]> {
     let mut lines = headers.get_all(AUTHORIZATION).iter();
@@ -144,4 +158,28 @@ fn verify(credential: &L402Credential, keyring: &Keyring) -> Result<Token, Prese
         key_epoch,
         granted,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn money_in_authorization_is_told_from_other_credentials() {
+        let pays = |line: &'static str| {
+            let value = http::HeaderValue::from_static(line);
+            pays_in_another_way(&HeaderMap::from_iter([(AUTHORIZATION, value)]))
+        };
+        for money in [
+            "Payment eyJ",
+            "payment x",
+            "Cashu cashuA",
+            "Bearer cashuBo2",
+        ] {
+            assert!(pays(money), "{money}");
+        }
+        for other in ["Basic cashuA", "Bearer sk-1", "Bearer", "Payments x", ""] {
+            assert!(!pays(other), "{other}");
+        }
+    }
 }
