@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -19,6 +19,10 @@ use crate::worker::Worker;
 
 /// Connections the kernel queues for us.
 const BACKLOG: i32 = 4096;
+/// How long a connection may rest before the kernel asks whether the client is still there.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+/// How often it asks again.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 /// How long a TLS handshake may take.
 const TLS_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long to rest when the process is out of file descriptors.
@@ -71,6 +75,13 @@ fn bind_shared(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
     socket.set_nonblocking(true)?;
+    // Accepted sockets inherit it: a client that vanished without a word, most of all from a tunnel,
+    // would keep its place for good.
+    socket.set_tcp_keepalive(
+        &TcpKeepalive::new()
+            .with_time(KEEPALIVE)
+            .with_interval(KEEPALIVE_INTERVAL),
+    )?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
