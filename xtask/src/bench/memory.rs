@@ -111,12 +111,16 @@ fn slow_bodies(stage: &Stage<'_>, options: &Options, report: &mut Report) -> Res
     let (statuses, curve) = watch(&gateway.running, move || sender.send(), || bodies.percent())?;
     let count = u64::try_from(options.crowd)?;
     let what = format!("{} unpaid slow 1 MB bodies", thousands(count));
-    let refused = statuses.get(&402).copied().unwrap_or(0);
+    let refused = statuses.get(&402) == Some(&count);
+    let seen = |(status, count): (&u16, &u64)| match status {
+        0 => format!("{} broken off", thousands(*count)),
+        _ => format!("{} × {status}", thousands(*count)),
+    };
     report.demand(
-        &format!("{what}, answered with 402"),
-        &thousands(refused),
-        &format!("= {}", thousands(count)),
-        refused == count,
+        &format!("{what}, answers"),
+        &statuses.iter().map(seen).collect::<Vec<_>>().join(", "),
+        &format!("{} × 402", thousands(count)),
+        refused,
     );
     curve.judge(&what, 25, report);
     curve.judge_each(&what, before, options.crowd, report)?;
