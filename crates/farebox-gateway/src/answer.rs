@@ -58,7 +58,7 @@ pub(crate) struct UpstreamBody {
     pub(crate) silence: Silence,
     pub(crate) settlement: Settlement,
     pub(crate) recorder: Option<Recorder>,
-    pub(crate) grpc: bool,
+    pub(crate) grpc: Option<GrpcCall>,
     pub(crate) ending: Ending,
     pub(crate) lease: Lease,
     pub(crate) _permit: Option<TokenPermit>,
@@ -169,10 +169,9 @@ impl UpstreamBody {
     }
 
     fn ending_by(&self, trailers: &HeaderMap) -> Ending {
-        if self.grpc && grpc_failed(trailers) {
-            Ending::CutByUpstream
-        } else {
-            Ending::Complete
+        match self.grpc {
+            Some(call) => call.ending_by(trailers),
+            None => Ending::Complete,
         }
     }
 
@@ -208,6 +207,28 @@ impl UpstreamBody {
         };
         let _ = tokio::time::timeout(FINISH_FOR_REPLAY, rest).await;
         drop(finishing);
+    }
+}
+
+/// What has to be known of a gRPC call to judge how it ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct GrpcCall {
+    /// Whether the client said by when the call has to end.
+    pub(crate) has_deadline: bool,
+}
+
+impl GrpcCall {
+    /// A client that cancels, or lets a deadline of its own pass, has left: messages that it got
+    /// before are not free.
+    fn ending_by(self, trailers: &HeaderMap) -> Ending {
+        const CANCELLED: &str = "1";
+        const DEADLINE_EXCEEDED: &str = "4";
+        match trailers.get("grpc-status") {
+            Some(status) if status == CANCELLED => Ending::CutByClient,
+            Some(status) if status == DEADLINE_EXCEEDED && self.has_deadline => Ending::CutByClient,
+            _ if grpc_failed(trailers) => Ending::CutByUpstream,
+            _ => Ending::Complete,
+        }
     }
 }
 
@@ -299,5 +320,25 @@ impl UpstreamBody {
             return (Ending::CutByClient, Some(charged));
         }
         (self.ending, Some(self.settlement.charged()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_of_the_clients_own_makes_no_call_free() {
+        let ending = |status: &'static str, has_deadline| {
+            let status = http::HeaderValue::from_static(status);
+            let trailers =
+                HeaderMap::from_iter([(http::HeaderName::from_static("grpc-status"), status)]);
+            GrpcCall { has_deadline }.ending_by(&trailers)
+        };
+        assert_eq!(ending("0", true), Ending::Complete);
+        assert_eq!(ending("4", true), Ending::CutByClient);
+        assert_eq!(ending("4", false), Ending::CutByUpstream);
+        assert_eq!(ending("1", false), Ending::CutByClient);
+        assert_eq!(ending("13", true), Ending::CutByUpstream);
     }
 }

@@ -16,7 +16,7 @@ use hyper::upgrade::OnUpgrade;
 
 use crate::access_log::Exchange;
 use crate::admit::{Admission, Payment};
-use crate::answer::{AnswerBody, UpstreamBody, grpc_failed};
+use crate::answer::{AnswerBody, GrpcCall, UpstreamBody, grpc_failed};
 use crate::arrival::{Arrival, ArrivedBody};
 use crate::body::{BodyFault, RequestBody, Silence};
 use crate::body_budget::{BodyError, ReadBody};
@@ -38,6 +38,7 @@ const CALLS_LEFT: HeaderName = HeaderName::from_static("farebox-calls-left");
 const RECEIPT: HeaderName = HeaderName::from_static("farebox-receipt");
 const EXPIRES: HeaderName = HeaderName::from_static("farebox-expires");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 const PAYMENT_VARY: &str = "Authorization, X-Cashu, X-PAYMENT-SATS";
 
 /// The payment side of one forwarded request.
@@ -76,6 +77,9 @@ impl Worker {
             .remove::<OnUpgrade>()
             .filter(|_| headers::is_websocket_upgrade(&arrival.parts.headers));
         let fare = Fare::of(payment, permit, &route);
+        let call = GrpcCall {
+            has_deadline: arrival.parts.headers.contains_key(GRPC_TIMEOUT),
+        };
         exchange.outcome = if fare.paid {
             Outcome::Paid
         } else {
@@ -94,7 +98,7 @@ impl Worker {
         };
         exchange.upstream_micros = Some(micros(sent_at));
         crash_point(crash::FORWARD_HEADERS_RECEIVED);
-        self.pass_back(route, answer, fare, upgrade)
+        self.pass_back(route, answer, fare, upgrade, call)
     }
 
     async fn send(
@@ -162,6 +166,7 @@ impl Worker {
         (answer, lease): Answer,
         mut fare: Fare,
         upgrade: Option<OnUpgrade>,
+        call: GrpcCall,
     ) -> Result<Response<AnswerBody>, Refusal> {
         let (mut parts, incoming) = answer.into_parts();
         if route.hides(parts.status) {
@@ -196,7 +201,7 @@ impl Worker {
             silence: Silence::new(route.idle_timeout),
             settlement: fare.settlement,
             recorder,
-            grpc,
+            grpc: grpc.then_some(call),
             ending: Ending::Open,
             lease,
             _permit: fare.permit,
@@ -332,7 +337,8 @@ fn target_for(upstream: &Upstream, path: &str, query: Option<&str>) -> Result<Ur
     let rest = path
         .strip_prefix(upstream.strip_prefix.as_str())
         .unwrap_or(path);
-    let slash = if rest.starts_with('/') { "" } else { "/" };
+    let complete = rest.starts_with('/') || (rest.is_empty() && !upstream.base_path.is_empty());
+    let slash = if complete { "" } else { "/" };
     let length = upstream.base_path.len() + rest.len() + query.map_or(0, str::len) + 2;
     let mut target = String::with_capacity(length);
     for part in [upstream.base_path.as_str(), slash, rest] {
