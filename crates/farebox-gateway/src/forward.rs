@@ -10,8 +10,8 @@ use std::time::Instant;
 use bytes::Bytes;
 use farebox_core::{HoldId, Msat};
 use farebox_ledger::crash_point;
-use http::header::{HOST, HeaderMap, HeaderName, HeaderValue, VARY};
-use http::{Request, Response, StatusCode, Uri, Version};
+use http::header::{HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING, VARY};
+use http::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper::upgrade::OnUpgrade;
 
 use crate::access_log::Exchange;
@@ -157,7 +157,9 @@ impl Worker {
         parts
             .headers
             .insert(REQUEST_ID, exchange.request_id_header.clone());
-        Ok(Request::from_parts(parts, request_body(route, body)))
+        let body = request_body(route, body);
+        announce_body(&parts.method, &mut parts.headers, &body);
+        Ok(Request::from_parts(parts, body))
     }
 
     fn pass_back(
@@ -318,6 +320,14 @@ impl ReceiptHeaders {
     }
 }
 
+/// Says that a body of unknown length follows where hyper, for a GET, would take it for none.
+fn announce_body(method: &Method, headers: &mut HeaderMap, body: &RequestBody) {
+    let unknown = http_body::Body::size_hint(body).exact().is_none();
+    if unknown && matches!(*method, Method::GET | Method::HEAD) {
+        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+}
+
 fn request_body(route: &Route, body: ArrivedBody) -> RequestBody {
     match body {
         ArrivedBody::Unread(incoming) => {
@@ -383,5 +393,53 @@ impl Route {
         ];
         let ours = self.sale.is_some() || !self.upstream.headers.is_empty();
         ours && ABOUT_CREDENTIALS.contains(&status)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn upstream(base_path: &str, strip_prefix: &str) -> Upstream {
+        let tls = rustls::ClientConfig::builder_with_provider(
+            rustls::crypto::ring::default_provider().into(),
+        )
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_no_client_auth();
+        let options = crate::upstream::TransportOptions {
+            tls,
+            protocol: crate::upstream::UpstreamProtocol::Auto,
+            connect_timeout: std::time::Duration::from_secs(1),
+        };
+        let transport = Arc::new(crate::upstream::Transport::new(options, 1));
+        let authority = http::uri::Authority::from_static("upstream.test");
+        Upstream {
+            base_path: base_path.to_owned(),
+            strip_prefix: strip_prefix.to_owned(),
+            headers: Vec::new(),
+            host_header: HeaderValue::from_static("upstream.test"),
+            preserve_host: false,
+            pool: crate::upstream::UpstreamPool::new(
+                transport,
+                http::uri::Scheme::HTTP,
+                authority,
+            ),
+        }
+    }
+
+    #[test]
+    fn an_upstream_is_asked_for_its_own_base_and_what_the_prefix_leaves() {
+        let check = |base, prefix, path, query, expected: &str| {
+            let target = target_for(&upstream(base, prefix), path, query).unwrap();
+            assert_eq!(target.to_string(), expected);
+        };
+        check("", "", "/a/b", None, "/a/b");
+        check("", "", "/a", Some(""), "/a?");
+        check("/v1", "", "/a", Some("x=1"), "/v1/a?x=1");
+        check("/v1", "/api", "/api/a", None, "/v1/a");
+        check("/v1/complete", "/gpt", "/gpt", None, "/v1/complete");
+        check("", "/gpt", "/gpt", None, "/");
     }
 }
