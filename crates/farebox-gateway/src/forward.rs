@@ -421,11 +421,7 @@ mod tests {
             headers: Vec::new(),
             host_header: HeaderValue::from_static("upstream.test"),
             preserve_host: false,
-            pool: crate::upstream::UpstreamPool::new(
-                transport,
-                http::uri::Scheme::HTTP,
-                authority,
-            ),
+            pool: crate::upstream::UpstreamPool::new(transport, http::uri::Scheme::HTTP, authority),
         }
     }
 

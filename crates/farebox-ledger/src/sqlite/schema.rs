@@ -28,6 +28,7 @@ const CACHE_KIB: u32 = 16_384;
 
 /// Opens or creates the ledger's database, at the newest schema.
 pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
+    make_private(path);
     let mut connection = Connection::open(path).map_err(StoreError::from)?;
     let found = identify(&connection)?;
     if found > SCHEMA_VERSION {
@@ -39,6 +40,14 @@ pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
     configure(&connection).map_err(StoreError::from)?;
     migrate(&mut connection, found).map_err(StoreError::from)?;
     Ok(connection)
+}
+
+/// Creates a new database readable by its owner alone; SQLite gives its other files the same mode.
+/// Where that fails, opening fails next and says why.
+fn make_private(path: &Path) {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let mut options = std::fs::OpenOptions::new();
+    let _ = options.write(true).create_new(true).mode(0o600).open(path);
 }
 
 /// The schema version of the file; 0 when it is empty.
