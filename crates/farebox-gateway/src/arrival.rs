@@ -66,6 +66,17 @@ impl Arrival {
         matches!(self.parts.method, Method::HEAD | Method::OPTIONS)
     }
 
+    /// How long the body says it is at least, and whether that is its length.
+    pub(crate) fn body_length(&self) -> (u64, bool) {
+        match &self.body {
+            ArrivedBody::Unread(body) => {
+                let hint = http_body::Body::size_hint(body);
+                (hint.lower(), hint.exact().is_some())
+            }
+            ArrivedBody::Read(_) | ArrivedBody::Taken => (0, true),
+        }
+    }
+
     /// Reads the body to its end, if that has not happened yet, and gives the request's digest.
     pub(crate) async fn digest(
         &mut self,

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use farebox_core::RequestDigest;
+use farebox_core::{Kind, RequestDigest};
 use farebox_ledger::Receipt;
 use http::header::{EXPECT, HeaderMap, HeaderName, HeaderValue, ORIGIN};
 use http::{Method, Request, Response, StatusCode};
@@ -198,7 +198,7 @@ impl Worker {
         sale: &Sale,
         arrival: &mut Arrival,
     ) -> Result<Option<RequestDigest>, Refusal> {
-        if sale.bind == Bind::Request && !arrival.is_bodiless_probe() {
+        if must_be_read(route, sale, arrival)? {
             let budget = &self.shared.bodies;
             return arrival
                 .digest(route.max_read_bytes, budget, Keep::HashOnly)
@@ -249,10 +249,7 @@ impl Route {
     /// Refuses a body that says itself that it is too long, before anybody pays for it.
     fn check_length(&self, arrival: &Arrival) -> Result<(), Refusal> {
         let limit = self.max_body_bytes;
-        let declared = match &arrival.body {
-            ArrivedBody::Unread(body) => http_body::Body::size_hint(body).lower(),
-            ArrivedBody::Read(_) | ArrivedBody::Taken => 0,
-        };
+        let (declared, _) = arrival.body_length();
         if declared > limit {
             Err(Refusal::BodyTooLarge { limit })
         } else {
@@ -274,6 +271,22 @@ impl Route {
             _ => Ok(()),
         }
     }
+}
+
+/// Whether an unpaid body has to be read to its end: to bind a token to it, or because it does not
+/// say its length and the paid request will have to fit into memory. Nobody should pay for what is
+/// then too long.
+fn must_be_read(route: &Route, sale: &Sale, arrival: &Arrival) -> Result<bool, Refusal> {
+    if arrival.is_bodiless_probe() {
+        return Ok(false);
+    }
+    let (declared, exact) = arrival.body_length();
+    let once = sale.kind == Kind::Single;
+    if once && declared > route.max_read_bytes as u64 {
+        let limit = route.max_read_bytes as u64;
+        return Err(Refusal::BodyTooLarge { limit });
+    }
+    Ok(sale.bind == Bind::Request || (once && !exact))
 }
 
 /// The route of a request. A path with parameters must not lead past a price: many servers cut them
