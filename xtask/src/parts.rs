@@ -11,10 +11,11 @@ use crate::process::{cache, command, is_ci, root, run, works};
 type Install = fn() -> Result<()>;
 
 /// What there is to install, and how the closing summary calls it.
-const PARTS: [(&str, Install); 3] = [
+const PARTS: [(&str, Install); 4] = [
     ("Node packages", node),
     ("Python packages", python),
     ("nginx", nginx),
+    ("nghttp", nghttp),
 ];
 
 /// Which parts are there.
@@ -101,6 +102,18 @@ fn nginx() -> Result<()> {
         Ok(())
     } else {
         bail!("nginx does not start")
+    }
+}
+
+fn nghttp() -> Result<()> {
+    let is_there = || works("nghttp", &["--version"]);
+    if !is_there() {
+        debian("nghttp2-client")?;
+    }
+    if is_there() {
+        Ok(())
+    } else {
+        bail!("nghttp does not start")
     }
 }
 

@@ -24,5 +24,6 @@ mod lifecycle;
 mod macaroons;
 mod nginx;
 mod openai;
+mod protocols;
 mod restart;
 mod websocket;

@@ -39,12 +39,20 @@ pub(crate) fn python(script: &str) -> Option<Command> {
 
 /// nginx, without a configuration yet.
 pub(crate) fn nginx() -> Option<Command> {
+    if_there(installed("nginx"), "nginx")
+}
+
+/// nghttp2's client.
+pub(crate) fn nghttp() -> Option<Command> {
+    if_there(installed("nghttp"), "nghttp")
+}
+
+/// Where a program of the system lies; nowhere if it is not there.
+fn installed(program: &str) -> PathBuf {
     let path = env::var_os("PATH").unwrap_or_default();
     let folders = env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
-    let found = folders
-        .map(|folder| folder.join("nginx"))
-        .find(|program| program.exists());
-    if_there(found.unwrap_or_default(), "nginx")
+    let mut files = folders.map(|folder| folder.join(program));
+    files.find(|file| file.exists()).unwrap_or_default()
 }
 
 pub(crate) fn conformance(file: &str) -> PathBuf {
