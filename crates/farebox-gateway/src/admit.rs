@@ -83,12 +83,23 @@ impl Admission {
     }
 }
 
+/// What tells one request from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fingerprint {
+    /// Nothing; nobody asked.
+    None,
+    /// Everything: method, path, query and body.
+    Whole(RequestDigest),
+    /// Everything but the content of a body that is too long to be read first. Such a request is
+    /// known again, so that it is not sold twice, but is never answered from memory.
+    Outline(RequestDigest),
+}
+
 /// What `admit` needs to know of the request beyond its token.
 pub(crate) struct Asked<'a> {
     pub(crate) route: &'a Arc<Route>,
     pub(crate) sale: &'a Sale,
-    pub(crate) method: &'a http::Method,
-    pub(crate) digest: Option<RequestDigest>,
+    pub(crate) fingerprint: Fingerprint,
     pub(crate) idempotency_key: Option<[u8; 32]>,
     pub(crate) now: UnixMillis,
     pub(crate) hold: HoldId,
@@ -111,26 +122,33 @@ pub(crate) fn idempotency_key(headers: &HeaderMap) -> Option<[u8; 32]> {
     Some(hasher.finalize().into())
 }
 
-/// Checks scope and expiry without touching anything.
-pub(crate) fn check_scope(token: &Token, asked: &Asked<'_>) -> Result<(), Owed> {
+/// Checks scope and expiry as far as the head of a request tells, without touching anything.
+pub(crate) fn check_scope(
+    token: &Token,
+    route: &Route,
+    method: &http::Method,
+    now: UnixMillis,
+) -> Result<(), Owed> {
     let granted = &token.granted;
-    if granted.terms.route != asked.route.name {
+    if granted.terms.route != route.name {
         return Err(Owed::WrongRoute);
     }
-    let class = farebox_core::MethodClass::of(asked.method.as_str());
+    let class = farebox_core::MethodClass::of(method.as_str());
     if !granted.holder.methods.covers(class) {
         return Err(Owed::WrongMethod);
     }
-    if granted.holder.request.is_some() && granted.holder.request != asked.digest {
-        return Err(Owed::WrongRequest);
-    }
-    if granted
-        .holder
-        .allowance
-        .expires_at
-        .is_some_and(|end| end <= asked.now)
-    {
+    let end = granted.holder.allowance.expires_at;
+    if end.is_some_and(|end| end <= now) {
         return Err(Owed::Expired);
+    }
+    Ok(())
+}
+
+/// Checks that this is the request that the token is for, where it is for one.
+pub(crate) fn check_request(token: &Token, digest: Option<RequestDigest>) -> Result<(), Owed> {
+    let only = token.granted.holder.request;
+    if only.is_some() && only != digest {
+        return Err(Owed::WrongRequest);
     }
     Ok(())
 }
@@ -144,7 +162,7 @@ pub(crate) async fn admit(
     permit: TokenPermit,
 ) -> Result<Verdict, Refusal> {
     let once = once(token, asked);
-    let keeps_answer = once.is_some();
+    let keeps_answer = once.is_some() && matches!(asked.fingerprint, Fingerprint::Whole(_));
     let request = AdmitRequest {
         hold: asked.hold,
         payment_hash: token.payment_hash,
@@ -191,7 +209,10 @@ fn cost(token: &Token, sale: &Sale) -> Cost {
 /// The name under which a retry finds this sale again.
 fn once(token: &Token, asked: &Asked<'_>) -> Option<Once> {
     const SINGLE: [u8; 32] = [0; 32];
-    let digest = asked.digest?;
+    let digest = match asked.fingerprint {
+        Fingerprint::Whole(digest) | Fingerprint::Outline(digest) => digest,
+        Fingerprint::None => return None,
+    };
     match token.granted.terms.kind {
         Kind::Single => Some(Once {
             key: SINGLE,

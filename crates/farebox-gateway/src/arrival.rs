@@ -10,6 +10,7 @@ use http::header::HOST;
 use http::request::Parts;
 use http::{Method, Request};
 use hyper::body::Incoming;
+use sha2::{Digest, Sha256};
 
 use crate::body_budget::{BodyError, ByteBudget, Keep, Patience, ReadBody, read_body};
 use crate::headers::check_framing;
@@ -77,6 +78,19 @@ impl Arrival {
         }
     }
 
+    /// A digest of everything but the content of the body, which is `length` bytes.
+    pub(crate) fn outline(&self, length: u64) -> RequestDigest {
+        let mut hasher = Sha256::new();
+        hasher.update(b"a body too long to be read before forwarding\n");
+        hasher.update(length.to_be_bytes());
+        self.digest_with(&hasher.finalize().into())
+    }
+
+    fn digest_with(&self, body: &[u8; 32]) -> RequestDigest {
+        let (method, query) = (self.parts.method.as_str(), self.parts.uri.query());
+        RequestDigest::of_request(method, &self.path, query, body)
+    }
+
     /// Reads the body to its end, if that has not happened yet, and gives the request's digest.
     pub(crate) async fn digest(
         &mut self,
@@ -95,13 +109,7 @@ impl Arrival {
         let ArrivedBody::Read(ReadBody { sha256, .. }) = &self.body else {
             return Err(Refusal::Body(BodyError::TimedOut));
         };
-        let query = self.parts.uri.query();
-        Ok(RequestDigest::of_request(
-            self.parts.method.as_str(),
-            &self.path,
-            query,
-            sha256,
-        ))
+        Ok(self.digest_with(sha256))
     }
 }
 

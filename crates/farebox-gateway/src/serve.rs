@@ -12,7 +12,7 @@ use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 use crate::access_log::{Begun, Exchange};
-use crate::admit::{self, Admission, Asked, Owed, Verdict};
+use crate::admit::{self, Admission, Asked, Fingerprint, Owed, Verdict};
 use crate::answer::AnswerBody;
 use crate::arrival::{Arrival, ArrivedBody};
 use crate::body_budget::{Keep, Patience, read_body};
@@ -160,35 +160,51 @@ impl Worker {
         token: &Token,
         arrival: &mut Arrival,
     ) -> Result<Verdict, Refusal> {
-        let idempotency_key = admit::idempotency_key(&arrival.parts.headers);
-        let digest = if admit::needs_digest(token, idempotency_key) {
-            let budget = &self.shared.bodies;
-            Some(
-                arrival
-                    .digest(route.max_read_bytes, budget, Keep::Bytes)
-                    .await?,
-            )
-        } else {
-            None
-        };
-        let asked = Asked {
-            route,
-            sale,
-            method: &arrival.parts.method,
-            digest,
-            idempotency_key,
-            now: exchange.received_at,
-            hold: self.hold_id(exchange.received_at),
-        };
-        if let Err(owed) = admit::check_scope(token, &asked) {
+        let method = &arrival.parts.method;
+        if let Err(owed) = admit::check_scope(token, route, method, exchange.received_at) {
             return Ok(Verdict::Owed(owed));
         }
+        // Before the body is read: what a token may have in flight bounds the memory it takes too.
         let permit =
             self.shared
                 .tokens
                 .try_start(&token.payment_hash, route.token_limit, Instant::now())?;
+        let idempotency_key = admit::idempotency_key(&arrival.parts.headers);
+        let fingerprint = if admit::needs_digest(token, idempotency_key) {
+            self.fingerprint(route, token, arrival).await?
+        } else {
+            Fingerprint::None
+        };
+        let asked = Asked {
+            route,
+            sale,
+            fingerprint,
+            idempotency_key,
+            now: exchange.received_at,
+            hold: self.hold_id(exchange.received_at),
+        };
         let claims = self.shared.keyring.load().claim_policy(token.key_epoch);
         admit::admit(&self.shared.ledger, token, &asked, claims, permit).await
+    }
+
+    /// Reads the body to know the request by it, unless it says that it is too long for that and
+    /// the token does not depend on it.
+    async fn fingerprint(
+        &self,
+        route: &Route,
+        token: &Token,
+        arrival: &mut Arrival,
+    ) -> Result<Fingerprint, Refusal> {
+        let limit = route.max_read_bytes;
+        let (length, _) = arrival.body_length();
+        if token.granted.holder.request.is_none() && length > limit as u64 {
+            return Ok(Fingerprint::Outline(arrival.outline(length)));
+        }
+        let budget = &self.shared.bodies;
+        arrival
+            .digest(limit, budget, Keep::Bytes)
+            .await
+            .map(Fingerprint::Whole)
     }
 
     /// What an unpaid request's macaroon is bound to. The body is hashed or read away, never kept.
@@ -282,7 +298,7 @@ fn must_be_read(route: &Route, sale: &Sale, arrival: &Arrival) -> Result<bool, R
     }
     let (declared, exact) = arrival.body_length();
     let once = sale.kind == Kind::Single;
-    if once && declared > route.max_read_bytes as u64 {
+    if sale.bind == Bind::Request && declared > route.max_read_bytes as u64 {
         let limit = route.max_read_bytes as u64;
         return Err(Refusal::BodyTooLarge { limit });
     }

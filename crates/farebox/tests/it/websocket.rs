@@ -41,25 +41,3 @@ fn a_websocket_opens_for_those_who_paid_and_for_nobody_else() {
     assert!(opened.starts_with("open /paid/socket "), "{opened}");
     assert!(!opened.contains("authorization"), "{opened}");
 }
-
-#[test]
-fn an_upgraded_connection_carries_bytes_both_ways_until_either_side_ends_it() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let route = Route::at("/paid", &upstream).msat(2000).bound_to_route();
-    let gateway = TestGateway::start(Setup::new().route(route));
-    let call = Call::get("/paid/upgrade")
-        .header("Connection", "Upgrade")
-        .header("Upgrade", "raw");
-    let token = gateway.buy(&call);
-
-    let mut buyer = Connection::open(gateway.address).unwrap();
-    buyer.send(&call.with(&token)).unwrap();
-    let head = buyer.read_head().unwrap();
-    assert_eq!((head.status, head.find("upgrade")), (101, Some("raw")));
-    for message in ["ping", "pong"] {
-        buyer.write(message.as_bytes()).unwrap();
-        assert_eq!(buyer.read_exactly(4).unwrap(), message.as_bytes());
-    }
-    buyer.close_write().unwrap();
-    assert!(buyer.is_at_end());
-}
