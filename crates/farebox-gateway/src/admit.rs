@@ -144,13 +144,10 @@ pub(crate) fn check_scope(
     Ok(())
 }
 
-/// Checks that this is the request that the token is for, where it is for one.
-pub(crate) fn check_request(token: &Token, digest: Option<RequestDigest>) -> Result<(), Owed> {
+/// Whether this is the request that the token is for, where it is for one.
+fn is_bound_elsewhere(token: &Token, fingerprint: Fingerprint) -> bool {
     let only = token.granted.holder.request;
-    if only.is_some() && only != digest {
-        return Err(Owed::WrongRequest);
-    }
-    Ok(())
+    only.is_some_and(|only| fingerprint != Fingerprint::Whole(only))
 }
 
 /// Claims the token, if this is its first use, and holds what the request costs, in one step.
@@ -161,6 +158,9 @@ pub(crate) async fn admit(
     claims: farebox_ledger::ClaimPolicy,
     permit: TokenPermit,
 ) -> Result<Verdict, Refusal> {
+    if is_bound_elsewhere(token, asked.fingerprint) {
+        return Ok(Verdict::Owed(Owed::WrongRequest));
+    }
     let once = once(token, asked);
     let keeps_answer = once.is_some() && matches!(asked.fingerprint, Fingerprint::Whole(_));
     let request = AdmitRequest {
