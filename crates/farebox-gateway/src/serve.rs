@@ -175,9 +175,6 @@ impl Worker {
         } else {
             Fingerprint::None
         };
-        if let Err(owed) = admit::check_request(token, fingerprint) {
-            return Ok(Verdict::Owed(owed));
-        }
         let asked = Asked {
             route,
             sale,
