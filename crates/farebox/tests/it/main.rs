@@ -14,6 +14,7 @@
 mod harness;
 mod parts;
 
+mod attacks;
 mod buyers;
 #[cfg(feature = "crash-points")]
 mod crash;
@@ -26,4 +27,5 @@ mod nginx;
 mod openai;
 mod protocols;
 mod restart;
+mod rules;
 mod websocket;

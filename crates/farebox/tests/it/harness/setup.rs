@@ -9,6 +9,7 @@ use farebox_testkit::ScriptedUpstream;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Setup {
     server: String,
+    lightning: Option<String>,
     sections: String,
     routes: Vec<Route>,
 }
@@ -30,6 +31,12 @@ impl Setup {
     /// A line for `[server]`, such as `trusted_proxies = ["127.0.0.0/8"]`.
     pub(crate) fn server(mut self, line: &str) -> Self {
         writeln!(self.server, "{line}").unwrap();
+        self
+    }
+
+    /// The lines of `[lightning]`, in the place of mock money.
+    pub(crate) fn lightning(mut self, lines: &str) -> Self {
+        self.lightning = Some(lines.to_owned());
         self
     }
 
@@ -55,10 +62,11 @@ impl Setup {
              [store]\n\
              url = \"sqlite://{store}\"\n\n\
              [lightning]\n\
-             backend = \"mock\"\n\n\
+             {lightning}\n\n\
              {sections}",
             server = self.server,
             store = store.display(),
+            lightning = self.lightning.as_deref().unwrap_or("backend = \"mock\""),
             sections = self.sections,
         );
         for route in &self.routes {
