@@ -48,6 +48,7 @@ macro_rules! ledger_contract {
             what_others_hold_is_reserved_and_not_exhausted
             a_token_with_other_terms_is_refused
             a_rotated_key_admits_only_what_was_claimed_before
+            each_charged_request_allows_one_more_failed_attempt
             too_many_voided_attempts_close_a_token
             a_void_that_is_not_the_payers_doing_does_not_count
             a_revoked_token_is_refused_and_keeps_its_value

@@ -59,7 +59,9 @@ pub(crate) fn admit(
     if request.now >= account.expires_at {
         return Ok(Admitted::Expired);
     }
-    if account.voids >= request.max_voids {
+    // Beyond as many as were charged: a token of many calls meets many failures that are nobody's
+    // fault, and must not lose its value to them.
+    if account.voids >= request.max_voids.saturating_add(account.calls_used) {
         return Ok(Admitted::TooManyVoids);
     }
     hold(request, account)

@@ -114,6 +114,28 @@ pub async fn too_many_voided_attempts_close_a_token(place: &dyn Place) {
     assert_eq!(shop.account(&token).await.balance, msat(10));
 }
 
+/// A token whose calls mostly succeed can have any number of them fail.
+pub async fn each_charged_request_allows_one_more_failed_attempt(place: &dyn Place) {
+    let shop = Shop::open(place);
+    let token = shop.token(Kind::Balance, 10);
+    let request = || AdmitRequest {
+        max_voids: 2,
+        ..shop.request(&token, Cost::Amount(msat(1)))
+    };
+    for _ in 0..5 {
+        held(shop.admit(request()).await).void(VoidReason::Refused);
+        held(shop.admit(request()).await).settle();
+    }
+    for _ in 0..2 {
+        held(shop.admit(request()).await).void(VoidReason::Refused);
+    }
+    assert!(matches!(
+        shop.admit(request()).await,
+        Admitted::TooManyVoids
+    ));
+    assert_eq!(shop.account(&token).await.balance, msat(5));
+}
+
 /// What Farebox itself let drop is not held against the payer.
 pub async fn a_void_that_is_not_the_payers_doing_does_not_count(place: &dyn Place) {
     let shop = Shop::open(place);
