@@ -66,7 +66,7 @@ pub struct RouteSection {
     pub charge_on: ChargeOnSetting,
     /// How finished answers are kept for clients that lost their connection, or `false`.
     pub replay: ReplaySetting,
-    /// How many attempts that were not charged a token has before it is refused.
+    /// How many more attempts may fail uncharged than were charged, before a token is refused.
     pub max_voids: u32,
     /// The memo of invoices. Default: the route's name.
     #[serde(skip_serializing_if = "Option::is_none")]
