@@ -67,6 +67,11 @@ impl Arrival {
         matches!(self.parts.method, Method::HEAD | Method::OPTIONS)
     }
 
+    /// Whether bytes of a body may still come.
+    pub(crate) fn has_unread_body(&self) -> bool {
+        matches!(&self.body, ArrivedBody::Unread(body) if !http_body::Body::is_end_stream(body))
+    }
+
     /// How long the body says it is at least, and whether that is its length.
     pub(crate) fn body_length(&self) -> (u64, bool) {
         match &self.body {

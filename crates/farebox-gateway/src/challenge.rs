@@ -35,6 +35,8 @@ const MAX_WAITING: usize = 1024;
 /// How long after the invoice's expiry a first use still starts the token's time: a payment may
 /// arrive late, and a client may be away.
 const CLAIM_GRACE: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long to wait when a limit was reached a moment ago.
+const BRIEFLY: Duration = Duration::from_secs(1);
 /// What our macaroons name as their place of issue, as other L402 servers do.
 const LOCATION: &str = "lsat";
 
@@ -78,6 +80,12 @@ impl Worker {
         exchange.reason = debt.owed.reason();
         if matches!(*debt.method, http::Method::HEAD | http::Method::OPTIONS) {
             return Ok(self.price_alone(plan, exchange, &debt, None));
+        }
+        if debt.sale.bind == Bind::Request && debt.digest.is_none() {
+            // Its body was not read, for it was past the limit a moment ago. Without its digest a
+            // token would be good for every request.
+            self.shared.metrics.challenge_refused();
+            return Ok(self.price_alone(plan, exchange, &debt, Some(BRIEFLY)));
         }
         let prefix = AddressPrefix::of(exchange.client);
         if let Err(wait) = self.shared.challenges.try_take(prefix, Instant::now()) {

@@ -17,6 +17,7 @@ use crate::answer::AnswerBody;
 use crate::arrival::{Arrival, ArrivedBody};
 use crate::body_budget::{Keep, Patience, read_body};
 use crate::challenge::Debt;
+use crate::client_addr::AddressPrefix;
 use crate::cors::Preflight;
 use crate::outcome::Outcome;
 use crate::path::{PathError, without_parameters};
@@ -140,7 +141,9 @@ impl Worker {
                 }
             }
         };
-        let digest = self.digest_of_unpaid(route, sale, &mut arrival).await?;
+        let digest = self
+            .digest_of_unpaid(exchange, route, sale, &mut arrival)
+            .await?;
         let debt = Debt {
             route,
             sale,
@@ -210,11 +213,18 @@ impl Worker {
     /// What an unpaid request's macaroon is bound to. The body is hashed or read away, never kept.
     async fn digest_of_unpaid(
         &self,
+        exchange: &Exchange,
         route: &Route,
         sale: &Sale,
         arrival: &mut Arrival,
     ) -> Result<Option<RequestDigest>, Refusal> {
-        if must_be_read(route, sale, arrival)? {
+        // Past the limit there is no invoice, and so nothing to hash a body for.
+        let refused = arrival.has_unread_body()
+            && self
+                .shared
+                .challenges
+                .would_refuse(AddressPrefix::of(exchange.client), Instant::now());
+        if must_be_read(route, sale, arrival)? && !refused {
             let budget = &self.shared.bodies;
             return arrival
                 .digest(route.max_read_bytes, budget, Keep::HashOnly)

@@ -88,6 +88,24 @@ impl ChallengeLimits {
         Ok(())
     }
 
+    /// Whether [`try_take`](Self::try_take) would refuse now. Takes nothing.
+    #[must_use]
+    pub fn would_refuse(&self, prefix: AddressPrefix, now: Instant) -> bool {
+        let now = self.scale.at(now);
+        let all = self.all_full_at.load(Ordering::Relaxed);
+        if self.rates.global.take(all, now).is_err() {
+            return true;
+        }
+        let (shard, cells) = self.place(prefix);
+        let buckets = self.shards[shard]
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let fullest = cells.iter().map(|&cell| buckets[cell]).min();
+        let fullest = fullest.unwrap_or(u64::MAX);
+        self.rates.per_prefix.take(fullest, now).is_err()
+    }
+
     fn take_from_all(&self, now: u64) -> Result<(), RetryAfter> {
         let mut seen = self.all_full_at.load(Ordering::Relaxed);
         loop {

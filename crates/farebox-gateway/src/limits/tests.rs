@@ -69,6 +69,16 @@ fn retry_after_is_rounded_up_to_at_least_a_second() {
 }
 
 #[test]
+fn asking_whether_a_challenge_would_be_refused_takes_none() {
+    let now = Instant::now();
+    let limits = challenges(rate(1, 1), rate(100, 100), now);
+    assert!((0..10).all(|_| !limits.would_refuse(prefix(1), now)));
+    limits.try_take(prefix(1), now).unwrap();
+    assert!(limits.would_refuse(prefix(1), now));
+    assert!(!limits.would_refuse(prefix(1), now + SECOND));
+}
+
+#[test]
 fn one_prefix_at_its_limit_does_not_stop_another() {
     let now = Instant::now();
     let limits = challenges(rate(1, 1), rate(1000, 1000), now);
