@@ -177,14 +177,23 @@ mod tests {
     #[test]
     fn a_preimage_is_exactly_64_hex_digits_of_either_case() {
         assert!(Preimage::from_hex("aB".repeat(32).as_bytes()).is_ok());
-        for bad in ["", "ab", &"ab".repeat(31), &"ab".repeat(33), &"zz".repeat(32)] {
+        for bad in [
+            "",
+            "ab",
+            &"ab".repeat(31),
+            &"ab".repeat(33),
+            &"zz".repeat(32),
+        ] {
             assert_eq!(Preimage::from_hex(bad.as_bytes()), Err(BadHex));
         }
     }
 
     #[test]
     fn debug_output_never_shows_a_preimage() {
-        assert_eq!(format!("{:?}", Preimage::from_bytes([0x11; 32])), "Preimage(…)");
+        assert_eq!(
+            format!("{:?}", Preimage::from_bytes([0x11; 32])),
+            "Preimage(…)"
+        );
     }
 
     #[test]

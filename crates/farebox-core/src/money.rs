@@ -27,7 +27,11 @@ impl Msat {
     /// # Errors
     /// [`MsatOverflow`] above [`Msat::MAX`].
     pub const fn new(msat: u64) -> Result<Self, MsatOverflow> {
-        if msat > Self::MAX.0 { Err(MsatOverflow) } else { Ok(Self(msat)) }
+        if msat > Self::MAX.0 {
+            Err(MsatOverflow)
+        } else {
+            Ok(Self(msat))
+        }
     }
 
     /// The number of millisatoshi.
@@ -45,7 +49,9 @@ impl Msat {
     /// The sum, unless it leaves the range.
     #[must_use]
     pub fn checked_add(self, other: Self) -> Option<Self> {
-        self.0.checked_add(other.0).and_then(|sum| Self::new(sum).ok())
+        self.0
+            .checked_add(other.0)
+            .and_then(|sum| Self::new(sum).ok())
     }
 
     /// The difference, unless it would be negative.
@@ -63,7 +69,9 @@ impl Msat {
     /// `self` times `count`, unless it leaves the range.
     #[must_use]
     pub fn checked_mul(self, count: u64) -> Option<Self> {
-        self.0.checked_mul(count).and_then(|product| Self::new(product).ok())
+        self.0
+            .checked_mul(count)
+            .and_then(|product| Self::new(product).ok())
     }
 
     /// This amount in whole satoshi, rounded up.
@@ -76,7 +84,11 @@ impl Msat {
     /// than the others. No parts have no share.
     #[must_use]
     pub const fn share_ceil(self, parts: u64) -> Self {
-        if parts == 0 { Self::ZERO } else { Self(self.0.div_ceil(parts)) }
+        if parts == 0 {
+            Self::ZERO
+        } else {
+            Self(self.0.div_ceil(parts))
+        }
     }
 }
 
@@ -86,7 +98,11 @@ impl Sat {
     /// # Errors
     /// [`MsatOverflow`] when it would not fit [`Msat`].
     pub const fn new(sat: u64) -> Result<Self, MsatOverflow> {
-        if sat > Msat::MAX.0 / 1000 { Err(MsatOverflow) } else { Ok(Self(sat)) }
+        if sat > Msat::MAX.0 / 1000 {
+            Err(MsatOverflow)
+        } else {
+            Ok(Self(sat))
+        }
     }
 
     /// The number of satoshi.
@@ -124,7 +140,10 @@ mod tests {
         assert_eq!(Msat::new(Msat::MAX.get() + 1), Err(MsatOverflow));
         assert_eq!(Msat::MAX.checked_add(Msat::new(1).unwrap()), None);
         assert_eq!(Msat::MAX.checked_mul(2), None);
-        assert_eq!(Sat::new(Msat::MAX.get() / 1000).unwrap().to_msat(), Msat::MAX);
+        assert_eq!(
+            Sat::new(Msat::MAX.get() / 1000).unwrap().to_msat(),
+            Msat::MAX
+        );
     }
 
     #[test]

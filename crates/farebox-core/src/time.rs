@@ -12,7 +12,11 @@ impl UnixMillis {
     #[must_use]
     pub const fn new(millis: u64) -> Self {
         const END_OF_YEAR_9999: u64 = 253_402_300_799_999;
-        Self(if millis > END_OF_YEAR_9999 { END_OF_YEAR_9999 } else { millis })
+        Self(if millis > END_OF_YEAR_9999 {
+            END_OF_YEAR_9999
+        } else {
+            millis
+        })
     }
 
     /// An instant `seconds` after the Unix epoch.

@@ -269,6 +269,7 @@ fn header_of(id: RequestId) -> HeaderValue {
 }
 
 /// What is known of a request at its first moment.
+#[derive(Clone, Copy)]
 pub(crate) struct Begun {
     pub(crate) request_id: RequestId,
     pub(crate) received_at: UnixMillis,

@@ -98,7 +98,7 @@ impl Worker {
         };
         exchange.upstream_micros = Some(micros(sent_at));
         crash_point(crash::FORWARD_HEADERS_RECEIVED);
-        self.pass_back(route, answer, fare, upgrade, call)
+        self.pass_back(&route, answer, fare, upgrade, call)
     }
 
     async fn send(
@@ -164,7 +164,7 @@ impl Worker {
 
     fn pass_back(
         &self,
-        route: Arc<Route>,
+        route: &Route,
         (answer, lease): Answer,
         mut fare: Fare,
         upgrade: Option<OnUpgrade>,
@@ -180,9 +180,9 @@ impl Worker {
             return Err(Refusal::UpstreamBroken);
         }
         let grpc = farebox_wire::grpc::is_grpc(&parts.headers);
-        fare.judge(parts.status, &route, grpc && grpc_failed(&parts.headers));
+        fare.judge(parts.status, route, grpc && grpc_failed(&parts.headers));
         headers::prepare_response(&mut parts.headers, switching);
-        fare.mark(&mut parts.headers, &route);
+        fare.mark(&mut parts.headers, route);
         if let (true, Some(client_side)) = (switching, upgrade) {
             let upstream_side = parts
                 .extensions
@@ -413,7 +413,7 @@ mod tests {
             protocol: crate::upstream::UpstreamProtocol::Auto,
             connect_timeout: std::time::Duration::from_secs(1),
         };
-        let transport = Arc::new(crate::upstream::Transport::new(options, 1));
+        let transport = Arc::new(crate::upstream::Transport::new(&options, 1));
         let authority = http::uri::Authority::from_static("upstream.test");
         Upstream {
             base_path: base_path.to_owned(),

@@ -64,7 +64,7 @@ pub struct Transport {
 impl Transport {
     /// A transport for `workers` worker threads.
     #[must_use]
-    pub fn new(options: TransportOptions, workers: usize) -> Self {
+    pub fn new(options: &TransportOptions, workers: usize) -> Self {
         Self {
             protocol: options.protocol,
             connect_timeout: options.connect_timeout,

@@ -314,7 +314,7 @@ mod tests {
         .with_root_certificates(rustls::RootCertStore::empty())
         .with_no_client_auth();
         let transport = Transport::new(
-            TransportOptions {
+            &TransportOptions {
                 tls,
                 protocol: UpstreamProtocol::Auto,
                 connect_timeout: Duration::from_secs(1),

@@ -29,4 +29,4 @@ pub(crate) use http::{Call, Reply};
 pub(crate) use http2::Http2;
 pub(crate) use l402::{Challenge, Token};
 pub(crate) use setup::{Route, Setup};
-pub(crate) use tls::{Authority, TlsDoor};
+pub(crate) use tls::Authority;

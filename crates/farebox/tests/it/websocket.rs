@@ -1,9 +1,6 @@
-//! WebSocket through the gateway, between a Python server and a Python client; and upgrades to
-//! protocols nobody has heard of.
+//! WebSocket through the gateway, between a Python server and a Python client.
 
-use farebox_testkit::ScriptedUpstream;
-
-use crate::harness::{Call, Connection, Route, Setup, TestGateway};
+use crate::harness::{Call, Route, Setup, TestGateway};
 use crate::parts::{self, Server};
 
 fn handshake() -> Call {

@@ -83,7 +83,7 @@ impl Transports {
             protocol: protocol(profile.protocol),
             connect_timeout: profile.connect_timeout,
         };
-        let made = Arc::new(Transport::new(options, self.workers.get()));
+        let made = Arc::new(Transport::new(&options, self.workers.get()));
         self.made.insert(profile, Arc::clone(&made));
         Some(made)
     }
