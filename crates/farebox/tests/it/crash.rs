@@ -349,3 +349,49 @@ fn a_pass_that_died_at_its_first_use_is_sold_once() {
         assert_eq!(gateway.charged(&token), PRICE, "at {point}");
     }
 }
+
+/// A buyer of thirty calls who makes one after the other until the gateway is gone.
+fn spend_until_gone(address: std::net::SocketAddr, call: &Call) -> u64 {
+    let mut sent = 0;
+    while let Ok(reply) = call.try_send(address) {
+        assert!([200, 402].contains(&reply.status), "{}", reply.text());
+        sent += 1;
+    }
+    sent + 1
+}
+
+#[test]
+fn a_kill_under_load_leaves_every_buyer_with_what_was_not_used() {
+    const CALLS: u64 = 30;
+    let upstream = ScriptedUpstream::start().unwrap();
+    let route = Route::at("/paid", &upstream).msat(PRICE).calls(30);
+    let mut gateway = TestGateway::start(Setup::new().route(route));
+    let call = Call::get("/paid/a");
+    let tokens: Vec<_> = (0..8).map(|_| gateway.buy(&call)).collect();
+    let address = gateway.address;
+    let buyers: Vec<_> = tokens
+        .iter()
+        .map(|token| call.clone().with(token))
+        .map(|call| std::thread::spawn(move || spend_until_gone(address, &call)))
+        .collect();
+    upstream.wait_for("/paid/a", 60);
+    gateway.kill();
+    let sent: Vec<u64> = buyers
+        .into_iter()
+        .map(|buyer| buyer.join().unwrap())
+        .collect();
+
+    gateway.start_again(&[]);
+    for (token, sent) in tokens.iter().zip(sent) {
+        let charged = gateway.charged(token);
+        assert_eq!(charged % PRICE, 0);
+        let used = charged / PRICE;
+        assert!(used <= sent, "{used} charged, {sent} asked for");
+        let paid = call.clone().with(token);
+        for _ in used..CALLS {
+            gateway.send(&paid).expect(200);
+        }
+        assert_eq!(gateway.send(&paid).status, 402);
+        assert_eq!(gateway.charged(token), CALLS * PRICE);
+    }
+}

@@ -1,5 +1,9 @@
 //! HTTP/1.1: connections that are used again, requests that do not wait for answers.
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::sync::mpsc::{Receiver, channel};
+
 use farebox_testkit::ScriptedUpstream;
 
 use super::{PRICE, shop};
@@ -95,25 +99,48 @@ fn an_upstream_that_restarts_between_requests_costs_nobody_anything() {
     let call = call.with(&token);
     gateway.send(&call).expect(502);
     assert_eq!(gateway.charged(&token), 0);
-    let _second = std::net::TcpListener::bind(port).map(serve_one).unwrap();
+    let hung_up = serve_and_hang_up(TcpListener::bind(port).unwrap(), 1);
     gateway.send(&call).expect(200);
     assert_eq!(gateway.charged(&token), PRICE);
+    hung_up.recv().unwrap();
 }
 
-/// Answers one request and ends.
-fn serve_one(listener: std::net::TcpListener) -> std::thread::JoinHandle<()> {
-    use std::io::{BufRead, BufReader, Write};
+/// Answers so many requests, each on a connection that it closes afterwards without a word; says
+/// when it has.
+fn serve_and_hang_up(listener: TcpListener, requests: usize) -> Receiver<()> {
+    let (closed, told) = channel();
     std::thread::spawn(move || {
-        let (stream, _) = listener.accept().unwrap();
-        let mut stream = BufReader::new(stream);
-        let mut line = String::from("-");
-        while line.trim_end() != "" {
-            line.clear();
-            stream.read_line(&mut line).unwrap();
+        for _ in 0..requests {
+            let (stream, _) = listener.accept().unwrap();
+            let mut stream = BufReader::new(stream);
+            let mut line = String::from("-");
+            while line.trim_end() != "" {
+                line.clear();
+                stream.read_line(&mut line).unwrap();
+            }
+            let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+            stream.get_mut().write_all(answer).unwrap();
+            drop(stream);
+            closed.send(()).unwrap();
         }
-        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
-        stream.get_mut().write_all(answer).unwrap();
-    })
+    });
+    told
+}
+
+#[test]
+fn an_upstream_that_hangs_up_after_each_answer_is_called_anew() {
+    let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", upstream.local_addr().unwrap());
+    let hung_up = serve_and_hang_up(upstream, 100);
+    let route = Route::to("/free", &url).free();
+    let gateway = TestGateway::start(Setup::new().route(route));
+    let mut client = Connection::open(gateway.address).unwrap();
+    for _ in 0..100 {
+        client.send(&Call::post("/free/a", "once")).unwrap();
+        let reply = client.read_reply("POST").unwrap().expect(200);
+        assert_eq!(reply.text(), "ok");
+        hung_up.recv().unwrap();
+    }
 }
 
 #[test]

@@ -92,6 +92,21 @@ fn requests_on_their_way_keep_the_plan_they_began_with() {
 }
 
 #[test]
+fn answers_kept_for_a_retry_outlive_a_reload() {
+    let upstream = ScriptedUpstream::start().unwrap();
+    let mut gateway = TestGateway::start(shop(&upstream));
+    let call = Call::get("/paid/a");
+    let token = gateway.buy(&call);
+    let call = call.with(&token);
+    let first = gateway.send(&call).expect(200);
+    reload(&mut gateway, shop(&upstream).server("bad_credential = 402"));
+    let again = gateway.send(&call).expect(200);
+    assert_eq!(again.find("farebox-replayed"), Some("true"));
+    assert_eq!(again.body, first.body);
+    assert_eq!(gateway.charged(&token), PRICE);
+}
+
+#[test]
 fn a_file_that_is_gone_or_broken_changes_nothing() {
     let upstream = ScriptedUpstream::start().unwrap();
     let mut gateway = TestGateway::start(shop(&upstream));
