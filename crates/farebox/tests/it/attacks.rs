@@ -1,9 +1,11 @@
 //! What cheats try: each module is one kind of cheating, and in each the upstream's own log decides
 //! whether it worked.
 
+mod chaos;
 mod forgeries;
 mod framing;
 mod headers;
+mod http2;
 mod paths;
 mod presentations;
 mod races;

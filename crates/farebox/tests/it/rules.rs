@@ -7,7 +7,9 @@ mod challenges;
 mod charges;
 mod departures;
 mod ends;
+mod limits;
 mod retries;
+mod secrecy;
 mod terms;
 
 use std::time::{Duration, Instant};

@@ -69,6 +69,8 @@ fn a_body_with_two_ends_hides_no_request() {
         "Content-Length: 99999999999999999999\r\n".to_owned(),
         "Content-Length:\r\n".to_owned(),
     ];
+    let old = "POST /free/a HTTP/1.0\r\nTransfer-Encoding: chunked\r\n".to_owned();
+    assert_not_smuggled(&[(old, chunked.clone())]);
     assert_not_smuggled(&heads.map(|fields| (format!("{post}{fields}"), chunked.clone())));
 }
 

@@ -162,3 +162,23 @@ fn what_an_upstream_says_about_payment_never_comes_back() {
     assert_eq!(reply.find("x-kept"), Some("yes"));
     assert_eq!(reply.find("set-cookie"), Some("a=1"));
 }
+
+#[test]
+fn a_credential_in_a_trailer_pays_for_nothing_and_steers_nobody() {
+    let upstream = ScriptedUpstream::start().unwrap();
+    let gateway = shop(&upstream);
+    let token = gateway.buy(&Call::post("/calls/a", "x"));
+    for route in ["/calls", "/free"] {
+        let authorization = token.authorization();
+        let mut call = Call::new("POST", &format!("{route}/a"))
+            .header("Transfer-Encoding", "chunked")
+            .header("Trailer", "Authorization, X-Original-URL");
+        let trailers = format!("Authorization: {authorization}\r\nX-Original-URL: /calls/b\r\n");
+        call.body = format!("1\r\nx\r\n0\r\n{trailers}\r\n").into_bytes();
+        let status = gateway.send(&call).status;
+        assert_eq!(status, if route == "/free" { 200 } else { 402 });
+    }
+    assert_eq!(upstream.total(), 1);
+    let seen = &upstream.requests()[0];
+    assert!(seen.all("authorization").is_empty() && seen.all("x-original-url").is_empty());
+}

@@ -7,7 +7,7 @@ use crate::harness::{Call, Route, Setup, TestGateway};
 
 /// Ways to write a path under `/paid` so that somebody might take it for one under `/free`, or for
 /// nothing that is sold.
-const TRICKS: [&str; 52] = [
+pub(super) const TRICKS: [&str; 52] = [
     "/free/../paid",
     "/free/../paid/x",
     "/free/./../paid",
@@ -98,7 +98,7 @@ fn means_paid(target: &str) -> bool {
 }
 
 #[track_caller]
-fn assert_nothing_paid_was_reached(upstream: &ScriptedUpstream, trick: &str) {
+pub(super) fn assert_nothing_paid_was_reached(upstream: &ScriptedUpstream, trick: &str) {
     for request in upstream.requests() {
         assert!(!means_paid(&request.target), "{trick:?} became {request:?}");
     }

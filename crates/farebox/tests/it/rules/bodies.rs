@@ -221,6 +221,19 @@ fn a_large_upload_streams_through_byte_for_byte() {
 }
 
 #[test]
+fn the_price_of_a_huge_upload_is_told_before_all_of_it_is_sent() {
+    let upstream = ScriptedUpstream::start().unwrap();
+    let gateway = start(Route::at("/calls", &upstream).msat(1000).calls(5));
+    let call = Call::post("/calls/digest", vec![b'x'; 32 << 20]);
+    let mut connection = Connection::open(gateway.address).unwrap();
+    // The gateway stops reading and says so; the rest cannot be sent any more.
+    let _ = connection.send(&call);
+    let reply = connection.read_reply("POST").unwrap().expect(402);
+    assert_eq!(reply.all("www-authenticate").len(), 1);
+    assert_eq!(upstream.total(), 0);
+}
+
+#[test]
 fn an_upload_reaches_the_upstream_while_it_is_still_being_sent() {
     let upstream = ScriptedUpstream::start().unwrap();
     let gateway = start(Route::at("/calls", &upstream).msat(1000).calls(5));

@@ -126,3 +126,46 @@ fn a_client_that_never_finishes_a_bound_body_holds_nothing() {
     gateway.send(&call.with(&token)).expect(200);
     assert_eq!(upstream.total(), 1);
 }
+
+#[test]
+fn clients_that_hang_up_at_once_leave_no_hold_behind() {
+    let upstream = ScriptedUpstream::start().unwrap();
+    let route = Route::at("/calls", &upstream).msat(1000).calls(400);
+    let gateway = start(route.line("max_voids = 1000000"));
+    let call = Call::get("/calls/a");
+    let token = gateway.buy(&call);
+    let paid = call.with(&token);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..75 {
+                    let mut client = Connection::open(gateway.address).unwrap();
+                    client.send(&paid).unwrap();
+                }
+            });
+        }
+    });
+    let settled = |account: &serde_json::Value| account["held_msat"] == 0;
+    let quiet = || gateway.metric("farebox_connections", &[]) == Some(0);
+    assert!(eventually(quiet, |quiet| *quiet), "connections stay open");
+    let account = account_when(&gateway, &token, settled);
+    assert_eq!(account["calls_held"], 0);
+    let used = account["calls_used"].as_i64().unwrap();
+    assert!(
+        used <= 300 && used <= upstream.total().try_into().unwrap(),
+        "{account}"
+    );
+    books_when(&gateway, &Books::settled(400_000, used * 1000));
+}
+
+#[test]
+fn a_client_that_hangs_up_while_it_reads_its_challenge_costs_nobody_anything() {
+    let upstream = ScriptedUpstream::start().unwrap();
+    let gateway = start(Route::at("/paid", &upstream).msat(2000));
+    for _ in 0..50 {
+        let mut client = Connection::open(gateway.address).unwrap();
+        client.send(&Call::get("/paid/a")).unwrap();
+    }
+    books_when(&gateway, &Books::settled(0, 0));
+    assert_eq!(upstream.total(), 0);
+}
