@@ -56,6 +56,9 @@ pub enum PathError {
     /// An ASCII character spelled in more bytes than UTF-8 allows, as in `%c0%af`.
     #[error("the path has an overlong UTF-8 sequence")]
     Overlong,
+    /// Lenient servers would read it as another path, which has a price.
+    #[error("the path is an unusual spelling of one that has a price")]
+    Lookalike,
     /// A `;` where [`PathParameters`] does not let it through.
     #[error("the path has a parameter (;)")]
     Parameter,
@@ -310,11 +313,14 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// What is left of a canonical path for a server that cuts parameters off its segments; nothing
-/// where it has none.
+/// The path that a lenient server may read instead of this canonical one: parameters cut off its
+/// segments, capitals made small, no slash at the end. Nothing where that is the same.
 #[must_use]
-pub fn without_parameters(canonical: &str) -> Option<String> {
-    if !canonical.contains(';') && !canonical.contains("%3B") {
+pub fn lenient_reading(canonical: &str) -> Option<String> {
+    let has_parameters = canonical.contains(';') || canonical.contains("%3B");
+    let has_capitals = canonical.bytes().any(|byte| byte.is_ascii_uppercase());
+    let ends_in_slash = canonical.len() > 1 && canonical.ends_with('/');
+    if !has_parameters && !has_capitals && !ends_in_slash {
         return None;
     }
     let name = |segment| {
@@ -322,7 +328,11 @@ pub fn without_parameters(canonical: &str) -> Option<String> {
         segment.split("%3B").next().unwrap_or_default()
     };
     let names: Vec<&str> = canonical.split('/').map(name).collect();
-    Some(names.join("/"))
+    let mut reading = names.join("/").to_ascii_lowercase();
+    while reading.len() > 1 && reading.ends_with('/') {
+        reading.pop();
+    }
+    Some(reading)
 }
 
 fn is_dots(segment: &str) -> bool {

@@ -20,7 +20,7 @@ use crate::challenge::Debt;
 use crate::client_addr::AddressPrefix;
 use crate::cors::Preflight;
 use crate::outcome::Outcome;
-use crate::path::{PathError, without_parameters};
+use crate::path::{PathError, lenient_reading};
 use crate::plan::{Bind, Plan, Route, Sale};
 use crate::presented::{Presented, Token};
 use crate::refusal::Refusal;
@@ -315,23 +315,26 @@ fn must_be_read(route: &Route, sale: &Sale, arrival: &Arrival) -> Result<bool, R
     Ok(sale.bind == Bind::Request || (once && !exact))
 }
 
-/// The route of a request. A path with parameters must not lead past a price: many servers cut them
-/// off, and would serve from `/paid;x` what is sold as `/paid`.
+/// The route of a request. No spelling must lead past a price: many servers cut parameters off
+/// (`/paid;x`), do not tell capitals apart or take a slash at the end for nothing, and would serve
+/// under a free or cheaper route what is sold as `/paid`.
 fn find_route<'p>(
     routes: &'p RouteTable<Arc<Route>>,
     host: &str,
     path: &str,
 ) -> Result<&'p Arc<Route>, Refusal> {
     let route = routes.find(host, path).ok_or(Refusal::NoRoute)?;
-    let Some(bare) = without_parameters(path) else {
-        return Ok(route);
-    };
-    match routes.find(host, &bare) {
-        Some(other) if other.sale.is_some() && !Arc::ptr_eq(other, route) => {
-            Err(Refusal::Path(PathError::Parameter))
-        }
+    let other = lenient_reading(path).and_then(|reading| routes.find(host, &reading));
+    match other {
+        Some(other) if is_priced_twin(other, route) => Err(Refusal::Path(PathError::Lookalike)),
         _ => Ok(route),
     }
+}
+
+/// Whether `other` sells what may be the same resource of the same upstream.
+fn is_priced_twin(other: &Arc<Route>, route: &Arc<Route>) -> bool {
+    let same_server = other.upstream.pool.authority() == route.upstream.pool.authority();
+    other.sale.is_some() && same_server && !Arc::ptr_eq(other, route)
 }
 
 /// The part of a request's headers that `Cors` judges an answer by.

@@ -287,3 +287,19 @@ fn a_path_parameter_never_hides_a_paid_path_even_where_parameters_pass() {
     gateway.send(&Call::get("/free/a;v=1")).expect(200);
     assert_eq!(upstream.requests().last().unwrap().target, "/free/a;v=1");
 }
+
+/// Express, IIS and others ignore case and a slash at the end; a free catch-all in front of the same
+/// upstream must not be the way around a price.
+#[test]
+fn capitals_and_a_last_slash_do_not_turn_a_priced_path_into_a_free_one() {
+    let upstream = ScriptedUpstream::start().unwrap();
+    let setup = Setup::new()
+        .route(Route::at("/", &upstream).free())
+        .route(Route::at("/paid", &upstream).msat(2000));
+    let gateway = TestGateway::start(setup);
+    for spelling in ["/PAID", "/Paid", "/PAID/", "/pAid/x"] {
+        gateway.send(&Call::get(spelling)).expect(400);
+    }
+    assert_eq!(upstream.total(), 0);
+    gateway.send(&Call::get("/Free/Path/")).expect(200);
+}
