@@ -1,6 +1,8 @@
 //! HTTP/2 with prior knowledge, from clients and to upstreams.
 
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
+use std::sync::{Arc, Mutex};
 
 use farebox_testkit::ScriptedUpstream;
 
@@ -96,6 +98,69 @@ fn an_upstream_is_spoken_to_in_http_2_where_the_route_says_so() {
     let reply = client.send(&call.with(&token)).unwrap().expect(200);
     assert_eq!(reply.trailers.len(), 1);
     assert_eq!(gateway.charged(&token), PRICE);
+}
+
+/// Passes connections on, and can break them.
+struct Relay {
+    address: SocketAddr,
+    open: Arc<Mutex<Vec<TcpStream>>>,
+}
+
+impl Relay {
+    fn to(upstream: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let open = Arc::<Mutex<Vec<TcpStream>>>::default();
+        let kept = Arc::clone(&open);
+        std::thread::spawn(move || {
+            for here in listener.incoming().map_while(Result::ok) {
+                let there = TcpStream::connect(upstream).unwrap();
+                for (from, to) in [(&here, &there), (&there, &here)] {
+                    let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+                    // It ends with the connection.
+                    std::thread::spawn(move || drop(std::io::copy(&mut from, &mut to)));
+                }
+                kept.lock().unwrap().extend([here, there]);
+            }
+        });
+        Self { address, open }
+    }
+
+    /// Breaks every connection that passes through it now; gives how many there were.
+    fn break_all(&self) -> usize {
+        let broken = std::mem::take(&mut *self.open.lock().unwrap());
+        for stream in &broken {
+            // One side may be gone already.
+            drop(stream.shutdown(Shutdown::Both));
+        }
+        broken.len() / 2
+    }
+}
+
+#[test]
+fn a_connection_to_an_upstream_is_shared_and_made_anew_when_it_broke() {
+    let upstream = ScriptedUpstream::start().unwrap();
+    let relay = Relay::to(upstream.address());
+    let url = format!("http://{}", relay.address);
+    let route = Route::to("/paid", &url).msat(PRICE).calls(10);
+    let setup = Setup::new().route(route.line("protocol = \"http2\""));
+    let gateway = TestGateway::start(setup.server("threads = 1"));
+    let next = Call::get("/paid/a");
+    let token = gateway.buy(&next);
+    let next = next.with(&token);
+    gateway.send(&next).expect(200);
+    for round in 1..3 {
+        let call = Call::get(&format!("/paid/gate/{round}")).with(&token);
+        let mut client = Http2::open(gateway.address).unwrap();
+        let mut sent = client.start(&vec![call; 3]);
+        sent.drive_until(|| upstream.count(&format!("/paid/gate/{round}")) == 3);
+        assert_eq!(relay.break_all(), 1, "connections in round {round}");
+        let replies = sent.finish().into_iter().map(|reply| reply.unwrap().status);
+        assert_eq!(replies.collect::<Vec<_>>(), [502; 3]);
+        assert_eq!(gateway.charged(&token), round * PRICE);
+        gateway.send(&next).expect(200);
+        assert_eq!(gateway.charged(&token), (round + 1) * PRICE);
+    }
 }
 
 #[test]

@@ -197,3 +197,32 @@ fn a_hold_that_is_open_while_the_clock_jumps_is_settled() {
         assert_eq!(gateway.charged(&token), PRICE);
     }
 }
+
+#[test]
+fn a_machine_that_wakes_up_years_off_keeps_sound_books() {
+    let upstream = ScriptedUpstream::start().unwrap();
+    for years in [-50, 70] {
+        let clock = TestClock::new();
+        let wrong = years * 365 * DAY;
+        clock.shift(wrong);
+        let route = Route::at("/paid", &upstream).msat(PRICE).calls(2);
+        let mut gateway = start_by(&clock, Setup::new().route(route));
+        let call = Call::get("/paid/a");
+        let early = gateway.buy(&call);
+        gateway.send(&call.clone().with(&early)).expect(200);
+
+        clock.shift(-wrong);
+        for _ in 0..2 {
+            let token = gateway.buy(&call);
+            gateway.send(&call.clone().with(&token)).expect(200);
+            gateway.send(&call.clone().with(&token)).expect(200);
+            assert_eq!(gateway.charged(&token), 2 * PRICE);
+            gateway.restart();
+        }
+        let status = gateway.send(&call.clone().with(&early)).status;
+        let (expected, used) = if years < 0 { (402, 1) } else { (200, 2) };
+        assert_eq!(status, expected, "{years} years off");
+        assert_eq!(gateway.charged(&early), used * PRICE);
+        assert_eq!(gateway.trial_balance()["sound"], true);
+    }
+}

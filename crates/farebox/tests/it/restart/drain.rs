@@ -55,6 +55,8 @@ fn a_running_request_is_finished_while_new_connections_are_refused() {
         "the connection was kept for more requests"
     );
     assert!(gateway.wait_for_exit().success(), "{}", gateway.log());
+    let log = gateway.log();
+    assert!(log.contains("/paid/gate/one"), "its line is missing: {log}");
 
     gateway.start_again(&[]);
     assert_eq!(gateway.charged(&token), PRICE);

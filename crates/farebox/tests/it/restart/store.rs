@@ -78,3 +78,23 @@ fn the_store_is_free_again_as_soon_as_its_owner_was_killed() {
     gateway.start_again(&[]);
     assert_eq!(gateway.send(&Call::get("/paid/a")).status, 402);
 }
+
+#[test]
+fn another_gateway_cannot_share_the_port() {
+    let upstream = ScriptedUpstream::start().unwrap();
+    let mut gateway = TestGateway::start(shop(&upstream));
+    // From the second start on, the file has the ports of the first one.
+    gateway.restart();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let config = std::fs::read_to_string(gateway.config()).unwrap();
+    let here = gateway.folder().display().to_string();
+    let there = elsewhere.path().display().to_string();
+    let file = elsewhere.path().join("farebox.toml");
+    std::fs::write(&file, config.replace(&here, &there)).unwrap();
+    let mut other = farebox(["serve", "--insecure-test-money", "-c"]);
+    let other = other.arg(file).current_dir(&elsewhere).output().unwrap();
+    let said = String::from_utf8_lossy(&other.stderr);
+    assert_eq!(other.status.code(), Some(1), "{said}");
+    assert!(said.contains(&gateway.address.to_string()), "{said}");
+    assert_eq!(gateway.send(&Call::get("/paid/a")).status, 402);
+}
