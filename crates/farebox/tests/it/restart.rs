@@ -29,6 +29,14 @@ fn start_by(clock: &TestClock, setup: Setup) -> TestGateway {
     TestGateway::start_with(setup, &[(name, &value), SAME_NODE])
 }
 
+#[track_caller]
+fn rotate_keys(gateway: &TestGateway, emergency: bool) {
+    let body = serde_json::json!({ "emergency": emergency }).to_string();
+    let call = Call::post("/admin/v1/keys/rotate", body);
+    let call = call.header("Content-Type", "application/json");
+    gateway.admin(call).expect(200);
+}
+
 #[test]
 fn an_invoice_can_be_paid_and_spent_after_restarts_in_between() {
     let upstream = ScriptedUpstream::start().unwrap();
@@ -84,9 +92,41 @@ fn a_token_sold_before_the_keys_were_rotated_outlives_a_restart_too() {
     let mut gateway = TestGateway::start(shop(&upstream));
     let call = Call::get("/paid/a");
     let token = gateway.buy(&call);
-    let rotate = Call::post("/admin/v1/keys/rotate", "{}");
-    let rotate = rotate.header("Content-Type", "application/json");
-    gateway.admin(rotate).expect(200);
+    rotate_keys(&gateway, false);
     gateway.restart();
     gateway.send(&call.with(&token)).expect(200);
+}
+
+#[test]
+fn a_token_signed_with_a_fresh_key_outlives_a_kill() {
+    let upstream = ScriptedUpstream::start().unwrap();
+    let mut gateway = TestGateway::start(shop(&upstream));
+    let call = Call::get("/paid/a");
+    for emergency in [false, true] {
+        rotate_keys(&gateway, emergency);
+        let token = gateway.buy(&call);
+        gateway.kill();
+        gateway.start_again(&[]);
+        gateway.send(&call.clone().with(&token)).expect(200);
+    }
+}
+
+#[test]
+fn an_emergency_rotation_that_was_answered_is_not_undone_by_a_kill() {
+    let upstream = ScriptedUpstream::start().unwrap();
+    let route = Route::at("/paid", &upstream).msat(PRICE).calls(2);
+    let mut gateway = TestGateway::start(Setup::new().route(route));
+    let call = Call::get("/paid/a");
+    let (used, unused) = (gateway.buy(&call), gateway.buy(&call));
+    gateway.send(&call.clone().with(&used)).expect(200);
+    assert_eq!(gateway.charged(&used), PRICE);
+    rotate_keys(&gateway, true);
+    for round in 0..2 {
+        assert_eq!(gateway.send(&call.clone().with(&unused)).status, 402);
+        if round == 0 {
+            gateway.kill();
+            gateway.start_again(&[]);
+        }
+    }
+    gateway.send(&call.with(&used)).expect(200);
 }
