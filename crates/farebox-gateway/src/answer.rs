@@ -16,6 +16,7 @@ use hyper::body::Incoming;
 use crate::access_log::Exchange;
 use crate::body::Silence;
 use crate::crash;
+use crate::headers::prepare_response_trailers;
 use crate::limits::TokenPermit;
 use crate::replay::{Finishing, Recorder};
 use crate::settle::{Ending, Settlement};
@@ -130,6 +131,7 @@ impl UpstreamBody {
     ) -> Poll<Option<Result<Frame<Bytes>, AnswerFault>>> {
         match Pin::new(&mut self.incoming).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
+                let frame = prepare_response_trailers(frame);
                 self.silence.broken();
                 self.pass(&frame);
                 Poll::Ready(Some(Ok(frame)))

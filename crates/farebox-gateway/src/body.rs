@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
 use crate::body_budget::Lease;
+use crate::headers::prepare_request_trailers;
 
 /// Why a request body ended early.
 #[derive(Debug, thiserror::Error)]
@@ -116,7 +117,7 @@ impl StreamedBody {
                 .map(|limit| Some(Err(BodyFault::Silent(limit)))),
             Poll::Ready(Some(Ok(frame))) => {
                 self.silence.broken();
-                Poll::Ready(Some(self.count(frame)))
+                Poll::Ready(Some(self.count(prepare_request_trailers(frame))))
             }
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(BodyFault::Broken(error)))),
             Poll::Ready(None) => Poll::Ready(None),

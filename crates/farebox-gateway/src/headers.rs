@@ -6,11 +6,13 @@
 
 use std::net::IpAddr;
 
+use bytes::Bytes;
 use farebox_wire::credential::PAYMENT_HEADERS;
 use http::header::{
     CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, Entry, HOST, HeaderMap, HeaderName, HeaderValue, TE,
     TRANSFER_ENCODING, UPGRADE,
 };
+use http_body::Frame;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -132,6 +134,31 @@ pub fn prepare_response(headers: &mut HeaderMap, switching: bool) {
     }
 }
 
+/// Makes the trailer fields of a request fit for the upstream. Some servers take them for header
+/// fields, so what may not stand there may not come after the body either, nor may what only the
+/// head can say: who asks, for which host, with which credential.
+#[must_use]
+pub fn prepare_request_trailers(frame: Frame<Bytes>) -> Frame<Bytes> {
+    without_trailers(frame, is_dropped_from_request_trailers)
+}
+
+/// Makes the trailer fields of an answer fit for the client, as [`prepare_response`] does with its
+/// header fields.
+#[must_use]
+pub fn prepare_response_trailers(frame: Frame<Bytes>) -> Frame<Bytes> {
+    without_trailers(frame, is_dropped_from_response)
+}
+
+fn without_trailers(frame: Frame<Bytes>, is_dropped: fn(&str) -> bool) -> Frame<Bytes> {
+    match frame.into_trailers() {
+        Ok(mut trailers) => {
+            remove(&mut trailers, is_dropped);
+            Frame::trailers(trailers)
+        }
+        Err(data) => data,
+    }
+}
+
 /// Tells every cache on the way that an answer is for one client alone. Fields that address certain
 /// caches go as well: those obey them before `Cache-Control` (RFC 9213, nginx's `X-Accel-Expires`).
 pub fn forbid_storing(headers: &mut HeaderMap) {
@@ -196,6 +223,15 @@ fn is_hop_by_hop(name: &str) -> bool {
 
 fn is_dropped_from_request(name: &str) -> bool {
     is_hop_by_hop(name) || is_payment(name) || is_steering(name)
+}
+
+fn is_dropped_from_request_trailers(name: &str) -> bool {
+    is_dropped_from_request(name)
+        || matches!(
+            name,
+            "authorization" | "content-length" | "cookie" | "host" | "x-request-id"
+        )
+        || name.starts_with("x-forwarded-")
 }
 
 fn is_payment(name: &str) -> bool {

@@ -315,3 +315,41 @@ fn no_cache_is_told_to_store_what_was_paid_for() {
     ];
     assert_eq!(headers, fields(&left));
 }
+
+#[test]
+fn trailers_carry_nothing_that_the_head_could_not_or_that_only_the_head_may() {
+    let sent = fields(&[
+        ("x-checksum", "abc"),
+        ("grpc-status", "0"),
+        ("authorization", "L402 a:b"),
+        ("macaroon", "02"),
+        ("x-original-url", "/paid"),
+        ("x-forwarded-for", "203.0.113.9"),
+        ("host", "other.test"),
+        ("transfer-encoding", "chunked"),
+        ("farebox-charge-msat", "0"),
+        ("www-authenticate", "L402 upstream"),
+    ]);
+    let left = |frame: Frame<Bytes>| {
+        let trailers = frame.into_trailers().unwrap();
+        let names = trailers.keys().map(|name| name.as_str().to_owned());
+        names.collect::<Vec<_>>()
+    };
+    let request = prepare_request_trailers(Frame::trailers(sent.clone()));
+    assert_eq!(
+        left(request),
+        ["x-checksum", "grpc-status", "www-authenticate"]
+    );
+    let answer = left(prepare_response_trailers(Frame::trailers(sent)));
+    for name in [
+        "transfer-encoding",
+        "farebox-charge-msat",
+        "www-authenticate",
+        "macaroon",
+    ] {
+        assert!(!answer.iter().any(|left| left == name), "{name}");
+    }
+    assert!(answer.iter().any(|left| left == "grpc-status"));
+    let data = prepare_response_trailers(Frame::data(Bytes::from_static(b"bytes")));
+    assert_eq!(data.into_data().unwrap(), "bytes");
+}

@@ -10,6 +10,7 @@ mod paths;
 mod presentations;
 mod races;
 mod scope;
+mod trailers;
 
 use std::net::SocketAddr;
 
