@@ -115,10 +115,15 @@ pub(crate) fn needs_digest(token: &Token, idempotency_key: Option<[u8; 32]>) -> 
 
 /// The key under which a client repeats a request, if it names one.
 pub(crate) fn idempotency_key(headers: &HeaderMap) -> Option<[u8; 32]> {
-    let key = headers.get("idempotency-key")?;
+    let mut lines = headers.get_all("idempotency-key").iter();
     let mut hasher = Sha256::new();
     hasher.update(b"idempotency-key\n");
-    hasher.update(key.as_bytes());
+    hasher.update(lines.next()?.as_bytes());
+    // All of them, as the upstream sees all: what differs in any is another sale.
+    for line in lines {
+        hasher.update(b"\n");
+        hasher.update(line.as_bytes());
+    }
     Some(hasher.finalize().into())
 }
 

@@ -258,6 +258,20 @@ fn the_same_idempotency_key_with_another_request_is_a_conflict() {
 }
 
 #[test]
+fn all_lines_of_an_idempotency_key_count() {
+    let upstream = ScriptedUpstream::start().unwrap();
+    let gateway = start(Route::at("/calls", &upstream).msat(1000).calls(5));
+    let call = Call::post("/calls/a", "order").header("Idempotency-Key", "k1");
+    let token = gateway.buy(&call);
+    let both = call.clone().header("Idempotency-Key", "k2");
+    for keyed in [call, both] {
+        let original = gateway.send(&keyed.clone().with(&token)).expect(200);
+        assert_replayed(&original, &gateway.send(&keyed.with(&token)));
+    }
+    assert_eq!(upstream.total(), 2);
+}
+
+#[test]
 fn an_idempotency_key_belongs_to_its_token() {
     let upstream = ScriptedUpstream::start().unwrap();
     let (gateway, _) = both_kinds(&upstream);
