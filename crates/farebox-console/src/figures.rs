@@ -127,14 +127,24 @@ impl Snapshot {
             "1 when the store failed and nothing is sold",
             refusing,
         )?;
-        let loss = ConstCounter::new(stats.seller_loss_msat);
-        let metric = encoder.encode_descriptor(
+        let l402 = [("method", "l402")];
+        counter(
+            encoder,
+            ("payments", "Payments, each at its first use"),
+            l402,
+            stats.claims,
+        )?;
+        counter(
+            encoder,
+            ("in_msat", "Money in, in msat"),
+            l402,
+            stats.claimed_msat,
+        )?;
+        let loss = (
             "seller_loss_msat",
             "Usage above its hold, borne by the seller, in msat",
-            None,
-            loss.metric_type(),
-        )?;
-        loss.encode(metric)
+        );
+        counter(encoder, loss, [], stats.seller_loss_msat)
     }
 
     fn encode_batches(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
@@ -167,6 +177,20 @@ fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: i64
     let gauge = ConstGauge::new(value);
     let metric = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
     gauge.encode(metric)
+}
+
+fn counter<const N: usize>(
+    encoder: &mut DescriptorEncoder<'_>,
+    (name, help): (&str, &str),
+    labels: [(&str, &str); N],
+    value: u64,
+) -> fmt::Result {
+    let counter = ConstCounter::new(value);
+    let mut metric = encoder.encode_descriptor(name, help, None, counter.metric_type())?;
+    if N == 0 {
+        return counter.encode(metric);
+    }
+    counter.encode(metric.encode_family(&labels)?)
 }
 
 fn signed(value: u64) -> i64 {

@@ -249,6 +249,8 @@ async fn metrics_hold_the_gateway_and_the_ledger_and_end_once() {
         "farebox_trial_balance_sound 1",
         "farebox_holds_open 0",
         "farebox_seller_loss_msat_total 0",
+        "farebox_payments_total{method=\"l402\"} 0",
+        "farebox_in_msat_total{method=\"l402\"} 0",
         "# TYPE farebox_ledger_commit_seconds histogram",
         "# TYPE farebox_requests counter",
     ] {

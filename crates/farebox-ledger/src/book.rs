@@ -49,6 +49,8 @@ pub(crate) struct Book {
     max_open_holds: usize,
     max_cached: NonZeroUsize,
     sequence: u64,
+    /// Payments credited by this book.
+    claims: u64,
     next_row: AccountRow,
     next_hold: i64,
     /// No transfer has an id above this one.
@@ -88,6 +90,7 @@ impl Book {
             max_open_holds,
             max_cached,
             sequence: 0,
+            claims: 0,
             next_row: 1,
             next_hold: 1,
             newest: [0; 16],
@@ -185,7 +188,7 @@ impl Book {
         rows: &mut dyn Rows,
     ) -> Result<Outcome, StoreError> {
         match command {
-            Command::Admit(request) => self.admit(request, rows).map(Outcome::Admitted),
+            Command::Admit(request) => self.admit_and_tell(request, rows),
             Command::Resolve { hold, how, at } => {
                 let loss = self.resolve(*hold, *how, *at, rows)?;
                 Ok(Outcome::Resolved { loss })
@@ -198,6 +201,17 @@ impl Book {
                 self.revoke(*payment_hash, *at, rows).map(Outcome::Revoked)
             }
         }
+    }
+
+    fn admit_and_tell(
+        &mut self,
+        request: &AdmitRequest,
+        rows: &mut dyn Rows,
+    ) -> Result<Outcome, StoreError> {
+        let claims_before = self.claims;
+        let answer = self.admit(request, rows)?;
+        let claimed = (self.claims > claims_before).then_some(request.terms.amount);
+        Ok(Outcome::Admitted { answer, claimed })
     }
 
     fn admit(
@@ -275,6 +289,7 @@ impl Book {
         self.changes.transfers.push(transfer);
         self.changes.accounts.push(request.payment_hash);
         self.accounts.put(request.payment_hash, account);
+        self.claims += 1;
         Ok(None)
     }
 

@@ -137,10 +137,15 @@ impl Store for SqliteStore {
 }
 
 fn pass_crash_points(outcomes: &[Outcome]) {
-    if outcomes
-        .iter()
-        .any(|outcome| matches!(outcome, Outcome::Admitted(Ok(Admitted::Held(_)))))
-    {
+    if outcomes.iter().any(|outcome| {
+        matches!(
+            outcome,
+            Outcome::Admitted {
+                answer: Ok(Admitted::Held(_)),
+                ..
+            }
+        )
+    }) {
         crash_point("hold-before-commit");
     }
     if outcomes

@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use farebox_core::Msat;
+
 /// Upper bounds of the batch size buckets, in commands; the last bucket is open.
 pub const BATCH_BOUNDS: [u64; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 256];
 /// Upper bounds of the commit time buckets, in microseconds; the last bucket is open.
@@ -31,6 +33,10 @@ pub struct LedgerStats {
     pub commit_us: u64,
     /// Usage above its hold so far, in msat: what the seller lost.
     pub seller_loss_msat: u64,
+    /// Payments credited so far, each once.
+    pub claims: u64,
+    /// Their amounts, in msat: what came in.
+    pub claimed_msat: u64,
     /// The store failed, and new holds are refused.
     pub refusing: bool,
 }
@@ -40,8 +46,10 @@ pub struct LedgerStats {
 pub(crate) struct Counters {
     pub(crate) open_holds: AtomicU64,
     pub(crate) queue_depth: AtomicU64,
-    pub(crate) seller_loss_msat: AtomicU64,
     pub(crate) refusing: AtomicBool,
+    seller_loss_msat: AtomicU64,
+    claims: AtomicU64,
+    claimed_msat: AtomicU64,
     batches: AtomicU64,
     commands: AtomicU64,
     commit_us: AtomicU64,
@@ -60,6 +68,16 @@ impl Counters {
         count(&self.commit_times, &COMMIT_BOUNDS_US, micros);
     }
 
+    pub(crate) fn claimed(&self, amount: Msat) {
+        self.claims.fetch_add(1, Ordering::Relaxed);
+        self.claimed_msat.fetch_add(amount.get(), Ordering::Relaxed);
+    }
+
+    pub(crate) fn lost(&self, amount: Msat) {
+        self.seller_loss_msat
+            .fetch_add(amount.get(), Ordering::Relaxed);
+    }
+
     pub(crate) fn snapshot(&self) -> LedgerStats {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         LedgerStats {
@@ -71,6 +89,8 @@ impl Counters {
             commit_times: self.commit_times.each_ref().map(read),
             commit_us: read(&self.commit_us),
             seller_loss_msat: read(&self.seller_loss_msat),
+            claims: read(&self.claims),
+            claimed_msat: read(&self.claimed_msat),
             refusing: self.refusing.load(Ordering::Relaxed),
         }
     }

@@ -73,8 +73,13 @@ pub struct Granted {
 /// The answer to one [`Command`], in the order of the batch.
 #[derive(Debug)]
 pub enum Outcome {
-    /// To [`Command::Admit`]; an error concerns this request alone and wrote nothing.
-    Admitted(Result<Admitted<Granted>, LedgerError>),
+    /// To [`Command::Admit`].
+    Admitted {
+        /// The answer; an error concerns this request alone and wrote nothing.
+        answer: Result<Admitted<Granted>, LedgerError>,
+        /// What was credited, where this was the first sight of a payment.
+        claimed: Option<Msat>,
+    },
     /// To [`Command::Revoke`]: whether an account was known.
     Revoked(bool),
     /// To [`Command::Resolve`]: usage above the hold, which the seller lost.

@@ -146,7 +146,7 @@ impl Writer {
                 Ok(outcomes) => {
                     self.counters
                         .committed(batch.commands.len(), started.elapsed());
-                    self.count_losses(&outcomes);
+                    self.count_money(&outcomes);
                     self.answer(batch, outcomes);
                 }
                 Err(error) => self.fail(batch, error),
@@ -172,12 +172,15 @@ impl Writer {
         Ok(outcomes)
     }
 
-    fn count_losses(&self, outcomes: &[Outcome]) {
+    fn count_money(&self, outcomes: &[Outcome]) {
         for outcome in outcomes {
-            if let Outcome::Resolved { loss } = outcome {
-                self.counters
-                    .seller_loss_msat
-                    .fetch_add(loss.get(), Ordering::Relaxed);
+            match outcome {
+                Outcome::Resolved { loss } => self.counters.lost(*loss),
+                Outcome::Admitted {
+                    claimed: Some(amount),
+                    ..
+                } => self.counters.claimed(*amount),
+                Outcome::Admitted { .. } | Outcome::Revoked(_) | Outcome::Noted => {}
             }
         }
     }
@@ -187,7 +190,7 @@ impl Writer {
         for ((command, reply), outcome) in commands.zip(outcomes) {
             // Whoever stopped waiting drops the answer, and with it the hold, which voids it.
             match (command, reply, outcome) {
-                (Command::Admit(request), Reply::Admit(to), Outcome::Admitted(answer)) => {
+                (Command::Admit(request), Reply::Admit(to), Outcome::Admitted { answer, .. }) => {
                     if let Ok(Admitted::Pass { expires_at }) = answer {
                         self.remember_pass(request.payment_hash, request.terms, expires_at);
                     }
@@ -281,7 +284,7 @@ impl Writer {
         let kept: Vec<_> = progress.chain(self.backlog.drain(..)).collect();
         match self.commit(&kept) {
             Ok(outcomes) => {
-                self.count_losses(&outcomes);
+                self.count_money(&outcomes);
                 self.health = Health::Sound;
                 self.counters.refusing.store(false, Ordering::Relaxed);
                 tracing::info!("the ledger's store works again");
@@ -396,7 +399,13 @@ fn millis_before(now: UnixMillis, span: Duration) -> u64 {
 }
 
 fn is_held(outcome: &Outcome) -> bool {
-    matches!(outcome, Outcome::Admitted(Ok(Admitted::Held(_))))
+    matches!(
+        outcome,
+        Outcome::Admitted {
+            answer: Ok(Admitted::Held(_)),
+            ..
+        }
+    )
 }
 
 #[cfg(test)]

@@ -210,6 +210,7 @@ pub async fn usage_above_the_hold_is_the_sellers_loss(place: &dyn Place) {
         (-50, 450)
     );
     assert_eq!(shop.ledger.stats().seller_loss_msat, 50);
+    assert_eq!(shop.ledger.stats().claims, 1);
 }
 
 /// An account's history reads backwards, page by page.
