@@ -9,6 +9,7 @@ mod http2;
 mod paths;
 mod presentations;
 mod races;
+mod routes;
 mod scope;
 mod trailers;
 

@@ -246,3 +246,38 @@ fn an_upload_reaches_the_upstream_while_it_is_still_being_sent() {
     connection.write(b"there").unwrap();
     assert_eq!(connection.read_reply("POST").unwrap().json()["bytes"], 10);
 }
+
+#[test]
+fn a_single_upload_too_long_to_be_read_first_is_still_sold_once() {
+    let upstream = ScriptedUpstream::start().unwrap();
+    let gateway = start(Route::at("/paid", &upstream).msat(2000).bound_to_route());
+    let upload = |byte: u8| Call::post("/paid/digest", vec![byte; 9 << 20]);
+    let token = gateway.buy(&Call::post("/paid/digest", "x"));
+    gateway.send(&upload(b'x').with(&token)).expect(200);
+    // The same outline: told that it was served, whatever the bytes are, and never charged again.
+    for byte in [b'x', b'y'] {
+        let mut connection = Connection::open(gateway.address).unwrap();
+        let _ = connection.send(&upload(byte).with(&token));
+        let reply = connection.read_reply("POST").unwrap();
+        assert!([402, 410].contains(&reply.status), "{}", reply.status);
+    }
+    assert_eq!(upstream.total(), 1);
+    books_when(&gateway, &Books::settled(2000, 2000));
+}
+
+#[test]
+fn past_the_challenge_limit_no_body_is_read_for_nothing() {
+    let upstream = ScriptedUpstream::start().unwrap();
+    let limits = "[server.challenges]\nper_client = \"1/1h\"";
+    let setup = Setup::new().section(limits);
+    let gateway = TestGateway::start(setup.route(Route::at("/paid", &upstream).msat(2000)));
+    let call = Call::post("/paid/a", "hello");
+    gateway.challenge(&call);
+    // The body never comes, and the price is told nevertheless.
+    let head = Call::new("POST", "/paid/a")
+        .header("Content-Length", "5")
+        .header("Expect", "100-continue");
+    let mut connection = Connection::open(gateway.address).unwrap();
+    connection.send(&head).unwrap();
+    assert_eq!(connection.read_exactly(12).unwrap(), b"HTTP/1.1 402");
+}

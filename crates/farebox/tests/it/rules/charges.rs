@@ -258,6 +258,23 @@ fn voided_attempts_of_a_token_are_limited() {
 }
 
 #[test]
+fn each_charged_call_allows_one_more_failed_attempt() {
+    let upstream = ScriptedUpstream::start().unwrap();
+    let (gateway, token) = start(calls(&upstream, 20).line("max_voids = 1"));
+    let failing = Call::get("/calls/status/500").with(&token);
+    for _ in 0..3 {
+        gateway
+            .send(&Call::get("/calls/a").with(&token))
+            .expect(200);
+        gateway.send(&failing).expect(500);
+        account_when(&gateway, &token, |account| account["held_msat"] == 0);
+    }
+    gateway.send(&failing).expect(500);
+    account_when(&gateway, &token, |account| account["voids"] == 4);
+    gateway.send(&failing).expect(429);
+}
+
+#[test]
 fn the_shares_of_all_calls_sum_to_what_was_paid() {
     let upstream = ScriptedUpstream::start().unwrap();
     let route = Route::at("/calls", &upstream).msat(3).calls(7);

@@ -57,6 +57,11 @@ fn a_client_gone_in_the_middle_is_charged_and_can_fetch_the_answer() {
     assert_eq!(client.read_chunk().unwrap().unwrap(), b"first, ");
     drop(client);
     books_when(&gateway, &Books::settled(2000, 2000));
+    let waits = gateway.send(&paid).expect(409);
+    assert!(
+        waits.find("retry-after").is_some(),
+        "the answer is still coming"
+    );
     assert!(stream.send("second"), "the rest is read for the client");
     stream.finish();
     let reply = eventually(|| gateway.send(&paid), |reply| reply.status == 200);

@@ -37,7 +37,7 @@ fn no_secret_reaches_the_logs_or_the_metrics() {
             .with(&token.attenuated("unknown=caveat-secret")),
         call.clone().header("Macaroon", &metadata),
         call.clone().header("X-Cashu", "cashuAcashu-secret"),
-        call.clone().header("Cookie", "cookie-secret"),
+        call.header("Cookie", "cookie-secret"),
         Call::get("/free/a?query-secret").with(&token),
         Call::get("/free/a\u{1}query-secret").with(&token),
         Call::get("/nowhere?query-secret").with(&token),
