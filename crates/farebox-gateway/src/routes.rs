@@ -102,9 +102,17 @@ pub enum RouteTableError {
 #[derive(Clone, Debug)]
 pub struct RouteTable<T> {
     entries: Vec<T>,
-    exact_hosts: HashMap<String, Paths>,
-    suffix_hosts: HashMap<String, Paths>,
-    any_host: Paths,
+    hosts: Hosts,
+    /// The same with all paths in small letters, where one has capitals.
+    folded: Option<Box<Hosts>>,
+}
+
+/// The paths of all hosts.
+#[derive(Clone, Debug, Default)]
+struct Hosts {
+    exact: HashMap<String, Paths>,
+    suffix: HashMap<String, Paths>,
+    any: Paths,
 }
 
 /// The paths of one host, each with the place of its entry.
@@ -130,6 +138,11 @@ impl PathRegex {
             pattern: pattern.to_owned(),
             whole,
         })
+    }
+
+    /// The same whatever the case; as it is where that is larger than a regex may be.
+    fn folded(&self) -> Self {
+        Self::parse(&format!("(?i){}", self.pattern)).unwrap_or_else(|_| self.clone())
     }
 
     /// Whether all of `path` matches.
@@ -196,69 +209,50 @@ impl<T> RouteTable<T> {
     pub fn build(
         entries: impl IntoIterator<Item = RouteEntry<T>>,
     ) -> Result<Self, Vec<RouteTableError>> {
-        let mut table = Self {
-            entries: Vec::new(),
-            exact_hosts: HashMap::new(),
-            suffix_hosts: HashMap::new(),
-            any_host: Paths::default(),
-        };
-        let mut errors = Vec::new();
+        let (mut targets, mut errors) = (Vec::new(), Vec::new());
+        let (mut hosts, mut folded) = (Hosts::default(), Hosts::default());
+        let mut has_capitals = false;
         for (entry, RouteEntry { host, path, target }) in entries.into_iter().enumerate() {
-            table.entries.push(target);
-            let paths = table.paths_mut(host);
+            targets.push(target);
+            let small = path.folded();
+            has_capitals |= small.is_some();
+            // Paths that differ in capitals alone may meet here; the first one speaks for both.
+            let small = small.unwrap_or_else(|| path.clone());
+            let _ = folded.paths_mut(host.clone()).insert(small, entry);
+            let paths = hosts.paths_mut(host);
             if let Err(error) = check_path(&path, entry).and_then(|()| paths.insert(path, entry)) {
                 errors.push(error);
             }
         }
-        if errors.is_empty() {
-            Ok(table)
-        } else {
-            Err(errors)
+        if !errors.is_empty() {
+            return Err(errors);
         }
-    }
-
-    fn paths_mut(&mut self, host: HostMatch) -> &mut Paths {
-        match host.0 {
-            Host::Any => &mut self.any_host,
-            Host::Exact(name) => self.exact_hosts.entry(name).or_default(),
-            Host::Suffix(name) => self.suffix_hosts.entry(name).or_default(),
-        }
+        Ok(Self {
+            entries: targets,
+            hosts,
+            folded: has_capitals.then(|| Box::new(folded)),
+        })
     }
 
     /// The entry for a request to `host` (as the request says it, with or without a port; empty
     /// when it says none) and the canonical `path`.
     #[must_use]
     pub fn find(&self, host: &str, path: &str) -> Option<&T> {
-        let entry = self
-            .find_by_host(host, path)
-            .or_else(|| self.any_host.find(path))?;
-        self.entries.get(entry)
+        self.entries.get(self.hosts.find(host, path)?)
     }
 
-    fn find_by_host(&self, host: &str, path: &str) -> Option<usize> {
-        if self.exact_hosts.is_empty() && self.suffix_hosts.is_empty() {
-            return None;
-        }
-        let host = comparable(host);
-        if let Some(entry) = self
-            .exact_hosts
-            .get(host.as_ref())
-            .and_then(|paths| paths.find(path))
-        {
-            return Some(entry);
-        }
-        let mut rest = host.as_ref();
-        while let Some((_, suffix)) = rest.split_once('.') {
-            rest = suffix;
-            if let Some(entry) = self
-                .suffix_hosts
-                .get(suffix)
-                .and_then(|paths| paths.find(path))
-            {
-                return Some(entry);
-            }
-        }
-        None
+    /// What [`find`](Self::find) would give if no path of the table had capitals: the entry that a
+    /// server to which they are all the same would take for `path`, which has none.
+    #[must_use]
+    pub fn find_folded(&self, host: &str, path: &str) -> Option<&T> {
+        let hosts = self.folded.as_deref().unwrap_or(&self.hosts);
+        self.entries.get(hosts.find(host, path)?)
+    }
+
+    /// Whether a path of the table has capitals.
+    #[must_use]
+    pub const fn has_capitals(&self) -> bool {
+        self.folded.is_some()
     }
 
     /// All entries, in the order given.
@@ -273,6 +267,58 @@ impl<'a, T> IntoIterator for &'a RouteTable<T> {
 
     fn into_iter(self) -> Self::IntoIter {
         self.iter()
+    }
+}
+
+impl Hosts {
+    fn paths_mut(&mut self, host: HostMatch) -> &mut Paths {
+        match host.0 {
+            Host::Any => &mut self.any,
+            Host::Exact(name) => self.exact.entry(name).or_default(),
+            Host::Suffix(name) => self.suffix.entry(name).or_default(),
+        }
+    }
+
+    fn find(&self, host: &str, path: &str) -> Option<usize> {
+        self.find_by_host(host, path)
+            .or_else(|| self.any.find(path))
+    }
+
+    fn find_by_host(&self, host: &str, path: &str) -> Option<usize> {
+        if self.exact.is_empty() && self.suffix.is_empty() {
+            return None;
+        }
+        let host = comparable(host);
+        let find = |paths: &Paths| paths.find(path);
+        if let Some(entry) = self.exact.get(host.as_ref()).and_then(find) {
+            return Some(entry);
+        }
+        let mut rest = host.as_ref();
+        while let Some((_, suffix)) = rest.split_once('.') {
+            rest = suffix;
+            if let Some(entry) = self.suffix.get(suffix).and_then(find) {
+                return Some(entry);
+            }
+        }
+        None
+    }
+}
+
+impl PathMatch {
+    /// The same in small letters; nothing where it has no capitals.
+    fn folded(&self) -> Option<Self> {
+        let text = match self {
+            Self::Exact(text) | Self::Prefix(text) => text,
+            Self::Regex(regex) => &regex.pattern,
+        };
+        if !text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            return None;
+        }
+        Some(match self {
+            Self::Exact(text) => Self::Exact(text.to_ascii_lowercase()),
+            Self::Prefix(text) => Self::Prefix(text.to_ascii_lowercase()),
+            Self::Regex(regex) => Self::Regex(regex.folded()),
+        })
     }
 }
 

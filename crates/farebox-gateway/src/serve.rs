@@ -324,7 +324,11 @@ fn find_route<'p>(
     path: &str,
 ) -> Result<&'p Arc<Route>, Refusal> {
     let route = routes.find(host, path).ok_or(Refusal::NoRoute)?;
-    let other = lenient_reading(path).and_then(|reading| routes.find(host, &reading));
+    let other = match lenient_reading(path) {
+        Some(reading) => routes.find_folded(host, &reading),
+        None if routes.has_capitals() => routes.find_folded(host, path),
+        None => None,
+    };
     match other {
         Some(other) if is_priced_twin(other, route) => Err(Refusal::Path(PathError::Lookalike)),
         _ => Ok(route),

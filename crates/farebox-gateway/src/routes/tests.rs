@@ -164,3 +164,26 @@ fn a_path_that_no_request_can_have_is_reported_with_its_canonical_form() {
         ]
     );
 }
+
+#[test]
+fn the_folded_table_finds_what_is_written_with_capitals() {
+    let table = build([
+        ("a.test", prefix("/V1/Chat"), "chat"),
+        ("*", exact("/Paid"), "paid"),
+        ("*", regex("/R[0-9]+/.*"), "regex"),
+    ])
+    .unwrap();
+    assert!(table.has_capitals());
+    for (path, target) in [
+        ("/v1/chat/x", "chat"),
+        ("/paid", "paid"),
+        ("/r2/x", "regex"),
+    ] {
+        assert_eq!(table.find_folded("a.test", path), Some(&target));
+        assert_eq!(table.find("a.test", path), None, "{path}");
+    }
+    assert_eq!(table.find_folded("b.test", "/v1/chat/x"), None);
+    let plain = build([("*", exact("/paid"), "paid")]).unwrap();
+    assert!(!plain.has_capitals());
+    assert_eq!(plain.find_folded("", "/paid"), Some(&"paid"));
+}

@@ -100,7 +100,7 @@ pub(crate) fn account_when(
 }
 
 /// Reads until what was read is as `wanted`; the last reading.
-fn eventually<T>(read: impl Fn() -> T, wanted: impl Fn(&T) -> bool) -> T {
+pub(crate) fn eventually<T>(read: impl Fn() -> T, wanted: impl Fn(&T) -> bool) -> T {
     let give_up_at = Instant::now() + WAIT_AT_MOST;
     loop {
         let now = read();

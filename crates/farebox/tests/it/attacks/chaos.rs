@@ -4,7 +4,7 @@ use farebox_testkit::ScriptedUpstream;
 
 use super::edited;
 use crate::harness::{Call, Connection, Route, Setup, TestGateway, Token};
-use crate::rules::{Books, MANY_CHALLENGES, account_when, books_when};
+use crate::rules::{Books, MANY_CHALLENGES, account_when, books_when, eventually};
 
 const BUYERS: u64 = 6;
 const ROUNDS: u64 = 60;
@@ -97,7 +97,7 @@ fn whatever_happens_the_books_balance_and_every_buyer_gets_what_was_paid_for() {
                 .line(limits),
         )
         .route(balance.line("balance = { msat = 70000 }"));
-    let gateway = TestGateway::start(setup);
+    let mut gateway = TestGateway::start(setup);
     let routes = [("/calls", 901), ("/balance", 700)];
     let mut charged = 0;
     for (route, price) in routes {
@@ -129,4 +129,13 @@ fn whatever_happens_the_books_balance_and_every_buyer_gets_what_was_paid_for() {
         charged += spent;
     }
     books_when(&gateway, &Books::settled(90_100 + 70_000, charged));
+    let counted = || gateway.metric("farebox_charged_msat_total", &[]);
+    let counted = eventually(counted, |counted| *counted == Some(charged));
+    assert_eq!(counted, Some(charged), "the metrics and the ledger agree");
+    gateway.stop();
+    let proof = gateway.command(&["db", "verify", "--json"]).stdout;
+    let proof: serde_json::Value = serde_json::from_slice(&proof).unwrap();
+    assert_eq!(proof["sound"], true, "{proof}");
+    assert_eq!(proof["house_msat"]["lightning"], -160_100, "{proof}");
+    assert_eq!(proof["payers_msat"], 160_100 - charged, "{proof}");
 }

@@ -77,6 +77,30 @@ fn a_paid_route_inside_a_free_one_is_never_taken_for_it() {
 }
 
 #[test]
+fn a_price_on_a_path_with_capitals_is_not_walked_around_in_small_letters() {
+    let upstream = ScriptedUpstream::start().unwrap();
+    let setup = Setup::new()
+        .section(MANY_CHALLENGES)
+        .section(&route(
+            "sold",
+            "{ exact = \"/A/Paid\" }",
+            &upstream,
+            "{ msat = 2000 }",
+        ))
+        .route(Route::at("/Vault", &upstream).msat(2000))
+        .route(Route::at("/", &upstream).free());
+    let gateway = TestGateway::start(setup);
+    gateway.send(&Call::get("/A/Paid")).expect(402);
+    for target in [
+        "/a/paid", "/A/PAID", "/a/Paid/", "/vault/x", "/VAULT/x", "/vault",
+    ] {
+        gateway.send(&Call::get(target)).expect(400);
+    }
+    assert_eq!(upstream.total(), 0);
+    gateway.send(&Call::get("/A/Unpaid")).expect(200);
+}
+
+#[test]
 fn a_regex_matches_whole_paths_only() {
     let upstream = ScriptedUpstream::start().unwrap();
     let setup = Setup::new()
