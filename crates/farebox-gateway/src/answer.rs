@@ -12,6 +12,7 @@ use farebox_ledger::{VoidReason, crash_point};
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio::time::Instant;
 
 use crate::access_log::Exchange;
 use crate::body::Silence;
@@ -24,6 +25,11 @@ use crate::upstream::Lease;
 
 /// How long an answer is still read from the upstream for the replay store after its client left.
 const FINISH_FOR_REPLAY: Duration = Duration::from_secs(60);
+
+/// How long a client may keep the upstream waiting before it is to blame for an answer that breaks
+/// off afterwards. Servers give up on a peer that does not read, often after no more than a minute;
+/// who could provoke that at will would get nearly whole answers for nothing.
+const MAX_PAUSE: Duration = Duration::from_secs(30);
 
 /// Why an answer broke off. The client sees a closed connection or a reset stream.
 #[derive(Debug, thiserror::Error)]
@@ -61,8 +67,38 @@ pub(crate) struct UpstreamBody {
     pub(crate) recorder: Option<Recorder>,
     pub(crate) grpc: Option<GrpcCall>,
     pub(crate) ending: Ending,
+    pub(crate) pace: Pace,
     pub(crate) lease: Lease,
     pub(crate) _permit: Option<TokenPermit>,
+}
+
+/// Whether the client kept the upstream waiting for long.
+#[derive(Debug, Default)]
+pub(crate) struct Pace {
+    handed_at: Option<Instant>,
+    dawdled: bool,
+}
+
+impl Pace {
+    fn handed_over(&mut self) {
+        self.handed_at = Some(Instant::now());
+    }
+
+    fn asked_for_more(&mut self) {
+        if let Some(handed_at) = self.handed_at.take() {
+            self.dawdled |= handed_at.elapsed() > MAX_PAUSE;
+        }
+    }
+
+    /// Who is to blame when the upstream breaks off. Once late is late for good: what was already
+    /// on its way is still read between the pause and the break that it caused.
+    const fn broken_off_by(&self) -> Ending {
+        if self.dawdled {
+            Ending::CutByClient
+        } else {
+            Ending::CutByUpstream
+        }
+    }
 }
 
 impl AnswerBody {
@@ -129,6 +165,7 @@ impl UpstreamBody {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, AnswerFault>>> {
+        self.pace.asked_for_more();
         match Pin::new(&mut self.incoming).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 let frame = prepare_response_trailers(frame);
@@ -141,7 +178,7 @@ impl UpstreamBody {
                 Poll::Ready(None)
             }
             Poll::Ready(Some(Err(error))) => {
-                self.end(Ending::CutByUpstream);
+                self.end(self.pace.broken_off_by());
                 Poll::Ready(Some(Err(AnswerFault::Upstream(error))))
             }
             Poll::Pending => self.silence.poll_exceeded(cx).map(|limit| {
@@ -165,6 +202,7 @@ impl UpstreamBody {
         if self.incoming.is_end_stream() {
             self.end(Ending::Complete);
         } else {
+            self.pace.handed_over();
             self.settlement.first_byte();
             crash_point(crash::FIRST_BYTE_RECORDED);
         }
@@ -326,21 +364,4 @@ impl UpstreamBody {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_deadline_of_the_clients_own_makes_no_call_free() {
-        let ending = |status: &'static str, has_deadline| {
-            let status = http::HeaderValue::from_static(status);
-            let trailers =
-                HeaderMap::from_iter([(http::HeaderName::from_static("grpc-status"), status)]);
-            GrpcCall { has_deadline }.ending_by(&trailers)
-        };
-        assert_eq!(ending("0", true), Ending::Complete);
-        assert_eq!(ending("4", true), Ending::CutByClient);
-        assert_eq!(ending("4", false), Ending::CutByUpstream);
-        assert_eq!(ending("1", false), Ending::CutByClient);
-        assert_eq!(ending("13", true), Ending::CutByUpstream);
-    }
-}
+mod tests;

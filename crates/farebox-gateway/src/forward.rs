@@ -16,7 +16,7 @@ use hyper::upgrade::OnUpgrade;
 
 use crate::access_log::Exchange;
 use crate::admit::{Admission, Payment};
-use crate::answer::{AnswerBody, GrpcCall, UpstreamBody, grpc_failed};
+use crate::answer::{AnswerBody, GrpcCall, Pace, UpstreamBody, grpc_failed};
 use crate::arrival::{Arrival, ArrivedBody};
 use crate::body::{BodyFault, RequestBody, Silence};
 use crate::body_budget::{BodyError, ReadBody};
@@ -205,6 +205,7 @@ impl Worker {
             recorder,
             grpc: grpc.then_some(call),
             ending: Ending::Open,
+            pace: Pace::default(),
             lease,
             _permit: fare.permit,
         };
