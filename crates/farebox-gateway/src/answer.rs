@@ -3,7 +3,10 @@
 //! It moves bytes, and at the end tells three parties what happened: the settlement, the store of
 //! answers kept for a retry, and the request's log line.
 
+mod watched;
+
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -23,6 +26,9 @@ use crate::replay::{Finishing, Recorder};
 use crate::settle::{Ending, Settlement};
 use crate::upstream::Lease;
 
+use watched::WatchedAnswer;
+pub(crate) use watched::WatchedAnswers;
+
 /// How long an answer is still read from the upstream for the replay store after its client left.
 const FINISH_FOR_REPLAY: Duration = Duration::from_secs(60);
 
@@ -40,6 +46,9 @@ pub(crate) enum AnswerFault {
     /// The upstream said nothing for too long.
     #[error("the upstream was silent for {0:?}")]
     Silent(Duration),
+    /// The client did not read on, and the upstream's part was let go.
+    #[error("the client stopped reading")]
+    Unread,
 }
 
 /// The body of an answer.
@@ -57,6 +66,7 @@ enum Source {
     },
     Trailers(Box<HeaderMap>),
     Upstream(Box<UpstreamBody>),
+    Watched(Arc<WatchedAnswer>),
 }
 
 /// An upstream's body, with everything that waits for its end.
@@ -151,6 +161,18 @@ impl AnswerBody {
     /// Gives the body the request's log line, to be written when it ends.
     pub(crate) fn report_to(&mut self, exchange: Box<Exchange>) {
         self.exchange = Some(exchange);
+    }
+
+    /// Puts an answer that still waits for its upstream under the watch of `answers`.
+    pub(crate) fn watched_by(&mut self, answers: &WatchedAnswers) {
+        if self.waits_for_upstream() {
+            let answer = std::mem::replace(self, Self::empty());
+            self.source = Source::Watched(answers.watch(answer));
+        }
+    }
+
+    fn waits_for_upstream(&self) -> bool {
+        matches!(&self.source, Source::Upstream(body) if body.ending == Ending::Open)
     }
 
     fn count(&mut self, frame: &Frame<Bytes>) {
@@ -306,6 +328,7 @@ impl Body for AnswerBody {
                 Poll::Ready(Some(Ok(frame)))
             }
             Source::Upstream(body) => body.poll_frame(cx),
+            Source::Watched(answer) => answer.poll_frame(cx),
         };
         if let Poll::Ready(Some(Ok(frame))) = &polled {
             this.count(frame);
@@ -318,6 +341,7 @@ impl Body for AnswerBody {
             Source::Done => true,
             Source::Own(_) | Source::Stored { .. } | Source::Trailers(_) => false,
             Source::Upstream(body) => body.incoming.is_end_stream(),
+            Source::Watched(answer) => answer.is_end_stream(),
         }
     }
 
@@ -328,6 +352,7 @@ impl Body for AnswerBody {
             Source::Stored { body, .. } => SizeHint::with_exact(body.len() as u64),
             Source::Trailers(_) => SizeHint::with_exact(0),
             Source::Upstream(body) => body.incoming.size_hint(),
+            Source::Watched(answer) => answer.size_hint(),
         }
     }
 }
@@ -335,7 +360,8 @@ impl Body for AnswerBody {
 impl Drop for AnswerBody {
     fn drop(&mut self) {
         let (ending, charged) = match std::mem::replace(&mut self.source, Source::Done) {
-            Source::Done => (Ending::Complete, None),
+            // What is watched has the log line, and ends by itself.
+            Source::Done | Source::Watched(_) => (Ending::Complete, None),
             Source::Own(_) | Source::Stored { .. } | Source::Trailers(_) => {
                 (Ending::CutByClient, None)
             }

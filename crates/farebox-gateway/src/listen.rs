@@ -31,6 +31,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const LOG_FLUSH: Duration = Duration::from_millis(200);
 /// How often answers that nobody came back for are forgotten.
 const FORGET_ANSWERS: Duration = Duration::from_secs(15);
+/// How often a worker looks for answers that are not read.
+const FIND_UNREAD: Duration = Duration::from_secs(1);
 /// Requests one HTTP/2 connection may have open.
 const MAX_STREAMS: u32 = 256;
 
@@ -96,7 +98,7 @@ pub(crate) async fn run(
 ) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
     let drain = worker.shared.drain.clone();
-    tokio::spawn(keep_house(Arc::clone(&worker)));
+    tokio::spawn(keep_house(Arc::clone(&worker), limits.write_timeout));
     let builder = Arc::new(http_builder(limits));
     tokio::select! {
         () = accept(&worker, &listener, tls.as_ref(), &builder, limits) => {}
@@ -207,9 +209,10 @@ impl Connection {
     }
 }
 
-async fn keep_house(worker: Arc<Worker>) {
+async fn keep_house(worker: Arc<Worker>, write_timeout: Duration) {
     let mut tick = tokio::time::interval(LOG_FLUSH);
     let mut forgotten_at = Instant::now();
+    let mut looked_at = forgotten_at;
     loop {
         tick.tick().await;
         worker.shared.log.flush();
@@ -217,6 +220,10 @@ async fn keep_house(worker: Arc<Worker>) {
         if worker.index == 0 && now.duration_since(forgotten_at) >= FORGET_ANSWERS {
             worker.shared.replays.forget_expired(now);
             forgotten_at = now;
+        }
+        if now.duration_since(looked_at) >= FIND_UNREAD {
+            worker.watched.let_go_of_unread(write_timeout);
+            looked_at = now;
         }
     }
 }

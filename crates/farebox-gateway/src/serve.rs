@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use farebox_core::{Kind, RequestDigest};
 use farebox_ledger::Receipt;
 use http::header::{EXPECT, HeaderMap, HeaderName, HeaderValue, ORIGIN};
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 
 use crate::access_log::{Begun, Exchange};
@@ -48,6 +48,7 @@ impl Worker {
         peer: IpAddr,
     ) -> Result<Response<AnswerBody>, Infallible> {
         let plan = self.shared.plan.load_full();
+        let version = request.version();
         let mut exchange = self.begin(&plan, &request, peer);
         let mut response = match self.steps(&plan, &mut exchange, request).await {
             Ok(response) => response,
@@ -58,6 +59,9 @@ impl Worker {
             .headers_mut()
             .insert(REQUEST_ID, exchange.request_id_header.clone());
         response.body_mut().report_to(exchange);
+        if version == Version::HTTP_2 {
+            response.body_mut().watched_by(&self.watched);
+        }
         Ok(response)
     }
 

@@ -8,6 +8,7 @@ use farebox_core::{Clock, HoldId, PaymentHash, RequestId, UnixMillis};
 use farebox_ledger::{Ledger, LedgerError};
 
 use crate::access_log::AccessLog;
+use crate::answer::WatchedAnswers;
 use crate::body_budget::ByteBudget;
 use crate::challenge::WaitingInvoices;
 use crate::drain::DrainSignal;
@@ -40,6 +41,9 @@ pub(crate) struct Worker {
     pub(crate) index: usize,
     pub(crate) shared: Arc<Shared>,
     pub(crate) reader: Reader,
+    /// Its answers to HTTP/2 requests; on HTTP/1.1 [`StallGuard`](crate::stall::StallGuard) sees
+    /// who does not read.
+    pub(crate) watched: WatchedAnswers,
     ids: IdSource,
 }
 
@@ -73,6 +77,7 @@ impl Worker {
             index,
             shared,
             reader: Reader::new(),
+            watched: WatchedAnswers::default(),
             ids: IdSource::seeded()?,
         })
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use farebox_testkit::ScriptedUpstream;
 
-use crate::harness::{Call, Connection, Route, Setup, TestGateway};
+use crate::harness::{Call, Connection, Http2, Route, Setup, TestGateway};
 
 /// How long headers may take in these tests.
 const HEADER_TIMEOUT: &str = "header_timeout = \"300ms\"";
@@ -155,4 +155,28 @@ fn a_client_that_does_not_read_its_answer_is_cut_and_charged_for_what_began() {
     // Waits until nothing is held any more, while nobody reads.
     assert_eq!(gateway.charged(&token), 2000);
     gateway.wait_for_metric("farebox_connections", &[], 0);
+}
+
+#[test]
+fn a_stream_that_is_not_read_is_cut_and_charged_for_what_began_while_its_connection_goes_on() {
+    let upstream = ScriptedUpstream::start().unwrap();
+    let setup = free(&upstream)
+        .route(Route::at("/paid", &upstream).msat(2000))
+        .server("write_timeout = \"300ms\"");
+    let gateway = TestGateway::start(setup);
+    let call = Call::get("/paid/large/100000000");
+    let token = gateway.buy(&call);
+    let mut client = Http2::open(gateway.address).unwrap();
+    let call = call.with(&token);
+    let mut unread = client.start(std::slice::from_ref(&call));
+    unread.drive_until(|| {
+        let held = gateway.trial_balance()["open_holds"] != 0;
+        upstream.count("/paid/large/100000000") == 1 && !held
+    });
+    assert_eq!(gateway.charged(&token), 2000);
+    let line = gateway.wait_for_log("/paid/large/100000000\",\"route\":\"paid\",\"status\":200");
+    assert!(line.contains("\"outcome\":\"client_gone\""), "{line}");
+    assert!(line.contains("\"charged_msat\":2000"), "{line}");
+    drop(unread);
+    client.send(&Call::get("/free/a")).unwrap().expect(200);
 }
