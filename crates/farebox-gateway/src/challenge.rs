@@ -180,7 +180,7 @@ impl Worker {
     }
 
     fn issue(&self, debt: &Debt<'_>, invoice: &CreatedInvoice) -> Result<Challenge, Refusal> {
-        let keyring = self.shared.keyring.load();
+        let keyring = &self.shared.keyring;
         let epoch = keyring.signing_epoch();
         let random = Shared::random_token_id().map_err(|_| Refusal::NodeDown)?;
         let identifier = TokenIdentifier::new(invoice.payment_hash, epoch, random);

@@ -41,7 +41,7 @@ pub struct Options {
     pub replay_bytes: usize,
     /// The ledger.
     pub ledger: Ledger,
-    /// The secrets that sign macaroons.
+    /// The secrets that sign macaroons; a rotation through it takes effect at once.
     pub keyring: Arc<Keyring>,
     /// The wall clock.
     pub clock: Arc<dyn Clock>,
@@ -81,7 +81,7 @@ pub fn start(options: Options, plan: Plan) -> io::Result<Gateway> {
     let shared = Arc::new(Shared {
         plan: ArcSwap::from_pointee(plan),
         ledger: options.ledger,
-        keyring: ArcSwap::new(options.keyring),
+        keyring: options.keyring,
         clock: options.clock,
         metrics,
         log: Arc::new(log),
@@ -149,17 +149,6 @@ impl Gateway {
     pub fn replace_plan(&self, plan: Plan) {
         self.shared.metrics.take(&plan);
         self.shared.plan.store(Arc::new(plan));
-    }
-
-    /// The secrets that sign macaroons now.
-    #[must_use]
-    pub fn keyring(&self) -> Arc<Keyring> {
-        self.shared.keyring.load_full()
-    }
-
-    /// Signs and verifies with `keyring` from now on, after a rotation.
-    pub fn replace_keyring(&self, keyring: Keyring) {
-        self.shared.keyring.store(Arc::new(keyring));
     }
 
     /// What it counts.

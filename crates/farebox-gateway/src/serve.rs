@@ -123,7 +123,7 @@ impl Worker {
         route.check_length(&arrival)?;
         let presented = self
             .reader
-            .take(&mut arrival.parts.headers, &self.shared.keyring.load());
+            .take(&mut arrival.parts.headers, &self.shared.keyring);
         let Some(sale) = &route.sale else {
             return self
                 .forward(plan, exchange, Admission::free(Arc::clone(route)), arrival)
@@ -190,7 +190,7 @@ impl Worker {
             now: exchange.received_at,
             hold: self.hold_id(exchange.received_at),
         };
-        let claims = self.shared.keyring.load().claim_policy(token.key_epoch);
+        let claims = self.shared.keyring.claim_policy(token.key_epoch);
         admit::admit(&self.shared.ledger, token, &asked, claims, permit).await
     }
 

@@ -23,7 +23,7 @@ use crate::replay::ReplayStore;
 pub(crate) struct Shared {
     pub(crate) plan: ArcSwap<Plan>,
     pub(crate) ledger: Ledger,
-    pub(crate) keyring: ArcSwap<Keyring>,
+    pub(crate) keyring: Arc<Keyring>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) log: Arc<AccessLog>,
