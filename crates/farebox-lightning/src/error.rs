@@ -90,6 +90,22 @@ pub enum NodeError {
     /// The mock node was switched off.
     #[error("the mock node is switched off")]
     Down,
+    /// What was asked for could not even be sent: no connection was made.
+    #[error("{host} cannot be connected to: {}", root_cause(source.as_ref()))]
+    NotConnected {
+        /// Whom we called.
+        host: String,
+        /// What the connection said.
+        source: Arc<dyn Error + Send + Sync>,
+    },
+    /// The credential is not accepted, or does not allow this.
+    #[error("{host} does not allow this with the configured credential (HTTP status {status})")]
+    Forbidden {
+        /// Whom we called.
+        host: String,
+        /// The HTTP status.
+        status: u16,
+    },
 }
 
 /// Why an invoice is not the one that was asked for.
@@ -197,13 +213,39 @@ impl NodeError {
             | Self::TimedOut { .. }
             | Self::Unavailable { .. }
             | Self::Busy { .. }
+            | Self::NotConnected { .. }
             | Self::Down => true,
-            Self::Refused { .. }
+            Self::Forbidden { .. }
+            | Self::Refused { .. }
             | Self::AmountOutOfRange { .. }
             | Self::BadInvoice(_)
             | Self::BadAnswer { .. }
             | Self::RepeatedPaymentHash { .. }
             | Self::BlockedAddress { .. } => false,
+        }
+    }
+}
+
+impl NodeError {
+    /// Whether it is certain that the backend did nothing of what it was asked: it was not reached,
+    /// or it refused before it began. Anything else, a broken connection or a time-out among them,
+    /// leaves the outcome unknown.
+    #[must_use]
+    pub const fn is_certain_refusal(&self) -> bool {
+        match self {
+            Self::Busy { .. }
+            | Self::AmountOutOfRange { .. }
+            | Self::BlockedAddress { .. }
+            | Self::NotConnected { .. }
+            | Self::Forbidden { .. }
+            | Self::Down => true,
+            Self::Unreachable { .. }
+            | Self::TimedOut { .. }
+            | Self::Unavailable { .. }
+            | Self::Refused { .. }
+            | Self::BadInvoice(_)
+            | Self::BadAnswer { .. }
+            | Self::RepeatedPaymentHash { .. } => false,
         }
     }
 }

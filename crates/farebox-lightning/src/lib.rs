@@ -15,6 +15,8 @@ mod port;
 pub use error::{AnswerFault, InvoiceFault, NodeError};
 pub use invoice::{Description, Invoice, Network, parse_invoice};
 pub use port::{
-    AmountLimits, BoxFuture, CreateInvoice, CreatedInvoice, InvoiceRequest, InvoiceState,
-    LookupInvoice, PaymentHashes,
+    Abilities, AccessReport, AmountLimits, BoxFuture, CheckAccess, CreateInvoice, CreatedInvoice,
+    HoldInvoice, HoldState, InvoiceRequest, InvoiceState, LookupInvoice, PayInvoice,
+    PaymentFailure, PaymentHashes, PaymentRequest, PaymentState, Settlement, SettlementCursor,
+    WatchEvent, WatchSettlements,
 };

@@ -153,7 +153,7 @@ impl LightningAddress {
     async fn create(&self, request: &InvoiceRequest) -> Result<CreatedInvoice, NodeError> {
         let _call = self.begin_call()?;
         let parameters = self.parameters().await?;
-        let AmountLimits { min, max } = parameters.limits;
+        let AmountLimits { min, max, .. } = parameters.limits;
         if !parameters.limits.allow(request.amount) {
             return Err(NodeError::AmountOutOfRange {
                 amount: request.amount,

@@ -170,7 +170,7 @@ impl MockNode {
     }
 
     fn make(&self, request: &InvoiceRequest, fault: Fault) -> Result<CreatedInvoice, NodeError> {
-        let AmountLimits { min, max } = self.limits;
+        let AmountLimits { min, max, .. } = self.limits;
         if !self.limits.allow(request.amount) {
             return Err(NodeError::AmountOutOfRange {
                 amount: request.amount,

@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::time::Duration;
 
-use farebox_core::{Msat, PaymentHash, UnixMillis};
+use farebox_core::{Msat, PaymentHash, Preimage, UnixMillis};
 
 use crate::NodeError;
 
@@ -41,6 +41,50 @@ pub trait CreateInvoice: Send + Sync {
     fn lookup(&self) -> Option<&dyn LookupInvoice> {
         None
     }
+
+    /// The same backend as one that can pay, where it can.
+    fn pay(&self) -> Option<&dyn PayInvoice> {
+        None
+    }
+
+    /// The same backend as one that can hold a payment until it is settled or canceled, where it
+    /// can.
+    fn hold(&self) -> Option<&dyn HoldInvoice> {
+        None
+    }
+
+    /// The same backend as one that tells of settlements by itself, where it can.
+    fn settlements(&self) -> Option<&dyn WatchSettlements> {
+        None
+    }
+
+    /// The same backend as one that can say what its credentials allow, where it can.
+    fn access(&self) -> Option<&dyn CheckAccess> {
+        None
+    }
+
+    /// What this backend can do, in one value.
+    fn abilities(&self) -> Abilities {
+        Abilities {
+            look_up: self.lookup().is_some(),
+            pay: self.pay().is_some(),
+            hold: self.hold().is_some(),
+            watch: self.settlements().is_some(),
+        }
+    }
+}
+
+/// What a backend can do besides making invoices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Abilities {
+    /// Tell what became of an invoice. Without it nothing is ever paid out.
+    pub look_up: bool,
+    /// Pay invoices.
+    pub pay: bool,
+    /// Hold a payment until it is settled or canceled.
+    pub hold: bool,
+    /// Tell of settlements by itself.
+    pub watch: bool,
 }
 
 /// Who draws the preimages of a backend's invoices.
@@ -93,6 +137,8 @@ pub struct AmountLimits {
     pub min: Msat,
     /// The largest amount.
     pub max: Msat,
+    /// Amounts are whole multiples of this: one satoshi where the backend knows nothing smaller.
+    pub step: Msat,
 }
 
 impl AmountLimits {
@@ -101,12 +147,33 @@ impl AmountLimits {
     pub const ANY: Self = Self {
         min: msat(1),
         max: msat(u64::MAX / 10),
+        step: msat(1),
     };
 
-    /// Whether `amount` lies within, both ends included.
+    /// The limits of a backend that takes whole satoshis only.
+    pub const WHOLE_SATS: Self = Self {
+        min: msat(1000),
+        max: msat(u64::MAX / 10_000 * 1000),
+        step: msat(1000),
+    };
+
+    /// Whether `amount` lies within, both ends included, and is a multiple of the step.
     #[must_use]
     pub fn allow(&self, amount: Msat) -> bool {
         (self.min..=self.max).contains(&amount)
+            && amount.get().is_multiple_of(self.step.get().max(1))
+    }
+
+    /// The least amount that can be taken and is not below `amount`; none above the maximum.
+    #[must_use]
+    pub fn cover(&self, amount: Msat) -> Option<Msat> {
+        let step = self.step.get().max(1);
+        let whole = amount
+            .max(self.min)
+            .get()
+            .div_ceil(step)
+            .checked_mul(step)?;
+        Msat::new(whole).ok().filter(|whole| *whole <= self.max)
     }
 }
 
@@ -122,6 +189,10 @@ const fn msat(msat: u64) -> Msat {
 pub enum InvoiceState {
     /// Not paid, as far as the backend knows.
     Open,
+    /// Paid, and held until we settle or cancel it: not ours yet.
+    Held,
+    /// Given back, or expired unpaid: it will never be settled.
+    Canceled,
     /// Paid and final.
     Settled {
         /// What was received, where the backend says so; BOLT 4 lets a payer send up to twice the
@@ -130,4 +201,200 @@ pub enum InvoiceState {
     },
     /// The backend does not know this invoice, or no longer.
     Unknown,
+}
+
+/// A backend that can pay invoices of others.
+///
+/// Whoever calls it has written the intention down before, and keeps asking
+/// [`payment_state`](Self::payment_state) until the outcome is known: a payment that may be under
+/// way is never replaced by another one.
+pub trait PayInvoice: Send + Sync {
+    /// Pays an invoice, and returns when the outcome is known or `request.patience` has passed.
+    ///
+    /// Asking for the same invoice again is safe: it is the payment hash that is paid, and no node
+    /// pays one twice. Dropping the future does not stop the payment.
+    ///
+    /// # Errors
+    /// [`NodeError`]: nothing is known about the outcome, except where
+    /// [`NodeError::is_certain_refusal`] says that the payment was never begun.
+    fn pay_invoice(
+        &self,
+        request: PaymentRequest,
+    ) -> BoxFuture<'_, Result<PaymentState, NodeError>>;
+
+    /// What became of the payment of the invoice with this hash.
+    ///
+    /// # Errors
+    /// [`NodeError`]: nothing is known.
+    fn payment_state(&self, hash: PaymentHash) -> BoxFuture<'_, Result<PaymentState, NodeError>>;
+}
+
+/// One payment to make. Amount and hash are what the invoice itself says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PaymentRequest {
+    /// The invoice in its bech32 form.
+    pub bolt11: String,
+    /// Its payment hash.
+    pub payment_hash: PaymentHash,
+    /// Its amount.
+    pub amount: Msat,
+    /// The most that routing may cost on top.
+    pub max_fee: Msat,
+    /// How long to wait for the outcome.
+    pub patience: Duration,
+}
+
+/// What became of an outgoing payment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PaymentState {
+    /// The backend has never heard of it. Whether that proves anything is for the backend's
+    /// adapter to judge: where its memory is not to be trusted it says [`Self::Pending`].
+    Unheard,
+    /// Under way, or not known.
+    Pending,
+    /// Arrived.
+    Succeeded {
+        /// What routing cost on top of the amount.
+        fee: Msat,
+        /// The proof, where the backend gives it.
+        preimage: Option<Preimage>,
+    },
+    /// Final: it did not arrive and never will.
+    Failed(PaymentFailure),
+}
+
+/// Why an outgoing payment failed for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PaymentFailure {
+    /// No way to the payee within the fee limit.
+    NoRoute,
+    /// We have not enough on our side.
+    InsufficientBalance,
+    /// The invoice has expired, or the payee does not know it or has canceled it.
+    RefusedByPayee,
+    /// The backend gave another reason or none.
+    Other,
+}
+
+/// A backend that can hold a payment: its preimage is ours to give or not.
+pub trait HoldInvoice: Send + Sync {
+    /// Makes an invoice for a hash of our own choice.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    fn create_hold_invoice(
+        &self,
+        hash: PaymentHash,
+        request: InvoiceRequest,
+    ) -> BoxFuture<'_, Result<CreatedInvoice, NodeError>>;
+
+    /// Where the payment stands at this moment.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    fn hold_state(&self, hash: PaymentHash) -> BoxFuture<'_, Result<HoldState, NodeError>>;
+
+    /// Returns when the payment is not [`HoldState::Open`] any more.
+    ///
+    /// # Errors
+    /// [`NodeError`]; ask again later.
+    fn wait_while_open(&self, hash: PaymentHash) -> BoxFuture<'_, Result<HoldState, NodeError>>;
+
+    /// Takes the money by giving the preimage. Settling again what is settled succeeds.
+    ///
+    /// # Errors
+    /// [`NodeError`]; ask [`hold_state`](Self::hold_state) what it is now.
+    fn settle_invoice(&self, preimage: Preimage) -> BoxFuture<'_, Result<(), NodeError>>;
+
+    /// Gives the money back, or refuses it in advance. Canceling again succeeds.
+    ///
+    /// # Errors
+    /// [`NodeError`]; ask [`hold_state`](Self::hold_state) what it is now.
+    fn cancel_invoice(&self, hash: PaymentHash) -> BoxFuture<'_, Result<(), NodeError>>;
+}
+
+/// Where a held payment stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HoldState {
+    /// Not paid yet.
+    Open,
+    /// The money is here, and ours as soon as we give the preimage.
+    Accepted {
+        /// How much.
+        received: Msat,
+        /// Blocks until the payment falls back to the payer by itself.
+        blocks_left: u32,
+    },
+    /// Taken.
+    Settled {
+        /// How much.
+        received: Msat,
+    },
+    /// Given back.
+    Canceled,
+    /// The backend does not know it.
+    Unknown,
+}
+
+/// A backend that tells of settlements by itself.
+pub trait WatchSettlements: Send + Sync {
+    /// Hands every settlement after `after` to `sink`, or from now on where there is none, and
+    /// returns when the connection ends. Whoever calls it calls it again, with the last cursor.
+    /// [`WatchEvent::Listening`] comes once the backend listens.
+    ///
+    /// # Errors
+    /// [`NodeError`]: why it ended.
+    fn watch<'a>(
+        &'a self,
+        after: Option<SettlementCursor>,
+        sink: &'a mut (dyn FnMut(WatchEvent) + Send),
+    ) -> BoxFuture<'a, Result<(), NodeError>>;
+}
+
+/// What a watcher hears.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WatchEvent {
+    /// The backend listens from here on.
+    Listening,
+    /// An invoice was settled.
+    Settled(Settlement),
+}
+
+/// One invoice that was settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settlement {
+    /// Which.
+    pub payment_hash: PaymentHash,
+    /// What it asked for, where the backend says so.
+    pub asked: Option<Msat>,
+    /// What was received, where the backend says so.
+    pub received: Option<Msat>,
+    /// Where to go on after it, where the backend counts.
+    pub cursor: Option<SettlementCursor>,
+}
+
+/// A place in a backend's sequence of settlements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SettlementCursor(pub u64);
+
+/// A backend that can say what its credentials allow, for `farebox doctor`.
+pub trait CheckAccess: Send + Sync {
+    /// Asks the backend who it is and what we may do with it.
+    ///
+    /// # Errors
+    /// [`NodeError`] when it does not answer.
+    fn check_access(&self) -> BoxFuture<'_, Result<AccessReport, NodeError>>;
+}
+
+/// What `farebox doctor` shows about a backend.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AccessReport {
+    /// Who it is: software, version, alias, network, as far as it says.
+    pub identity: String,
+    /// What is needed for what is configured, and not allowed.
+    pub missing: Vec<String>,
+    /// What is allowed and not needed.
+    pub needless: Vec<String>,
+    /// What else the operator should know: not synchronised, no channel, too little to receive.
+    pub remarks: Vec<String>,
 }

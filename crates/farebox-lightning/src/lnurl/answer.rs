@@ -254,7 +254,11 @@ fn limits(min: u64, max: u64) -> Result<AmountLimits, AnswerFault> {
     if min.is_zero() || min > max {
         Err(AnswerFault::Limits)
     } else {
-        Ok(AmountLimits { min, max })
+        Ok(AmountLimits {
+            min,
+            max,
+            step: AmountLimits::ANY.step,
+        })
     }
 }
 
