@@ -7,8 +7,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use farebox_core::{Binding, RequestDigest, Terms};
-use farebox_lightning::{CreatedInvoice, InvoiceRequest, NodeError, PaymentHashes};
+use farebox_core::RequestDigest;
+use farebox_lightning::{CreateInvoice, CreatedInvoice, InvoiceRequest, NodeError, PaymentHashes};
 use farebox_wire::caveat::print_terms;
 use farebox_wire::challenge::{Challenge, InvoiceText, LegacyLsat};
 use farebox_wire::grpc;
@@ -26,6 +26,7 @@ use crate::outcome::Outcome;
 use crate::plan::{BadCredential, Bind, Plan, Route, Sale};
 use crate::presented::PresentedError;
 use crate::refusal::{OUTAGE_RETRY, Refusal, document, seconds};
+use crate::tender::Tender;
 use crate::worker::{Shared, Worker};
 
 /// How long the node may take to make an invoice.
@@ -92,11 +93,11 @@ impl Worker {
             self.shared.metrics.challenge_refused();
             return Ok(self.price_alone(plan, exchange, &debt, Some(wait.0)));
         }
-        let invoice = self.create_invoice(plan, &debt).await?;
-        let challenge = self.issue(&debt, &invoice)?;
+        let (tender, invoice) = self.ask_for_invoice(plan, &debt).await?;
+        let challenge = self.issue(&debt, &tender, &invoice)?;
         self.shared.metrics.challenged();
         exchange.outcome = Outcome::Owed;
-        Ok(offer(plan, exchange, &debt, &challenge, &invoice))
+        Ok(offer(plan, exchange, &debt, &tender, &challenge, &invoice))
     }
 
     fn price_alone(
@@ -125,36 +126,55 @@ impl Worker {
         response
     }
 
-    async fn create_invoice(
+    /// An invoice for what the sale asks, or for a bundle where the node cannot take that. A node
+    /// that learns its limits only when it is asked is asked once more.
+    async fn ask_for_invoice(
         &self,
         plan: &Plan,
         debt: &Debt<'_>,
-    ) -> Result<CreatedInvoice, Refusal> {
-        let node = plan.node.as_ref().ok_or(Refusal::NodeDown)?;
+    ) -> Result<(Tender, CreatedInvoice), Refusal> {
+        let node = plan.node.as_deref().ok_or(Refusal::NodeDown)?;
         let _waiting = self
             .shared
             .waiting_invoices
             .enter()
             .ok_or(Refusal::NodeDown)?;
+        let tender = Tender::of(debt.sale, node.limits());
+        let first = self.create_invoice(plan, node, debt, tender?).await;
+        let (tender, invoice) = match first {
+            Err(NodeError::AmountOutOfRange { .. }) => {
+                let tender = Tender::of(debt.sale, node.limits())?;
+                self.create_invoice(plan, node, debt, tender).await
+            }
+            other => other,
+        }
+        .map_err(|error| self.node_failed(&error))?;
+        if node.payment_hashes() == PaymentHashes::Foreign {
+            self.refuse_used_hash(&invoice).await?;
+        }
+        Ok((tender, invoice))
+    }
+
+    async fn create_invoice(
+        &self,
+        plan: &Plan,
+        node: &dyn CreateInvoice,
+        debt: &Debt<'_>,
+        tender: Tender,
+    ) -> Result<(Tender, CreatedInvoice), NodeError> {
         let request = InvoiceRequest {
-            amount: debt.sale.amount,
+            amount: tender.amount,
             memo: debt.sale.description.clone(),
             expiry: plan.server.invoice_expiry,
         };
         let created = tokio::time::timeout(INVOICE_TIMEOUT, node.create_invoice(request)).await;
-        let invoice = match created {
-            Ok(Ok(invoice)) => invoice,
-            Ok(Err(error)) => return Err(self.node_failed(&error)),
-            Err(_) => {
-                self.shared.metrics.node_failed();
-                tracing::warn!("the Lightning backend took too long to make an invoice");
-                return Err(Refusal::NodeDown);
-            }
-        };
-        if node.payment_hashes() == PaymentHashes::Foreign {
-            self.refuse_used_hash(&invoice).await?;
-        }
-        Ok(invoice)
+        let invoice = created.unwrap_or_else(|_| {
+            Err(NodeError::TimedOut {
+                host: node.describe().to_owned(),
+                limit: INVOICE_TIMEOUT,
+            })
+        })?;
+        Ok((tender, invoice))
     }
 
     fn node_failed(&self, error: &NodeError) -> Refusal {
@@ -179,7 +199,12 @@ impl Worker {
         Err(Refusal::NodeDown)
     }
 
-    fn issue(&self, debt: &Debt<'_>, invoice: &CreatedInvoice) -> Result<Challenge, Refusal> {
+    fn issue(
+        &self,
+        debt: &Debt<'_>,
+        tender: &Tender,
+        invoice: &CreatedInvoice,
+    ) -> Result<Challenge, Refusal> {
         let keyring = &self.shared.keyring;
         let epoch = keyring.signing_epoch();
         let random = Shared::random_token_id().map_err(|_| Refusal::NodeDown)?;
@@ -188,28 +213,10 @@ impl Worker {
         let (root_key, _) = keyring
             .root_key(epoch, &identifier)
             .ok_or(Refusal::NodeDown)?;
-        let caveats = print_terms(&terms(debt, invoice));
+        let caveats = print_terms(&tender.terms(debt, invoice, CLAIM_GRACE));
         let macaroon = Macaroon::issue(&root_key, LOCATION, &identifier, caveats);
         let text = InvoiceText::parse(invoice.bolt11.as_str()).map_err(|_| Refusal::NodeDown)?;
         Ok(Challenge::new(&macaroon, text))
-    }
-}
-
-fn terms(debt: &Debt<'_>, invoice: &CreatedInvoice) -> Terms {
-    let sale = debt.sale;
-    let binding = match (sale.bind, debt.digest) {
-        (Bind::Request, Some(digest)) => Binding::Request(digest),
-        _ => Binding::Route,
-    };
-    Terms {
-        amount: invoice.amount,
-        kind: sale.kind,
-        route: debt.route.name.clone(),
-        methods: sale.methods.class_for(debt.method),
-        binding,
-        epoch: sale.epoch,
-        valid_for: sale.valid_for,
-        claim_by: invoice.expires_at.plus(CLAIM_GRACE),
     }
 }
 
@@ -217,6 +224,7 @@ fn offer(
     plan: &Plan,
     exchange: &Exchange,
     debt: &Debt<'_>,
+    tender: &Tender,
     challenge: &Challenge,
     invoice: &CreatedInvoice,
 ) -> Response<AnswerBody> {
@@ -233,6 +241,7 @@ fn offer(
     let problem = problem(plan, exchange, debt)
         .with("amount_msat", invoice.amount.get())
         .with("invoice_expires_at", invoice.expires_at.as_secs());
+    let problem = tender.explain(debt.sale, problem);
     let mut response = document(&problem);
     challenge.append_to(response.headers_mut(), legacy);
     response

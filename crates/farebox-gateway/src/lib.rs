@@ -30,6 +30,7 @@ mod refusal;
 mod serve;
 mod settle;
 mod stall;
+mod tender;
 mod tunnel;
 mod worker;
 

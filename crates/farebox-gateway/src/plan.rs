@@ -42,6 +42,8 @@ pub struct ServerRules {
     pub path_parameters: bool,
     /// How long an invoice can be paid.
     pub invoice_expiry: Duration,
+    /// Whether a token's first use also needs the node to say that its invoice is settled.
+    pub strict_settlement: bool,
 }
 
 /// How a credential that does not verify is answered (`401` by RFC 9110 and the L402
@@ -127,6 +129,18 @@ pub struct Sale {
     pub description: String,
     /// The fingerprint of these conditions.
     pub epoch: TermsEpoch,
+    /// What becomes of the payment when the upstream fails.
+    pub on_failure: OnFailure,
+}
+
+/// What becomes of the payment when the upstream fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnFailure {
+    /// The hold on the account is voided: the value stays on the token.
+    Void,
+    /// The payment itself is canceled at the node and was never made. The call runs while the
+    /// payment is held, so only a single call of one exact request can be sold so.
+    Cancel,
 }
 
 /// What a token is tied to.
@@ -184,5 +198,29 @@ impl ChargeOn {
         status.is_success()
             || status.is_redirection()
             || (self == Self::SuccessAndClientError && status.is_client_error())
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// Some sale.
+    pub(crate) fn sale() -> Sale {
+        let price = Msat::new(2_000).unwrap();
+        Sale {
+            price,
+            amount: price,
+            kind: Kind::Single,
+            bind: Bind::Route,
+            methods: MethodScope::Any,
+            valid_for: Duration::from_secs(60),
+            charge_on: ChargeOn::Success,
+            replay: None,
+            max_voids: 10,
+            description: "weather".to_owned(),
+            epoch: TermsEpoch(1),
+            on_failure: OnFailure::Void,
+        }
     }
 }

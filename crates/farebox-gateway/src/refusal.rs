@@ -53,6 +53,8 @@ pub(crate) enum Refusal {
     TooManyVoids,
     #[error("the Lightning node does not make invoices at the moment")]
     NodeDown,
+    #[error("the Lightning node does not take this amount; the seller has to change the price")]
+    AmountNotTaken,
     #[error("the ledger does not answer")]
     Ledger(#[from] LedgerError),
     #[error("the upstream cannot be reached; nothing was charged")]
@@ -95,7 +97,7 @@ impl Refusal {
 
     fn outcome(&self) -> Outcome {
         match self {
-            Self::NodeDown | Self::Ledger(_) => Outcome::Fault,
+            Self::NodeDown | Self::AmountNotTaken | Self::Ledger(_) => Outcome::Fault,
             Self::UpstreamUnreachable
             | Self::UpstreamTimedOut
             | Self::UpstreamRefusesSeller
@@ -132,7 +134,7 @@ impl Refusal {
             Self::Reserved => ProblemKind::VALUE_RESERVED,
             Self::TooOften(_) => ProblemKind::RATE_LIMITED,
             Self::TooManyVoids => ProblemKind::CREDENTIAL_SUSPENDED,
-            Self::NodeDown => ProblemKind::PAYMENT_UNAVAILABLE,
+            Self::NodeDown | Self::AmountNotTaken => ProblemKind::PAYMENT_UNAVAILABLE,
             Self::Ledger(_) => ProblemKind::OVERLOADED,
             Self::UpstreamUnreachable => ProblemKind::UPSTREAM_FAILED,
             Self::UpstreamTimedOut => ProblemKind::UPSTREAM_TIMEOUT,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use farebox_core::{Kind, Msat, TermsEpoch};
-use farebox_gateway::plan::{Bind, ChargeOn, MethodScope, Sale};
+use farebox_gateway::plan::{Bind, ChargeOn, MethodScope, OnFailure, Sale};
 use farebox_gateway::replay::ReplayPolicy;
 use sha2::{Digest, Sha256};
 
@@ -70,6 +70,7 @@ pub(super) fn sale(
             &format!("{methods:?}"),
             &valid_for.as_secs().to_string(),
         ]),
+        on_failure: OnFailure::Void,
     })
 }
 

@@ -351,5 +351,6 @@ pub(super) fn rules(server: &ServerSection, mistakes: &mut Mistakes) -> Option<S
         legacy_challenge: server.legacy_challenge,
         path_parameters: server.path_parameters,
         invoice_expiry: expiry,
+        strict_settlement: false,
     })
 }
