@@ -5,6 +5,7 @@
 //! look an invoice up does not pretend to. Nothing here touches the ledger or decides a price, and
 //! no preimage leaves except from the mock node's own [`mock::MockNode::pay`].
 
+pub mod backends;
 mod error;
 pub mod guard;
 mod invoice;

@@ -1,0 +1,74 @@
+//! Asking what became of an invoice, when it is not sure who made it.
+
+use std::time::Duration;
+
+use farebox_core::PaymentHash;
+use tokio::time::Instant;
+
+use super::making::share;
+use super::{Backends, Member};
+use crate::{InvoiceState, NodeError};
+
+/// How long a look-up takes at most, however many backends are asked.
+const TOTAL_TIME: Duration = Duration::from_secs(12);
+
+pub(super) async fn find(
+    backends: &Backends,
+    hash: PaymentHash,
+) -> Result<InvoiceState, NodeError> {
+    let deadline = Instant::now() + TOTAL_TIME;
+    if let Some(member) = backends.find_maker(&hash) {
+        return ask(member, hash, share(deadline, 1)).await;
+    }
+    let mut found = Ok(InvoiceState::Unknown);
+    for (index, member) in backends.members.iter().enumerate() {
+        let limit = share(deadline, backends.members.len() - index);
+        found = better(found, ask(member, hash, limit).await);
+        if is_decisive(&found) {
+            break;
+        }
+    }
+    found
+}
+
+async fn ask(
+    member: &Member,
+    hash: PaymentHash,
+    limit: Duration,
+) -> Result<InvoiceState, NodeError> {
+    let Some(lookup) = member.backend.node.lookup() else {
+        return Ok(InvoiceState::Unknown);
+    };
+    tokio::time::timeout(limit, lookup.lookup_invoice(hash))
+        .await
+        .unwrap_or_else(|_| Err(super::timed_out(member, limit)))
+}
+
+/// Only the node that made the invoice can have its money.
+fn is_decisive(found: &Result<InvoiceState, NodeError>) -> bool {
+    matches!(found, Ok(InvoiceState::Settled { .. } | InvoiceState::Held))
+}
+
+/// Money that is there wins; then an error, because the one that did not answer could have the
+/// money; then whatever says more.
+fn better(
+    one: Result<InvoiceState, NodeError>,
+    other: Result<InvoiceState, NodeError>,
+) -> Result<InvoiceState, NodeError> {
+    if rank(&other) > rank(&one) {
+        other
+    } else {
+        one
+    }
+}
+
+fn rank(found: &Result<InvoiceState, NodeError>) -> u8 {
+    match found {
+        Ok(InvoiceState::Settled { .. }) => 5,
+        Ok(InvoiceState::Held) => 4,
+        Err(_) => 3,
+        Ok(InvoiceState::Open) => 2,
+        Ok(InvoiceState::Canceled) => 1,
+        Ok(InvoiceState::Unknown) => 0,
+    }
+}
