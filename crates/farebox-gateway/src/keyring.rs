@@ -25,6 +25,8 @@ use arc_swap::ArcSwap;
 use farebox_core::{KeyEpoch, Secret, UnixMillis};
 use farebox_ledger::ClaimPolicy;
 use farebox_wire::macaroon::RootKey;
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
 
 /// The epoch of a secret that came from the configuration; our own start at the one after.
 pub const IMPORTED_EPOCH: KeyEpoch = KeyEpoch(0);
@@ -51,6 +53,25 @@ struct Epoch {
 /// is.
 #[derive(Clone, Debug)]
 pub struct ImportedSecret(Secret<[u8; 32]>);
+
+/// What a secret is derived for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// The preimage of an invoice whose payment is held while its call runs.
+    HeldPreimage,
+    /// What brings a client back to the challenge that was made for it.
+    Claim,
+}
+
+impl Purpose {
+    /// Ends in a line break, as the label of root keys does, so that none begins another.
+    const fn label(self) -> &'static [u8] {
+        match self {
+            Self::HeldPreimage => b"farebox held preimage v1\n",
+            Self::Claim => b"farebox claim v1\n",
+        }
+    }
+}
 
 /// What a rotation does with the tokens of older epochs that nobody has used yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -296,6 +317,25 @@ impl Keyring {
             RootKey::derive(&found.secret, epoch, identifier),
             found.claims,
         ))
+    }
+
+    /// Another secret of `epoch`, for `purpose` and `data`: whoever knows it learns nothing about the
+    /// server's secret or about any other derived from it. `None` for an epoch that we never had.
+    #[must_use]
+    pub fn derive(
+        &self,
+        epoch: KeyEpoch,
+        purpose: Purpose,
+        data: &[u8],
+    ) -> Option<Secret<[u8; 32]>> {
+        let epochs = self.epochs.load();
+        let found = find(&epochs, epoch)?;
+        let mut mac = Hmac::<Sha256>::new_from_slice(found.secret.reveal())
+            .expect("HMAC takes keys of any length");
+        mac.update(purpose.label());
+        mac.update(&epoch.0.to_be_bytes());
+        mac.update(data);
+        Some(Secret::new(mac.finalize().into_bytes().into()))
     }
 
     /// Whether tokens of `epoch` may still be claimed for the first time; for an epoch that we

@@ -347,3 +347,31 @@ fn a_secret_is_exactly_64_hex_digits() {
     assert!(ImportedSecret::parse(&format!("{STRONG}\n")).is_ok());
     assert!(ImportedSecret::parse(&STRONG.to_uppercase()).is_ok());
 }
+
+#[test]
+fn derived_secrets_differ_by_purpose_epoch_and_data() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keys");
+    let keyring = Keyring::open(&path, None, UnixMillis::new(0)).unwrap();
+    let first = keyring.signing_epoch();
+    let second = keyring
+        .rotate(Rotation::Routine, UnixMillis::new(1))
+        .unwrap();
+    let derived =
+        |epoch, purpose, data: &[u8]| *keyring.derive(epoch, purpose, data).unwrap().reveal();
+    let all = [
+        derived(first, Purpose::Claim, b"one"),
+        derived(first, Purpose::Claim, b"two"),
+        derived(first, Purpose::HeldPreimage, b"one"),
+        derived(second, Purpose::Claim, b"one"),
+    ];
+    for (place, one) in all.iter().enumerate() {
+        assert!(all[place + 1..].iter().all(|other| other != one));
+    }
+    assert_eq!(derived(first, Purpose::Claim, b"one"), all[0]);
+    assert!(
+        keyring
+            .derive(KeyEpoch(99), Purpose::Claim, b"one")
+            .is_none()
+    );
+}
