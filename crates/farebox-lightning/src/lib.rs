@@ -12,6 +12,7 @@ mod invoice;
 pub mod lnurl;
 pub mod mock;
 mod port;
+mod rest;
 
 pub use error::{AnswerFault, InvoiceFault, NodeError};
 pub use invoice::{Description, Invoice, Network, parse_invoice};
@@ -21,3 +22,4 @@ pub use port::{
     PaymentFailure, PaymentHashes, PaymentRequest, PaymentState, Settlement, SettlementCursor,
     WatchEvent, WatchSettlements,
 };
+pub use rest::{EndpointError, Trust};

@@ -1,0 +1,130 @@
+//! Which URLs the operator may write, and how forms are written. Pure.
+
+use std::net::IpAddr;
+
+use http::Uri;
+use http::uri::Scheme;
+
+use super::EndpointError;
+use crate::guard::{host_of, written_port};
+
+/// The host and port of a URL that may be called.
+pub(super) fn check(base: &Uri, allow_plain_http: bool) -> Result<String, EndpointError> {
+    let authority = base.authority().ok_or(EndpointError::NoHost)?;
+    let host = authority.host();
+    if host.is_empty() || written_port(authority).is_err() {
+        return Err(EndpointError::NoHost);
+    }
+    if authority.as_str().contains('@') {
+        return Err(EndpointError::UserInUrl);
+    }
+    if base.query().is_some() {
+        return Err(EndpointError::Query);
+    }
+    let plain = match base.scheme() {
+        Some(scheme) if *scheme == Scheme::HTTPS => false,
+        Some(scheme) if *scheme == Scheme::HTTP => true,
+        _ => return Err(EndpointError::Scheme),
+    };
+    if plain && !allow_plain_http && !is_loopback(host) {
+        let host = host.to_owned();
+        return Err(EndpointError::PlainHttp { host });
+    }
+    Ok(host_of(base))
+}
+
+/// Names are not looked up: `localhost` is this machine by definition (RFC 6761), others may change.
+fn is_loopback(host: &str) -> bool {
+    let literal = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+        .unwrap_or(host);
+    literal.eq_ignore_ascii_case("localhost")
+        || literal
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+}
+
+/// Fields as `application/x-www-form-urlencoded`.
+pub(super) fn form(fields: &[(&str, &str)]) -> String {
+    let mut form = String::new();
+    for (name, value) in fields {
+        if !form.is_empty() {
+            form.push('&');
+        }
+        push_encoded(&mut form, name);
+        form.push('=');
+        push_encoded(&mut form, value);
+    }
+    form
+}
+
+/// Percent-encodes everything but the unreserved characters of RFC 3986 section 2.3.
+fn push_encoded(form: &mut String, text: &str) {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            form.push(char::from(byte));
+        } else {
+            form.push('%');
+            form.push(char::from(HEX[usize::from(byte >> 4)]));
+            form.push(char::from(HEX[usize::from(byte & 15)]));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checked(url: &str) -> Result<String, EndpointError> {
+        check(&url.parse().unwrap(), false)
+    }
+
+    #[test]
+    fn plain_http_stays_on_this_machine() {
+        for here in [
+            "http://127.0.0.1:9740",
+            "http://localhost:1/x",
+            "http://[::1]:1",
+        ] {
+            assert!(checked(here).is_ok(), "{here}");
+        }
+        for elsewhere in [
+            "http://10.0.0.1:9740",
+            "http://node.local",
+            "http://localhost.example.com",
+            "http://[::ffff:7f00:1]:1",
+        ] {
+            let refused = checked(elsewhere);
+            assert!(
+                matches!(refused, Err(EndpointError::PlainHttp { .. })),
+                "{elsewhere}: {refused:?}"
+            );
+            assert!(check(&elsewhere.parse().unwrap(), true).is_ok());
+        }
+        assert_eq!(checked("https://10.0.0.1:8080").unwrap(), "10.0.0.1:8080");
+    }
+
+    #[test]
+    fn a_url_that_cannot_be_a_base_is_refused() {
+        for (url, fault) in [
+            ("/v1", EndpointError::NoHost),
+            ("https://me:secret@host", EndpointError::UserInUrl),
+            ("https://host:99999", EndpointError::NoHost),
+            ("https://host/?x=1", EndpointError::Query),
+            ("ftp://host/", EndpointError::Scheme),
+        ] {
+            assert_eq!(checked(url), Err(fault), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_form_field_cannot_add_another() {
+        let fields = [("amountSat", "1"), ("description", "a&b=c é+")];
+        assert_eq!(
+            form(&fields),
+            "amountSat=1&description=a%26b%3Dc%20%C3%A9%2B"
+        );
+    }
+}
