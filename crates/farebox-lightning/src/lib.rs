@@ -10,6 +10,7 @@ mod error;
 pub mod guard;
 mod invoice;
 pub mod lnurl;
+mod made;
 pub mod mock;
 mod port;
 mod rest;
