@@ -43,6 +43,7 @@ pub mod keyring;
 pub mod limits;
 pub mod metrics;
 pub mod path;
+pub mod payout;
 pub mod plan;
 pub mod replay;
 pub mod routes;
