@@ -30,6 +30,6 @@ pub(crate) async fn pay(
         .as_ref()
         .map(Arc::clone)
         .ok_or(ConsoleError::NotFound)?;
-    let preimage = node.pay(body.invoice.trim())?;
+    let preimage = node.pay_and_wait(body.invoice.trim()).await?;
     Ok(Json(json!({ "preimage": hex::encode(preimage.reveal()) })))
 }

@@ -12,11 +12,13 @@ use farebox_core::{Clock, Msat, PaymentHash, Preimage, Secret};
 use lru::LruCache;
 
 use crate::{
-    AmountLimits, BoxFuture, CreateInvoice, CreatedInvoice, InvoiceFault, InvoiceRequest,
-    InvoiceState, LookupInvoice, Network, NodeError, PaymentHashes, invoice,
+    AmountLimits, BoxFuture, CreateInvoice, CreatedInvoice, HoldInvoice, InvoiceFault,
+    InvoiceRequest, InvoiceState, LookupInvoice, Network, NodeError, PaymentHashes, invoice,
 };
+use held::Held;
 use keys::{Index, NodeKeys};
 
+mod held;
 mod keys;
 mod write;
 
@@ -66,6 +68,9 @@ pub enum PayError {
     /// Switched off.
     #[error("the mock node is switched off")]
     Down,
+    /// The payment was held, and then given back.
+    #[error("the payment was given back")]
+    Canceled,
 }
 
 /// A Lightning node for the demo and for tests.
@@ -77,6 +82,7 @@ pub struct MockNode {
     made: AtomicU64,
     fault: Mutex<Fault>,
     paid: Mutex<LruCache<PaymentHash, Msat>>,
+    held: Held,
 }
 
 impl MockOptions {
@@ -114,6 +120,7 @@ impl MockNode {
             made: AtomicU64::new(0),
             fault: Mutex::new(Fault::None),
             paid: Mutex::new(LruCache::unbounded()),
+            held: Held::default(),
         })
     }
 
@@ -179,7 +186,17 @@ impl MockNode {
             });
         }
         let index = self.next_index(fault);
-        write::write(&self.keys, self.network, index, request, self.clock.now())
+        let hash = self.keys.preimage(index).payment_hash();
+        self.write((index, hash), request)
+    }
+
+    fn write(
+        &self,
+        named: (Index, PaymentHash),
+        request: &InvoiceRequest,
+    ) -> Result<CreatedInvoice, NodeError> {
+        let now = self.clock.now();
+        write::write(&self.keys, self.network, named, request, now)
     }
 }
 
@@ -217,6 +234,10 @@ impl CreateInvoice for MockNode {
     fn lookup(&self) -> Option<&dyn LookupInvoice> {
         Some(self)
     }
+
+    fn hold(&self) -> Option<&dyn HoldInvoice> {
+        Some(self)
+    }
 }
 
 impl LookupInvoice for MockNode {
@@ -225,6 +246,9 @@ impl LookupInvoice for MockNode {
         Box::pin(async move {
             if self.fault() == Fault::Down {
                 return Err(NodeError::Down);
+            }
+            if let Some(state) = self.held.find(&hash) {
+                return Ok(state.into());
             }
             let received = lock(&self.paid).peek(&hash).copied();
             Ok(

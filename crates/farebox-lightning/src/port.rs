@@ -336,6 +336,20 @@ pub enum HoldState {
     Unknown,
 }
 
+impl From<HoldState> for InvoiceState {
+    fn from(state: HoldState) -> Self {
+        match state {
+            HoldState::Open => Self::Open,
+            HoldState::Accepted { .. } => Self::Held,
+            HoldState::Settled { received } => Self::Settled {
+                received: Some(received),
+            },
+            HoldState::Canceled => Self::Canceled,
+            HoldState::Unknown => Self::Unknown,
+        }
+    }
+}
+
 /// A backend that tells of settlements by itself.
 pub trait WatchSettlements: Send + Sync {
     /// Hands every settlement after `after` to `sink`, or from now on where there is none, and

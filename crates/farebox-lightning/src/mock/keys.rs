@@ -3,7 +3,7 @@
 use bitcoin::hashes::sha256;
 use bitcoin::secp256k1::ecdsa::RecoverableSignature;
 use bitcoin::secp256k1::{All, Message, PublicKey, Secp256k1, SecretKey};
-use farebox_core::{Preimage, Secret};
+use farebox_core::{PaymentHash, Preimage, Secret};
 use hmac::{Hmac, Mac};
 use lightning_invoice::Bolt11Invoice;
 use sha2::Sha256;
@@ -78,8 +78,8 @@ impl NodeKeys {
     }
 }
 
-pub(super) fn payment_hash(preimage: &Preimage) -> sha256::Hash {
-    bitcoin::hashes::Hash::from_byte_array(*preimage.payment_hash().as_bytes())
+pub(super) fn bolt11_hash(hash: &PaymentHash) -> sha256::Hash {
+    bitcoin::hashes::Hash::from_byte_array(*hash.as_bytes())
 }
 
 fn derived(keyed: &Hmac<Sha256>, label: &[u8], index: &[u8]) -> [u8; 32] {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use farebox_core::{Msat, PaymentHash, UnixMillis};
 use lightning_invoice::{Bolt11Invoice, CreationError, InvoiceBuilder, PaymentSecret};
 
-use super::keys::{Index, NodeKeys, payment_hash};
+use super::keys::{Index, NodeKeys, bolt11_hash};
 use crate::{CreatedInvoice, InvoiceFault, InvoiceRequest, Network, NodeError};
 
 /// The longest description that fits a tagged field of BOLT 11, in bytes.
@@ -14,19 +14,20 @@ const MAX_DESCRIPTION: usize = 639;
 /// The blocks a payer must leave for the last hop; what LND asks for by default.
 const FINAL_CLTV_DELTA: u64 = 80;
 
+/// Writes the invoice with this index for `hash`, which is that of the index's own preimage except
+/// where the payment is held.
 pub(super) fn write(
     keys: &NodeKeys,
     network: Network,
-    index: Index,
+    (index, hash): (Index, PaymentHash),
     request: &InvoiceRequest,
     now: UnixMillis,
 ) -> Result<CreatedInvoice, NodeError> {
-    let preimage = keys.preimage(index);
     let created_at = UnixMillis::from_secs(now.as_secs());
     let expiry = Duration::from_secs(request.expiry.as_secs().max(1));
     let builder = InvoiceBuilder::new(network.currency())
         .description(cut(&request.memo).to_owned())
-        .payment_hash(payment_hash(&preimage))
+        .payment_hash(bolt11_hash(&hash))
         .payment_secret(PaymentSecret(keys.payment_secret(index)))
         .duration_since_epoch(Duration::from_secs(created_at.as_secs()))
         .min_final_cltv_expiry_delta(FINAL_CLTV_DELTA)
@@ -37,7 +38,7 @@ pub(super) fn write(
         .map_err(unwritable)?;
     Ok(created(
         &invoice,
-        preimage.payment_hash(),
+        hash,
         request.amount,
         created_at.plus(expiry),
     ))
