@@ -13,13 +13,17 @@ use lru::LruCache;
 
 use crate::{
     AmountLimits, BoxFuture, CreateInvoice, CreatedInvoice, HoldInvoice, InvoiceFault,
-    InvoiceRequest, InvoiceState, LookupInvoice, Network, NodeError, PaymentHashes, invoice,
+    InvoiceRequest, InvoiceState, LookupInvoice, Network, NodeError, PayInvoice, PaymentHashes,
+    invoice,
 };
 use held::Held;
 use keys::{Index, NodeKeys};
+use outgoing::Outgoing;
+pub use outgoing::PayFault;
 
 mod held;
 mod keys;
+mod outgoing;
 mod write;
 
 /// How many settled payments [`LookupInvoice`] remembers.
@@ -82,6 +86,7 @@ pub struct MockNode {
     made: AtomicU64,
     fault: Mutex<Fault>,
     paid: Mutex<LruCache<PaymentHash, Msat>>,
+    outgoing: Outgoing,
     held: Held,
 }
 
@@ -120,6 +125,7 @@ impl MockNode {
             made: AtomicU64::new(0),
             fault: Mutex::new(Fault::None),
             paid: Mutex::new(LruCache::unbounded()),
+            outgoing: Outgoing::default(),
             held: Held::default(),
         })
     }
@@ -232,6 +238,10 @@ impl CreateInvoice for MockNode {
     }
 
     fn lookup(&self) -> Option<&dyn LookupInvoice> {
+        Some(self)
+    }
+
+    fn pay(&self) -> Option<&dyn PayInvoice> {
         Some(self)
     }
 
