@@ -95,6 +95,7 @@ fn idle_gateway(ledger: &Ledger, keyring: &Arc<Keyring>, clock: &Arc<dyn Clock>)
         legacy_challenge: false,
         path_parameters: false,
         invoice_expiry: std::time::Duration::from_secs(600),
+        public_https: false,
         strict_settlement: false,
     };
     let routes = RouteTable::build([]).unwrap();

@@ -42,6 +42,9 @@ pub struct ServerRules {
     pub path_parameters: bool,
     /// How long an invoice can be paid.
     pub invoice_expiry: Duration,
+    /// Whether buyers come over https, as far as the configuration says: cookies then never
+    /// travel in clear.
+    pub public_https: bool,
     /// Whether a token's first use also needs the node to say that its invoice is settled.
     pub strict_settlement: bool,
 }
@@ -80,6 +83,11 @@ pub struct Route {
     pub cors: Option<Cors>,
     /// What caches are told about paid answers.
     pub paid_cache: PaidCache,
+    /// Whether a person with a browser gets the challenge of a GET as a page.
+    pub page: bool,
+    /// The canonical path that all its paths lie under, where it has one: what a browser that
+    /// bought something for the whole route sends its claim to.
+    pub root: Option<String>,
     /// Its counters; empty until a gateway takes the plan.
     pub metrics: RouteCounters,
 }

@@ -96,6 +96,8 @@ impl<'a> Builder<'a> {
                 CacheSetting::Private => PaidCache::PrivateNoStore,
                 CacheSetting::Upstream => PaidCache::Upstream,
             },
+            page: true,
+            root: root(section),
             metrics: RouteCounters::new(),
             name: name?,
             upstream: upstream?,
@@ -177,6 +179,16 @@ fn path(section: &RouteSection, at: &KeyPath, mistakes: &mut Mistakes) -> Option
         }
     };
     Some(path)
+}
+
+/// The path that all paths of the route lie under.
+fn root(section: &RouteSection) -> Option<String> {
+    match &section.path {
+        choice::PathMatch::Prefix(path) | choice::PathMatch::Exact { exact: path } => {
+            Some(path.clone())
+        }
+        choice::PathMatch::Regex { .. } => None,
+    }
 }
 
 fn http_methods(

@@ -186,6 +186,12 @@ fn check_public_url(server: &ServerSection, mistakes: &mut Mistakes) {
     }
 }
 
+/// Whether buyers come over https: to us, or to a proxy whose address `public_url` is.
+fn is_https(server: &ServerSection) -> bool {
+    let public = server.public_url.as_deref().unwrap_or_default();
+    server.tls.is_some() || public.starts_with("https://")
+}
+
 fn workers(server: &ServerSection, mistakes: &mut Mistakes) -> usize {
     let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let workers = server.threads.unwrap_or_else(cores);
@@ -351,6 +357,7 @@ pub(super) fn rules(server: &ServerSection, mistakes: &mut Mistakes) -> Option<S
         legacy_challenge: server.legacy_challenge,
         path_parameters: server.path_parameters,
         invoice_expiry: expiry,
+        public_https: is_https(server),
         strict_settlement: false,
     })
 }
