@@ -137,6 +137,9 @@ impl TransferJson {
                 TransferKind::Pass => "pass",
                 TransferKind::SellerLoss => "seller_loss",
                 TransferKind::Summary => "summary",
+                TransferKind::Excess => "excess",
+                TransferKind::Payout => "payout",
+                TransferKind::PayoutFee => "payout_fee",
             },
             at: rfc3339(transfer.at),
         }

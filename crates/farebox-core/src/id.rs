@@ -12,6 +12,16 @@ use crate::UnixMillis;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HoldId(Uuid);
 
+/// Names one payout: money that leaves an account through the node. Made by the side that asks for
+/// it, time-ordered (UUID version 7, RFC 9562 section 5.7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PayoutId(Uuid);
+
+/// Text that is no payout's id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a payout's id looks like 0192f8a0-0000-7000-8000-000000000000")]
+pub struct PayoutIdError;
+
 /// Names one request in answers, logs and problem documents (UUID version 7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RequestId(Uuid);
@@ -58,6 +68,34 @@ impl HoldId {
     }
 }
 
+impl PayoutId {
+    /// A new id from the present instant and ten random bytes.
+    #[must_use]
+    pub fn new(now: UnixMillis, random: [u8; 10]) -> Self {
+        Self(time_ordered(now, random))
+    }
+
+    /// The id with these bytes.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(Uuid::from_bytes(bytes))
+    }
+
+    /// The bytes, in an order that sorts by time.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        self.0.as_bytes()
+    }
+
+    /// Reads an id as it is printed.
+    ///
+    /// # Errors
+    /// [`PayoutIdError`] when the text is something else.
+    pub fn parse(text: &str) -> Result<Self, PayoutIdError> {
+        Uuid::try_parse(text).map(Self).map_err(|_| PayoutIdError)
+    }
+}
+
 impl RequestId {
     /// A new id from the present instant and ten random bytes.
     #[must_use]
@@ -92,6 +130,12 @@ impl fmt::Display for HoldId {
     }
 }
 
+impl fmt::Display for PayoutId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.as_hyphenated().fmt(f)
+    }
+}
+
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.as_hyphenated().fmt(f)
@@ -107,5 +151,17 @@ impl fmt::Display for RouteName {
 impl fmt::Debug for RouteName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_payout_is_found_by_the_id_that_was_printed() {
+        let id = PayoutId::new(UnixMillis::new(1_800_000_000_000), [7; 10]);
+        assert_eq!(PayoutId::parse(&id.to_string()), Ok(id));
+        assert_eq!(PayoutId::parse("the last one"), Err(PayoutIdError));
     }
 }

@@ -12,7 +12,9 @@ mod terms;
 mod time;
 
 pub use hash::{BadHex, PaymentHash, Preimage, RequestDigest};
-pub use id::{HoldId, KeyEpoch, ProcessEpoch, RequestId, RouteName, RouteNameError};
+pub use id::{
+    HoldId, KeyEpoch, PayoutId, PayoutIdError, ProcessEpoch, RequestId, RouteName, RouteNameError,
+};
 pub use money::{Msat, MsatOverflow, Sat};
 pub use price::Price;
 pub use secret::Secret;

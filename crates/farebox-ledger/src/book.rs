@@ -200,6 +200,20 @@ impl Book {
             Command::Revoke { payment_hash, at } => {
                 self.revoke(*payment_hash, *at, rows).map(Outcome::Revoked)
             }
+            Command::BeginPayout(_) => Ok(Outcome::Payout {
+                answer: Box::new(Err(LedgerError::Refusing)),
+                claimed: None,
+            }),
+            Command::FinishPayout { .. } => Ok(Outcome::PayoutEnded {
+                answer: Box::new(Err(LedgerError::Refusing)),
+                loss: Msat::ZERO,
+            }),
+            Command::Received(_) => Ok(Outcome::Received(Err(LedgerError::Refusing))),
+            Command::Held(_) => Ok(Outcome::Held {
+                answer: Err(LedgerError::Refusing),
+                claimed: None,
+            }),
+            Command::Cursor(_) => Ok(Outcome::Noted),
         }
     }
 

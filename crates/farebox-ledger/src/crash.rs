@@ -10,6 +10,17 @@ pub const CRASH_POINTS: [&str; 4] = [
     "settle-after-commit",
 ];
 
+/// Every point that a payout passes through, in order.
+pub const PAYOUT_CRASH_POINTS: [&str; 4] = [
+    "payout-before-commit",
+    "payout-after-commit",
+    "payout-end-before-commit",
+    "payout-end-after-commit",
+];
+
+/// Every point that the end of a held call passes through, in order.
+pub const HELD_CRASH_POINTS: [&str; 2] = ["held-end-before-commit", "held-end-after-commit"];
+
 /// Kills the own process with SIGKILL when `FAREBOX_CRASH_AT` names this point and it was passed
 /// `FAREBOX_CRASH_AFTER` times (default: at the first time).
 #[cfg(feature = "crash-points")]

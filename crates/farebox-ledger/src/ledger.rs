@@ -1,5 +1,8 @@
 //! The front: what the rest of Farebox asks of its ledger.
 
+mod held;
+mod payouts;
+
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,7 +19,8 @@ use crate::stats::Counters;
 use crate::store::{Command, OpenReader, Reader, Store, StoreError};
 use crate::writer::{self, Writer};
 use crate::{
-    AccountView, AdmitRequest, Admitted, LedgerStats, Owner, Pruned, TransferView, TrialBalance,
+    AccountView, AdmitRequest, Admitted, LedgerStats, Owner, PayoutState, Pruned, TransferView,
+    TrialBalance,
 };
 
 /// Readers that may have the database open at once.
@@ -141,6 +145,27 @@ pub enum LedgerError {
     /// All money there is would be exceeded.
     #[error("the ledger cannot hold more money than exists")]
     TooMuchMoney,
+    /// A payout with this id exists, for another invoice.
+    #[error("a payout with this id exists")]
+    PayoutExists,
+    /// No payout has this id.
+    #[error("no payout has this id")]
+    NoPayout,
+    /// The payout has another end. What the node says now contradicts what it said before.
+    #[error("the payout has ended otherwise before: it is {}", state.as_str())]
+    PayoutEnded {
+        /// Its end.
+        state: PayoutState,
+    },
+    /// The payment of a held call is known: it has a held call, or was claimed.
+    #[error("this payment is known already")]
+    HeldCallExists,
+    /// Only a single call can be held.
+    #[error("only a single call can be held")]
+    NotHoldable,
+    /// An invoice, a name or an answer is longer than what is kept.
+    #[error("a text is too long for the ledger")]
+    TooLarge,
 }
 
 /// A cloneable handle on the open ledger. When the last clone is dropped the writer finishes what

@@ -14,10 +14,12 @@ mod book;
 pub mod contract;
 mod crash;
 mod decide;
+mod held;
 mod hold;
 mod ledger;
 mod lock;
 mod passes;
+mod payout;
 mod queue;
 mod sqlite;
 mod stats;
@@ -26,12 +28,18 @@ mod view;
 mod writer;
 
 pub use admit::{AdmitRequest, Admitted, ClaimPolicy, Cost, Once, Receipt, Remaining, VoidReason};
-pub use crash::{CRASH_POINTS, crash_point};
+pub use crash::{CRASH_POINTS, HELD_CRASH_POINTS, PAYOUT_CRASH_POINTS, crash_point};
+pub use held::{HeldCall, HeldLimits, HeldState, HeldSummary, MAX_HELD_ANSWER};
 pub use hold::Hold;
 pub use ledger::{Ledger, LedgerError, OpenError, OpenOptions, Recovery, open};
 pub use lock::Owner;
+pub use payout::{
+    AskedBy, MAX_BACKEND_NAME, MAX_PAYOUT_INVOICE, PayoutAnswer, PayoutClaim, PayoutEnd,
+    PayoutLimits, PayoutRequest, PayoutState, PayoutView, Refundable,
+};
 pub use stats::{BATCH_BOUNDS, COMMIT_BOUNDS_US, LedgerStats};
 pub use store::{
-    Command, Granted, OpenReader, Outcome, PruneStep, Reader, Resolution, Store, StoreError,
+    Command, Granted, HeldStep, OpenReader, Outcome, PruneStep, Reader, Received, Resolution,
+    Store, StoreError,
 };
 pub use view::{AccountName, AccountView, Pruned, TransferKind, TransferView, TrialBalance};

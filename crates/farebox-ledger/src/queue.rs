@@ -7,7 +7,7 @@
 //! Somebody waits for a request, nobody for an ending. So a request wakes the writer at once, while
 //! endings wait a moment for company: a commit of its own for each would double the commits.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -17,14 +17,33 @@ use tokio::sync::oneshot;
 
 use crate::stats::Counters;
 use crate::store::{Command, Resolution};
-use crate::{Admitted, LedgerError, Pruned};
+use crate::{Admitted, LedgerError, PayoutAnswer, PayoutView, Pruned};
 
 /// Who waits for the outcome of a command.
 #[derive(Debug)]
 pub(crate) enum Reply {
     Admit(oneshot::Sender<Result<Admitted, LedgerError>>),
     Revoke(oneshot::Sender<Result<bool, LedgerError>>),
+    Payout(oneshot::Sender<Result<PayoutAnswer, LedgerError>>),
+    PayoutEnd(oneshot::Sender<Result<PayoutView, LedgerError>>),
+    Received(oneshot::Sender<Result<(), LedgerError>>),
+    Held(oneshot::Sender<Result<bool, LedgerError>>),
     Nobody,
+}
+
+impl Reply {
+    /// Tells whoever waits that nothing was done.
+    pub(crate) fn fail(self, error: LedgerError) {
+        // Whoever stopped waiting need not know.
+        match self {
+            Self::Admit(to) => drop(to.send(Err(error))),
+            Self::Revoke(to) | Self::Held(to) => drop(to.send(Err(error))),
+            Self::Payout(to) => drop(to.send(Err(error))),
+            Self::PayoutEnd(to) => drop(to.send(Err(error))),
+            Self::Received(to) => drop(to.send(Err(error))),
+            Self::Nobody => {}
+        }
+    }
 }
 
 /// What the writer found in the line.
@@ -44,6 +63,10 @@ pub(crate) struct Batch {
 const COMPANY: Duration = Duration::from_millis(2);
 /// So many endings are company enough.
 const COMPANY_ENOUGH: usize = 256;
+/// How long cursors wait for anything else to be committed with.
+const CURSOR_COMPANY: Duration = Duration::from_secs(1);
+/// Backends whose cursors wait at once; there are never so many.
+const MAX_CURSORS: usize = 256;
 
 pub(crate) struct Queue {
     state: Mutex<State>,
@@ -58,6 +81,8 @@ struct State {
     commands: Vec<Command>,
     replies: Vec<Reply>,
     progress: HashMap<HoldId, Msat>,
+    /// How far the settlements of each backend were read.
+    cursors: BTreeMap<String, u64>,
     prunes: Vec<oneshot::Sender<Result<Pruned, LedgerError>>>,
     flushes: Vec<oneshot::Sender<Result<(), LedgerError>>>,
     requests: usize,
@@ -170,6 +195,19 @@ impl Queue {
         self.wake(state);
     }
 
+    /// Notes how far a backend's settlements were read.
+    pub(crate) fn note_cursor(&self, name: &str, cursor: u64) {
+        let mut state = self.lock();
+        if let Some(noted) = state.cursors.get_mut(name) {
+            *noted = cursor;
+            return;
+        }
+        if !state.writer_gone && state.cursors.len() < MAX_CURSORS {
+            state.cursors.insert(name.to_owned(), cursor);
+            self.wake(state);
+        }
+    }
+
     /// Lets no further request in and wakes the writer to finish.
     pub(crate) fn close(&self) {
         let mut state = self.lock();
@@ -188,7 +226,11 @@ impl Queue {
         if !state.has_work() {
             state = self.wait(state, WriterWaits::ForWork, patience, State::has_work);
         }
-        if state.has_work() && !state.is_urgent() {
+        if state.has_work() && !state.has_haste() {
+            let patience = patience.min(CURSOR_COMPANY);
+            state = self.wait(state, WriterWaits::ForWork, patience, State::has_haste);
+        }
+        if state.has_haste() && !state.is_urgent() {
             let patience = patience.min(COMPANY);
             state = self.wait(state, WriterWaits::ForCompany, patience, State::is_urgent);
         }
@@ -244,6 +286,11 @@ impl Queue {
 
 impl State {
     fn has_work(&self) -> bool {
+        !self.cursors.is_empty() || self.has_haste()
+    }
+
+    /// Whether there is more than cursors.
+    fn has_haste(&self) -> bool {
         !self.commands.is_empty()
             || !self.progress.is_empty()
             || !self.prunes.is_empty()
@@ -272,6 +319,10 @@ impl State {
         self.requests = self.requests.saturating_sub(answered);
         for (hold, used) in self.progress.drain() {
             batch.commands.push(Command::Progress { hold, used });
+            batch.replies.push(Reply::Nobody);
+        }
+        while let Some(cursor) = self.cursors.pop_first() {
+            batch.commands.push(Command::Cursor(Box::new(cursor)));
             batch.replies.push(Reply::Nobody);
         }
         batch.prunes.append(&mut self.prunes);

@@ -5,10 +5,11 @@
 
 use std::error::Error;
 
-use farebox_core::{HoldId, Msat, PaymentHash, ProcessEpoch, UnixMillis};
+use farebox_core::{HoldId, Msat, PaymentHash, PayoutId, ProcessEpoch, UnixMillis};
 
 use crate::{
-    AccountView, AdmitRequest, Admitted, LedgerError, Pruned, Recovery, Remaining, TransferView,
+    AccountView, AdmitRequest, Admitted, HeldCall, HeldLimits, HeldSummary, LedgerError,
+    PayoutAnswer, PayoutEnd, PayoutRequest, PayoutView, Pruned, Recovery, Remaining, TransferView,
     TrialBalance, VoidReason,
 };
 
@@ -40,6 +41,54 @@ pub enum Command {
         /// When.
         at: UnixMillis,
     },
+    /// Reserve the money of a payout.
+    BeginPayout(Box<PayoutRequest>),
+    /// Write how a payout ended.
+    FinishPayout {
+        /// Which.
+        id: PayoutId,
+        /// How it ended.
+        end: PayoutEnd,
+        /// When that was known.
+        at: UnixMillis,
+    },
+    /// Credit what a payment brought beyond what was sold, or remember it for the claim.
+    Received(Box<Received>),
+    /// Move a held call on, at this instant.
+    Held(Box<(PaymentHash, HeldStep, UnixMillis)>),
+    /// Remember how far the settlements of the backend of this name were read.
+    Cursor(Box<(String, u64)>),
+}
+
+/// A payment as the node tells of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// Which.
+    pub payment_hash: PaymentHash,
+    /// What it brought in all.
+    pub received: Msat,
+    /// When.
+    pub at: UnixMillis,
+}
+
+/// One step of a held call.
+#[derive(Clone, Debug)]
+pub enum HeldStep {
+    /// It is offered, if there is room.
+    Open(Box<HeldCall>, HeldLimits),
+    /// It begins to run.
+    Run,
+    /// It has its answer.
+    Answer(Vec<u8>),
+    /// Its payment is settled.
+    Settle {
+        /// What the payment brought.
+        received: Msat,
+        /// When.
+        at: UnixMillis,
+    },
+    /// Its payment goes back, or never came.
+    Cancel,
 }
 
 /// How a hold ends.
@@ -87,8 +136,31 @@ pub enum Outcome {
         /// How much above.
         loss: Msat,
     },
-    /// To [`Command::Progress`].
+    /// To [`Command::Progress`] and [`Command::Cursor`].
     Noted,
+    /// To [`Command::BeginPayout`].
+    Payout {
+        /// The answer; an error concerns this request alone and wrote nothing.
+        answer: Box<Result<PayoutAnswer, LedgerError>>,
+        /// What was credited, where this was the first sight of a payment.
+        claimed: Option<Msat>,
+    },
+    /// To [`Command::FinishPayout`].
+    PayoutEnded {
+        /// The payout as it stands; an error concerns this request alone and wrote nothing.
+        answer: Box<Result<PayoutView, LedgerError>>,
+        /// The fee above what was reserved for it, which the seller lost.
+        loss: Msat,
+    },
+    /// To [`Command::Received`]; an error concerns this request alone and wrote nothing.
+    Received(Result<(), LedgerError>),
+    /// To [`Command::Held`].
+    Held {
+        /// Whether the step was taken; an error concerns this request alone and wrote nothing.
+        answer: Result<bool, LedgerError>,
+        /// What was credited, where the payment was claimed.
+        claimed: Option<Msat>,
+    },
 }
 
 /// Why a store could not do its work. What it was doing is rolled back as a whole.
@@ -187,6 +259,48 @@ pub trait Reader {
         before: Option<[u8; 16]>,
         limit: u32,
     ) -> Result<Vec<TransferView>, StoreError>;
+
+    /// One payout.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn payout(&mut self, id: PayoutId) -> Result<Option<PayoutView>, StoreError>;
+
+    /// Every payout without an end, in the order in which they were begun.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn open_payouts(&mut self) -> Result<Vec<PayoutView>, StoreError>;
+
+    /// Up to `limit` payouts with cursors above `after`, in the order in which they were begun.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn payouts(&mut self, after: u64, limit: u32) -> Result<Vec<PayoutView>, StoreError>;
+
+    /// Up to `limit` payouts of one account, the latest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn payouts_of(&mut self, hash: PaymentHash, limit: u32) -> Result<Vec<PayoutView>, StoreError>;
+
+    /// How far the settlements of the backend of this name were read.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn settlement_cursor(&mut self, name: &str) -> Result<Option<u64>, StoreError>;
+
+    /// The held call of a payment.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn held_call(&mut self, hash: PaymentHash) -> Result<Option<HeldCall>, StoreError>;
+
+    /// Every held call without an end.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn held_calls(&mut self) -> Result<Vec<HeldSummary>, StoreError>;
 
     /// Adds up everything, in one snapshot.
     ///

@@ -15,11 +15,14 @@ pub struct AccountView {
     pub terms: Terms,
     /// Money on the account, held or not.
     pub balance: Msat,
-    /// The part of the balance that open holds have reserved.
+    /// The part of the balance that was received beyond what was sold and is not for sale: on an
+    /// account of calls or a pass. On a balance, all that was ever received beyond it.
+    pub excess: Msat,
+    /// The part of the balance that open holds and open payouts have reserved.
     pub held: Msat,
     /// Requests charged so far.
     pub calls_used: u32,
-    /// Requests held at present.
+    /// Requests held at present, by open requests or by an open payout.
     pub calls_held: u32,
     /// Attempts voided so far, of those that count.
     pub voids: u32,
@@ -53,7 +56,8 @@ pub struct TransferView {
 pub enum AccountName {
     /// A payer's account.
     Payer(PaymentHash),
-    /// One of the house's accounts: `lightning`, `revenue:<route>`, `breakage`, `seller_loss`.
+    /// One of the house's accounts: `lightning`, `revenue:<route>`, `breakage`, `seller_loss`,
+    /// `lightning_fees` (routing that cost more than a payout had reserved for it).
     House(String),
 }
 
@@ -70,6 +74,12 @@ pub enum TransferKind {
     SellerLoss,
     /// The sum of transfers pruned after the retention time.
     Summary,
+    /// A payment brought more than was sold: clearing to payer.
+    Excess,
+    /// Paid out: payer to clearing.
+    Payout,
+    /// What routing a payout cost: payer to clearing.
+    PayoutFee,
 }
 
 impl TransferKind {
@@ -82,6 +92,9 @@ impl TransferKind {
             Self::Pass => 3,
             Self::SellerLoss => 4,
             Self::Summary => 5,
+            Self::Excess => 6,
+            Self::Payout => 7,
+            Self::PayoutFee => 8,
         }
     }
 
@@ -94,6 +107,9 @@ impl TransferKind {
             3 => Some(Self::Pass),
             4 => Some(Self::SellerLoss),
             5 => Some(Self::Summary),
+            6 => Some(Self::Excess),
+            7 => Some(Self::Payout),
+            8 => Some(Self::PayoutFee),
             _ => None,
         }
     }
@@ -108,10 +124,16 @@ pub struct TrialBalance {
     pub house: Vec<(String, i64)>,
     /// The sum of all payers' balances.
     pub payers: Msat,
-    /// The part of it that open holds have reserved.
+    /// The part of it that open holds and open payouts have reserved.
     pub held: Msat,
     /// Open holds.
     pub open_holds: u64,
+    /// Open payouts.
+    pub open_payouts: u64,
+    /// What they have reserved.
+    pub payouts_held: Msat,
+    /// Held calls neither settled nor canceled.
+    pub held_calls: u64,
     /// Payers' accounts.
     pub accounts: u64,
     /// Transfers, summaries included.

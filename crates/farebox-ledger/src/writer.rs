@@ -179,8 +179,22 @@ impl Writer {
                 Outcome::Admitted {
                     claimed: Some(amount),
                     ..
+                }
+                | Outcome::Payout {
+                    claimed: Some(amount),
+                    ..
+                }
+                | Outcome::Held {
+                    claimed: Some(amount),
+                    ..
                 } => self.counters.claimed(*amount),
-                Outcome::Admitted { .. } | Outcome::Revoked(_) | Outcome::Noted => {}
+                Outcome::PayoutEnded { loss, .. } => self.counters.lost(*loss),
+                Outcome::Admitted { .. }
+                | Outcome::Revoked(_)
+                | Outcome::Noted
+                | Outcome::Payout { .. }
+                | Outcome::Received(_)
+                | Outcome::Held { .. } => {}
             }
         }
     }
@@ -203,6 +217,18 @@ impl Writer {
                 ) => {
                     self.passes.forget(&payment_hash);
                     let _ = to.send(Ok(known));
+                }
+                (_, Reply::Payout(to), Outcome::Payout { answer, .. }) => {
+                    let _ = to.send(*answer);
+                }
+                (_, Reply::PayoutEnd(to), Outcome::PayoutEnded { answer, .. }) => {
+                    let _ = to.send(*answer);
+                }
+                (_, Reply::Received(to), Outcome::Received(answer)) => {
+                    let _ = to.send(answer);
+                }
+                (_, Reply::Held(to), Outcome::Held { answer, .. }) => {
+                    let _ = to.send(answer);
                 }
                 _ => {}
             }
@@ -227,8 +253,7 @@ impl Writer {
         for (command, reply) in commands {
             match reply {
                 Reply::Nobody => self.keep(command),
-                Reply::Admit(to) => drop(to.send(Err(LedgerError::Store(Arc::clone(&error))))),
-                Reply::Revoke(to) => drop(to.send(Err(LedgerError::Store(Arc::clone(&error))))),
+                waiting => waiting.fail(LedgerError::Store(Arc::clone(&error))),
             }
         }
     }
@@ -251,8 +276,7 @@ impl Writer {
         for (command, reply) in commands {
             match reply {
                 Reply::Nobody => self.keep(command),
-                Reply::Admit(to) => drop(to.send(Err(LedgerError::Refusing))),
-                Reply::Revoke(to) => drop(to.send(Err(LedgerError::Refusing))),
+                waiting => waiting.fail(LedgerError::Refusing),
             }
         }
     }
@@ -268,7 +292,14 @@ impl Writer {
                 self.stalled.remove(&hold);
                 self.backlog.push(command);
             }
-            Command::Admit(_) | Command::Revoke { .. } => {}
+            // Nobody's money: settlements are read again from the older cursor.
+            Command::Cursor(_) => {}
+            Command::Admit(_)
+            | Command::Revoke { .. }
+            | Command::BeginPayout(_)
+            | Command::FinishPayout { .. }
+            | Command::Received(_)
+            | Command::Held(_) => {}
         }
     }
 

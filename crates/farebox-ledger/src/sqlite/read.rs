@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-use farebox_core::{Msat, PaymentHash};
+use farebox_core::{Msat, PaymentHash, PayoutId};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Transaction};
 
 use super::columns::{self, CLAIM, CLAIM_WIDTH, Claim};
@@ -11,6 +11,7 @@ use crate::book;
 use crate::ledger::MAX_PAGE;
 use crate::store::{OpenReader, Reader, StoreError};
 use crate::view::{AccountName, AccountView, TransferKind, TransferView, TrialBalance};
+use crate::{HeldCall, HeldSummary, PayoutView};
 
 /// Opens read-only connections on one file.
 pub(super) struct OpenSqlite {
@@ -75,6 +76,34 @@ impl Reader for SqliteReader {
         Ok(views)
     }
 
+    fn payout(&mut self, _: PayoutId) -> Result<Option<PayoutView>, StoreError> {
+        Ok(None)
+    }
+
+    fn open_payouts(&mut self) -> Result<Vec<PayoutView>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    fn payouts(&mut self, _: u64, _: u32) -> Result<Vec<PayoutView>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    fn payouts_of(&mut self, _: PaymentHash, _: u32) -> Result<Vec<PayoutView>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    fn settlement_cursor(&mut self, _: &str) -> Result<Option<u64>, StoreError> {
+        Ok(None)
+    }
+
+    fn held_call(&mut self, _: PaymentHash) -> Result<Option<HeldCall>, StoreError> {
+        Ok(None)
+    }
+
+    fn held_calls(&mut self) -> Result<Vec<HeldSummary>, StoreError> {
+        Ok(Vec::new())
+    }
+
     fn trial_balance(&mut self) -> Result<TrialBalance, StoreError> {
         let snapshot = self.connection.transaction()?;
         let mut trial = TrialBalance::default();
@@ -105,6 +134,7 @@ fn read_view(row: &Row<'_>) -> Result<AccountView, StoreError> {
         key_epoch: claim.key_epoch,
         terms: claim.terms,
         balance: columns::msat(row.get(CLAIM_WIDTH)?)?,
+        excess: Msat::ZERO,
         held: columns::msat(row.get(CLAIM_WIDTH + 3)?)?,
         calls_used: row.get(CLAIM_WIDTH + 1)?,
         calls_held: row.get(CLAIM_WIDTH + 4)?,

@@ -1,0 +1,136 @@
+//! Money out and money on top: payouts, overpayments, and how far a node's settlements were read.
+
+use farebox_core::{Msat, PaymentHash, PayoutId, UnixMillis};
+use tokio::sync::oneshot;
+
+use super::{Ledger, LedgerError, MAX_PAGE};
+use crate::queue::Reply;
+use crate::store::{Command, Received};
+use crate::{PayoutAnswer, PayoutEnd, PayoutRequest, PayoutView, Refundable};
+
+impl Ledger {
+    /// Reserves the money of a payout, with the claim of its token where that was never used.
+    ///
+    /// Idempotent by the outgoing invoice. Only [`PayoutAnswer::Begun`] may be sent to the node
+    /// as new; what [`Exists`](PayoutAnswer::Exists) may have been sent before.
+    ///
+    /// # Errors
+    /// [`LedgerError`]; nothing was reserved.
+    pub async fn begin_payout(&self, request: PayoutRequest) -> Result<PayoutAnswer, LedgerError> {
+        request.check()?;
+        let (reply, answer) = oneshot::channel();
+        let command = Command::BeginPayout(Box::new(request));
+        self.inner.queue.request(command, Reply::Payout(reply))?;
+        answer.await.unwrap_or(Err(LedgerError::Closed))
+    }
+
+    /// Writes the end of a payout: charges what was paid, or gives everything back. Repeating the
+    /// same end changes nothing and gives the payout as it stands.
+    ///
+    /// # Errors
+    /// [`LedgerError::NoPayout`] where there is none, [`LedgerError::PayoutEnded`] where it ended
+    /// otherwise before; nothing was changed.
+    pub async fn finish_payout(
+        &self,
+        id: PayoutId,
+        end: PayoutEnd,
+        now: UnixMillis,
+    ) -> Result<PayoutView, LedgerError> {
+        let (reply, answer) = oneshot::channel();
+        let command = Command::FinishPayout { id, end, at: now };
+        self.inner.queue.request(command, Reply::PayoutEnd(reply))?;
+        answer.await.unwrap_or(Err(LedgerError::Closed))
+    }
+
+    /// Every payout without an end, in the order in which they were begun.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub async fn open_payouts(&self) -> Result<Vec<PayoutView>, LedgerError> {
+        self.read(|reader| reader.open_payouts()).await
+    }
+
+    /// One payout.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub async fn payout(&self, id: PayoutId) -> Result<Option<PayoutView>, LedgerError> {
+        self.read(move |reader| reader.payout(id)).await
+    }
+
+    /// Up to `limit` (at most 1,000) payouts in the order in which they were begun, from above the
+    /// cursor `after`; 0 starts.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub async fn payouts(&self, after: u64, limit: u32) -> Result<Vec<PayoutView>, LedgerError> {
+        self.read(move |reader| reader.payouts(after, limit.min(MAX_PAGE)))
+            .await
+    }
+
+    /// Up to `limit` (at most 1,000) payouts of one account, the latest first.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub async fn payouts_of(
+        &self,
+        hash: PaymentHash,
+        limit: u32,
+    ) -> Result<Vec<PayoutView>, LedgerError> {
+        self.read(move |reader| reader.payouts_of(hash, limit.min(MAX_PAGE)))
+            .await
+    }
+
+    /// What could be paid out of an account at this moment; none where it was never claimed.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub async fn refundable(&self, hash: PaymentHash) -> Result<Option<Refundable>, LedgerError> {
+        let account = self.account(hash).await?;
+        Ok(account.as_ref().map(Refundable::of))
+    }
+
+    /// Notes that a payment brought more than was sold. What is beyond the terms becomes excess of
+    /// the account: at once where it was claimed, else at its claim. The same payment reported
+    /// again credits nothing, and a larger total the difference.
+    ///
+    /// # Errors
+    /// [`LedgerError`]; nothing was noted.
+    pub async fn note_received(
+        &self,
+        hash: PaymentHash,
+        asked: Msat,
+        received: Msat,
+        at: UnixMillis,
+    ) -> Result<(), LedgerError> {
+        if received <= asked {
+            return Ok(());
+        }
+        let (reply, answer) = oneshot::channel();
+        let command = Command::Received(Box::new(Received {
+            payment_hash: hash,
+            received,
+            at,
+        }));
+        self.inner.queue.request(command, Reply::Received(reply))?;
+        answer.await.unwrap_or(Err(LedgerError::Closed))
+    }
+
+    /// How far the settlements of the backend of this name were read, as of the last commit before
+    /// this run or in it.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub async fn settlement_cursor(&self, name: &str) -> Result<Option<u64>, LedgerError> {
+        let name = name.to_owned();
+        self.read(move |reader| reader.settlement_cursor(&name))
+            .await
+    }
+
+    /// Notes how far the settlements of a backend were read; written with other work, a second
+    /// later at the latest. Call it when what was read is durable: after a crash settlements are
+    /// read again from an older cursor, never skipped.
+    pub fn note_settlement_cursor(&self, name: &str, cursor: u64) {
+        self.inner.queue.note_cursor(name, cursor);
+    }
+}
