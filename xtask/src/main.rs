@@ -11,6 +11,7 @@
 
 mod bench;
 mod fuzz;
+mod lab;
 mod lint;
 mod parts;
 mod process;
@@ -25,7 +26,8 @@ cargo xtask test [--fast] [FILTER…]   all tests; --fast leaves out those that 
 cargo xtask lint                      formatting, clippy, tidiness, dependencies
 cargo xtask bench […]                 the benchmarks of docs/benchmarks.md
 cargo xtask bless [FILTER…]           run the tests and accept what their snapshots now show
-cargo xtask fuzz [SECONDS]            every fuzz target for so long (default 10)";
+cargo xtask fuzz [SECONDS]            every fuzz target for so long (default 10)
+cargo xtask lab up|down|status|…      real Lightning nodes with a channel, for tests and by hand";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -48,6 +50,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         "lint" => lint::run(),
         "bench" => bench::run(rest),
         "fuzz" => fuzz::run(rest),
+        "lab" => lab::run(rest),
         "help" | "--help" | "-h" => {
             println!("{USAGE}");
             Ok(())

@@ -8,8 +8,9 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
+use crate::lab::{Preparing, UpForTests};
 use crate::parts::{self, Parts};
-use crate::process::{cache, cargo, spelled};
+use crate::process::{cache, cargo, run, spelled};
 
 /// All features, so that the binary under test has its crash points and contract tests run.
 const SUITE: [&str; 4] = ["test", "--workspace", "--all-features", "--no-fail-fast"];
@@ -26,7 +27,12 @@ pub(crate) fn test(arguments: &[String]) -> Result<()> {
     let started_at = Instant::now();
     let fast = arguments.iter().any(|argument| argument == "--fast");
     let filters = arguments.iter().filter(|argument| *argument != "--fast");
-    let parts = if fast { None } else { Some(parts::install()?) };
+    // Beside the build, which takes as long where nothing is there yet.
+    let preparing = (!fast).then(Preparing::start);
+    let mut parts = if fast { None } else { Some(parts::install()?) };
+    run(cargo(SUITE).arg("--no-run"))?;
+    let lab = preparing.map(Preparing::finish).transpose()?;
+    let lab = with_lab(lab, parts.as_mut());
 
     let mut suite = cargo(SUITE);
     suite.arg("--").args(filters);
@@ -36,7 +42,11 @@ pub(crate) fn test(arguments: &[String]) -> Result<()> {
     if fast {
         suite.env("FAREBOX_FAST", "1");
     }
+    if let Some(lab) = &lab {
+        suite.env("FAREBOX_LAB", lab.file());
+    }
     let (tally, passed) = watch(&mut suite)?;
+    drop(lab);
 
     let seconds = started_at.elapsed().as_secs();
     println!(
@@ -48,6 +58,25 @@ pub(crate) fn test(arguments: &[String]) -> Result<()> {
         Ok(())
     } else {
         bail!("{} tests failed (or did not build)", tally.failed)
+    }
+}
+
+/// The lab where it is up; the closing summary says which.
+fn with_lab(
+    lab: Option<Result<UpForTests, String>>,
+    parts: Option<&mut Parts>,
+) -> Option<UpForTests> {
+    const NAME: &str = "Lightning nodes";
+    let parts = parts?;
+    match lab? {
+        Ok(lab) => {
+            parts.present.push(NAME);
+            Some(lab)
+        }
+        Err(reason) => {
+            parts.missing.push((NAME, reason));
+            None
+        }
     }
 }
 

@@ -5,6 +5,8 @@
 
 mod background;
 mod clock;
+#[cfg(feature = "lab")]
+pub mod lab;
 mod pay;
 mod upstream;
 
