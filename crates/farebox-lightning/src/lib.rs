@@ -9,6 +9,7 @@ pub mod backends;
 mod error;
 pub mod guard;
 mod invoice;
+pub mod lnd;
 pub mod lnurl;
 mod made;
 pub mod mock;

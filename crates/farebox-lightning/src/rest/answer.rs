@@ -25,6 +25,11 @@ impl RestAnswer {
         Self { host, status, body }
     }
 
+    /// The host and port that answered.
+    pub(crate) fn host(&self) -> &str {
+        &self.host
+    }
+
     /// Reads the JSON of a success.
     ///
     /// # Errors

@@ -1,0 +1,272 @@
+//! LND's JSON: 64-bit numbers are strings, bytes are Base64, refusals are gRPC statuses whatever
+//! HTTP says. Preimages that stand beside invoices are never read.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE};
+use farebox_core::{Msat, PaymentHash};
+use serde::de::{DeserializeOwned, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+
+use crate::rest::RestAnswer;
+use crate::{AnswerFault, NodeError};
+
+/// A number that LND writes as a string.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Number(pub(super) u64);
+
+impl<'de> Deserialize<'de> for Number {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct AnyForm;
+        impl Visitor<'_> for AnyForm {
+            type Value = Number;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number that is not negative")
+            }
+
+            fn visit_u64<E>(self, number: u64) -> Result<Number, E> {
+                Ok(Number(number))
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Number, E> {
+                text.parse()
+                    .map(Number)
+                    .map_err(|_| E::custom("not a number"))
+            }
+        }
+        deserializer.deserialize_any(AnyForm)
+    }
+}
+
+impl Number {
+    pub(super) fn msat(self, field: &'static str) -> Result<Msat, AnswerFault> {
+        Msat::new(self.0).map_err(|_| AnswerFault::Missing(field))
+    }
+}
+
+/// `lnrpc.Invoice`, as far as it is read.
+#[derive(Deserialize)]
+pub(super) struct InvoiceJson {
+    pub(super) r_hash: String,
+    pub(super) state: String,
+    #[serde(default)]
+    pub(super) value_msat: Number,
+    #[serde(default)]
+    pub(super) amt_paid_msat: Number,
+    #[serde(default)]
+    pub(super) settle_index: Number,
+    #[serde(default)]
+    pub(super) htlcs: Vec<HtlcJson>,
+}
+
+/// `lnrpc.InvoiceHTLC`, as far as it is read.
+#[derive(Deserialize)]
+pub(super) struct HtlcJson {
+    pub(super) state: String,
+    #[serde(default)]
+    pub(super) amt_msat: Number,
+    #[serde(default)]
+    pub(super) expiry_height: u32,
+}
+
+impl InvoiceJson {
+    pub(super) fn hash(&self) -> Result<PaymentHash, AnswerFault> {
+        hash_from_base64(&self.r_hash).ok_or(AnswerFault::Missing("r_hash"))
+    }
+
+    /// An answer about another invoice says nothing.
+    pub(super) fn check_hash(&self, hash: PaymentHash) -> Result<(), AnswerFault> {
+        if self.hash()? == hash {
+            Ok(())
+        } else {
+            Err(AnswerFault::OtherInvoice)
+        }
+    }
+}
+
+pub(super) fn hash_from_base64(text: &str) -> Option<PaymentHash> {
+    let bytes = STANDARD.decode(text).ok()?;
+    bytes.try_into().ok().map(PaymentHash::from_bytes)
+}
+
+pub(super) fn base64(bytes: &[u8]) -> String {
+    STANDARD.encode(bytes)
+}
+
+/// For paths: with the padding, which LND's gateway demands.
+pub(super) fn base64_for_path(hash: PaymentHash) -> String {
+    URL_SAFE.encode(hash.as_bytes())
+}
+
+pub(super) fn hex(hash: PaymentHash) -> String {
+    hex::encode(hash.as_bytes())
+}
+
+/// The JSON of a success, or what LND said instead.
+pub(super) fn read<T: DeserializeOwned>(answer: &RestAnswer) -> Result<T, Denial> {
+    check(answer)?;
+    answer.parse().map_err(Denial::Failed)
+}
+
+/// Whether it is a success.
+pub(super) fn check(answer: &RestAnswer) -> Result<(), Denial> {
+    if answer.status.is_success() {
+        return Ok(());
+    }
+    Err(Status::read(&answer.body).map_or_else(
+        || Denial::Failed(answer.check_status().err().unwrap_or_else(|| odd(answer))),
+        |status| status.denial(answer),
+    ))
+}
+
+fn odd(answer: &RestAnswer) -> NodeError {
+    answer.bad(AnswerFault::Status(answer.status.as_u16()))
+}
+
+/// How LND did not do it.
+#[derive(Debug)]
+pub(super) enum Denial {
+    /// There is no such invoice or payment.
+    NotFound(NodeError),
+    /// There is one already.
+    Exists(NodeError),
+    /// Its handler looked at the request and refused it; it did nothing.
+    Refused(NodeError),
+    /// Anything else.
+    Failed(NodeError),
+}
+
+impl From<Denial> for NodeError {
+    fn from(denial: Denial) -> Self {
+        match denial {
+            Denial::NotFound(error)
+            | Denial::Exists(error)
+            | Denial::Refused(error)
+            | Denial::Failed(error) => error,
+        }
+    }
+}
+
+impl From<NodeError> for Denial {
+    fn from(error: NodeError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// A gRPC status in JSON, either bare or as the `error` of a stream.
+struct Status {
+    code: u64,
+    message: String,
+}
+
+const INVALID_ARGUMENT: u64 = 3;
+const NOT_FOUND: u64 = 5;
+const ALREADY_EXISTS: u64 = 6;
+const PERMISSION_DENIED: u64 = 7;
+const FAILED_PRECONDITION: u64 = 9;
+const UNAUTHENTICATED: u64 = 16;
+/// What LND's handlers answer where they name no code.
+const UNKNOWN: u64 = 2;
+
+/// Canceled, deadline exceeded, resource exhausted, aborted, unimplemented (services that have not
+/// started yet), internal, unavailable: nothing was decided.
+const PASSING: [u64; 7] = [1, 4, 8, 10, 12, 13, 14];
+
+impl Status {
+    fn read(body: &[u8]) -> Option<Self> {
+        let json: Value = serde_json::from_slice(body).ok()?;
+        Self::of(&json)
+    }
+
+    fn of(json: &Value) -> Option<Self> {
+        let inner = json.get("error").filter(|error| error.is_object());
+        let inner = inner.unwrap_or(json);
+        let code = inner.get("code").or_else(|| inner.get("grpc_code"));
+        Some(Self {
+            code: code?.as_u64()?,
+            message: inner.get("message")?.as_str()?.to_owned(),
+        })
+    }
+
+    fn denial(&self, answer: &RestAnswer) -> Denial {
+        let error = self.error(answer);
+        match self.code {
+            // The gateway's own "Not Found" is about the path, not about what was asked for.
+            NOT_FOUND if self.message != "Not Found" => Denial::NotFound(error),
+            ALREADY_EXISTS => Denial::Exists(error),
+            UNKNOWN if self.says(&["unable to locate invoice", "no existing invoices"]) => {
+                Denial::NotFound(error)
+            }
+            UNKNOWN if self.says(&["already paid", "in transition", "payment already exists"]) => {
+                Denial::Exists(error)
+            }
+            UNKNOWN | INVALID_ARGUMENT | FAILED_PRECONDITION
+                if matches!(error, NodeError::Refused { .. }) =>
+            {
+                Denial::Refused(error)
+            }
+            _ => Denial::Failed(error),
+        }
+    }
+
+    /// LND sends credentials that do not fit, and its own starting up, as unknown errors.
+    fn error(&self, answer: &RestAnswer) -> NodeError {
+        let host = answer.host().to_owned();
+        let status = answer.status.as_u16();
+        if self.is_about_credentials() {
+            NodeError::Forbidden { host, status }
+        } else if self.is_passing() {
+            NodeError::Unavailable { host, status }
+        } else {
+            answer.refused(&self.message)
+        }
+    }
+
+    fn is_about_credentials(&self) -> bool {
+        matches!(self.code, PERMISSION_DENIED | UNAUTHENTICATED)
+            || self.code == UNKNOWN
+                && self.says(&[
+                    "permission denied",
+                    "macaroon",
+                    "verification failed",
+                    "caveat",
+                    "root key with id",
+                ])
+    }
+
+    fn is_passing(&self) -> bool {
+        PASSING.contains(&self.code)
+            || self.says(&[
+                "waiting to start",
+                "in the process of starting",
+                "wallet locked",
+                "wallet not created",
+                "shutting down",
+                "server exiting",
+            ])
+    }
+
+    fn says(&self, parts: &[&str]) -> bool {
+        parts.iter().any(|part| self.message.contains(part))
+    }
+}
+
+/// A line of a stream: what it carries, or the error that ended it.
+pub(super) fn read_line<T: DeserializeOwned>(line: &[u8]) -> Result<Option<T>, AnswerFault> {
+    #[derive(Deserialize)]
+    struct Line<T> {
+        result: Option<T>,
+    }
+    let read: Result<Line<T>, _> = serde_json::from_slice(line);
+    read.map(|line| line.result)
+        .map_err(|error| AnswerFault::Json {
+            line: error.line(),
+            column: error.column(),
+        })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,113 @@
+//! Making invoices and asking what became of them.
+
+use farebox_core::PaymentHash;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::Lnd;
+use super::answer::{self, Denial, InvoiceJson};
+use crate::made::{Asked, same_hash};
+use crate::rest::RestAnswer;
+use crate::{AnswerFault, CreatedInvoice, InvoiceRequest, InvoiceState, NodeError};
+
+/// The longest memo, in bytes: what one field of a BOLT 11 invoice holds.
+const MAX_MEMO: usize = 639;
+
+#[derive(Deserialize)]
+struct AddedJson {
+    payment_request: String,
+    r_hash: Option<String>,
+}
+
+impl Lnd {
+    pub(super) async fn add_invoice(
+        &self,
+        request: &InvoiceRequest,
+    ) -> Result<CreatedInvoice, NodeError> {
+        self.check_amount(request)?;
+        let body = self.invoice_json(request);
+        let answer = self.client.post_json("/v1/invoices", &body).await?;
+        let added: AddedJson = answer::read(&answer)?;
+        let created = self.check_invoice(&added.payment_request, request)?;
+        let named = added.r_hash.as_deref().map(answer::hash_from_base64);
+        match named {
+            Some(None) => Err(answer.bad(AnswerFault::Missing("r_hash"))),
+            Some(hash) if !same_hash(&created, hash) => Err(answer.bad(AnswerFault::OtherInvoice)),
+            _ => Ok(created),
+        }
+    }
+
+    pub(super) fn check_amount(&self, request: &InvoiceRequest) -> Result<(), NodeError> {
+        use crate::CreateInvoice;
+        let limits = self.limits();
+        if limits.allow(request.amount) {
+            return Ok(());
+        }
+        Err(NodeError::AmountOutOfRange {
+            amount: request.amount,
+            min: limits.min,
+            max: limits.max,
+        })
+    }
+
+    /// What both kinds of invoices are asked for with. LND counts expiry in seconds, at least one.
+    pub(super) fn invoice_json(&self, request: &InvoiceRequest) -> Value {
+        let memo = &request.memo[..request.memo.floor_char_boundary(MAX_MEMO)];
+        json!({
+            "value_msat": request.amount.get().to_string(),
+            "memo": memo,
+            "expiry": request.expiry.as_secs().max(1).to_string(),
+            "private": self.private_hints,
+        })
+    }
+
+    pub(super) fn check_invoice(
+        &self,
+        bolt11: &str,
+        request: &InvoiceRequest,
+    ) -> Result<CreatedInvoice, NodeError> {
+        let asked = Asked {
+            request,
+            network: self.network,
+            now: self.clock.now(),
+        };
+        Ok(asked.check(bolt11)?)
+    }
+
+    pub(super) async fn invoice_state(&self, hash: PaymentHash) -> Result<InvoiceState, NodeError> {
+        let Some((invoice, answer)) = self.find_invoice(hash).await? else {
+            return Ok(InvoiceState::Unknown);
+        };
+        state(&invoice).map_err(|fault| answer.bad(fault))
+    }
+
+    /// The invoice with this hash, and the answer it came in; none where the node knows none.
+    pub(super) async fn find_invoice(
+        &self,
+        hash: PaymentHash,
+    ) -> Result<Option<(InvoiceJson, RestAnswer)>, NodeError> {
+        let path = format!("/v1/invoice/{}", answer::hex(hash));
+        let answer = self.client.get(&path).await?;
+        let invoice: InvoiceJson = match answer::read(&answer) {
+            Ok(invoice) => invoice,
+            Err(Denial::NotFound(_)) => return Ok(None),
+            Err(denial) => return Err(denial.into()),
+        };
+        invoice
+            .check_hash(hash)
+            .map_err(|fault| answer.bad(fault))?;
+        Ok(Some((invoice, answer)))
+    }
+}
+
+fn state(invoice: &InvoiceJson) -> Result<InvoiceState, AnswerFault> {
+    match invoice.state.as_str() {
+        "OPEN" => Ok(InvoiceState::Open),
+        "ACCEPTED" => Ok(InvoiceState::Held),
+        "CANCELED" => Ok(InvoiceState::Canceled),
+        "SETTLED" => Ok(InvoiceState::Settled {
+            received: Some(invoice.amt_paid_msat.msat("amt_paid_msat")?),
+        }),
+        _ => Err(AnswerFault::Missing("state")),
+    }
+}

@@ -1,0 +1,145 @@
+//! Hearing of settlements: one stream of all invoices, from a place in LND's own count of
+//! settlements onwards.
+//!
+//! LND sends nothing, not even the head of its answer, before there is something to tell. So the
+//! place asked for is one before the last that is known: that settlement comes again at once, is
+//! passed over, and proves that the stream works. Where there is none, a moment without a refusal
+//! has to do.
+
+use std::time::Duration;
+
+use farebox_core::Msat;
+use http::Method;
+use serde::Deserialize;
+
+use super::Lnd;
+use super::answer::{self, Denial, InvoiceJson};
+use crate::rest::Lines;
+use crate::{
+    AnswerFault, BoxFuture, NodeError, Settlement, SettlementCursor, WatchEvent, WatchSettlements,
+};
+
+/// LND refuses at once; whoever was not refused for so long is heard.
+const SILENT_CONSENT: Duration = Duration::from_secs(1);
+
+/// Among so many of the newest invoices the last settlement is looked for where none is known.
+const NEWEST: u32 = 50;
+
+#[derive(Deserialize)]
+struct ListJson {
+    #[serde(default)]
+    invoices: Vec<InvoiceJson>,
+}
+
+impl WatchSettlements for Lnd {
+    /// Where there is no cursor, settlements since the newest one among the latest invoices count
+    /// as new, so that none is lost between two connections.
+    fn watch<'a>(
+        &'a self,
+        after: Option<SettlementCursor>,
+        sink: &'a mut (dyn FnMut(WatchEvent) + Send),
+    ) -> BoxFuture<'a, Result<(), NodeError>> {
+        Box::pin(async move {
+            let after = match after {
+                Some(SettlementCursor(index)) => index,
+                None => self.newest_settlement().await?,
+            };
+            let mut listener = Listener {
+                replayed: after,
+                sink,
+                listening: false,
+            };
+            let lines = self.subscribe(after, &mut listener).await?;
+            self.listen(lines, &mut listener).await
+        })
+    }
+}
+
+/// The caller's sink, and what it was told.
+struct Listener<'a> {
+    /// The settlement that comes again; zero for none.
+    replayed: u64,
+    sink: &'a mut (dyn FnMut(WatchEvent) + Send),
+    listening: bool,
+}
+
+impl Lnd {
+    /// The place of the newest settlement that is easily found; zero where there is none.
+    async fn newest_settlement(&self) -> Result<u64, NodeError> {
+        let path = format!("/v1/invoices?reversed=true&num_max_invoices={NEWEST}");
+        let answer = self.client.get(&path).await?;
+        let list: ListJson = answer::read(&answer)?;
+        let indices = list.invoices.iter().map(|invoice| invoice.settle_index.0);
+        Ok(indices.max().unwrap_or(0))
+    }
+
+    async fn subscribe(&self, after: u64, listener: &mut Listener<'_>) -> Result<Lines, NodeError> {
+        let from = after.saturating_sub(1);
+        let path = format!("/v1/invoices/subscribe?settle_index={from}");
+        let opening = self.client.stream(Method::GET, &path, None);
+        tokio::pin!(opening);
+        let lines = match tokio::time::timeout(SILENT_CONSENT, &mut opening).await {
+            Ok(lines) => lines?,
+            Err(_) => {
+                listener.hear();
+                opening.await?
+            }
+        };
+        if lines.status().is_success() {
+            listener.hear();
+            return Ok(lines);
+        }
+        let answer = lines.collect().await?;
+        let denial = answer::check(&answer).err();
+        Err(denial.map_or_else(|| answer.bad(AnswerFault::Missing("result")), Denial::into))
+    }
+
+    async fn listen(&self, mut lines: Lines, listener: &mut Listener<'_>) -> Result<(), NodeError> {
+        while let Some(line) = lines.next().await {
+            let line = line?;
+            if !may_be_settled(&line) {
+                continue;
+            }
+            let bad = |fault| self.client.bad_answer(fault);
+            let invoice: Option<InvoiceJson> = answer::read_line(&line).map_err(bad)?;
+            if let Some(invoice) = invoice {
+                listener.tell(&invoice).map_err(bad)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Listener<'_> {
+    fn hear(&mut self) {
+        if !self.listening {
+            self.listening = true;
+            (self.sink)(WatchEvent::Listening);
+        }
+    }
+
+    fn tell(&mut self, invoice: &InvoiceJson) -> Result<(), AnswerFault> {
+        if invoice.state != "SETTLED" {
+            return Ok(());
+        }
+        let index = invoice.settle_index.0;
+        // Only the first can be the replay: a node set up anew counts from the start again.
+        if index == std::mem::take(&mut self.replayed) {
+            return Ok(());
+        }
+        let asked = invoice.value_msat.msat("value_msat")?;
+        (self.sink)(WatchEvent::Settled(Settlement {
+            payment_hash: invoice.hash()?,
+            asked: Some(asked).filter(|asked| *asked != Msat::ZERO),
+            received: Some(invoice.amt_paid_msat.msat("amt_paid_msat")?),
+            cursor: (index != 0).then_some(SettlementCursor(index)),
+        }));
+        Ok(())
+    }
+}
+
+/// New invoices come on the same stream, one for each challenge: they are not worth reading.
+fn may_be_settled(line: &[u8]) -> bool {
+    const MARK: &[u8] = b"SETTLED";
+    line.windows(MARK.len()).any(|part| part == MARK)
+}
