@@ -29,6 +29,8 @@ pub(crate) enum Payment {
     Free,
     /// A token that is good until an instant.
     Pass { expires_at: UnixMillis },
+    /// The payment itself is held at the node, and is taken when the answer is stored.
+    Accepted,
     /// Held on an account; `once` when a retry must find this sale again.
     Held { hold: Hold, once: bool },
 }
@@ -74,6 +76,15 @@ impl Admission {
         Self {
             route,
             payment: Payment::Free,
+            permit: None,
+        }
+    }
+
+    /// A request whose payment the node has accepted and holds.
+    pub(crate) const fn accepted(route: Arc<Route>) -> Self {
+        Self {
+            route,
+            payment: Payment::Accepted,
             permit: None,
         }
     }

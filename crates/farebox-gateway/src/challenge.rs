@@ -7,12 +7,11 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use farebox_core::RequestDigest;
+use farebox_core::{RequestDigest, Terms};
 use farebox_lightning::{CreateInvoice, CreatedInvoice, InvoiceRequest, NodeError, PaymentHashes};
 use farebox_wire::caveat::print_terms;
 use farebox_wire::challenge::{Challenge, InvoiceText, LegacyLsat};
 use farebox_wire::grpc;
-use farebox_wire::identifier::TokenIdentifier;
 use farebox_wire::macaroon::Macaroon;
 use farebox_wire::problem::{Problem, ProblemKind};
 use http::header::{CACHE_CONTROL, HeaderValue, RETRY_AFTER};
@@ -22,15 +21,16 @@ use crate::access_log::Exchange;
 use crate::admit::Owed;
 use crate::answer::AnswerBody;
 use crate::client_addr::AddressPrefix;
+use crate::held::{KeptRequest, Seed};
 use crate::outcome::Outcome;
 use crate::plan::{BadCredential, Bind, Plan, Route, Sale};
 use crate::presented::PresentedError;
 use crate::refusal::{OUTAGE_RETRY, Refusal, document, seconds};
 use crate::tender::Tender;
-use crate::worker::{Shared, Worker};
+use crate::worker::Worker;
 
 /// How long the node may take to make an invoice.
-const INVOICE_TIMEOUT: Duration = Duration::from_secs(20);
+pub(crate) const INVOICE_TIMEOUT: Duration = Duration::from_secs(20);
 /// How many requests may wait for an invoice at the same time.
 const MAX_WAITING: usize = 1024;
 /// How long after the invoice's expiry a first use still starts the token's time: a payment may
@@ -48,6 +48,8 @@ pub(crate) struct Debt<'a> {
     pub(crate) owed: Owed,
     pub(crate) method: &'a http::Method,
     pub(crate) digest: Option<RequestDigest>,
+    /// The request itself, where it will run as soon as its payment is held.
+    pub(crate) kept: Option<KeptRequest>,
     pub(crate) grpc: bool,
 }
 
@@ -93,8 +95,17 @@ impl Worker {
             self.shared.metrics.challenge_refused();
             return Ok(self.price_alone(plan, exchange, &debt, Some(wait.0)));
         }
-        let (tender, invoice) = self.ask_for_invoice(plan, &debt).await?;
-        let challenge = self.issue(&debt, &tender, &invoice)?;
+        let seed = Seed::draw(&self.shared.keyring)?;
+        let (tender, invoice) = match &debt.kept {
+            None => self.ask_for_invoice(plan, &debt).await?,
+            Some(_) => self.create_held_invoice(plan, &debt, seed).await?,
+        };
+        let terms = tender.terms(&debt, &invoice, CLAIM_GRACE);
+        let challenge = self.issue(seed, &terms, &invoice)?;
+        if let Some(kept) = &debt.kept {
+            self.keep_for_payment(plan, kept, terms, seed, &invoice)
+                .await?;
+        }
         self.shared.metrics.challenged();
         exchange.outcome = Outcome::Owed;
         Ok(offer(plan, exchange, &debt, &tender, &challenge, &invoice))
@@ -177,7 +188,7 @@ impl Worker {
         Ok((tender, invoice))
     }
 
-    fn node_failed(&self, error: &NodeError) -> Refusal {
+    pub(crate) fn node_failed(&self, error: &NodeError) -> Refusal {
         self.shared.metrics.node_failed();
         if matches!(error, NodeError::RepeatedPaymentHash { .. }) {
             self.shared.metrics.payment_hash_repeated();
@@ -201,19 +212,16 @@ impl Worker {
 
     fn issue(
         &self,
-        debt: &Debt<'_>,
-        tender: &Tender,
+        seed: Seed,
+        terms: &Terms,
         invoice: &CreatedInvoice,
     ) -> Result<Challenge, Refusal> {
         let keyring = &self.shared.keyring;
-        let epoch = keyring.signing_epoch();
-        let random = Shared::random_token_id().map_err(|_| Refusal::NodeDown)?;
-        let identifier = TokenIdentifier::new(invoice.payment_hash, epoch, random);
-        let identifier = identifier.to_bytes();
+        let identifier = seed.identifier(invoice.payment_hash).to_bytes();
         let (root_key, _) = keyring
-            .root_key(epoch, &identifier)
+            .root_key(seed.epoch, &identifier)
             .ok_or(Refusal::NodeDown)?;
-        let caveats = print_terms(&tender.terms(debt, invoice, CLAIM_GRACE));
+        let caveats = print_terms(terms);
         let macaroon = Macaroon::issue(&root_key, LOCATION, &identifier, caveats);
         let text = InvoiceText::parse(invoice.bolt11.as_str()).map_err(|_| Refusal::NodeDown)?;
         Ok(Challenge::new(&macaroon, text))

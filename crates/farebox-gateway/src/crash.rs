@@ -10,11 +10,32 @@ pub(crate) const FIRST_BYTE_RECORDED: &str = "first-byte-recorded";
 /// The answer has ended and its settlement is queued.
 pub(crate) const LAST_BYTE_SENT: &str = "last-byte-sent";
 
+/// A held call is marked as begun, and nothing was sent to the upstream yet.
+pub(crate) const HELD_RUNNING: &str = "held-running";
+/// The answer of a held call is stored, and its payment not taken yet.
+pub(crate) const HELD_ANSWERED: &str = "held-answered";
+/// The payment of a held call is taken at the node, and not booked yet.
+pub(crate) const HELD_TAKEN: &str = "held-taken";
+
 /// Every point the gateway itself passes through, in the order of one paid request; those of
 /// [`farebox_ledger::CRASH_POINTS`] lie before and behind.
-pub const CRASH_POINTS: [&str; 4] = [
+pub const CRASH_POINTS: [&str; 7] = [
     FORWARD_BEFORE_SEND,
     FORWARD_HEADERS_RECEIVED,
     FIRST_BYTE_RECORDED,
     LAST_BYTE_SENT,
+    HELD_RUNNING,
+    HELD_ANSWERED,
+    HELD_TAKEN,
 ];
+
+/// A payout is written down, and nothing sent to the node yet.
+pub(crate) const PAYOUT_BEFORE_SEND: &str = "payout-before-send";
+/// The node has answered a payment, or the wait for its answer is over.
+pub(crate) const PAYOUT_AFTER_SEND: &str = "payout-after-send";
+/// The end of a payout is known and not written down.
+pub(crate) const PAYOUT_BEFORE_FINISH: &str = "payout-before-finish";
+
+/// Every point of a refund, in order; the ledger's own lie before and behind.
+pub const PAYOUT_CRASH_POINTS: [&str; 3] =
+    [PAYOUT_BEFORE_SEND, PAYOUT_AFTER_SEND, PAYOUT_BEFORE_FINISH];

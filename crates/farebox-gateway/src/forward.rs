@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use farebox_core::{HoldId, Msat};
-use farebox_ledger::crash_point;
+use farebox_ledger::{Receipt, crash_point};
 use http::header::{HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING, VARY};
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper::upgrade::OnUpgrade;
@@ -221,6 +221,7 @@ impl Fare {
             Payment::Pass { expires_at } => {
                 Self::without_hold(ReceiptHeaders::Pass(expires_at.as_secs()), permit, true)
             }
+            Payment::Accepted => Self::without_hold(ReceiptHeaders::Nothing, permit, true),
             Payment::Held { hold, once } => Self {
                 receipt: ReceiptHeaders::Held {
                     hold: hold.id(),
@@ -290,6 +291,14 @@ impl Fare {
     ) -> Option<Recorder> {
         let (hold, policy) = self.keep_for.take()?;
         Some(replays.record(hold, policy, parts.status, parts.headers.clone()))
+    }
+}
+
+/// Tells a payer what was charged for the answer that it comes back for.
+pub(crate) fn write_receipt(headers: &mut HeaderMap, receipt: Receipt) {
+    headers.insert(CHARGE, HeaderValue::from(receipt.charged.get()));
+    if let Ok(hold) = HeaderValue::from_str(&receipt.hold.to_string()) {
+        headers.insert(RECEIPT, hold);
     }
 }
 

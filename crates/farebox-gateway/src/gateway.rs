@@ -7,14 +7,16 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use farebox_core::Clock;
+use farebox_core::{Clock, PaymentHash};
 use farebox_ledger::Ledger;
+use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 
 use crate::access_log::{AccessLog, AccessLogOptions, LogWriter};
 use crate::body_budget::ByteBudget;
 use crate::challenge::WaitingInvoices;
 use crate::drain::Drain;
+use crate::held::{self, HeldDoor, HeldLimits};
 use crate::keyring::Keyring;
 use crate::limits::{ChallengeLimits, ChallengeRates, TokenLimits};
 use crate::listen::{self, ListenLimits};
@@ -37,6 +39,8 @@ pub struct Options {
     pub challenges: ChallengeRates,
     /// Bytes of request bodies that may be in memory at once.
     pub body_budget_bytes: usize,
+    /// How much is kept for calls that run while their payment is held.
+    pub held: HeldLimits,
     /// Bytes of answers kept for retries.
     pub replay_bytes: usize,
     /// The ledger.
@@ -78,6 +82,7 @@ pub fn start(options: Options, plan: Plan) -> io::Result<Gateway> {
     let (log, log_writer) = AccessLog::open(&options.access_log, dropped)?;
     let (drain, signal) = Drain::new();
     metrics.take(&plan);
+    let (held, offered) = HeldDoor::new(options.held);
     let shared = Arc::new(Shared {
         plan: ArcSwap::from_pointee(plan),
         ledger: options.ledger,
@@ -93,6 +98,7 @@ pub fn start(options: Options, plan: Plan) -> io::Result<Gateway> {
         }),
         bodies: ByteBudget::new(options.body_budget_bytes),
         waiting_invoices: WaitingInvoices::default(),
+        held,
         drain: signal,
         scheme: if options.tls.is_some() {
             "https"
@@ -105,6 +111,9 @@ pub fn start(options: Options, plan: Plan) -> io::Result<Gateway> {
         .into_iter()
         .enumerate()
         .map(|(index, listener)| spawn(index, &shared, listener, tls.clone(), options.limits))
+        .chain(std::iter::once_with(|| {
+            spawn_held(workers, &shared, offered)
+        }))
         .collect::<io::Result<_>>()?;
     Ok(Gateway {
         address,
@@ -136,6 +145,21 @@ fn spawn(
             drop(runtime);
             log.flush();
         })
+}
+
+/// Calls whose payment is held run on a thread of their own, beside those of the clients.
+fn spawn_held(
+    index: usize,
+    shared: &Arc<Shared>,
+    offered: mpsc::Receiver<PaymentHash>,
+) -> io::Result<JoinHandle<()>> {
+    let worker = Arc::new(Worker::new(index, Arc::clone(shared)).map_err(io::Error::other)?);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    std::thread::Builder::new()
+        .name("held-calls".to_owned())
+        .spawn(move || runtime.block_on(held::follow_all(worker, offered)))
 }
 
 impl Gateway {

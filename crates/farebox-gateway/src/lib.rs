@@ -22,6 +22,7 @@ mod crash;
 mod drain;
 mod forward;
 mod gateway;
+mod held;
 mod listen;
 mod outcome;
 mod own;
@@ -50,7 +51,8 @@ pub mod routes;
 pub mod upstream;
 
 pub use body::RequestBody;
-pub use crash::CRASH_POINTS;
+pub use crash::{CRASH_POINTS, PAYOUT_CRASH_POINTS};
 pub use gateway::{Drained, Gateway, Options, start};
+pub use held::HeldLimits;
 pub use listen::ListenLimits;
 pub use outcome::Outcome;

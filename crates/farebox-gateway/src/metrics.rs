@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use farebox_core::RouteName;
+use farebox_core::{Msat, RouteName};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -32,6 +32,11 @@ struct MethodLabel {
     method: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EndLabel {
+    end: &'static str,
+}
+
 /// The counters of one route, fetched once so that a request touches no map.
 #[derive(Debug)]
 pub struct RouteMetrics {
@@ -50,6 +55,7 @@ pub struct Metrics {
     refused_challenges: Counter,
     node_failures: Counter,
     repeated_payment_hashes: Counter,
+    held_calls: Family<EndLabel, Counter>,
     connections: Gauge,
     log_batches_dropped: Counter,
     unrouted: RouteMetrics,
@@ -79,6 +85,7 @@ impl Metrics {
             refused_challenges: Counter::default(),
             node_failures: Counter::default(),
             repeated_payment_hashes: Counter::default(),
+            held_calls: Family::default(),
             connections: Gauge::default(),
             log_batches_dropped: Counter::default(),
             unrouted,
@@ -115,6 +122,12 @@ impl Metrics {
             "challenges_refused",
             "Challenges answered without an invoice because a limit was reached",
             self.refused_challenges.clone(),
+        );
+        registry.register(
+            "held_calls",
+            "Calls whose payment was held, by how they ended: paid, canceled, or lost where a \
+             served call was not paid",
+            self.held_calls.clone(),
         );
         registry.register(
             "node_failures",
@@ -193,6 +206,18 @@ impl Metrics {
         self.challenges
             .get_or_create(&MethodLabel { method: "l402" })
             .inc();
+    }
+
+    /// A call whose payment was held has ended.
+    pub(crate) fn held_call(&self, end: &'static str) {
+        self.held_calls.get_or_create(&EndLabel { end }).inc();
+    }
+
+    /// Money was earned other than by an answer's own settlement.
+    pub(crate) fn charged(&self, route: &RouteName, amount: Msat) {
+        let route = route.as_str().to_owned();
+        let label = RouteLabel { route };
+        self.charged_msat.get_or_create(&label).inc_by(amount.get());
     }
 
     pub(crate) fn challenge_refused(&self) {

@@ -8,7 +8,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use farebox_core::{Kind, MethodClass, Msat, RouteName, TermsEpoch};
-use farebox_lightning::CreateInvoice;
+use farebox_lightning::HoldInvoice;
+use farebox_lightning::backends::Backends;
 use http::header::{HeaderName, HeaderValue};
 
 use crate::client_addr::TrustedProxies;
@@ -25,8 +26,20 @@ pub struct Plan {
     pub server: ServerRules,
     /// The routes, by host and canonical path.
     pub routes: RouteTable<Arc<Route>>,
-    /// The Lightning node that makes invoices; absent when nothing is sold for Lightning.
-    pub node: Option<Arc<dyn CreateInvoice>>,
+    /// The Lightning nodes that make invoices; absent when nothing is sold for Lightning.
+    pub node: Option<Arc<Backends>>,
+}
+
+impl Plan {
+    /// The name of the backend that new payments are held by.
+    pub(crate) fn holder_name(&self) -> Option<&str> {
+        Some(self.node.as_ref()?.holder()?.0)
+    }
+
+    /// The backend of this name as one that holds payments.
+    pub(crate) fn holder(&self, name: &str) -> Option<&dyn HoldInvoice> {
+        self.node.as_ref()?.named(name)?.hold()
+    }
 }
 
 /// Rules that hold for all routes.

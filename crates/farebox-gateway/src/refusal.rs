@@ -55,6 +55,10 @@ pub(crate) enum Refusal {
     NodeDown,
     #[error("the Lightning node does not take this amount; the seller has to change the price")]
     AmountNotTaken,
+    #[error("as many calls as are kept at a time wait for their payment already")]
+    TooManyHeld,
+    #[error("this route runs calls while their payment is held: it takes no upgrades and no gRPC")]
+    CannotHold,
     #[error("the ledger does not answer")]
     Ledger(#[from] LedgerError),
     #[error("the upstream cannot be reached; nothing was charged")]
@@ -110,9 +114,10 @@ impl Refusal {
         match self {
             Self::InFlight | Self::Reserved => Some(IN_FLIGHT_RETRY),
             Self::TooOften(refusal) => Some(refusal.retry_after().0),
-            Self::NodeDown | Self::Ledger(_) | Self::Body(BodyError::BudgetExhausted(_)) => {
-                Some(OUTAGE_RETRY)
-            }
+            Self::NodeDown
+            | Self::TooManyHeld
+            | Self::Ledger(_)
+            | Self::Body(BodyError::BudgetExhausted(_)) => Some(OUTAGE_RETRY),
             _ => None,
         }
     }
@@ -135,7 +140,8 @@ impl Refusal {
             Self::TooOften(_) => ProblemKind::RATE_LIMITED,
             Self::TooManyVoids => ProblemKind::CREDENTIAL_SUSPENDED,
             Self::NodeDown | Self::AmountNotTaken => ProblemKind::PAYMENT_UNAVAILABLE,
-            Self::Ledger(_) => ProblemKind::OVERLOADED,
+            Self::Ledger(_) | Self::TooManyHeld => ProblemKind::OVERLOADED,
+            Self::CannotHold => ProblemKind::BAD_REQUEST,
             Self::UpstreamUnreachable => ProblemKind::UPSTREAM_FAILED,
             Self::UpstreamTimedOut => ProblemKind::UPSTREAM_TIMEOUT,
             Self::UpstreamRefusesSeller => ProblemKind::UPSTREAM_FAILED,

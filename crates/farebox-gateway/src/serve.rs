@@ -19,9 +19,10 @@ use crate::body_budget::{Keep, Patience, read_body};
 use crate::challenge::Debt;
 use crate::client_addr::AddressPrefix;
 use crate::cors::Preflight;
+use crate::held::KeptRequest;
 use crate::outcome::Outcome;
 use crate::path::{PathError, lenient_reading};
-use crate::plan::{Bind, Plan, Route, Sale};
+use crate::plan::{Bind, OnFailure, Plan, Route, Sale};
 use crate::presented::{Presented, Token};
 use crate::refusal::Refusal;
 use crate::routes::RouteTable;
@@ -140,7 +141,9 @@ impl Worker {
                     Verdict::Admitted(admission) => {
                         return self.forward(plan, exchange, admission, arrival).await;
                     }
-                    Verdict::Finished(receipt) => return self.replay(exchange, receipt),
+                    Verdict::Finished(receipt) => {
+                        return self.answer_again(exchange, &token, receipt).await;
+                    }
                     Verdict::Owed(owed) => owed,
                 }
             }
@@ -148,12 +151,18 @@ impl Worker {
         let digest = self
             .digest_of_unpaid(exchange, route, sale, &mut arrival)
             .await?;
+        let held = sale.on_failure == OnFailure::Cancel && !arrival.is_bodiless_probe();
+        let kept = match digest {
+            Some(_) if held => Some(KeptRequest::of(exchange, &arrival)?),
+            _ => None,
+        };
         let debt = Debt {
             route,
             sale,
             owed,
             method: &arrival.parts.method,
             digest,
+            kept,
             grpc: arrival.grpc,
         };
         Box::pin(self.challenge(plan, exchange, debt)).await
@@ -230,10 +239,12 @@ impl Worker {
                 .would_refuse(AddressPrefix::of(exchange.client), Instant::now());
         if must_be_read(route, sale, arrival)? && !refused {
             let budget = &self.shared.bodies;
-            return arrival
-                .digest(route.max_read_bytes, budget, Keep::HashOnly)
-                .await
-                .map(Some);
+            let keep = match sale.on_failure {
+                OnFailure::Void => Keep::HashOnly,
+                OnFailure::Cancel => Keep::Bytes,
+            };
+            let digest = arrival.digest(route.max_read_bytes, budget, keep).await;
+            return digest.map(Some);
         }
         if arrival.parts.headers.contains_key(EXPECT) {
             return Ok(None);
@@ -245,6 +256,23 @@ impl Worker {
             let _ = read_body(body, READ_AWAY_BYTES, patience, budget, Keep::HashOnly).await;
         }
         Ok(None)
+    }
+
+    /// The answer that was paid for before: from memory, or from the store where the payment was
+    /// taken only after the answer was in it.
+    async fn answer_again(
+        &self,
+        exchange: &mut Exchange,
+        token: &Token,
+        receipt: Receipt,
+    ) -> Result<Response<AnswerBody>, Refusal> {
+        match self.replay(exchange, receipt) {
+            Err(Refusal::Finished(receipt)) if matches!(token.granted.terms.kind, Kind::Single) => {
+                self.held_answer(exchange, token.payment_hash, receipt)
+                    .await
+            }
+            other => other,
+        }
     }
 
     fn replay(

@@ -37,6 +37,11 @@ impl Tender {
         Ok(Self { amount, is_bundle })
     }
 
+    /// Whether it is just what the sale asks for.
+    pub(crate) const fn is_exact(self) -> bool {
+        !self.is_bundle
+    }
+
     /// What a token for this payment says.
     pub(crate) fn terms(self, debt: &Debt<'_>, invoice: &CreatedInvoice, grace: Duration) -> Terms {
         let sale = debt.sale;

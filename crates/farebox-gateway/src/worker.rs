@@ -12,6 +12,7 @@ use crate::answer::WatchedAnswers;
 use crate::body_budget::ByteBudget;
 use crate::challenge::WaitingInvoices;
 use crate::drain::DrainSignal;
+use crate::held::HeldDoor;
 use crate::keyring::Keyring;
 use crate::limits::{ChallengeLimits, TokenLimits};
 use crate::metrics::Metrics;
@@ -32,6 +33,7 @@ pub(crate) struct Shared {
     pub(crate) replays: Arc<ReplayStore>,
     pub(crate) bodies: Arc<ByteBudget>,
     pub(crate) waiting_invoices: WaitingInvoices,
+    pub(crate) held: HeldDoor,
     pub(crate) drain: DrainSignal,
     pub(crate) scheme: &'static str,
 }

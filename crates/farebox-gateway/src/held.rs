@@ -1,0 +1,115 @@
+//! Calls whose payment is held while they run, so that one whose upstream fails was never charged.
+//!
+//! The challenge keeps the request: the one exception to challenges that write nothing, bounded by
+//! number and bytes. When the payment is accepted (and not yet ours) the call runs once, its answer
+//! is stored durably, and only then is the payment taken by giving the preimage, with which the
+//! client comes back for that answer. Where the call fails, the payment is given back.
+//!
+//! Each call is a row in the ledger, and moves only forward:
+//!
+//! | state | what a new process does with it |
+//! |---|---|
+//! | offered | waits for the payment, or cancels the invoice when it has expired |
+//! | running | gives the payment back: nobody knows what the upstream did |
+//! | answered | takes the payment |
+//! | settled, canceled | nothing |
+//!
+//! Never here: a preimage given away before its answer is stored.
+
+mod call;
+mod kept;
+mod offer;
+mod run;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use farebox_core::PaymentHash;
+use tokio::sync::mpsc;
+
+pub(crate) use kept::{KeptAnswer, KeptRequest};
+pub(crate) use offer::Seed;
+
+use crate::worker::Worker;
+
+/// How long the list of open calls is waited for before it is asked for again.
+const RECOVERY_RETRY: Duration = Duration::from_secs(2);
+
+/// How much may be kept for calls whose payment is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeldLimits {
+    /// Calls that wait for their payment or run.
+    pub max_calls: u32,
+    /// Bytes of all their requests.
+    pub max_bytes: u64,
+    /// The longest answer that is stored, in bytes; a longer one is a failure.
+    pub max_answer_bytes: usize,
+}
+
+impl Default for HeldLimits {
+    fn default() -> Self {
+        Self {
+            max_calls: 1_000,
+            max_bytes: 64 << 20,
+            max_answer_bytes: 1 << 20,
+        }
+    }
+}
+
+/// Where the data threads tell of calls they offered.
+pub(crate) struct HeldDoor {
+    pub(crate) limits: HeldLimits,
+    offered: mpsc::Sender<PaymentHash>,
+}
+
+impl HeldDoor {
+    /// The door, and what [`follow_all`] listens to. No more calls are ever open than the ledger
+    /// lets in, so the queue always has room for one more.
+    pub(crate) fn new(limits: HeldLimits) -> (Self, mpsc::Receiver<PaymentHash>) {
+        let room = usize::try_from(limits.max_calls).unwrap_or(usize::MAX);
+        let (offered, news) = mpsc::channel(room.clamp(1, 1 << 20));
+        (Self { limits, offered }, news)
+    }
+
+    fn room(&self) -> farebox_ledger::HeldLimits {
+        farebox_ledger::HeldLimits {
+            max_calls: self.limits.max_calls,
+            max_bytes: self.limits.max_bytes,
+        }
+    }
+
+    fn tell(&self, hash: PaymentHash) {
+        let _ = self.offered.try_send(hash);
+    }
+}
+
+/// Follows every call that earlier processes left open, and those that are offered from now on,
+/// until the gateway drains.
+pub(crate) async fn follow_all(worker: Arc<Worker>, mut news: mpsc::Receiver<PaymentHash>) {
+    let drain = worker.shared.drain.clone();
+    let work = async {
+        for hash in left_open(&worker).await {
+            tokio::spawn(run::follow(Arc::clone(&worker), hash));
+        }
+        while let Some(hash) = news.recv().await {
+            tokio::spawn(run::follow(Arc::clone(&worker), hash));
+        }
+    };
+    tokio::select! {
+        () = work => {}
+        () = drain.draining() => {}
+    }
+    drain.cut().await;
+    worker.shared.log.flush();
+}
+
+async fn left_open(worker: &Worker) -> Vec<PaymentHash> {
+    loop {
+        match worker.shared.ledger.held_calls().await {
+            Ok(open) => return open.into_iter().map(|call| call.payment_hash).collect(),
+            Err(farebox_ledger::LedgerError::Closed) => return Vec::new(),
+            Err(error) => tracing::error!(%error, "held calls cannot be recovered yet"),
+        }
+        tokio::time::sleep(RECOVERY_RETRY).await;
+    }
+}

@@ -1,0 +1,135 @@
+//! Sending a kept request to its upstream, and collecting the whole answer.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use farebox_core::PaymentHash;
+use farebox_ledger::{HeldCall, Receipt};
+use http::{Request, Response};
+use http_body_util::{BodyExt, Limited};
+
+use super::{KeptAnswer, KeptRequest};
+use crate::access_log::{Begun, Exchange};
+use crate::admit::Admission;
+use crate::answer::AnswerBody;
+use crate::arrival::{Arrival, ArrivedBody};
+use crate::body_budget::ReadBody;
+use crate::forward;
+use crate::outcome::Outcome;
+use crate::plan::{Plan, Route};
+use crate::refusal::Refusal;
+use crate::worker::Worker;
+
+/// Why there is no answer to sell.
+type Failure = &'static str;
+
+impl Worker {
+    /// The answer to a call whose payment is held, complete and worth its price.
+    pub(super) async fn call_upstream(
+        &self,
+        plan: &Plan,
+        call: &HeldCall,
+    ) -> Result<KeptAnswer, Failure> {
+        let request = Bytes::copy_from_slice(&call.request);
+        let request = KeptRequest::parse(request).map_err(|_| "the request cannot be read")?;
+        let route = plan.routes.find(&request.host, &request.path);
+        let route = route.filter(|route| route.name == call.terms.route && route.sale.is_some());
+        let route = route.ok_or("its route is gone")?;
+        let mut exchange = self.begin_held(&request, route);
+        let admission = Admission::accepted(Arc::clone(route));
+        let answer = self
+            .forward(plan, &mut exchange, admission, request.into_arrival())
+            .await;
+        match answer {
+            Ok(answer) => self.collect(route, exchange, answer).await,
+            Err(refusal) => {
+                exchange.status = refusal.answer(&mut exchange).status();
+                Err("the upstream failed")
+            }
+        }
+    }
+
+    fn begin_held(&self, request: &KeptRequest, route: &Arc<Route>) -> Box<Exchange> {
+        let now = self.shared.clock.now();
+        let begun = Begun {
+            request_id: self.request_id(now),
+            received_at: now,
+            peer: request.peer,
+            client: request.client,
+        };
+        let (log, metrics) = (
+            Arc::clone(&self.shared.log),
+            Arc::clone(&self.shared.metrics),
+        );
+        let mut exchange = Exchange::begin(log, metrics, begun, request.method.clone());
+        exchange.path = Arc::from(request.path.as_str());
+        exchange.route = Some(Arc::clone(route));
+        exchange
+    }
+
+    async fn collect(
+        &self,
+        route: &Route,
+        mut exchange: Box<Exchange>,
+        answer: Response<AnswerBody>,
+    ) -> Result<KeptAnswer, Failure> {
+        let (parts, mut body) = answer.into_parts();
+        exchange.status = parts.status;
+        let sale = route.sale.as_ref();
+        let is_charged = sale.is_some_and(|sale| sale.charge_on.charges(parts.status));
+        body.report_to(exchange);
+        if !is_charged {
+            return Err("the upstream's answer is not one that is charged");
+        }
+        let limit = self.shared.held.limits.max_answer_bytes;
+        let body = Limited::new(body, limit).collect().await;
+        let body = body.map_err(|_| "the upstream broke off, or its answer is too long to keep")?;
+        Ok(KeptAnswer {
+            status: parts.status,
+            headers: parts.headers,
+            body: body.to_bytes(),
+        })
+    }
+}
+
+impl Worker {
+    /// The answer of a call whose payment was taken after the answer was stored.
+    pub(crate) async fn held_answer(
+        &self,
+        exchange: &mut Exchange,
+        hash: PaymentHash,
+        receipt: Receipt,
+    ) -> Result<Response<AnswerBody>, Refusal> {
+        let call = self.shared.ledger.held_call(hash).await?;
+        let stored = call.and_then(|call| call.answer).map(Bytes::from);
+        let kept = stored.and_then(|stored| KeptAnswer::parse(stored).ok());
+        let kept = kept.ok_or(Refusal::Finished(receipt))?;
+        exchange.outcome = Outcome::Replayed;
+        exchange.hold = Some(receipt.hold);
+        let mut response = Response::new(AnswerBody::stored(kept.body, None));
+        *response.status_mut() = kept.status;
+        *response.headers_mut() = kept.headers;
+        forward::write_receipt(response.headers_mut(), receipt);
+        Ok(response)
+    }
+}
+
+impl KeptRequest {
+    fn into_arrival(self) -> Arrival {
+        let target = match &self.query {
+            Some(query) => format!("{}?{query}", self.path),
+            None => self.path.clone(),
+        };
+        let (mut parts, ()) = Request::new(()).into_parts();
+        parts.method = self.method;
+        parts.uri = target.parse().unwrap_or_default();
+        parts.headers = self.headers;
+        Arrival {
+            parts,
+            host: self.host.into(),
+            path: self.path.into(),
+            body: ArrivedBody::Read(ReadBody::whole(self.body)),
+            grpc: false,
+        }
+    }
+}

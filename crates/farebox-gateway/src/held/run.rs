@@ -1,0 +1,217 @@
+//! One held call from its offer to its end. Every step is written before the next is taken, and
+//! each can be taken again by a process that finds the call in that state.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use farebox_core::{PaymentHash, UnixMillis};
+use farebox_ledger::{HeldCall, HeldState, LedgerError, crash_point};
+use farebox_lightning::{HoldInvoice, HoldState, NodeError};
+
+use super::offer::preimage;
+use crate::crash;
+use crate::plan::Plan;
+use crate::worker::Worker;
+
+/// How long to wait before a step that failed is taken again: the node or the store is away.
+const RETRY: Duration = Duration::from_secs(2);
+/// How long after its expiry an unpaid invoice is canceled: a payment on its way may still arrive.
+const EXPIRY_GRACE: Duration = Duration::from_secs(5);
+/// A call is not begun with fewer blocks (of about ten minutes) until the payment falls back.
+const MIN_BLOCKS_TO_START: u32 = 18;
+/// How long a call may run in all: far less than the blocks that are left at its start.
+const MAX_RUN: Duration = Duration::from_secs(30 * 60);
+
+/// What to do after a step.
+enum Next {
+    /// Look at the call again.
+    Look,
+    /// The same, after a while.
+    Retry,
+    /// It has ended.
+    Done,
+}
+
+/// Why a step was not taken.
+#[derive(Debug, thiserror::Error)]
+enum StepError {
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    #[error("no Lightning backend holds payments")]
+    NoHolder,
+    #[error("the secret that the preimage follows from is gone")]
+    NoSecret,
+}
+
+/// Takes a call from step to step until it has ended, or until the gateway drains and nothing of it
+/// is under way.
+pub(super) async fn follow(worker: Arc<Worker>, hash: PaymentHash) {
+    let drain = worker.shared.drain.clone();
+    loop {
+        let next = match step(&worker, hash).await {
+            Ok(next) => next,
+            Err(StepError::Ledger(LedgerError::Closed)) => return,
+            Err(error) => {
+                tracing::warn!(payment.hash = %hash, %error, "a held call has to wait");
+                Next::Retry
+            }
+        };
+        worker.shared.log.flush();
+        match next {
+            Next::Look => {}
+            Next::Retry => tokio::select! {
+                () = tokio::time::sleep(RETRY) => {}
+                () = drain.draining() => return,
+            },
+            Next::Done => return,
+        }
+    }
+}
+
+async fn step(worker: &Arc<Worker>, hash: PaymentHash) -> Result<Next, StepError> {
+    let Some(call) = worker.shared.ledger.held_call(hash).await? else {
+        return Ok(Next::Done);
+    };
+    let plan = worker.shared.plan.load_full();
+    match call.state {
+        HeldState::Offered => wait_for_payment(worker, &plan, &call).await,
+        // Begun by a process that died: nobody knows what the upstream did, so nobody pays.
+        HeldState::Running => give_back(worker, &plan, &call, "the process died").await,
+        HeldState::Answered => take(worker, &plan, &call).await,
+        HeldState::Settled | HeldState::Canceled => Ok(Next::Done),
+    }
+}
+
+fn holder<'p>(plan: &'p Plan, call: &HeldCall) -> Result<&'p dyn HoldInvoice, StepError> {
+    plan.holder(&call.backend).ok_or(StepError::NoHolder)
+}
+
+async fn wait_for_payment(
+    worker: &Arc<Worker>,
+    plan: &Plan,
+    call: &HeldCall,
+) -> Result<Next, StepError> {
+    let node = holder(plan, call)?;
+    let patience = until(worker.shared.clock.now(), call.expires_at) + EXPIRY_GRACE;
+    let state = tokio::select! {
+        state = node.wait_while_open(call.payment_hash) => state?,
+        () = tokio::time::sleep(patience) => HoldState::Open,
+        () = worker.shared.drain.draining() => return Ok(Next::Done),
+    };
+    match state {
+        HoldState::Accepted { received, .. } if received < call.terms.amount => {
+            give_back(worker, plan, call, "too little was paid").await
+        }
+        HoldState::Accepted { blocks_left, .. } if blocks_left < MIN_BLOCKS_TO_START => {
+            give_back(worker, plan, call, "too few blocks are left").await
+        }
+        HoldState::Accepted { .. } => run(worker, plan, call).await,
+        // Taken by somebody else's hand: the token is an ordinary one from now on.
+        HoldState::Settled { .. } | HoldState::Canceled | HoldState::Unknown => {
+            ended(worker, call).await
+        }
+        HoldState::Open => give_back(worker, plan, call, "the invoice expired").await,
+    }
+}
+
+/// Runs the call once. Whoever wins the step to `Running` is the only one who ever does.
+async fn run(worker: &Arc<Worker>, plan: &Plan, call: &HeldCall) -> Result<Next, StepError> {
+    let _open = worker.shared.drain.enter();
+    let ledger = &worker.shared.ledger;
+    if !ledger.held_run(call.payment_hash).await? {
+        return Ok(Next::Look);
+    }
+    crash_point(crash::HELD_RUNNING);
+    let called = tokio::time::timeout(MAX_RUN, worker.call_upstream(plan, call));
+    let answer = tokio::select! {
+        called = called => called.unwrap_or(Err("it took too long")),
+        () = worker.shared.drain.cut() => return Ok(Next::Done),
+    };
+    let answer = match answer {
+        Ok(answer) => answer.to_bytes(),
+        Err(reason) => return give_back(worker, plan, call, reason).await,
+    };
+    if !ledger.held_answered(call.payment_hash, answer).await? {
+        return Ok(Next::Look);
+    }
+    crash_point(crash::HELD_ANSWERED);
+    take(worker, plan, call).await
+}
+
+/// Takes the payment of a call whose answer is stored.
+async fn take(worker: &Arc<Worker>, plan: &Plan, call: &HeldCall) -> Result<Next, StepError> {
+    let _open = worker.shared.drain.enter();
+    let node = holder(plan, call)?;
+    let key = preimage(&worker.shared.keyring, call.key_epoch, &call.token_id);
+    let preimage = key.ok_or(StepError::NoSecret)?;
+    let asked = node.settle_invoice(preimage).await;
+    if asked.is_ok() {
+        crash_point(crash::HELD_TAKEN);
+    }
+    match node.hold_state(call.payment_hash).await? {
+        HoldState::Settled { received } => {
+            let (ledger, now) = (&worker.shared.ledger, worker.shared.clock.now());
+            ledger
+                .held_settled(call.payment_hash, received, now)
+                .await?;
+            let metrics = &worker.shared.metrics;
+            metrics.held_call("paid");
+            metrics.charged(&call.terms.route, call.terms.amount);
+            Ok(Next::Done)
+        }
+        HoldState::Canceled => {
+            tracing::error!(
+                payment.hash = %call.payment_hash,
+                "the payment of a served call fell back to its payer before it was taken"
+            );
+            worker.shared.metrics.held_call("lost");
+            worker
+                .shared
+                .ledger
+                .held_canceled(call.payment_hash)
+                .await?;
+            Ok(Next::Done)
+        }
+        HoldState::Open | HoldState::Accepted { .. } | HoldState::Unknown => {
+            asked?;
+            Ok(Next::Retry)
+        }
+    }
+}
+
+/// Gives the payment back, or makes an unpaid invoice impossible to pay.
+async fn give_back(
+    worker: &Arc<Worker>,
+    plan: &Plan,
+    call: &HeldCall,
+    reason: &'static str,
+) -> Result<Next, StepError> {
+    let node = holder(plan, call)?;
+    let asked = node.cancel_invoice(call.payment_hash).await;
+    match node.hold_state(call.payment_hash).await? {
+        HoldState::Open | HoldState::Accepted { .. } => {
+            asked?;
+            Ok(Next::Retry)
+        }
+        HoldState::Canceled | HoldState::Unknown | HoldState::Settled { .. } => {
+            tracing::info!(payment.hash = %call.payment_hash, reason, "a held call was given up");
+            ended(worker, call).await
+        }
+    }
+}
+
+async fn ended(worker: &Arc<Worker>, call: &HeldCall) -> Result<Next, StepError> {
+    worker
+        .shared
+        .ledger
+        .held_canceled(call.payment_hash)
+        .await?;
+    worker.shared.metrics.held_call("canceled");
+    Ok(Next::Done)
+}
+
+fn until(now: UnixMillis, then: UnixMillis) -> Duration {
+    Duration::from_millis(then.get().saturating_sub(now.get()))
+}
