@@ -28,14 +28,3 @@ pub const CRASH_POINTS: [&str; 7] = [
     HELD_ANSWERED,
     HELD_TAKEN,
 ];
-
-/// A payout is written down, and nothing sent to the node yet.
-pub(crate) const PAYOUT_BEFORE_SEND: &str = "payout-before-send";
-/// The node has answered a payment, or the wait for its answer is over.
-pub(crate) const PAYOUT_AFTER_SEND: &str = "payout-after-send";
-/// The end of a payout is known and not written down.
-pub(crate) const PAYOUT_BEFORE_FINISH: &str = "payout-before-finish";
-
-/// Every point of a refund, in order; the ledger's own lie before and behind.
-pub const PAYOUT_CRASH_POINTS: [&str; 3] =
-    [PAYOUT_BEFORE_SEND, PAYOUT_AFTER_SEND, PAYOUT_BEFORE_FINISH];

@@ -1,11 +1,237 @@
 //! Money out: what is left on a token goes back to its holder over Lightning.
 //!
-//! A payout is written down before anything is sent, and exactly one invoice is ever tried for it.
-//! Whatever happens in between, a time-out, a lost connection, a killed process, the outcome is
-//! unknown until the backend that was asked says what it is; until then the money stays reserved.
-//! Nothing here is on the way of a paid request, and nothing is paid out that our own node does not
-//! call settled.
+//! A payout is written down before anything is sent, and exactly one invoice is ever tried for it:
+//!
+//! 1. `begin`: the rules, our own node's word that the incoming invoice is settled and with how
+//!    much, and one invoice to pay, given or fetched from a Lightning Address;
+//! 2. the ledger reserves amount and fee, durably;
+//! 3. `send`: the invoice goes to the backend whose name was written down, and what the backend
+//!    says is written behind it;
+//! 4. `recover`: at start and every few seconds, what has no end yet is asked about, at that very
+//!    backend. Only what the backend has never heard of is sent again, and only that invoice.
+//!
+//! A time-out, a lost connection, a killed process leave the outcome unknown and the money
+//! reserved; nothing but the backend's word ends a payout. Money that nobody ever claimed is
+//! unknown to the ledger and is never paid out by the operator. Not here: HTTP, and the path of a
+//! paid request.
 
+mod begin;
+mod busy;
+mod crash;
+mod destination;
+mod error;
+mod metrics;
+mod recover;
 mod rules;
+mod send;
 
+pub use crash::CRASH_POINTS;
+pub use destination::Destination;
+pub use error::RefundError;
 pub use rules::{MaxFee, RefundRules};
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use farebox_core::{Clock, Msat, PaymentHash, PayoutId};
+use farebox_ledger::{AskedBy, Ledger, PayoutClaim, PayoutState, PayoutView};
+use farebox_lightning::backends::Backends;
+use farebox_lightning::guard::GuardedClient;
+use prometheus_client::registry::Registry;
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::JoinHandle;
+
+use busy::Busy;
+use metrics::PayoutMetrics;
+
+/// How many refunds may be in preparation or on their way at one time in this process.
+const MAX_IN_WORK: u32 = 64;
+/// How long an answer waits for the end of a payment before it says that it is under way.
+const ANSWER_WITHIN: Duration = Duration::from_secs(20);
+/// How long the end of the process waits for payments that are under way; the next start asks what
+/// became of the others.
+const STOP_WITHIN: Duration = Duration::from_secs(5);
+
+/// What payouts need.
+pub struct PayoutOptions {
+    /// Where they are written down.
+    pub ledger: Ledger,
+    /// Who looks invoices up and pays; none when nothing is sold for Lightning.
+    pub backends: Option<Arc<Backends>>,
+    /// The wall clock.
+    pub clock: Arc<dyn Clock>,
+    /// What is allowed.
+    pub rules: RefundRules,
+}
+
+/// One wish for a refund.
+#[derive(Clone, Debug)]
+pub struct RefundRequest {
+    /// The account.
+    pub account: PaymentHash,
+    /// What the token says, where its holder asks.
+    pub claim: Option<PayoutClaim>,
+    /// Where the money goes.
+    pub destination: Destination,
+    /// Who asks.
+    pub asked_by: AskedBy,
+    /// How much; as much as goes when absent, or what the invoice says.
+    pub amount: Option<Msat>,
+}
+
+/// Everything that leaves over Lightning.
+pub struct Payouts {
+    ledger: Ledger,
+    clock: Arc<dyn Clock>,
+    current: ArcSwap<Current>,
+    metrics: PayoutMetrics,
+    accounts: Busy<PaymentHash>,
+    payouts: Busy<PayoutId>,
+    room: Arc<Semaphore>,
+    /// Where the work runs, so that it goes on when the one who asked has left.
+    home: Handle,
+    timer: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What a reload changes.
+struct Current {
+    backends: Option<Arc<Backends>>,
+    rules: RefundRules,
+    /// With the rules, because it knows the exempt hosts.
+    client: GuardedClient,
+}
+
+impl Current {
+    fn new(backends: Option<Arc<Backends>>, rules: RefundRules) -> Self {
+        let client = GuardedClient::new(rules.allow_hosts.clone());
+        Self {
+            backends,
+            rules,
+            client,
+        }
+    }
+}
+
+/// What becomes of a wish.
+type Told = Result<PayoutView, RefundError>;
+
+impl Payouts {
+    /// Starts on the running runtime: payouts that earlier runs left open are asked about at once,
+    /// and from then on every few seconds.
+    ///
+    /// # Panics
+    /// Outside of a runtime.
+    #[must_use]
+    pub fn start(options: PayoutOptions) -> Arc<Self> {
+        let payouts = Arc::new(Self {
+            ledger: options.ledger,
+            clock: options.clock,
+            current: ArcSwap::from_pointee(Current::new(options.backends, options.rules)),
+            metrics: PayoutMetrics::new(),
+            accounts: Busy::default(),
+            payouts: Busy::default(),
+            room: Arc::new(Semaphore::new(MAX_IN_WORK as usize)),
+            home: Handle::current(),
+            timer: Mutex::default(),
+        });
+        let timer = tokio::spawn(recover::run(Arc::downgrade(&payouts)));
+        *payouts.lock_timer() = Some(timer);
+        payouts
+    }
+
+    /// Takes other backends and rules from now on. What is under way keeps its own.
+    pub fn replace(&self, backends: Option<Arc<Backends>>, rules: RefundRules) {
+        self.current.store(Arc::new(Current::new(backends, rules)));
+    }
+
+    /// Begins nothing more, and returns when what is under way has ended or a few seconds are over.
+    pub async fn stop(&self) {
+        if let Some(timer) = self.lock_timer().take() {
+            timer.abort();
+        }
+        let all = self.room.acquire_many(MAX_IN_WORK);
+        if tokio::time::timeout(STOP_WITHIN, all).await.is_err() {
+            tracing::warn!("refunds are under way; the next start asks what became of them");
+        }
+        self.room.close();
+    }
+
+    /// What is allowed at this moment.
+    #[must_use]
+    pub fn rules(&self) -> RefundRules {
+        self.current.load().rules.clone()
+    }
+
+    /// What is counted.
+    #[must_use]
+    pub const fn registry(&self) -> &Registry {
+        self.metrics.registry()
+    }
+
+    /// Pays out, or says where the payout that is already there stands. Waits for the end of the
+    /// payment only for a while: a payout that is still [`PayoutState::Open`] goes on by itself.
+    /// Dropping the future stops nothing.
+    ///
+    /// # Errors
+    /// [`RefundError`]: nothing was begun.
+    pub async fn refund(self: &Arc<Self>, request: RefundRequest) -> Told {
+        let told = self.refund_and_wait(request).await;
+        if let Err(error) = &told {
+            self.metrics.refused();
+            tracing::info!(reason = error.problem().code, %error, "a refund was not begun");
+        }
+        told
+    }
+
+    async fn refund_and_wait(self: &Arc<Self>, request: RefundRequest) -> Told {
+        let room = Arc::clone(&self.room).try_acquire_owned();
+        let room = room.map_err(|_| RefundError::Unable)?;
+        let (tell, mut told) = mpsc::channel(2);
+        self.home.spawn(Arc::clone(self).work(request, tell, room));
+        let begun = told.recv().await.unwrap_or(Err(RefundError::Unable))?;
+        if begun.state != PayoutState::Open {
+            return Ok(begun);
+        }
+        match tokio::time::timeout(ANSWER_WITHIN, told.recv()).await {
+            Ok(Some(ended)) => ended,
+            Ok(None) | Err(_) => Ok(begun),
+        }
+    }
+
+    /// The whole way of one refund. Whether anybody still listens does not matter to it.
+    async fn work(
+        self: Arc<Self>,
+        request: RefundRequest,
+        tell: mpsc::Sender<Told>,
+        _room: OwnedSemaphorePermit,
+    ) {
+        match self.begin(request).await {
+            Ok(begin::Begun::New(view, working)) => {
+                let _ = tell.send(Ok(view.clone())).await;
+                let ended = self.send_first(view, working).await;
+                let _ = tell.send(Ok(ended)).await;
+            }
+            Ok(begin::Begun::Known(view)) => {
+                let _ = tell.send(Ok(view)).await;
+            }
+            Err(error) => {
+                let _ = tell.send(Err(error)).await;
+            }
+        }
+    }
+
+    fn lock_timer(&self) -> std::sync::MutexGuard<'_, Option<JoinHandle<()>>> {
+        self.timer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Payouts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Payouts").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@ pub struct RefundRules {
     pub enabled: bool,
     /// The least amount that is paid out to a holder.
     pub least: Msat,
-    /// The most that holders get within 24 hours, all together, fees included.
+    /// The most that is paid out within 24 hours, all together, fees apart; beyond it holders wait.
     pub daily_total: Msat,
     /// How many payouts one token may begin within 24 hours.
     pub per_token_per_day: u32,

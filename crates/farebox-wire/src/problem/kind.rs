@@ -69,6 +69,28 @@ kinds! {
     ANSWER_GONE = "answer-gone", 410, "This paid request was answered before";
     /// What is left is held by other requests.
     VALUE_RESERVED = "value-reserved", 429, "What is left is in use by other requests";
+    /// Nothing that pays was presented where only a paid token may ask.
+    CREDENTIAL_REQUIRED = "credential-required", 401, "Only the holder of a paid token may ask";
+    /// A holder narrowed the token, and only the token as it was sold may ask.
+    CREDENTIAL_ATTENUATED = "credential-attenuated", 403, "Only the token as it was sold may ask";
+    /// Nothing is paid back here.
+    REFUNDS_UNAVAILABLE = "refunds-unavailable", 404, "Nothing is paid back here";
+    /// Our node does not call the payment settled.
+    PAYMENT_NOT_SETTLED = "payment-not-settled", 409, "The payment is not settled";
+    /// There is nothing left, or less than was asked for.
+    NOTHING_TO_REFUND = "nothing-to-refund", 409, "There is not as much to pay back";
+    /// Another refund of the token has no end yet.
+    REFUND_UNDER_WAY = "refund-under-way", 409, "Another refund of this token is under way";
+    /// The token was revoked, or voided before its first use.
+    REFUND_REVOKED = "refund-revoked", 403, "Only the operator can pay back what is on this token";
+    /// The destination is unreadable, cannot be paid, or does not take the amount.
+    REFUND_DESTINATION = "refund-destination", 422, "The refund cannot be paid there";
+    /// Less than is ever paid back.
+    REFUND_TOO_SMALL = "refund-too-small", 422, "The refund is too small to be paid";
+    /// A limit on refunds is reached.
+    REFUND_LIMIT = "refund-limit-reached", 429, "No more is paid back at the moment";
+    /// The payment failed; the money is back on the token.
+    REFUND_FAILED = "refund-failed", 502, "The refund could not be delivered";
     /// Too many requests.
     RATE_LIMITED = "rate-limited", 429, "Too many requests";
     /// The request breaks HTTP or our limits on it.

@@ -1,0 +1,279 @@
+//! From a wish to a payout that is written down: everything that can refuse.
+
+use farebox_core::{Msat, PaymentHash, PayoutId};
+use farebox_ledger::{AskedBy, ClaimPolicy, PayoutAnswer, PayoutLimits, PayoutRequest, PayoutView};
+use farebox_lightning::backends::Backends;
+use farebox_lightning::{CreateInvoice, InvoiceState, LookupInvoice};
+
+use super::busy::Working;
+use super::destination::{Destination, Payable, Resolver};
+use super::{Current, Payouts, RefundError, RefundRequest};
+
+/// The kind of backend that pays its own invoices: test money only.
+const TEST_MONEY: &str = "mock";
+/// Among how many of an account's payouts an invoice is looked for that was asked for before.
+const EARLIER: u32 = 1000;
+
+/// What is written down.
+pub(super) enum Begun {
+    /// A new payout, to be sent by whoever holds the right to work on it.
+    New(PayoutView, Working<PayoutId>),
+    /// One that was there before.
+    Known(PayoutView),
+}
+
+/// What can be paid out of one account.
+struct Purse {
+    /// Money that may leave, fee included.
+    available: Msat,
+}
+
+impl Payouts {
+    pub(super) async fn begin(&self, request: RefundRequest) -> Result<Begun, RefundError> {
+        let current = self.current.load_full();
+        if request.asked_by == AskedBy::Holder && !current.rules.enabled {
+            return Err(RefundError::Disabled);
+        }
+        let _alone = self
+            .accounts
+            .begin(request.account)
+            .ok_or(RefundError::UnderWay)?;
+        if let Some(known) = self.find_earlier(&request).await? {
+            return Ok(Begun::Known(known));
+        }
+        let backends = current.backends.as_ref().ok_or(RefundError::NoPayer)?;
+        let (backend, _) = backends.payer().ok_or(RefundError::NoPayer)?;
+        let lookup = backends.lookup().ok_or(RefundError::NoLookup)?;
+        let purse = self.look_into(&request, lookup).await?;
+        let payable = self.resolve(&current, &request, &purse).await?;
+        self.refuse_own(backends, lookup, &payable).await?;
+        log_destination(&request);
+        self.reserve(&current, request, payable, backend).await
+    }
+
+    /// An invoice that was asked for before is never looked at again: its payout is the answer.
+    async fn find_earlier(
+        &self,
+        request: &RefundRequest,
+    ) -> Result<Option<PayoutView>, RefundError> {
+        let Destination::Bolt11(bolt11) = &request.destination else {
+            return Ok(None);
+        };
+        let hash = farebox_lightning::parse_invoice(bolt11)?.payment_hash;
+        let earlier = self.ledger.payouts_of(request.account, EARLIER).await?;
+        Ok(earlier
+            .into_iter()
+            .find(|payout| payout.destination_hash == hash))
+    }
+
+    /// What is left, proven: by the ledger, and by our own node's word that it has the money.
+    async fn look_into(
+        &self,
+        request: &RefundRequest,
+        lookup: &dyn LookupInvoice,
+    ) -> Result<Purse, RefundError> {
+        self.ledger.flush().await?;
+        let asked = self.invoice_amount(request).await?;
+        let received = received(lookup, request.account, asked).await?;
+        let now = self.clock.now();
+        self.ledger
+            .note_received(request.account, asked, received, now)
+            .await?;
+        let refundable = self.ledger.refundable(request.account).await?;
+        // A token never used has all that was paid for it.
+        let available = refundable.as_ref().map_or(received, |left| left.available);
+        if available.is_zero() {
+            let held = refundable.is_some_and(|left| !left.held.is_zero());
+            return Err(if held {
+                RefundError::Reserved
+            } else {
+                RefundError::NothingLeft { available }
+            });
+        }
+        Ok(Purse { available })
+    }
+
+    /// What the invoice of this account asked for.
+    async fn invoice_amount(&self, request: &RefundRequest) -> Result<Msat, RefundError> {
+        if let Some(account) = self.ledger.account(request.account).await? {
+            return Ok(account.terms.amount);
+        }
+        match &request.claim {
+            None => Err(RefundError::Unknown),
+            Some(claim) if claim.claims == ClaimPolicy::ClaimedOnly => Err(RefundError::Voided),
+            Some(claim) => Ok(claim.terms.amount),
+        }
+    }
+
+    async fn resolve(
+        &self,
+        current: &Current,
+        request: &RefundRequest,
+        purse: &Purse,
+    ) -> Result<Payable, RefundError> {
+        let resolver = Resolver {
+            rules: &current.rules,
+            client: &current.client,
+            clock: &self.clock,
+            available: purse.available,
+            asked: request.amount,
+            least: limits(current, request.asked_by).least,
+        };
+        resolver.resolve(&request.destination).await
+    }
+
+    /// Paying an invoice of our own would only move money in a circle, and some nodes and wallets
+    /// would call that a payment received.
+    async fn refuse_own(
+        &self,
+        backends: &Backends,
+        lookup: &dyn LookupInvoice,
+        payable: &Payable,
+    ) -> Result<(), RefundError> {
+        let hash = payable.payment_hash;
+        if self.ledger.account(hash).await?.is_some() {
+            return Err(RefundError::OwnInvoice);
+        }
+        if backends.iter().any(|it| it.node.describe() == TEST_MONEY) {
+            return Ok(());
+        }
+        match lookup.lookup_invoice(hash).await {
+            Ok(InvoiceState::Unknown) => Ok(()),
+            Ok(_) => Err(RefundError::OwnInvoice),
+            Err(error) => Err(RefundError::Node(error)),
+        }
+    }
+
+    async fn reserve(
+        &self,
+        current: &Current,
+        request: RefundRequest,
+        payable: Payable,
+        backend: &str,
+    ) -> Result<Begun, RefundError> {
+        let now = self.clock.now();
+        let mut random = [0; 10];
+        getrandom::fill(&mut random).map_err(|_| RefundError::Unable)?;
+        let id = PayoutId::new(now, random);
+        // Before it is in the store, so that no timer ever finds it without a keeper.
+        let working = self.payouts.begin(id).ok_or(RefundError::Unable)?;
+        let limits = limits(current, request.asked_by);
+        let destination = payable.payment_hash;
+        let answer = self.ledger.begin_payout(PayoutRequest {
+            id,
+            payment_hash: request.account,
+            claim: request.claim,
+            asked_by: request.asked_by,
+            destination_hash: destination,
+            bolt11: payable.bolt11,
+            amount: payable.share.amount,
+            max_fee: payable.share.max_fee,
+            backend: backend.to_owned(),
+            limits,
+            now,
+        });
+        match judge(answer.await?, destination, limits.least)? {
+            (view, Fresh::New) => {
+                self.metrics.begun();
+                log_begun(&view);
+                Ok(Begun::New(view, working))
+            }
+            (view, Fresh::Earlier) => Ok(Begun::Known(view)),
+        }
+    }
+}
+
+enum Fresh {
+    New,
+    Earlier,
+}
+
+fn judge(
+    answer: PayoutAnswer,
+    destination: PaymentHash,
+    least: Msat,
+) -> Result<(PayoutView, Fresh), RefundError> {
+    Err(match answer {
+        PayoutAnswer::Begun(view) => return Ok((view, Fresh::New)),
+        PayoutAnswer::Exists(view) if view.destination_hash == destination => {
+            return Ok((view, Fresh::Earlier));
+        }
+        // Of this account, and to somewhere else: not what was asked for now.
+        PayoutAnswer::Exists(_) => RefundError::UnderWay,
+        PayoutAnswer::DestinationTaken => RefundError::UsedInvoice,
+        PayoutAnswer::NothingLeft { available } => RefundError::NothingLeft { available },
+        PayoutAnswer::Reserved => RefundError::Reserved,
+        PayoutAnswer::BelowLeast => RefundError::BelowLeast { least },
+        PayoutAnswer::DailyTotal => RefundError::DailyTotal,
+        PayoutAnswer::TooManyOpen => RefundError::TooManyOpen,
+        PayoutAnswer::TooOften => RefundError::TooOften,
+        PayoutAnswer::Revoked => RefundError::Revoked,
+        PayoutAnswer::Unknown => RefundError::Unknown,
+        PayoutAnswer::TermsMismatch => RefundError::TermsMismatch,
+    })
+}
+
+/// The operator knows why; only how much may be under way at once holds for everybody.
+fn limits(current: &Current, asked_by: AskedBy) -> PayoutLimits {
+    let rules = &current.rules;
+    match asked_by {
+        AskedBy::Holder => PayoutLimits {
+            least: rules.least,
+            daily_total: rules.daily_total,
+            max_open: rules.max_open,
+            per_account_per_day: rules.per_token_per_day,
+        },
+        AskedBy::Operator => PayoutLimits {
+            least: Msat::ZERO,
+            daily_total: Msat::MAX,
+            max_open: rules.max_open,
+            per_account_per_day: u32::MAX,
+        },
+    }
+}
+
+/// What our node got for this invoice. Nothing else proves that there is money to pay back.
+async fn received(
+    lookup: &dyn LookupInvoice,
+    account: PaymentHash,
+    asked: Msat,
+) -> Result<Msat, RefundError> {
+    match lookup.lookup_invoice(account).await {
+        Ok(InvoiceState::Settled {
+            received: Some(received),
+        }) if received >= asked => Ok(received),
+        Ok(InvoiceState::Settled { received: None }) => Err(RefundError::AmountUnknown),
+        Ok(_) => Err(RefundError::NotSettled),
+        Err(error) => Err(RefundError::Node(error)),
+    }
+}
+
+fn log_destination(request: &RefundRequest) {
+    let Destination::LightningAddress(address) = &request.destination else {
+        return;
+    };
+    let address = address.to_string();
+    let host = address.rsplit('@').next().unwrap_or_default();
+    tracing::info!(payment.hash = %request.account, host, "a refund goes to a Lightning Address");
+}
+
+fn log_begun(view: &PayoutView) {
+    tracing::info!(
+        payout = %view.id,
+        payment.hash = %view.payment_hash,
+        amount_msat = view.amount.get(),
+        max_fee_msat = view.max_fee.get(),
+        backend = view.backend,
+        by = asked_by(view.asked_by),
+        "a refund was begun"
+    );
+}
+
+/// The word for who asked, in logs and documents.
+#[must_use]
+pub(crate) const fn asked_by(who: AskedBy) -> &'static str {
+    match who {
+        AskedBy::Holder => "holder",
+        AskedBy::Operator => "operator",
+    }
+}
