@@ -6,13 +6,16 @@
 //! no preimage leaves except from the mock node's own [`mock::MockNode::pay`].
 
 pub mod backends;
+pub mod cln;
 mod error;
 pub mod guard;
 mod invoice;
+mod limits;
 pub mod lnd;
 pub mod lnurl;
 mod made;
 pub mod mock;
+pub mod phoenixd;
 mod port;
 mod rest;
 

@@ -1,0 +1,237 @@
+//! Core Lightning as a backend, over its `clnrest` plugin: each call is a POST of one JSON-RPC
+//! command's parameters, allowed by a rune.
+//!
+//! Invoices carry a random label, since nothing here is remembered by label. Settlements are waited
+//! for in the order of the node's own `pay_index`, so none is missed between two connections. It
+//! cannot hold a payment without plugins.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use farebox_core::{Clock, Msat, PaymentHash, Secret};
+use http::Uri;
+use http::header::{HeaderName, HeaderValue};
+use serde_json::{Value, json};
+
+use crate::made::{Asked, same_hash};
+use crate::rest::{RestAnswer, RestClient, RestOptions};
+use crate::{
+    AccessReport, AmountLimits, AnswerFault, BoxFuture, CheckAccess, CreateInvoice, CreatedInvoice,
+    EndpointError, InvoiceRequest, InvoiceState, LookupInvoice, Network, NodeError, PayInvoice,
+    PaymentHashes, PaymentRequest, PaymentState, SettlementCursor, Trust, WatchEvent,
+    WatchSettlements,
+};
+use answer::{InvoicesJson, MadeJson};
+use refusal::Refusal;
+
+mod access;
+mod answer;
+mod pay;
+mod refusal;
+mod watch;
+
+/// The least amount that channels take unless both sides agreed on less.
+const LEAST: Msat = match Msat::new(1000) {
+    Ok(amount) => amount,
+    Err(_) => Msat::MAX,
+};
+
+/// The longest description that fits an invoice, in bytes (BOLT 11).
+const MAX_DESCRIPTION: usize = 639;
+
+/// How a [`Cln`] is set up.
+#[derive(Clone)]
+pub struct ClnOptions {
+    /// Where `clnrest` listens, such as `https://127.0.0.1:3010`.
+    pub url: Uri,
+    /// A rune for `invoice`, `listinvoices`, `waitanyinvoice` and `getinfo`; where money is paid
+    /// out also for `xpay`, `pay` and `listpays`.
+    pub rune: Secret<String>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// The network that invoices must be for.
+    pub network: Network,
+    /// Whose certificate is accepted: `server.pem` of `clnrest`, or the Web's.
+    pub trust: Trust,
+    /// Lets `http://` leave this machine.
+    pub allow_plain_http: bool,
+    /// The least amount sold; 1,000 msat unless said otherwise.
+    pub min_amount: Option<Msat>,
+    /// How long one call may take.
+    pub call_timeout: Duration,
+}
+
+impl ClnOptions {
+    /// Mainnet, the Web's certificates, plain HTTP on this machine only, 5 seconds a call.
+    #[must_use]
+    pub fn new(url: Uri, rune: Secret<String>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            url,
+            rune,
+            clock,
+            network: Network::Mainnet,
+            trust: Trust::Web,
+            allow_plain_http: false,
+            min_amount: None,
+            call_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// The Core Lightning backend.
+pub struct Cln {
+    client: RestClient,
+    clock: Arc<dyn Clock>,
+    network: Network,
+    limits: AmountLimits,
+}
+
+impl Cln {
+    /// A backend that has called nobody yet.
+    ///
+    /// # Errors
+    /// [`EndpointError`]: the URL or the rune cannot be used.
+    pub fn new(options: ClnOptions) -> Result<Self, EndpointError> {
+        let rune = HeaderValue::try_from(options.rune.reveal().trim());
+        let rune = rune.map_err(|_| EndpointError::Credential)?;
+        let client = RestClient::new(RestOptions {
+            trust: options.trust,
+            headers: vec![(HeaderName::from_static("rune"), rune)],
+            call_timeout: options.call_timeout,
+            allow_plain_http: options.allow_plain_http,
+            ..RestOptions::new(options.url)
+        })?;
+        Ok(Self {
+            client,
+            clock: options.clock,
+            network: options.network,
+            limits: AmountLimits::ANY.at_least(Some(options.min_amount.unwrap_or(LEAST))),
+        })
+    }
+
+    async fn create(&self, request: &InvoiceRequest) -> Result<CreatedInvoice, NodeError> {
+        self.limits.check(request.amount)?;
+        let body = json!({
+            "amount_msat": request.amount.get(),
+            "label": self.random_label()?,
+            "description": description(&request.memo),
+            "expiry": request.expiry.as_secs().max(1),
+        });
+        let answer = call(&self.client, "invoice", &body).await?;
+        let made: MadeJson = answer.parse()?;
+        let asked = Asked {
+            request,
+            network: self.network,
+            now: self.clock.now(),
+        };
+        let created = asked.check(&made.bolt11)?;
+        if !same_hash(&created, made.payment_hash()) {
+            return Err(answer.bad(AnswerFault::OtherInvoice));
+        }
+        Ok(created)
+    }
+
+    /// Never the same twice, whoever else makes invoices on this node.
+    fn random_label(&self) -> Result<String, NodeError> {
+        let mut random = [0; 16];
+        getrandom::fill(&mut random).map_err(|error| NodeError::NotConnected {
+            host: self.client.host().to_owned(),
+            source: Arc::new(error),
+        })?;
+        Ok(format!("farebox-{:032x}", u128::from_be_bytes(random)))
+    }
+
+    async fn look_up(&self, hash: PaymentHash) -> Result<InvoiceState, NodeError> {
+        let body = json!({ "payment_hash": hash.to_string() });
+        let answer = call(&self.client, "listinvoices", &body).await?;
+        let found: InvoicesJson = answer.parse()?;
+        found.state(&hash).map_err(|fault| answer.bad(fault))
+    }
+}
+
+/// Calls a command. Only its result comes back.
+async fn call(client: &RestClient, command: &str, body: &Value) -> Result<RestAnswer, NodeError> {
+    let answer = client.post_json(&format!("/v1/{command}"), body).await?;
+    match Refusal::of(&answer) {
+        Some(refusal) => Err(refusal.error(&answer)),
+        None => Ok(answer),
+    }
+}
+
+/// Core Lightning takes no JSON escapes for control characters.
+fn description(memo: &str) -> String {
+    let cut = &memo[..memo.floor_char_boundary(MAX_DESCRIPTION)];
+    cut.replace(char::is_control, " ")
+}
+
+impl CreateInvoice for Cln {
+    fn create_invoice(
+        &self,
+        request: InvoiceRequest,
+    ) -> BoxFuture<'_, Result<CreatedInvoice, NodeError>> {
+        Box::pin(async move { self.create(&request).await })
+    }
+
+    fn limits(&self) -> AmountLimits {
+        self.limits
+    }
+
+    fn describe(&self) -> &'static str {
+        "cln"
+    }
+
+    fn payment_hashes(&self) -> PaymentHashes {
+        PaymentHashes::Own
+    }
+
+    fn lookup(&self) -> Option<&dyn LookupInvoice> {
+        Some(self)
+    }
+
+    fn pay(&self) -> Option<&dyn PayInvoice> {
+        Some(self)
+    }
+
+    fn settlements(&self) -> Option<&dyn WatchSettlements> {
+        Some(self)
+    }
+
+    fn access(&self) -> Option<&dyn CheckAccess> {
+        Some(self)
+    }
+}
+
+impl LookupInvoice for Cln {
+    fn lookup_invoice(&self, hash: PaymentHash) -> BoxFuture<'_, Result<InvoiceState, NodeError>> {
+        Box::pin(self.look_up(hash))
+    }
+}
+
+impl PayInvoice for Cln {
+    fn pay_invoice(
+        &self,
+        request: PaymentRequest,
+    ) -> BoxFuture<'_, Result<PaymentState, NodeError>> {
+        Box::pin(async move { self.send(&request).await })
+    }
+
+    fn payment_state(&self, hash: PaymentHash) -> BoxFuture<'_, Result<PaymentState, NodeError>> {
+        Box::pin(self.find_payment(hash))
+    }
+}
+
+impl WatchSettlements for Cln {
+    fn watch<'a>(
+        &'a self,
+        after: Option<SettlementCursor>,
+        sink: &'a mut (dyn FnMut(WatchEvent) + Send),
+    ) -> BoxFuture<'a, Result<(), NodeError>> {
+        Box::pin(self.wait_for_settlements(after, sink))
+    }
+}
+
+impl CheckAccess for Cln {
+    fn check_access(&self) -> BoxFuture<'_, Result<AccessReport, NodeError>> {
+        Box::pin(self.report())
+    }
+}

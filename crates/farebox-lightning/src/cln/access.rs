@@ -1,0 +1,102 @@
+//! What `farebox doctor` learns from Core Lightning: who it is, and what the rune allows.
+
+use serde_json::json;
+
+use super::answer::InfoJson;
+use super::refusal::{BAD_PARAMETERS, Refusal};
+use super::{Cln, call};
+use crate::rest::printable;
+use crate::{AccessReport, Network, NodeError};
+
+/// What selling needs.
+const NEEDED: [&str; 3] = ["invoice", "listinvoices", "waitanyinvoice"];
+
+/// What paying out needs, besides one of `xpay` and `pay`.
+const LIST_OF_PAYMENTS: &str = "listpays";
+
+/// Reads the node's whole balance; nothing here asks for it, so a rune that allows it allows more
+/// than is needed.
+const NEEDLESS: &str = "listfunds";
+
+impl Cln {
+    pub(super) async fn report(&self) -> Result<AccessReport, NodeError> {
+        let info: InfoJson = call(&self.client, "getinfo", &json!({})).await?.parse()?;
+        let mut report = AccessReport {
+            identity: identity(&info),
+            remarks: self.remarks(&info),
+            ..AccessReport::default()
+        };
+        for command in NEEDED {
+            if !self.may(command).await? {
+                report.missing.push(command.to_owned());
+            }
+        }
+        report.remarks.push(self.tell_whether_it_may_pay().await?);
+        if self.may(NEEDLESS).await? {
+            report.needless.push(NEEDLESS.to_owned());
+        }
+        Ok(report)
+    }
+
+    async fn tell_whether_it_may_pay(&self) -> Result<String, NodeError> {
+        let pays = self.may("xpay").await? || self.may("pay").await?;
+        let remark = match (pays, self.may(LIST_OF_PAYMENTS).await?) {
+            (false, _) => "the rune does not allow to pay: no refunds over Lightning",
+            (true, false) => "the rune allows to pay, but not `listpays`: nothing is ever paid out",
+            (true, true) => "the rune allows to pay; only refunds over Lightning need that",
+        };
+        Ok(remark.to_owned())
+    }
+
+    /// The rune is checked before the parameters, and these have one that no command knows, so that
+    /// none of them does anything.
+    async fn may(&self, command: &str) -> Result<bool, NodeError> {
+        let body = json!({ "farebox_asks_what_this_rune_allows": true });
+        let path = format!("/v1/{command}");
+        let answer = self.client.post_json(&path, &body).await?;
+        let Some(refusal) = Refusal::of(&answer) else {
+            return Ok(true);
+        };
+        match (refusal.code, refusal.error(&answer)) {
+            (_, NodeError::Forbidden { .. }) => Ok(false),
+            (Some(BAD_PARAMETERS), _) => Ok(true),
+            (_, NodeError::Refused { .. }) => Ok(false),
+            (_, error) => Err(error),
+        }
+    }
+
+    fn remarks(&self, info: &InfoJson) -> Vec<String> {
+        let mut remarks = Vec::new();
+        if network_of(&info.network).is_some_and(|network| network != self.network) {
+            let network = printable(&info.network);
+            remarks.push(format!(
+                "it is on {network}, and the configuration says {}",
+                self.network
+            ));
+        }
+        if info.num_active_channels == Some(0) {
+            remarks.push("it has no channel in use: nobody can pay".to_owned());
+        }
+        let warnings = [&info.warning_bitcoind_sync, &info.warning_lightningd_sync];
+        remarks.extend(warnings.into_iter().flatten().map(|text| printable(text)));
+        remarks
+    }
+}
+
+fn identity(info: &InfoJson) -> String {
+    let alias = info.alias.as_deref().unwrap_or_default();
+    printable(&format!(
+        "Core Lightning {}, {}, {alias} {}",
+        info.version, info.network, info.id
+    ))
+}
+
+fn network_of(name: &str) -> Option<Network> {
+    Some(match name {
+        "bitcoin" => Network::Mainnet,
+        "testnet" | "testnet4" => Network::Testnet,
+        "signet" => Network::Signet,
+        "regtest" => Network::Regtest,
+        _ => return None,
+    })
+}

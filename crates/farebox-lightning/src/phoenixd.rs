@@ -1,0 +1,223 @@
+//! phoenixd as a backend: a node that opens its own channels, called over its HTTP API.
+//!
+//! It counts in whole satoshis, takes its own fixed fee for what it pays, and cannot hold a payment.
+//! It tells of settlements by webhook, which [`read_webhook`] reads; nothing here listens for one,
+//! so payments are found by looking them up. Its answers carry the preimages of unpaid invoices too:
+//! none is ever read from there.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use farebox_core::{Clock, Msat, PaymentHash, Secret};
+use http::header::{AUTHORIZATION, HeaderValue};
+use http::{StatusCode, Uri};
+
+use crate::made::{Asked, same_hash};
+use crate::rest::{RestAnswer, RestClient, RestOptions, printable};
+use crate::{
+    AccessReport, AmountLimits, AnswerFault, BoxFuture, CheckAccess, CreateInvoice, CreatedInvoice,
+    EndpointError, InvoiceRequest, InvoiceState, LookupInvoice, Network, NodeError, PayInvoice,
+    PaymentHashes, PaymentRequest, PaymentState, Trust,
+};
+use answer::{IncomingJson, MadeJson};
+pub use webhook::{WebhookError, read_webhook};
+
+mod access;
+mod answer;
+mod pay;
+mod webhook;
+
+/// The longest description that phoenixd takes. It counts UTF-16 units, of which a text has no more
+/// than bytes.
+const MAX_DESCRIPTION: usize = 128;
+
+/// How phoenixd calls a hash that it does not know: since 0.4, and before.
+const UNKNOWN_PAYMENT: [&str; 2] = ["Not found", "Unknown endpoint (check api doc)"];
+
+/// How a [`Phoenixd`] is set up.
+#[derive(Clone)]
+pub struct PhoenixdOptions {
+    /// Where its API listens, such as `http://127.0.0.1:9740`.
+    pub url: Uri,
+    /// `http-password`, or `http-password-limited-access` where nothing is paid out.
+    pub password: Secret<String>,
+    /// What time it is, for the invoices' expiry.
+    pub clock: Arc<dyn Clock>,
+    /// The network that invoices must be for.
+    pub network: Network,
+    /// Whose certificate is accepted, where it stands behind TLS.
+    pub trust: Trust,
+    /// Lets `http://` leave this machine.
+    pub allow_plain_http: bool,
+    /// The least amount sold; raised to one satoshi.
+    pub min_amount: Option<Msat>,
+    /// How long one call may take.
+    pub call_timeout: Duration,
+}
+
+impl PhoenixdOptions {
+    /// Mainnet, the Web's certificates, plain HTTP on this machine only, 5 seconds a call.
+    #[must_use]
+    pub fn new(url: Uri, password: Secret<String>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            url,
+            password,
+            clock,
+            network: Network::Mainnet,
+            trust: Trust::Web,
+            allow_plain_http: false,
+            min_amount: None,
+            call_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// The phoenixd backend.
+pub struct Phoenixd {
+    client: RestClient,
+    clock: Arc<dyn Clock>,
+    network: Network,
+    limits: AmountLimits,
+}
+
+impl Phoenixd {
+    /// A backend that has called nobody yet.
+    ///
+    /// # Errors
+    /// [`EndpointError`]: the URL or the password cannot be used.
+    pub fn new(options: PhoenixdOptions) -> Result<Self, EndpointError> {
+        let client = RestClient::new(RestOptions {
+            trust: options.trust,
+            headers: vec![(AUTHORIZATION, basic(&options.password)?)],
+            call_timeout: options.call_timeout,
+            allow_plain_http: options.allow_plain_http,
+            ..RestOptions::new(options.url)
+        })?;
+        Ok(Self {
+            client,
+            clock: options.clock,
+            network: options.network,
+            limits: AmountLimits::WHOLE_SATS.at_least(options.min_amount),
+        })
+    }
+
+    async fn create(&self, request: &InvoiceRequest) -> Result<CreatedInvoice, NodeError> {
+        self.limits.check(request.amount)?;
+        let description = &request.memo[..request.memo.floor_char_boundary(MAX_DESCRIPTION)];
+        let sats = (request.amount.get() / 1000).to_string();
+        let seconds = request.expiry.as_secs().max(1).to_string();
+        let fields = [
+            ("description", description),
+            ("amountSat", &sats),
+            ("expirySeconds", &seconds),
+        ];
+        let answer = self.client.post_form("/createinvoice", &fields).await?;
+        refuse_bad_request(&answer)?;
+        let made: MadeJson = answer.json()?;
+        let asked = Asked {
+            request,
+            network: self.network,
+            now: self.clock.now(),
+        };
+        let created = asked.check(&made.serialized)?;
+        if !same_hash(&created, made.payment_hash()) {
+            return Err(answer.bad(AnswerFault::OtherInvoice));
+        }
+        Ok(created)
+    }
+
+    async fn look_up(&self, hash: PaymentHash) -> Result<InvoiceState, NodeError> {
+        let answer = self
+            .client
+            .get(&format!("/payments/incoming/{hash}"))
+            .await?;
+        if is_unknown(&answer, &UNKNOWN_PAYMENT) {
+            return Ok(InvoiceState::Unknown);
+        }
+        let incoming: IncomingJson = answer.json()?;
+        incoming
+            .state(&hash, self.clock.now())
+            .map_err(|fault| answer.bad(fault))
+    }
+}
+
+/// The user name is empty.
+fn basic(password: &Secret<String>) -> Result<HeaderValue, EndpointError> {
+    let credentials = STANDARD.encode(format!(":{}", password.reveal()));
+    HeaderValue::try_from(format!("Basic {credentials}")).map_err(|_| EndpointError::Credential)
+}
+
+/// A parameter that it does not take is answered with 400 and a line of text.
+fn refuse_bad_request(answer: &RestAnswer) -> Result<(), NodeError> {
+    if answer.status == StatusCode::BAD_REQUEST {
+        return Err(answer.refused(&String::from_utf8_lossy(&answer.body)));
+    }
+    Ok(())
+}
+
+fn is_unknown(answer: &RestAnswer, texts: &[&str]) -> bool {
+    answer.status == StatusCode::NOT_FOUND
+        && texts.iter().any(|text| answer.body == text.as_bytes())
+}
+
+impl CreateInvoice for Phoenixd {
+    fn create_invoice(
+        &self,
+        request: InvoiceRequest,
+    ) -> BoxFuture<'_, Result<CreatedInvoice, NodeError>> {
+        Box::pin(async move { self.create(&request).await })
+    }
+
+    fn limits(&self) -> AmountLimits {
+        self.limits
+    }
+
+    fn describe(&self) -> &'static str {
+        "phoenixd"
+    }
+
+    fn payment_hashes(&self) -> PaymentHashes {
+        PaymentHashes::Own
+    }
+
+    fn lookup(&self) -> Option<&dyn LookupInvoice> {
+        Some(self)
+    }
+
+    fn pay(&self) -> Option<&dyn PayInvoice> {
+        Some(self)
+    }
+
+    fn access(&self) -> Option<&dyn CheckAccess> {
+        Some(self)
+    }
+}
+
+impl LookupInvoice for Phoenixd {
+    /// What was received is what the payer sent: the cost of a channel opened for the payment is the
+    /// seller's, and counted in.
+    fn lookup_invoice(&self, hash: PaymentHash) -> BoxFuture<'_, Result<InvoiceState, NodeError>> {
+        Box::pin(self.look_up(hash))
+    }
+}
+
+impl PayInvoice for Phoenixd {
+    fn pay_invoice(
+        &self,
+        request: PaymentRequest,
+    ) -> BoxFuture<'_, Result<PaymentState, NodeError>> {
+        Box::pin(async move { self.send(&request).await })
+    }
+
+    fn payment_state(&self, hash: PaymentHash) -> BoxFuture<'_, Result<PaymentState, NodeError>> {
+        Box::pin(self.find_payment(hash))
+    }
+}
+
+impl CheckAccess for Phoenixd {
+    fn check_access(&self) -> BoxFuture<'_, Result<AccessReport, NodeError>> {
+        Box::pin(self.report())
+    }
+}

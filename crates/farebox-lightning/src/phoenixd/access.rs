@@ -1,0 +1,76 @@
+//! What `farebox doctor` learns from phoenixd.
+
+use http::StatusCode;
+
+use super::answer::InfoJson;
+use super::{Phoenixd, printable};
+use crate::{AccessReport, Network, NodeError};
+
+impl Phoenixd {
+    pub(super) async fn report(&self) -> Result<AccessReport, NodeError> {
+        let info: InfoJson = self.client.get("/getinfo").await?.json()?;
+        let mut report = AccessReport {
+            identity: identity(&info),
+            ..AccessReport::default()
+        };
+        let chain = info.chain.as_deref().unwrap_or_default();
+        if network_of(chain).is_some_and(|network| network != self.network) {
+            report.remarks.push(format!(
+                "it is on {}, and the configuration says {}",
+                printable(chain),
+                self.network
+            ));
+        }
+        report.remarks.push(capacity(&info));
+        report.remarks.push(self.tell_whether_it_may_pay().await?);
+        Ok(report)
+    }
+
+    /// A payment without an invoice is refused by every version before anything happens; the
+    /// limited password does not get that far.
+    async fn tell_whether_it_may_pay(&self) -> Result<String, NodeError> {
+        let answer = self.client.post_form("/payinvoice", &[]).await?;
+        Ok(match answer.status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                "the password is the limited one: it cannot pay, so there are no refunds over \
+                 Lightning"
+            }
+            _ => {
+                "the password may pay; without refunds over Lightning the limited one \
+                 (http-password-limited-access) is enough"
+            }
+        }
+        .to_owned())
+    }
+}
+
+fn identity(info: &InfoJson) -> String {
+    let version = info.version.as_deref().unwrap_or("of unknown version");
+    let chain = info.chain.as_deref().unwrap_or("unknown chain");
+    printable(&format!(
+        "phoenixd {version}, {chain}, node {}",
+        info.node_id
+    ))
+}
+
+fn capacity(info: &InfoJson) -> String {
+    if info.channels.is_empty() {
+        return "no channel yet: the first payments pay for opening one".to_owned();
+    }
+    let inbound = info
+        .channels
+        .iter()
+        .filter_map(|channel| channel.inbound_liquidity_sat)
+        .fold(0_u64, u64::saturating_add);
+    format!("can receive {inbound} sat before it opens or enlarges a channel")
+}
+
+fn network_of(chain: &str) -> Option<Network> {
+    Some(match chain {
+        "mainnet" => Network::Mainnet,
+        "testnet" | "testnet3" | "testnet4" => Network::Testnet,
+        "signet" => Network::Signet,
+        "regtest" => Network::Regtest,
+        _ => return None,
+    })
+}

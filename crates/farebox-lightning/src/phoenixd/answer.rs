@@ -1,0 +1,158 @@
+//! What phoenixd answers. Fields named `…Sat` are satoshis cut off below, `fees` are millisatoshis,
+//! and instants are milliseconds.
+
+use std::time::Duration;
+
+use farebox_core::{Msat, PaymentHash, Preimage, UnixMillis};
+use serde::Deserialize;
+
+use crate::{AnswerFault, InvoiceState, PaymentFailure, PaymentState};
+
+/// How long after its expiry an unpaid invoice may still turn out paid: parts of a payment that
+/// arrived in time are held for a minute.
+const LAST_PARTS: Duration = Duration::from_secs(600);
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct MadeJson {
+    payment_hash: Option<String>,
+    pub(super) serialized: String,
+}
+
+impl MadeJson {
+    pub(super) fn payment_hash(&self) -> Option<PaymentHash> {
+        PaymentHash::from_hex(self.payment_hash.as_deref()?).ok()
+    }
+}
+
+/// Its `preimage` is there before it was paid, and not read.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct IncomingJson {
+    payment_hash: String,
+    is_paid: bool,
+    requested_sat: Option<u64>,
+    received_sat: Option<u64>,
+    fees: Option<u64>,
+    expires_at: Option<u64>,
+}
+
+impl IncomingJson {
+    pub(super) fn state(
+        &self,
+        hash: &PaymentHash,
+        now: UnixMillis,
+    ) -> Result<InvoiceState, AnswerFault> {
+        same(&self.payment_hash, hash)?;
+        if self.is_paid {
+            let received = self.received()?;
+            return Ok(InvoiceState::Settled { received });
+        }
+        let is_over = |at| UnixMillis::new(at).plus(LAST_PARTS) < now;
+        if self.expires_at.is_some_and(is_over) {
+            return Ok(InvoiceState::Canceled);
+        }
+        Ok(InvoiceState::Open)
+    }
+
+    /// What the payer sent. `receivedSat` is what was left after fees, less a fraction of a
+    /// satoshi; where no more than that is missing, it was all paid.
+    fn received(&self) -> Result<Option<Msat>, AnswerFault> {
+        let Some(net) = self.received_sat else {
+            return Ok(None);
+        };
+        let sent = msat_of(net)?.saturating_add(self.fees.unwrap_or(0));
+        let asked = self.requested_sat.map_or(Ok(0), msat_of)?;
+        let is_rounded = asked > sent && asked - sent < 1000;
+        let sent = if is_rounded { asked } else { sent };
+        Msat::new(sent).map(Some).map_err(|_| AnswerFault::Limits)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct OutgoingJson {
+    payment_hash: Option<String>,
+    preimage: Option<String>,
+    is_paid: bool,
+    fees: u64,
+    completed_at: Option<u64>,
+}
+
+impl OutgoingJson {
+    pub(super) fn state(&self, hash: &PaymentHash) -> Result<PaymentState, AnswerFault> {
+        let named = self.payment_hash.as_deref();
+        same(named.ok_or(AnswerFault::Missing("paymentHash"))?, hash)?;
+        if self.is_paid {
+            return Ok(PaymentState::Succeeded {
+                fee: Msat::new(self.fees).map_err(|_| AnswerFault::Limits)?,
+                preimage: self.preimage(hash)?,
+            });
+        }
+        Ok(match self.completed_at {
+            Some(_) => PaymentState::Failed(PaymentFailure::Other),
+            None => PaymentState::Pending,
+        })
+    }
+
+    fn preimage(&self, hash: &PaymentHash) -> Result<Option<Preimage>, AnswerFault> {
+        let Some(text) = &self.preimage else {
+            return Ok(None);
+        };
+        match Preimage::from_hex(text.as_bytes()) {
+            Ok(preimage) if preimage.opens(hash) => Ok(Some(preimage)),
+            _ => Err(AnswerFault::Preimage),
+        }
+    }
+}
+
+/// The answer to a payment: `reason` where it failed.
+#[derive(Deserialize)]
+pub(super) struct PaidJson {
+    reason: Option<String>,
+}
+
+impl PaidJson {
+    /// Why it failed, by the words of lightning-kmp; none where it did not.
+    pub(super) fn failure(&self) -> Option<PaymentFailure> {
+        let reason = self.reason.as_deref()?.to_ascii_lowercase();
+        let says = |words: &[&str]| words.iter().any(|word| reason.contains(word));
+        Some(if says(&["balance", "funds"]) {
+            PaymentFailure::InsufficientBalance
+        } else if says(&["route", "fee", "unreachable", "offline"]) {
+            PaymentFailure::NoRoute
+        } else if says(&["rejected", "expired"]) {
+            PaymentFailure::RefusedByPayee
+        } else {
+            PaymentFailure::Other
+        })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct InfoJson {
+    pub(super) node_id: String,
+    pub(super) chain: Option<String>,
+    pub(super) version: Option<String>,
+    #[serde(default)]
+    pub(super) channels: Vec<ChannelJson>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ChannelJson {
+    pub(super) inbound_liquidity_sat: Option<u64>,
+}
+
+fn same(named: &str, hash: &PaymentHash) -> Result<(), AnswerFault> {
+    if PaymentHash::from_hex(named).is_ok_and(|named| named == *hash) {
+        Ok(())
+    } else {
+        Err(AnswerFault::OtherInvoice)
+    }
+}
+
+fn msat_of(sat: u64) -> Result<u64, AnswerFault> {
+    sat.checked_mul(1000).ok_or(AnswerFault::Limits)
+}
