@@ -19,12 +19,12 @@ pub(crate) const HELD_TAKEN: &str = "held-taken";
 
 /// Every point the gateway itself passes through, in the order of one paid request; those of
 /// [`farebox_ledger::CRASH_POINTS`] lie before and behind.
-pub const CRASH_POINTS: [&str; 7] = [
+pub const CRASH_POINTS: [&str; 4] = [
     FORWARD_BEFORE_SEND,
     FORWARD_HEADERS_RECEIVED,
     FIRST_BYTE_RECORDED,
     LAST_BYTE_SENT,
-    HELD_RUNNING,
-    HELD_ANSWERED,
-    HELD_TAKEN,
 ];
+
+/// The points of a call whose payment is held, in order.
+pub const HELD_CRASH_POINTS: [&str; 3] = [HELD_RUNNING, HELD_ANSWERED, HELD_TAKEN];

@@ -51,7 +51,7 @@ pub mod routes;
 pub mod upstream;
 
 pub use body::RequestBody;
-pub use crash::CRASH_POINTS;
+pub use crash::{CRASH_POINTS, HELD_CRASH_POINTS};
 pub use gateway::{Drained, Gateway, Options, start};
 pub use held::HeldLimits;
 pub use listen::ListenLimits;
