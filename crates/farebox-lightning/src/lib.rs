@@ -8,6 +8,7 @@
 pub mod backends;
 pub mod cln;
 mod error;
+pub mod follow;
 pub mod guard;
 mod invoice;
 mod limits;
