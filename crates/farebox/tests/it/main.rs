@@ -16,11 +16,13 @@ mod parts;
 
 mod attacks;
 mod buyers;
+mod bundles;
 #[cfg(feature = "crash-points")]
 mod crash;
 mod first_sale;
 mod grpc;
 mod harness_holds;
+mod held;
 mod lifecycle;
 mod macaroons;
 mod nginx;
