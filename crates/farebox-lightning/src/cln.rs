@@ -13,6 +13,7 @@ use http::Uri;
 use http::header::{HeaderName, HeaderValue};
 use serde_json::{Value, json};
 
+use crate::lnd::Needs;
 use crate::made::{Asked, same_hash};
 use crate::rest::{RestAnswer, RestClient, RestOptions};
 use crate::{
@@ -59,6 +60,8 @@ pub struct ClnOptions {
     pub min_amount: Option<Msat>,
     /// How long one call may take.
     pub call_timeout: Duration,
+    /// What the rune is needed for, for [`CheckAccess`].
+    pub needs: Needs,
 }
 
 impl ClnOptions {
@@ -74,6 +77,7 @@ impl ClnOptions {
             allow_plain_http: false,
             min_amount: None,
             call_timeout: Duration::from_secs(5),
+            needs: Needs::default(),
         }
     }
 }
@@ -84,6 +88,7 @@ pub struct Cln {
     clock: Arc<dyn Clock>,
     network: Network,
     limits: AmountLimits,
+    needs: Needs,
 }
 
 impl Cln {
@@ -106,6 +111,7 @@ impl Cln {
             clock: options.clock,
             network: options.network,
             limits: AmountLimits::ANY.at_least(Some(options.min_amount.unwrap_or(LEAST))),
+            needs: options.needs,
         })
     }
 

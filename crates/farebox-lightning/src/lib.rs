@@ -12,6 +12,7 @@ pub mod follow;
 pub mod guard;
 mod invoice;
 mod limits;
+pub mod lnbits;
 pub mod lnd;
 pub mod lnurl;
 mod made;

@@ -14,6 +14,7 @@ use farebox_core::{Clock, Msat, PaymentHash, Secret};
 use http::header::{AUTHORIZATION, HeaderValue};
 use http::{StatusCode, Uri};
 
+use crate::lnd::Needs;
 use crate::made::{Asked, same_hash};
 use crate::rest::{RestAnswer, RestClient, RestOptions, printable};
 use crate::{
@@ -55,6 +56,8 @@ pub struct PhoenixdOptions {
     pub min_amount: Option<Msat>,
     /// How long one call may take.
     pub call_timeout: Duration,
+    /// What the password is needed for, for [`CheckAccess`].
+    pub needs: Needs,
 }
 
 impl PhoenixdOptions {
@@ -70,6 +73,7 @@ impl PhoenixdOptions {
             allow_plain_http: false,
             min_amount: None,
             call_timeout: Duration::from_secs(5),
+            needs: Needs::default(),
         }
     }
 }
@@ -80,6 +84,7 @@ pub struct Phoenixd {
     clock: Arc<dyn Clock>,
     network: Network,
     limits: AmountLimits,
+    needs: Needs,
 }
 
 impl Phoenixd {
@@ -100,6 +105,7 @@ impl Phoenixd {
             clock: options.clock,
             network: options.network,
             limits: AmountLimits::WHOLE_SATS.at_least(options.min_amount),
+            needs: options.needs,
         })
     }
 

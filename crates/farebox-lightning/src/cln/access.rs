@@ -31,21 +31,25 @@ impl Cln {
                 report.missing.push(command.to_owned());
             }
         }
-        report.remarks.push(self.tell_whether_it_may_pay().await?);
+        self.check_paying(&mut report).await?;
         if self.may(NEEDLESS).await? {
             report.needless.push(NEEDLESS.to_owned());
         }
         Ok(report)
     }
 
-    async fn tell_whether_it_may_pay(&self) -> Result<String, NodeError> {
+    async fn check_paying(&self, report: &mut AccessReport) -> Result<(), NodeError> {
         let pays = self.may("xpay").await? || self.may("pay").await?;
-        let remark = match (pays, self.may(LIST_OF_PAYMENTS).await?) {
-            (false, _) => "the rune does not allow to pay: no refunds over Lightning",
-            (true, false) => "the rune allows to pay, but not `listpays`: nothing is ever paid out",
-            (true, true) => "the rune allows to pay; only refunds over Lightning need that",
-        };
-        Ok(remark.to_owned())
+        if pays && !self.needs.pay {
+            report.needless.push("xpay or pay".to_owned());
+        }
+        if self.needs.pay && !pays {
+            report.missing.push("xpay or pay".to_owned());
+        }
+        if self.needs.pay && !self.may(LIST_OF_PAYMENTS).await? {
+            report.missing.push(LIST_OF_PAYMENTS.to_owned());
+        }
+        Ok(())
     }
 
     /// The rune is checked before the parameters, and these have one that no command knows, so that

@@ -1,7 +1,5 @@
 //! What `farebox doctor` learns from phoenixd.
 
-use http::StatusCode;
-
 use super::answer::InfoJson;
 use super::{Phoenixd, printable};
 use crate::{AccessReport, Network, NodeError};
@@ -22,25 +20,28 @@ impl Phoenixd {
             ));
         }
         report.remarks.push(capacity(&info));
-        report.remarks.push(self.tell_whether_it_may_pay().await?);
+        self.check_paying(&mut report).await?;
         Ok(report)
     }
 
     /// A payment without an invoice is refused by every version before anything happens; the
     /// limited password does not get that far.
-    async fn tell_whether_it_may_pay(&self) -> Result<String, NodeError> {
+    async fn check_paying(&self, report: &mut AccessReport) -> Result<(), NodeError> {
         let answer = self.client.post_form("/payinvoice", &[]).await?;
-        Ok(match answer.status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                "the password is the limited one: it cannot pay, so there are no refunds over \
-                 Lightning"
-            }
-            _ => {
-                "the password may pay; without refunds over Lightning the limited one \
-                 (http-password-limited-access) is enough"
-            }
+        let pays = match answer.check_status() {
+            Err(NodeError::Forbidden { .. }) => false,
+            Err(error @ NodeError::Unavailable { .. }) => return Err(error),
+            _ => true,
+        };
+        if pays && !self.needs.pay {
+            let needless = "payinvoice: http-password-limited-access is enough";
+            report.needless.push(needless.to_owned());
         }
-        .to_owned())
+        if !pays && self.needs.pay {
+            let missing = "payinvoice: the password is the limited one; take http-password";
+            report.missing.push(missing.to_owned());
+        }
+        Ok(())
     }
 }
 
