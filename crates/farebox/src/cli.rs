@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::command::{self, Failure};
+use crate::config::file::NetworkSetting;
 use crate::output;
 
 const EXIT_CODES: &str = "\
@@ -32,18 +33,26 @@ Examples:
   farebox serve -c farebox.toml
   farebox serve --upstream https://api.openai.com --api-key-env OPENAI_API_KEY \\
       --lightning-address me@example.com --price-msat 2000
+  farebox serve --upstream https://api.openai.com --api-key-env OPENAI_API_KEY \\
+      --lightning lnd --lnd-url https://127.0.0.1:8080 --lnd-macaroon invoice.macaroon \\
+      --lnd-cert tls.cert --price-msat 2000
 
 SIGHUP reads the configuration again and opens log files anew; SIGTERM lets running requests
 finish. Once both listeners accept, one line on standard output says so:
   farebox: ready gateway=http://127.0.0.1:8402 console=http://127.0.0.1:8403")]
     Serve(ServeArgs),
-    /// Everything on this machine with test money: sells itself one call and stays up
+    /// Everything on this machine, with test money or on real nodes: sells itself one call and
+    /// stays up
     #[cfg(feature = "demo")]
     #[command(after_help = "\
 Examples:
   farebox demo           # then paste the curl lines that it prints
-  farebox demo --once    # one sale, then exit 0, or 1 when it failed")]
-    Demo(DemoArgs),
+  farebox demo --once    # one sale, then exit 0, or 1 when it failed
+  farebox demo --lightning lnd --lnd-url https://127.0.0.1:8080 \\
+      --lnd-macaroon invoice.macaroon --lnd-cert tls.cert    # prints an invoice, waits for you
+
+With `--buyer-lnd-…` a second node pays over a channel, so that --once needs nobody.")]
+    Demo(Box<DemoArgs>),
     /// Check, show, describe and import configurations
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -65,7 +74,7 @@ Examples:
 #[derive(Args)]
 pub struct ServeArgs {
     /// The configuration file [default: farebox.toml, when it exists]
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", conflicts_with = "lightning")]
     pub config: Option<PathBuf>,
     /// Allow `backend = "mock"`: anybody can pay for nothing
     #[arg(long)]
@@ -73,6 +82,56 @@ pub struct ServeArgs {
     /// What is sold, when there is no file.
     #[command(flatten)]
     pub quick: QuickArgs,
+    /// The node that is paid, when there is no file.
+    #[command(flatten)]
+    pub lnd: LndArgs,
+}
+
+/// A node of one's own, without a file.
+#[derive(Args, Default)]
+pub struct LndArgs {
+    /// What kind of node is paid
+    #[arg(
+        long,
+        value_name = "KIND",
+        requires = "lnd_url",
+        help_heading = "Without a file"
+    )]
+    pub lightning: Option<NodeArg>,
+    /// LND's REST API, such as https://127.0.0.1:8080
+    #[arg(
+        long,
+        value_name = "URL",
+        requires = "lightning",
+        help_heading = "Without a file"
+    )]
+    pub lnd_url: Option<String>,
+    /// LND's macaroon; `invoice.macaroon` is enough to be paid
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "lightning",
+        help_heading = "Without a file"
+    )]
+    pub lnd_macaroon: Option<PathBuf>,
+    /// LND's certificate, `tls.cert`
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "lightning",
+        help_heading = "Without a file"
+    )]
+    pub lnd_cert: Option<PathBuf>,
+    /// The network that invoices are for [default: mainnet]
+    #[arg(long, value_name = "NETWORK", help_heading = "Without a file")]
+    pub network: Option<NetworkSetting>,
+}
+
+/// Nodes that flags alone can name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum NodeArg {
+    /// LND over its REST API.
+    Lnd,
 }
 
 /// One route from flags alone.
@@ -95,9 +154,19 @@ pub struct QuickArgs {
         long,
         value_name = "USER@HOST",
         requires = "upstream",
+        conflicts_with = "lightning",
         help_heading = "Without a file"
     )]
     pub lightning_address: Option<String>,
+    /// A host that may be called in clear and at a private address: the Lightning Address's or
+    /// the node's. May be given more than once
+    #[arg(
+        long,
+        value_name = "HOST:PORT",
+        requires = "upstream",
+        help_heading = "Without a file"
+    )]
+    pub allow_host: Vec<String>,
     /// The price of one call, in msat
     #[arg(
         long,
@@ -152,6 +221,33 @@ pub struct DemoArgs {
     /// Where the console listens [default: 127.0.0.1:8403, or a free port when that is taken]
     #[arg(long, value_name = "ADDRESS")]
     pub console_listen: Option<SocketAddr>,
+    /// The node that is paid, instead of test money.
+    #[command(flatten)]
+    pub lnd: LndArgs,
+    /// The REST API of an LND that pays; without it the invoice is yours to pay
+    #[arg(
+        long,
+        value_name = "URL",
+        requires = "lightning",
+        help_heading = "A second node as the buyer"
+    )]
+    pub buyer_lnd_url: Option<String>,
+    /// Its macaroon, with the permission to pay
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "buyer_lnd_url",
+        help_heading = "A second node as the buyer"
+    )]
+    pub buyer_lnd_macaroon: Option<PathBuf>,
+    /// Its certificate
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "buyer_lnd_url",
+        help_heading = "A second node as the buyer"
+    )]
+    pub buyer_lnd_cert: Option<PathBuf>,
 }
 
 /// What to do with configurations.

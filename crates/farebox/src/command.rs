@@ -34,6 +34,9 @@ pub enum Failure {
         /// All of them.
         mistakes: Mistakes,
     },
+    /// A flag that says nothing without another one.
+    #[error("{0} needs {1}")]
+    Flag(&'static str, &'static str),
     /// Nothing says what to do.
     #[error(
         "no farebox.toml here: give one with -c FILE, or --upstream URL, --lightning-address \
@@ -83,7 +86,9 @@ impl Failure {
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Reported | Self::Config { .. } | Self::NothingToServe => ExitCode::from(2),
+            Self::Reported | Self::Config { .. } | Self::Flag(..) | Self::NothingToServe => {
+                ExitCode::from(2)
+            }
             Self::Store(OpenError::InUse { .. })
             | Self::Start(StartError::Ledger(OpenError::InUse { .. })) => ExitCode::from(3),
             _ => ExitCode::from(1),

@@ -13,7 +13,7 @@ use farebox_gateway::Gateway;
 use farebox_gateway::keyring::{Keyring, KeyringError};
 use farebox_ledger::{Ledger, OpenError, OpenOptions, Recovery};
 
-use crate::config::build::{Built, BuiltNode, Money, NodeKind, Settings};
+use crate::config::build::{Built, BuiltNode, Money, Settings};
 use crate::config::file::ConfigFile;
 use crate::token_file::{self, TokenFileError};
 
@@ -70,6 +70,7 @@ impl Running {
             plan,
             settings,
             node,
+            ..
         } = built;
         // The store first: whoever has it open most likely has the ports as well, and is named.
         let (ledger, recovery) = farebox_ledger::open(&open_options(&settings, clock))?;
@@ -217,6 +218,7 @@ fn gateway_options(
     clock: &Arc<dyn Clock>,
 ) -> farebox_gateway::Options {
     farebox_gateway::Options {
+        held: farebox_gateway::HeldLimits::default(),
         listen: settings.listen,
         workers: settings.workers,
         tls: settings.tls,
@@ -235,10 +237,8 @@ fn test_money(
     node: Option<&BuiltNode>,
     money: Money,
 ) -> Option<Arc<farebox_lightning::mock::MockNode>> {
-    match (node.map(|node| &node.kind), money) {
-        (Some(NodeKind::Mock(node)), Money::Test) => Some(Arc::clone(node)),
-        _ => None,
-    }
+    let node = node.filter(|_| money == Money::Test)?;
+    node.mock().map(Arc::clone)
 }
 
 fn tell_recovery(recovery: &Recovery) {

@@ -50,12 +50,19 @@ fn check(args: &CheckArgs) -> Result<(), Failure> {
     let built = build_text(&text, &context(args.no_secrets, args.insecure_test_money));
     let origin = args.config.display().to_string();
     match built {
-        Ok(_) if args.json => Ok(output::json(&json!({ "ok": true, "mistakes": [] }))?),
+        Ok(built) if args.json => {
+            let means = built.describe();
+            Ok(output::json(
+                &json!({ "ok": true, "mistakes": [], "means": means }),
+            )?)
+        }
         Ok(built) => {
             let routes = built.file.route.len();
-            Ok(output::line(format_args!(
-                "{origin}: no mistakes, routes: {routes}"
-            ))?)
+            output::line(format_args!("{origin}: no mistakes, routes: {routes}"))?;
+            for line in built.describe() {
+                output::line(line)?;
+            }
+            Ok(())
         }
         Err(mistakes) if args.json => {
             output::json(&json!({ "ok": false, "mistakes": mistakes }))?;

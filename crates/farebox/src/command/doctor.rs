@@ -1,5 +1,7 @@
 //! `farebox doctor`: one look at everything that has to be right before `serve` works.
 
+mod lightning;
+
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
@@ -9,35 +11,62 @@ use serde::Serialize;
 use crate::cli::DoctorArgs;
 use crate::clock::SystemClock;
 use crate::command::{Failure, read};
-use crate::config::build::{Built, Context, Lookups, Money, NodeKind, build_text};
+use crate::config::build::{Built, Context, Lookups, Money, build_text};
 use crate::output;
 use crate::running::open_options;
 
 /// One thing that was looked at.
 #[derive(Serialize)]
 struct Finding {
-    what: &'static str,
+    what: String,
+    /// Whether Farebox works as it is.
     ok: bool,
+    mark: Mark,
     detail: String,
 }
 
+/// What is thought of it.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Mark {
+    /// As it should be.
+    Ok,
+    /// It works, and could be better.
+    Warn,
+    /// It does not work.
+    Wrong,
+}
+
 impl Finding {
+    fn new(mark: Mark, what: &str, detail: impl Into<String>) -> Self {
+        Self {
+            what: what.to_owned(),
+            ok: mark != Mark::Wrong,
+            mark,
+            detail: detail.into(),
+        }
+    }
+
+    fn ok(what: &str, detail: impl Into<String>) -> Self {
+        Self::new(Mark::Ok, what, detail)
+    }
+
+    fn warning(what: &str, detail: impl Into<String>) -> Self {
+        Self::new(Mark::Warn, what, detail)
+    }
+
+    fn wrong(what: &str, detail: impl Into<String>) -> Self {
+        Self::new(Mark::Wrong, what, detail)
+    }
+
     fn of<T, E: std::error::Error>(
-        what: &'static str,
+        what: &str,
         result: Result<T, E>,
         good: impl FnOnce(T) -> String,
     ) -> Self {
         match result {
-            Ok(value) => Self {
-                what,
-                ok: true,
-                detail: good(value),
-            },
-            Err(error) => Self {
-                what,
-                ok: false,
-                detail: chain(&error),
-            },
+            Ok(value) => Self::ok(what, good(value)),
+            Err(error) => Self::wrong(what, chain(&error)),
         }
     }
 }
@@ -81,32 +110,25 @@ pub fn run(args: &DoctorArgs) -> Result<(), Failure> {
 }
 
 fn mistake(mistake: &crate::config::mistake::Mistake) -> Finding {
-    Finding {
-        what: "configuration",
-        ok: false,
-        detail: mistake.to_string(),
-    }
+    Finding::wrong("configuration", mistake.to_string())
 }
 
 async fn examine(built: &Built, context: &Context) -> Vec<Finding> {
     let settings = &built.settings;
     let detail = format!("routes: {}", built.file.route.len());
-    vec![
-        Finding {
-            what: "configuration",
-            ok: true,
-            detail,
-        },
+    let mut findings = vec![
+        Finding::ok("configuration", detail),
         port("gateway port", settings.listen),
         port("console port", settings.console.listen),
         store(built, context).await,
         folder("signing keys", &settings.secret_file),
         folder("admin token", &settings.console.token_file),
-        node(built).await,
-    ]
+    ];
+    findings.extend(lightning::examine(built, context.clock.as_ref()).await);
+    findings
 }
 
-fn port(what: &'static str, address: SocketAddr) -> Finding {
+fn port(what: &str, address: SocketAddr) -> Finding {
     Finding::of(what, TcpListener::bind(address), |_| {
         format!("{address} is free")
     })
@@ -116,43 +138,30 @@ async fn store(built: &Built, context: &Context) -> Finding {
     let path = &built.settings.store_path;
     if !path.exists() {
         let detail = format!("{} will be made at the first start", path.display());
-        return Finding {
-            what: "store",
-            ok: true,
-            detail,
-        };
+        return Finding::ok("store", detail);
     }
     let ledger = match farebox_ledger::open(&open_options(&built.settings, &context.clock)) {
         Ok((ledger, _)) => ledger,
-        Err(error) => {
-            return Finding {
-                what: "store",
-                ok: false,
-                detail: chain(&error),
-            };
-        }
+        Err(error) => return Finding::wrong("store", chain(&error)),
     };
     let balance = ledger.trial_balance().await;
     ledger.close().await;
     match balance {
         Ok(balance) => {
-            let (ok, sum) = (balance.is_sound(), balance.sum);
-            let detail = format!("trial balance {sum} msat, accounts: {}", balance.accounts);
-            Finding {
-                what: "store",
-                ok,
-                detail,
-            }
+            let mark = if balance.is_sound() {
+                Mark::Ok
+            } else {
+                Mark::Wrong
+            };
+            let (sum, accounts) = (balance.sum, balance.accounts);
+            let detail = format!("trial balance {sum} msat, accounts: {accounts}");
+            Finding::new(mark, "store", detail)
         }
-        Err(error) => Finding {
-            what: "store",
-            ok: false,
-            detail: chain(&error),
-        },
+        Err(error) => Finding::wrong("store", chain(&error)),
     }
 }
 
-fn folder(what: &'static str, file: &Path) -> Finding {
+fn folder(what: &str, file: &Path) -> Finding {
     let folder = file
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty());
@@ -166,25 +175,6 @@ fn folder(what: &'static str, file: &Path) -> Finding {
         }
     };
     Finding::of(what, folder.metadata(), good)
-}
-
-async fn node(built: &Built) -> Finding {
-    let what = "lightning";
-    match built.node.as_ref().map(|node| &node.kind) {
-        None => Finding {
-            what,
-            ok: true,
-            detail: "nothing is sold".to_owned(),
-        },
-        Some(NodeKind::Mock(_)) => Finding {
-            what,
-            ok: true,
-            detail: "test money: anybody can pay for nothing".to_owned(),
-        },
-        Some(NodeKind::Address(node)) => Finding::of(what, node.resolve().await, |limits| {
-            format!("the address takes {} to {}", limits.min, limits.max)
-        }),
-    }
 }
 
 fn chain(error: &dyn std::error::Error) -> String {
@@ -202,7 +192,11 @@ fn print(findings: &[Finding], as_json: bool) -> Result<(), Failure> {
         return Ok(output::json(&findings)?);
     }
     for finding in findings {
-        let mark = if finding.ok { "ok   " } else { "WRONG" };
+        let mark = match finding.mark {
+            Mark::Ok => "ok   ",
+            Mark::Warn => "warn ",
+            Mark::Wrong => "WRONG",
+        };
         output::line(format_args!("{mark} {}: {}", finding.what, finding.detail))?;
     }
     Ok(())

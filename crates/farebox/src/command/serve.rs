@@ -1,6 +1,6 @@
 //! `farebox serve`: start, reload at SIGHUP, drain at SIGTERM.
 
-mod quick;
+pub mod quick;
 mod reload;
 
 use std::path::{Path, PathBuf};
@@ -54,6 +54,9 @@ pub fn install_tls_provider() {
 }
 
 fn origin(args: &ServeArgs) -> Result<Origin, Failure> {
+    if let Some(flag) = quick::needs_upstream(args) {
+        return Err(Failure::Flag(flag, "--upstream URL"));
+    }
     if let Some(path) = &args.config {
         return Ok(Origin::File(path.clone()));
     }

@@ -4,19 +4,22 @@
 //! hold for the life of the process. Nothing is opened, bound or called here; secrets and
 //! certificates are read.
 
+mod abilities;
 mod lightning;
 mod overlap;
+mod refunds;
 mod route;
 mod sale;
 mod server;
 mod upstream;
 
-pub use lightning::{BuiltNode, Money, NodeKind};
+pub use lightning::{BuiltBackend, BuiltNode, Money, NodeKind};
 pub use server::{ConsoleSettings, LogSettings, Settings};
 
 use std::sync::Arc;
 
 use farebox_core::Clock;
+use farebox_gateway::payout::RefundRules;
 use farebox_gateway::plan::Plan;
 use farebox_gateway::routes::{RouteTable, RouteTableError};
 
@@ -34,7 +37,7 @@ pub struct Context {
     pub money: Money,
     /// Whether secrets, certificates and authorities are read.
     pub lookups: Lookups,
-    /// The node of the plan before, used again where its settings are the same: it remembers
+    /// The backends of the plan before, used again where its settings are the same: it remembers
     /// payment hashes.
     pub node: Option<BuiltNode>,
 }
@@ -56,7 +59,9 @@ pub struct Built {
     pub plan: Plan,
     /// What stays for the life of the process.
     pub settings: Settings,
-    /// The Lightning node, for the next reload and the test money's pay door.
+    /// The rules for money that goes back to holders of tokens.
+    pub refunds: RefundRules,
+    /// The Lightning backends: followed, paid with, and kept by the next reload.
     pub node: Option<BuiltNode>,
 }
 
@@ -101,24 +106,32 @@ fn finish(built: Option<Built>, mut mistakes: Mistakes) -> Result<Built, Mistake
 fn build_noting(file: ConfigFile, context: &Context, mistakes: &mut Mistakes) -> Option<Built> {
     let settings = server::settings(&file, context, mistakes);
     let node = lightning::node(&file, context, mistakes);
-    let rules = server::rules(&file.server, mistakes);
-    let routes = routes(&file, context, mistakes);
+    let refunds = refunds::rules(&file, mistakes);
+    let rules = server::rules(&file, mistakes);
+    if let Some(node) = &node {
+        abilities::check(&file, node, mistakes);
+    }
+    let routes = routes(&file, node.as_ref(), context, mistakes);
     overlap::check(&file, mistakes);
     let plan = Plan {
         server: rules?,
         routes: routes?,
-        node: node.as_ref().map(BuiltNode::as_create_invoice),
+        node: node.as_ref().map(|node| Arc::clone(node.backends())),
     };
-    Some(Built {
+    let mut built = Built {
         plan,
         settings: settings?,
+        refunds: refunds?,
         node,
         file,
-    })
+    };
+    built.refunds.enabled = built.refunds_are_on();
+    Some(built)
 }
 
 fn routes(
     file: &ConfigFile,
+    node: Option<&BuiltNode>,
     context: &Context,
     mistakes: &mut Mistakes,
 ) -> Option<RouteTable<Arc<farebox_gateway::plan::Route>>> {
@@ -127,7 +140,7 @@ fn routes(
         mistakes.note(key, None, "no route: nothing would be served");
         return None;
     }
-    let mut builder = route::Builder::new(file, context);
+    let mut builder = route::Builder::new(file, node, context);
     let entries = file.route.iter().enumerate();
     let entries: Vec<_> = entries
         .map(|(at, route)| builder.entry(at, route, mistakes))

@@ -2,6 +2,10 @@
 //!
 //! Each reads its forms itself, because a derived choice could only say that nothing matched.
 
+mod secret;
+
+pub use secret::SecretSource;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -180,7 +184,8 @@ reads_as_choice!(
     Amount,
     HeaderText,
     ReplaySetting,
-    Origins
+    Origins,
+    SecretSource
 );
 
 /// The tables of the choices, before it is known that exactly one form was written.

@@ -4,11 +4,15 @@
 //! `docs/reference/config.md` are made from them. Nothing here is resolved or looked up; that is
 //! the work of [`crate::config::build`].
 
+mod lightning;
 mod route;
 
+pub use lightning::{
+    HeldSection, LightningBackend, LightningSection, MaxFeeTable, NetworkSetting, RefundsSection,
+};
 pub use route::{
-    BindSetting, CacheSetting, ChargeOnSetting, CorsSection, MethodScopeSetting, PaymentMethod,
-    ProtocolSetting, RouteSection,
+    BindSetting, CacheSetting, ChargeOnSetting, CorsSection, MethodScopeSetting, OnFailureSetting,
+    PaymentMethod, ProtocolSetting, RouteSection,
 };
 
 use std::net::SocketAddr;
@@ -35,6 +39,10 @@ pub struct ConfigFile {
     /// The Lightning node or wallet that is paid. Needed as soon as a route has a price.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lightning: Option<LightningSection>,
+    /// Whether and how holders of tokens get back what they did not use.
+    pub refunds: RefundsSection,
+    /// Room for calls that wait for a held payment (`on_failure = "cancel"`).
+    pub held: HeldSection,
     /// What is written about requests and events.
     pub log: LogSection,
     /// The routes: what is sold, for how much, and where requests go.
@@ -143,54 +151,6 @@ pub struct StoreSection {
     pub retention: Lasting,
 }
 
-/// The Lightning node or wallet that is paid.
-#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-#[schemars(deny_unknown_fields, extend("required" = ["backend"]))]
-pub struct LightningSection {
-    /// What kind of node or wallet it is.
-    pub backend: LightningBackend,
-    /// The Lightning Address, `user@host`, of the backend `lightning-address`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub address: Option<String>,
-    /// Exact `host:port` pairs that may be called in clear and at private addresses. Everything
-    /// else must be https at a public address.
-    pub allow_hosts: Vec<String>,
-    /// The network that invoices must be for.
-    pub network: NetworkSetting,
-    /// Whether the provider reads what was bought, as a comment to the payment.
-    pub comment: bool,
-    /// How long one call to the node or wallet provider may take.
-    pub timeout: Lasting,
-}
-
-/// A network of Bitcoin.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum NetworkSetting {
-    /// Real bitcoin.
-    #[default]
-    Mainnet,
-    /// The test network.
-    Testnet,
-    /// The signed test network.
-    Signet,
-    /// A network of one's own.
-    Regtest,
-}
-
-/// What kind of node or wallet is paid.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum LightningBackend {
-    /// Any wallet with a Lightning Address.
-    #[default]
-    LightningAddress,
-    /// No real money: invoices that only the gateway's own test page can pay. Needs
-    /// `--insecure-test-money`.
-    Mock,
-}
-
 /// What is written about requests and events.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -287,19 +247,6 @@ impl Default for StoreSection {
         Self {
             url: "sqlite://farebox.db".to_owned(),
             retention: seconds(90 * 86_400),
-        }
-    }
-}
-
-impl Default for LightningSection {
-    fn default() -> Self {
-        Self {
-            backend: LightningBackend::default(),
-            address: None,
-            allow_hosts: Vec::new(),
-            network: NetworkSetting::default(),
-            comment: true,
-            timeout: seconds(5),
         }
     }
 }

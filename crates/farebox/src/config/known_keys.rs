@@ -10,9 +10,8 @@ use crate::config::mistake::{KeyPath, Segment};
 const SIMILAR: f64 = 0.85;
 
 /// Settings that Farebox will know and does not yet.
-const LATER: [(&str, &str); 9] = [
+const LATER: [(&str, &str); 8] = [
     ("mint", "ecash"),
-    ("lnd", "this Lightning backend"),
     ("usd", "a price in a currency"),
     ("model_tokens", "a metered price"),
     ("upstream_header", "a metered price"),

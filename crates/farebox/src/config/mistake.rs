@@ -4,6 +4,9 @@ use std::fmt;
 
 use serde::Serialize;
 
+/// Keys of `[lightning]` whose value is a secret, where it was written in the clear by mistake.
+const SECRET_KEYS: [&str; 6] = ["macaroon", "rune", "password", "key", "admin_key", "uri"];
+
 /// Where in the configuration: `route[1].price.msat`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct KeyPath(Vec<Segment>);
@@ -72,9 +75,14 @@ impl KeyPath {
 
     /// Whether the value of this key may be a secret.
     fn is_secret(&self) -> bool {
-        self.0
-            .iter()
-            .any(|segment| *segment == Segment::Key("headers".to_owned()))
+        let named = |segment: &Segment, names: &[&str]| match segment {
+            Segment::Key(key) => names.contains(&key.as_str()),
+            Segment::Index(_) => false,
+        };
+        let in_lightning = self.0.first().is_some_and(|top| named(top, &["lightning"]));
+        self.0.iter().any(|segment| {
+            named(segment, &["headers"]) || (in_lightning && named(segment, &SECRET_KEYS))
+        })
     }
 }
 

@@ -18,20 +18,23 @@ A **duration** is text with a unit: `\"500ms\"`, `\"30s\"`, `\"10m\"`, `\"24h\"`
 text such as `\"64KiB\"` or `\"8MiB\"`, or a number of bytes. A **rate** is a number in a period, such as
 `\"30/1m\"`. An **amount** is `{ msat = 2000 }` or `{ sat = 2 }`.
 
-SIGHUP reads the file again: routes, prices, `[lightning]` and, of `[server]`, `bad_credential`,
+SIGHUP reads the file again: routes, prices, `[lightning]`, `[refunds]` and, of `[server]`, `bad_credential`,
 `invoice_expiry`, `legacy_challenge`, `path_parameters`, `public_url` and `trusted_proxies` change at
 once; everything else needs a restart, and a warning names it. A file with mistakes changes nothing.
 Samples are in `samples/`.
 ";
 
 /// The tables, in the order of the page: heading, name in the schema.
-const TABLES: [(&str, &str); 10] = [
+const TABLES: [(&str, &str); 13] = [
     ("[server]", "ServerSection"),
     ("[server.tls]", "TlsSection"),
     ("[server.challenges]", "ChallengesSection"),
     ("[console]", "ConsoleSection"),
     ("[store]", "StoreSection"),
     ("[lightning]", "LightningSection"),
+    ("[refunds]", "RefundsSection"),
+    ("refunds.max_fee", "MaxFeeTable"),
+    ("[held]", "HeldSection"),
     ("[log]", "LogSection"),
     ("[[route]]", "RouteSection"),
     ("route.replay", "ReplayTable"),
@@ -76,7 +79,10 @@ fn default(node: &Value, is_required: bool) -> String {
     match &node["default"] {
         _ if is_required => "required".to_owned(),
         Value::Null => String::new(),
-        Value::Object(_) => "see below".to_owned(),
+        Value::Object(table) => match (table.get("msat"), table.len()) {
+            (Some(msat), 1) => format!("`{{ msat = {msat} }}`"),
+            _ => "see below".to_owned(),
+        },
         value => format!("`{value}`"),
     }
 }

@@ -4,9 +4,11 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use farebox_core::Secret;
 
-use crate::config::choice::HeaderText;
+use crate::config::choice::{HeaderText, SecretSource};
 
 /// The longest secret that is read, in bytes.
 const MAX_SECRET_BYTES: u64 = 16 * 1024;
@@ -31,6 +33,12 @@ pub enum SecretError {
         /// Why.
         source: io::Error,
     },
+    /// No macaroon in it.
+    #[error("no macaroon in {0}: neither its bytes nor these in hex or base64")]
+    NotMacaroon(String),
+    /// It was never looked up.
+    #[error("no place to look it up")]
+    Nowhere,
     /// The file is no secret.
     #[error("the file {0} is longer than a secret can be")]
     TooLong(PathBuf),
@@ -49,6 +57,60 @@ pub fn resolve(text: &HeaderText) -> Result<Secret<String>, SecretError> {
     Ok(Secret::new(secret))
 }
 
+/// A secret as text.
+///
+/// # Errors
+/// [`SecretError`].
+pub fn fetch(source: &SecretSource) -> Result<Secret<String>, SecretError> {
+    let text = match source {
+        SecretSource::Env { env } => from_environment(env)?,
+        SecretSource::File { file } => from_file(file)?,
+        SecretSource::Shown(_) => return Err(SecretError::Nowhere),
+    };
+    Ok(Secret::new(text.trim().to_owned()))
+}
+
+/// The bytes of a macaroon, out of the file that the node made or out of text in hex or base64.
+///
+/// # Errors
+/// [`SecretError`].
+pub fn fetch_macaroon(source: &SecretSource) -> Result<Secret<Vec<u8>>, SecretError> {
+    let (bytes, shown) = match source {
+        SecretSource::Env { env } => (from_environment(env)?.into_bytes(), env.clone()),
+        SecretSource::File { file } => (read_file(file)?, file.display().to_string()),
+        SecretSource::Shown(_) => return Err(SecretError::Nowhere),
+    };
+    macaroon_bytes(&bytes)
+        .map(Secret::new)
+        .ok_or(SecretError::NotMacaroon(shown))
+}
+
+/// Serialised macaroons begin with a 2 in the binary format that LND writes, and with a length and
+/// the word `location` in the old one.
+fn macaroon_bytes(bytes: &[u8]) -> Option<Vec<u8>> {
+    const BINARY: u8 = 2;
+    let is_macaroon =
+        |bytes: &[u8]| bytes.first() == Some(&BINARY) || bytes.get(4..12) == Some(b"location");
+    if is_macaroon(bytes) {
+        return Some(bytes.to_vec());
+    }
+    let text = bytes.trim_ascii();
+    let base64 = || {
+        let text = trim_padding(text);
+        STANDARD_NO_PAD
+            .decode(text)
+            .or_else(|_| URL_SAFE_NO_PAD.decode(text))
+            .ok()
+    };
+    let decoded = hex::decode(text).ok().or_else(base64);
+    decoded.filter(|decoded| is_macaroon(decoded))
+}
+
+fn trim_padding(text: &[u8]) -> &[u8] {
+    let end = text.iter().rposition(|byte| *byte != b'=');
+    end.map_or(&[], |end| &text[..=end])
+}
+
 fn from_environment(name: &str) -> Result<String, SecretError> {
     match std::env::var(name) {
         Ok(value) if value.is_empty() => Err(SecretError::Empty(name.to_owned())),
@@ -58,8 +120,20 @@ fn from_environment(name: &str) -> Result<String, SecretError> {
     }
 }
 
-/// The first line of a file, or all of it when there is only one, without the line's end.
+/// The text of a file, without the line's end.
 fn from_file(path: &Path) -> Result<String, SecretError> {
+    let bytes = read_file(path)?;
+    let shown = path.display().to_string();
+    let text = String::from_utf8(bytes).map_err(|_| SecretError::NotText(shown.clone()))?;
+    let text = text.trim_end_matches(['\r', '\n']);
+    if text.is_empty() {
+        Err(SecretError::Empty(shown))
+    } else {
+        Ok(text.to_owned())
+    }
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>, SecretError> {
     let unreadable = |source| SecretError::Unreadable {
         path: path.to_owned(),
         source,
@@ -72,14 +146,7 @@ fn from_file(path: &Path) -> Result<String, SecretError> {
     if u64::try_from(bytes.len()).is_ok_and(|length| length > MAX_SECRET_BYTES) {
         return Err(SecretError::TooLong(path.to_owned()));
     }
-    let shown = path.display().to_string();
-    let text = String::from_utf8(bytes).map_err(|_| SecretError::NotText(shown.clone()))?;
-    let text = text.trim_end_matches(['\r', '\n']);
-    if text.is_empty() {
-        Err(SecretError::Empty(shown))
-    } else {
-        Ok(text.to_owned())
-    }
+    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -97,6 +164,29 @@ mod tests {
         })
         .unwrap();
         assert_eq!(secret.reveal(), "Bearer sk-1");
+    }
+
+    #[test]
+    fn a_macaroon_is_read_from_its_file_and_from_hex_and_base64() {
+        let macaroon = b"\x02\x01\x03lnd\x02\xf8\x01\x03\n\x10".to_vec();
+        let base64 = "AgEDbG5kAvgBAwoQ";
+        for written in [
+            macaroon.clone(),
+            format!("{}\n", hex::encode(&macaroon)).into_bytes(),
+            hex::encode_upper(&macaroon).into_bytes(),
+            format!("{base64}\n").into_bytes(),
+        ] {
+            assert_eq!(macaroon_bytes(&written), Some(macaroon.clone()));
+        }
+        for other in [
+            &b"lnd"[..],
+            b"",
+            b"\x01\x02",
+            b"deadbeef",
+            b"-----BEGIN CERTIFICATE-----",
+        ] {
+            assert_eq!(macaroon_bytes(other), None, "{other:?}");
+        }
     }
 
     #[test]

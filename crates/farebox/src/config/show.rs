@@ -4,8 +4,8 @@
 use sha2::{Digest, Sha256};
 use toml::{Table, Value};
 
-use crate::config::choice::HeaderText;
-use crate::config::file::{ConfigFile, RouteSection};
+use crate::config::choice::{HeaderText, SecretSource};
+use crate::config::file::{ConfigFile, LightningSection, RouteSection};
 use crate::config::secrets;
 
 /// Parts of header names that hold secrets.
@@ -36,13 +36,25 @@ pub fn to_sparse_toml(file: &ConfigFile) -> Result<String, toml::ser::Error> {
     if let (Some(Value::Table(lightning)), Some(written)) =
         (table.get_mut("lightning"), &file.lightning)
     {
-        drop_defaults(
-            lightning,
-            &Table::try_from(crate::config::file::LightningSection::default())?,
-        );
-        lightning.insert("backend".to_owned(), Value::try_from(written.backend)?);
+        drop_lightning_defaults(lightning, written)?;
     }
     toml::to_string_pretty(&table)
+}
+
+fn drop_lightning_defaults(
+    table: &mut Table,
+    written: &LightningSection,
+) -> Result<(), toml::ser::Error> {
+    let default = Table::try_from(LightningSection::default())?;
+    drop_defaults(table, &default);
+    table.insert("backend".to_owned(), Value::try_from(written.backend)?);
+    if let Some(Value::Array(fallbacks)) = table.get_mut("fallback") {
+        let tables = fallbacks.iter_mut().filter_map(Value::as_table_mut);
+        for (table, written) in tables.zip(&written.fallback) {
+            drop_lightning_defaults(table, written)?;
+        }
+    }
+    Ok(())
 }
 
 fn drop_defaults(table: &mut Table, default: &Table) {
@@ -67,7 +79,40 @@ pub fn for_people(file: &ConfigFile, look_up: bool) -> ConfigFile {
             hide(name, value, look_up);
         }
     }
+    if let Some(lightning) = &mut shown.lightning {
+        lightning
+            .fallback
+            .iter_mut()
+            .for_each(|fallback| hide_credentials(fallback, look_up));
+        hide_credentials(lightning, look_up);
+    }
     shown
+}
+
+/// The file names only where a credential is; looked up, it becomes a fingerprint.
+fn hide_credentials(section: &mut LightningSection, look_up: bool) {
+    if !look_up {
+        return;
+    }
+    if let Some(macaroon) = &mut section.macaroon {
+        let fetched = secrets::fetch_macaroon(macaroon);
+        *macaroon = SecretSource::Shown(shown(fetched.map(|bytes| fingerprint(bytes.reveal()))));
+    }
+    let texts = [
+        &mut section.rune,
+        &mut section.password,
+        &mut section.key,
+        &mut section.admin_key,
+        &mut section.uri,
+    ];
+    for source in texts.into_iter().flatten() {
+        let fetched = secrets::fetch(source);
+        *source = SecretSource::Shown(shown(fetched.map(|text| fingerprint(text.reveal()))));
+    }
+}
+
+fn shown(fingerprint: Result<String, secrets::SecretError>) -> String {
+    fingerprint.unwrap_or_else(|error| format!("({error})"))
 }
 
 fn hide(name: &str, value: &mut HeaderText, look_up: bool) {
@@ -78,15 +123,13 @@ fn hide(name: &str, value: &mut HeaderText, look_up: bool) {
     if !sensitive {
         return;
     }
-    *value = HeaderText::Text(match secrets::resolve(value) {
-        Ok(secret) => fingerprint(secret.reveal()),
-        Err(error) => format!("({error})"),
-    });
+    let secret = secrets::resolve(value);
+    *value = HeaderText::Text(shown(secret.map(|secret| fingerprint(secret.reveal()))));
 }
 
 /// Tells two secrets apart without telling either.
-fn fingerprint(secret: &str) -> String {
-    let digest = Sha256::digest(secret.as_bytes());
+fn fingerprint(secret: impl AsRef<[u8]>) -> String {
+    let digest = Sha256::digest(secret);
     format!("(secret, sha256 {}…)", hex::encode(&digest[..4]))
 }
 

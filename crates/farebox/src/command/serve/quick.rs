@@ -1,11 +1,12 @@
 //! One route from flags alone.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use farebox_core::Msat;
 
-use crate::cli::{QuickArgs, ServeArgs};
-use crate::config::choice::{Amount, Free, HeaderText, PathMatch, PriceSetting};
+use crate::cli::{LndArgs, QuickArgs, ServeArgs};
+use crate::config::choice::{Amount, Free, HeaderText, PathMatch, PriceSetting, SecretSource};
 use crate::config::file::{
     ConfigFile, ConsoleSection, DEFAULT_CONSOLE, DEFAULT_GATEWAY, LightningBackend,
     LightningSection, RouteSection, ServerSection, StoreSection,
@@ -29,23 +30,53 @@ pub(super) fn file(args: &ServeArgs) -> Option<ConfigFile> {
             ..ConsoleSection::default()
         },
         store: store.unwrap_or_default(),
-        lightning: lightning(quick, args.insecure_test_money),
+        lightning: lightning(args),
         route: vec![route(quick, upstream)],
         ..ConfigFile::default()
     })
 }
 
-fn lightning(quick: &QuickArgs, test_money: bool) -> Option<LightningSection> {
-    match (&quick.lightning_address, test_money) {
-        (Some(address), _) => Some(LightningSection {
+/// What is set and needs `--upstream`.
+pub(super) fn needs_upstream(args: &ServeArgs) -> Option<&'static str> {
+    let set = [
+        ("--lightning", args.lnd.lightning.is_some()),
+        ("--network", args.lnd.network.is_some()),
+    ];
+    let missing = args.quick.upstream.is_none();
+    let first = set.into_iter().find(|(_, is_set)| *is_set && missing);
+    first.map(|(flag, _)| flag)
+}
+
+fn lightning(args: &ServeArgs) -> Option<LightningSection> {
+    let section = match (&args.quick.lightning_address, args.lnd.lightning) {
+        (Some(address), _) => LightningSection {
             address: Some(address.clone()),
+            network: args.lnd.network,
             ..LightningSection::default()
-        }),
-        (None, true) => Some(LightningSection {
+        },
+        (None, Some(_)) => lnd(&args.lnd),
+        (None, None) if args.insecure_test_money => LightningSection {
             backend: LightningBackend::Mock,
             ..LightningSection::default()
-        }),
-        (None, false) => None,
+        },
+        (None, None) => return None,
+    };
+    Some(LightningSection {
+        allow_hosts: args.quick.allow_host.clone(),
+        ..section
+    })
+}
+
+/// The section that the flags of an LND stand for.
+pub fn lnd(args: &LndArgs) -> LightningSection {
+    let file = |file: &PathBuf| SecretSource::File { file: file.clone() };
+    LightningSection {
+        backend: LightningBackend::Lnd,
+        url: args.lnd_url.clone(),
+        macaroon: args.lnd_macaroon.as_ref().map(file),
+        tls_cert: args.lnd_cert.clone(),
+        network: args.network,
+        ..LightningSection::default()
     }
 }
 
@@ -134,5 +165,21 @@ mod tests {
         assert!(parse("-c farebox.toml --upstream http://a.example").is_err());
         assert!(parse("--price-msat 5").is_err());
         assert!(parse("-c farebox.toml --insecure-test-money").is_ok());
+        let lnd = "--lightning lnd --lnd-url https://127.0.0.1:8080";
+        assert!(parse(&format!("-c farebox.toml {lnd}")).is_err());
+        assert_eq!(needs_upstream(&parse(lnd).unwrap()), Some("--lightning"));
+        assert!(parse("--upstream http://a.example --lnd-url https://127.0.0.1:8080").is_err());
+    }
+
+    #[test]
+    fn a_node_of_ones_own_is_named_by_flags() {
+        let line = "--upstream http://a.example --price-msat 2000 --lightning lnd \
+            --lnd-url https://127.0.0.1:8080 --lnd-macaroon invoice.macaroon \
+            --lnd-cert tls.cert --network regtest";
+        let section = file(&parse(line).unwrap()).unwrap().lightning.unwrap();
+        assert!(section.backend == LightningBackend::Lnd && section.macaroon.is_some());
+        assert!(builds(line, Money::Real));
+        let address = "--lightning-address me@example.com";
+        assert!(parse(&format!("{line} {address}")).is_err());
     }
 }

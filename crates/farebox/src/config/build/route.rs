@@ -11,10 +11,10 @@ use farebox_gateway::plan::{PaidCache, Route, RouteCounters};
 use farebox_gateway::routes::{HostMatch, PathMatch as TablePath, PathRegex, RouteEntry};
 use http::Method;
 
-use super::Context;
 use super::sale::{self, binds_request};
 use super::server::{bytes, not_zero, rate};
 use super::upstream::{self, Transports};
+use super::{BuiltNode, Context, abilities};
 use crate::config::choice;
 use crate::config::file::{CacheSetting, ConfigFile, CorsSection, RouteSection};
 use crate::config::mistake::{KeyPath, Mistakes};
@@ -28,6 +28,7 @@ const DEFAULT_STREAMED: ByteSize = ByteSize(1 << 30);
 /// Builds the routes of one file.
 pub(super) struct Builder<'a> {
     file: &'a ConfigFile,
+    node: Option<&'a BuiltNode>,
     context: &'a Context,
     transports: Transports,
     names: HashMap<String, usize>,
@@ -35,7 +36,11 @@ pub(super) struct Builder<'a> {
 
 impl<'a> Builder<'a> {
     /// Nothing built yet.
-    pub(super) fn new(file: &'a ConfigFile, context: &'a Context) -> Self {
+    pub(super) fn new(
+        file: &'a ConfigFile,
+        node: Option<&'a BuiltNode>,
+        context: &'a Context,
+    ) -> Self {
         let cores = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let workers = file
             .server
@@ -44,6 +49,7 @@ impl<'a> Builder<'a> {
             .unwrap_or_else(cores);
         Self {
             file,
+            node,
             context,
             transports: Transports::new(workers),
             names: HashMap::new(),
@@ -79,6 +85,9 @@ impl<'a> Builder<'a> {
         let transports = &mut self.transports;
         let upstream = upstream::upstream(section, at, transports, self.context, mistakes);
         let sale = sale::sale(section, &self.file.server, at, mistakes);
+        if let (Some(sale), Some(node)) = (&sale, self.node) {
+            abilities::check_amounts(sale, section.on_failure, node, at, mistakes);
+        }
         let (read, streamed) = self.body_limits(section, at, mistakes)?;
         let route = Route {
             http_methods: http_methods(section, at, mistakes),
@@ -96,7 +105,7 @@ impl<'a> Builder<'a> {
                 CacheSetting::Private => PaidCache::PrivateNoStore,
                 CacheSetting::Upstream => PaidCache::Upstream,
             },
-            page: true,
+            page: section.page,
             root: root(section),
             metrics: RouteCounters::new(),
             name: name?,

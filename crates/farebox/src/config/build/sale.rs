@@ -10,7 +10,8 @@ use sha2::{Digest, Sha256};
 use super::server::{bytes, not_zero};
 use crate::config::choice::{PriceSetting, ReplaySetting};
 use crate::config::file::{
-    BindSetting, ChargeOnSetting, MethodScopeSetting, RouteSection, ServerSection,
+    BindSetting, ChargeOnSetting, MethodScopeSetting, OnFailureSetting, ProtocolSetting,
+    RouteSection, ServerSection,
 };
 use crate::config::mistake::{KeyPath, Mistakes};
 
@@ -47,6 +48,7 @@ pub(super) fn sale(
         MethodScopeSetting::Any => MethodScope::Any,
     };
     check_methods(route, at, mistakes);
+    check_cancel(route, kind, bind, at, mistakes);
     let valid_for = valid_for(route, server, at, mistakes);
     Some(Sale {
         price,
@@ -89,6 +91,7 @@ fn refuse_for_free(route: &RouteSection, at: &KeyPath, mistakes: &mut Mistakes) 
         ("pass", route.pass.is_some()),
         ("balance", route.balance.is_some()),
         ("bind", route.bind.is_some()),
+        ("on_failure", route.on_failure == OnFailureSetting::Cancel),
         ("max_concurrent", route.max_concurrent.is_some()),
         ("rate", route.rate.is_some()),
     ];
@@ -157,6 +160,31 @@ fn bind(route: &RouteSection, kind: Kind, at: &KeyPath, mistakes: &mut Mistakes)
             Bind::Route
         }
         None | Some(BindSetting::Route) => Bind::Route,
+    }
+}
+
+/// A payment can be held for one call alone: the very request that was challenged.
+fn check_cancel(
+    route: &RouteSection,
+    kind: Kind,
+    bind: Bind,
+    at: &KeyPath,
+    mistakes: &mut Mistakes,
+) {
+    if route.on_failure != OnFailureSetting::Cancel {
+        return;
+    }
+    let value = || Some("\"cancel\"".to_owned());
+    let key = at.key("on_failure");
+    if kind != Kind::Single {
+        let reason = "only for a single call: a payment for more cannot be given back by halves";
+        mistakes.note(key, value(), reason);
+    } else if bind != Bind::Request {
+        let reason = "only with bind = \"request\": the call runs before its payer can ask again";
+        mistakes.note(key, value(), reason);
+    } else if route.protocol == ProtocolSetting::Http2 {
+        let reason = "only where answers are kept whole: not for gRPC (protocol = \"http2\")";
+        mistakes.note(key, value(), reason);
     }
 }
 

@@ -333,7 +333,8 @@ fn tls_config(
 }
 
 /// Builds the rules for all routes.
-pub(super) fn rules(server: &ServerSection, mistakes: &mut Mistakes) -> Option<ServerRules> {
+pub(super) fn rules(file: &ConfigFile, mistakes: &mut Mistakes) -> Option<ServerRules> {
+    let server = &file.server;
     let expiry = not_zero(at("invoice_expiry"), server.invoice_expiry, mistakes);
     if expiry > MAX_INVOICE_EXPIRY {
         let value = Some(format!("\"{}\"", server.invoice_expiry));
@@ -358,6 +359,9 @@ pub(super) fn rules(server: &ServerSection, mistakes: &mut Mistakes) -> Option<S
         path_parameters: server.path_parameters,
         invoice_expiry: expiry,
         public_https: is_https(server),
-        strict_settlement: false,
+        strict_settlement: file
+            .lightning
+            .as_ref()
+            .is_some_and(|lightning| lightning.strict),
     })
 }

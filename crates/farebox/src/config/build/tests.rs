@@ -302,10 +302,7 @@ fn a_reload_keeps_the_node_whose_settings_are_the_same() {
     };
     let after =
         build_text(&with_route("price = { msat = 2 }"), &again).unwrap_or_else(|_| panic!());
-    let mock = |built: &Built| match built.node.as_ref().map(|node| &node.kind) {
-        Some(NodeKind::Mock(node)) => Arc::clone(node),
-        _ => panic!("no mock node"),
-    };
+    let mock = |built: &Built| Arc::clone(built.node.as_ref().unwrap().mock().unwrap());
     assert!(Arc::ptr_eq(&mock(&before), &mock(&after)));
 }
 

@@ -64,6 +64,14 @@ pub struct RouteSection {
     pub valid_for: Lasting,
     /// Which answers of the upstream are charged.
     pub charge_on: ChargeOnSetting,
+    /// What becomes of the payment when the upstream fails: with `void` it stays on the token for
+    /// another attempt; with `cancel` it is only held until the answer is there, and goes back to
+    /// the payer otherwise. `cancel` needs a backend that can hold payments, one fixed price for a
+    /// single call, and `bind = "request"`.
+    pub on_failure: OnFailureSetting,
+    /// Whether a person with a browser gets a page with a QR code instead of the bare 402; GET
+    /// requests only.
+    pub page: bool,
     /// How finished answers are kept for clients that lost their connection, or `false`.
     pub replay: ReplaySetting,
     /// How many more attempts may fail uncharged than were charged, before a token is refused.
@@ -141,6 +149,17 @@ pub enum ChargeOnSetting {
     SuccessAndClientError,
 }
 
+/// What becomes of the payment when the upstream fails.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnFailureSetting {
+    /// It stays on the token.
+    #[default]
+    Void,
+    /// It goes back to the payer.
+    Cancel,
+}
+
 /// The HTTP version spoken to an upstream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -202,6 +221,8 @@ impl Default for RouteSection {
             method_scope: MethodScopeSetting::default(),
             valid_for: seconds(30 * 86_400),
             charge_on: ChargeOnSetting::default(),
+            on_failure: OnFailureSetting::default(),
+            page: true,
             replay: ReplaySetting::default(),
             max_voids: 100,
             description: None,

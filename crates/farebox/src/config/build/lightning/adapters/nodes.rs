@@ -1,0 +1,74 @@
+//! The nodes and wallets that differ in their credential only.
+
+use std::sync::Arc;
+
+use farebox_lightning::cln::{Cln, ClnOptions};
+use farebox_lightning::phoenixd::{Phoenixd, PhoenixdOptions};
+use farebox_lightning::{CreateInvoice, EndpointError};
+
+use super::super::NodeKind;
+use super::super::credentials::Credentials;
+use super::Adapter;
+use super::endpoint::{Endpoint, note_error};
+use crate::config::build::Context;
+use crate::config::file::LightningSection;
+use crate::config::mistake::{KeyPath, Mistakes};
+
+/// Core Lightning.
+pub(super) fn cln(
+    section: &LightningSection,
+    credentials: Credentials,
+    at: &KeyPath,
+    context: &Context,
+    mistakes: &mut Mistakes,
+) -> Option<Adapter> {
+    let endpoint = Endpoint::read(section, credentials.certificates, at, context, mistakes)?;
+    section.rune.as_ref()?;
+    let common = endpoint.common;
+    let node = Cln::new(ClnOptions {
+        network: common.network,
+        trust: endpoint.trust,
+        allow_plain_http: endpoint.allow_plain_http,
+        min_amount: common.min_amount,
+        call_timeout: common.call_timeout,
+        ..ClnOptions::new(endpoint.url, credentials.text, common.clock)
+    });
+    finish(node, "rune", at, mistakes)
+}
+
+/// phoenixd.
+pub(super) fn phoenixd(
+    section: &LightningSection,
+    credentials: Credentials,
+    at: &KeyPath,
+    context: &Context,
+    mistakes: &mut Mistakes,
+) -> Option<Adapter> {
+    let endpoint = Endpoint::read(section, credentials.certificates, at, context, mistakes)?;
+    section.password.as_ref()?;
+    let common = endpoint.common;
+    let node = Phoenixd::new(PhoenixdOptions {
+        network: common.network,
+        trust: endpoint.trust,
+        allow_plain_http: endpoint.allow_plain_http,
+        min_amount: common.min_amount,
+        call_timeout: common.call_timeout,
+        ..PhoenixdOptions::new(endpoint.url, credentials.text, common.clock)
+    });
+    finish(node, "password", at, mistakes)
+}
+
+fn finish<T: CreateInvoice + 'static>(
+    node: Result<T, EndpointError>,
+    credential: &str,
+    at: &KeyPath,
+    mistakes: &mut Mistakes,
+) -> Option<Adapter> {
+    match node {
+        Ok(node) => Some((NodeKind::Node, Arc::new(node) as Arc<dyn CreateInvoice>)),
+        Err(error) => {
+            note_error(&error, credential, at, mistakes);
+            None
+        }
+    }
+}

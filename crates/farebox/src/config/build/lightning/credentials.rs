@@ -1,0 +1,135 @@
+//! What opens a backend: its credential and the certificate it must show, read from where the file
+//! says they are.
+
+use std::path::Path;
+
+use farebox_core::Secret;
+use rustls::pki_types::CertificateDer;
+use sha2::{Digest, Sha256};
+
+use crate::config::build::server::read_certificates;
+use crate::config::build::{Context, Lookups};
+use crate::config::choice::SecretSource;
+use crate::config::file::LightningSection;
+use crate::config::mistake::{KeyPath, Mistakes};
+use crate::config::secrets;
+
+/// Stands for a connection string where look-ups are skipped: a well-formed one to nobody.
+const NOBODY: &str = "nostr+walletconnect://\
+    79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798\
+    ?relay=wss%3A%2F%2Frelay.invalid\
+    &secret=0000000000000000000000000000000000000000000000000000000000000001";
+
+/// The same for a macaroon: what it would allow is not known.
+const NO_MACAROON: &[u8] = b"0010location lnd";
+
+/// What a backend is opened with.
+pub(super) struct Credentials {
+    pub(super) macaroon: Secret<Vec<u8>>,
+    /// Rune, password, invoice key or connection string: a backend has one of them.
+    pub(super) text: Secret<String>,
+    pub(super) admin_key: Option<Secret<String>>,
+    pub(super) certificates: Option<Vec<CertificateDer<'static>>>,
+}
+
+/// Tells two [`Credentials`] apart without keeping either.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Fingerprint([u8; 32]);
+
+impl Credentials {
+    /// Credentials of the right form that open nothing, to learn what a backend could do.
+    fn placeholder(section: &LightningSection) -> Self {
+        let text = if section.uri.is_some() {
+            NOBODY
+        } else {
+            "nobody"
+        };
+        Self {
+            macaroon: Secret::new(NO_MACAROON.to_vec()),
+            text: Secret::new(text.to_owned()),
+            admin_key: section
+                .admin_key
+                .as_ref()
+                .map(|_| Secret::new("nobody".to_owned())),
+            certificates: None,
+        }
+    }
+
+    /// The same for the same credentials, and for no others.
+    pub(super) fn fingerprint(&self) -> Fingerprint {
+        let mut hasher = Sha256::new();
+        let admin_key = self.admin_key.as_ref().map(|key| key.reveal().as_bytes());
+        let parts = [
+            self.macaroon.reveal(),
+            self.text.reveal().as_bytes(),
+            admin_key.unwrap_or(&[]),
+        ];
+        let certificates = self.certificates.iter().flatten().map(AsRef::as_ref);
+        for part in parts.into_iter().chain(certificates) {
+            hasher.update(part.len().to_be_bytes());
+            hasher.update(part);
+        }
+        Fingerprint(hasher.finalize().into())
+    }
+}
+
+/// Reads what the section names; none when some of it cannot be read.
+pub(super) fn read(
+    section: &LightningSection,
+    at: &KeyPath,
+    context: &Context,
+    mistakes: &mut Mistakes,
+) -> Option<Credentials> {
+    if context.lookups == Lookups::Skipped {
+        return Some(Credentials::placeholder(section));
+    }
+    let macaroon = section.macaroon.as_ref().map(|source| {
+        let fetched = secrets::fetch_macaroon(source);
+        mistakes.take(at.key("macaroon"), "", fetched)
+    });
+    let text = text_of(section)
+        .map(|(key, source)| mistakes.take(at.key(key), "", secrets::fetch(source)));
+    let admin_key = section
+        .admin_key
+        .as_ref()
+        .map(|source| mistakes.take(at.key("admin_key"), "", secrets::fetch(source)));
+    let certificates = section
+        .tls_cert
+        .as_deref()
+        .map(|path| certificates(path, at, mistakes));
+    Some(Credentials {
+        macaroon: complete(macaroon)?.unwrap_or_else(|| Secret::new(Vec::new())),
+        text: complete(text)?.unwrap_or_else(|| Secret::new(String::new())),
+        admin_key: complete(admin_key)?,
+        certificates: complete(certificates)?,
+    })
+}
+
+/// `None` where something was named and not found.
+fn complete<T>(fetched: Option<Option<T>>) -> Option<Option<T>> {
+    match fetched {
+        Some(None) => None,
+        Some(Some(value)) => Some(Some(value)),
+        None => Some(None),
+    }
+}
+
+fn text_of(section: &LightningSection) -> Option<(&'static str, &SecretSource)> {
+    [
+        ("rune", &section.rune),
+        ("password", &section.password),
+        ("key", &section.key),
+        ("uri", &section.uri),
+    ]
+    .into_iter()
+    .find_map(|(key, source)| Some((key, source.as_ref()?)))
+}
+
+fn certificates(
+    path: &Path,
+    at: &KeyPath,
+    mistakes: &mut Mistakes,
+) -> Option<Vec<CertificateDer<'static>>> {
+    let shown = path.to_string_lossy();
+    mistakes.take(at.key("tls_cert"), &shown, read_certificates(path))
+}
