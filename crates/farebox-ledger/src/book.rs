@@ -7,32 +7,37 @@
 //! What open holds reserve is not stored on accounts: it is the sum of the open holds, kept here.
 
 mod changes;
+mod claim;
+mod held;
 mod holds;
 mod money;
+mod payouts;
 mod rows;
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
 
-use farebox_core::{HoldId, Msat, PaymentHash, ProcessEpoch, UnixMillis};
+use farebox_core::{HoldId, Msat, PaymentHash, PayoutId, ProcessEpoch, UnixMillis};
 use lru::LruCache;
 
 pub(crate) use changes::{Changes, RetryKey};
 pub(crate) use rows::{
-    Account, AccountRow, House, OnceKey, OpenHold, Retry, Rows, Transfer, TransferId, Unsaved,
+    Account, AccountRow, House, OnceKey, OpenHeldCall, OpenHold, OpenPayout, Payment, Payout,
+    Retry, Rows, SeldomRows, Transfer, TransferId, Unclaimed, Unsaved,
 };
-
-use money::Side;
 
 use crate::decide::{self, Earlier, Standing};
 use crate::store::{Command, Granted, Outcome, StoreError};
 use crate::view::TransferKind;
-use crate::{AdmitRequest, Admitted, ClaimPolicy, LedgerError};
+use crate::{AdmitRequest, Admitted, LedgerError};
 
-/// Where payments come from: stands below zero by all that was ever claimed.
+/// Where payments come from and go to: stands below zero by all that was ever claimed and not paid
+/// out.
 const LIGHTNING: &str = "lightning";
-/// Usage above its hold, which the seller bears: stands below zero.
+/// Usage above its hold and fees above theirs, which the seller bears: stands below zero.
 const SELLER_LOSS: &str = "seller_loss";
+/// Fees above what a payout had reserved for them: what the seller paid the network.
+const LIGHTNING_FEES: &str = "lightning_fees";
 
 /// Whether an account of the house stands on the wrong side of zero: clearing and losses stand
 /// below it, what was earned above.
@@ -59,15 +64,27 @@ pub(crate) struct Book {
     house: HashMap<String, House>,
     holds: HashMap<HoldId, OpenHold>,
     held: HashMap<PaymentHash, Held>,
+    payouts: HashMap<PayoutId, OpenPayout>,
+    held_calls: HashMap<PaymentHash, OpenHeldCall>,
     open_keys: HashMap<(PaymentHash, [u8; 32]), HoldId>,
     changes: Changes,
 }
 
-/// What the open holds of one account reserve.
+/// What the open holds and the open payout of one account reserve.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Held {
+    /// Of what was sold; on a balance, of all there is.
     msat: Msat,
+    /// Of the excess.
+    excess: Msat,
     calls: u32,
+    payouts: u32,
+}
+
+impl Held {
+    const fn is_nothing(&self) -> bool {
+        self.calls == 0 && self.payouts == 0
+    }
 }
 
 /// What is read once, when a store is opened or has rolled back.
@@ -77,6 +94,8 @@ pub(crate) struct Loaded {
     pub(crate) newest: TransferId,
     pub(crate) house: HashMap<String, House>,
     pub(crate) holds: Vec<(HoldId, OpenHold)>,
+    pub(crate) payouts: Vec<(PayoutId, OpenPayout)>,
+    pub(crate) held_calls: Vec<(PaymentHash, OpenHeldCall)>,
 }
 
 impl Book {
@@ -98,6 +117,8 @@ impl Book {
             house: HashMap::new(),
             holds: HashMap::new(),
             held: HashMap::new(),
+            payouts: HashMap::new(),
+            held_calls: HashMap::new(),
             open_keys: HashMap::new(),
             changes: Changes::default(),
         }
@@ -108,6 +129,7 @@ impl Book {
         self.accounts.clear();
         self.holds.clear();
         self.held.clear();
+        self.payouts.clear();
         self.open_keys.clear();
         self.changes = Changes::default();
         self.next_row = loaded.next_row;
@@ -122,6 +144,10 @@ impl Book {
         for (id, hold) in loaded.holds {
             self.track(id, hold);
         }
+        for (id, payout) in loaded.payouts {
+            self.reserve(id, payout);
+        }
+        self.held_calls = loaded.held_calls.into_iter().collect();
     }
 
     pub(crate) const fn epoch(&self) -> ProcessEpoch {
@@ -136,8 +162,9 @@ impl Book {
         self.holds.get(id)
     }
 
-    pub(crate) fn has_open_hold(&self, hash: &PaymentHash) -> bool {
-        self.held.contains_key(hash)
+    /// Whether anything open concerns an account: a hold, a payout, or a held call.
+    pub(crate) fn is_in_use(&self, hash: &PaymentHash) -> bool {
+        self.held.contains_key(hash) || self.held_calls.contains_key(hash)
     }
 
     /// Lets go of an account that was removed from the store.
@@ -200,20 +227,17 @@ impl Book {
             Command::Revoke { payment_hash, at } => {
                 self.revoke(*payment_hash, *at, rows).map(Outcome::Revoked)
             }
-            Command::BeginPayout(_) => Ok(Outcome::Payout {
-                answer: Box::new(Err(LedgerError::Refusing)),
-                claimed: None,
-            }),
-            Command::FinishPayout { .. } => Ok(Outcome::PayoutEnded {
-                answer: Box::new(Err(LedgerError::Refusing)),
-                loss: Msat::ZERO,
-            }),
-            Command::Received(_) => Ok(Outcome::Received(Err(LedgerError::Refusing))),
-            Command::Held(_) => Ok(Outcome::Held {
-                answer: Err(LedgerError::Refusing),
-                claimed: None,
-            }),
-            Command::Cursor(_) => Ok(Outcome::Noted),
+            Command::BeginPayout(request) => self.begin_payout_and_tell(request, rows),
+            Command::FinishPayout { id, end, at } => self.finish_payout(*id, *end, *at, rows),
+            Command::Received(payment) => self.note_received(payment, rows).map(Outcome::Received),
+            Command::Held(step) => {
+                let (hash, step, at) = step.as_ref();
+                self.held_step(hash, step, *at, rows)
+            }
+            Command::Cursor(cursor) => {
+                rows.put_cursor(&cursor.0, cursor.1)?;
+                Ok(Outcome::Noted)
+            }
         }
     }
 
@@ -270,50 +294,12 @@ impl Book {
         Ok(true)
     }
 
-    /// Credits a payment at its first sight, or says why not.
-    fn claim(
-        &mut self,
-        request: &AdmitRequest,
-        rows: &mut dyn Rows,
-    ) -> Result<Option<Result<Admitted<Granted>, LedgerError>>, StoreError> {
-        if rows.is_spent(&request.payment_hash)? {
-            return Ok(Some(Ok(Admitted::Exhausted)));
-        }
-        if request.claims == ClaimPolicy::ClaimedOnly {
-            return Ok(Some(Ok(Admitted::Unclaimed)));
-        }
-        if !self.fits(request.terms.amount) {
-            return Ok(Some(Err(LedgerError::TooMuchMoney)));
-        }
-        let revoked_at = self.changes.revoked.get(&request.payment_hash).copied();
-        let revoked_at =
-            revoked_at.map_or_else(|| rows.revoked_at(&request.payment_hash), |at| Ok(Some(at)))?;
-        let row = self.take_row();
-        let mut account = Account::claimed(row, request, revoked_at);
-        let transfer = Transfer {
-            id: self.fresh_id(request.now),
-            debit: self.move_house(LIGHTNING, request.terms.amount, Side::Debit),
-            credit: row,
-            amount: request.terms.amount,
-            kind: TransferKind::Claim,
-            at: request.now,
-            previous: None,
-        };
-        account.last_transfer = Some(transfer.id);
-        self.changes.transfers.push(transfer);
-        self.changes.accounts.push(request.payment_hash);
-        self.accounts.put(request.payment_hash, account);
-        self.claims += 1;
-        Ok(None)
-    }
-
     /// Moves the whole price of a pass to revenue, once.
     fn sell_pass(&mut self, request: &AdmitRequest) {
         let hash = request.payment_hash;
-        let price = self
-            .accounts
-            .peek(&hash)
-            .map_or(Msat::ZERO, |account| account.balance);
+        let price = self.accounts.peek(&hash).map_or(Msat::ZERO, |account| {
+            account.balance.saturating_sub(account.excess)
+        });
         if !price.is_zero() {
             let id = self.fresh_id(request.now);
             self.charge(&hash, id, price, TransferKind::Pass, request.now);
@@ -327,7 +313,7 @@ impl Book {
         rows: &mut dyn Rows,
     ) -> Result<bool, StoreError> {
         if !self.fetch(&hash, rows)? {
-            if !rows.is_spent(&hash)? {
+            if !rows.unclaimed(&hash)?.spent {
                 self.changes.revoked.insert(hash, at);
             }
             return Ok(false);
@@ -415,7 +401,9 @@ fn standing(account: &Account, held: Held) -> Standing<'_> {
     Standing {
         terms: &account.terms,
         balance: account.balance,
+        excess: account.excess,
         held: held.msat,
+        excess_held: held.excess,
         calls_used: account.calls_used,
         calls_held: held.calls,
         voids: account.voids,

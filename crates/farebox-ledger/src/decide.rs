@@ -1,6 +1,10 @@
 //! The rules of admission: what one request gets from one account, as a function of rows and an
 //! instant. Nothing is read or written here.
 
+mod payout;
+
+pub(crate) use payout::{Reserve, payout};
+
 use farebox_core::{Allowance, Kind, Msat, Terms, UnixMillis};
 
 use crate::{AdmitRequest, Admitted, Cost, LedgerError, Receipt, Remaining};
@@ -9,13 +13,42 @@ use crate::{AdmitRequest, Admitted, Cost, LedgerError, Receipt, Remaining};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Standing<'a> {
     pub(crate) terms: &'a Terms,
+    /// All there is.
     pub(crate) balance: Msat,
+    /// The part of it that is not for sale; of a balance, all that ever came on top of it.
+    pub(crate) excess: Msat,
+    /// What is held of what is for sale.
     pub(crate) held: Msat,
+    /// What is held of the excess of calls and passes.
+    pub(crate) excess_held: Msat,
     pub(crate) calls_used: u32,
     pub(crate) calls_held: u32,
     pub(crate) voids: u32,
     pub(crate) expires_at: UnixMillis,
     pub(crate) revoked: bool,
+}
+
+impl Standing<'_> {
+    /// What is left of what was sold, held or not: on a balance, all there is.
+    pub(crate) const fn for_sale(&self) -> Msat {
+        match self.terms.kind {
+            Kind::Balance => self.balance,
+            Kind::Single | Kind::Calls(_) | Kind::Pass(_) => {
+                self.balance.saturating_sub(self.excess)
+            }
+        }
+    }
+
+    /// What is for sale and not held.
+    pub(crate) const fn free(&self) -> Msat {
+        self.for_sale().saturating_sub(self.held)
+    }
+
+    /// Everything that ever left the account.
+    fn spent(&self) -> Msat {
+        let came = self.terms.amount.get().saturating_add(self.excess.get());
+        Msat::new(came.saturating_sub(self.balance.get())).unwrap_or(Msat::MAX)
+    }
 }
 
 /// What is known of the key under which a request is sold at most once.
@@ -115,11 +148,22 @@ fn repeated<H>(kind: Kind, earlier: Earlier) -> Option<Admitted<H>> {
 
 fn hold(request: &AdmitRequest, account: &Standing<'_>) -> Result<Admitted<Grant>, LedgerError> {
     match (account.terms.kind, request.cost) {
-        (Kind::Pass(_), _) => Ok(known_pass(request, account.terms, account.expires_at)),
+        (Kind::Pass(_), _) => Ok(pass(request, account)),
         (Kind::Single, _) => Ok(call(request, account, 1)),
         (Kind::Calls(count), _) => Ok(call(request, account, count)),
         (Kind::Balance, Cost::Amount(amount)) => Ok(draw(request, account, amount)),
         (Kind::Balance, Cost::Call) => Err(LedgerError::CallOnBalance),
+    }
+}
+
+/// A pass that was paid out is none, and one that is being paid out may come back.
+fn pass(request: &AdmitRequest, account: &Standing<'_>) -> Admitted<Grant> {
+    if account.calls_used > 0 {
+        Admitted::Exhausted
+    } else if !account.held.is_zero() {
+        Admitted::Reserved
+    } else {
+        known_pass(request, account.terms, account.expires_at)
     }
 }
 
@@ -133,7 +177,7 @@ fn call(request: &AdmitRequest, account: &Standing<'_>, count: u32) -> Admitted<
     else {
         return within.refusal();
     };
-    let free = account.balance.saturating_sub(account.held);
+    let free = account.free();
     let charge = free.share_ceil(u64::from(free_calls));
     let verdict = within
         .and(calls_within(account, request.allowance.calls))
@@ -151,7 +195,7 @@ fn call(request: &AdmitRequest, account: &Standing<'_>, count: u32) -> Admitted<
 
 /// An amount of a balance.
 fn draw(request: &AdmitRequest, account: &Standing<'_>, charge: Msat) -> Admitted<Grant> {
-    let free = account.balance.saturating_sub(account.held);
+    let free = account.free();
     let verdict = balance_covers(account, charge)
         .and(calls_within(account, request.allowance.calls))
         .and(amount_within(account, charge, request.allowance.amount));
@@ -210,7 +254,7 @@ fn calls_within(account: &Standing<'_>, most: Option<u32>) -> Fit {
 
 fn amount_within(account: &Standing<'_>, charge: Msat, most: Option<Msat>) -> Fit {
     let Some(most) = most else { return Fit::Now };
-    let spent = account.terms.amount.saturating_sub(account.balance);
+    let spent = account.spent();
     let fits = |taken: Option<Msat>| {
         taken
             .and_then(|taken| taken.checked_add(charge))
@@ -220,8 +264,5 @@ fn amount_within(account: &Standing<'_>, charge: Msat, most: Option<Msat>) -> Fi
 }
 
 fn balance_covers(account: &Standing<'_>, charge: Msat) -> Fit {
-    Fit::of(
-        charge <= account.balance.saturating_sub(account.held),
-        charge <= account.balance,
-    )
+    Fit::of(charge <= account.free(), charge <= account.for_sale())
 }

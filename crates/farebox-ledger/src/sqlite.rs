@@ -4,10 +4,14 @@
 
 mod columns;
 mod flush;
+mod held;
+mod payouts;
 mod prune;
 mod read;
 mod rows;
 mod schema;
+mod seldom;
+mod trial;
 
 use std::path::{Path, PathBuf};
 
@@ -20,7 +24,7 @@ use crate::{Admitted, OpenError, OpenOptions, Pruned, Recovery, crash_point};
 use rows::SqliteRows;
 
 /// Statements kept prepared; more than there are.
-const PREPARED_STATEMENTS: usize = 48;
+const PREPARED_STATEMENTS: usize = 96;
 
 pub(crate) struct SqliteStore {
     connection: Connection,
@@ -153,6 +157,15 @@ fn pass_crash_points(outcomes: &[Outcome]) {
         .any(|outcome| matches!(outcome, Outcome::Resolved { .. }))
     {
         crash_point("settle-before-commit");
+    }
+    if outcomes.iter().any(Outcome::is_payout_begun) {
+        crash_point("payout-before-commit");
+    }
+    if outcomes.iter().any(Outcome::is_payout_ended) {
+        crash_point("payout-end-before-commit");
+    }
+    if outcomes.iter().any(Outcome::is_held_settled) {
+        crash_point("held-end-before-commit");
     }
 }
 

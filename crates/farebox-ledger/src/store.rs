@@ -163,6 +163,32 @@ pub enum Outcome {
     },
 }
 
+impl Outcome {
+    /// Whether money was reserved for a payout.
+    pub(crate) fn is_payout_begun(&self) -> bool {
+        let Self::Payout { answer, .. } = self else {
+            return false;
+        };
+        matches!(**answer, Ok(PayoutAnswer::Begun(_)))
+    }
+
+    /// Whether the end of a payout is known.
+    pub(crate) fn is_payout_ended(&self) -> bool {
+        matches!(self, Self::PayoutEnded { answer, .. } if answer.is_ok())
+    }
+
+    /// Whether the payment of a held call was claimed.
+    pub(crate) const fn is_held_settled(&self) -> bool {
+        matches!(
+            self,
+            Self::Held {
+                claimed: Some(_),
+                ..
+            }
+        )
+    }
+}
+
 /// Why a store could not do its work. What it was doing is rolled back as a whole.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {

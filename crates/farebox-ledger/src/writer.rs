@@ -169,6 +169,15 @@ impl Writer {
         if outcomes.iter().any(is_held) {
             crash_point("hold-after-commit");
         }
+        if outcomes.iter().any(Outcome::is_payout_begun) {
+            crash_point("payout-after-commit");
+        }
+        if outcomes.iter().any(Outcome::is_payout_ended) {
+            crash_point("payout-end-after-commit");
+        }
+        if outcomes.iter().any(Outcome::is_held_settled) {
+            crash_point("held-end-after-commit");
+        }
         Ok(outcomes)
     }
 

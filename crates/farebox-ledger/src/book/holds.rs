@@ -64,7 +64,7 @@ impl Book {
         if let Some(held) = self.held.get_mut(&hold.payment_hash) {
             held.calls = held.calls.saturating_sub(1);
             held.msat = held.msat.saturating_sub(hold.amount);
-            if held.calls == 0 {
+            if held.is_nothing() {
                 self.held.remove(&hold.payment_hash);
             }
         }

@@ -3,7 +3,8 @@
 use farebox_core::{Msat, PaymentHash, UnixMillis};
 
 use super::{
-    AccountRow, Book, House, LIGHTNING, SELLER_LOSS, Transfer, TransferId, TransferKind, signed,
+    AccountRow, Book, House, LIGHTNING, LIGHTNING_FEES, SELLER_LOSS, Transfer, TransferId,
+    TransferKind, signed,
 };
 
 /// On which side of a transfer an account stands.
@@ -53,18 +54,31 @@ impl Book {
 
     /// Books usage above a hold against the seller.
     pub(super) fn lose(&mut self, hash: &PaymentHash, loss: Msat, at: UnixMillis) -> Msat {
+        let account = self.accounts.peek(hash).filter(|_| !loss.is_zero());
+        let Some(name) = account.map(|account| revenue(account.terms.route.as_str())) else {
+            return Msat::ZERO;
+        };
+        self.lose_to(&name, hash, loss, at)
+    }
+
+    /// Books the fee of a payout above its limit against the seller. It went to the network: the
+    /// money that came in with payments has nothing to do with it.
+    pub(super) fn lose_fee(&mut self, hash: &PaymentHash, loss: Msat, at: UnixMillis) -> Msat {
+        self.lose_to(LIGHTNING_FEES, hash, loss, at)
+    }
+
+    fn lose_to(&mut self, name: &str, hash: &PaymentHash, loss: Msat, at: UnixMillis) -> Msat {
         let lost = self
             .house
             .get(SELLER_LOSS)
             .map_or(0, |house| house.balance.unsigned_abs());
         let loss = loss.min(Msat::new(Msat::MAX.get().saturating_sub(lost)).unwrap_or(Msat::ZERO));
-        let Some(account) = self.accounts.peek(hash).filter(|_| !loss.is_zero()) else {
+        if loss.is_zero() {
             return Msat::ZERO;
-        };
-        let name = revenue(account.terms.route.as_str());
+        }
         let id = self.fresh_id(at);
         let debit = self.move_house(SELLER_LOSS, loss, Side::Debit);
-        let credit = self.move_house(&name, loss, Side::Credit);
+        let credit = self.move_house(name, loss, Side::Credit);
         let kind = TransferKind::SellerLoss;
         self.append(
             hash,

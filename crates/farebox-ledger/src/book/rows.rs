@@ -1,11 +1,14 @@
 //! Rows as the writer holds them in memory, and where they come from.
 
-use farebox_core::{HoldId, KeyEpoch, Kind, Msat, PaymentHash, RequestDigest, Terms, UnixMillis};
+use farebox_core::{
+    HoldId, KeyEpoch, Kind, Msat, PaymentHash, PayoutId, RequestDigest, Terms, UnixMillis,
+};
 
 use super::changes::RetryKey;
+use crate::decide::Reserve;
 use crate::store::StoreError;
 use crate::view::TransferKind;
-use crate::{AdmitRequest, Receipt};
+use crate::{HeldCall, HeldState, PayoutView, Receipt};
 
 /// The number of an account inside one store.
 pub(crate) type AccountRow = i64;
@@ -13,12 +16,94 @@ pub(crate) type AccountRow = i64;
 pub(crate) type TransferId = [u8; 16];
 
 /// Reads rows as the present transaction sees them.
-pub(crate) trait Rows {
+pub(crate) trait Rows: SeldomRows {
     fn account(&mut self, hash: &PaymentHash) -> Result<Option<Account>, StoreError>;
-    fn is_spent(&mut self, hash: &PaymentHash) -> Result<bool, StoreError>;
-    fn revoked_at(&mut self, hash: &PaymentHash) -> Result<Option<UnixMillis>, StoreError>;
+    /// What is known of a payment without an account.
+    fn unclaimed(&mut self, hash: &PaymentHash) -> Result<Unclaimed, StoreError>;
     fn retry(&mut self, key: &RetryKey) -> Result<Option<Retry>, StoreError>;
     fn transfer_exists(&mut self, id: &TransferId) -> Result<bool, StoreError>;
+}
+
+/// Reads and writes the rows of what happens seldom: these are written at once, inside the present
+/// transaction, so that what is read next is true without a picture of it.
+pub(crate) trait SeldomRows {
+    /// What a payment brought in all, where that was noted.
+    fn received(&mut self, hash: &PaymentHash) -> Result<Option<Msat>, StoreError>;
+    fn put_received(
+        &mut self,
+        hash: &PaymentHash,
+        received: Msat,
+        at: UnixMillis,
+    ) -> Result<(), StoreError>;
+
+    fn payout(&mut self, id: &PayoutId) -> Result<Option<Payout>, StoreError>;
+    fn payout_to(&mut self, destination: &PaymentHash) -> Result<Option<PayoutView>, StoreError>;
+    /// Payouts of one account begun after an instant, however they ended.
+    fn payouts_begun(&mut self, hash: &PaymentHash, after: UnixMillis) -> Result<u64, StoreError>;
+    /// The sum of payouts paid after an instant, without fees.
+    fn paid_out(&mut self, after: UnixMillis) -> Result<u64, StoreError>;
+    /// Writes a new payout and gives its cursor.
+    fn insert_payout(&mut self, payout: &Payout) -> Result<u64, StoreError>;
+    /// Writes the end of a payout.
+    fn end_payout(&mut self, payout: &PayoutView) -> Result<(), StoreError>;
+
+    /// A held call without its request and answer.
+    fn held_call(&mut self, hash: &PaymentHash) -> Result<Option<HeldCall>, StoreError>;
+    fn insert_held_call(&mut self, call: &HeldCall) -> Result<(), StoreError>;
+    fn move_held_call(&mut self, hash: &PaymentHash, to: HeldState) -> Result<(), StoreError>;
+    fn put_held_answer(&mut self, hash: &PaymentHash, answer: &[u8]) -> Result<(), StoreError>;
+    /// Writes the end of a held call, and lets go of its request.
+    fn end_held_call(
+        &mut self,
+        hash: &PaymentHash,
+        end: HeldState,
+        at: UnixMillis,
+    ) -> Result<(), StoreError>;
+
+    fn put_cursor(&mut self, name: &str, cursor: u64) -> Result<(), StoreError>;
+}
+
+/// What is known of a payment without an account.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Unclaimed {
+    /// Its account was pruned.
+    pub(crate) spent: bool,
+    /// It was revoked before its first use.
+    pub(crate) revoked_at: Option<UnixMillis>,
+    /// What it brought in all, where that was more than was sold.
+    pub(crate) received: Option<Msat>,
+}
+
+/// A payment at its first sight.
+#[derive(Clone, Copy)]
+pub(crate) struct Payment<'a> {
+    pub(crate) hash: PaymentHash,
+    pub(crate) key_epoch: KeyEpoch,
+    pub(crate) terms: &'a Terms,
+    pub(crate) now: UnixMillis,
+}
+
+/// A payout, and what it reserves while it is open.
+#[derive(Clone, Debug)]
+pub(crate) struct Payout {
+    pub(crate) view: PayoutView,
+    pub(crate) reserve: Reserve,
+}
+
+/// What the picture keeps of an open payout.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OpenPayout {
+    pub(crate) payment_hash: PaymentHash,
+    pub(crate) amount: Msat,
+    pub(crate) reserve: Reserve,
+}
+
+/// What the picture keeps of a held call that has not ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OpenHeldCall {
+    pub(crate) state: HeldState,
+    /// Of its request.
+    pub(crate) bytes: u64,
 }
 
 /// What of a row is not written yet.
@@ -30,6 +115,8 @@ pub(crate) struct Unsaved {
     pub(crate) new: bool,
     /// It was revoked.
     pub(crate) revoked: bool,
+    /// Its excess changed.
+    pub(crate) excess: bool,
 }
 
 /// A payer's account.
@@ -38,7 +125,10 @@ pub(crate) struct Account {
     pub(crate) row: AccountRow,
     pub(crate) key_epoch: KeyEpoch,
     pub(crate) terms: Terms,
+    /// All there is: what is left of what was sold, and the excess.
     pub(crate) balance: Msat,
+    /// The part of it that is not for sale; of a balance, all that ever came on top of it.
+    pub(crate) excess: Msat,
     pub(crate) calls_used: u32,
     pub(crate) voids: u32,
     pub(crate) claimed_at: UnixMillis,
@@ -53,24 +143,25 @@ impl Account {
     /// The account of a payment at its first claim.
     pub(crate) fn claimed(
         row: AccountRow,
-        request: &AdmitRequest,
+        payment: &Payment<'_>,
         revoked_at: Option<UnixMillis>,
     ) -> Self {
         Self {
             row,
-            key_epoch: request.key_epoch,
-            terms: request.terms.clone(),
-            balance: request.terms.amount,
+            key_epoch: payment.key_epoch,
+            terms: payment.terms.clone(),
+            balance: payment.terms.amount,
+            excess: Msat::ZERO,
             calls_used: 0,
             voids: 0,
-            claimed_at: request.now,
-            expires_at: first_expiry(&request.terms, request.now),
+            claimed_at: payment.now,
+            expires_at: first_expiry(payment.terms, payment.now),
             revoked_at,
             last_transfer: None,
             unsaved: Unsaved {
                 listed: true,
                 new: true,
-                revoked: false,
+                ..Unsaved::default()
             },
         }
     }
@@ -106,6 +197,7 @@ impl House {
                 listed: false,
                 new: true,
                 revoked: false,
+                excess: false,
             },
         }
     }
@@ -118,6 +210,7 @@ impl House {
                 listed: false,
                 new: false,
                 revoked: false,
+                excess: false,
             },
         }
     }

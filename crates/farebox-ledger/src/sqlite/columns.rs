@@ -13,9 +13,9 @@ use crate::store::StoreError;
 /// The columns of a claim, in the order that [`Claim::read`] expects.
 pub(super) const CLAIM: &str = "c.account, c.payment_hash, c.key_epoch, c.amount, c.kind, c.calls, \
      c.span, c.route, c.methods, c.request, c.terms_epoch, c.valid_for, c.claim_by, c.claimed_at, \
-     c.expires_at, c.revoked_at";
+     c.expires_at, c.revoked_at, c.excess";
 /// The number of columns in [`CLAIM`].
-pub(super) const CLAIM_WIDTH: usize = 16;
+pub(super) const CLAIM_WIDTH: usize = 17;
 
 /// What a payer's account was sold.
 pub(super) struct Claim {
@@ -26,6 +26,7 @@ pub(super) struct Claim {
     pub(super) claimed_at: UnixMillis,
     pub(super) expires_at: UnixMillis,
     pub(super) revoked_at: Option<UnixMillis>,
+    pub(super) excess: Msat,
 }
 
 impl Claim {
@@ -38,11 +39,13 @@ impl Claim {
             claimed_at: instant(row.get(13)?)?,
             expires_at: instant(row.get(14)?)?,
             revoked_at: row.get::<_, Option<i64>>(15)?.map(instant).transpose()?,
+            excess: msat(row.get(16)?)?,
         })
     }
 }
 
-fn read_terms(row: &Row<'_>) -> Result<Terms, StoreError> {
+/// What was sold, from columns 3 to 12 of [`CLAIM`].
+pub(super) fn read_terms(row: &Row<'_>) -> Result<Terms, StoreError> {
     let route = row
         .get_ref(7)?
         .as_str()

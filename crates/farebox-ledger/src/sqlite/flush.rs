@@ -56,6 +56,14 @@ fn write_accounts(book: &Book, connection: &Connection) -> Result<(), StoreError
                 "a claim",
             )?;
         }
+        if account.unsaved.excess {
+            let sql = "UPDATE claims SET excess = ?2 WHERE account = ?1";
+            let excess = signed(account.excess);
+            expect_one(
+                connection.prepare_cached(sql)?.execute((row, excess))?,
+                "a claim",
+            )?;
+        }
     }
     Ok(())
 }
@@ -86,9 +94,9 @@ fn insert_account(
     connection
         .prepare_cached(
             "INSERT INTO claims VALUES \
-             (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+             (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
         )?
-        .execute((
+        .execute(rusqlite::params![
             row,
             hash.as_bytes(),
             account.key_epoch.0,
@@ -105,7 +113,8 @@ fn insert_account(
             instant_column(account.claimed_at),
             instant_column(account.expires_at),
             account.revoked_at.map(instant_column),
-        ))?;
+            signed(account.excess),
+        ])?;
     Ok(())
 }
 
@@ -226,7 +235,7 @@ fn write_revoked(book: &Book, connection: &Connection) -> Result<(), StoreError>
 }
 
 /// A row that the picture has and the database has not means that somebody else wrote.
-fn expect_one(changed: usize, row: &'static str) -> Result<(), StoreError> {
+pub(super) fn expect_one(changed: usize, row: &'static str) -> Result<(), StoreError> {
     if changed == 1 {
         Ok(())
     } else {

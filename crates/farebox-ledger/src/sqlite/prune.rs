@@ -4,12 +4,13 @@
 //! value stays, expired or not: its owner may still ask for it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use farebox_core::{Msat, PaymentHash};
+use farebox_core::{Msat, PaymentHash, UnixMillis};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::columns::{self, instant_column};
-use super::flush;
+use super::{flush, held};
 use crate::Pruned;
 use crate::book::{AccountRow, Book, Transfer, TransferId};
 use crate::store::{PruneStep, StoreError};
@@ -19,6 +20,10 @@ use crate::view::TransferKind;
 const STEP_ROWS: i64 = 4_096;
 /// Accounts removed in one step.
 const STEP_ACCOUNTS: u32 = 256;
+/// How long the answer of a held call is kept after it was settled.
+const ANSWER_KEEP: Duration = Duration::from_secs(25 * 60 * 60);
+/// How long is remembered that a payment nobody claimed brought more than was sold, at least.
+const UNCLAIMED_KEEP: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// A closed account.
 struct Closed {
@@ -37,6 +42,9 @@ pub(super) fn step(
     connection: &Connection,
     step: PruneStep,
 ) -> Result<(Pruned, Option<u64>), StoreError> {
+    if step.cursor == 0 {
+        prune_seldom(connection, step)?;
+    }
     let from = i64::try_from(step.cursor).unwrap_or(i64::MAX);
     let to = from.saturating_add(STEP_ROWS);
     let closed = find_closed(connection, from, to, instant_column(step.before))?;
@@ -46,7 +54,7 @@ pub(super) fn step(
     let mut pruned = Pruned::default();
     let mut net = Net::new();
     for account in &closed {
-        if book.has_open_hold(&account.payment_hash) {
+        if book.is_in_use(&account.payment_hash) {
             continue;
         }
         if let Some(transfers) = remove(connection, account, &mut net)? {
@@ -65,6 +73,23 @@ pub(super) fn step(
         pruned,
         (reached < last).then(|| u64::try_from(reached).unwrap_or(0)),
     ))
+}
+
+/// What is not part of an account. Payouts stay for ever.
+fn prune_seldom(connection: &Connection, step: PruneStep) -> Result<(), StoreError> {
+    held::prune(connection, before(step.now, ANSWER_KEEP), step.before)?;
+    let unclaimed = before(step.now, UNCLAIMED_KEEP).min(step.before);
+    let sql = "DELETE FROM received WHERE at < ?1 \
+               AND payment_hash NOT IN (SELECT payment_hash FROM claims)";
+    connection
+        .prepare_cached(sql)?
+        .execute([instant_column(unclaimed)])?;
+    Ok(())
+}
+
+fn before(now: UnixMillis, span: Duration) -> UnixMillis {
+    let span = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+    UnixMillis::new(now.get().saturating_sub(span))
 }
 
 fn find_closed(
@@ -123,6 +148,9 @@ fn remove(
     ] {
         connection.prepare_cached(sql)?.execute([account.row])?;
     }
+    connection
+        .prepare_cached("DELETE FROM received WHERE payment_hash = ?1")?
+        .execute([account.payment_hash.as_bytes()])?;
     connection
         .prepare_cached("INSERT INTO spent VALUES (?1, ?2)")?
         .execute((account.payment_hash.as_bytes(), account.key_epoch))?;

@@ -1,13 +1,12 @@
 //! Readers: connections of their own, on committed data, that cannot write.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 
-use farebox_core::{Msat, PaymentHash, PayoutId};
+use farebox_core::{PaymentHash, PayoutId};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Transaction};
 
 use super::columns::{self, CLAIM, CLAIM_WIDTH, Claim};
-use crate::book;
+use super::{held, payouts, trial};
 use crate::ledger::MAX_PAGE;
 use crate::store::{OpenReader, Reader, StoreError};
 use crate::view::{AccountName, AccountView, TransferKind, TransferView, TrialBalance};
@@ -76,52 +75,50 @@ impl Reader for SqliteReader {
         Ok(views)
     }
 
-    fn payout(&mut self, _: PayoutId) -> Result<Option<PayoutView>, StoreError> {
-        Ok(None)
+    fn payout(&mut self, id: PayoutId) -> Result<Option<PayoutView>, StoreError> {
+        let found = payouts::find(&self.connection, &id)?;
+        Ok(found.map(|payout| payout.view))
     }
 
     fn open_payouts(&mut self) -> Result<Vec<PayoutView>, StoreError> {
-        Ok(Vec::new())
+        payouts::list_open(&self.connection)
     }
 
-    fn payouts(&mut self, _: u64, _: u32) -> Result<Vec<PayoutView>, StoreError> {
-        Ok(Vec::new())
+    fn payouts(&mut self, after: u64, limit: u32) -> Result<Vec<PayoutView>, StoreError> {
+        payouts::list(&self.connection, after, limit.min(MAX_PAGE))
     }
 
-    fn payouts_of(&mut self, _: PaymentHash, _: u32) -> Result<Vec<PayoutView>, StoreError> {
-        Ok(Vec::new())
+    fn payouts_of(&mut self, hash: PaymentHash, limit: u32) -> Result<Vec<PayoutView>, StoreError> {
+        payouts::list_of(&self.connection, &hash, limit.min(MAX_PAGE))
     }
 
-    fn settlement_cursor(&mut self, _: &str) -> Result<Option<u64>, StoreError> {
-        Ok(None)
+    fn settlement_cursor(&mut self, name: &str) -> Result<Option<u64>, StoreError> {
+        payouts::settlement_cursor(&self.connection, name)
     }
 
-    fn held_call(&mut self, _: PaymentHash) -> Result<Option<HeldCall>, StoreError> {
-        Ok(None)
+    fn held_call(&mut self, hash: PaymentHash) -> Result<Option<HeldCall>, StoreError> {
+        let snapshot = self.connection.transaction()?;
+        held::find_whole(&snapshot, &hash)
     }
 
     fn held_calls(&mut self) -> Result<Vec<HeldSummary>, StoreError> {
-        Ok(Vec::new())
+        held::list_open(&self.connection)
     }
 
     fn trial_balance(&mut self) -> Result<TrialBalance, StoreError> {
-        let snapshot = self.connection.transaction()?;
-        let mut trial = TrialBalance::default();
-        let mut proof = add_up_transfers(&snapshot, &mut trial)?;
-        add_up_accounts(&snapshot, &mut trial, &mut proof)?;
-        add_up_holds(&snapshot, &mut trial)?;
-        // What is left moved money from or to accounts that do not exist.
-        trial.unproven += count(proof.values().filter(|sum| **sum != 0).count());
-        Ok(trial)
+        trial::balance(&self.connection.transaction()?)
     }
 }
 
 fn accounts_sql(which: &str) -> String {
     format!(
-        "SELECT {CLAIM}, a.balance, a.calls_used, a.voids, coalesce(h.msat, 0), coalesce(h.calls, 0) \
+        "SELECT {CLAIM}, a.balance, a.calls_used, a.voids, \
+         coalesce(h.msat, 0) + coalesce(p.msat, 0), coalesce(h.calls, 0) + coalesce(p.calls, 0) \
          FROM claims c JOIN accounts a ON a.id = c.account LEFT JOIN (SELECT account, \
          sum(msat) AS msat, count(*) AS calls FROM holds GROUP BY account) h \
-         ON h.account = c.account WHERE {which}"
+         ON h.account = c.account LEFT JOIN (SELECT payment_hash, sum(sold + excess) AS msat, \
+         sum(calls) AS calls FROM payouts WHERE state = 1 GROUP BY payment_hash) p \
+         ON p.payment_hash = c.payment_hash WHERE {which}"
     )
 }
 
@@ -134,7 +131,7 @@ fn read_view(row: &Row<'_>) -> Result<AccountView, StoreError> {
         key_epoch: claim.key_epoch,
         terms: claim.terms,
         balance: columns::msat(row.get(CLAIM_WIDTH)?)?,
-        excess: Msat::ZERO,
+        excess: claim.excess,
         held: columns::msat(row.get(CLAIM_WIDTH + 3)?)?,
         calls_used: row.get(CLAIM_WIDTH + 1)?,
         calls_held: row.get(CLAIM_WIDTH + 4)?,
@@ -190,86 +187,4 @@ fn read_name(payer: Option<[u8; 32]>, house: Option<String>) -> Result<AccountNa
         (None, Some(name)) => Ok(AccountName::House(name)),
         _ => Err(StoreError::Corrupt("the name of an account")),
     }
-}
-
-fn add_up_transfers(
-    snapshot: &Transaction<'_>,
-    trial: &mut TrialBalance,
-) -> Result<HashMap<i64, i128>, StoreError> {
-    let mut proof: HashMap<i64, i128> = HashMap::new();
-    let mut statement = snapshot.prepare("SELECT debit, credit, msat FROM transfers")?;
-    let mut found = statement.query([])?;
-    while let Some(row) = found.next()? {
-        let amount = i128::from(row.get::<_, i64>(2)?);
-        *proof.entry(row.get(0)?).or_default() -= amount;
-        *proof.entry(row.get(1)?).or_default() += amount;
-        trial.transfers += 1;
-    }
-    Ok(proof)
-}
-
-fn add_up_accounts(
-    snapshot: &Transaction<'_>,
-    trial: &mut TrialBalance,
-    proof: &mut HashMap<i64, i128>,
-) -> Result<(), StoreError> {
-    let mut statement = snapshot.prepare(
-        "SELECT a.id, a.balance, h.name FROM accounts a LEFT JOIN house h ON h.account = a.id",
-    )?;
-    let mut found = statement.query([])?;
-    let mut payers: i128 = 0;
-    while let Some(row) = found.next()? {
-        let balance: i64 = row.get(1)?;
-        trial.sum += i128::from(balance);
-        trial.unproven +=
-            u64::from(proof.remove(&row.get(0)?).unwrap_or_default() != i128::from(balance));
-        match row.get::<_, Option<String>>(2)? {
-            Some(name) => {
-                trial.overdrawn += u64::from(book::is_impossible(&name, balance));
-                trial.house.push((name, balance));
-            }
-            None => {
-                trial.accounts += 1;
-                payers += i128::from(balance);
-            }
-        }
-    }
-    trial.house.sort();
-    trial.payers = total(payers);
-    Ok(())
-}
-
-fn add_up_holds(snapshot: &Transaction<'_>, trial: &mut TrialBalance) -> Result<(), StoreError> {
-    let (holds, held): (i64, i64) = snapshot.query_row(
-        "SELECT count(*), coalesce(sum(msat), 0) FROM holds",
-        [],
-        |row| Ok((row.get(0)?, row.get(1)?)),
-    )?;
-    trial.open_holds = u64::try_from(holds).unwrap_or_default();
-    trial.held = total(i128::from(held));
-    let overdrawn: i64 = snapshot.query_row(
-        "SELECT count(*) FROM claims c JOIN accounts a ON a.id = c.account LEFT JOIN \
-         (SELECT account, sum(msat) AS msat, count(*) AS calls FROM holds GROUP BY account) h \
-         ON h.account = c.account WHERE a.balance < coalesce(h.msat, 0) \
-         OR (c.calls IS NOT NULL AND a.calls_used + coalesce(h.calls, 0) > c.calls)",
-        [],
-        |row| row.get(0),
-    )?;
-    trial.overdrawn += u64::try_from(overdrawn).unwrap_or_default();
-    // A hold on an account that does not exist holds nobody's money.
-    let stray = "SELECT count(*) FROM holds WHERE account NOT IN (SELECT account FROM claims)";
-    let stray: i64 = snapshot.query_row(stray, [], |row| row.get(0))?;
-    trial.overdrawn += u64::try_from(stray).unwrap_or_default();
-    Ok(())
-}
-
-fn total(sum: i128) -> Msat {
-    u64::try_from(sum)
-        .ok()
-        .and_then(|sum| Msat::new(sum).ok())
-        .unwrap_or_default()
-}
-
-fn count(number: usize) -> u64 {
-    u64::try_from(number).unwrap_or(u64::MAX)
 }

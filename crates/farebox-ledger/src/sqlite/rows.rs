@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 
-use farebox_core::{PaymentHash, RequestDigest, UnixMillis};
+use farebox_core::{PaymentHash, RequestDigest};
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::columns::{self, CLAIM, CLAIM_WIDTH, Claim};
+use super::{held, payouts};
 use crate::book::{
-    self, Account, House, Loaded, OnceKey, OpenHold, Retry, RetryKey, Rows, TransferId, Unsaved,
+    self, Account, House, Loaded, OnceKey, OpenHold, Retry, RetryKey, Rows, TransferId, Unclaimed,
+    Unsaved,
 };
 use crate::store::StoreError;
 
@@ -24,18 +26,23 @@ impl Rows for SqliteRows<'_> {
         found.next()?.map(read_account).transpose()
     }
 
-    fn is_spent(&mut self, hash: &PaymentHash) -> Result<bool, StoreError> {
-        let sql = "SELECT 1 FROM spent WHERE payment_hash = ?1";
-        Ok(self.0.prepare_cached(sql)?.exists([hash.as_bytes()])?)
-    }
-
-    fn revoked_at(&mut self, hash: &PaymentHash) -> Result<Option<UnixMillis>, StoreError> {
-        let sql = "SELECT revoked_at FROM revoked WHERE payment_hash = ?1";
-        let mut statement = self.0.prepare_cached(sql)?;
-        let at: Option<i64> = statement
-            .query_row([hash.as_bytes()], |row| row.get(0))
-            .optional()?;
-        at.map(columns::instant).transpose()
+    fn unclaimed(&mut self, hash: &PaymentHash) -> Result<Unclaimed, StoreError> {
+        let mut statement = self.0.prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM spent WHERE payment_hash = ?1), \
+             (SELECT revoked_at FROM revoked WHERE payment_hash = ?1), \
+             (SELECT msat FROM received WHERE payment_hash = ?1)",
+        )?;
+        let mut found = statement.query([hash.as_bytes()])?;
+        let Some(row) = found.next()? else {
+            return Ok(Unclaimed::default());
+        };
+        let revoked_at: Option<i64> = row.get(1)?;
+        let received: Option<i64> = row.get(2)?;
+        Ok(Unclaimed {
+            spent: row.get(0)?,
+            revoked_at: revoked_at.map(columns::instant).transpose()?,
+            received: received.map(columns::msat).transpose()?,
+        })
     }
 
     fn retry(&mut self, key: &RetryKey) -> Result<Option<Retry>, StoreError> {
@@ -61,6 +68,7 @@ fn read_account(row: &Row<'_>) -> Result<Account, StoreError> {
         key_epoch: claim.key_epoch,
         terms: claim.terms,
         balance: columns::msat(row.get(CLAIM_WIDTH)?)?,
+        excess: claim.excess,
         calls_used: row.get(CLAIM_WIDTH + 1)?,
         voids: row.get(CLAIM_WIDTH + 2)?,
         claimed_at: claim.claimed_at,
@@ -92,6 +100,8 @@ pub(super) fn load(connection: &Connection) -> Result<Loaded, StoreError> {
             .unwrap_or_default(),
         house: load_house(connection)?,
         holds: load_holds(connection)?,
+        payouts: payouts::load(connection)?,
+        held_calls: held::load(connection)?,
     })
 }
 

@@ -1,0 +1,384 @@
+//! The life of a payout in the picture: reserved, then paid or given back, once.
+//!
+//! The row is written in the transaction that reserves; only after its commit may anything be sent.
+
+use std::time::Duration;
+
+use farebox_core::{Kind, Msat, PaymentHash, PayoutId, UnixMillis};
+
+use super::money::Side;
+use super::{
+    Book, LIGHTNING, OpenPayout, Payment, Payout, Rows, Transfer, TransferKind, Unclaimed,
+};
+use crate::decide::{self, Reserve, Standing};
+use crate::store::{Outcome, StoreError};
+use crate::{
+    ClaimPolicy, LedgerError, PayoutAnswer, PayoutClaim, PayoutEnd, PayoutRequest, PayoutState,
+    PayoutView,
+};
+
+/// What counts as a day in the limits of payouts.
+const A_DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What a request comes to: an answer that changed nothing, or a reserve to make.
+enum Decision<'a> {
+    Refused(PayoutAnswer),
+    Reserve(Reserve),
+    /// The same, after the claim of its payment.
+    Claim(Payment<'a>, Unclaimed, Reserve),
+}
+
+impl Book {
+    pub(super) fn begin_payout_and_tell(
+        &mut self,
+        request: &PayoutRequest,
+        rows: &mut dyn Rows,
+    ) -> Result<Outcome, StoreError> {
+        let claims_before = self.claims;
+        let answer = self.begin_payout(request, rows)?;
+        let claim = request
+            .claim
+            .as_ref()
+            .filter(|_| self.claims > claims_before);
+        Ok(Outcome::Payout {
+            answer: Box::new(answer),
+            claimed: claim.map(|claim| claim.terms.amount),
+        })
+    }
+
+    fn begin_payout(
+        &mut self,
+        request: &PayoutRequest,
+        rows: &mut dyn Rows,
+    ) -> Result<Result<PayoutAnswer, LedgerError>, StoreError> {
+        if let Some(known) = self.known_payout(request, rows)? {
+            return Ok(Ok(known));
+        }
+        if rows.payout(&request.id)?.is_some() {
+            return Ok(Err(LedgerError::PayoutExists));
+        }
+        let reserve = match self.decide_payout(request, rows)? {
+            Decision::Refused(answer) => return Ok(Ok(answer)),
+            Decision::Reserve(reserve) => reserve,
+            Decision::Claim(payment, unclaimed, reserve) => {
+                if let Err(error) = self.credit(&payment, &unclaimed) {
+                    return Ok(Err(error));
+                }
+                reserve
+            }
+        };
+        self.open_payout(request, reserve, rows)
+            .map(|view| Ok(PayoutAnswer::Begun(view)))
+    }
+
+    /// What was begun before and forbids another payout.
+    fn known_payout(
+        &self,
+        request: &PayoutRequest,
+        rows: &mut dyn Rows,
+    ) -> Result<Option<PayoutAnswer>, StoreError> {
+        if let Some(known) = rows.payout_to(&request.destination_hash)? {
+            let same = known.payment_hash == request.payment_hash;
+            return Ok(Some(if same {
+                PayoutAnswer::Exists(known)
+            } else {
+                PayoutAnswer::DestinationTaken
+            }));
+        }
+        let mut open = self.payouts.iter();
+        let open = open.find(|(_, payout)| payout.payment_hash == request.payment_hash);
+        let Some((id, _)) = open else {
+            return Ok(None);
+        };
+        let known = rows
+            .payout(id)?
+            .ok_or(StoreError::Corrupt("an open payout"))?;
+        Ok(Some(PayoutAnswer::Exists(known.view)))
+    }
+
+    fn decide_payout<'a>(
+        &mut self,
+        request: &'a PayoutRequest,
+        rows: &mut dyn Rows,
+    ) -> Result<Decision<'a>, StoreError> {
+        if !self.fetch(&request.payment_hash, rows)? {
+            let unclaimed = self.unclaimed(&request.payment_hash, rows)?;
+            return self.decide_first_sight(request, unclaimed, rows);
+        }
+        let account = super::known(&mut self.accounts, &request.payment_hash)?;
+        let claim = request.claim.as_ref();
+        if claim.is_some_and(|claim| claim.terms != account.terms) {
+            return Ok(Decision::Refused(PayoutAnswer::TermsMismatch));
+        }
+        let held = self.held.get(&request.payment_hash).copied();
+        let standing = super::standing(account, held.unwrap_or_default());
+        let reserve = match decide::payout(request, &standing) {
+            Ok(reserve) => reserve,
+            Err(refusal) => return Ok(Decision::Refused(refusal)),
+        };
+        let refusal = self.limit(request, rows)?;
+        Ok(refusal.map_or(Decision::Reserve(reserve), Decision::Refused))
+    }
+
+    /// Decides on a token that was never used: nothing is claimed unless money is reserved.
+    fn decide_first_sight<'a>(
+        &self,
+        request: &'a PayoutRequest,
+        unclaimed: Unclaimed,
+        rows: &mut dyn Rows,
+    ) -> Result<Decision<'a>, StoreError> {
+        let Some(claim) = may_claim(request, &unclaimed) else {
+            let available = Msat::ZERO;
+            return Ok(Decision::Refused(if unclaimed.spent {
+                PayoutAnswer::NothingLeft { available }
+            } else {
+                PayoutAnswer::Unknown
+            }));
+        };
+        if self.is_being_served(&request.payment_hash) {
+            return Ok(Decision::Refused(PayoutAnswer::Reserved));
+        }
+        let reserve = match decide::payout(request, &at_claim(claim, &unclaimed, request.now)) {
+            Ok(reserve) => reserve,
+            Err(refusal) => return Ok(Decision::Refused(refusal)),
+        };
+        if let Some(refusal) = self.limit(request, rows)? {
+            return Ok(Decision::Refused(refusal));
+        }
+        let payment = Payment {
+            hash: request.payment_hash,
+            key_epoch: claim.key_epoch,
+            terms: &claim.terms,
+            now: request.now,
+        };
+        Ok(Decision::Claim(payment, unclaimed, reserve))
+    }
+
+    /// The first limit that one more payout would break.
+    fn limit(
+        &self,
+        request: &PayoutRequest,
+        rows: &mut dyn Rows,
+    ) -> Result<Option<PayoutAnswer>, StoreError> {
+        let limits = &request.limits;
+        let a_day_ago = UnixMillis::new(
+            request
+                .now
+                .get()
+                .saturating_sub(u64::try_from(A_DAY.as_millis()).unwrap_or(u64::MAX)),
+        );
+        let begun = rows.payouts_begun(&request.payment_hash, a_day_ago)?;
+        if begun >= u64::from(limits.per_account_per_day) {
+            return Ok(Some(PayoutAnswer::TooOften));
+        }
+        if u32::try_from(self.payouts.len()).is_ok_and(|open| open < limits.max_open) {
+            let open: u64 = self.payouts.values().map(|open| open.amount.get()).sum();
+            let total = rows.paid_out(a_day_ago)?.saturating_add(open);
+            let exceeds = total.saturating_add(request.amount.get()) > limits.daily_total.get();
+            Ok(exceeds.then_some(PayoutAnswer::DailyTotal))
+        } else {
+            Ok(Some(PayoutAnswer::TooManyOpen))
+        }
+    }
+
+    fn open_payout(
+        &mut self,
+        request: &PayoutRequest,
+        reserve: Reserve,
+        rows: &mut dyn Rows,
+    ) -> Result<PayoutView, StoreError> {
+        let mut payout = Payout {
+            view: new_view(request, reserve.calls),
+            reserve,
+        };
+        payout.view.cursor = rows.insert_payout(&payout)?;
+        let open = OpenPayout {
+            payment_hash: request.payment_hash,
+            amount: request.amount,
+            reserve,
+        };
+        self.reserve(request.id, open);
+        Ok(payout.view)
+    }
+
+    /// Counts an open payout in what its account has reserved.
+    pub(super) fn reserve(&mut self, id: PayoutId, payout: OpenPayout) {
+        let held = self.held.entry(payout.payment_hash).or_default();
+        let Reserve {
+            sold,
+            excess,
+            calls,
+        } = payout.reserve;
+        held.msat = held.msat.checked_add(sold).unwrap_or(Msat::MAX);
+        held.excess = held.excess.checked_add(excess).unwrap_or(Msat::MAX);
+        held.calls = held.calls.saturating_add(calls);
+        held.payouts = held.payouts.saturating_add(1);
+        self.payouts.insert(id, payout);
+    }
+
+    fn release(&mut self, id: &PayoutId) {
+        let Some(payout) = self.payouts.remove(id) else {
+            return;
+        };
+        let Some(held) = self.held.get_mut(&payout.payment_hash) else {
+            return;
+        };
+        held.msat = held.msat.saturating_sub(payout.reserve.sold);
+        held.excess = held.excess.saturating_sub(payout.reserve.excess);
+        held.calls = held.calls.saturating_sub(payout.reserve.calls);
+        held.payouts = held.payouts.saturating_sub(1);
+        if held.is_nothing() {
+            self.held.remove(&payout.payment_hash);
+        }
+    }
+
+    /// Ends an open payout. One that has ended is left alone: the same end may be repeated, and
+    /// another one is an error.
+    pub(super) fn finish_payout(
+        &mut self,
+        id: PayoutId,
+        end: PayoutEnd,
+        at: UnixMillis,
+        rows: &mut dyn Rows,
+    ) -> Result<Outcome, StoreError> {
+        let Some(mut payout) = rows.payout(&id)? else {
+            return Ok(ended(Err(LedgerError::NoPayout), Msat::ZERO));
+        };
+        match (payout.view.state, end) {
+            (PayoutState::Open, _) => {}
+            (PayoutState::Paid, PayoutEnd::Paid { .. })
+            | (PayoutState::Failed, PayoutEnd::Failed) => {
+                return Ok(ended(Ok(payout.view), Msat::ZERO));
+            }
+            (state, _) => {
+                tracing::error!(
+                    payout.id = %id,
+                    payout.state = state.as_str(),
+                    ?end,
+                    "the node contradicts itself about a payout; nothing was changed"
+                );
+                return Ok(ended(Err(LedgerError::PayoutEnded { state }), Msat::ZERO));
+            }
+        }
+        if !self.fetch(&payout.view.payment_hash, rows)? {
+            return Err(StoreError::Corrupt("a payout without an account"));
+        }
+        self.release(&id);
+        let loss = match end {
+            PayoutEnd::Paid { fee } => self.pay(&mut payout, fee, at),
+            PayoutEnd::Failed => {
+                payout.view.state = PayoutState::Failed;
+                Msat::ZERO
+            }
+        };
+        payout.view.ended_at = Some(at);
+        rows.end_payout(&payout.view)?;
+        Ok(ended(Ok(payout.view), loss))
+    }
+
+    /// Charges a payout and its fee; gives the part of the fee that the seller bears.
+    fn pay(&mut self, payout: &mut Payout, fee: Msat, at: UnixMillis) -> Msat {
+        let Payout { view, reserve } = payout;
+        let hash = view.payment_hash;
+        let charged = fee.min(view.max_fee);
+        self.pay_out(&hash, view.amount, TransferKind::Payout, at);
+        self.pay_out(&hash, charged, TransferKind::PayoutFee, at);
+        let spent = view.amount.checked_add(charged).unwrap_or(Msat::MAX);
+        self.change(&hash, |account| {
+            account.calls_used = account.calls_used.saturating_add(reserve.calls);
+            // Calls went with all of their money: what was not sent is no longer for sale.
+            if account.terms.kind != Kind::Balance {
+                let with_sold = account
+                    .excess
+                    .checked_add(reserve.sold)
+                    .unwrap_or(Msat::MAX);
+                account.excess = with_sold.saturating_sub(spent);
+                account.unsaved.excess = true;
+            }
+        });
+        view.state = PayoutState::Paid;
+        view.fee = Some(fee);
+        let above = fee.saturating_sub(charged);
+        if !above.is_zero() {
+            tracing::warn!(
+                payout.id = %view.id,
+                fee.msat = fee.get(),
+                max_fee.msat = view.max_fee.get(),
+                "a payout cost more than its limit; the rest is the seller's loss"
+            );
+        }
+        self.lose_fee(&hash, above, at)
+    }
+
+    /// Moves money from a payer's account out of the house.
+    fn pay_out(&mut self, hash: &PaymentHash, amount: Msat, kind: TransferKind, at: UnixMillis) {
+        let Some(account) = self.accounts.peek(hash).filter(|_| !amount.is_zero()) else {
+            return;
+        };
+        let debit = account.row;
+        let transfer = Transfer {
+            id: self.fresh_id(at),
+            debit,
+            credit: self.move_house(LIGHTNING, amount, Side::Credit),
+            amount,
+            kind,
+            at,
+            previous: None,
+        };
+        self.change(hash, |account| {
+            account.balance = account.balance.saturating_sub(amount);
+        });
+        self.append(hash, transfer);
+    }
+}
+
+fn ended(answer: Result<PayoutView, LedgerError>, loss: Msat) -> Outcome {
+    Outcome::PayoutEnded {
+        answer: Box::new(answer),
+        loss,
+    }
+}
+
+/// The claim that may be made with a request, if any.
+fn may_claim<'a>(request: &'a PayoutRequest, unclaimed: &Unclaimed) -> Option<&'a PayoutClaim> {
+    let claim = request.claim.as_ref().filter(|_| !unclaimed.spent)?;
+    (claim.claims == ClaimPolicy::Open).then_some(claim)
+}
+
+/// How an account would stand right after its claim.
+fn at_claim<'a>(claim: &'a PayoutClaim, unclaimed: &Unclaimed, now: UnixMillis) -> Standing<'a> {
+    let sold = claim.terms.amount;
+    let received = unclaimed.received.unwrap_or_default();
+    let excess = received.saturating_sub(sold);
+    Standing {
+        terms: &claim.terms,
+        balance: sold.checked_add(excess).unwrap_or(Msat::MAX),
+        excess,
+        held: Msat::ZERO,
+        excess_held: Msat::ZERO,
+        calls_used: 0,
+        calls_held: 0,
+        voids: 0,
+        expires_at: now,
+        revoked: unclaimed.revoked_at.is_some(),
+    }
+}
+
+fn new_view(request: &PayoutRequest, calls: u32) -> PayoutView {
+    PayoutView {
+        cursor: 0,
+        id: request.id,
+        payment_hash: request.payment_hash,
+        destination_hash: request.destination_hash,
+        bolt11: request.bolt11.clone(),
+        amount: request.amount,
+        max_fee: request.max_fee,
+        fee: None,
+        calls,
+        backend: request.backend.clone(),
+        asked_by: request.asked_by,
+        state: PayoutState::Open,
+        asked_at: request.now,
+        ended_at: None,
+    }
+}

@@ -1,0 +1,76 @@
+//! The rules of money out: what a payout may reserve of one account, whatever its expiry.
+
+use farebox_core::{Kind, Msat};
+
+use super::Standing;
+use crate::{AskedBy, PayoutAnswer, PayoutRequest};
+
+/// What a payout reserves while it is open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Reserve {
+    /// Of what is for sale: on an account of calls all that is free, since the calls go with it.
+    pub(crate) sold: Msat,
+    /// Of the excess.
+    pub(crate) excess: Msat,
+    /// Calls that are used up when it is paid. A pass that was not begun counts as one.
+    pub(crate) calls: u32,
+}
+
+/// Decides what a payout takes, or why it takes nothing.
+pub(crate) fn payout(
+    request: &PayoutRequest,
+    account: &Standing<'_>,
+) -> Result<Reserve, PayoutAnswer> {
+    if account.revoked && request.asked_by == AskedBy::Holder {
+        return Err(PayoutAnswer::Revoked);
+    }
+    if request.amount.is_zero() || request.amount < request.limits.least {
+        return Err(PayoutAnswer::BelowLeast);
+    }
+    let free = account.free();
+    let free_excess = match account.terms.kind {
+        Kind::Balance => Msat::ZERO,
+        Kind::Single | Kind::Calls(_) | Kind::Pass(_) => {
+            account.excess.saturating_sub(account.excess_held)
+        }
+    };
+    let available = free.checked_add(free_excess).unwrap_or(Msat::MAX);
+    let need = request.amount.checked_add(request.max_fee);
+    match need {
+        Some(need) if need <= available => Ok(take(account, need, free, free_excess)),
+        Some(need) if need <= account.balance => Err(PayoutAnswer::Reserved),
+        _ => Err(PayoutAnswer::NothingLeft { available }),
+    }
+}
+
+/// Excess goes first, since it buys nothing; calls go all together.
+fn take(account: &Standing<'_>, need: Msat, free: Msat, free_excess: Msat) -> Reserve {
+    if account.terms.kind == Kind::Balance {
+        return Reserve {
+            sold: need,
+            ..Reserve::default()
+        };
+    }
+    if need <= free_excess {
+        return Reserve {
+            excess: need,
+            ..Reserve::default()
+        };
+    }
+    Reserve {
+        sold: free,
+        excess: need.saturating_sub(free),
+        calls: free_calls(account, free),
+    }
+}
+
+fn free_calls(account: &Standing<'_>, free: Msat) -> u32 {
+    let sold = match account.terms.kind {
+        Kind::Single => 1,
+        Kind::Calls(count) => count,
+        // Its money is still there only if it was never begun.
+        Kind::Pass(_) => u32::from(!free.is_zero()),
+        Kind::Balance => 0,
+    };
+    sold.saturating_sub(account.calls_used.saturating_add(account.calls_held))
+}
