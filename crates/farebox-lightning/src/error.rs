@@ -106,6 +106,14 @@ pub enum NodeError {
         /// The HTTP status.
         status: u16,
     },
+    /// It says of itself that it cannot do this; it was not asked to.
+    #[error("{host} does not offer {what}")]
+    NotOffered {
+        /// Who.
+        host: String,
+        /// What.
+        what: &'static str,
+    },
 }
 
 /// Why an invoice is not the one that was asked for.
@@ -216,6 +224,7 @@ impl NodeError {
             | Self::NotConnected { .. }
             | Self::Down => true,
             Self::Forbidden { .. }
+            | Self::NotOffered { .. }
             | Self::Refused { .. }
             | Self::AmountOutOfRange { .. }
             | Self::BadInvoice(_)
@@ -238,6 +247,7 @@ impl NodeError {
             | Self::BlockedAddress { .. }
             | Self::NotConnected { .. }
             | Self::Forbidden { .. }
+            | Self::NotOffered { .. }
             | Self::Down => true,
             Self::Unreachable { .. }
             | Self::TimedOut { .. }

@@ -17,6 +17,7 @@ pub mod lnd;
 pub mod lnurl;
 mod made;
 pub mod mock;
+pub mod nwc;
 pub mod phoenixd;
 mod port;
 mod rest;

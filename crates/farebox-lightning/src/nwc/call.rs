@@ -1,0 +1,187 @@
+//! One request to the wallet and its answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use farebox_core::PaymentHash;
+use nostr::{ClientMessage, Event, JsonUtil};
+use serde_json::{Value, json};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::links::AllDown;
+use super::reply::{Code, Refusal, Reply};
+use super::session::Session;
+use super::waiting::{Expected, Outcome, Spread};
+use super::{MAX_IN_FLIGHT, Nwc};
+use crate::rest::printable;
+use crate::{AnswerFault, NodeError};
+
+/// What is asked.
+pub(super) struct Call {
+    pub(super) method: &'static str,
+    pub(super) params: Value,
+    pub(super) spread: Spread,
+    /// What it pays, where it pays.
+    pub(super) payment: Option<PaymentHash>,
+    /// From the call to the answer, connecting included.
+    pub(super) limit: Duration,
+}
+
+/// What the wallet answered. No `Debug`: a preimage may be in it.
+pub(super) struct Heard {
+    pub(super) result: Value,
+    /// The relay that brought it first.
+    pub(super) via: usize,
+}
+
+/// Why a call brought no result.
+pub(super) enum CallError {
+    /// Nothing was sent, and nothing will be.
+    NotSent(NodeError),
+    /// It may have been sent, and no answer came.
+    Lost(NodeError),
+    /// The wallet said no.
+    Refused(Refusal),
+    /// The wallet's answer makes no sense.
+    Unusable(AnswerFault),
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("no relay took it within {0:?}")]
+struct NoRelay(Duration);
+
+impl Nwc {
+    pub(super) async fn call(&self, call: Call) -> Result<Heard, CallError> {
+        let _place = self.begin_call().map_err(CallError::NotSent)?;
+        let deadline = Instant::now() + call.limit;
+        let session = self.session().map_err(CallError::NotSent)?;
+        let up = self.wait_until_up(&session, call.limit).await;
+        up.map_err(CallError::NotSent)?;
+        self.check_offered(call.method)
+            .map_err(CallError::NotSent)?;
+        self.exchange(&session, call, deadline).await
+    }
+
+    pub(super) async fn wait_until_up(
+        &self,
+        session: &Arc<Session>,
+        limit: Duration,
+    ) -> Result<(), NodeError> {
+        match timeout(limit, session.links.wait_until_up()).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(AllDown(error))) => Err(self.not_connected(error)),
+            Err(_) => Err(self.nobody_took_it(session, limit)),
+        }
+    }
+
+    async fn exchange(
+        &self,
+        session: &Arc<Session>,
+        call: Call,
+        deadline: Instant,
+    ) -> Result<Heard, CallError> {
+        let event = self.seal_request(&call).map_err(CallError::NotSent)?;
+        let id = event.id;
+        let (ticket, answer) = self.hub().waiting.expect(Expected {
+            id,
+            method: call.method,
+            frame: ClientMessage::event(event).as_json().into(),
+            spread: call.spread,
+            payment: call.payment,
+        });
+        session.publish(&self.hub().waiting, id);
+        if let Ok(Ok(outcome)) = timeout_at(deadline, answer).await {
+            return self.judge(outcome);
+        }
+        if ticket.withdraw() {
+            Err(CallError::Lost(self.timed_out(&call)))
+        } else {
+            Err(CallError::NotSent(self.nobody_took_it(session, call.limit)))
+        }
+    }
+
+    fn seal_request(&self, call: &Call) -> Result<Event, NodeError> {
+        let now = self.hub().now();
+        let content = json!({ "method": call.method, "params": call.params });
+        self.hub()
+            .seal
+            .request(&content, now, now.plus(call.limit))
+            .map_err(|error| self.not_connected(Arc::new(error)))
+    }
+
+    fn judge(&self, outcome: Outcome) -> Result<Heard, CallError> {
+        match outcome {
+            Outcome::Heard { via, reply } => match reply {
+                Ok(Reply::Done(result)) => Ok(Heard { result, via }),
+                Ok(Reply::Refused(code, words)) => {
+                    Err(CallError::Refused(Refusal { code, words, via }))
+                }
+                Err(fault) => Err(CallError::Unusable(fault)),
+            },
+            Outcome::Rejected { reason } => Err(CallError::Lost(NodeError::Refused {
+                host: format!("the relay of {}", self.host()),
+                reason: printable(&reason),
+            })),
+        }
+    }
+
+    /// Relays that take nothing although they are up are those of a runtime that stands still: the
+    /// next call connects anew.
+    fn nobody_took_it(&self, session: &Arc<Session>, limit: Duration) -> NodeError {
+        self.abandon(session);
+        self.not_connected(Arc::new(NoRelay(limit)))
+    }
+
+    pub(super) fn not_connected(
+        &self,
+        error: Arc<impl std::error::Error + Send + Sync + 'static>,
+    ) -> NodeError {
+        NodeError::NotConnected {
+            host: self.host().to_owned(),
+            source: error,
+        }
+    }
+
+    fn timed_out(&self, call: &Call) -> NodeError {
+        NodeError::TimedOut {
+            host: self.host().to_owned(),
+            limit: call.limit,
+        }
+    }
+
+    pub(super) fn bad_answer(&self, fault: AnswerFault) -> NodeError {
+        NodeError::BadAnswer {
+            host: self.host().to_owned(),
+            fault,
+        }
+    }
+
+    /// The port's error for a call's.
+    pub(super) fn node_error(&self, error: CallError) -> NodeError {
+        match error {
+            CallError::NotSent(error) | CallError::Lost(error) => error,
+            CallError::Unusable(fault) => self.bad_answer(fault),
+            CallError::Refused(refusal) => self.refused(&refusal),
+        }
+    }
+
+    /// The wallet's codes by their next of kin in HTTP, where the port has one.
+    fn refused(&self, refusal: &Refusal) -> NodeError {
+        let host = self.host().to_owned();
+        match refusal.code {
+            Code::RateLimited => NodeError::Unavailable { host, status: 429 },
+            Code::Unauthorized => NodeError::Forbidden { host, status: 401 },
+            Code::Restricted => NodeError::Forbidden { host, status: 403 },
+            _ => NodeError::Refused {
+                host,
+                reason: printable(&refusal.words),
+            },
+        }
+    }
+
+    fn begin_call(&self) -> Result<tokio::sync::SemaphorePermit<'_>, NodeError> {
+        self.places().try_acquire().map_err(|_| NodeError::Busy {
+            limit: MAX_IN_FLIGHT,
+        })
+    }
+}
