@@ -85,6 +85,7 @@ fn idle_gateway(ledger: &Ledger, keyring: &Arc<Keyring>, clock: &Arc<dyn Clock>)
         ledger: ledger.clone(),
         keyring: Arc::clone(keyring),
         clock: Arc::clone(clock),
+        settlements: farebox_lightning::follow::Settlements::new(),
         access_log: AccessLogOptions {
             format: LogFormat::Off,
             file: None,

@@ -138,6 +138,19 @@ impl AnswerBody {
         }
     }
 
+    /// The bytes of a body of our own.
+    pub(crate) const fn own_bytes(&self) -> Option<&Bytes> {
+        match &self.source {
+            Source::Own(bytes) => Some(bytes),
+            _ => None,
+        }
+    }
+
+    /// Says the same in other words: replaces a body of our own.
+    pub(crate) fn become_own(&mut self, bytes: impl Into<Bytes>) {
+        self.source = Source::Own(bytes.into());
+    }
+
     /// No body.
     pub(crate) const fn empty() -> Self {
         Self {

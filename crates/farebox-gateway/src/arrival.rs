@@ -91,7 +91,8 @@ impl Arrival {
         self.digest_with(&hasher.finalize().into())
     }
 
-    fn digest_with(&self, body: &[u8; 32]) -> RequestDigest {
+    /// The digest of this request with a body of this SHA-256.
+    pub(crate) fn digest_with(&self, body: &[u8; 32]) -> RequestDigest {
         let (method, query) = (self.parts.method.as_str(), self.parts.uri.query());
         RequestDigest::of_request(method, &self.path, query, body)
     }

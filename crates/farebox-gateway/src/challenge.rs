@@ -20,6 +20,9 @@ use http::{Response, StatusCode};
 use crate::access_log::Exchange;
 use crate::admit::Owed;
 use crate::answer::AnswerBody;
+use crate::claim::Claim;
+use crate::claim::visit::Visit;
+use crate::claim::way_back::Offered;
 use crate::client_addr::AddressPrefix;
 use crate::held::{KeptRequest, Seed};
 use crate::outcome::Outcome;
@@ -35,7 +38,7 @@ pub(crate) const INVOICE_TIMEOUT: Duration = Duration::from_secs(20);
 const MAX_WAITING: usize = 1024;
 /// How long after the invoice's expiry a first use still starts the token's time: a payment may
 /// arrive late, and a client may be away.
-const CLAIM_GRACE: Duration = Duration::from_secs(24 * 60 * 60);
+pub(crate) const CLAIM_GRACE: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long to wait when a limit was reached a moment ago.
 const BRIEFLY: Duration = Duration::from_secs(1);
 /// What our macaroons name as their place of issue, as other L402 servers do.
@@ -51,6 +54,8 @@ pub(crate) struct Debt<'a> {
     /// The request itself, where it will run as soon as its payment is held.
     pub(crate) kept: Option<KeptRequest>,
     pub(crate) grpc: bool,
+    /// Who asks, where that is a browser or somebody with a claim.
+    pub(crate) visit: Option<&'a Visit>,
 }
 
 /// Counts the requests that wait for an invoice.
@@ -101,14 +106,44 @@ impl Worker {
             Some(_) => self.create_held_invoice(plan, &debt, seed).await?,
         };
         let terms = tender.terms(&debt, &invoice, CLAIM_GRACE);
-        let challenge = self.issue(seed, &terms, &invoice)?;
+        let macaroon = self.issue(seed, &terms, &invoice)?;
+        let text = InvoiceText::parse(invoice.bolt11.as_str()).map_err(|_| Refusal::NodeDown)?;
         if let Some(kept) = &debt.kept {
-            self.keep_for_payment(plan, kept, terms, seed, &invoice)
+            self.keep_for_payment(plan, kept, terms.clone(), seed, &invoice)
                 .await?;
         }
         self.shared.metrics.challenged();
-        exchange.outcome = Outcome::Owed;
-        Ok(offer(plan, exchange, &debt, &tender, &challenge, &invoice))
+        let problem = tender.explain(debt.sale, problem(plan, exchange, &debt));
+        let offered = Offered {
+            macaroon: &macaroon,
+            terms: &terms,
+            invoice: &text,
+            expires_at: invoice.expires_at,
+        };
+        Ok(self.offer(plan, exchange, &debt, problem, &offered))
+    }
+
+    /// Shows somebody the challenge that was made for him before, as long as it can be paid.
+    pub(crate) fn offer_again(
+        &self,
+        plan: &Plan,
+        exchange: &mut Exchange,
+        debt: &Debt<'_>,
+        claim: &Claim,
+    ) -> Response<AnswerBody> {
+        exchange.reason = "not_paid_yet";
+        let problem = problem(plan, exchange, debt).with_reason(exchange.reason);
+        let Some(invoice) = claim.invoice() else {
+            exchange.outcome = Outcome::Owed;
+            return document(&problem);
+        };
+        let offered = Offered {
+            macaroon: &claim.macaroon,
+            terms: &claim.token.granted.terms,
+            invoice,
+            expires_at: claim.expires_at(),
+        };
+        self.offer(plan, exchange, debt, problem, &offered)
     }
 
     fn price_alone(
@@ -215,44 +250,44 @@ impl Worker {
         seed: Seed,
         terms: &Terms,
         invoice: &CreatedInvoice,
-    ) -> Result<Challenge, Refusal> {
+    ) -> Result<Macaroon, Refusal> {
         let keyring = &self.shared.keyring;
         let identifier = seed.identifier(invoice.payment_hash).to_bytes();
         let (root_key, _) = keyring
             .root_key(seed.epoch, &identifier)
             .ok_or(Refusal::NodeDown)?;
         let caveats = print_terms(terms);
-        let macaroon = Macaroon::issue(&root_key, LOCATION, &identifier, caveats);
-        let text = InvoiceText::parse(invoice.bolt11.as_str()).map_err(|_| Refusal::NodeDown)?;
-        Ok(Challenge::new(&macaroon, text))
+        Ok(Macaroon::issue(&root_key, LOCATION, &identifier, caveats))
     }
-}
 
-fn offer(
-    plan: &Plan,
-    exchange: &Exchange,
-    debt: &Debt<'_>,
-    tender: &Tender,
-    challenge: &Challenge,
-    invoice: &CreatedInvoice,
-) -> Response<AnswerBody> {
-    let legacy = if plan.server.legacy_challenge {
-        LegacyLsat::Lead
-    } else {
-        LegacyLsat::Omit
-    };
-    if debt.grpc {
-        let mut response = Response::new(AnswerBody::empty());
-        *response.headers_mut() = grpc::trailers_only(challenge, legacy);
-        return response;
+    fn offer(
+        &self,
+        plan: &Plan,
+        exchange: &mut Exchange,
+        debt: &Debt<'_>,
+        problem: Problem,
+        offered: &Offered<'_>,
+    ) -> Response<AnswerBody> {
+        exchange.outcome = Outcome::Owed;
+        let legacy = if plan.server.legacy_challenge {
+            LegacyLsat::Lead
+        } else {
+            LegacyLsat::Omit
+        };
+        let challenge = Challenge::new(offered.macaroon, offered.invoice.clone());
+        if debt.grpc {
+            let mut response = Response::new(AnswerBody::empty());
+            *response.headers_mut() = grpc::trailers_only(&challenge, legacy);
+            return response;
+        }
+        let problem = problem
+            .with("amount_msat", offered.terms.amount.get())
+            .with("invoice_expires_at", offered.expires_at.as_secs());
+        let mut response = document(&problem);
+        challenge.append_to(response.headers_mut(), legacy);
+        self.add_way_back(plan, debt, offered, &mut response);
+        response
     }
-    let problem = problem(plan, exchange, debt)
-        .with("amount_msat", invoice.amount.get())
-        .with("invoice_expires_at", invoice.expires_at.as_secs());
-    let problem = tender.explain(debt.sale, problem);
-    let mut response = document(&problem);
-    challenge.append_to(response.headers_mut(), legacy);
-    response
 }
 
 /// The problem document of what is owed.

@@ -39,7 +39,7 @@ const RECEIPT: HeaderName = HeaderName::from_static("farebox-receipt");
 const EXPIRES: HeaderName = HeaderName::from_static("farebox-expires");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
-const PAYMENT_VARY: &str = "Authorization, X-Cashu, X-PAYMENT-SATS";
+const PAYMENT_VARY: &str = "Authorization, X-Cashu, X-PAYMENT-SATS, Farebox-Claim, Cookie";
 
 /// The payment side of one forwarded request.
 struct Fare {

@@ -9,12 +9,15 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use farebox_core::{Clock, PaymentHash};
 use farebox_ledger::Ledger;
+use farebox_lightning::follow::Settlements;
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 
 use crate::access_log::{AccessLog, AccessLogOptions, LogWriter};
 use crate::body_budget::ByteBudget;
 use crate::challenge::WaitingInvoices;
+use crate::claim::settled::Lookups;
+use crate::claim::status::Waiters;
 use crate::drain::Drain;
 use crate::held::{self, HeldDoor, HeldLimits};
 use crate::keyring::Keyring;
@@ -49,6 +52,8 @@ pub struct Options {
     pub keyring: Arc<Keyring>,
     /// The wall clock.
     pub clock: Arc<dyn Clock>,
+    /// What the nodes have told of settlements by themselves.
+    pub settlements: Settlements,
     /// The log of requests.
     pub access_log: AccessLogOptions,
 }
@@ -99,6 +104,9 @@ pub fn start(options: Options, plan: Plan) -> io::Result<Gateway> {
         bodies: ByteBudget::new(options.body_budget_bytes),
         waiting_invoices: WaitingInvoices::default(),
         held,
+        settlements: options.settlements,
+        lookups: Lookups::new(),
+        waiters: Waiters::default(),
         drain: signal,
         scheme: if options.tls.is_some() {
             "https"

@@ -146,7 +146,8 @@ fn sole_authorization(headers: &HeaderMap) -> Option<&[u8]> {
     alone.then(|| only.as_bytes())
 }
 
-fn verify(credential: &L402Credential, keyring: &Keyring) -> Result<Token, PresentedError> {
+/// Checks preimage, signature and caveats.
+pub(crate) fn verify(credential: &L402Credential, keyring: &Keyring) -> Result<Token, PresentedError> {
     let identifier = &credential.identifier;
     let key_epoch = identifier.key_epoch();
     let (root_key, _) = keyring

@@ -53,6 +53,10 @@ pub(crate) enum Refusal {
     TooManyVoids,
     #[error("the Lightning node does not make invoices at the moment")]
     NodeDown,
+    #[error("the Lightning node does not say at the moment whether this was paid; ask again")]
+    PaymentUnknown,
+    #[error("there is no claim here that this server gave out for this request")]
+    NoClaim,
     #[error("the Lightning node does not take this amount; the seller has to change the price")]
     AmountNotTaken,
     #[error("as many calls as are kept at a time wait for their payment already")]
@@ -101,7 +105,9 @@ impl Refusal {
 
     fn outcome(&self) -> Outcome {
         match self {
-            Self::NodeDown | Self::AmountNotTaken | Self::Ledger(_) => Outcome::Fault,
+            Self::NodeDown | Self::PaymentUnknown | Self::AmountNotTaken | Self::Ledger(_) => {
+                Outcome::Fault
+            },
             Self::UpstreamUnreachable
             | Self::UpstreamTimedOut
             | Self::UpstreamRefusesSeller
@@ -115,6 +121,7 @@ impl Refusal {
             Self::InFlight | Self::Reserved => Some(IN_FLIGHT_RETRY),
             Self::TooOften(refusal) => Some(refusal.retry_after().0),
             Self::NodeDown
+            | Self::PaymentUnknown
             | Self::TooManyHeld
             | Self::Ledger(_)
             | Self::Body(BodyError::BudgetExhausted(_)) => Some(OUTAGE_RETRY),
@@ -124,7 +131,7 @@ impl Refusal {
 
     const fn kind(&self) -> ProblemKind {
         match self {
-            Self::NoRoute => ProblemKind::NOT_FOUND,
+            Self::NoRoute | Self::NoClaim => ProblemKind::NOT_FOUND,
             Self::Path(_) | Self::Framing(_) | Self::Host => ProblemKind::BAD_REQUEST,
             Self::Method { .. } => ProblemKind::METHOD_NOT_ALLOWED,
             Self::Body(BodyError::TooLarge { .. }) | Self::BodyTooLarge { .. } => {
@@ -139,7 +146,9 @@ impl Refusal {
             Self::Reserved => ProblemKind::VALUE_RESERVED,
             Self::TooOften(_) => ProblemKind::RATE_LIMITED,
             Self::TooManyVoids => ProblemKind::CREDENTIAL_SUSPENDED,
-            Self::NodeDown | Self::AmountNotTaken => ProblemKind::PAYMENT_UNAVAILABLE,
+            Self::NodeDown | Self::PaymentUnknown | Self::AmountNotTaken => {
+                ProblemKind::PAYMENT_UNAVAILABLE
+            }
             Self::Ledger(_) | Self::TooManyHeld => ProblemKind::OVERLOADED,
             Self::CannotHold => ProblemKind::BAD_REQUEST,
             Self::UpstreamUnreachable => ProblemKind::UPSTREAM_FAILED,

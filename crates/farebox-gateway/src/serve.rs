@@ -17,19 +17,23 @@ use crate::answer::AnswerBody;
 use crate::arrival::{Arrival, ArrivedBody};
 use crate::body_budget::{Keep, Patience, read_body};
 use crate::challenge::Debt;
+use crate::claim::form;
+use crate::claim::redeem::Redeemed;
+use crate::claim::visit::Visit;
 use crate::client_addr::AddressPrefix;
 use crate::cors::Preflight;
 use crate::held::KeptRequest;
 use crate::outcome::Outcome;
+use crate::page;
 use crate::path::{PathError, lenient_reading};
 use crate::plan::{Bind, OnFailure, Plan, Route, Sale};
-use crate::presented::{Presented, Token};
+use crate::presented::Token;
 use crate::refusal::Refusal;
 use crate::routes::RouteTable;
 use crate::worker::Worker;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const REPLAYED: HeaderName = HeaderName::from_static("farebox-replayed");
+pub(crate) const REPLAYED: HeaderName = HeaderName::from_static("farebox-replayed");
 
 /// How much of an unwanted body is read away before a refusal, so that the client sees the answer
 /// instead of a broken connection.
@@ -92,6 +96,9 @@ impl Worker {
     ) -> Result<Response<AnswerBody>, Refusal> {
         let arrival = Arrival::read(plan, request)?;
         exchange.path = Arc::clone(&arrival.path);
+        if &*arrival.path == form::PATH {
+            return Box::pin(self.take_claim_form(plan, exchange, arrival)).await;
+        }
         if let Some(response) = crate::own::answer(exchange, &arrival) {
             return Ok(response);
         }
@@ -113,12 +120,32 @@ impl Worker {
         Ok(response)
     }
 
+    /// Serves a request on its route. What is between us and a browser begins and ends here.
     async fn serve_route(
         &self,
         plan: &Plan,
         exchange: &mut Exchange,
         route: &Arc<Route>,
         mut arrival: Arrival,
+    ) -> Result<Response<AnswerBody>, Refusal> {
+        let scheme = self.shared.scheme;
+        let mut visit = Visit::take(plan, scheme, exchange.peer, route, &mut arrival);
+        let served = self
+            .serve_visit(plan, exchange, route, arrival, visit.as_deref_mut())
+            .await;
+        match visit {
+            None => served,
+            Some(visit) => Ok(visit.see_off(exchange, served)),
+        }
+    }
+
+    async fn serve_visit(
+        &self,
+        plan: &Plan,
+        exchange: &mut Exchange,
+        route: &Arc<Route>,
+        mut arrival: Arrival,
+        mut visit: Option<&mut Visit>,
     ) -> Result<Response<AnswerBody>, Refusal> {
         route.check_method(&arrival.parts.method)?;
         route.check_length(&arrival)?;
@@ -130,10 +157,16 @@ impl Worker {
                 .forward(plan, exchange, Admission::free(Arc::clone(route)), arrival)
                 .await;
         };
-        let owed = match presented {
-            Ok(Presented::Nothing) => Owed::Nothing,
-            Err(error) => Owed::Unproven(error),
-            Ok(Presented::L402(token)) => {
+        if let Some(visit) = visit.as_deref().filter(|visit| visit.asks_status) {
+            return Box::pin(self.claim_status(plan, exchange, route, visit)).await;
+        }
+        let redeemed = self
+            .redeem(plan, exchange, route, presented, visit.as_deref_mut())
+            .await?;
+        let (owed, open) = match redeemed {
+            Redeemed::Owed(owed) => (owed, None),
+            Redeemed::Open(claim) => (Owed::Nothing, Some(claim)),
+            Redeemed::Token(token) => {
                 match self
                     .admit(exchange, route, sale, &token, &mut arrival)
                     .await?
@@ -144,7 +177,7 @@ impl Worker {
                     Verdict::Finished(receipt) => {
                         return self.answer_again(exchange, &token, receipt).await;
                     }
-                    Verdict::Owed(owed) => owed,
+                    Verdict::Owed(owed) => (owed, None),
                 }
             }
         };
@@ -164,7 +197,14 @@ impl Worker {
             digest,
             kept,
             grpc: arrival.grpc,
+            visit: visit.as_deref(),
         };
+        if let Some(claim) = open {
+            return Ok(self.offer_again(plan, exchange, &debt, &claim));
+        }
+        if let Some(visit) = debt.visit.filter(|visit| visit.should_return()) {
+            return Ok(page::come_again(exchange, visit));
+        }
         Box::pin(self.challenge(plan, exchange, debt)).await
     }
 

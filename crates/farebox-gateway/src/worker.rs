@@ -6,11 +6,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arc_swap::ArcSwap;
 use farebox_core::{Clock, HoldId, PaymentHash, RequestId, UnixMillis};
 use farebox_ledger::{Ledger, LedgerError};
+use farebox_lightning::follow::Settlements;
 
 use crate::access_log::AccessLog;
 use crate::answer::WatchedAnswers;
 use crate::body_budget::ByteBudget;
 use crate::challenge::WaitingInvoices;
+use crate::claim::settled::Lookups;
+use crate::claim::status::Waiters;
 use crate::drain::DrainSignal;
 use crate::held::HeldDoor;
 use crate::keyring::Keyring;
@@ -34,6 +37,9 @@ pub(crate) struct Shared {
     pub(crate) bodies: Arc<ByteBudget>,
     pub(crate) waiting_invoices: WaitingInvoices,
     pub(crate) held: HeldDoor,
+    pub(crate) settlements: Settlements,
+    pub(crate) lookups: Lookups,
+    pub(crate) waiters: Waiters,
     pub(crate) drain: DrainSignal,
     pub(crate) scheme: &'static str,
 }

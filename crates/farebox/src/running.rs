@@ -229,6 +229,7 @@ fn gateway_options(
         ledger: ledger.clone(),
         keyring: Arc::clone(keyring),
         clock: Arc::clone(clock),
+        settlements: farebox_lightning::follow::Settlements::new(),
         access_log: settings.log.access,
     }
 }

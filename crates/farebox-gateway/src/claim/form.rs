@@ -1,0 +1,269 @@
+//! Where a person types in a preimage: for nodes that cannot tell what was paid.
+//!
+//! The form proves a payment once; what the browser keeps is not the preimage but our word that it
+//! was shown, for the address that the token is for. It leads back to that address, on this host,
+//! and nowhere else.
+
+use farebox_core::{Binding, RequestDigest};
+use farebox_wire::credential::{CredentialError, Malformed, Presented, read_credentials};
+use farebox_wire::macaroon::Macaroon;
+use farebox_wire::problem::{Problem, ProblemKind};
+use http::header::{
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION,
+    ORIGIN, SET_COOKIE,
+};
+use http::{Method, Response, StatusCode, Uri};
+use sha2::{Digest, Sha256};
+
+use super::Note;
+use super::cookies::{SameSite, Setting, name_for_request, name_for_route, path_of};
+use super::visit::is_secure;
+use crate::access_log::Exchange;
+use crate::answer::AnswerBody;
+use crate::arrival::{Arrival, ArrivedBody};
+use crate::body_budget::{Keep, Patience, read_body};
+use crate::outcome::Outcome;
+use crate::page;
+use crate::path::{CanonicalPath, PathParameters};
+use crate::plan::{Plan, Route};
+use crate::presented::{self, PresentedError, Token};
+use crate::refusal::{Refusal, document};
+use crate::worker::Worker;
+
+/// Where the form is sent to.
+pub(crate) const PATH: &str = "/.farebox/claim";
+/// The longest form that is read, in bytes.
+const MAX_FORM: usize = 32 * 1024;
+
+const FORM_TYPE: &str = "application/x-www-form-urlencoded";
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// Why a form leads nowhere.
+#[derive(Debug, thiserror::Error)]
+enum FormError {
+    #[error("this form can only be sent from the payment page of this server")]
+    Foreign,
+    #[error("the form cannot be read")]
+    Unreadable,
+    #[error("the form belongs to no address that its invoice was made for")]
+    WrongAddress,
+    #[error("this is not the preimage of the paid invoice: {0}")]
+    Unproven(#[from] PresentedError),
+}
+
+/// What was typed in.
+#[derive(Default)]
+struct Form {
+    macaroon: String,
+    preimage: String,
+    back: String,
+}
+
+/// Where a form leads back to.
+struct Back<'a> {
+    route: &'a Route,
+    path: String,
+    query: Option<String>,
+}
+
+impl Worker {
+    /// Takes a proof of payment from a form, and leads back to what it pays for.
+    pub(crate) async fn take_claim_form(
+        &self,
+        plan: &Plan,
+        exchange: &mut Exchange,
+        mut arrival: Arrival,
+    ) -> Result<Response<AnswerBody>, Refusal> {
+        if arrival.parts.method != Method::POST {
+            return Err(Refusal::Method {
+                allowed: vec![Method::POST],
+            });
+        }
+        let body = std::mem::replace(&mut arrival.body, ArrivedBody::Taken);
+        let ArrivedBody::Unread(body) = body else {
+            return Err(Refusal::NoClaim);
+        };
+        let (patience, budget) = (Patience::default(), &self.shared.bodies);
+        let read = read_body(body, MAX_FORM, patience, budget, Keep::Bytes).await?;
+        let answer = check_origin(&arrival)
+            .and_then(|()| Form::read(&arrival.parts.headers, &read.bytes.unwrap_or_default()))
+            .and_then(|form| self.settle_form(plan, exchange, &arrival, &form));
+        Ok(answer.unwrap_or_else(|error| error.answer(exchange)))
+    }
+
+    fn settle_form(
+        &self,
+        plan: &Plan,
+        exchange: &mut Exchange,
+        arrival: &Arrival,
+        form: &Form,
+    ) -> Result<Response<AnswerBody>, FormError> {
+        let (macaroon, token) = self.prove(form)?;
+        let back = Back::read(plan, &arrival.host, &form.back).ok_or(FormError::WrongAddress)?;
+        if !back.belongs_to(&token) {
+            return Err(FormError::WrongAddress);
+        }
+        let text = super::write(&self.shared.keyring, &macaroon, &Note::Paid);
+        let text = text.ok_or(FormError::Unproven(PresentedError::UnknownKey))?;
+        let terms = &token.granted.terms;
+        let (name, path) = match terms.binding {
+            Binding::Request(_) => (
+                name_for_request(&back.path, back.query.as_deref()),
+                path_of(&back.path),
+            ),
+            Binding::Route => (name_for_route(&terms.route), back.root()),
+        };
+        let setting = Setting {
+            name: &name,
+            value: &text,
+            path,
+            max_age: terms.claim_by.since(exchange.received_at),
+            secure: is_secure(plan, self.shared.scheme, exchange.peer, &arrival.parts.headers),
+            same_site: SameSite::Strict,
+        };
+        exchange.outcome = Outcome::Free;
+        lead_back(&back, &setting).ok_or(FormError::WrongAddress)
+    }
+
+    fn prove(&self, form: &Form) -> Result<(Macaroon, Token), FormError> {
+        let line = format!("L402 {}:{}", form.macaroon.trim(), form.preimage.trim());
+        let line = HeaderValue::try_from(line).map_err(|_| FormError::Unreadable)?;
+        let headers = HeaderMap::from_iter([(AUTHORIZATION, line)]);
+        match read_credentials(&headers).map_err(PresentedError::from)? {
+            Presented::L402(credential) => {
+                let token = presented::verify(&credential, &self.shared.keyring)?;
+                Ok((credential.macaroon, token))
+            }
+            Presented::Nothing | Presented::Other => {
+                let malformed = CredentialError::from(Malformed::Form);
+                Err(PresentedError::from(malformed).into())
+            }
+        }
+    }
+}
+
+impl Form {
+    fn read(headers: &HeaderMap, body: &[u8]) -> Result<Self, FormError> {
+        let kind = headers
+            .get(CONTENT_TYPE)
+            .and_then(|kind| kind.to_str().ok())
+            .unwrap_or_default();
+        let kind = kind.split(';').next().unwrap_or_default().trim();
+        if !kind.eq_ignore_ascii_case(FORM_TYPE) {
+            return Err(FormError::Unreadable);
+        }
+        let mut form = Self::default();
+        for (name, value) in form_urlencoded::parse(body) {
+            match &*name {
+                "macaroon" => form.macaroon = value.into_owned(),
+                "preimage" => form.preimage = value.into_owned(),
+                "back" => form.back = value.into_owned(),
+                _ => {}
+            }
+        }
+        Ok(form)
+    }
+}
+
+impl<'a> Back<'a> {
+    /// A path and query of a route on this host. What a browser could take for another host, such
+    /// as `//elsewhere`, does not survive: only the canonical path is ever sent back.
+    fn read(plan: &'a Plan, host: &str, text: &str) -> Option<Self> {
+        if !text.starts_with('/') || !text.bytes().all(|byte| matches!(byte, b'!'..=b'~')) {
+            return None;
+        }
+        let (path, query) = match text.split_once('?') {
+            Some((path, query)) => (path, Some(query.to_owned())),
+            None => (text, None),
+        };
+        let parameters = if plan.server.path_parameters {
+            PathParameters::Allowed
+        } else {
+            PathParameters::Refused
+        };
+        let path = CanonicalPath::parse(path, parameters).ok()?;
+        let path = path.as_str().to_owned();
+        let route = plan.routes.find(host, &path)?;
+        Some(Self { route, path, query })
+    }
+
+    fn belongs_to(&self, token: &Token) -> bool {
+        let granted = &token.granted;
+        let digest = RequestDigest::of_request(
+            "GET",
+            &self.path,
+            self.query.as_deref(),
+            &Sha256::digest([]).into(),
+        );
+        granted.terms.route == self.route.name
+            && granted.holder.request.is_none_or(|bound| bound == digest)
+    }
+
+    fn root(&self) -> &str {
+        match &self.route.root {
+            Some(root) => root,
+            None => path_of(&self.path),
+        }
+    }
+}
+
+fn lead_back(back: &Back<'_>, setting: &Setting<'_>) -> Option<Response<AnswerBody>> {
+    let target = match &back.query {
+        Some(query) => format!("{}?{query}", back.path),
+        None => back.path.clone(),
+    };
+    let mut response = Response::new(AnswerBody::empty());
+    *response.status_mut() = StatusCode::SEE_OTHER;
+    let headers = response.headers_mut();
+    headers.insert(LOCATION, HeaderValue::try_from(target).ok()?);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.append(SET_COOKIE, setting.to_header()?);
+    Some(response)
+}
+
+/// Refuses what a page of somebody else sends. A client that says nothing of where it comes from
+/// is no browser that could be made to send anything.
+fn check_origin(arrival: &Arrival) -> Result<(), FormError> {
+    let headers = &arrival.parts.headers;
+    let site = headers.get(SEC_FETCH_SITE);
+    if site.is_some_and(|site| site != "same-origin" && site != "none") {
+        return Err(FormError::Foreign);
+    }
+    let Some(origin) = headers.get(ORIGIN) else {
+        return Ok(());
+    };
+    let uri: Option<Uri> = origin.to_str().ok().and_then(|text| text.parse().ok());
+    let host = uri.as_ref().and_then(Uri::host);
+    if host.is_some_and(|host| host.eq_ignore_ascii_case(&arrival.host)) {
+        Ok(())
+    } else {
+        Err(FormError::Foreign)
+    }
+}
+
+impl FormError {
+    fn answer(&self, exchange: &mut Exchange) -> Response<AnswerBody> {
+        let kind = match self {
+            Self::Foreign => ProblemKind::FORBIDDEN,
+            Self::Unreadable | Self::WrongAddress => ProblemKind::BAD_REQUEST,
+            Self::Unproven(_) => ProblemKind::CREDENTIAL_INVALID,
+        };
+        exchange.outcome = Outcome::Refused;
+        exchange.reason = kind.code;
+        let problem = Problem::new(kind)
+            .with_status(status(kind).as_u16())
+            .with_detail(self.to_string())
+            .with_request_id(exchange.request_id);
+        let mut response = document(&problem);
+        page::dress(&mut response);
+        response
+    }
+}
+
+/// A browser would take 401 for a question for a password.
+fn status(kind: ProblemKind) -> StatusCode {
+    match kind {
+        ProblemKind::FORBIDDEN => StatusCode::FORBIDDEN,
+        _ => StatusCode::BAD_REQUEST,
+    }
+}

@@ -1,0 +1,225 @@
+//! From a claim to the token that it stands for, once our node says that it was paid.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use farebox_core::{Binding, Kind, MethodClass, Msat, PaymentHash};
+use farebox_lightning::CreateInvoice;
+use farebox_wire::credential::CredentialError;
+
+use super::cookies::Cookie;
+use super::settled::Paid;
+use super::visit::{UsedCookie, Visit};
+use super::{Claim, Note};
+use crate::access_log::Exchange;
+use crate::admit::Owed;
+use crate::plan::{Plan, Route};
+use crate::presented::{Presented, PresentedError, Token};
+use crate::refusal::Refusal;
+use crate::worker::{Shared, Worker};
+
+/// The longest that browsers keep a cookie.
+const LONGEST: Duration = Duration::from_secs(400 * 24 * 60 * 60);
+
+/// What a request comes with, after its claims were judged.
+pub(crate) enum Redeemed {
+    /// A token, to be admitted like any other.
+    Token(Arc<Token>),
+    /// A claim whose invoice can still be paid: the same one is shown again.
+    Open(Box<Claim>),
+    /// Nothing that pays.
+    Owed(Owed),
+}
+
+/// What is known about one claim.
+enum Standing {
+    Paid,
+    Open,
+    Over,
+}
+
+impl Worker {
+    /// Judges the claims of a request beside whatever else it presents.
+    ///
+    /// A credential that was sent on purpose wins over the cookies that a browser adds by itself;
+    /// two that were both sent on purpose are one too many.
+    pub(crate) async fn redeem(
+        &self,
+        plan: &Plan,
+        exchange: &Exchange,
+        route: &Route,
+        presented: Result<Presented, PresentedError>,
+        visit: Option<&mut Visit>,
+    ) -> Result<Redeemed, Refusal> {
+        let header = visit.as_ref().is_some_and(|visit| visit.header.is_some());
+        match (presented, visit) {
+            (Err(error), _) => Ok(Redeemed::Owed(Owed::Unproven(error))),
+            (Ok(Presented::L402(_)), _) if header => {
+                Ok(Redeemed::Owed(Owed::Unproven(CredentialError::Ambiguous.into())))
+            }
+            (Ok(Presented::L402(token)), _) => Ok(Redeemed::Token(token)),
+            (Ok(Presented::Nothing), Some(visit)) if visit.brings_claim() => {
+                Box::pin(self.redeem_claims(plan, exchange, route, visit)).await
+            }
+            (Ok(Presented::Nothing), _) => Ok(Redeemed::Owed(Owed::Nothing)),
+        }
+    }
+
+    async fn redeem_claims(
+        &self,
+        plan: &Plan,
+        exchange: &Exchange,
+        route: &Route,
+        visit: &mut Visit,
+    ) -> Result<Redeemed, Refusal> {
+        if visit.header.is_some() {
+            let claim = match self.header_claim(exchange, route, visit) {
+                Ok(claim) => claim,
+                Err(owed) => return Ok(Redeemed::Owed(owed)),
+            };
+            return Ok(match self.standing(plan, exchange, &claim).await? {
+                Standing::Paid => Redeemed::Token(claim.token),
+                Standing::Open => Redeemed::Open(Box::new(claim)),
+                Standing::Over => Redeemed::Owed(Owed::Nothing),
+            });
+        }
+        let mut open = None;
+        for (cookie, claim) in self.cookie_claims(exchange, route, visit) {
+            match self.standing(plan, exchange, &claim).await? {
+                Standing::Paid => {
+                    visit.used = Some(used(visit, route, &claim.token, cookie));
+                    return Ok(Redeemed::Token(claim.token));
+                }
+                Standing::Open if open.is_none() => open = Some(claim),
+                Standing::Open | Standing::Over => {}
+            }
+        }
+        Ok(open.map_or(Redeemed::Owed(Owed::Nothing), |claim| {
+            Redeemed::Open(Box::new(claim))
+        }))
+    }
+
+    /// The claim whose state a request asks for: in its header, or else its first cookie.
+    pub(super) fn claim_asked_for(
+        &self,
+        exchange: &Exchange,
+        route: &Route,
+        visit: &Visit,
+    ) -> Option<Claim> {
+        if visit.header.is_some() {
+            return self.header_claim(exchange, route, visit).ok();
+        }
+        let mut claims = self.cookie_claims(exchange, route, visit);
+        (!claims.is_empty()).then(|| claims.swap_remove(0).1)
+    }
+
+    /// The claim in the header. Whoever sends one means it, and is told what is wrong with it.
+    fn header_claim(
+        &self,
+        exchange: &Exchange,
+        route: &Route,
+        visit: &Visit,
+    ) -> Result<Claim, Owed> {
+        let text = visit.header.as_ref().and_then(|value| value.to_str().ok());
+        let claim = Claim::read(text.unwrap_or_default(), &self.shared.keyring)
+            .map_err(Owed::Unproven)?;
+        check_scope(&claim.token, route, visit, exchange)?;
+        Ok(claim)
+    }
+
+    /// The claims in cookies for this very request. Others are somebody's old ones, or for another
+    /// place: they are passed over in silence.
+    fn cookie_claims(
+        &self,
+        exchange: &Exchange,
+        route: &Route,
+        visit: &Visit,
+    ) -> Vec<(Cookie, Claim)> {
+        let read = |cookie: &Cookie| {
+            let claim = Claim::read(&cookie.value, &self.shared.keyring).ok()?;
+            check_scope(&claim.token, route, visit, exchange).ok()?;
+            Some((cookie.clone(), claim))
+        };
+        visit.cookies_for(route).filter_map(read).collect()
+    }
+
+    async fn standing(
+        &self,
+        plan: &Plan,
+        exchange: &Exchange,
+        claim: &Claim,
+    ) -> Result<Standing, Refusal> {
+        let over = exchange.received_at >= claim.expires_at();
+        match self.paid(plan, claim).await? {
+            Paid::Yes => Ok(Standing::Paid),
+            Paid::No if !over => Ok(Standing::Open),
+            Paid::Unknown if !over => Err(Refusal::PaymentUnknown),
+            Paid::No | Paid::Never | Paid::Unknown => Ok(Standing::Over),
+        }
+    }
+
+    /// Whether the invoice of a claim was paid: by its own proof, by what the node told by itself,
+    /// by what the ledger knows, and only then by asking the node.
+    pub(super) async fn paid(&self, plan: &Plan, claim: &Claim) -> Result<Paid, Refusal> {
+        let token = &claim.token;
+        let (hash, amount) = (token.payment_hash, token.granted.terms.amount);
+        if claim.note == Note::Paid || self.shared.was_told(&hash, amount) {
+            return Ok(Paid::Yes);
+        }
+        // What was once claimed had been proven.
+        if self.shared.knows_account(hash).await? {
+            return Ok(Paid::Yes);
+        }
+        let Some(lookup) = plan.node.as_ref().and_then(|node| node.lookup()) else {
+            return Ok(Paid::No);
+        };
+        Ok(self.shared.lookups.ask(lookup, hash, amount).await)
+    }
+}
+
+impl Shared {
+    /// Whether a node has told that this payment arrived whole.
+    fn was_told(&self, hash: &PaymentHash, amount: Msat) -> bool {
+        let settled = self.settlements.find(hash);
+        settled.is_some_and(|settled| settled.received.is_none_or(|received| received >= amount))
+    }
+}
+
+/// Whether a claim's token is for this request, as far as the request's head tells, which is all
+/// there is of it.
+fn check_scope(
+    token: &Token,
+    route: &Route,
+    visit: &Visit,
+    exchange: &Exchange,
+) -> Result<(), Owed> {
+    crate::admit::check_scope(token, route, &http::Method::GET, exchange.received_at)?;
+    let bound = token.granted.holder.request;
+    if bound.is_some_and(|bound| bound != visit.digest) {
+        return Err(Owed::WrongRequest);
+    }
+    debug_assert!(token.granted.holder.methods.covers(MethodClass::Read));
+    Ok(())
+}
+
+fn used(visit: &Visit, route: &Route, token: &Token, cookie: Cookie) -> UsedCookie {
+    let terms = &token.granted.terms;
+    let keep = match terms.kind {
+        Kind::Single => None,
+        Kind::Pass(span) => Some(span),
+        Kind::Calls(_) | Kind::Balance => Some(terms.valid_for),
+    };
+    UsedCookie {
+        cookie,
+        keep: keep.map(|keep| keep.min(LONGEST)),
+        path: cookie_path(visit, route, terms.binding).to_owned(),
+    }
+}
+
+/// Where a claim is sent back to: to this very address, or wherever the route sells.
+pub(super) fn cookie_path<'a>(visit: &'a Visit, route: &'a Route, binding: Binding) -> &'a str {
+    match (binding, &route.root) {
+        (Binding::Route, Some(root)) => root,
+        (Binding::Route, None) | (Binding::Request(_), _) => visit.own_path(),
+    }
+}

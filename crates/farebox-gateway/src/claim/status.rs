@@ -1,0 +1,114 @@
+//! What became of a claim's invoice, for the page that waits for it.
+//!
+//! Asking consumes nothing and tells nothing to whoever has no claim: a stranger gets the same
+//! answer for every invoice there is or is not.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use http::Response;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::Claim;
+use super::settled::Paid;
+use super::visit::Visit;
+use crate::access_log::Exchange;
+use crate::answer::AnswerBody;
+use crate::outcome::Outcome;
+use crate::plan::{Plan, Route};
+use crate::refusal::Refusal;
+use crate::worker::Worker;
+
+/// How long a question may wait for a payment.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How often the node is asked meanwhile, unless it tells by itself.
+const BETWEEN_LOOKUPS: Duration = Duration::from_secs(2);
+/// How many questions may wait at the same time; others are answered as it stands.
+const MAX_WAITERS: usize = 1024;
+
+/// Counts the questions that wait.
+#[derive(Debug, Default)]
+pub(crate) struct Waiters(AtomicUsize);
+
+struct Waiter<'a>(&'a AtomicUsize);
+
+impl Waiters {
+    fn enter(&self) -> Option<Waiter<'_>> {
+        let waiter = Waiter(&self.0);
+        (self.0.fetch_add(1, Ordering::Relaxed) < MAX_WAITERS).then_some(waiter)
+    }
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Worker {
+    /// Answers a question for the state of a claim: at once with `farebox-claim-status: now`, or
+    /// with any other word as soon as it is paid or over, and after [`PATIENCE`] in any case.
+    pub(crate) async fn claim_status(
+        &self,
+        plan: &Plan,
+        exchange: &mut Exchange,
+        route: &Route,
+        visit: &Visit,
+    ) -> Result<Response<AnswerBody>, Refusal> {
+        let claim = self
+            .claim_asked_for(exchange, route, visit)
+            .ok_or(Refusal::NoClaim)?;
+        let waiter = self.shared.waiters.enter();
+        let patience = match waiter {
+            Some(_) if visit.waits => PATIENCE,
+            _ => Duration::ZERO,
+        };
+        let paid = tokio::select! {
+            paid = self.outcome(plan, &claim, patience) => paid?,
+            () = self.shared.drain.draining() => Paid::No,
+        };
+        exchange.outcome = Outcome::Free;
+        Ok(self.report(&claim, paid))
+    }
+
+    /// Waits until the claim is paid, over, or patience is at its end.
+    async fn outcome(
+        &self,
+        plan: &Plan,
+        claim: &Claim,
+        patience: Duration,
+    ) -> Result<Paid, Refusal> {
+        let give_up_at = Instant::now() + patience;
+        loop {
+            let paid = self.paid(plan, claim).await?;
+            let left = give_up_at.saturating_duration_since(Instant::now());
+            let over = self.shared.clock.now() >= claim.expires_at();
+            if matches!(paid, Paid::Yes | Paid::Never) || over || left.is_zero() {
+                return Ok(paid);
+            }
+            let hash = claim.token.payment_hash;
+            let told = self.shared.settlements.wait(hash, left.min(BETWEEN_LOOKUPS));
+            told.await;
+        }
+    }
+
+    fn report(&self, claim: &Claim, paid: Paid) -> Response<AnswerBody> {
+        let now = self.shared.clock.now();
+        let left = claim.expires_at().since(now).as_secs();
+        let state = match paid {
+            Paid::Yes => "paid",
+            Paid::Never => "expired",
+            Paid::No | Paid::Unknown if claim.expires_at() <= now => "expired",
+            Paid::No => "open",
+            Paid::Unknown => "unknown",
+        };
+        let report = json!({ "state": state, "expires_in": left });
+        let mut response = Response::new(AnswerBody::own(report.to_string()));
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
+    }
+}

@@ -1,0 +1,172 @@
+//! What a 402 gives its client besides the challenge: the way back to it.
+//!
+//! A browser gets a page and a cookie that its scripts cannot read; a program gets the claim in a
+//! header, where our node can tell that an invoice was paid.
+
+use std::time::Duration;
+
+use farebox_core::{Binding, Terms, UnixMillis};
+use farebox_lightning::CreateInvoice;
+use farebox_wire::challenge::InvoiceText;
+use farebox_wire::macaroon::Macaroon;
+use http::header::{HeaderMap, HeaderValue, SET_COOKIE};
+use http::{Method, Response};
+
+use super::cookies::{
+    Cookie, MAX_CLAIMS, PREFIX, RETURNING, SameSite, Setting, name_for_request, name_for_route,
+};
+use super::redeem::cookie_path;
+use super::visit::Visit;
+use super::{CLAIM, Claim, MAX_LENGTH, Note};
+use crate::answer::AnswerBody;
+use crate::challenge::{CLAIM_GRACE, Debt};
+use crate::page::{self, Goods, Proof};
+use crate::plan::Plan;
+use crate::worker::Worker;
+
+/// A challenge that was made: now, or earlier for the same client.
+pub(crate) struct Offered<'a> {
+    pub(crate) macaroon: &'a Macaroon,
+    pub(crate) terms: &'a Terms,
+    pub(crate) invoice: &'a InvoiceText,
+    pub(crate) expires_at: UnixMillis,
+}
+
+impl Worker {
+    /// Adds the way back to the answer of a challenge.
+    pub(crate) fn add_way_back(
+        &self,
+        plan: &Plan,
+        debt: &Debt<'_>,
+        offered: &Offered<'_>,
+        response: &mut Response<AnswerBody>,
+    ) {
+        if *debt.method != Method::GET || debt.grpc {
+            return;
+        }
+        let tells = plan.node.as_ref().is_some_and(|node| node.lookup().is_some());
+        match debt.visit.filter(|visit| visit.html) {
+            Some(visit) => {
+                self.set_cookies(debt, visit, offered, response.headers_mut());
+                let page = page::payment(&self.goods(debt, visit, offered, tells));
+                response.body_mut().become_own(page);
+                page::headers(response.headers_mut());
+            }
+            None if tells => {
+                let text = super::write(&self.shared.keyring, offered.macaroon, &Note::Bare);
+                if let Some(header) = text.and_then(|text| secret_header(&text)) {
+                    response.headers_mut().insert(CLAIM, header);
+                }
+            }
+            None => {}
+        }
+    }
+
+    fn goods<'a>(
+        &self,
+        debt: &'a Debt<'_>,
+        visit: &Visit,
+        offered: &'a Offered<'_>,
+        tells: bool,
+    ) -> Goods<'a> {
+        let now = self.shared.clock.now();
+        let address = &visit.address;
+        Goods {
+            description: &debt.sale.description,
+            address: format!("{}{}", address.host, address.link()),
+            terms: offered.terms,
+            price: debt.sale.price,
+            invoice: offered.invoice.as_str(),
+            expires_in: offered.expires_at.since(now).as_secs(),
+            proof: if tells {
+                Proof::Node
+            } else {
+                Proof::Preimage {
+                    macaroon: offered.macaroon.to_base64(),
+                    back: address.link(),
+                }
+            },
+        }
+    }
+
+    /// The cookie of this challenge; and where the browser has too many for this path already, the
+    /// oldest are taken back.
+    fn set_cookies(
+        &self,
+        debt: &Debt<'_>,
+        visit: &Visit,
+        offered: &Offered<'_>,
+        headers: &mut HeaderMap,
+    ) {
+        let Some(value) = self.cookie_value(offered) else {
+            return;
+        };
+        let address = &visit.address;
+        let binding = offered.terms.binding;
+        let name = match binding {
+            Binding::Request(_) => {
+                name_for_request(&address.canonical_path, address.query.as_deref())
+            }
+            Binding::Route => name_for_route(&offered.terms.route),
+        };
+        let path = cookie_path(visit, debt.route, binding);
+        let age = offered.expires_at.plus(CLAIM_GRACE);
+        let set = |name: &str, value: &str, max_age: Duration| Setting {
+            name,
+            value,
+            path,
+            max_age,
+            secure: visit.secure,
+            same_site: SameSite::Strict,
+        }
+        .to_header();
+        let mut lines = vec![set(&name, &value, age.since(self.shared.clock.now()))];
+        let excess = self.excess(visit, &name);
+        lines.extend(excess.map(|old| set(&old, "", Duration::ZERO)));
+        for line in lines.into_iter().flatten() {
+            headers.append(SET_COOKIE, line);
+        }
+    }
+
+    /// The claim with its invoice, so that it can be shown again; without, where a browser would
+    /// not keep it.
+    fn cookie_value(&self, offered: &Offered<'_>) -> Option<String> {
+        let keyring = &self.shared.keyring;
+        let whole = Note::Invoice(offered.invoice.clone());
+        super::write(keyring, offered.macaroon, &whole)
+            .filter(|text| text.len() <= MAX_LENGTH)
+            .or_else(|| super::write(keyring, offered.macaroon, &Note::Bare))
+            .filter(|text| text.len() <= MAX_LENGTH)
+    }
+
+    /// The names of the claims beside `new` that are too many: those that say nothing to us first,
+    /// then the oldest.
+    fn excess(&self, visit: &Visit, new: &str) -> impl Iterator<Item = String> + use<> {
+        let age = |cookie: &Cookie| {
+            let claim = Claim::read(&cookie.value, &self.shared.keyring).ok();
+            claim.map(|claim| claim.token.granted.terms.claim_by)
+        };
+        let others = visit.cookies.iter().filter(|cookie| {
+            cookie.name != new && cookie.name != RETURNING && is_name(&cookie.name)
+        });
+        let mut others: Vec<_> = others
+            .map(|cookie| (age(cookie), cookie.name.clone()))
+            .collect();
+        others.sort();
+        let excess = (others.len() + 1).saturating_sub(MAX_CLAIMS);
+        others.truncate(excess);
+        others.into_iter().map(|(_, name)| name)
+    }
+}
+
+/// Whether a name may stand in a header: a browser sent it, but who knows who told it to.
+fn is_name(name: &str) -> bool {
+    let rest = name.strip_prefix(PREFIX).unwrap_or_default();
+    !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+fn secret_header(text: &str) -> Option<HeaderValue> {
+    let mut header = HeaderValue::try_from(text).ok()?;
+    header.set_sensitive(true);
+    Some(header)
+}
