@@ -17,7 +17,12 @@ use serde_json::Value;
 /// neighbours.
 const LAYERS: [&[&str]; 5] = [
     &["farebox-core"],
-    &["farebox-wire", "farebox-ledger", "farebox-lightning"],
+    &[
+        "farebox-wire",
+        "farebox-ledger",
+        "farebox-lightning",
+        "farebox-meter",
+    ],
     &["farebox-gateway"],
     &["farebox-console"],
     &["farebox"],

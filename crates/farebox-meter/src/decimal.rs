@@ -1,0 +1,214 @@
+//! Exact decimals: how prices and rates are written.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::de::{self, Deserialize, Deserializer, Visitor};
+use serde::{Serialize, Serializer};
+
+/// The most digits behind the point: a token of the cheapest model costs about 10⁻⁸ of a dollar.
+pub const MAX_SCALE: u32 = 18;
+/// The most digits in all.
+const MAX_DIGITS: usize = 30;
+
+/// A decimal number, not negative, at most 30 digits, at most 18 of them behind the point.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Decimal {
+    /// The number without its point; never ends in a zero behind the point.
+    digits: u128,
+    /// How many digits stand behind the point.
+    scale: u32,
+}
+
+/// Text that is not such a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "expected a number such as 0.15 or 2.5e-7: not negative, at most 18 digits behind the point"
+)]
+pub struct BadDecimal;
+
+impl Decimal {
+    /// Nothing.
+    pub const ZERO: Self = Self {
+        digits: 0,
+        scale: 0,
+    };
+
+    /// `digits` × 10⁻ˢᶜᵃˡᵉ.
+    ///
+    /// # Errors
+    /// [`BadDecimal`] beyond the limits.
+    pub fn new(digits: u128, scale: u32) -> Result<Self, BadDecimal> {
+        let mut number = Self { digits, scale };
+        while number.scale > 0 && number.digits.is_multiple_of(10) {
+            number.digits /= 10;
+            number.scale -= 1;
+        }
+        let fits = number.scale <= MAX_SCALE && number.digits < 10_u128.pow(30);
+        if fits { Ok(number) } else { Err(BadDecimal) }
+    }
+
+    /// The digits, and how many of them stand behind the point.
+    #[must_use]
+    pub const fn parts(self) -> (u128, u32) {
+        (self.digits, self.scale)
+    }
+
+    /// Whether it is nothing.
+    #[must_use]
+    pub const fn is_zero(self) -> bool {
+        self.digits == 0
+    }
+
+    /// A millionth of it: prices are published per million tokens.
+    ///
+    /// # Errors
+    /// [`BadDecimal`] where it has too many digits for that.
+    pub fn per_million(self) -> Result<Self, BadDecimal> {
+        Self::new(self.digits, self.scale + 6)
+    }
+}
+
+impl FromStr for Decimal {
+    type Err = BadDecimal;
+
+    /// Parses `12`, `0.15`, `1.5e-7`.
+    fn from_str(text: &str) -> Result<Self, BadDecimal> {
+        let (number, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+        let (whole, part) = number.split_once('.').unwrap_or((number, ""));
+        let digits = [whole, part].concat();
+        let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+        let has_part = !number.contains('.') || !part.is_empty();
+        if whole.is_empty() || !is_number || !has_part || digits.len() > 2 * MAX_DIGITS {
+            return Err(BadDecimal);
+        }
+        let exponent: i32 = exponent.parse().map_err(|_| BadDecimal)?;
+        let scale = i32::try_from(part.len()).map_err(|_| BadDecimal)? - exponent;
+        let trimmed = digits.trim_start_matches('0');
+        let digits: u128 = if trimmed.is_empty() {
+            0
+        } else {
+            trimmed.parse().map_err(|_| BadDecimal)?
+        };
+        match u32::try_from(scale) {
+            Ok(scale) if scale <= 64 => Self::new(digits, scale),
+            Ok(_) if digits == 0 => Ok(Self::ZERO),
+            Ok(_) => Err(BadDecimal),
+            Err(_) => {
+                let zeros = u32::try_from(-scale).map_err(|_| BadDecimal)?;
+                let factor = 10_u128.checked_pow(zeros).ok_or(BadDecimal)?;
+                Self::new(digits.checked_mul(factor).ok_or(BadDecimal)?, 0)
+            }
+        }
+    }
+}
+
+impl fmt::Display for Decimal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.scale == 0 {
+            return write!(f, "{}", self.digits);
+        }
+        let unit = 10_u128.pow(self.scale);
+        let width = usize::try_from(self.scale).unwrap_or_default();
+        let (whole, part) = (self.digits / unit, self.digits % unit);
+        write!(f, "{whole}.{part:0width$}")
+    }
+}
+
+impl Serialize for Decimal {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Decimal {
+    /// From text, or from a whole number. A number with a point has gone through floating point
+    /// before it could be seen here, so its shortest text is what was written.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+
+        impl Visitor<'_> for Reader {
+            type Value = Decimal;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "a decimal number")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Decimal, E> {
+                text.parse().map_err(E::custom)
+            }
+
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Decimal, E> {
+                Decimal::new(number.into(), 0).map_err(E::custom)
+            }
+
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Decimal, E> {
+                let number = u64::try_from(number).map_err(|_| E::custom(BadDecimal))?;
+                self.visit_u64(number)
+            }
+
+            fn visit_f64<E: de::Error>(self, number: f64) -> Result<Decimal, E> {
+                number.to_string().parse().map_err(E::custom)
+            }
+        }
+
+        deserializer.deserialize_any(Reader)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn shown(text: &str) -> Result<String, BadDecimal> {
+        text.parse::<Decimal>().map(|number| number.to_string())
+    }
+
+    #[test]
+    fn numbers_are_read_as_people_and_price_lists_write_them() {
+        for (written, shown_as) in [
+            ("0", "0"),
+            ("12", "12"),
+            ("0.15", "0.15"),
+            ("0.150", "0.15"),
+            ("1.5e-7", "0.00000015"),
+            ("2E3", "2000"),
+            ("00.5", "0.5"),
+            ("0e-40", "0"),
+        ] {
+            assert_eq!(shown(written).as_deref(), Ok(shown_as), "{written}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_price_is_refused() {
+        for bad in [
+            "", "-1", "+1", ".5", "5.", "1,5", "1e", "NaN", "inf", "1e-19", "1e40", "0x10", " 1",
+            "1.2.3",
+        ] {
+            assert_eq!(shown(bad), Err(BadDecimal), "{bad}");
+        }
+    }
+
+    #[test]
+    fn json_numbers_keep_their_digits() {
+        let read = |json: &str| serde_json::from_str::<Decimal>(json).map(|it| it.to_string());
+        assert_eq!(read("0.0000025").unwrap(), "0.0000025");
+        assert_eq!(read("2.5e-06").unwrap(), "0.0000025");
+        assert_eq!(read("1.1").unwrap(), "1.1");
+        assert_eq!(read("3").unwrap(), "3");
+        assert_eq!(read("\"0.30\"").unwrap(), "0.3");
+        assert!(read("-1").is_err());
+        assert!(read("true").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_printed_is_read_back(digits in 0_u128..10_u128.pow(24), scale in 0_u32..=18) {
+            let number = Decimal::new(digits, scale).unwrap();
+            prop_assert_eq!(number.to_string().parse(), Ok(number));
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! What a call used, and what that costs.
+//!
+//! Pure: bytes and numbers in, bytes and numbers out. The gateway asks here what a request may cost
+//! at most before it forwards it, and what an answer has used while it passes. Prices are exact
+//! decimals, each charge is rounded once, upward, to the millisatoshi. Nothing here reads a clock,
+//! a file or a network, and no floating point touches a price.
+
+pub mod decimal;
+pub mod endpoint;
+pub mod price;
+pub mod usage;
+
+pub use decimal::Decimal;
+pub use endpoint::Endpoint;
+pub use price::{Currency, Exchange, ModelPrice, Priced};
+pub use usage::{Unit, Usage};

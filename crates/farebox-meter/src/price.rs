@@ -1,0 +1,323 @@
+//! Prices of models, and the one place where usage becomes money.
+
+use std::collections::BTreeMap;
+
+use farebox_core::Msat;
+use num_bigint::BigUint;
+
+use crate::decimal::{Decimal, MAX_SCALE};
+use crate::usage::{Unit, Usage};
+
+/// One bitcoin in millisatoshi.
+const MSAT_PER_BTC: u64 = 100_000_000_000;
+/// What markups and buffers are parts of.
+pub const PARTS_PER_MILLION: u64 = 1_000_000;
+
+/// What prices are written in: three capital letters (ISO 4217), or bitcoin's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Currency {
+    /// Millisatoshi.
+    Msat,
+    /// Satoshi.
+    Sat,
+    /// A currency of some state.
+    Fiat([u8; 3]),
+}
+
+/// Text that names no currency.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected a currency: msat, sat, or three letters such as usd")]
+pub struct BadCurrency;
+
+/// What one unit of each class costs, as exact decimals in one currency.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelPrice {
+    /// In what the rows are written.
+    pub currency: Currency,
+    /// The price of one unit. A class without a row cannot be sold, but for those that fall back on
+    /// another: see [`ModelPrice::row`].
+    pub rows: BTreeMap<Unit, Decimal>,
+    /// The most tokens that the model reads and writes in one call.
+    pub context_tokens: Option<u64>,
+    /// The most tokens that it writes in one call.
+    pub max_output_tokens: Option<u64>,
+    /// Whether the seller gives it away. Without this a price of nothing is not believed.
+    pub is_free: bool,
+}
+
+/// How many msat one unit of a currency is: an exact ratio, with markup and buffer in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exchange {
+    msat: BigUint,
+    per: BigUint,
+}
+
+/// A class of usage that has no price.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unpriced {
+    /// The model has no price for something that was used.
+    #[error("the model has no price for {0}")]
+    Unit(Unit),
+    /// The sum is more than all bitcoin.
+    #[error("the price is more than all bitcoin that can exist")]
+    TooMuch,
+    /// A rate of zero.
+    #[error("the exchange rate is zero")]
+    NoRate,
+}
+
+/// What something costs.
+pub type Priced = Result<Msat, Unpriced>;
+
+impl Currency {
+    /// The name as written in configurations, in small letters.
+    #[must_use]
+    pub fn name(self) -> String {
+        match self {
+            Self::Msat => "msat".to_owned(),
+            Self::Sat => "sat".to_owned(),
+            Self::Fiat(code) => String::from_utf8_lossy(&code).to_ascii_lowercase(),
+        }
+    }
+}
+
+impl std::str::FromStr for Currency {
+    type Err = BadCurrency;
+
+    fn from_str(text: &str) -> Result<Self, BadCurrency> {
+        match text {
+            "msat" => Ok(Self::Msat),
+            "sat" => Ok(Self::Sat),
+            _ => {
+                let upper = text.to_ascii_uppercase();
+                let code: [u8; 3] = upper.as_bytes().try_into().map_err(|_| BadCurrency)?;
+                let is_code = code.iter().all(u8::is_ascii_uppercase);
+                is_code.then_some(Self::Fiat(code)).ok_or(BadCurrency)
+            }
+        }
+    }
+}
+
+impl Exchange {
+    /// For prices in millisatoshi or satoshi; `None` for other currencies.
+    #[must_use]
+    pub fn fixed(currency: Currency) -> Option<Self> {
+        let msat: u32 = match currency {
+            Currency::Msat => 1,
+            Currency::Sat => 1000,
+            Currency::Fiat(_) => return None,
+        };
+        Some(Self {
+            msat: msat.into(),
+            per: 1_u32.into(),
+        })
+    }
+
+    /// From the price of one bitcoin in the currency.
+    ///
+    /// # Errors
+    /// [`Unpriced::NoRate`] for a bitcoin that costs nothing.
+    pub fn of_bitcoin_price(price: Decimal) -> Result<Self, Unpriced> {
+        let (digits, scale) = price.parts();
+        if digits == 0 {
+            return Err(Unpriced::NoRate);
+        }
+        Ok(Self {
+            msat: BigUint::from(MSAT_PER_BTC) * BigUint::from(10_u32).pow(scale),
+            per: digits.into(),
+        })
+    }
+
+    /// The same, `parts` millionths dearer: a markup, or a buffer against a rate that moves.
+    #[must_use]
+    pub fn dearer_by(self, parts: u64) -> Self {
+        Self {
+            msat: self.msat * (BigUint::from(PARTS_PER_MILLION) + parts),
+            per: self.per * PARTS_PER_MILLION,
+        }
+    }
+
+    /// An amount of the currency in msat, rounded up.
+    ///
+    /// # Errors
+    /// [`Unpriced::TooMuch`].
+    pub fn to_msat(&self, amount: Decimal) -> Priced {
+        let (digits, scale) = amount.parts();
+        self.round_up(digits.into(), scale)
+    }
+
+    /// `digits` × 10⁻ˢᶜᵃˡᵉ of the currency: the one rounding of a charge.
+    fn round_up(&self, digits: BigUint, scale: u32) -> Priced {
+        let per = &self.per * BigUint::from(10_u32).pow(scale);
+        let msat = (digits * &self.msat + &per - 1_u32) / per;
+        let msat = u64::try_from(msat).map_err(|_| Unpriced::TooMuch)?;
+        Msat::new(msat).map_err(|_| Unpriced::TooMuch)
+    }
+}
+
+impl ModelPrice {
+    /// The price of one unit. What is written to a cache, kept to itself, heard or seen is priced
+    /// as plain input or output where the list has no row of its own; a call, a picture, a second
+    /// or a character has a row or no price. What was read from a cache without a row for it costs
+    /// as much as if it had not been.
+    #[must_use]
+    pub fn row(&self, unit: Unit) -> Option<Decimal> {
+        let own = self.rows.get(&unit).copied();
+        let other = match unit {
+            Unit::CachedInput | Unit::CacheWrite | Unit::ImageInput => Some(Unit::Input),
+            Unit::Reasoning => Some(Unit::Output),
+            Unit::Request => return Some(own.unwrap_or(Decimal::ZERO)),
+            Unit::Input
+            | Unit::Output
+            | Unit::AudioInput
+            | Unit::AudioOutput
+            | Unit::ImageOutput
+            | Unit::Image
+            | Unit::Character
+            | Unit::Second => None,
+        };
+        own.or_else(|| self.rows.get(&other?).copied())
+    }
+
+    /// Whether it may be sold at all: it is free on purpose, or something in it costs something.
+    #[must_use]
+    pub fn is_sellable(&self) -> bool {
+        self.is_free || self.rows.values().any(|price| !price.is_zero())
+    }
+
+    /// What `usage` costs, rounded up once.
+    ///
+    /// # Errors
+    /// [`Unpriced`] where something was used that has no price.
+    pub fn cost(&self, usage: &Usage, exchange: &Exchange) -> Priced {
+        if self.is_free {
+            return Ok(Msat::ZERO);
+        }
+        let mut sum = BigUint::default();
+        for (unit, count) in usage.iter() {
+            let price = self.row(unit).ok_or(Unpriced::Unit(unit))?;
+            let (digits, scale) = price.parts();
+            let to_common = BigUint::from(10_u32).pow(MAX_SCALE - scale);
+            sum += BigUint::from(digits) * count * to_common;
+        }
+        exchange.round_up(sum, MAX_SCALE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn decimal(text: &str) -> Decimal {
+        text.parse().unwrap()
+    }
+
+    fn price(rows: &[(Unit, &str)]) -> ModelPrice {
+        ModelPrice {
+            currency: "usd".parse().unwrap(),
+            rows: rows
+                .iter()
+                .map(|(unit, text)| (*unit, decimal(text)))
+                .collect(),
+            context_tokens: None,
+            max_output_tokens: None,
+            is_free: false,
+        }
+    }
+
+    /// A bitcoin for 100,000 dollars: 1,000,000 msat a dollar.
+    fn exchange() -> Exchange {
+        Exchange::of_bitcoin_price(decimal("100000")).unwrap()
+    }
+
+    fn msat(priced: Priced) -> u64 {
+        priced.unwrap().get()
+    }
+
+    #[test]
+    fn a_charge_is_rounded_once_and_upward() {
+        let model = price(&[(Unit::Input, "0.00000015"), (Unit::Output, "0.0000006")]);
+        let usage = Usage::of_request()
+            .with(Unit::Input, 3)
+            .with(Unit::Output, 1);
+        // 0.45 + 0.6 msat: rounded apart they would cost two.
+        assert_eq!(msat(model.cost(&usage, &exchange())), 2);
+        let usage = usage.with(Unit::Output, 0);
+        assert_eq!(msat(model.cost(&usage, &exchange())), 1);
+        assert_eq!(msat(model.cost(&Usage::of_request(), &exchange())), 0);
+    }
+
+    #[test]
+    fn classes_without_a_row_fall_back_on_their_plain_kind_or_have_no_price() {
+        let model = price(&[(Unit::Input, "0.001"), (Unit::Output, "0.01")]);
+        let cost = |unit| model.cost(&Usage::NONE.with(unit, 1), &exchange());
+        assert_eq!(msat(cost(Unit::CachedInput)), 1000);
+        assert_eq!(msat(cost(Unit::Reasoning)), 10_000);
+        assert_eq!(
+            cost(Unit::AudioInput),
+            Err(Unpriced::Unit(Unit::AudioInput))
+        );
+        assert_eq!(cost(Unit::Image), Err(Unpriced::Unit(Unit::Image)));
+    }
+
+    #[test]
+    fn a_cache_has_its_own_price_where_the_list_has_one() {
+        let model = price(&[(Unit::Input, "0.001"), (Unit::CachedInput, "0.0001")]);
+        let usage = Usage::NONE.with(Unit::Input, 1).with(Unit::CachedInput, 10);
+        assert_eq!(msat(model.cost(&usage, &exchange())), 2000);
+    }
+
+    #[test]
+    fn a_price_of_nothing_is_believed_only_when_it_is_meant() {
+        let zero = price(&[(Unit::Input, "0"), (Unit::Output, "0")]);
+        assert!(!zero.is_sellable());
+        let free = ModelPrice {
+            is_free: true,
+            ..zero
+        };
+        assert!(free.is_sellable());
+        let usage = Usage::NONE.with(Unit::Image, 5);
+        assert_eq!(msat(free.cost(&usage, &exchange())), 0);
+    }
+
+    #[test]
+    fn markup_and_buffer_are_exact() {
+        let dearer = exchange().dearer_by(5_000).dearer_by(200_000);
+        assert_eq!(msat(dearer.to_msat(decimal("1"))), 1_206_000);
+    }
+
+    #[test]
+    fn bitcoins_own_units_need_no_rate() {
+        let sat = Exchange::fixed(Currency::Sat).unwrap();
+        assert_eq!(msat(sat.to_msat(decimal("0.0015"))), 2);
+        assert!(Exchange::fixed("usd".parse().unwrap()).is_none());
+        assert_eq!(
+            Exchange::of_bitcoin_price(Decimal::ZERO),
+            Err(Unpriced::NoRate)
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn a_sum_costs_at_most_its_parts_and_less_than_one_msat_below(
+            input in 0_u64..10_000_000, output in 0_u64..10_000_000,
+            (p, q) in (0_u128..10_u128.pow(10), 0_u128..10_u128.pow(10)),
+            btc in 1_u128..10_u128.pow(9),
+        ) {
+            let mut model = price(&[]);
+            model.rows.insert(Unit::Input, Decimal::new(p, 15).unwrap());
+            model.rows.insert(Unit::Output, Decimal::new(q, 15).unwrap());
+            let exchange = Exchange::of_bitcoin_price(Decimal::new(btc, 2).unwrap()).unwrap();
+            let cost = |usage: Usage| model.cost(&usage, &exchange).map(Msat::get);
+            let both = cost(Usage::NONE.with(Unit::Input, input).with(Unit::Output, output));
+            let one = cost(Usage::NONE.with(Unit::Input, input));
+            let other = cost(Usage::NONE.with(Unit::Output, output));
+            if let (Ok(both), Ok(one), Ok(other)) = (both, one, other) {
+                prop_assert!(both <= one + other);
+                prop_assert!(both + 1 >= one + other);
+            }
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! What a call used, in classes that do not overlap, so that each is counted once.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A class of things that are counted and priced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    /// Tokens read, neither from nor into a cache.
+    Input,
+    /// Tokens read from a cache.
+    CachedInput,
+    /// Tokens written into a cache.
+    CacheWrite,
+    /// Tokens of the answer that the client sees.
+    Output,
+    /// Tokens of the answer that the model kept to itself.
+    Reasoning,
+    /// Tokens of sound that were read.
+    AudioInput,
+    /// Tokens of sound in the answer.
+    AudioOutput,
+    /// Tokens of pictures that were read.
+    ImageInput,
+    /// Tokens of pictures in the answer.
+    ImageOutput,
+    /// Pictures made, where they are priced by the piece.
+    Image,
+    /// Characters spoken.
+    Character,
+    /// Seconds of sound transcribed.
+    Second,
+    /// The call itself.
+    Request,
+}
+
+/// How much of each was used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Usage {
+    counts: [u64; Unit::ALL.len()],
+}
+
+impl Unit {
+    /// All of them.
+    pub const ALL: [Self; 13] = [
+        Self::Input,
+        Self::CachedInput,
+        Self::CacheWrite,
+        Self::Output,
+        Self::Reasoning,
+        Self::AudioInput,
+        Self::AudioOutput,
+        Self::ImageInput,
+        Self::ImageOutput,
+        Self::Image,
+        Self::Character,
+        Self::Second,
+        Self::Request,
+    ];
+
+    /// The word for it in price lists and logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Input => "input",
+            Self::CachedInput => "cached_input",
+            Self::CacheWrite => "cache_write",
+            Self::Output => "output",
+            Self::Reasoning => "reasoning",
+            Self::AudioInput => "audio_input",
+            Self::AudioOutput => "audio_output",
+            Self::ImageInput => "image_input",
+            Self::ImageOutput => "image_output",
+            Self::Image => "image",
+            Self::Character => "character",
+            Self::Second => "second",
+            Self::Request => "request",
+        }
+    }
+
+    const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+impl fmt::Display for Unit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Usage {
+    /// Nothing at all.
+    pub const NONE: Self = Self {
+        counts: [0; Unit::ALL.len()],
+    };
+
+    /// One call, and nothing else yet.
+    #[must_use]
+    pub const fn of_request() -> Self {
+        Self::NONE.with(Unit::Request, 1)
+    }
+
+    /// The same with `count` of `unit`.
+    #[must_use]
+    pub const fn with(mut self, unit: Unit, count: u64) -> Self {
+        self.counts[unit.index()] = count;
+        self
+    }
+
+    /// How much of `unit`.
+    #[must_use]
+    pub const fn get(&self, unit: Unit) -> u64 {
+        self.counts[unit.index()]
+    }
+
+    /// What is more than nothing.
+    pub fn iter(&self) -> impl Iterator<Item = (Unit, u64)> + '_ {
+        Unit::ALL
+            .into_iter()
+            .map(|unit| (unit, self.get(unit)))
+            .filter(|(_, count)| *count > 0)
+    }
+
+    /// The larger of the two in each class: a later report of the same call never takes back.
+    #[must_use]
+    pub fn max(self, other: Self) -> Self {
+        let mut counts = self.counts;
+        for (mine, theirs) in counts.iter_mut().zip(other.counts) {
+            *mine = (*mine).max(theirs);
+        }
+        Self { counts }
+    }
+
+    /// Everything that was read.
+    #[must_use]
+    pub fn all_input(&self) -> u64 {
+        self.sum(&[
+            Unit::Input,
+            Unit::CachedInput,
+            Unit::CacheWrite,
+            Unit::AudioInput,
+            Unit::ImageInput,
+        ])
+    }
+
+    /// Everything that was written.
+    #[must_use]
+    pub fn all_output(&self) -> u64 {
+        self.sum(&[
+            Unit::Output,
+            Unit::Reasoning,
+            Unit::AudioOutput,
+            Unit::ImageOutput,
+        ])
+    }
+
+    fn sum(&self, units: &[Unit]) -> u64 {
+        units
+            .iter()
+            .fold(0, |sum, unit| sum.saturating_add(self.get(*unit)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_unit_has_its_own_place() {
+        let mut usage = Usage::NONE;
+        for (count, unit) in (1..).zip(Unit::ALL) {
+            usage = usage.with(unit, count);
+        }
+        let counts: Vec<_> = usage.iter().map(|(_, count)| count).collect();
+        assert_eq!(counts, (1..=13).collect::<Vec<u64>>());
+    }
+
+    #[test]
+    fn a_later_report_takes_nothing_back() {
+        let first = Usage::NONE.with(Unit::Input, 10).with(Unit::Output, 1);
+        let later = Usage::NONE.with(Unit::Input, 4).with(Unit::Output, 9);
+        let both = first.max(later);
+        assert_eq!((both.get(Unit::Input), both.get(Unit::Output)), (10, 9));
+    }
+}
