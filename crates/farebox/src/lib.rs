@@ -9,6 +9,7 @@ pub mod cli;
 pub mod clock;
 pub mod command;
 pub mod config;
+pub mod following;
 pub mod import;
 pub mod output;
 pub mod running;

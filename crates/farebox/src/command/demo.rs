@@ -1,6 +1,8 @@
 //! `farebox demo`: the whole system in one process, with test money. It sells itself one call and
 //! says what happened; without `--once` it then stays up.
 
+mod buyer;
+mod person;
 mod sale;
 
 use std::net::{SocketAddr, TcpListener};
@@ -14,11 +16,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::cli::DemoArgs;
 use crate::clock::SystemClock;
 use crate::command::Failure;
-use crate::config::build::{Context, Lookups, Money, build_text};
+use crate::command::serve::quick::lnd;
+use crate::config::build::{Context, Lookups, Money, build};
 use crate::config::file::{DEFAULT_CONSOLE, DEFAULT_GATEWAY};
+use crate::config::load::load;
 use crate::output;
 use crate::running::Running;
 use crate::telemetry;
+use buyer::Buyer;
 
 /// What is pasted into a shell; the names in braces are filled in.
 const SNIPPET: &str = include_str!("demo/snippet.sh");
@@ -38,8 +43,12 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
 async fn demo(args: &DemoArgs) -> Result<(), Failure> {
     let folder = tempfile::tempdir()?;
     let upstream = ScriptedUpstream::start()?;
+    let buyer = Buyer::new(args)?;
     let running = start(args, folder.path(), &upstream).await?;
-    output::line("Farebox demo: test money only, everything in this process\n")?;
+    output::line(match buyer {
+        Buyer::TestMoney => "Farebox demo: test money only, everything in this process\n",
+        Buyer::Node(_) | Buyer::Person => "Farebox demo: your Lightning node is paid\n",
+    })?;
     output::line(format_args!(
         "  upstream  {}  a scripted OpenAI-compatible API",
         upstream.url()
@@ -52,9 +61,9 @@ async fn demo(args: &DemoArgs) -> Result<(), Failure> {
         "  console   {}  metrics, admin API\n",
         running.console_url()
     ))?;
-    let sold = sale::sell_one_call(&running).await;
+    let sold = sale::sell(&running, &buyer).await;
     if sold.is_ok() && !args.once {
-        stay_up(&running).await?;
+        stay_up(&running, &buyer).await?;
     }
     running.stop().await;
     sold
@@ -67,20 +76,26 @@ async fn start(
 ) -> Result<Running, Failure> {
     let gateway = listener(args.listen, DEFAULT_GATEWAY, args.once);
     let console = listener(args.console_listen, DEFAULT_CONSOLE, args.once);
-    let text = config(gateway, console, folder, &upstream.url());
+    let mut file = load(&config(gateway, console, folder, &upstream.url())).file;
+    let money = if args.lnd.lightning.is_some() {
+        file.lightning = Some(lnd(&args.lnd));
+        Money::Real
+    } else {
+        Money::Test
+    };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let context = Context {
         clock: Arc::clone(&clock),
-        money: Money::Test,
+        money,
         lookups: Lookups::Real,
         node: None,
     };
-    let built = build_text(&text, &context).map_err(|mistakes| Failure::Config {
+    let built = build(file, &context).map_err(|mistakes| Failure::Config {
         origin: "the demo's configuration".to_owned(),
         mistakes,
     })?;
     telemetry::start(&built.settings.log);
-    Ok(Running::start(built, &clock, Money::Test).await?)
+    Ok(Running::start(built, &clock, money).await?)
 }
 
 /// What was asked for, else the usual port, else any.
@@ -108,12 +123,18 @@ fn config(gateway: SocketAddr, console: SocketAddr, folder: &Path, upstream: &st
     )
 }
 
-async fn stay_up(running: &Running) -> Result<(), Failure> {
-    let snippet = SNIPPET
-        .replace("{gateway}", &running.gateway_url())
-        .replace("{console}", &running.console_url());
-    output::line("\nBuy a call yourself; paste this into another terminal:\n")?;
-    output::line(&snippet)?;
+async fn stay_up(running: &Running, buyer: &Buyer) -> Result<(), Failure> {
+    let (gateway, console) = (running.gateway_url(), running.console_url());
+    if matches!(buyer, Buyer::TestMoney) {
+        let snippet = SNIPPET
+            .replace("{gateway}", &gateway)
+            .replace("{console}", &console);
+        output::line("\nBuy a call yourself; paste this into another terminal:\n")?;
+        output::line(&snippet)?;
+    } else {
+        let page = format_args!("\nBuy calls yourself: open {gateway}/weather in a browser\n");
+        output::line(page)?;
+    }
     let token = running.token().reveal();
     output::line("The seller's side:\n")?;
     output::line(format_args!(

@@ -6,6 +6,8 @@ use http::Method;
 use http::header::WWW_AUTHENTICATE;
 use serde_json::{Value, json};
 
+use super::buyer::Buyer;
+use super::person;
 use crate::command::Failure;
 use crate::command::admin::{Client, Reply};
 use crate::output;
@@ -13,32 +15,44 @@ use crate::running::Running;
 
 const PATH: &str = "/v1/chat/completions";
 
+/// What is sold to people.
+pub(super) const WEATHER: &str = "/weather";
+
 /// What a 402 asks for.
-struct Challenge {
+pub(super) struct Challenge {
     macaroon: String,
-    invoice: String,
+    pub(super) invoice: String,
 }
 
-/// Buys one call from the running gateway and prints each step.
-pub(super) async fn sell_one_call(running: &Running) -> Result<(), Failure> {
+/// Sells one payment's worth to the buyer and prints each step.
+pub(super) async fn sell(running: &Running, buyer: &Buyer) -> Result<(), Failure> {
     let address = |url: String| url.trim_start_matches("http://").to_owned();
     let gateway = Client::new(address(running.gateway_url()), None);
     let console = Client::new(
         address(running.console_url()),
         Some(running.token().clone()),
     );
-    Ok(sell(&gateway, &console).await?)
+    match buyer {
+        Buyer::Person => {
+            person::sell(&gateway, &running.gateway_url()).await?;
+            check_books(&console, "weather", 1_000).await?;
+        }
+        Buyer::TestMoney | Buyer::Node(_) => {
+            sell_a_chat(&gateway, &console, buyer).await?;
+            check_books(&console, "openai", 2_000).await?;
+        }
+    }
+    Ok(())
 }
 
-async fn sell(gateway: &Client, console: &Client) -> anyhow::Result<()> {
+async fn sell_a_chat(gateway: &Client, console: &Client, buyer: &Buyer) -> anyhow::Result<()> {
     let request = json!({
         "model": "gpt-4o-mini",
         "messages": [{ "role": "user", "content": "What does a call cost here?" }],
     });
     let challenge = ask(gateway, &request).await?;
-    let preimage = pay(console, &challenge.invoice).await?;
-    retry(gateway, &request, &challenge.macaroon, &preimage).await?;
-    check_books(console).await
+    let preimage = buyer.pay(console, &challenge.invoice).await?;
+    retry(gateway, &request, &challenge.macaroon, &preimage).await
 }
 
 async fn ask(gateway: &Client, request: &Value) -> anyhow::Result<Challenge> {
@@ -65,7 +79,7 @@ fn shortened(text: &str) -> &str {
     text.get(..48).unwrap_or(text)
 }
 
-fn read_challenge(reply: &Reply) -> anyhow::Result<Challenge> {
+pub(super) fn read_challenge(reply: &Reply) -> anyhow::Result<Challenge> {
     let mut lines = reply
         .headers
         .get_all(WWW_AUTHENTICATE)
@@ -81,22 +95,6 @@ fn read_challenge(reply: &Reply) -> anyhow::Result<Challenge> {
     let macaroon = parameter("macaroon").context("no macaroon in the challenge")?;
     let invoice = parameter("invoice").context("no invoice in the challenge")?;
     Ok(Challenge { macaroon, invoice })
-}
-
-async fn pay(console: &Client, invoice: &str) -> anyhow::Result<String> {
-    let reply = console
-        .send(
-            Method::POST,
-            "/test/pay",
-            &[],
-            &json!({ "invoice": invoice }),
-        )
-        .await?;
-    let answer = reply.json();
-    let preimage = answer["preimage"].as_str();
-    let preimage = preimage.with_context(|| format!("not paid: {}", reply.status))?;
-    output::line("2. paid with test money: the preimage is the proof")?;
-    Ok(preimage.to_owned())
 }
 
 async fn retry(
@@ -123,18 +121,16 @@ async fn retry(
     Ok(())
 }
 
-async fn check_books(console: &Client) -> anyhow::Result<()> {
+async fn check_books(console: &Client, route: &str, price: u64) -> anyhow::Result<()> {
     let path = "/admin/v1/ledger/trial-balance";
-    let balance = console
-        .send(Method::GET, path, &[], &Value::Null)
-        .await?
-        .json();
-    let earned = &balance["house_msat"]["revenue:openai"];
+    let reply = console.send(Method::GET, path, &[], &Value::Null).await?;
+    let balance = reply.json();
+    let earned = &balance["house_msat"][format!("revenue:{route}")];
     output::line(format_args!(
         "4. earned {earned} msat; trial balance {}",
         balance["sum_msat"]
     ))?;
-    if balance["sound"] != true || earned != &json!(2000) {
+    if balance["sound"] != true || earned != &json!(price) {
         bail!("the books are not as they should be: {balance}");
     }
     Ok(())

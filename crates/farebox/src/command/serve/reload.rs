@@ -21,6 +21,9 @@ const IN_PLAN: [&str; 6] = [
     "trusted_proxies",
 ];
 
+/// Sections that are fixed for the life of the process, but for [`IN_PLAN`].
+const FIXED: [&str; 5] = ["server", "console", "store", "log", "held"];
+
 /// Reads the configuration again. Requests on their way keep the plan they began with.
 pub(super) fn reload(running: &mut Running, origin: &Origin, clock: &Arc<dyn Clock>, money: Money) {
     running.reopen();
@@ -49,9 +52,9 @@ pub(super) fn reload(running: &mut Running, origin: &Origin, clock: &Arc<dyn Clo
 fn fixed_changes(before: &ConfigFile, after: &ConfigFile) -> Vec<String> {
     let flat = |file: &ConfigFile| {
         let value = serde_json::to_value(file).unwrap_or_default();
-        ["server", "console", "store", "log"].map(|section| value[section].clone())
+        FIXED.map(|section| value[section].clone())
     };
-    let sections = ["server", "console", "store", "log"].into_iter();
+    let sections = FIXED.into_iter();
     let changes = sections.zip(flat(before)).zip(flat(after));
     changes
         .flat_map(|((name, before), after)| changed_keys(name, &before, &after))

@@ -6,18 +6,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use farebox_gateway::ListenLimits;
 use farebox_gateway::access_log::AccessLogOptions;
 use farebox_gateway::access_log::LogFormat as AccessFormat;
 use farebox_gateway::client_addr::TrustedProxies;
 use farebox_gateway::limits::{ChallengeRates, Rate};
 use farebox_gateway::plan::{BadCredential, ServerRules};
+use farebox_gateway::{HeldLimits, ListenLimits};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tracing_subscriber::EnvFilter;
 
 use super::{Context, Lookups};
-use crate::config::file::{ConfigFile, LogFormat, LogSection, ServerSection, TlsSection};
+use crate::config::file::{
+    ConfigFile, HeldSection, LogFormat, LogSection, ServerSection, TlsSection,
+};
 use crate::config::mistake::{KeyPath, Mistakes};
 use crate::config::units::{ByteSize, Lasting, PerPeriod};
 
@@ -47,6 +49,8 @@ pub struct Settings {
     pub body_budget_bytes: usize,
     /// Memory for kept answers, in bytes.
     pub replay_bytes: usize,
+    /// Room for calls whose payment is held.
+    pub held: HeldLimits,
     /// The file of the secrets that sign tokens.
     pub secret_file: PathBuf,
     /// How long requests may take to finish at the end.
@@ -119,6 +123,7 @@ pub(super) fn settings(
         challenges: challenges(server),
         body_budget_bytes: bytes(at("body_budget"), server.body_budget, mistakes)?,
         replay_bytes: bytes(at("replay_budget"), server.replay_budget, mistakes)?,
+        held: held(&file.held, mistakes)?,
         secret_file: server
             .secret_file
             .clone()
@@ -330,6 +335,23 @@ fn tls_config(
         .with_single_cert(chain, key)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
+}
+
+/// Room for calls whose payment is held.
+fn held(held: &HeldSection, mistakes: &mut Mistakes) -> Option<HeldLimits> {
+    let at = |key| KeyPath::of("held").key(key);
+    if held.max_calls == 0 {
+        mistakes.note(
+            at("max_calls"),
+            Some("0".to_owned()),
+            "no call could be sold",
+        );
+    }
+    Some(HeldLimits {
+        max_calls: held.max_calls,
+        max_bytes: held.max_bytes.0,
+        max_answer_bytes: bytes(at("max_answer"), held.max_answer, mistakes)?,
+    })
 }
 
 /// Builds the rules for all routes.

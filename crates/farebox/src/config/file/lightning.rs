@@ -166,8 +166,10 @@ pub struct HeldSection {
     /// How many calls are kept at one time.
     #[schemars(range(min = 1))]
     pub max_calls: u32,
-    /// Their requests and answers, in all.
+    /// Their requests, in all.
     pub max_bytes: ByteSize,
+    /// The longest answer. A longer one is a failure, and the payment goes back.
+    pub max_answer: ByteSize,
 }
 
 impl LightningBackend {
@@ -254,6 +256,7 @@ impl Default for HeldSection {
         Self {
             max_calls: 1_000,
             max_bytes: ByteSize(64 << 20),
+            max_answer: ByteSize(1 << 20),
         }
     }
 }

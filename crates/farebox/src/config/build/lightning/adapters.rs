@@ -37,6 +37,9 @@ pub(super) fn build(
         LightningBackend::Lnd => lnd::build(section, credentials, needs, at, context, mistakes),
         LightningBackend::Cln => nodes::cln(section, credentials, at, context, mistakes),
         LightningBackend::Phoenixd => nodes::phoenixd(section, credentials, at, context, mistakes),
+        LightningBackend::Lnbits => {
+            nodes::lnbits(section, credentials, needs, at, context, mistakes)
+        }
         LightningBackend::LightningAddress => address(section, at, &context.clock, mistakes),
         LightningBackend::Mock => mock(section, at, context, mistakes),
         other => {

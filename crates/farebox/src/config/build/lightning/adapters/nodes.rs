@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use farebox_lightning::cln::{Cln, ClnOptions};
+use farebox_lightning::lnbits::{Lnbits, LnbitsOptions};
+use farebox_lightning::lnd::Needs as LndNeeds;
 use farebox_lightning::phoenixd::{Phoenixd, PhoenixdOptions};
 use farebox_lightning::{CreateInvoice, EndpointError};
 
 use super::super::NodeKind;
 use super::super::credentials::Credentials;
-use super::Adapter;
 use super::endpoint::{Endpoint, note_error};
+use super::{Adapter, Needs};
 use crate::config::build::Context;
 use crate::config::file::LightningSection;
 use crate::config::mistake::{KeyPath, Mistakes};
@@ -56,6 +58,32 @@ pub(super) fn phoenixd(
         ..PhoenixdOptions::new(endpoint.url, credentials.text, common.clock)
     });
     finish(node, "password", at, mistakes)
+}
+
+/// A wallet at LNbits. It pays where an admin key is given.
+pub(super) fn lnbits(
+    section: &LightningSection,
+    credentials: Credentials,
+    needs: Needs,
+    at: &KeyPath,
+    context: &Context,
+    mistakes: &mut Mistakes,
+) -> Option<Adapter> {
+    let endpoint = Endpoint::read(section, credentials.certificates, at, context, mistakes)?;
+    section.key.as_ref()?;
+    let common = endpoint.common;
+    let pay = needs.refunds.unwrap_or(credentials.admin_key.is_some());
+    let node = Lnbits::new(LnbitsOptions {
+        admin_key: credentials.admin_key,
+        network: common.network,
+        trust: endpoint.trust,
+        allow_plain_http: endpoint.allow_plain_http,
+        min_amount: common.min_amount,
+        call_timeout: common.call_timeout,
+        needs: LndNeeds { pay, hold: false },
+        ..LnbitsOptions::new(endpoint.url, credentials.text, common.clock)
+    });
+    finish(node, "key", at, mistakes)
 }
 
 fn finish<T: CreateInvoice + 'static>(

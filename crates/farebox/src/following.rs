@@ -1,0 +1,185 @@
+//! Listening to the backends that tell of settlements by themselves: what they say is shared with
+//! the gateway, and what was paid beyond the price is written into the ledger.
+//!
+//! A backend that is away is followed again as soon as it is back, from the place where the ledger
+//! says that it was read to. That place moves only behind what is written: after a crash
+//! settlements are read twice, never skipped. Nothing here ends the process.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use farebox_core::Clock;
+use farebox_ledger::{Ledger, LedgerError};
+use farebox_lightning::follow::{Settlements, follow};
+use farebox_lightning::{CreateInvoice, Settlement, SettlementCursor};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::config::build::BuiltNode;
+
+/// How many settlements may wait for the ledger. Past it the stream is left, and read again from
+/// the place in the ledger.
+const MAX_WAITING: usize = 16_384;
+/// How long to wait before the ledger is asked again.
+const LEDGER_PAUSE: Duration = Duration::from_secs(1);
+
+/// The backends that are being followed, until this is dropped.
+pub struct Following {
+    followed: Vec<Followed>,
+    parts: Parts,
+}
+
+struct Followed {
+    name: String,
+    node: Arc<dyn CreateInvoice>,
+    task: JoinHandle<()>,
+}
+
+/// What every follower works with.
+#[derive(Clone)]
+struct Parts {
+    ledger: Ledger,
+    settlements: Settlements,
+    clock: Arc<dyn Clock>,
+}
+
+impl Following {
+    /// Follows nobody yet.
+    pub fn new(ledger: Ledger, settlements: Settlements, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            followed: Vec::new(),
+            parts: Parts {
+                ledger,
+                settlements,
+                clock,
+            },
+        }
+    }
+
+    /// Follows the backends of `node` from now on, and no others. One that was followed before and
+    /// is the same goes on without a gap. Called on a runtime that outlives it.
+    pub fn take(&mut self, node: Option<&BuiltNode>) {
+        let wanted = || node.into_iter().flat_map(BuiltNode::iter);
+        self.followed.retain(|followed| {
+            let stays = wanted().any(|backend| followed.is(&backend.name, backend.node()));
+            if !stays {
+                followed.task.abort();
+            }
+            stays
+        });
+        for backend in wanted() {
+            let known = |followed: &Followed| followed.is(&backend.name, backend.node());
+            if backend.node().settlements().is_some() && !self.followed.iter().any(known) {
+                self.follow(&backend.name, backend.node());
+            }
+        }
+    }
+
+    fn follow(&mut self, name: &str, node: &Arc<dyn CreateInvoice>) {
+        let run = run(name.to_owned(), Arc::clone(node), self.parts.clone());
+        self.followed.push(Followed {
+            name: name.to_owned(),
+            node: Arc::clone(node),
+            task: tokio::spawn(run),
+        });
+    }
+}
+
+impl Followed {
+    fn is(&self, name: &str, node: &Arc<dyn CreateInvoice>) -> bool {
+        self.name == name && Arc::ptr_eq(&self.node, node)
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        for followed in &self.followed {
+            followed.task.abort();
+        }
+    }
+}
+
+/// Follows one backend until the ledger is closed.
+async fn run(name: String, node: Arc<dyn CreateInvoice>, parts: Parts) {
+    let Some(watch) = node.settlements() else {
+        return;
+    };
+    while let Some(start) = parts.read_cursor(&name).await {
+        let (sender, receiver) = mpsc::channel(MAX_WAITING);
+        let full = tokio::sync::Notify::new();
+        let hand_over = |settlement: &Settlement| {
+            if sender.try_send(*settlement).is_err() {
+                full.notify_one();
+            }
+        };
+        let open = tokio::select! {
+            () = follow(&name, watch, start, &parts.settlements, &hand_over) => true,
+            () = full.notified() => true,
+            open = parts.book(&name, receiver) => open,
+        };
+        if !open {
+            return;
+        }
+        tracing::warn!(
+            backend = name,
+            "settlements came faster than the ledger takes them"
+        );
+        tokio::time::sleep(LEDGER_PAUSE).await;
+    }
+}
+
+impl Parts {
+    /// Where to go on; none when the ledger is closed.
+    async fn read_cursor(&self, name: &str) -> Option<Option<SettlementCursor>> {
+        loop {
+            match self.ledger.settlement_cursor(name).await {
+                Ok(cursor) => return Some(cursor.map(SettlementCursor)),
+                Err(LedgerError::Closed) => return None,
+                Err(error) => tracing::warn!(backend = name, %error, "no settlement cursor"),
+            }
+            tokio::time::sleep(LEDGER_PAUSE).await;
+        }
+    }
+
+    /// Writes what comes in, in order. Returns whether the ledger is still open.
+    async fn book(&self, name: &str, mut settlements: mpsc::Receiver<Settlement>) -> bool {
+        while let Some(settlement) = settlements.recv().await {
+            if !self.book_one(name, &settlement).await {
+                return false;
+            }
+        }
+        true
+    }
+
+    async fn book_one(&self, name: &str, settlement: &Settlement) -> bool {
+        while let Err(error) = self.note_excess(settlement).await {
+            match error {
+                LedgerError::Closed => return false,
+                LedgerError::Overloaded | LedgerError::Refusing | LedgerError::Store(_) => {
+                    tracing::warn!(backend = name, %error, "an overpayment is not written yet");
+                    tokio::time::sleep(LEDGER_PAUSE).await;
+                }
+                error => {
+                    let hash = settlement.payment_hash;
+                    tracing::error!(backend = name, %hash, %error, "an overpayment is not written");
+                    break;
+                }
+            }
+        }
+        if let Some(SettlementCursor(cursor)) = settlement.cursor {
+            self.ledger.note_settlement_cursor(name, cursor);
+        }
+        true
+    }
+
+    async fn note_excess(&self, settlement: &Settlement) -> Result<(), LedgerError> {
+        let (Some(asked), Some(received)) = (settlement.asked, settlement.received) else {
+            return Ok(());
+        };
+        if received <= asked {
+            return Ok(());
+        }
+        let (hash, now) = (settlement.payment_hash, self.clock.now());
+        self.ledger.note_received(hash, asked, received, now).await
+    }
+}
