@@ -5,6 +5,7 @@ use axum::http::StatusCode;
 use axum::http::header::{HeaderValue, WWW_AUTHENTICATE};
 use axum::response::{IntoResponse, Response};
 use farebox_gateway::keyring::KeyringError;
+use farebox_gateway::payout::RefundError;
 use farebox_ledger::LedgerError;
 use farebox_lightning::mock::PayError;
 use serde_json::json;
@@ -39,6 +40,12 @@ pub enum ConsoleError {
     /// The keys could not be rotated.
     #[error("the keys were not rotated")]
     Keyring(#[from] KeyringError),
+    /// Nothing was paid back.
+    #[error(transparent)]
+    Refund(#[from] RefundError),
+    /// No refund has this id.
+    #[error("no refund has this id")]
+    NoPayout,
     /// The test money was not paid.
     #[error(transparent)]
     Pay(#[from] PayError),
@@ -51,11 +58,13 @@ pub enum ConsoleError {
 }
 
 impl ConsoleError {
-    const fn status(&self) -> StatusCode {
+    fn status(&self) -> StatusCode {
         match self {
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Host => StatusCode::MISDIRECTED_REQUEST,
-            Self::NotFound | Self::NoAccount => StatusCode::NOT_FOUND,
+            Self::NotFound | Self::NoAccount | Self::NoPayout => StatusCode::NOT_FOUND,
+            Self::Refund(error) => StatusCode::from_u16(error.problem().status)
+                .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::BadRequest { .. } => StatusCode::BAD_REQUEST,
             Self::Pay(_) => StatusCode::UNPROCESSABLE_ENTITY,
@@ -73,6 +82,8 @@ impl ConsoleError {
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::NoAccount => "no_account",
+            Self::NoPayout => "no_payout",
+            Self::Refund(error) => error.problem().code,
             Self::BadRequest { .. } => "bad_request",
             Self::Pay(_) => "not_paid",
             Self::Ledger(_) => "ledger",

@@ -12,6 +12,9 @@
 //! | `GET /admin/v1/tokens/{payment_hash}` | one account |
 //! | `GET /admin/v1/tokens/{payment_hash}/transfers?before=&limit=` | its transfers, latest first |
 //! | `POST /admin/v1/tokens/{payment_hash}/revoke` | stops it from being spent |
+//! | `POST /admin/v1/tokens/{payment_hash}/refund` `{"to": "…", "amount_msat": n}` | pays back what is on it |
+//! | `GET /admin/v1/payouts?after=&limit=` | refunds in the order in which they were begun |
+//! | `GET /admin/v1/payouts/{id}` | one of them |
 //! | `POST /admin/v1/keys/rotate` `{"emergency": bool}` | signs with a new secret |
 //! | `GET /admin/v1/ledger/trial-balance` | the proof that the books are right |
 //! | `POST /test/pay` `{"invoice": "…"}` | pays with test money, where that is on; open |
@@ -22,6 +25,7 @@ mod error;
 mod figures;
 mod metrics;
 mod pay;
+mod payouts;
 mod server;
 mod view;
 
@@ -39,6 +43,7 @@ use axum::routing::{get, post};
 use farebox_core::Clock;
 use farebox_gateway::keyring::Keyring;
 use farebox_gateway::metrics::Metrics;
+use farebox_gateway::payout::Payouts;
 use farebox_ledger::Ledger;
 use farebox_lightning::mock::MockNode;
 
@@ -61,6 +66,8 @@ pub struct Options {
     pub keyring: Arc<Keyring>,
     /// The wall clock.
     pub clock: Arc<dyn Clock>,
+    /// What pays back; nothing does when absent.
+    pub payouts: Option<Arc<Payouts>>,
     /// The node of test money, which opens the pay door; only ever where that was asked for.
     pub test_money: Option<Arc<MockNode>>,
 }
@@ -91,6 +98,12 @@ pub fn router(options: Options) -> Router {
             "/admin/v1/tokens/{payment_hash}/revoke",
             post(admin::revoke),
         )
+        .route(
+            "/admin/v1/tokens/{payment_hash}/refund",
+            post(payouts::refund),
+        )
+        .route("/admin/v1/payouts", get(payouts::list))
+        .route("/admin/v1/payouts/{id}", get(payouts::show))
         .route("/admin/v1/keys/rotate", post(admin::rotate))
         .route("/admin/v1/ledger/trial-balance", get(admin::trial_balance))
         .layer(from_fn_with_state(

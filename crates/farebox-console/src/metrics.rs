@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
+use farebox_gateway::payout::Payouts;
 use prometheus_client::registry::Registry;
 
 use crate::{ConsoleError, Shared};
@@ -16,6 +17,8 @@ pub(crate) async fn show(State(state): State<Shared>) -> Result<Response, Consol
     let mut registry = Registry::with_prefix("farebox");
     registry.register_collector(Box::new(figures));
     let metrics = Arc::clone(&state.options.metrics);
-    let text = metrics.render(&[&registry])?;
+    let mut more = vec![&registry];
+    more.extend(state.options.payouts.as_deref().map(Payouts::registry));
+    let text = metrics.render(&more)?;
     Ok(([(CONTENT_TYPE, OPEN_METRICS)], text).into_response())
 }

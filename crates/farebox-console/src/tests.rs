@@ -52,6 +52,7 @@ async fn house(money: bool) -> House {
         metrics: Arc::clone(gateway.metrics()),
         keyring: Arc::clone(&keyring),
         clock,
+        payouts: None,
         test_money: money.then(|| Arc::clone(&node)),
     });
     let console = start(SocketAddr::from(([127, 0, 0, 1], 0)), router)
@@ -85,6 +86,7 @@ fn idle_gateway(ledger: &Ledger, keyring: &Arc<Keyring>, clock: &Arc<dyn Clock>)
         ledger: ledger.clone(),
         keyring: Arc::clone(keyring),
         clock: Arc::clone(clock),
+        payouts: None,
         settlements: farebox_lightning::follow::Settlements::new(),
         access_log: AccessLogOptions {
             format: LogFormat::Off,

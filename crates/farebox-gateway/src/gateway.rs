@@ -24,6 +24,8 @@ use crate::keyring::Keyring;
 use crate::limits::{ChallengeLimits, ChallengeRates, TokenLimits};
 use crate::listen::{self, ListenLimits};
 use crate::metrics::Metrics;
+use crate::own::RefundDesk;
+use crate::payout::Payouts;
 use crate::plan::Plan;
 use crate::replay::{DEFAULT_MAX_ANSWERS, ReplayLimits, ReplayStore};
 use crate::worker::{Shared, Worker};
@@ -52,6 +54,8 @@ pub struct Options {
     pub keyring: Arc<Keyring>,
     /// The wall clock.
     pub clock: Arc<dyn Clock>,
+    /// What pays back to the holders of tokens; nothing does when absent.
+    pub payouts: Option<Arc<Payouts>>,
     /// What the nodes have told of settlements by themselves.
     pub settlements: Settlements,
     /// The log of requests.
@@ -104,6 +108,7 @@ pub fn start(options: Options, plan: Plan) -> io::Result<Gateway> {
         bodies: ByteBudget::new(options.body_budget_bytes),
         waiting_invoices: WaitingInvoices::default(),
         held,
+        refunds: RefundDesk::new(options.payouts, Instant::now()),
         settlements: options.settlements,
         lookups: Lookups::new(),
         waiters: Waiters::default(),

@@ -1,4 +1,14 @@
 //! The gateway's own paths, under `/.farebox/`. Everything else belongs to the routes.
+//!
+//! | | |
+//! |---|---|
+//! | `GET /.farebox/health` | whether the gateway answers |
+//! | `GET /.farebox/refund` | what could be paid back on the presented token, and its refunds |
+//! | `POST /.farebox/refund` | pays back what is left on the presented token |
+
+mod refund;
+
+pub(crate) use refund::RefundDesk;
 
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{Method, Response};
@@ -7,24 +17,58 @@ use crate::access_log::Exchange;
 use crate::answer::AnswerBody;
 use crate::arrival::Arrival;
 use crate::outcome::Outcome;
+use crate::refusal::Refusal;
+use crate::worker::Worker;
 
 const PREFIX: &str = "/.farebox";
 const HEALTH: &str = "/.farebox/health";
+const REFUND: &str = "/.farebox/refund";
 
-/// Answers a request for one of the gateway's own paths.
-pub(crate) fn answer(exchange: &mut Exchange, arrival: &Arrival) -> Option<Response<AnswerBody>> {
-    let rest = arrival.path.strip_prefix(PREFIX)?;
-    if !rest.is_empty() && !rest.starts_with('/') {
-        return None;
+/// Whether no route ever sees this path.
+pub(crate) fn is_own(path: &str) -> bool {
+    let rest = path.strip_prefix(PREFIX);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+impl Worker {
+    /// Answers a request for one of the gateway's own paths.
+    pub(crate) async fn answer_own(
+        &self,
+        exchange: &mut Exchange,
+        arrival: Arrival,
+    ) -> Result<Response<AnswerBody>, Refusal> {
+        let reads = matches!(arrival.parts.method, Method::GET | Method::HEAD);
+        match &*arrival.path {
+            HEALTH if reads => {
+                exchange.outcome = Outcome::Free;
+                Ok(json(&b"{\"status\":\"ok\"}\n"[..]))
+            }
+            REFUND => self.refund(exchange, arrival).await,
+            _ => Err(Refusal::NoRoute),
+        }
     }
-    let reads = matches!(arrival.parts.method, Method::GET | Method::HEAD);
-    if &*arrival.path != HEALTH || !reads {
-        return Some(crate::refusal::Refusal::NoRoute.answer(exchange));
-    }
-    exchange.outcome = Outcome::Free;
-    let mut response = Response::new(AnswerBody::own(&b"{\"status\":\"ok\"}\n"[..]));
+}
+
+/// JSON of ours, for nobody to keep.
+fn json(body: impl Into<bytes::Bytes>) -> Response<AnswerBody> {
+    let mut response = Response::new(AnswerBody::own(body));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Some(response)
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_folder_itself_and_what_is_in_it_is_ours() {
+        for own in ["/.farebox", "/.farebox/", "/.farebox/refund", "/.farebox/x"] {
+            assert!(is_own(own), "{own}");
+        }
+        for other in ["/", "/.fareboxes", "/a/.farebox/refund", "/.well-known"] {
+            assert!(!is_own(other), "{other}");
+        }
+    }
 }

@@ -99,8 +99,8 @@ impl Worker {
         if &*arrival.path == form::PATH {
             return Box::pin(self.take_claim_form(plan, exchange, arrival)).await;
         }
-        if let Some(response) = crate::own::answer(exchange, &arrival) {
-            return Ok(response);
+        if crate::own::is_own(&arrival.path) {
+            return Box::pin(self.answer_own(exchange, arrival)).await;
         }
         let route = find_route(&plan.routes, &arrival.host, &arrival.path)?;
         exchange.route = Some(Arc::clone(route));

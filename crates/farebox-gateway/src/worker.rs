@@ -19,6 +19,7 @@ use crate::held::HeldDoor;
 use crate::keyring::Keyring;
 use crate::limits::{ChallengeLimits, TokenLimits};
 use crate::metrics::Metrics;
+use crate::own::RefundDesk;
 use crate::plan::Plan;
 use crate::presented::Reader;
 use crate::replay::ReplayStore;
@@ -37,6 +38,7 @@ pub(crate) struct Shared {
     pub(crate) bodies: Arc<ByteBudget>,
     pub(crate) waiting_invoices: WaitingInvoices,
     pub(crate) held: HeldDoor,
+    pub(crate) refunds: RefundDesk,
     pub(crate) settlements: Settlements,
     pub(crate) lookups: Lookups,
     pub(crate) waiters: Waiters,

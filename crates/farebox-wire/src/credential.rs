@@ -8,11 +8,11 @@ mod l402;
 #[cfg(test)]
 mod tests;
 
-use farebox_core::Preimage;
+use farebox_core::{Preimage, Terms};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue};
 
-use crate::caveat::{CaveatError, Granted, read_caveats};
+use crate::caveat::{CaveatError, Granted, print_terms, read_caveats};
 use crate::identifier::{IdentifierError, TokenIdentifier};
 use crate::macaroon::{self, Macaroon, MacaroonError, RootKey};
 
@@ -170,6 +170,16 @@ impl L402Credential {
             return Err(VerifyError::WrongSignature);
         }
         Ok(read_caveats(self.macaroon.caveats())?)
+    }
+
+    /// Whether this is the token as it was sold, on the `terms` that it grants: nobody has appended
+    /// anything but the proof of payment, which restricts nothing. A caveat that takes nothing away
+    /// counts as appended: whoever passed the token on said so that it was not the whole.
+    #[must_use]
+    pub fn is_as_issued(&self, terms: &Terms) -> bool {
+        let sold = print_terms(terms).len();
+        let mut appended = self.macaroon.caveats().skip(sold);
+        appended.all(|caveat| caveat.starts_with(b"preimage="))
     }
 }
 

@@ -353,6 +353,19 @@ pub enum AdminCommand {
     /// Tokens and their accounts
     #[command(subcommand)]
     Tokens(TokensCommand),
+    /// Pay back what is left on a token, to an invoice or a Lightning Address
+    #[command(after_help = "\
+Examples:
+  farebox admin refund 02d449a3… --to me@example.com --wait
+  farebox admin refund 02d449a3… --to lnbc20u1… --json
+
+Expired and revoked tokens can be refunded too; a payment whose token was never used cannot, for
+nobody has claimed it. The routing fee comes out of the refund. Exits 0 when it is paid or, without
+--wait, under way; 1 when nothing was begun or the payment failed.")]
+    Refund(RefundArgs),
+    /// What was paid back, and what is under way
+    #[command(subcommand)]
+    Payouts(PayoutsCommand),
     /// The secrets that sign tokens
     #[command(subcommand)]
     Keys(KeysCommand),
@@ -361,6 +374,43 @@ pub enum AdminCommand {
         after_help = "Example:\n  farebox admin trial-balance\nExits 1 when it is not sound."
     )]
     TrialBalance,
+}
+
+/// What to pay back.
+#[derive(Args)]
+pub struct RefundArgs {
+    /// The payment hash of the token, 64 hex digits
+    pub hash: String,
+    /// Where the money goes: a BOLT 11 invoice, or user@host
+    #[arg(long, value_name = "INVOICE|ADDRESS")]
+    pub to: String,
+    /// How much, in msat [default: what the invoice says, or as much as is left]
+    #[arg(long, value_name = "MSAT")]
+    pub amount: Option<u64>,
+    /// Wait until the payment has ended
+    #[arg(long)]
+    pub wait: bool,
+}
+
+/// What to look at of refunds.
+#[derive(Subcommand)]
+pub enum PayoutsCommand {
+    /// List refunds in the order in which they were begun
+    #[command(after_help = "Example:\n  farebox admin payouts list --limit 20")]
+    List {
+        /// Go on behind this cursor
+        #[arg(long, default_value_t = 0)]
+        cursor: u64,
+        /// How many
+        #[arg(long, default_value_t = 100)]
+        limit: u32,
+    },
+    /// Show one refund
+    #[command(after_help = "Example:\n  farebox admin payouts show 0192f8a0-…")]
+    Show {
+        /// Its id
+        id: String,
+    },
 }
 
 /// What to do with tokens.

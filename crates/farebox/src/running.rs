@@ -11,10 +11,14 @@ use farebox_console::{AdminToken, Console};
 use farebox_core::Clock;
 use farebox_gateway::Gateway;
 use farebox_gateway::keyring::{Keyring, KeyringError};
+use farebox_gateway::payout::{PayoutOptions, Payouts};
 use farebox_ledger::{Ledger, OpenError, OpenOptions, Recovery};
+use farebox_lightning::backends::Backends;
+use farebox_lightning::follow::Settlements;
 
 use crate::config::build::{Built, BuiltNode, Money, Settings};
 use crate::config::file::ConfigFile;
+use crate::following::Following;
 use crate::token_file::{self, TokenFileError};
 
 /// Why a gateway did not start.
@@ -45,6 +49,8 @@ pub enum StartError {
 pub struct Running {
     gateway: Gateway,
     console: Console,
+    payouts: Arc<Payouts>,
+    following: Following,
     ledger: Ledger,
     keyring: Arc<Keyring>,
     token: AdminToken,
@@ -70,6 +76,7 @@ impl Running {
             plan,
             settings,
             node,
+            refunds,
             ..
         } = built;
         // The store first: whoever has it open most likely has the ports as well, and is named.
@@ -86,7 +93,20 @@ impl Running {
         };
         let console_settings = settings.console.clone();
         let (listen, drain_timeout) = (settings.listen, settings.drain_timeout);
-        let options = gateway_options(settings, &ledger, &keyring, clock);
+        let payouts = Payouts::start(PayoutOptions {
+            ledger: ledger.clone(),
+            backends: backends(node.as_ref()),
+            clock: Arc::clone(clock),
+            rules: refunds,
+        });
+        let settlements = Settlements::new();
+        let mut following = Following::new(ledger.clone(), settlements.clone(), Arc::clone(clock));
+        following.take(node.as_ref());
+        let options = farebox_gateway::Options {
+            payouts: Some(Arc::clone(&payouts)),
+            settlements,
+            ..gateway_options(settings, &ledger, &keyring, clock)
+        };
         let gateway =
             farebox_gateway::start(options, plan).map_err(|source| StartError::Listen {
                 who: "gateway",
@@ -100,6 +120,7 @@ impl Running {
             metrics: Arc::clone(gateway.metrics()),
             keyring: Arc::clone(&keyring),
             clock: Arc::clone(clock),
+            payouts: Some(Arc::clone(&payouts)),
             test_money: test_money(node.as_ref(), money),
         });
         let address = console_settings.listen;
@@ -113,6 +134,8 @@ impl Running {
         Ok(Self {
             gateway,
             console,
+            payouts,
+            following,
             ledger,
             keyring,
             token,
@@ -161,7 +184,10 @@ impl Running {
 
     /// Takes a new plan for requests from now on. What only a restart changes stays.
     pub fn replace(&mut self, built: Built) {
+        self.payouts
+            .replace(backends(built.node.as_ref()), built.refunds);
         self.gateway.replace_plan(built.plan);
+        self.following.take(built.node.as_ref());
         self.node = built.node;
         self.file = built.file;
     }
@@ -185,6 +211,8 @@ impl Running {
             );
         }
         self.console.stop().await;
+        self.payouts.stop().await;
+        drop(self.following);
         self.ledger.close().await;
         tracing::info!("stopped");
     }
@@ -218,20 +246,25 @@ fn gateway_options(
     clock: &Arc<dyn Clock>,
 ) -> farebox_gateway::Options {
     farebox_gateway::Options {
-        held: farebox_gateway::HeldLimits::default(),
         listen: settings.listen,
         workers: settings.workers,
         tls: settings.tls,
         limits: settings.limits,
         challenges: settings.challenges,
         body_budget_bytes: settings.body_budget_bytes,
+        held: settings.held,
         replay_bytes: settings.replay_bytes,
         ledger: ledger.clone(),
         keyring: Arc::clone(keyring),
         clock: Arc::clone(clock),
-        settlements: farebox_lightning::follow::Settlements::new(),
+        payouts: None,
+        settlements: Settlements::new(),
         access_log: settings.log.access,
     }
+}
+
+fn backends(node: Option<&BuiltNode>) -> Option<Arc<Backends>> {
+    node.map(|node| Arc::clone(node.backends()))
 }
 
 fn test_money(

@@ -1,6 +1,7 @@
 //! `farebox admin`: a running gateway over its admin API.
 
 mod client;
+mod payouts;
 
 pub use client::{Client, ClientError, Reply};
 
@@ -47,6 +48,8 @@ async fn dispatch(client: &Client, args: &AdminArgs) -> Result<(), Failure> {
             show(&answer, args.json, &text)
         }
         AdminCommand::Tokens(command) => tokens(client, command, args.json).await,
+        AdminCommand::Refund(refund) => payouts::refund(client, refund, args.json).await,
+        AdminCommand::Payouts(command) => payouts::look(client, command, args.json).await,
     }
 }
 

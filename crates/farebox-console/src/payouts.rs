@@ -1,0 +1,148 @@
+//! The operator pays back what is on a token, and looks at what was paid back.
+//!
+//! The operator may refund any account the ledger knows, revoked and expired ones too. A payment
+//! that was never claimed is unknown to it: its token was never used, and only its holder can ask.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use axum::Json;
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use farebox_core::{Msat, PaymentHash, PayoutId, UnixMillis};
+use farebox_gateway::payout::{RefundError, RefundRequest};
+use farebox_ledger::{AskedBy, PayoutState, PayoutView};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::{ConsoleError, Shared};
+
+/// Rows of a listing, unless the caller says otherwise.
+const DEFAULT_LIMIT: u32 = 100;
+/// The most rows of a listing.
+const MAX_LIMIT: u32 = 1000;
+
+/// Where to, and how much.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RefundBody {
+    to: String,
+    amount_msat: Option<u64>,
+}
+
+/// Which page.
+#[derive(Deserialize)]
+pub(crate) struct PayoutPage {
+    after: Option<u64>,
+    limit: Option<u32>,
+}
+
+/// One refund.
+#[derive(Serialize)]
+pub(crate) struct PayoutJson {
+    id: String,
+    payment_hash: String,
+    state: &'static str,
+    amount_msat: u64,
+    max_fee_msat: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fee_msat: Option<u64>,
+    calls: u32,
+    destination_hash: String,
+    backend: String,
+    asked_by: &'static str,
+    asked_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended_at: Option<String>,
+    cursor: u64,
+}
+
+/// Pays back. 200 once it is paid, 202 while it is under way, 502 when the payment failed.
+pub(crate) async fn refund(
+    State(state): State<Shared>,
+    Path(hash): Path<String>,
+    body: Result<Json<RefundBody>, JsonRejection>,
+) -> Result<Response, ConsoleError> {
+    let Json(body) = body.map_err(|error| bad_request("", &error))?;
+    let account = PaymentHash::from_hex(&hash).map_err(|error| bad_request("hash: ", &error))?;
+    let amount = body.amount_msat.map(Msat::new).transpose();
+    let amount = amount.map_err(|error| bad_request("amount_msat: ", &error))?;
+    let payouts = state.options.payouts.as_ref();
+    let payouts = payouts.ok_or(RefundError::NoPayer)?;
+    let request = RefundRequest {
+        account,
+        claim: None,
+        destination: body.to.parse()?,
+        asked_by: AskedBy::Operator,
+        amount,
+    };
+    let view = payouts.refund(request).await?;
+    let status = match view.state {
+        PayoutState::Paid => StatusCode::OK,
+        PayoutState::Open => StatusCode::ACCEPTED,
+        PayoutState::Failed => StatusCode::BAD_GATEWAY,
+    };
+    Ok((status, Json(PayoutJson::new(&view))).into_response())
+}
+
+pub(crate) async fn list(
+    State(state): State<Shared>,
+    page: Result<Query<PayoutPage>, QueryRejection>,
+) -> Result<Json<Value>, ConsoleError> {
+    let Query(page) = page.map_err(|error| bad_request("", &error))?;
+    let limit = match page.limit.unwrap_or(DEFAULT_LIMIT) {
+        limit @ 1..=MAX_LIMIT => limit,
+        _ => return Err(bad_request("limit: ", &format!("1 to {MAX_LIMIT}"))),
+    };
+    let ledger = &state.options.ledger;
+    let payouts = ledger.payouts(page.after.unwrap_or(0), limit).await?;
+    let full = u32::try_from(payouts.len()).is_ok_and(|rows| rows == limit);
+    let next = payouts.last().filter(|_| full).map(|last| last.cursor);
+    let payouts: Vec<_> = payouts.iter().map(PayoutJson::new).collect();
+    Ok(Json(json!({ "payouts": payouts, "next": next })))
+}
+
+pub(crate) async fn show(
+    State(state): State<Shared>,
+    Path(id): Path<String>,
+) -> Result<Json<PayoutJson>, ConsoleError> {
+    let id = PayoutId::parse(&id).map_err(|error| bad_request("", &error))?;
+    let view = state.options.ledger.payout(id).await?;
+    view.map(|view| Json(PayoutJson::new(&view)))
+        .ok_or(ConsoleError::NoPayout)
+}
+
+impl PayoutJson {
+    /// The invoice itself stays in the store: it may name its payee.
+    fn new(view: &PayoutView) -> Self {
+        Self {
+            id: view.id.to_string(),
+            payment_hash: view.payment_hash.to_string(),
+            state: view.state.as_str(),
+            amount_msat: view.amount.get(),
+            max_fee_msat: view.max_fee.get(),
+            fee_msat: view.fee.map(Msat::get),
+            calls: view.calls,
+            destination_hash: view.destination_hash.to_string(),
+            backend: view.backend.clone(),
+            asked_by: match view.asked_by {
+                AskedBy::Holder => "holder",
+                AskedBy::Operator => "operator",
+            },
+            asked_at: rfc3339(view.asked_at),
+            ended_at: view.ended_at.map(rfc3339),
+            cursor: view.cursor,
+        }
+    }
+}
+
+fn rfc3339(at: UnixMillis) -> String {
+    humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(at.get())).to_string()
+}
+
+fn bad_request(key: &str, error: &impl ToString) -> ConsoleError {
+    ConsoleError::BadRequest {
+        what: format!("{key}{}", error.to_string()),
+    }
+}

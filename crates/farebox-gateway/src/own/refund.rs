@@ -1,0 +1,289 @@
+//! `/.farebox/refund`: the holder of a token gets back what is left on it.
+//!
+//! Only the token as it was sold may ask: who was given a part of it has no say over the rest. It
+//! is asked for by the token alone, so it works when the route that sold it is long gone. Nothing
+//! of the destination is logged but the host of an address.
+
+mod told;
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use farebox_core::Msat;
+use farebox_ledger::{AskedBy, ClaimPolicy, PayoutClaim};
+use farebox_wire::credential::{CredentialError, Presented, read_credentials};
+use farebox_wire::problem::{Problem, ProblemKind};
+use http::header::{HeaderMap, HeaderValue, WWW_AUTHENTICATE};
+use http::{Method, Response, StatusCode};
+use serde::Deserialize;
+
+use crate::access_log::Exchange;
+use crate::answer::AnswerBody;
+use crate::arrival::{Arrival, ArrivedBody};
+use crate::body_budget::{Keep, Patience, read_body};
+use crate::client_addr::AddressPrefix;
+use crate::limits::{
+    ChallengeLimits, ChallengeRates, Rate, RetryAfter, TokenLimit, TokenLimits, TokenPermit,
+};
+use crate::outcome::Outcome;
+use crate::payout::{Destination, Payouts, RefundError, RefundRequest};
+use crate::presented::{self, PresentedError, Token};
+use crate::refusal::{Refusal, document, seconds};
+use crate::worker::Worker;
+
+/// The longest request, in bytes: an invoice has up to 4,096.
+const MAX_BODY: usize = 8 * 1024;
+/// The latest refunds of a token that are shown.
+const SHOWN: u32 = 20;
+/// What a client without a token is told to bring.
+const AUTHENTICATE: HeaderValue = HeaderValue::from_static("L402 realm=\"refund\"");
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// What the data threads need for refunds.
+pub(crate) struct RefundDesk {
+    payouts: Option<Arc<Payouts>>,
+    /// Looking a token up costs the ledger a read, and an address a call to a stranger.
+    prefixes: ChallengeLimits,
+    tokens: Arc<TokenLimits>,
+}
+
+/// What a holder asks for.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wish {
+    invoice: Option<String>,
+    address: Option<String>,
+    amount_msat: Option<u64>,
+}
+
+/// Why a request for a refund is not even looked into.
+#[derive(Debug, thiserror::Error)]
+enum Unheard {
+    #[error("present the paid token: Authorization: L402 <macaroon>:<preimage>")]
+    NoToken,
+    #[error(transparent)]
+    Token(#[from] PresentedError),
+    #[error("a holder narrowed this token; the token as it was sold is needed")]
+    Attenuated,
+    #[error("too many requests")]
+    TooOften(Duration),
+    #[error("the body is not JSON with \"invoice\" or \"address\", and perhaps \"amount_msat\"")]
+    Body,
+    #[error(transparent)]
+    Refund(#[from] RefundError),
+}
+
+impl RefundDesk {
+    pub(crate) fn new(payouts: Option<Arc<Payouts>>, now: Instant) -> Self {
+        let rates = ChallengeRates {
+            per_prefix: Rate::new(many(60), MINUTE, many(20)),
+            global: Rate::new(many(3000), MINUTE, many(100)),
+        };
+        Self {
+            payouts,
+            prefixes: ChallengeLimits::new(rates, now),
+            tokens: TokenLimits::new(now),
+        }
+    }
+
+    fn payouts(&self) -> Result<&Arc<Payouts>, RefundError> {
+        self.payouts.as_ref().ok_or(RefundError::NoPayer)
+    }
+
+    fn let_in(&self, exchange: &Exchange) -> Result<(), Unheard> {
+        let prefix = AddressPrefix::of(exchange.client);
+        let taken = self.prefixes.try_take(prefix, Instant::now());
+        taken.map_err(|RetryAfter(wait)| Unheard::TooOften(wait))
+    }
+
+    fn start(&self, token: &Token) -> Result<TokenPermit, Unheard> {
+        let limit = TokenLimit {
+            max_concurrent: Some(many(4)),
+            rate: Some(Rate::new(many(30), MINUTE, many(10))),
+        };
+        let started = self
+            .tokens
+            .try_start(&token.payment_hash, limit, Instant::now());
+        started.map_err(|refusal| Unheard::TooOften(refusal.retry_after().0))
+    }
+}
+
+const fn many(count: u32) -> NonZeroU32 {
+    match NonZeroU32::new(count) {
+        Some(count) => count,
+        None => NonZeroU32::MIN,
+    }
+}
+
+impl Worker {
+    pub(super) async fn refund(
+        &self,
+        exchange: &mut Exchange,
+        arrival: Arrival,
+    ) -> Result<Response<AnswerBody>, Refusal> {
+        let method = arrival.parts.method.clone();
+        if !matches!(method, Method::GET | Method::POST) {
+            return Err(Refusal::Method {
+                allowed: vec![Method::GET, Method::POST],
+            });
+        }
+        let token = match self.holder(exchange, &arrival.parts.headers) {
+            Ok(token) => token,
+            Err(unheard) => return Ok(unheard.answer(exchange)),
+        };
+        let _permit = match self.shared.refunds.start(&token) {
+            Ok(permit) => permit,
+            Err(unheard) => return Ok(unheard.answer(exchange)),
+        };
+        let answer = if method == Method::GET {
+            self.show_refunds(&token).await
+        } else {
+            let body = self.read_wish(arrival).await?;
+            self.begin_refund(exchange, token, &body).await
+        };
+        Ok(match answer {
+            Ok(response) => {
+                exchange.outcome = Outcome::Free;
+                response
+            }
+            Err(unheard) => unheard.answer(exchange),
+        })
+    }
+
+    /// The token as it was sold, or nothing.
+    fn holder(&self, exchange: &Exchange, headers: &HeaderMap) -> Result<Token, Unheard> {
+        self.shared.refunds.let_in(exchange)?;
+        let read = read_credentials(headers).map_err(PresentedError::from)?;
+        let Presented::L402(credential) = read else {
+            return Err(Unheard::NoToken);
+        };
+        let token = presented::verify(&credential, &self.shared.keyring)?;
+        if credential.is_as_issued(&token.granted.terms) {
+            Ok(token)
+        } else {
+            Err(Unheard::Attenuated)
+        }
+    }
+
+    async fn read_wish(&self, mut arrival: Arrival) -> Result<bytes::Bytes, Refusal> {
+        let ArrivedBody::Unread(body) = std::mem::replace(&mut arrival.body, ArrivedBody::Taken)
+        else {
+            return Ok(bytes::Bytes::new());
+        };
+        let (patience, budget) = (Patience::default(), &self.shared.bodies);
+        let read = read_body(body, MAX_BODY, patience, budget, Keep::Bytes).await?;
+        Ok(read.bytes.unwrap_or_default())
+    }
+
+    async fn begin_refund(
+        &self,
+        exchange: &Exchange,
+        token: Token,
+        body: &[u8],
+    ) -> Result<Response<AnswerBody>, Unheard> {
+        let payouts = self.shared.refunds.payouts()?;
+        let (destination, amount) = wish(body)?;
+        let request = RefundRequest {
+            account: token.payment_hash,
+            claim: Some(self.claim(token)),
+            destination,
+            asked_by: AskedBy::Holder,
+            amount,
+        };
+        let view = payouts.refund(request).await?;
+        Ok(told::begun(exchange, &view))
+    }
+
+    fn claim(&self, token: Token) -> PayoutClaim {
+        PayoutClaim {
+            key_epoch: token.key_epoch,
+            claims: self.shared.keyring.claim_policy(token.key_epoch),
+            terms: token.granted.terms,
+        }
+    }
+
+    async fn show_refunds(&self, token: &Token) -> Result<Response<AnswerBody>, Unheard> {
+        let rules = self.shared.refunds.payouts()?.rules();
+        let ledger = &self.shared.ledger;
+        ledger.flush().await.map_err(RefundError::from)?;
+        let left = ledger.refundable(token.payment_hash).await;
+        let left = left.map_err(RefundError::from)?;
+        let refunds = ledger.payouts_of(token.payment_hash, SHOWN).await;
+        let refunds = refunds.map_err(RefundError::from)?;
+        let claims = self.shared.keyring.claim_policy(token.key_epoch);
+        let unused = (claims == ClaimPolicy::Open).then_some(token.granted.terms.amount);
+        Ok(told::standing(
+            token,
+            &rules,
+            left.as_ref(),
+            unused,
+            &refunds,
+        ))
+    }
+}
+
+fn wish(body: &[u8]) -> Result<(Destination, Option<Msat>), Unheard> {
+    let wish: Wish = serde_json::from_slice(body).map_err(|_| Unheard::Body)?;
+    let destination: Destination = match (wish.invoice, wish.address) {
+        (Some(text), None) | (None, Some(text)) => text.parse()?,
+        _ => return Err(Unheard::Body),
+    };
+    let amount = wish.amount_msat.map(Msat::new).transpose();
+    let amount = amount.map_err(|_| Unheard::Body)?;
+    if amount.is_some_and(Msat::is_zero) {
+        return Err(Unheard::Body);
+    }
+    Ok((destination, amount))
+}
+
+impl Unheard {
+    fn answer(&self, exchange: &mut Exchange) -> Response<AnswerBody> {
+        let kind = self.kind();
+        exchange.outcome = match kind.status {
+            500.. => Outcome::Fault,
+            _ => Outcome::Refused,
+        };
+        exchange.reason = kind.code;
+        let mut problem = Problem::new(kind)
+            .with_detail(self.to_string())
+            .with_request_id(exchange.request_id);
+        let wait = self.retry_after();
+        if let Some(wait) = wait {
+            problem = problem.with_retry_after(wait);
+        }
+        let mut response = document(&problem);
+        if let Some(wait) = wait {
+            let headers = response.headers_mut();
+            headers.insert(http::header::RETRY_AFTER, seconds(wait));
+        }
+        if response.status() == StatusCode::UNAUTHORIZED {
+            let headers = response.headers_mut();
+            headers.insert(WWW_AUTHENTICATE, AUTHENTICATE);
+        }
+        response
+    }
+
+    const fn kind(&self) -> ProblemKind {
+        match self {
+            Self::NoToken => ProblemKind::CREDENTIAL_REQUIRED,
+            Self::Token(PresentedError::Unreadable(CredentialError::Ambiguous)) => {
+                ProblemKind::CREDENTIAL_AMBIGUOUS
+            }
+            Self::Token(PresentedError::Unreadable(_)) => ProblemKind::CREDENTIAL_MALFORMED,
+            Self::Token(_) => ProblemKind::CREDENTIAL_INVALID,
+            Self::Attenuated => ProblemKind::CREDENTIAL_ATTENUATED,
+            Self::TooOften(_) => ProblemKind::RATE_LIMITED,
+            Self::Body => ProblemKind::BAD_REQUEST,
+            Self::Refund(error) => error.problem(),
+        }
+    }
+
+    const fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::TooOften(wait) => Some(*wait),
+            Self::Refund(error) => error.retry_after(),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! `farebox admin refund` and `farebox admin payouts`.
+
+use std::time::{Duration, Instant};
+
+use anyhow::anyhow;
+use farebox_core::PayoutId;
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::{Client, checked, get, lines, show};
+use crate::cli::{PayoutsCommand, RefundArgs};
+use crate::command::Failure;
+use crate::output;
+
+/// How often a payment that is waited for is asked about.
+const ASK_EVERY: Duration = Duration::from_secs(1);
+/// How often its waiter is told that it goes on.
+const TELL_EVERY: Duration = Duration::from_secs(10);
+
+/// Pays back, and waits for the end if that was asked for.
+pub(super) async fn refund(
+    client: &Client,
+    args: &RefundArgs,
+    as_json: bool,
+) -> Result<(), Failure> {
+    let path = format!("/admin/v1/tokens/{}/refund", checked(&args.hash)?);
+    let mut body = json!({ "to": args.to });
+    if let Some(amount) = args.amount {
+        body["amount_msat"] = amount.into();
+    }
+    let reply = client
+        .send(Method::POST, &path, &[], &body)
+        .await
+        .map_err(anyhow::Error::from)?;
+    let mut payout = reply.json();
+    if payout["id"].is_null() {
+        return Err(refused(reply.status, &payout));
+    }
+    if args.wait {
+        payout = wait_for_end(client, payout).await?;
+    }
+    tell(&payout, as_json)
+}
+
+fn refused(status: StatusCode, answer: &Value) -> Failure {
+    let message = answer["message"].as_str().unwrap_or("no reason given");
+    anyhow!("nothing was begun: {message} ({status})").into()
+}
+
+async fn wait_for_end(client: &Client, mut payout: Value) -> Result<Value, Failure> {
+    let began = Instant::now();
+    let mut told = Duration::ZERO;
+    while payout["state"] == "open" {
+        if began.elapsed() >= told {
+            output::note(format_args!(
+                "refund {} is under way since {} s",
+                payout["id"].as_str().unwrap_or_default(),
+                began.elapsed().as_secs()
+            ));
+            told += TELL_EVERY;
+        }
+        tokio::time::sleep(ASK_EVERY).await;
+        payout = find(client, payout["id"].as_str().unwrap_or_default()).await?;
+    }
+    Ok(payout)
+}
+
+fn tell(payout: &Value, as_json: bool) -> Result<(), Failure> {
+    let text = match payout["state"].as_str() {
+        Some("paid") => format!(
+            "paid back {} msat for a fee of {} msat",
+            payout["amount_msat"], payout["fee_msat"]
+        ),
+        Some("open") => format!(
+            "{} msat are under way: farebox admin payouts show {}",
+            payout["amount_msat"],
+            payout["id"].as_str().unwrap_or_default()
+        ),
+        _ => "the payment failed; the money is back on the token".to_owned(),
+    };
+    show(payout, as_json, &text)?;
+    if payout["state"] == "failed" {
+        return Err(anyhow!(
+            "refund {} failed",
+            payout["id"].as_str().unwrap_or_default()
+        )
+        .into());
+    }
+    Ok(())
+}
+
+/// Lists refunds, or shows one.
+pub(super) async fn look(
+    client: &Client,
+    command: &PayoutsCommand,
+    as_json: bool,
+) -> Result<(), Failure> {
+    match command {
+        PayoutsCommand::List { cursor, limit } => {
+            let path = format!("/admin/v1/payouts?after={cursor}&limit={limit}");
+            list(&get(client, &path).await?, as_json)
+        }
+        PayoutsCommand::Show { id } => {
+            let payout = find(client, id).await?;
+            show(&payout, as_json, &lines(&payout))
+        }
+    }
+}
+
+/// What was typed goes into a path, so it must be nothing else.
+async fn find(client: &Client, id: &str) -> Result<Value, Failure> {
+    let id = PayoutId::parse(id).map_err(|error| anyhow!("{id:?}: {error}"))?;
+    get(client, &format!("/admin/v1/payouts/{id}")).await
+}
+
+fn list(value: &Value, as_json: bool) -> Result<(), Failure> {
+    if as_json {
+        return Ok(output::json(value)?);
+    }
+    for payout in value["payouts"].as_array().into_iter().flatten() {
+        let text = |key: &str| payout[key].as_str().unwrap_or_default().to_owned();
+        output::line(format_args!(
+            "{} {:<6} {:>10} msat  token {}  by {:<8} {}",
+            text("id"),
+            text("state"),
+            payout["amount_msat"],
+            text("payment_hash"),
+            text("asked_by"),
+            text("asked_at"),
+        ))?;
+    }
+    if let Some(next) = value["next"].as_u64() {
+        output::line(format_args!("more with --cursor {next}"))?;
+    }
+    Ok(())
+}
