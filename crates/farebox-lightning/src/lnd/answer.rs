@@ -234,6 +234,7 @@ impl Status {
                     "verification failed",
                     "caveat",
                     "root key with id",
+                    "unmarshal v2",
                 ])
     }
 

@@ -25,6 +25,16 @@ impl RestAnswer {
         Self { host, status, body }
     }
 
+    #[cfg(test)]
+    pub(crate) fn recorded(status: u16, body: &str) -> Self {
+        let status = StatusCode::from_u16(status).unwrap();
+        Self::new(
+            "node".into(),
+            status,
+            Bytes::copy_from_slice(body.as_bytes()),
+        )
+    }
+
     /// The host and port that answered.
     pub(crate) fn host(&self) -> &str {
         &self.host

@@ -11,12 +11,12 @@ use crate::guard::{host_of, written_port};
 /// The host and port of a URL that may be called.
 pub(super) fn check(base: &Uri, allow_plain_http: bool) -> Result<String, EndpointError> {
     let authority = base.authority().ok_or(EndpointError::NoHost)?;
+    if authority.as_str().contains('@') {
+        return Err(EndpointError::UserInUrl);
+    }
     let host = authority.host();
     if host.is_empty() || written_port(authority).is_err() {
         return Err(EndpointError::NoHost);
-    }
-    if authority.as_str().contains('@') {
-        return Err(EndpointError::UserInUrl);
     }
     if base.query().is_some() {
         return Err(EndpointError::Query);
