@@ -59,6 +59,8 @@ pub(crate) enum Refusal {
     NoClaim,
     #[error("the Lightning node does not take this amount; the seller has to change the price")]
     AmountNotTaken,
+    #[error("the preimage is right, but the Lightning node does not say that it has the money")]
+    NotSettled,
     #[error("as many calls as are kept at a time wait for their payment already")]
     TooManyHeld,
     #[error("this route runs calls while their payment is held: it takes no upgrades and no gRPC")]
@@ -118,7 +120,7 @@ impl Refusal {
 
     const fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::InFlight | Self::Reserved => Some(IN_FLIGHT_RETRY),
+            Self::InFlight | Self::NotSettled | Self::Reserved => Some(IN_FLIGHT_RETRY),
             Self::TooOften(refusal) => Some(refusal.retry_after().0),
             Self::NodeDown
             | Self::PaymentUnknown
@@ -140,7 +142,7 @@ impl Refusal {
             Self::Body(BodyError::BudgetExhausted(_)) => ProblemKind::OVERLOADED,
             Self::Body(BodyError::TimedOut) => ProblemKind::REQUEST_TIMEOUT,
             Self::Body(BodyError::Broken(_)) => ProblemKind::BAD_REQUEST,
-            Self::InFlight => ProblemKind::REQUEST_IN_FLIGHT,
+            Self::InFlight | Self::NotSettled => ProblemKind::REQUEST_IN_FLIGHT,
             Self::KeyReused => ProblemKind::IDEMPOTENCY_CONFLICT,
             Self::Finished(_) => ProblemKind::ANSWER_GONE,
             Self::Reserved => ProblemKind::VALUE_RESERVED,

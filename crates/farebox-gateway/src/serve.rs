@@ -167,6 +167,9 @@ impl Worker {
             Redeemed::Owed(owed) => (owed, None),
             Redeemed::Open(claim) => (Owed::Nothing, Some(claim)),
             Redeemed::Token(token) => {
+                if plan.server.strict_settlement {
+                    Box::pin(self.demand_settled(plan, &token)).await?;
+                }
                 match self
                     .admit(exchange, route, sale, &token, &mut arrival)
                     .await?

@@ -161,9 +161,25 @@ impl Worker {
     /// Whether the invoice of a claim was paid: by its own proof, by what the node told by itself,
     /// by what the ledger knows, and only then by asking the node.
     pub(super) async fn paid(&self, plan: &Plan, claim: &Claim) -> Result<Paid, Refusal> {
-        let token = &claim.token;
+        if claim.note == Note::Paid {
+            return Ok(Paid::Yes);
+        }
+        self.is_settled(plan, &claim.token).await
+    }
+
+    /// Demands of a token whose preimage is right that its invoice is settled as well, where the
+    /// seller wants both. A token that was used before is beyond doubt and needs no node.
+    pub(crate) async fn demand_settled(&self, plan: &Plan, token: &Token) -> Result<(), Refusal> {
+        match self.is_settled(plan, token).await? {
+            Paid::Yes => Ok(()),
+            Paid::No | Paid::Never => Err(Refusal::NotSettled),
+            Paid::Unknown => Err(Refusal::PaymentUnknown),
+        }
+    }
+
+    async fn is_settled(&self, plan: &Plan, token: &Token) -> Result<Paid, Refusal> {
         let (hash, amount) = (token.payment_hash, token.granted.terms.amount);
-        if claim.note == Note::Paid || self.shared.was_told(&hash, amount) {
+        if self.shared.was_told(&hash, amount) {
             return Ok(Paid::Yes);
         }
         // What was once claimed had been proven.
