@@ -86,7 +86,7 @@ pub fn start(options: Options, plan: Plan) -> io::Result<Gateway> {
     let workers = options.workers.max(1);
     let listeners = listen::bind(options.listen, workers)?;
     let address = listeners[0].local_addr()?;
-    let metrics = Metrics::new();
+    let metrics = Metrics::new(options.settlements.clone());
     let dropped = metrics.log_batches_dropped().clone();
     let (log, log_writer) = AccessLog::open(&options.access_log, dropped)?;
     let (drain, signal) = Drain::new();

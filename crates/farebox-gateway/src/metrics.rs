@@ -1,9 +1,12 @@
 //! Prometheus metrics. Labels come from closed lists and the route names of the plan only.
 
+mod backends;
+
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use farebox_core::{Msat, RouteName};
+use farebox_lightning::follow::Settlements;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -15,6 +18,7 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::access_log::Line;
 use crate::outcome::Outcome;
 use crate::plan::Plan;
+use backends::BackendHealth;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RouteLabel {
@@ -58,6 +62,7 @@ pub struct Metrics {
     held_calls: Family<EndLabel, Counter>,
     connections: Gauge,
     log_batches_dropped: Counter,
+    backends: BackendHealth,
     unrouted: RouteMetrics,
 }
 
@@ -70,7 +75,7 @@ fn upstream_histogram() -> Histogram {
 }
 
 impl Metrics {
-    pub(crate) fn new() -> Arc<Self> {
+    pub(crate) fn new(settlements: Settlements) -> Arc<Self> {
         let mut registry = Registry::with_prefix("farebox");
         let requests = Family::default();
         let upstream_seconds =
@@ -88,10 +93,12 @@ impl Metrics {
             held_calls: Family::default(),
             connections: Gauge::default(),
             log_batches_dropped: Counter::default(),
+            backends: BackendHealth::new(settlements),
             unrouted,
             registry: Registry::default(),
         };
         metrics.register(&mut registry);
+        registry.register_collector(Box::new(metrics.backends.clone()));
         metrics.registry = registry;
         Arc::new(metrics)
     }
@@ -169,6 +176,7 @@ impl Metrics {
 
     /// Gives every route of a plan its counters; counts go on where a route of that name had them.
     pub(crate) fn take(&self, plan: &Plan) {
+        self.backends.take(plan.node.clone());
         for route in &plan.routes {
             let _ = route.metrics.set(self.for_route(&route.name));
         }
