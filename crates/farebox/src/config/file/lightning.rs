@@ -74,8 +74,13 @@ pub struct LightningSection {
     /// Whether a preimage is not enough: a token counts only when the node says that its invoice is
     /// settled.
     pub strict: bool,
-    /// How long one call to the node or wallet provider may take.
-    pub timeout: Lasting,
+    /// Whether a wallet on Nostr Wallet Connect takes whole satoshis only, as many do. Default:
+    /// `true`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub whole_sats: Option<bool>,
+    /// How long one call to the node or wallet provider may take. Default: 5s, and 15s with `nwc`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Lasting>,
     /// Who makes invoices when this one cannot, in this order. Each has the keys of `[lightning]`
     /// except `fallback` and `strict`.
     pub fallback: Vec<LightningSection>,
@@ -188,6 +193,16 @@ impl LightningBackend {
 }
 
 impl LightningSection {
+    /// The time limit of a call, or what stands in its place.
+    pub fn timeout(&self) -> Lasting {
+        let seconds = match self.backend {
+            LightningBackend::Nwc => 15,
+            _ => 5,
+        };
+        self.timeout
+            .unwrap_or(Lasting(Duration::from_secs(seconds)))
+    }
+
     /// The name, or what stands in its place.
     pub fn name(&self) -> &str {
         self.name.as_deref().unwrap_or(self.backend.as_str())
@@ -214,7 +229,8 @@ impl Default for LightningSection {
             min_amount: None,
             comment: None,
             strict: false,
-            timeout: Lasting(Duration::from_secs(5)),
+            whole_sats: None,
+            timeout: None,
             fallback: Vec::new(),
         }
     }

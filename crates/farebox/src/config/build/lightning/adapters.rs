@@ -42,16 +42,7 @@ pub(super) fn build(
         }
         LightningBackend::LightningAddress => address(section, at, &context.clock, mistakes),
         LightningBackend::Mock => mock(section, at, context, mistakes),
-        other => {
-            let _ = credentials;
-            let reason = "not yet: this backend comes with a later version";
-            mistakes.note(
-                at.key("backend"),
-                Some(format!("{:?}", other.as_str())),
-                reason,
-            );
-            None
-        }
+        LightningBackend::Nwc => nodes::nwc(section, credentials, at, context, mistakes),
     }
 }
 
@@ -62,7 +53,7 @@ fn address(
     mistakes: &mut Mistakes,
 ) -> Option<Adapter> {
     let allowed = allowed_hosts(&section.allow_hosts, at, mistakes);
-    let call_timeout = not_zero(at.key("timeout"), section.timeout, mistakes);
+    let call_timeout = not_zero(at.key("timeout"), section.timeout(), mistakes);
     let written = section.address.as_ref()?;
     let address: Address = mistakes.take(at.key("address"), written, written.parse())?;
     let options = LightningAddressOptions {

@@ -15,7 +15,7 @@ struct Field {
     needed: Option<&'static str>,
 }
 
-const FIELDS: [Field; 13] = [
+const FIELDS: [Field; 14] = [
     Field {
         key: "url",
         is_set: |section| section.url.is_some(),
@@ -79,13 +79,19 @@ const FIELDS: [Field; 13] = [
     Field {
         key: "allow_hosts",
         is_set: |section| !section.allow_hosts.is_empty(),
-        of: &[Lnd, Cln, Phoenixd, Lnbits, Nwc, LightningAddress],
+        of: &[Lnd, Cln, Phoenixd, Lnbits, LightningAddress],
         needed: None,
     },
     Field {
         key: "min_amount",
         is_set: |section| section.min_amount.is_some(),
         of: &[Lnd, Cln, Phoenixd, Lnbits, Nwc, Mock],
+        needed: None,
+    },
+    Field {
+        key: "whole_sats",
+        is_set: |section| section.whole_sats.is_some(),
+        of: &[Nwc],
         needed: None,
     },
     Field {

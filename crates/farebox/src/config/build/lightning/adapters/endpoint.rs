@@ -51,7 +51,7 @@ impl Common {
             clock: Arc::clone(&context.clock),
             network: network(section.network),
             min_amount: section.min_amount.map(|amount| amount.0),
-            call_timeout: not_zero(at.key("timeout"), section.timeout, mistakes),
+            call_timeout: not_zero(at.key("timeout"), section.timeout(), mistakes),
             allowed: allowed_hosts(&section.allow_hosts, at, mistakes),
         }
     }

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use farebox_lightning::cln::{Cln, ClnOptions};
 use farebox_lightning::lnbits::{Lnbits, LnbitsOptions};
 use farebox_lightning::lnd::Needs as LndNeeds;
+use farebox_lightning::nwc::{Nwc, NwcOptions};
 use farebox_lightning::phoenixd::{Phoenixd, PhoenixdOptions};
 use farebox_lightning::{CreateInvoice, EndpointError};
 
 use super::super::NodeKind;
 use super::super::credentials::Credentials;
-use super::endpoint::{Endpoint, note_error};
+use super::endpoint::{Common, Endpoint, note_error};
 use super::{Adapter, Needs};
 use crate::config::build::Context;
 use crate::config::file::LightningSection;
@@ -84,6 +85,28 @@ pub(super) fn lnbits(
         ..LnbitsOptions::new(endpoint.url, credentials.text, common.clock)
     });
     finish(node, "key", at, mistakes)
+}
+
+/// A wallet that speaks Nostr Wallet Connect.
+pub(super) fn nwc(
+    section: &LightningSection,
+    credentials: Credentials,
+    at: &KeyPath,
+    context: &Context,
+    mistakes: &mut Mistakes,
+) -> Option<Adapter> {
+    let common = Common::read(section, at, context, mistakes);
+    section.uri.as_ref()?;
+    let defaults = NwcOptions::new(credentials.text, common.clock);
+    let node = Nwc::new(NwcOptions {
+        network: common.network,
+        min_amount: common.min_amount,
+        whole_sats: section.whole_sats.unwrap_or(defaults.whole_sats),
+        call_timeout: common.call_timeout,
+        ..defaults
+    });
+    let node = mistakes.take(at.key("uri"), "", node)?;
+    Some((NodeKind::Node, Arc::new(node) as Arc<dyn CreateInvoice>))
 }
 
 fn finish<T: CreateInvoice + 'static>(
