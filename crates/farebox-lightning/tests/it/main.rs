@@ -12,6 +12,7 @@ mod lies;
 mod lnd;
 mod lnd_fake;
 mod lnd_hold;
+mod lnd_lab;
 mod lnd_pay;
 mod lnd_watch;
 mod outages;
