@@ -11,6 +11,7 @@ mod claim;
 mod held;
 mod holds;
 mod money;
+mod payout_end;
 mod payouts;
 mod rows;
 

@@ -4,8 +4,13 @@
 //! each of them. A behaviour fails by panicking.
 
 mod answers;
+mod conservation;
+mod excess;
+mod held;
 mod keeping;
+mod limits;
 mod money;
+mod payouts;
 mod races;
 mod retries;
 mod shop;
@@ -16,8 +21,13 @@ use std::sync::Arc;
 use farebox_core::Clock;
 
 pub use answers::*;
+pub use conservation::*;
+pub use excess::*;
+pub use held::*;
 pub use keeping::*;
+pub use limits::*;
 pub use money::*;
+pub use payouts::*;
 pub use races::*;
 pub use retries::*;
 pub use shop::ManualClock;
@@ -71,6 +81,7 @@ macro_rules! ledger_contract {
             accounts_are_listed_page_by_page
             shares_of_calls_sum_to_the_amount_whatever_is_voided
             money_is_conserved_under_any_sequence
+            money_is_conserved_with_refunds_and_overpayments
             part_of_a_hold_is_charged_and_the_rest_released
             usage_above_the_hold_is_the_sellers_loss
             transfers_are_listed_latest_first
@@ -85,6 +96,45 @@ macro_rules! ledger_contract {
             an_expired_token_keeps_its_value
             a_late_claim_is_credited_and_expired
             a_clock_set_back_and_forth_neither_loses_nor_makes_money
+            a_payout_reserves_and_then_takes_amount_and_fee
+            a_failed_payout_gives_everything_back
+            only_what_is_free_is_paid_out
+            one_invoice_is_one_payout
+            a_payout_id_is_never_used_twice
+            an_account_has_one_payout_open
+            a_payout_ends_once
+            a_fee_above_its_limit_is_the_sellers_loss
+            a_payout_claims_a_token_that_was_never_used
+            a_payout_of_other_terms_is_refused
+            only_the_operator_pays_out_of_a_revoked_account
+            an_expired_account_can_be_paid_out
+            open_payouts_survive_restarts_as_reservations
+            accounts_with_open_payouts_are_never_pruned
+            payouts_are_listed_page_by_page
+            a_payout_below_the_least_is_refused
+            the_daily_total_counts_open_and_paid_payouts
+            payouts_are_limited_in_number
+            parallel_payouts_of_one_account_reserve_once
+            a_refund_takes_all_unused_calls
+            what_a_refund_left_over_can_be_refunded
+            an_overpayment_is_credited_before_and_after_the_claim
+            each_msat_that_came_is_credited_once
+            calls_are_priced_without_the_excess
+            a_refund_takes_calls_and_excess_together
+            a_pass_can_be_refunded_until_it_is_begun
+            an_overpayment_does_not_raise_a_holders_limit
+            an_overpayment_is_remembered_for_its_claim
+            an_impossible_overpayment_is_not_credited
+            settlement_cursors_are_kept_by_name
+            a_held_call_is_run_answered_and_charged_once
+            a_held_call_is_begun_by_one_of_many
+            a_canceled_held_call_charges_nothing
+            held_calls_are_bounded
+            a_running_held_call_keeps_its_token
+            a_claimed_payment_is_not_run_as_a_held_call
+            an_overpaid_held_call_leaves_an_excess
+            only_single_calls_are_held
+            answers_of_held_calls_are_kept_for_a_day
         }
     };
     (@each $place:expr, $($behaviour:ident)*) => {

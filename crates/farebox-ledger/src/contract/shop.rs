@@ -5,14 +5,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use farebox_core::{
-    Allowance, Binding, Clock, HoldId, KeyEpoch, Kind, MethodClass, Msat, PaymentHash,
+    Allowance, Binding, Clock, HoldId, KeyEpoch, Kind, MethodClass, Msat, PaymentHash, PayoutId,
     RequestDigest, RouteName, Terms, TermsEpoch, UnixMillis,
 };
 
 use super::Place;
 use crate::{
-    AccountView, AdmitRequest, Admitted, ClaimPolicy, Cost, Hold, Ledger, LedgerError, Once,
-    Recovery, TrialBalance,
+    AccountView, AdmitRequest, Admitted, AskedBy, ClaimPolicy, Cost, Hold, Ledger, LedgerError,
+    Once, PayoutAnswer, PayoutClaim, PayoutEnd, PayoutLimits, PayoutRequest, PayoutView, Recovery,
+    TrialBalance,
 };
 
 pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -192,6 +193,75 @@ impl Shop {
         assert!(trial.is_sound(), "the books are wrong: {trial:?}");
         assert_eq!(trial.open_holds, self.ledger.stats().open_holds);
         trial
+    }
+}
+
+/// Money out.
+impl Shop {
+    /// A holder's request for a payout to a new invoice, with no limits to speak of.
+    pub(super) fn payout(&self, token: &Token, amount: u64, max_fee: u64) -> PayoutRequest {
+        let mut random = [0; 10];
+        random[2..].copy_from_slice(&serial().to_be_bytes());
+        let mut destination = [0xdd; 32];
+        destination[..8].copy_from_slice(&serial().to_be_bytes());
+        PayoutRequest {
+            id: PayoutId::new(self.clock.now(), random),
+            payment_hash: token.hash,
+            claim: Some(PayoutClaim {
+                key_epoch: KeyEpoch(1),
+                terms: token.terms.clone(),
+                claims: ClaimPolicy::Open,
+            }),
+            asked_by: AskedBy::Holder,
+            destination_hash: PaymentHash::from_bytes(destination),
+            bolt11: format!("lnbcrt{amount}"),
+            amount: msat(amount),
+            max_fee: msat(max_fee),
+            backend: "alice".to_owned(),
+            limits: PayoutLimits {
+                least: Msat::ZERO,
+                daily_total: Msat::MAX,
+                max_open: u32::MAX,
+                per_account_per_day: u32::MAX,
+            },
+            now: self.clock.now(),
+        }
+    }
+
+    pub(super) async fn ask(&self, request: PayoutRequest) -> PayoutAnswer {
+        let answer = self.ledger.begin_payout(request).await;
+        answer.expect("the store works")
+    }
+
+    pub(super) async fn begin(&self, token: &Token, amount: u64, max_fee: u64) -> PayoutView {
+        match self.ask(self.payout(token, amount, max_fee)).await {
+            PayoutAnswer::Begun(view) => view,
+            other => panic!("expected a payout, not {other:?}"),
+        }
+    }
+
+    pub(super) async fn paid(&self, payout: &PayoutView, fee: u64) -> PayoutView {
+        self.end(payout, PayoutEnd::Paid { fee: msat(fee) }).await
+    }
+
+    pub(super) async fn failed(&self, payout: &PayoutView) -> PayoutView {
+        self.end(payout, PayoutEnd::Failed).await
+    }
+
+    async fn end(&self, payout: &PayoutView, end: PayoutEnd) -> PayoutView {
+        let now = self.clock.now();
+        let ended = self.ledger.finish_payout(payout.id, end, now).await;
+        ended.expect("the end is written")
+    }
+
+    /// The node says that the payment brought so much in all.
+    pub(super) async fn receive(&self, token: &Token, received: u64) {
+        let asked = token.terms.amount;
+        let now = self.clock.now();
+        let noted = self
+            .ledger
+            .note_received(token.hash, asked, msat(received), now);
+        noted.await.expect("the store works");
     }
 }
 

@@ -16,16 +16,33 @@ pub(crate) struct Reserve {
     pub(crate) calls: u32,
 }
 
+/// Why a payout takes nothing of an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    Revoked,
+    BelowLeast,
+    Reserved,
+    NothingLeft { available: Msat },
+}
+
+impl From<Refusal> for PayoutAnswer {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Revoked => Self::Revoked,
+            Refusal::BelowLeast => Self::BelowLeast,
+            Refusal::Reserved => Self::Reserved,
+            Refusal::NothingLeft { available } => Self::NothingLeft { available },
+        }
+    }
+}
+
 /// Decides what a payout takes, or why it takes nothing.
-pub(crate) fn payout(
-    request: &PayoutRequest,
-    account: &Standing<'_>,
-) -> Result<Reserve, PayoutAnswer> {
+pub(crate) fn payout(request: &PayoutRequest, account: &Standing<'_>) -> Result<Reserve, Refusal> {
     if account.revoked && request.asked_by == AskedBy::Holder {
-        return Err(PayoutAnswer::Revoked);
+        return Err(Refusal::Revoked);
     }
     if request.amount.is_zero() || request.amount < request.limits.least {
-        return Err(PayoutAnswer::BelowLeast);
+        return Err(Refusal::BelowLeast);
     }
     let free = account.free();
     let free_excess = match account.terms.kind {
@@ -38,8 +55,8 @@ pub(crate) fn payout(
     let need = request.amount.checked_add(request.max_fee);
     match need {
         Some(need) if need <= available => Ok(take(account, need, free, free_excess)),
-        Some(need) if need <= account.balance => Err(PayoutAnswer::Reserved),
-        _ => Err(PayoutAnswer::NothingLeft { available }),
+        Some(need) if need <= account.balance => Err(Refusal::Reserved),
+        _ => Err(Refusal::NothingLeft { available }),
     }
 }
 

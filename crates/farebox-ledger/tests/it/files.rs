@@ -110,3 +110,34 @@ async fn a_tampered_balance_shows_in_the_trial_balance() {
     assert!(!trial.is_sound());
     assert_eq!((trial.sum, trial.unproven), (5, 1));
 }
+
+/// A ledger of the first version, with an account, a transfer and an open hold in it.
+const VERSION_1: &str = "
+    INSERT INTO accounts VALUES (1, 16, 0, 0, x'01'), (2, -16, 0, 0, NULL);
+    INSERT INTO house VALUES (2, 'lightning');
+    INSERT INTO claims VALUES (1, x'0101010101010101010101010101010101010101010101010101010101010101',
+        1, 16, 4, NULL, NULL, 'weather', 3, NULL, 1, x'000000000000000000000000', 0, 0, 0, NULL);
+    INSERT INTO transfers VALUES (x'01010101010101010101010101010101', 2, 1, 16, 1, 0, NULL);
+    UPDATE accounts SET last_transfer = x'01010101010101010101010101010101' WHERE id = 1;
+    INSERT INTO holds VALUES (1, x'02020202020202020202020202020202', 1, 1, 6, 5, NULL, NULL);";
+
+#[tokio::test]
+async fn a_ledger_of_the_first_version_is_brought_up_to_date() {
+    let place = SqlitePlace::new();
+    let old = Connection::open(place.path()).unwrap();
+    old.execute_batch(include_str!("../../src/sqlite/migrations/0001_ledger.sql"))
+        .unwrap();
+    old.execute_batch(VERSION_1).unwrap();
+    old.pragma_update(None, "application_id", 0x4661_7265)
+        .unwrap();
+    old.pragma_update(None, "user_version", 1).unwrap();
+    drop(old);
+    let (ledger, recovery) = place.reopen();
+    assert_eq!((recovery.settled, recovery.charged.get()), (1, 5));
+    let hash = request(1, 1).payment_hash;
+    let account = ledger.account(hash).await.unwrap().unwrap();
+    assert_eq!((account.balance.get(), account.excess.get()), (11, 0));
+    assert!(ledger.trial_balance().await.unwrap().is_sound());
+    let left = ledger.refundable(hash).await.unwrap().unwrap();
+    assert_eq!(left.available.get(), 11);
+}
