@@ -38,9 +38,6 @@ mod url;
 /// that nodes use (uvicorn), so that none is closed under a call.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// How many unused connections are kept.
-const MAX_IDLE: usize = 32;
-
 const AGENT: &str = concat!("farebox/", env!("CARGO_PKG_VERSION"));
 
 /// How a [`RestClient`] is set up.
@@ -99,7 +96,7 @@ impl RestClient {
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
-            .pool_max_idle_per_host(MAX_IDLE)
+            .pool_max_idle_per_host(options.max_in_flight)
             .build(connector);
         Ok(Self {
             client,

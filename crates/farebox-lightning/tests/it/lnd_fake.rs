@@ -314,7 +314,7 @@ pub(crate) fn invoice(hash: PaymentHash, state: &str, paid: u64, settle_index: u
 }
 
 /// A payment as `/v2/router` shows it.
-pub(crate) fn payment(hash: PaymentHash, status: &str, changes: Value) -> Value {
+pub(crate) fn payment(hash: PaymentHash, status: &str, changes: &Value) -> Value {
     let mut payment = json!({
         "payment_hash": hash.to_string(),
         "value_msat": "2000",

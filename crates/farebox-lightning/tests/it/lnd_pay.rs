@@ -38,7 +38,7 @@ async fn paid(send: fn() -> Reply, track: fn() -> Reply) -> Result<PaymentState,
     outcome
 }
 
-fn once(status: &str, changes: Value) -> Reply {
+fn once(status: &str, changes: &Value) -> Reply {
     Reply::Lines(vec![payment(hash(), status, changes)], Then::End)
 }
 
@@ -57,7 +57,7 @@ fn succeeded() -> Reply {
     let proof = hex::encode(preimage(6).reveal());
     once(
         "SUCCEEDED",
-        json!({ "fee_msat": "7", "payment_preimage": proof }),
+        &json!({ "fee_msat": "7", "payment_preimage": proof }),
     )
 }
 
@@ -73,11 +73,11 @@ async fn a_payment_is_sent_with_its_limits_and_its_outcome_awaited() {
     let node = FakeNode::start(|_| {
         let proof = hex::encode(preimage(6).reveal());
         let lines = vec![
-            payment(hash(), "IN_FLIGHT", json!({})),
+            payment(hash(), "IN_FLIGHT", &json!({})),
             payment(
                 hash(),
                 "SUCCEEDED",
-                json!({ "fee_msat": "7", "payment_preimage": proof }),
+                &json!({ "fee_msat": "7", "payment_preimage": proof }),
             ),
         ];
         Reply::Lines(lines, Then::Open)
@@ -110,7 +110,7 @@ async fn each_reason_of_failure_is_told_as_what_it_is() {
         ("FAILURE_REASON_OF_TOMORROW", PaymentFailure::Other),
     ] {
         let node =
-            FakeNode::start(move |_| once("FAILED", json!({ "failure_reason": reason }))).await;
+            FakeNode::start(move |_| once("FAILED", &json!({ "failure_reason": reason }))).await;
         let outcome = node
             .lnd()
             .pay_invoice(order(Duration::from_secs(9)))
@@ -125,7 +125,7 @@ async fn a_payment_that_takes_longer_than_the_patience_is_pending() {
     for reply in [
         || Reply::Silence,
         || Reply::Trickle,
-        || Reply::Lines(vec![payment(hash(), "IN_FLIGHT", json!({}))], Then::Open),
+        || Reply::Lines(vec![payment(hash(), "IN_FLIGHT", &json!({}))], Then::Open),
     ] {
         let node = node(reply, unheard).await;
         let begun = Instant::now();
@@ -140,9 +140,9 @@ async fn a_payment_that_takes_longer_than_the_patience_is_pending() {
 
 #[tokio::test]
 async fn a_stream_that_ends_without_an_outcome_leaves_it_open() {
-    let ended = paid(|| once("IN_FLIGHT", json!({})), unheard).await;
+    let ended = paid(|| once("IN_FLIGHT", &json!({})), unheard).await;
     assert_eq!(ended.unwrap(), PaymentState::Pending);
-    let lines = || Reply::Lines(vec![payment(hash(), "IN_FLIGHT", json!({}))], Then::Cut);
+    let lines = || Reply::Lines(vec![payment(hash(), "IN_FLIGHT", &json!({}))], Then::Cut);
     let cut = paid(lines, unheard).await.unwrap_err();
     assert!(matches!(cut, NodeError::Unreachable { .. }));
     assert!(!cut.is_certain_refusal());
@@ -161,7 +161,7 @@ async fn what_was_paid_or_begun_before_is_asked_about_and_not_failed() {
     let already = || refuses(409, 6, "invoice is already paid");
     assert_eq!(paid(already, succeeded).await.unwrap(), success());
     let begun = || refuses(409, 6, "payment is in transition");
-    let outcome = paid(begun, || once("IN_FLIGHT", json!({}))).await;
+    let outcome = paid(begun, || once("IN_FLIGHT", &json!({}))).await;
     assert_eq!(outcome.unwrap(), PaymentState::Pending);
     // A refusal of the invoice itself says nothing about an earlier payment of it.
     let expired = || refuses(500, 2, "invoice expired. Valid until 2026-11-21");
@@ -227,7 +227,7 @@ async fn the_state_of_a_payment_is_the_first_thing_told() {
     assert_eq!(state(unheard).await.unwrap(), PaymentState::Unheard);
     for open in ["IN_FLIGHT", "INITIATED", "UNKNOWN"] {
         let node = FakeNode::start(move |_| {
-            Reply::Lines(vec![payment(hash(), open, json!({}))], Then::Open)
+            Reply::Lines(vec![payment(hash(), open, &json!({}))], Then::Open)
         })
         .await;
         let state = node.lnd().payment_state(hash()).await.unwrap();
@@ -256,7 +256,7 @@ async fn a_node_that_does_not_answer_about_a_payment_says_nothing() {
 async fn an_answer_about_another_payment_settles_nothing() {
     let another = || {
         let other = preimage(7).payment_hash();
-        Reply::Lines(vec![payment(other, "FAILED", json!({}))], Then::End)
+        Reply::Lines(vec![payment(other, "FAILED", &json!({}))], Then::End)
     };
     let error = paid(another, unheard).await.unwrap_err();
     let other = AnswerFault::OtherInvoice;
@@ -269,10 +269,10 @@ async fn a_success_without_a_proof_is_still_a_success() {
         let proof = hex::encode(preimage(7).reveal());
         once(
             "SUCCEEDED",
-            json!({ "fee_msat": "7", "payment_preimage": proof }),
+            &json!({ "fee_msat": "7", "payment_preimage": proof }),
         )
     };
-    for reply in [wrong, || once("SUCCEEDED", json!({ "fee_msat": "7" }))] {
+    for reply in [wrong, || once("SUCCEEDED", &json!({ "fee_msat": "7" }))] {
         let outcome = paid(reply, unheard).await.unwrap();
         let fee = msat(7);
         assert_eq!(
