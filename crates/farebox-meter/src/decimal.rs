@@ -60,6 +60,23 @@ impl Decimal {
         self.digits == 0
     }
 
+    /// Whether it is more than `other`.
+    #[must_use]
+    pub fn exceeds(self, other: Self) -> bool {
+        let (mine, theirs) = (self.digits, other.digits);
+        match self.scale.cmp(&other.scale) {
+            std::cmp::Ordering::Equal => mine > theirs,
+            // The one with more digits behind the point has fewer before it, so nothing overflows
+            // that is not larger anyway.
+            std::cmp::Ordering::Less => mine
+                .checked_mul(10_u128.pow(other.scale - self.scale))
+                .is_none_or(|mine| mine > theirs),
+            std::cmp::Ordering::Greater => theirs
+                .checked_mul(10_u128.pow(self.scale - other.scale))
+                .is_some_and(|theirs| mine > theirs),
+        }
+    }
+
     /// A millionth of it: prices are published per million tokens.
     ///
     /// # Errors

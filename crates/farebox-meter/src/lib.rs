@@ -7,10 +7,13 @@
 
 pub mod decimal;
 pub mod endpoint;
+pub mod json;
 pub mod price;
+pub mod request;
 pub mod usage;
 
 pub use decimal::Decimal;
 pub use endpoint::Endpoint;
 pub use price::{Currency, Exchange, ModelPrice, Priced};
+pub use request::{ModelRequest, Refused, RequestRules};
 pub use usage::{Unit, Usage};

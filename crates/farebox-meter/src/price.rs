@@ -37,6 +37,9 @@ pub struct ModelPrice {
     /// The price of one unit. A class without a row cannot be sold, but for those that fall back on
     /// another: see [`ModelPrice::row`].
     pub rows: BTreeMap<Unit, Decimal>,
+    /// Prices of one picture by `quality/size`; `*` stands for any quality or size. Without them a
+    /// picture costs its row, or its tokens.
+    pub images: BTreeMap<String, Decimal>,
     /// The most tokens that the model reads and writes in one call.
     pub context_tokens: Option<u64>,
     /// The most tokens that it writes in one call.
@@ -179,10 +182,40 @@ impl ModelPrice {
         own.or_else(|| self.rows.get(&other?).copied())
     }
 
+    /// Whether pictures are priced by the piece.
+    #[must_use]
+    pub fn prices_images(&self) -> bool {
+        !self.images.is_empty() || self.rows.contains_key(&Unit::Image)
+    }
+
+    /// The prices where a picture is of one kind, written as `quality/size`.
+    ///
+    /// # Errors
+    /// [`Unpriced`] where this kind has no price.
+    pub fn for_image(&self, kind: &str) -> Result<Self, Unpriced> {
+        let (quality, size) = kind.split_once('/').unwrap_or(("*", kind));
+        let patterns = [
+            kind.to_owned(),
+            format!("*/{size}"),
+            format!("{quality}/*"),
+            "*/*".to_owned(),
+        ];
+        let listed = patterns.iter().find_map(|pattern| self.images.get(pattern));
+        let row = self
+            .rows
+            .get(&Unit::Image)
+            .filter(|_| self.images.is_empty());
+        let price = listed.or(row).ok_or(Unpriced::Unit(Unit::Image))?;
+        let mut priced = self.clone();
+        priced.rows.insert(Unit::Image, *price);
+        Ok(priced)
+    }
+
     /// Whether it may be sold at all: it is free on purpose, or something in it costs something.
     #[must_use]
     pub fn is_sellable(&self) -> bool {
-        self.is_free || self.rows.values().any(|price| !price.is_zero())
+        let mut prices = self.rows.values().chain(self.images.values());
+        self.is_free || prices.any(|price| !price.is_zero())
     }
 
     /// What `usage` costs, rounded up once.
@@ -221,6 +254,7 @@ mod tests {
                 .iter()
                 .map(|(unit, text)| (*unit, decimal(text)))
                 .collect(),
+            images: BTreeMap::new(),
             context_tokens: None,
             max_output_tokens: None,
             is_free: false,

@@ -1,0 +1,248 @@
+//! What a request asks of a model, what it can cost at most, and what it is allowed to ask.
+//!
+//! Each endpoint has a list of members that are known to cost no more than their tokens. Whatever is
+//! not on it is refused by its name: a feature that nobody priced would be paid by the seller, and
+//! one that reaches into his account (stored answers, files, other people's conversations) is not
+//! his to sell. The body that is forwarded is written from what was read here.
+
+mod anthropic;
+mod bound;
+mod fields;
+mod openai;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+pub use bound::Bound;
+
+use crate::endpoint::Endpoint;
+use crate::json::{JsonError, Object, WrongType};
+
+/// The most answers to one prompt, where the rules do not say otherwise.
+const MAX_CHOICES: u64 = 16;
+/// The longest name of a model, in bytes.
+const MAX_MODEL_NAME: usize = 200;
+
+/// What a seller lets through beyond the lists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestRules {
+    /// Further members of the body that cost nothing beyond their tokens.
+    pub allow_fields: BTreeSet<String>,
+    /// The most answers to one prompt (`n`, `best_of`).
+    pub max_choices: u64,
+}
+
+/// A request that may be priced.
+#[derive(Clone)]
+pub struct ModelRequest {
+    endpoint: Endpoint,
+    body: Object,
+    length: u64,
+    /// The model that is asked.
+    pub model: String,
+    /// Whether the answer is to be a stream.
+    pub stream: bool,
+    /// Whether the client itself asked for the usage at the end of the stream.
+    pub wants_usage: bool,
+    /// Answers to one prompt.
+    choices: u64,
+    /// The most tokens of one answer, as the client wrote it.
+    output_limit: Option<u64>,
+    media: Media,
+    has_tools: bool,
+    writes_cache: bool,
+    /// Pictures to make, and which kind (`quality/size`).
+    images: Option<(u64, String)>,
+    /// Characters to speak.
+    characters: Option<u64>,
+}
+
+/// What besides text is in the prompt or wanted in the answer. Its tokens are not bounded by bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Media {
+    image_in: bool,
+    audio_in: bool,
+    /// Documents and whatever else is fetched or unpacked.
+    file_in: bool,
+    audio_out: bool,
+}
+
+/// Why a request is not sold.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The body itself.
+    #[error(transparent)]
+    Json(#[from] JsonError),
+    /// A member has another type than the API says.
+    #[error(transparent)]
+    Type(#[from] WrongType),
+    /// A member that the API demands is missing.
+    #[error("{0:?} is missing")]
+    Missing(&'static str),
+    /// Something that has no price here, by its place in the body.
+    #[error("{0} is not sold here")]
+    Feature(String),
+    /// A member that nobody knows the price of.
+    #[error("{0:?} is not known here; the seller may allow it by its name")]
+    Unknown(String),
+    /// A number beyond the limit.
+    #[error("{name} may be {most} at most")]
+    TooMany {
+        /// Which.
+        name: &'static str,
+        /// The limit.
+        most: u64,
+    },
+    /// Nothing bounds what the answer may cost.
+    #[error("nothing says how long the answer may be: set max_tokens")]
+    NoLimit,
+    /// Pictures, sound or documents for a model whose context nobody knows.
+    #[error("the tokens of pictures, sound and documents are not bounded for this model")]
+    NoMediaLimit,
+    /// The body of this endpoint is not JSON, and nothing bounds its price.
+    #[error("this endpoint is sold by the call only")]
+    NotJson,
+}
+
+impl Default for RequestRules {
+    fn default() -> Self {
+        Self {
+            allow_fields: BTreeSet::new(),
+            max_choices: MAX_CHOICES,
+        }
+    }
+}
+
+impl ModelRequest {
+    /// Reads a request with a JSON body.
+    ///
+    /// # Errors
+    /// [`Refused`], with the name of what is not sold.
+    pub fn read(endpoint: Endpoint, body: &[u8], rules: &RequestRules) -> Result<Self, Refused> {
+        let length = u64::try_from(body.len()).unwrap_or(u64::MAX);
+        let body = Object::parse(body)?;
+        fields::check(endpoint, &body, rules)?;
+        let model: String = body.read("model")?.ok_or(Refused::Missing("model"))?;
+        if model.is_empty() || model.len() > MAX_MODEL_NAME {
+            return Err(Refused::Missing("model"));
+        }
+        let stream = body.read("stream")?.unwrap_or(false);
+        if stream && !endpoint.can_stream() {
+            return Err(Refused::Feature("stream".to_owned()));
+        }
+        let mut request = Self {
+            endpoint,
+            length,
+            model,
+            stream,
+            wants_usage: false,
+            choices: 1,
+            output_limit: None,
+            media: Media::default(),
+            has_tools: body.has("tools") || body.has("functions"),
+            writes_cache: false,
+            images: None,
+            characters: None,
+            body,
+        };
+        request.look_closer(rules)?;
+        Ok(request)
+    }
+
+    fn look_closer(&mut self, rules: &RequestRules) -> Result<(), Refused> {
+        match self.endpoint {
+            Endpoint::ChatCompletions => self.read_chat(rules),
+            Endpoint::Completions => self.read_completion(rules),
+            Endpoint::Responses => self.read_response(),
+            Endpoint::Messages | Endpoint::CountTokens => self.read_messages(),
+            Endpoint::Images => self.read_images(rules),
+            Endpoint::Speech => self.read_speech(),
+            Endpoint::Embeddings | Endpoint::Moderations => Ok(()),
+            Endpoint::Transcriptions | Endpoint::Models => Err(Refused::NotJson),
+        }
+    }
+
+    /// The endpoint.
+    #[must_use]
+    pub const fn endpoint(&self) -> Endpoint {
+        self.endpoint
+    }
+
+    /// The body to forward.
+    #[must_use]
+    pub fn to_body(&self) -> Vec<u8> {
+        self.body.to_bytes()
+    }
+
+    /// Replaces the name of the model, where the upstream knows it by another.
+    pub fn rename_model(&mut self, name: &str) {
+        self.body.set("model", &name.into());
+    }
+
+    /// Lets the answer have no more than `tokens` tokens, in the body that is forwarded.
+    pub fn lower_output(&mut self, tokens: u64) {
+        let name = self.output_member();
+        self.output_limit = Some(tokens);
+        self.body.set(name, &tokens.into());
+    }
+
+    /// The member that bounds the answer. Newer models of OpenAI know `max_completion_tokens` only,
+    /// and other servers only `max_tokens`: what the client wrote is kept.
+    fn output_member(&self) -> &'static str {
+        match self.endpoint {
+            Endpoint::Responses => "max_output_tokens",
+            Endpoint::ChatCompletions if self.body.has("max_completion_tokens") => {
+                "max_completion_tokens"
+            }
+            Endpoint::ChatCompletions if !self.body.has("max_tokens") => "max_completion_tokens",
+            _ => "max_tokens",
+        }
+    }
+
+    /// Makes a stream tell its usage at its end.
+    fn ask_for_usage(&mut self) -> Result<(), Refused> {
+        let options: Option<serde_json::Map<String, Value>> = self.body.read("stream_options")?;
+        if !self.stream {
+            self.body.remove("stream_options");
+            return Ok(());
+        }
+        let mut options = options.unwrap_or_default();
+        self.wants_usage = options.get("include_usage") == Some(&Value::Bool(true));
+        options.insert("include_usage".to_owned(), Value::Bool(true));
+        self.body.set("stream_options", &Value::Object(options));
+        Ok(())
+    }
+
+    /// What nobody but the seller may read again is not stored.
+    fn forbid_storing(&mut self) {
+        if self.body.has("store") || self.endpoint == Endpoint::Responses {
+            self.body.set("store", &json!(false));
+        }
+    }
+
+    fn read_choices(&mut self, name: &'static str, rules: &RequestRules) -> Result<(), Refused> {
+        let choices: u64 = self.body.read(name)?.unwrap_or(1);
+        if choices > rules.max_choices {
+            return Err(Refused::TooMany {
+                name,
+                most: rules.max_choices,
+            });
+        }
+        self.choices = self.choices.max(choices);
+        Ok(())
+    }
+
+    fn read_limits(&mut self, names: &[&str]) -> Result<(), Refused> {
+        for name in names {
+            let limit: Option<u64> = self.body.read(name)?;
+            self.output_limit = match (self.output_limit, limit) {
+                (Some(one), Some(other)) => Some(one.max(other)),
+                (one, other) => one.or(other),
+            };
+        }
+        Ok(())
+    }
+}

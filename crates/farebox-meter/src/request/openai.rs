@@ -1,0 +1,168 @@
+//! The closer look at requests in OpenAI's forms.
+
+use serde_json::Value;
+
+use super::{ModelRequest, Refused, RequestRules};
+
+impl ModelRequest {
+    pub(super) fn read_chat(&mut self, rules: &RequestRules) -> Result<(), Refused> {
+        self.read_choices("n", rules)?;
+        self.read_limits(&["max_tokens", "max_completion_tokens"])?;
+        self.check_tier()?;
+        let messages: Vec<Value> = self
+            .body
+            .read("messages")?
+            .ok_or(Refused::Missing("messages"))?;
+        for message in &messages {
+            self.read_content(&message["content"])?;
+            if !message["audio"].is_null() {
+                return Err(Refused::Feature("messages.audio".to_owned()));
+            }
+        }
+        let tools: Vec<Value> = self.body.read("tools")?.unwrap_or_default();
+        check_tools(&tools)?;
+        let modalities: Vec<String> = self.body.read("modalities")?.unwrap_or_default();
+        self.media.audio_out =
+            self.body.has("audio") || modalities.iter().any(|modality| modality != "text");
+        self.forbid_storing();
+        self.ask_for_usage()
+    }
+
+    pub(super) fn read_completion(&mut self, rules: &RequestRules) -> Result<(), Refused> {
+        self.read_choices("n", rules)?;
+        self.read_choices("best_of", rules)?;
+        self.read_limits(&["max_tokens"])?;
+        let prompt: Value = self
+            .body
+            .read("prompt")?
+            .ok_or(Refused::Missing("prompt"))?;
+        // A list of texts is as many prompts, each with as many answers; a list of numbers is one.
+        if let Value::Array(prompts) = &prompt
+            && prompts.iter().any(|one| !one.is_number())
+        {
+            let count = u64::try_from(prompts.len()).unwrap_or(u64::MAX).max(1);
+            let most = rules.max_choices;
+            self.choices = self.choices.saturating_mul(count);
+            if self.choices > most {
+                return Err(Refused::TooMany {
+                    name: "prompt",
+                    most,
+                });
+            }
+        }
+        self.ask_for_usage()
+    }
+
+    pub(super) fn read_response(&mut self) -> Result<(), Refused> {
+        self.read_limits(&["max_output_tokens"])?;
+        self.check_tier()?;
+        let input: Value = self.body.read("input")?.ok_or(Refused::Missing("input"))?;
+        for item in input.as_array().into_iter().flatten() {
+            self.read_item(item)?;
+        }
+        let tools: Vec<Value> = self.body.read("tools")?.unwrap_or_default();
+        check_tools(&tools)?;
+        if let Value::Object(_) = self.body.read::<Value>("tool_choice")?.unwrap_or_default() {
+            self.check_tool_choice()?;
+        }
+        self.forbid_storing();
+        self.body.remove("stream_options");
+        Ok(())
+    }
+
+    pub(super) fn read_images(&mut self, rules: &RequestRules) -> Result<(), Refused> {
+        self.read_choices("n", rules)?;
+        let word = |name: &str| self.body.read::<String>(name);
+        let quality = word("quality")?.unwrap_or_else(|| "auto".to_owned());
+        let size = word("size")?.unwrap_or_else(|| "auto".to_owned());
+        self.images = Some((self.choices.max(1), format!("{quality}/{size}")));
+        Ok(())
+    }
+
+    pub(super) fn read_speech(&mut self) -> Result<(), Refused> {
+        let input: String = self.body.read("input")?.ok_or(Refused::Missing("input"))?;
+        let characters = input.chars().count();
+        self.characters = Some(u64::try_from(characters).unwrap_or(u64::MAX));
+        Ok(())
+    }
+
+    /// Faster and dearer lanes have no price here; the slow and the usual ones cost no more.
+    pub(super) fn check_tier(&self) -> Result<(), Refused> {
+        const USUAL: [&str; 4] = ["auto", "default", "flex", "standard_only"];
+        let tier: Option<String> = self.body.read("service_tier")?;
+        match tier {
+            Some(tier) if !USUAL.contains(&tier.as_str()) => {
+                Err(Refused::Feature(format!("service_tier {tier:?}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The content of one message: a text, or parts.
+    fn read_content(&mut self, content: &Value) -> Result<(), Refused> {
+        for part in content.as_array().into_iter().flatten() {
+            self.read_part(part)?;
+        }
+        Ok(())
+    }
+
+    fn read_part(&mut self, part: &Value) -> Result<(), Refused> {
+        if refers_to_stored(part) {
+            return Err(Refused::Feature("a stored file".to_owned()));
+        }
+        match part["type"].as_str() {
+            Some("text" | "input_text" | "output_text" | "refusal" | "summary_text") => {}
+            Some("image_url" | "input_image") => self.media.image_in = true,
+            Some("input_audio") => self.media.audio_in = true,
+            Some("file" | "input_file") => self.media.file_in = true,
+            other => {
+                let kind = other.unwrap_or("without a type");
+                return Err(Refused::Feature(format!("content of kind {kind:?}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// One item of a Responses request's input.
+    fn read_item(&mut self, item: &Value) -> Result<(), Refused> {
+        match item["type"].as_str() {
+            None | Some("message") => self.read_content(&item["content"]),
+            Some("function_call_output" | "custom_tool_call_output") => {
+                self.read_content(&item["output"])
+            }
+            Some("function_call" | "custom_tool_call" | "reasoning") => Ok(()),
+            Some(other) => Err(Refused::Feature(format!("input of kind {other:?}"))),
+        }
+    }
+
+    fn check_tool_choice(&self) -> Result<(), Refused> {
+        let choice: Value = self.body.read("tool_choice")?.unwrap_or_default();
+        match choice["type"].as_str() {
+            Some("function" | "custom" | "allowed_tools") => Ok(()),
+            other => Err(Refused::Feature(format!(
+                "tool_choice {:?}",
+                other.unwrap_or_default()
+            ))),
+        }
+    }
+}
+
+/// A file, or an answer, that lies in somebody's account.
+fn refers_to_stored(part: &Value) -> bool {
+    let holders = [part, &part["file"], &part["image_url"], &part["source"]];
+    holders.iter().any(|holder| !holder["file_id"].is_null())
+}
+
+/// Tools that the client runs itself are text; what runs at the provider costs more than tokens.
+fn check_tools(tools: &[Value]) -> Result<(), Refused> {
+    for tool in tools {
+        match tool["type"].as_str() {
+            Some("function" | "custom") => {}
+            other => {
+                let kind = other.unwrap_or("without a type");
+                return Err(Refused::Feature(format!("the tool {kind:?}")));
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,426 @@
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::price::{Exchange, ModelPrice, Unpriced};
+use crate::usage::Unit;
+
+fn read(endpoint: Endpoint, body: &Value) -> Result<ModelRequest, Refused> {
+    let body = body.to_string();
+    ModelRequest::read(endpoint, body.as_bytes(), &RequestRules::default())
+}
+
+fn refused(endpoint: Endpoint, body: &Value) -> String {
+    match read(endpoint, body) {
+        Ok(_) => panic!("sold: {body}"),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// A chat request with further members.
+fn chat(more: Value) -> Value {
+    let mut body = json!({
+        "model": "m",
+        "messages": [{ "role": "user", "content": "hello" }],
+        "max_tokens": 100
+    });
+    merge(&mut body, more);
+    body
+}
+
+fn response(more: Value) -> Value {
+    let mut body = json!({ "model": "m", "input": "hello", "max_output_tokens": 100 });
+    merge(&mut body, more);
+    body
+}
+
+fn message(more: Value) -> Value {
+    let mut body = json!({
+        "model": "m",
+        "messages": [{ "role": "user", "content": "hello" }],
+        "max_tokens": 100
+    });
+    merge(&mut body, more);
+    body
+}
+
+fn merge(body: &mut Value, more: Value) {
+    if let (Value::Object(body), Value::Object(more)) = (body, more) {
+        body.extend(more);
+    }
+}
+
+fn forwarded(request: &ModelRequest) -> Value {
+    serde_json::from_slice(&request.to_body()).unwrap()
+}
+
+/// One sat a token in, two out.
+fn price() -> ModelPrice {
+    let row = |text: &str| text.parse().unwrap();
+    ModelPrice {
+        currency: "sat".parse().unwrap(),
+        rows: BTreeMap::from([(Unit::Input, row("1")), (Unit::Output, row("2"))]),
+        images: BTreeMap::new(),
+        context_tokens: Some(1000),
+        max_output_tokens: Some(400),
+        is_free: false,
+    }
+}
+
+fn sat() -> Exchange {
+    Exchange::fixed("sat".parse().unwrap()).unwrap()
+}
+
+fn bound_sat(endpoint: Endpoint, body: &Value, price: &ModelPrice) -> u64 {
+    let bound = read(endpoint, body).unwrap().bound(price).unwrap();
+    bound.cost(price, &sat()).unwrap().get() / 1000
+}
+
+#[test]
+fn what_reaches_into_the_sellers_account_is_refused_by_name() {
+    for (more, name) in [
+        (json!({ "background": true }), "background"),
+        (
+            json!({ "previous_response_id": "resp_1" }),
+            "previous_response_id",
+        ),
+        (json!({ "conversation": "conv_1" }), "conversation"),
+        (json!({ "prompt": { "id": "pmpt_1" } }), "prompt"),
+    ] {
+        let error = refused(Endpoint::Responses, &response(more));
+        assert!(error.contains(name), "{error}");
+    }
+    let file =
+        json!([{ "role": "user", "content": [{ "type": "input_file", "file_id": "file-1" }] }]);
+    let error = refused(Endpoint::Responses, &response(json!({ "input": file })));
+    assert!(error.contains("stored file"), "{error}");
+    let file =
+        json!([{ "role": "user", "content": [{ "type": "file", "file": { "file_id": "f" } }] }]);
+    assert!(
+        refused(
+            Endpoint::ChatCompletions,
+            &chat(json!({ "messages": file }))
+        )
+        .contains("stored")
+    );
+    let source = json!([{ "role": "user", "content": [
+        { "type": "document", "source": { "type": "file", "file_id": "f" } }
+    ] }]);
+    assert!(
+        refused(Endpoint::Messages, &message(json!({ "messages": source }))).contains("stored")
+    );
+    let item = json!([{ "type": "item_reference", "id": "msg_1" }]);
+    assert!(
+        refused(Endpoint::Responses, &response(json!({ "input": item })))
+            .contains("item_reference")
+    );
+    let audio = json!([{ "role": "assistant", "audio": { "id": "audio_1" } }]);
+    assert!(
+        refused(
+            Endpoint::ChatCompletions,
+            &chat(json!({ "messages": audio }))
+        )
+        .contains("audio")
+    );
+}
+
+#[test]
+fn work_at_the_provider_is_refused_by_name() {
+    for kind in [
+        "web_search",
+        "web_search_preview",
+        "file_search",
+        "code_interpreter",
+        "computer_use_preview",
+        "image_generation",
+        "mcp",
+        "local_shell",
+    ] {
+        let tools = json!({ "tools": [{ "type": kind }] });
+        let error = refused(Endpoint::Responses, &response(tools.clone()));
+        assert!(error.contains(kind), "{error}");
+        refused(Endpoint::ChatCompletions, &chat(tools));
+    }
+    for kind in [
+        "web_search_20250305",
+        "code_execution_20250522",
+        "computer_20250124",
+    ] {
+        let tools = json!({ "tools": [{ "type": kind, "name": "x" }] });
+        assert!(refused(Endpoint::Messages, &message(tools)).contains(kind));
+    }
+    refused(
+        Endpoint::ChatCompletions,
+        &chat(json!({ "web_search_options": {} })),
+    );
+    refused(
+        Endpoint::ChatCompletions,
+        &chat(json!({ "plugins": [{ "id": "web" }] })),
+    );
+    refused(Endpoint::Messages, &message(json!({ "mcp_servers": [] })));
+    refused(Endpoint::Messages, &message(json!({ "container": "c" })));
+    let choice = json!({ "tool_choice": { "type": "web_search" } });
+    refused(Endpoint::Responses, &response(choice));
+}
+
+#[test]
+fn another_model_than_the_priced_one_cannot_be_slipped_in() {
+    for more in [
+        json!({ "models": ["dear"] }),
+        json!({ "provider": { "order": ["x"] } }),
+        json!({ "route": "fallback" }),
+        json!({ "Model": "dear" }),
+        json!({ "MAX_TOKENS": 100_000 }),
+        json!({ "extra_body": { "model": "dear" } }),
+    ] {
+        refused(Endpoint::ChatCompletions, &chat(more));
+    }
+    let twice = br#"{"model":"cheap","messages":[],"model":"dear"}"#;
+    let read = ModelRequest::read(Endpoint::ChatCompletions, twice, &RequestRules::default());
+    assert!(matches!(
+        read.err(),
+        Some(Refused::Json(JsonError::Duplicate(_)))
+    ));
+}
+
+#[test]
+fn dearer_lanes_are_refused_and_usual_ones_pass() {
+    for tier in ["priority", "scale", "fast"] {
+        let error = refused(
+            Endpoint::ChatCompletions,
+            &chat(json!({ "service_tier": tier })),
+        );
+        assert!(error.contains(tier), "{error}");
+    }
+    for tier in ["auto", "default", "flex"] {
+        read(
+            Endpoint::Responses,
+            &response(json!({ "service_tier": tier })),
+        )
+        .ok()
+        .unwrap();
+    }
+    refused(Endpoint::Messages, &message(json!({ "speed": "fast" })));
+}
+
+#[test]
+fn what_is_unknown_is_refused_until_the_seller_allows_it() {
+    let body = chat(json!({ "brand_new": 1 }));
+    assert!(refused(Endpoint::ChatCompletions, &body).contains("brand_new"));
+    let rules = RequestRules {
+        allow_fields: ["brand_new".to_owned()].into(),
+        ..RequestRules::default()
+    };
+    let text = body.to_string();
+    let read = ModelRequest::read(Endpoint::ChatCompletions, text.as_bytes(), &rules);
+    assert_eq!(forwarded(&read.ok().unwrap())["brand_new"], 1);
+}
+
+#[test]
+fn nothing_is_stored_and_a_stream_tells_its_usage() {
+    let request = read(Endpoint::Responses, &response(json!({})))
+        .ok()
+        .unwrap();
+    assert_eq!(forwarded(&request)["store"], false);
+    let request = read(
+        Endpoint::ChatCompletions,
+        &chat(json!({ "store": true, "stream": true })),
+    );
+    let request = request.ok().unwrap();
+    assert_eq!(forwarded(&request)["store"], false);
+    assert_eq!(forwarded(&request)["stream_options"]["include_usage"], true);
+    assert!(request.stream && !request.wants_usage);
+    let asked = json!({ "stream": true, "stream_options": { "include_usage": true, "x": 1 } });
+    let request = read(Endpoint::ChatCompletions, &chat(asked)).ok().unwrap();
+    assert!(request.wants_usage);
+    assert_eq!(forwarded(&request)["stream_options"]["x"], 1);
+}
+
+#[test]
+fn a_body_without_wishes_is_forwarded_as_it_is_written() {
+    let body = br#"{"model":"m","messages":[{"role":"user","content":"\u00e9  1.50"}],"temperature":0.70}"#;
+    let request = ModelRequest::read(Endpoint::ChatCompletions, body, &RequestRules::default());
+    assert_eq!(request.ok().unwrap().to_body(), body);
+}
+
+#[test]
+fn the_bound_counts_bytes_in_and_the_limit_out() {
+    let body = chat(json!({}));
+    let length = u64::try_from(body.to_string().len()).unwrap();
+    let bound = bound_sat(Endpoint::ChatCompletions, &body, &price());
+    assert_eq!(bound, length + 64 + 2 * 100);
+    let thrice = bound_sat(
+        Endpoint::ChatCompletions,
+        &chat(json!({ "n": 3 })),
+        &price(),
+    );
+    assert_eq!(thrice, length + 6 + 64 + 2 * 300);
+}
+
+#[test]
+fn both_spellings_of_the_limit_count_and_the_larger_one_binds() {
+    let body = chat(json!({ "max_completion_tokens": 200 }));
+    let request = read(Endpoint::ChatCompletions, &body).ok().unwrap();
+    assert_eq!(request.bound(&price()).unwrap().output.0, 200);
+}
+
+#[test]
+fn without_a_limit_the_models_own_binds_and_without_both_nothing_is_sold() {
+    let body = json!({ "model": "m", "messages": [] });
+    let request = read(Endpoint::ChatCompletions, &body).ok().unwrap();
+    assert_eq!(request.bound(&price()).unwrap().output.0, 400);
+    let boundless = ModelPrice {
+        context_tokens: None,
+        max_output_tokens: None,
+        ..price()
+    };
+    assert_eq!(request.bound(&boundless), Err(Refused::NoLimit));
+}
+
+#[test]
+fn media_may_fill_the_context_whatever_its_bytes() {
+    let picture = json!([{ "role": "user", "content": [
+        { "type": "image_url", "image_url": { "url": "https://example.com/x.png" } }
+    ] }]);
+    let request = read(
+        Endpoint::ChatCompletions,
+        &chat(json!({ "messages": picture })),
+    );
+    let request = request.ok().unwrap();
+    assert_eq!(request.bound(&price()).unwrap().input.0, 1000);
+    let unknown = ModelPrice {
+        context_tokens: None,
+        ..price()
+    };
+    assert_eq!(request.bound(&unknown), Err(Refused::NoMediaLimit));
+}
+
+#[test]
+fn the_dearest_class_that_could_be_counted_is_held() {
+    let mut dear = price();
+    dear.rows.insert(Unit::CacheWrite, "5".parse().unwrap());
+    dear.rows.insert(Unit::Reasoning, "7".parse().unwrap());
+    let plain = message(json!({}));
+    let cached = message(json!({ "cache_control": { "type": "ephemeral" } }));
+    let length = |body: &Value| u64::try_from(body.to_string().len()).unwrap() + 64;
+    let held = bound_sat(Endpoint::Messages, &plain, &dear);
+    assert_eq!(held, length(&plain) + 7 * 100);
+    let held = bound_sat(Endpoint::Messages, &cached, &dear);
+    assert_eq!(held, 5 * length(&cached) + 7 * 100);
+}
+
+#[test]
+fn sound_without_a_price_is_not_sold() {
+    let body = chat(json!({ "modalities": ["text", "audio"], "audio": { "voice": "alloy" } }));
+    let request = read(Endpoint::ChatCompletions, &body).ok().unwrap();
+    let bound = request.bound(&price()).unwrap();
+    let cost = bound.cost(&price(), &sat());
+    assert_eq!(cost, Err(Unpriced::Unit(Unit::AudioOutput)));
+}
+
+#[test]
+fn many_answers_and_many_prompts_are_limited() {
+    let error = refused(Endpoint::ChatCompletions, &chat(json!({ "n": 17 })));
+    assert!(error.contains("16"), "{error}");
+    let body = json!({ "model": "m", "prompt": ["a", "b"], "n": 3, "max_tokens": 10 });
+    let request = read(Endpoint::Completions, &body).ok().unwrap();
+    assert_eq!(request.bound(&price()).unwrap().output.0, 60);
+    let body = json!({ "model": "m", "prompt": vec!["a"; 17], "max_tokens": 10 });
+    refused(Endpoint::Completions, &body);
+    let tokens = json!({ "model": "m", "prompt": vec![7; 500], "max_tokens": 10 });
+    let request = read(Endpoint::Completions, &tokens).ok().unwrap();
+    assert_eq!(request.bound(&price()).unwrap().output.0, 10);
+}
+
+#[test]
+fn a_payer_with_less_gets_a_shorter_answer_or_none() {
+    let mut request = read(Endpoint::ChatCompletions, &chat(json!({ "n": 2 })))
+        .ok()
+        .unwrap();
+    let bound = request.bound(&price()).unwrap();
+    let input = bound.input.0;
+    let with = |sat: u64| farebox_core::Sat::new(sat).unwrap().to_msat();
+    let afford = |most: u64| request.affordable_output(&bound, &price(), &sat(), with(most));
+    assert_eq!(afford(input + 4 * 25), Ok(Some(25)));
+    assert_eq!(afford(input + 4 * 25 + 3), Ok(Some(25)));
+    assert_eq!(afford(input - 1), Ok(None));
+    assert_eq!(afford(1_000_000), Ok(Some(100)));
+    request.lower_output(25);
+    assert_eq!(forwarded(&request)["max_tokens"], 25);
+    let lowered = request
+        .bound(&price())
+        .unwrap()
+        .cost(&price(), &sat())
+        .unwrap();
+    assert!(lowered <= with(input + 4 * 25));
+}
+
+#[test]
+fn the_limit_is_lowered_under_the_name_that_the_endpoint_knows() {
+    let mut request = read(Endpoint::Responses, &response(json!({})))
+        .ok()
+        .unwrap();
+    request.lower_output(5);
+    assert_eq!(forwarded(&request)["max_output_tokens"], 5);
+    let body = json!({ "model": "m", "messages": [], "max_completion_tokens": 9 });
+    let mut request = read(Endpoint::ChatCompletions, &body).ok().unwrap();
+    request.lower_output(5);
+    assert_eq!(forwarded(&request)["max_completion_tokens"], 5);
+    assert!(forwarded(&request)["max_tokens"].is_null());
+}
+
+#[test]
+fn pictures_are_priced_by_kind_and_number() {
+    let mut priced = price();
+    priced
+        .images
+        .insert("hd/1024x1024".to_owned(), "80".parse().unwrap());
+    priced
+        .images
+        .insert("*/256x256".to_owned(), "16".parse().unwrap());
+    let body = |size: &str, quality: &str| json!({ "model": "m", "prompt": "a cat", "n": 2, "size": size, "quality": quality });
+    assert_eq!(input_apart(&body("1024x1024", "hd"), &priced), Ok(160));
+    assert_eq!(input_apart(&body("256x256", "standard"), &priced), Ok(32));
+    assert!(input_apart(&body("512x512", "standard"), &priced).is_err());
+}
+
+/// What the pictures of a request cost in sat, without its words.
+fn input_apart(body: &Value, price: &ModelPrice) -> Result<u64, Unpriced> {
+    let mut bound = read(Endpoint::Images, body).unwrap().bound(price).unwrap();
+    bound.input.0 = 0;
+    bound.cost(price, &sat()).map(|cost| cost.get() / 1000)
+}
+
+#[test]
+fn speech_is_counted_by_character() {
+    let body = json!({ "model": "m", "input": "äöü", "voice": "alloy" });
+    let request = read(Endpoint::Speech, &body).ok().unwrap();
+    assert_eq!(request.known_usage().get(Unit::Character), 3);
+}
+
+#[test]
+fn embeddings_do_not_stream_and_need_no_limit() {
+    let body = json!({ "model": "m", "input": ["a", "b"] });
+    let request = read(Endpoint::Embeddings, &body).ok().unwrap();
+    assert_eq!(request.bound(&price()).unwrap().output.0, 0);
+    refused(
+        Endpoint::Embeddings,
+        &json!({ "model": "m", "input": "a", "stream": true }),
+    );
+}
+
+#[test]
+fn wrong_types_are_named() {
+    for (more, name) in [
+        (json!({ "n": -1 }), "n"),
+        (json!({ "max_tokens": "many" }), "max_tokens"),
+        (json!({ "max_tokens": 1.5 }), "max_tokens"),
+        (json!({ "stream": 1 }), "stream"),
+        (json!({ "model": 7 }), "model"),
+        (json!({ "messages": "hello" }), "messages"),
+    ] {
+        let error = refused(Endpoint::ChatCompletions, &chat(more));
+        assert!(error.contains(name), "{error}");
+    }
+}
