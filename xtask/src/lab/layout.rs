@@ -107,6 +107,7 @@ fn node(name: &str, folder: &Path, program: &Path, ports: [u16; 3], btcd: &Btcd)
         format!("--btcd.rpccert={}", btcd.cert.display()),
         // A single millisatoshi can be paid.
         "--bitcoin.minhtlc=1".to_owned(),
+        "--bitcoin.minhtlcout=1".to_owned(),
         "--noseedbackup".to_owned(),
         "--nobootstrap".to_owned(),
         format!("--listen={p2p}"),

@@ -243,6 +243,26 @@ impl Node {
         })
     }
 
+    /// The payment hash in anybody's invoice.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn payment_hash_of(&self, bolt11: &str) -> Result<String, LabError> {
+        text(&self.get(&format!("/v1/payreq/{bolt11}"))?, "payment_hash")
+    }
+
+    /// A macaroon that allows exactly `permissions` (entity and action), in hex.
+    ///
+    /// # Errors
+    /// When it knows no such permission.
+    pub fn bake_macaroon(&self, permissions: &[(&str, &str)]) -> Result<String, LabError> {
+        let permissions = permissions.iter().map(|(entity, action)| {
+            json!({ "entity": entity, "action": action })
+        });
+        let wanted = json!({ "permissions": permissions.collect::<Vec<_>>() });
+        text(&self.post("/v1/macaroon", &wanted)?, "macaroon")
+    }
+
     /// Asks it anything.
     ///
     /// # Errors

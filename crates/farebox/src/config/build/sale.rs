@@ -72,7 +72,10 @@ pub(super) fn sale(
             &format!("{methods:?}"),
             &valid_for.as_secs().to_string(),
         ]),
-        on_failure: OnFailure::Void,
+        on_failure: match route.on_failure {
+            OnFailureSetting::Void => OnFailure::Void,
+            OnFailureSetting::Cancel => OnFailure::Cancel,
+        },
     })
 }
 

@@ -1,0 +1,164 @@
+//! `on_failure = "cancel"` over a real channel: the payment is held while the call runs, and comes
+//! back when the call fails.
+
+use farebox_testkit::lab::LabError;
+
+use crate::harness::{Call, Route, TestGateway};
+use crate::stage::{PRICE, Paying, Stage, alone, paid, upstream};
+
+fn held(upstream: &farebox_testkit::ScriptedUpstream) -> Route {
+    paid(upstream).line("on_failure = \"cancel\"")
+}
+
+#[track_caller]
+fn assert_came_back(stage: &Stage, paying: Paying, hash: &str) {
+    let outcome = paying.outcome();
+    assert!(matches!(outcome, Err(LabError::NotPaid(_))), "{outcome:?}");
+    stage.alice().wait_for_invoice(hash, "CANCELED").unwrap();
+}
+
+/// Asks until the payment is booked, and the answer given out.
+#[cfg(feature = "crash-points")]
+#[track_caller]
+fn wait_for_answer(gateway: &TestGateway, call: &Call) {
+    for _ in 0..600 {
+        let reply = gateway.send(call);
+        if reply.status == 200 {
+            return;
+        }
+        let reply = reply.expect(409);
+        assert_eq!(reply.all("retry-after").len(), 1);
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    panic!("no answer after 30 s");
+}
+
+#[test]
+fn a_call_that_goes_well_is_paid_and_its_answer_is_kept() {
+    let Some(stage) = alone() else { return };
+    let upstream = upstream();
+    let gateway = TestGateway::start(stage.setup(held(&upstream)));
+    let before = stage.balances();
+    let call = Call::get("/paid/gate/slow");
+    let challenge = gateway.challenge(&call);
+    let paying = stage.start_paying(&challenge);
+    upstream.wait_for("/paid/gate/slow", 1);
+    let hash = stage.hash_of(&challenge);
+    stage.alice().wait_for_invoice(&hash, "ACCEPTED").unwrap();
+    upstream.open_gate("slow");
+    let token = challenge.paid_with(paying.outcome().unwrap().preimage);
+    for _ in 0..2 {
+        let reply = gateway.send(&call.clone().with(&token)).expect(200);
+        assert_eq!(reply.text(), "the gate is open");
+    }
+    assert_eq!(upstream.total(), 1);
+    assert_eq!(gateway.charged(&token), PRICE);
+    stage.assert_paid(before, 2000);
+}
+
+#[test]
+fn a_call_that_fails_gives_the_payment_back() {
+    let Some(stage) = alone() else { return };
+    let upstream = upstream();
+    let gateway = TestGateway::start(stage.setup(held(&upstream)));
+    let before = stage.balances();
+    for target in ["/paid/status/500", "/paid/refuse", "/paid/cut/10/100"] {
+        let challenge = gateway.challenge(&Call::get(target));
+        let hash = stage.hash_of(&challenge);
+        assert_came_back(&stage, stage.start_paying(&challenge), &hash);
+    }
+    assert_eq!(gateway.trial_balance()["accounts"], 0);
+    stage.assert_paid(before, 0);
+}
+
+#[test]
+fn an_upstream_that_is_down_gives_the_payment_back() {
+    let Some(stage) = alone() else { return };
+    let gone = upstream();
+    let route = held(&gone);
+    drop(gone);
+    let gateway = TestGateway::start(stage.setup(route));
+    let before = stage.balances();
+    let challenge = gateway.challenge(&Call::get("/paid/a"));
+    let hash = stage.hash_of(&challenge);
+    assert_came_back(&stage, stage.start_paying(&challenge), &hash);
+    stage.assert_paid(before, 0);
+}
+
+#[test]
+fn a_gateway_that_died_in_the_middle_of_a_call_gives_the_payment_back() {
+    let Some(stage) = alone() else { return };
+    let upstream = upstream();
+    let mut gateway = TestGateway::start(stage.setup(held(&upstream)));
+    let before = stage.balances();
+    let challenge = gateway.challenge(&Call::get("/paid/gate/slow"));
+    let hash = stage.hash_of(&challenge);
+    let paying = stage.start_paying(&challenge);
+    upstream.wait_for("/paid/gate/slow", 1);
+    gateway.kill();
+    gateway.start_again(&[]);
+    assert_came_back(&stage, paying, &hash);
+    assert_eq!(upstream.total(), 1);
+    stage.assert_paid(before, 0);
+}
+
+#[cfg(feature = "crash-points")]
+#[test]
+fn a_gateway_that_died_with_the_answer_stored_takes_the_payment_once() {
+    let Some(stage) = alone() else { return };
+    let upstream = upstream();
+    let points = ["held-answered", "held-taken"].into_iter();
+    for point in points.chain(farebox_ledger::HELD_CRASH_POINTS) {
+        let crash = [("FAREBOX_CRASH_AT", point)];
+        let mut gateway = TestGateway::start_with(stage.setup(held(&upstream)), &crash);
+        let before = stage.balances();
+        let call = Call::get(&format!("/paid/{point}"));
+        let challenge = gateway.challenge(&call);
+        let paying = stage.start_paying(&challenge);
+        gateway.wait_for_exit();
+        gateway.start_again(&[]);
+        let token = challenge.paid_with(paying.outcome().unwrap().preimage);
+        wait_for_answer(&gateway, &call.clone().with(&token));
+        assert_eq!(upstream.count(&call.target), 1, "at {point}");
+        assert_eq!(gateway.charged(&token), PRICE, "at {point}");
+        stage.assert_paid(before, 2000);
+    }
+}
+
+#[test]
+fn a_payment_made_while_the_gateway_is_down_is_served_when_it_is_back() {
+    let Some(stage) = alone() else { return };
+    let upstream = upstream();
+    let mut gateway = TestGateway::start(stage.setup(held(&upstream)));
+    let before = stage.balances();
+    let call = Call::get("/paid/a");
+    let challenge = gateway.challenge(&call);
+    gateway.kill();
+    let paying = stage.start_paying(&challenge);
+    let hash = stage.hash_of(&challenge);
+    stage.alice().wait_for_invoice(&hash, "ACCEPTED").unwrap();
+    gateway.start_again(&[]);
+    let token = challenge.paid_with(paying.outcome().unwrap().preimage);
+    gateway.send(&call.with(&token)).expect(200);
+    assert_eq!(upstream.total(), 1);
+    stage.assert_paid(before, 2000);
+}
+
+#[test]
+fn a_payment_is_held_over_a_restart_of_the_node() {
+    let Some(stage) = alone() else { return };
+    let upstream = upstream();
+    let gateway = TestGateway::start(stage.setup(held(&upstream)));
+    let before = stage.balances();
+    let call = Call::get("/paid/gate/slow");
+    let challenge = gateway.challenge(&call);
+    let paying = stage.start_paying(&challenge);
+    upstream.wait_for("/paid/gate/slow", 1);
+    stage.alice().daemon.stop().unwrap();
+    upstream.open_gate("slow");
+    stage.lab.start(stage.alice()).unwrap();
+    let token = challenge.paid_with(paying.outcome().unwrap().preimage);
+    gateway.send(&call.with(&token)).expect(200);
+    assert_eq!(upstream.total(), 1);
+    stage.assert_paid(before, 2000);
+}

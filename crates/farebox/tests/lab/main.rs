@@ -1,0 +1,28 @@
+//! The built binary with real Lightning: every sale here is paid over a channel between two LND
+//! nodes, started by `cargo xtask lab up` (`cargo xtask test` does so by itself). `harness` is the
+//! vocabulary of the end-to-end tests, `stage` takes the nodes for one test; the other modules are
+//! the tests, one subject each.
+//!
+//! Without the nodes a test says so and is over; under CI it fails.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should stop right there"
+)]
+#![expect(
+    clippy::print_stdout,
+    reason = "captured, and shown with the test that failed"
+)]
+
+mod address;
+mod harness;
+mod stage;
+mod wire;
+
+mod amounts;
+mod held;
+mod outage;
+mod refunds;
+mod sales;
+mod strict;
+mod times;
