@@ -13,7 +13,7 @@ use farebox_ledger::Ledger;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::view::{AccountJson, TransferJson, TrialBalanceJson};
+use crate::view::{AccountJson, TokenJson, TransferJson, TrialBalanceJson};
 use crate::{ConsoleError, Shared};
 
 /// Rows of a listing, unless the caller says otherwise.
@@ -74,10 +74,14 @@ pub(crate) async fn accounts(
 pub(crate) async fn token(
     State(state): State<Shared>,
     Path(hash): Path<String>,
-) -> Result<Json<AccountJson>, ConsoleError> {
-    let account = settled(&state).await?.account(payment_hash(&hash)?).await?;
+) -> Result<Json<TokenJson>, ConsoleError> {
+    let hash = payment_hash(&hash)?;
+    let ledger = settled(&state).await?;
+    let account = ledger.account(hash).await?;
     let account = account.ok_or(ConsoleError::NoAccount)?;
-    Ok(Json(AccountJson::new(&account, state.options.clock.now())))
+    let left = ledger.refundable(hash).await?;
+    let account = AccountJson::new(&account, state.options.clock.now());
+    Ok(Json(TokenJson::new(account, left.as_ref())))
 }
 
 pub(crate) async fn transfers(
@@ -152,7 +156,7 @@ async fn settled(state: &Shared) -> Result<&Ledger, ConsoleError> {
     Ok(&state.options.ledger)
 }
 
-fn payment_hash(text: &str) -> Result<PaymentHash, ConsoleError> {
+pub(crate) fn payment_hash(text: &str) -> Result<PaymentHash, ConsoleError> {
     PaymentHash::from_hex(text).map_err(|error| ConsoleError::BadRequest {
         what: format!("payment hash: {error}"),
     })
@@ -167,7 +171,8 @@ fn transfer_id(text: &str) -> Result<[u8; 16], ConsoleError> {
     Ok(id)
 }
 
-fn limit(asked: Option<u32>) -> Result<u32, ConsoleError> {
+/// How many rows a listing gives.
+pub(crate) fn limit(asked: Option<u32>) -> Result<u32, ConsoleError> {
     match asked.unwrap_or(DEFAULT_LIMIT) {
         limit @ 1..=MAX_LIMIT => Ok(limit),
         _ => Err(ConsoleError::BadRequest {

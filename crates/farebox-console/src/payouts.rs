@@ -3,25 +3,20 @@
 //! The operator may refund any account the ledger knows, revoked and expired ones too. A payment
 //! that was never claimed is unknown to it: its token was never used, and only its holder can ask.
 
-use std::time::{Duration, UNIX_EPOCH};
-
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use farebox_core::{Msat, PaymentHash, PayoutId, UnixMillis};
+use farebox_core::{Msat, PayoutId};
 use farebox_gateway::payout::{RefundError, RefundRequest};
 use farebox_ledger::{AskedBy, PayoutState, PayoutView};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::admin::{limit, payment_hash};
+use crate::view::rfc3339;
 use crate::{ConsoleError, Shared};
-
-/// Rows of a listing, unless the caller says otherwise.
-const DEFAULT_LIMIT: u32 = 100;
-/// The most rows of a listing.
-const MAX_LIMIT: u32 = 1000;
 
 /// Where to, and how much.
 #[derive(Deserialize)]
@@ -65,7 +60,7 @@ pub(crate) async fn refund(
     body: Result<Json<RefundBody>, JsonRejection>,
 ) -> Result<Response, ConsoleError> {
     let Json(body) = body.map_err(|error| bad_request("", &error))?;
-    let account = PaymentHash::from_hex(&hash).map_err(|error| bad_request("hash: ", &error))?;
+    let account = payment_hash(&hash)?;
     let amount = body.amount_msat.map(Msat::new).transpose();
     let amount = amount.map_err(|error| bad_request("amount_msat: ", &error))?;
     let payouts = state.options.payouts.as_ref();
@@ -91,10 +86,7 @@ pub(crate) async fn list(
     page: Result<Query<PayoutPage>, QueryRejection>,
 ) -> Result<Json<Value>, ConsoleError> {
     let Query(page) = page.map_err(|error| bad_request("", &error))?;
-    let limit = match page.limit.unwrap_or(DEFAULT_LIMIT) {
-        limit @ 1..=MAX_LIMIT => limit,
-        _ => return Err(bad_request("limit: ", &format!("1 to {MAX_LIMIT}"))),
-    };
+    let limit = limit(page.limit)?;
     let ledger = &state.options.ledger;
     let payouts = ledger.payouts(page.after.unwrap_or(0), limit).await?;
     let full = u32::try_from(payouts.len()).is_ok_and(|rows| rows == limit);
@@ -135,10 +127,6 @@ impl PayoutJson {
             cursor: view.cursor,
         }
     }
-}
-
-fn rfc3339(at: UnixMillis) -> String {
-    humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(at.get())).to_string()
 }
 
 fn bad_request(key: &str, error: &impl ToString) -> ConsoleError {

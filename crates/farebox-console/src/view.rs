@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::time::{Duration, UNIX_EPOCH};
 
 use farebox_core::{Binding, HoldId, Kind, UnixMillis};
-use farebox_ledger::{AccountName, AccountView, TransferKind, TransferView, TrialBalance};
+use farebox_ledger::{
+    AccountName, AccountView, Refundable, TransferKind, TransferView, TrialBalance,
+};
 use serde::Serialize;
 
 /// One token's account.
@@ -31,6 +33,15 @@ pub(crate) struct AccountJson {
     #[serde(skip_serializing_if = "Option::is_none")]
     revoked_at: Option<String>,
     cursor: u64,
+}
+
+/// One token's account, and what could be paid back on it.
+#[derive(Serialize)]
+pub(crate) struct TokenJson {
+    #[serde(flatten)]
+    account: AccountJson,
+    /// Fee included.
+    refundable_msat: u64,
 }
 
 /// One movement of money.
@@ -85,6 +96,15 @@ impl AccountJson {
             expires_at: rfc3339(account.expires_at),
             revoked_at: account.revoked_at.map(rfc3339),
             cursor: account.cursor,
+        }
+    }
+}
+
+impl TokenJson {
+    pub(crate) fn new(account: AccountJson, left: Option<&Refundable>) -> Self {
+        Self {
+            account,
+            refundable_msat: left.map_or(0, |left| left.available.get()),
         }
     }
 }
@@ -172,6 +192,6 @@ impl TrialBalanceJson {
     }
 }
 
-fn rfc3339(at: UnixMillis) -> String {
+pub(crate) fn rfc3339(at: UnixMillis) -> String {
     humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(at.get())).to_string()
 }

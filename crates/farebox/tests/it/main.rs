@@ -28,6 +28,7 @@ mod macaroons;
 mod nginx;
 mod openai;
 mod protocols;
+mod refunds;
 mod restart;
 mod rules;
 mod websocket;

@@ -1,0 +1,18 @@
+//! Money goes back to the holders of tokens: once, whatever breaks in between, and to nobody else.
+//!
+//! The node behind these gateways is `lnd`, a stand-in that speaks LND's REST API from the test's
+//! own process: its memory of payments outlives every kill of the gateway.
+
+mod addresses;
+#[cfg(feature = "crash-points")]
+mod crash;
+mod destinations;
+mod holders;
+mod limits;
+mod lnd;
+mod operator;
+mod outages;
+mod provider;
+mod server;
+mod shop;
+mod who;
