@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use farebox_core::{
-    Allowance, Binding, Clock, HoldId, KeyEpoch, Kind, MethodClass, Msat, PaymentHash,
+    Allowance, Binding, Clock, HoldId, KeyEpoch, Kind, MethodClass, Msat, PaymentHash, PayoutId,
     ProcessEpoch, RouteName, Terms, TermsEpoch, UnixMillis,
 };
 
 use crate::sqlite::SqliteStore;
 use crate::store::{Command, OpenReader, Outcome, PruneStep, Store, StoreError};
 use crate::{
-    AdmitRequest, Admitted, ClaimPolicy, Cost, Hold, Ledger, LedgerError, OpenOptions, Pruned,
+    AdmitRequest, Admitted, AskedBy, ClaimPolicy, Cost, Hold, Ledger, LedgerError, OpenOptions,
+    PayoutAnswer, PayoutClaim, PayoutEnd, PayoutLimits, PayoutRequest, PayoutState, Pruned,
     Recovery,
 };
 
@@ -208,4 +209,96 @@ fn a_full_database_rolls_back_and_can_be_used_again() {
     store.limit_pages(false);
     store.apply(&batch).unwrap();
     assert_eq!(store.open_holds(), 249);
+}
+
+fn refund() -> PayoutRequest {
+    let token = request(1);
+    PayoutRequest {
+        id: PayoutId::from_bytes([1; 16]),
+        payment_hash: token.payment_hash,
+        claim: Some(PayoutClaim {
+            key_epoch: token.key_epoch,
+            terms: token.terms,
+            claims: ClaimPolicy::Open,
+        }),
+        asked_by: AskedBy::Holder,
+        destination_hash: PaymentHash::from_bytes([2; 32]),
+        bolt11: "lnbcrt20".to_owned(),
+        amount: Msat::new(20).unwrap(),
+        max_fee: Msat::ZERO,
+        backend: "alice".to_owned(),
+        limits: PayoutLimits {
+            least: Msat::ZERO,
+            daily_total: Msat::MAX,
+            max_open: 1,
+            per_account_per_day: 1,
+        },
+        now: Noon.now(),
+    }
+}
+
+#[tokio::test]
+async fn a_payout_that_could_not_be_written_is_not_begun() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ledger, disk) = flaky(folder.path());
+    disk.store(IS_BROKEN, Ordering::SeqCst);
+    let error = ledger.begin_payout(refund()).await;
+    assert!(matches!(error, Err(LedgerError::Store(_))), "{error:?}");
+    ledger.close().await;
+    let (ledger, _) = crate::open(&options(folder.path())).unwrap();
+    assert_eq!(ledger.open_payouts().await.unwrap(), []);
+    let begun = ledger.begin_payout(refund()).await.unwrap();
+    assert!(matches!(begun, PayoutAnswer::Begun(_)), "{begun:?}");
+}
+
+#[tokio::test]
+async fn a_payout_whose_end_could_not_be_written_stays_open_until_it_can() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ledger, disk) = flaky(folder.path());
+    ledger.begin_payout(refund()).await.unwrap();
+    disk.store(IS_FULL, Ordering::SeqCst);
+    let end = PayoutEnd::Paid { fee: Msat::ZERO };
+    let error = ledger.finish_payout(refund().id, end, Noon.now()).await;
+    assert!(matches!(error, Err(LedgerError::Store(_))), "{error:?}");
+    assert_eq!(ledger.open_payouts().await.unwrap().len(), 1);
+    disk.store(WORKS, Ordering::SeqCst);
+    while ledger.stats().refusing {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    let paid = ledger.finish_payout(refund().id, end, Noon.now()).await;
+    assert_eq!(paid.unwrap().state, PayoutState::Paid);
+    let trial = ledger.trial_balance().await.unwrap();
+    assert!(trial.is_sound() && trial.payers.get() == 10, "{trial:?}");
+}
+
+#[test]
+fn a_rolled_back_payout_reserves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = options(folder.path());
+    let mut store = SqliteStore::open(&options.path, &options).unwrap();
+    store
+        .apply(&[Command::Admit(Box::new(request(1)))])
+        .unwrap();
+    store.limit_pages(true);
+    let mut large = refund();
+    large.bolt11 = "l".repeat(crate::MAX_PAYOUT_INVOICE);
+    let batch: Vec<_> = (0..64)
+        .map(|number| {
+            let mut request = large.clone();
+            request.payment_hash = PaymentHash::from_bytes([number + 1; 32]);
+            request.id = PayoutId::from_bytes([number; 16]);
+            request.destination_hash = PaymentHash::from_bytes([number; 32]);
+            request.amount = Msat::new(10).unwrap();
+            request.limits.max_open = u32::MAX;
+            Command::BeginPayout(Box::new(request))
+        })
+        .collect();
+    let full = store.apply(&batch).unwrap_err();
+    assert!(matches!(full, StoreError::Unavailable(_)), "{full:?}");
+    store.limit_pages(false);
+    let outcomes = store.apply(&batch).unwrap();
+    assert!(
+        outcomes.iter().all(Outcome::is_payout_begun),
+        "{outcomes:?}"
+    );
 }
