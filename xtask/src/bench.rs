@@ -9,6 +9,7 @@ mod crowd;
 mod farebox;
 mod http;
 mod latency;
+mod lightning;
 mod machine;
 mod memory;
 mod nginx;
@@ -81,6 +82,9 @@ fn measure(options: &Options, binary: &Path, report: &mut Report) -> Result<()> 
     }
     if options.runs(Part::Memory) {
         memory::measure(&stage, options, report)?;
+    }
+    if options.runs(Part::Lightning) {
+        lightning::measure(&stage, options, report)?;
     }
     report.check_plateau();
     Ok(())

@@ -23,6 +23,7 @@ pub(crate) const DEBIT: &str = "/debit";
 pub(crate) const SINGLE: &str = "/single";
 
 const READY: &str = "farebox: ready ";
+const TEST_MONEY: &str = "backend = \"mock\"";
 /// Buyers come from prefixes that no generator uses.
 const FIRST_BUYER: u32 = 0x00E0_0000;
 
@@ -34,7 +35,29 @@ pub(crate) struct Stage<'a> {
     pub(crate) upstream: SocketAddr,
 }
 
-/// A running `farebox serve` with test money.
+/// In what a gateway differs from the others.
+#[derive(Debug)]
+pub(crate) struct Shape {
+    /// The lines of `[lightning]`.
+    pub(crate) lightning: String,
+    /// How many challenges all clients together get.
+    pub(crate) challenges: String,
+    /// The cores it has to stay on, as `taskset` reads them.
+    pub(crate) cores: Option<String>,
+}
+
+impl Default for Shape {
+    /// Test money, as many challenges as it can make, anywhere.
+    fn default() -> Self {
+        Self {
+            lightning: TEST_MONEY.to_owned(),
+            challenges: "1000000/1s".to_owned(),
+            cores: None,
+        }
+    }
+}
+
+/// A running `farebox serve`.
 #[derive(Debug)]
 pub(crate) struct Gateway {
     pub(crate) running: Running,
@@ -50,11 +73,15 @@ pub(crate) struct Gateway {
 impl Stage<'_> {
     /// Starts a gateway in a folder of its own and waits until it is ready.
     pub(crate) fn start(&self, name: &str) -> Result<Gateway> {
+        self.start_as(name, &Shape::default())
+    }
+
+    /// Starts one of another shape.
+    pub(crate) fn start_as(&self, name: &str, shape: &Shape) -> Result<Gateway> {
         let folder = self.folder.join(name);
         fs::create_dir_all(&folder)?;
-        fs::write(folder.join("farebox.toml"), self.config(&folder))?;
-        let mut command = Command::new(self.binary);
-        command.args(["serve", "--insecure-test-money", "-c", "farebox.toml"]);
+        fs::write(folder.join("farebox.toml"), self.config(&folder, shape))?;
+        let mut command = self.command(shape);
         command
             .current_dir(&folder)
             .stdin(Stdio::null())
@@ -79,19 +106,38 @@ impl Stage<'_> {
         })
     }
 
+    /// `taskset` becomes the program that it runs: the process is the gateway's either way.
+    fn command(&self, shape: &Shape) -> Command {
+        let mut command = match &shape.cores {
+            None => Command::new(self.binary),
+            Some(cores) => {
+                let mut command = Command::new("taskset");
+                command.args(["--cpu-list", cores]).arg(self.binary);
+                command
+            }
+        };
+        command.args(["serve", "-c", "farebox.toml"]);
+        if shape.lightning == TEST_MONEY {
+            command.arg("--insecure-test-money");
+        }
+        command
+    }
+
     /// Defaults but for the limit on all challenges together, and the log in a file. One client
     /// still gets no more challenges than by default.
-    fn config(&self, folder: &Path) -> String {
+    fn config(&self, folder: &Path, shape: &Shape) -> String {
         let (store, log) = (folder.join("farebox.db"), folder.join("access.log"));
         let mut config = format!(
             "[server]\nlisten = \"127.0.0.1:0\"\nthreads = {WORKERS}\n\
              trusted_proxies = [\"127.0.0.1/32\"]\n\
-             [server.challenges]\ntotal = \"1000000/1s\"\n\
+             [server.challenges]\ntotal = \"{}\"\n\
              [console]\nlisten = \"127.0.0.1:0\"\n\
              [store]\nurl = \"sqlite://{}\"\n\
-             [lightning]\nbackend = \"mock\"\n\
+             [lightning]\n{}\n\
              [log]\nfile = \"{}\"\n",
+            shape.challenges,
             store.display(),
+            shape.lightning,
             log.display()
         );
         for (path, terms) in [
@@ -116,6 +162,21 @@ impl Stage<'_> {
 impl Gateway {
     /// Buys a token for posting to `path`; gives the value of its `Authorization` field.
     pub(crate) fn buy(&self, path: &str) -> Result<String> {
+        self.buy_with(path, |invoice| {
+            let body = json!({ "invoice": invoice }).to_string();
+            let paid = self.console("POST", "/test/pay", &[], &body)?.expect(200)?;
+            let paid: Value = serde_json::from_str(&paid.body)?;
+            let preimage = paid["preimage"].as_str().map(str::to_owned);
+            preimage.context("no preimage for the payment")
+        })
+    }
+
+    /// Buys one whose invoice `pay` pays; it gives the preimage in hex.
+    pub(crate) fn buy_with(
+        &self,
+        path: &str,
+        pay: impl FnOnce(&str) -> Result<String>,
+    ) -> Result<String> {
         let number = FIRST_BUYER + self.buyers.fetch_add(1, Ordering::Relaxed);
         let client = stranger(number).to_string();
         let reply =
@@ -124,12 +185,7 @@ impl Gateway {
             parameter(&reply, "macaroon")?,
             parameter(&reply, "invoice")?,
         );
-        let body = json!({ "invoice": invoice }).to_string();
-        let paid = self.console("POST", "/test/pay", &[], &body)?.expect(200)?;
-        let paid: Value = serde_json::from_str(&paid.body)?;
-        let preimage = paid["preimage"]
-            .as_str()
-            .context("no preimage for the payment")?;
+        let preimage = pay(&invoice)?;
         Ok(format!("L402 {macaroon}:{preimage}"))
     }
 

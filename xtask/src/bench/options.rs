@@ -14,7 +14,8 @@ cargo xtask bench [--quick] [--json FILE] [--only PART,…] [--rounds N] [--seco
                   [--load TARGET]
   --quick              a short run, to see that everything works; its figures mean little
   --json FILE          write what was measured there as well
-  --only PART,…        start, throughput, latency, memory
+  --only PART,…        start, throughput, latency, memory; or lightning, which is no part of a
+                       whole run, because it needs real nodes (cargo xtask lab)
   --rounds N           rounds in which nginx and Farebox are measured back to back
   --seconds N          length of one measurement
   --nginx-default-log  nginx writes each log line by itself instead of buffering like Farebox
@@ -29,6 +30,7 @@ pub(crate) enum Part {
     Throughput,
     Latency,
     Memory,
+    Lightning,
 }
 
 #[derive(Debug)]
@@ -86,7 +88,8 @@ impl Options {
 
     /// Whether a part is asked for.
     pub(crate) fn runs(&self, part: Part) -> bool {
-        self.only.is_empty() || self.only.contains(&part)
+        let is_whole_run = self.only.is_empty() && part != Part::Lightning;
+        is_whole_run || self.only.contains(&part)
     }
 
     fn full() -> Self {
@@ -129,6 +132,7 @@ fn parts(list: &str) -> Result<Vec<Part>> {
         "throughput" => Ok(Part::Throughput),
         "latency" => Ok(Part::Latency),
         "memory" => Ok(Part::Memory),
+        "lightning" => Ok(Part::Lightning),
         _ => bail!("no part {name:?}\n{USAGE}"),
     };
     list.split(',').map(part).collect()
@@ -152,6 +156,8 @@ mod tests {
         let options = parsed("--rounds 7 --quick --only start,memory").unwrap();
         assert_eq!((options.rounds, options.crowd), (7, 1_000));
         assert!(options.runs(Part::Memory) && !options.runs(Part::Latency));
+        assert!(!parsed("").unwrap().runs(Part::Lightning));
+        assert!(parsed("--only lightning").unwrap().runs(Part::Lightning));
     }
 
     #[test]

@@ -33,11 +33,7 @@ impl Running {
 
     /// User and system time of the process and its living children so far.
     pub(crate) fn cpu(&self) -> Result<Nanos> {
-        let mut ticks = 0;
-        for pid in std::iter::once(self.pid()).chain(children(self.pid())?) {
-            ticks += ticks_in(&read(pid, "stat")?).context("cannot read /proc/PID/stat")?;
-        }
-        Ok(Nanos(ticks * NANOS_PER_TICK))
+        cpu(self.pid())
     }
 
     /// Resident memory.
@@ -70,6 +66,15 @@ impl Running {
         }
         Ok(())
     }
+}
+
+/// User and system time of a process and its living children so far.
+pub(crate) fn cpu(pid: u32) -> Result<Nanos> {
+    let mut ticks = 0;
+    for pid in std::iter::once(pid).chain(children(pid)?) {
+        ticks += ticks_in(&read(pid, "stat")?).context("cannot read /proc/PID/stat")?;
+    }
+    Ok(Nanos(ticks * NANOS_PER_TICK))
 }
 
 impl Drop for Running {
