@@ -103,8 +103,7 @@ impl Claim {
             .map_err(|error| CredentialError::from(Malformed::from(error)))?;
         let identifier = TokenIdentifier::parse(macaroon.identifier())
             .map_err(|error| CredentialError::from(Malformed::from(error)))?;
-        let expected =
-            self::seal(keyring, &identifier, &note).ok_or(PresentedError::UnknownKey)?;
+        let expected = self::seal(keyring, &identifier, &note).ok_or(PresentedError::UnknownKey)?;
         if !bool::from(expected.ct_eq(&seal)) {
             return Err(VerifyError::WrongSignature.into());
         }

@@ -121,12 +121,16 @@ impl Setting<'_> {
         };
         let secure = if self.secure { "; Secure" } else { "" };
         let (name, value, path) = (self.name, self.value, self.path);
-        if path.bytes().any(|byte| matches!(byte, b';' | b',' | 0..=b' ' | 127..)) {
+        if path
+            .bytes()
+            .any(|byte| matches!(byte, b';' | b',' | 0..=b' ' | 127..))
+        {
             return None;
         }
         let age = self.max_age.as_secs();
-        let text =
-            format!("{name}={value}; Path={path}; Max-Age={age}; HttpOnly; SameSite={site}{secure}");
+        let text = format!(
+            "{name}={value}; Path={path}; Max-Age={age}; HttpOnly; SameSite={site}{secure}"
+        );
         let mut header = HeaderValue::try_from(text).ok()?;
         header.set_sensitive(true);
         Some(header)

@@ -118,7 +118,12 @@ impl Worker {
             value: &text,
             path,
             max_age: terms.claim_by.since(exchange.received_at),
-            secure: is_secure(plan, self.shared.scheme, exchange.peer, &arrival.parts.headers),
+            secure: is_secure(
+                plan,
+                self.shared.scheme,
+                exchange.peer,
+                &arrival.parts.headers,
+            ),
             same_site: SameSite::Strict,
         };
         exchange.outcome = Outcome::Free;

@@ -54,9 +54,9 @@ impl Worker {
         let header = visit.as_ref().is_some_and(|visit| visit.header.is_some());
         match (presented, visit) {
             (Err(error), _) => Ok(Redeemed::Owed(Owed::Unproven(error))),
-            (Ok(Presented::L402(_)), _) if header => {
-                Ok(Redeemed::Owed(Owed::Unproven(CredentialError::Ambiguous.into())))
-            }
+            (Ok(Presented::L402(_)), _) if header => Ok(Redeemed::Owed(Owed::Unproven(
+                CredentialError::Ambiguous.into(),
+            ))),
             (Ok(Presented::L402(token)), _) => Ok(Redeemed::Token(token)),
             (Ok(Presented::Nothing), Some(visit)) if visit.brings_claim() => {
                 Box::pin(self.redeem_claims(plan, exchange, route, visit)).await
@@ -121,8 +121,8 @@ impl Worker {
         visit: &Visit,
     ) -> Result<Claim, Owed> {
         let text = visit.header.as_ref().and_then(|value| value.to_str().ok());
-        let claim = Claim::read(text.unwrap_or_default(), &self.shared.keyring)
-            .map_err(Owed::Unproven)?;
+        let claim =
+            Claim::read(text.unwrap_or_default(), &self.shared.keyring).map_err(Owed::Unproven)?;
         check_scope(&claim.token, route, visit, exchange)?;
         Ok(claim)
     }

@@ -89,7 +89,10 @@ impl Worker {
                 return Ok(paid);
             }
             let hash = claim.token.payment_hash;
-            let told = self.shared.settlements.wait(hash, left.min(BETWEEN_LOOKUPS));
+            let told = self
+                .shared
+                .settlements
+                .wait(hash, left.min(BETWEEN_LOOKUPS));
             told.await;
         }
     }

@@ -11,13 +11,15 @@ use http::header::{HeaderMap, HeaderName, HeaderValue, SET_COOKIE};
 use http::{Method, Response};
 use sha2::{Digest, Sha256};
 
-use super::cookies::{self, Cookie, RETURNING, SameSite, Setting, name_for_request, name_for_route};
+use super::cookies::{
+    self, Cookie, RETURNING, SameSite, Setting, name_for_request, name_for_route,
+};
 use super::{CLAIM, CLAIM_STATUS};
+use crate::access_log::Exchange;
 use crate::answer::AnswerBody;
 use crate::arrival::Arrival;
 use crate::headers::is_websocket_upgrade;
 use crate::page;
-use crate::access_log::Exchange;
 use crate::plan::{Plan, Route};
 use crate::refusal::Refusal;
 
@@ -199,7 +201,11 @@ impl Visit {
     fn set_used(&self, headers: &mut HeaderMap, used: &UsedCookie, max_age: Duration) {
         let setting = Setting {
             name: &used.cookie.name,
-            value: if max_age.is_zero() { "" } else { &used.cookie.value },
+            value: if max_age.is_zero() {
+                ""
+            } else {
+                &used.cookie.value
+            },
             path: &used.path,
             max_age,
             secure: self.secure,

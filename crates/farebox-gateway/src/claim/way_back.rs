@@ -44,7 +44,10 @@ impl Worker {
         if *debt.method != Method::GET || debt.grpc {
             return;
         }
-        let tells = plan.node.as_ref().is_some_and(|node| node.lookup().is_some());
+        let tells = plan
+            .node
+            .as_ref()
+            .is_some_and(|node| node.lookup().is_some());
         match debt.visit.filter(|visit| visit.html) {
             Some(visit) => {
                 self.set_cookies(debt, visit, offered, response.headers_mut());
@@ -111,15 +114,17 @@ impl Worker {
         };
         let path = cookie_path(visit, debt.route, binding);
         let age = offered.expires_at.plus(CLAIM_GRACE);
-        let set = |name: &str, value: &str, max_age: Duration| Setting {
-            name,
-            value,
-            path,
-            max_age,
-            secure: visit.secure,
-            same_site: SameSite::Strict,
-        }
-        .to_header();
+        let set = |name: &str, value: &str, max_age: Duration| {
+            Setting {
+                name,
+                value,
+                path,
+                max_age,
+                secure: visit.secure,
+                same_site: SameSite::Strict,
+            }
+            .to_header()
+        };
         let mut lines = vec![set(&name, &value, age.since(self.shared.clock.now()))];
         let excess = self.excess(visit, &name);
         lines.extend(excess.map(|old| set(&old, "", Duration::ZERO)));
@@ -152,7 +157,8 @@ impl Worker {
         let mut others: Vec<_> = others
             .map(|cookie| (age(cookie), cookie.name.clone()))
             .collect();
-        others.sort();
+        // Browsers send the older ones first, which decides among those of one second.
+        others.sort_by_key(|(age, _)| *age);
         let excess = (others.len() + 1).saturating_sub(MAX_CLAIMS);
         others.truncate(excess);
         others.into_iter().map(|(_, name)| name)

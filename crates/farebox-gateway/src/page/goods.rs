@@ -127,7 +127,12 @@ fn grouped(number: u64) -> String {
 
 /// A span in its two largest units.
 fn span_text(span: Duration) -> String {
-    const UNITS: [(u64, &str); 4] = [(86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second")];
+    const UNITS: [(u64, &str); 4] = [
+        (86_400, "day"),
+        (3_600, "hour"),
+        (60, "minute"),
+        (1, "second"),
+    ];
     let mut left = span.as_secs();
     let mut parts = Vec::new();
     for (seconds, unit) in UNITS {

@@ -15,7 +15,7 @@
     copy.textContent = 'Copied';
   });
 
-  const webln = at('webln');
+  const webln = at('pay-here');
   const offerWebln = () => { webln.hidden = !window.webln; };
   offerWebln();
   window.addEventListener('load', offerWebln);

@@ -43,9 +43,7 @@ fn render(problem: &Value, headers: &HeaderMap) -> String {
         || Html::ours(""),
         |wait: u64| {
             let wait = wait.clamp(1, LONGEST_WAIT);
-            Html::built(format!(
-                "<meta http-equiv=\"refresh\" content=\"{wait}\">"
-            ))
+            Html::built(format!("<meta http-equiv=\"refresh\" content=\"{wait}\">"))
         },
     );
     fill(

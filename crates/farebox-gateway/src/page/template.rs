@@ -62,14 +62,20 @@ mod tests {
     #[test]
     fn text_cannot_become_markup() {
         let nasty = "<script>\"'&</script>\u{202e}x";
-        let page = fill("<p title=\"{{a}}\">{{a}}</p>", &[("a", Html::escaped(nasty))]);
+        let page = fill(
+            "<p title=\"{{a}}\">{{a}}</p>",
+            &[("a", Html::escaped(nasty))],
+        );
         let safe = "&lt;script&gt;&quot;&#39;&amp;&lt;/script&gt;x";
         assert_eq!(page, format!("<p title=\"{safe}\">{safe}</p>"));
     }
 
     #[test]
     fn a_value_cannot_name_another() {
-        let values = [("a", Html::escaped("{{b}}")), ("b", Html::escaped("secret"))];
+        let values = [
+            ("a", Html::escaped("{{b}}")),
+            ("b", Html::escaped("secret")),
+        ];
         assert_eq!(fill("{{a}}.", &values), "{{b}}.");
     }
 }

@@ -27,6 +27,7 @@ mod lifecycle;
 mod macaroons;
 mod nginx;
 mod openai;
+mod page;
 mod protocols;
 mod refunds;
 mod restart;
