@@ -69,18 +69,23 @@ impl Following {
         });
         for backend in wanted() {
             let known = |followed: &Followed| followed.is(&backend.name, backend.node());
-            if backend.node().settlements().is_some() && !self.followed.iter().any(known) {
+            if !self.followed.iter().any(known) {
                 self.follow(&backend.name, backend.node());
             }
         }
     }
 
     fn follow(&mut self, name: &str, node: &Arc<dyn CreateInvoice>) {
-        let run = run(name.to_owned(), Arc::clone(node), self.parts.clone());
+        let (owned, shared) = (name.to_owned(), Arc::clone(node));
+        let parts = self.parts.clone();
+        let task = tokio::spawn(async move {
+            let node = shared.as_ref();
+            tokio::join!(introduce(&owned, node), run(&owned, node, parts));
+        });
         self.followed.push(Followed {
             name: name.to_owned(),
             node: Arc::clone(node),
-            task: tokio::spawn(run),
+            task,
         });
     }
 }
@@ -99,12 +104,35 @@ impl Drop for Following {
     }
 }
 
+/// Says in the log who the backend is, or that it is not there: nothing waits for that.
+async fn introduce(name: &str, node: &dyn CreateInvoice) {
+    let Some(access) = node.access() else {
+        return;
+    };
+    match access.check_access().await {
+        Ok(report) => {
+            tracing::info!(
+                backend = name,
+                identity = report.identity,
+                "the backend is there"
+            );
+            if !report.missing.is_empty() {
+                let missing = report.missing.join(", ");
+                tracing::warn!(backend = name, missing, "the backend lacks permissions");
+            }
+        }
+        Err(error) => {
+            tracing::warn!(backend = name, %error, "the backend is away; challenges wait for it");
+        }
+    }
+}
+
 /// Follows one backend until the ledger is closed.
-async fn run(name: String, node: Arc<dyn CreateInvoice>, parts: Parts) {
+async fn run(name: &str, node: &dyn CreateInvoice, parts: Parts) {
     let Some(watch) = node.settlements() else {
         return;
     };
-    while let Some(start) = parts.read_cursor(&name).await {
+    while let Some(start) = parts.read_cursor(name).await {
         let (sender, receiver) = mpsc::channel(MAX_WAITING);
         let full = tokio::sync::Notify::new();
         let hand_over = |settlement: &Settlement| {
@@ -113,9 +141,9 @@ async fn run(name: String, node: Arc<dyn CreateInvoice>, parts: Parts) {
             }
         };
         let open = tokio::select! {
-            () = follow(&name, watch, start, &parts.settlements, &hand_over) => true,
+            () = follow(name, watch, start, &parts.settlements, &hand_over) => true,
             () = full.notified() => true,
-            open = parts.book(&name, receiver) => open,
+            open = parts.book(name, receiver) => open,
         };
         if !open {
             return;

@@ -12,11 +12,12 @@ use farebox_core::Clock;
 use farebox_gateway::Gateway;
 use farebox_gateway::keyring::{Keyring, KeyringError};
 use farebox_gateway::payout::{PayoutOptions, Payouts};
+use farebox_gateway::plan::Plan;
 use farebox_ledger::{Ledger, OpenError, OpenOptions, Recovery};
 use farebox_lightning::backends::Backends;
 use farebox_lightning::follow::Settlements;
 
-use crate::config::build::{Built, BuiltNode, Money, Settings};
+use crate::config::build::{Built, BuiltNode, ConsoleSettings, Money, Settings};
 use crate::config::file::ConfigFile;
 use crate::following::Following;
 use crate::token_file::{self, TokenFileError};
@@ -77,7 +78,6 @@ impl Running {
             settings,
             node,
             refunds,
-            ..
         } = built;
         // The store first: whoever has it open most likely has the ports as well, and is named.
         let (ledger, recovery) = farebox_ledger::open(&open_options(&settings, clock))?;
@@ -91,46 +91,34 @@ impl Running {
         } else {
             "http"
         };
-        let console_settings = settings.console.clone();
-        let (listen, drain_timeout) = (settings.listen, settings.drain_timeout);
-        let payouts = Payouts::start(PayoutOptions {
-            ledger: ledger.clone(),
-            backends: backends(node.as_ref()),
+        let base = Base {
+            payouts: Payouts::start(PayoutOptions {
+                ledger: ledger.clone(),
+                backends: backends(node.as_ref()),
+                clock: Arc::clone(clock),
+                rules: refunds,
+            }),
+            settlements: Settlements::new(),
             clock: Arc::clone(clock),
-            rules: refunds,
-        });
-        let settlements = Settlements::new();
-        let mut following = Following::new(ledger.clone(), settlements.clone(), Arc::clone(clock));
-        following.take(node.as_ref());
-        let options = farebox_gateway::Options {
-            payouts: Some(Arc::clone(&payouts)),
-            settlements,
-            ..gateway_options(settings, &ledger, &keyring, clock)
+            ledger,
+            keyring,
         };
-        let gateway =
-            farebox_gateway::start(options, plan).map_err(|source| StartError::Listen {
-                who: "gateway",
-                address: listen,
-                source,
-            })?;
-        let router = farebox_console::router(farebox_console::Options {
-            token: token.clone(),
-            hosts: console_settings.hosts,
-            ledger: ledger.clone(),
-            metrics: Arc::clone(gateway.metrics()),
-            keyring: Arc::clone(&keyring),
-            clock: Arc::clone(clock),
-            payouts: Some(Arc::clone(&payouts)),
+        let mut following = base.following();
+        following.take(node.as_ref());
+        let drain_timeout = settings.drain_timeout;
+        let console_settings = settings.console.clone();
+        let gateway = base.start_gateway(settings, plan)?;
+        let options = farebox_console::Options {
             test_money: test_money(node.as_ref(), money),
-        });
-        let address = console_settings.listen;
-        let console = farebox_console::start(address, router)
-            .await
-            .map_err(|source| StartError::Listen {
-                who: "console",
-                address,
-                source,
-            })?;
+            ..base.console_options(&token, &console_settings, &gateway)
+        };
+        let console = start_console(console_settings.listen, options).await?;
+        let Base {
+            ledger,
+            keyring,
+            payouts,
+            ..
+        } = base;
         Ok(Self {
             gateway,
             console,
@@ -239,28 +227,81 @@ pub fn open_options(settings: &Settings, clock: &Arc<dyn Clock>) -> OpenOptions 
     }
 }
 
-fn gateway_options(
-    settings: Settings,
-    ledger: &Ledger,
-    keyring: &Arc<Keyring>,
-    clock: &Arc<dyn Clock>,
-) -> farebox_gateway::Options {
-    farebox_gateway::Options {
-        listen: settings.listen,
-        workers: settings.workers,
-        tls: settings.tls,
-        limits: settings.limits,
-        challenges: settings.challenges,
-        body_budget_bytes: settings.body_budget_bytes,
-        held: settings.held,
-        replay_bytes: settings.replay_bytes,
-        ledger: ledger.clone(),
-        keyring: Arc::clone(keyring),
-        clock: Arc::clone(clock),
-        payouts: None,
-        settlements: Settlements::new(),
-        access_log: settings.log.access,
+/// What gateway, console and background work stand on.
+struct Base {
+    ledger: Ledger,
+    keyring: Arc<Keyring>,
+    payouts: Arc<Payouts>,
+    settlements: Settlements,
+    clock: Arc<dyn Clock>,
+}
+
+impl Base {
+    fn following(&self) -> Following {
+        let clock = Arc::clone(&self.clock);
+        Following::new(self.ledger.clone(), self.settlements.clone(), clock)
     }
+
+    fn start_gateway(&self, settings: Settings, plan: Plan) -> Result<Gateway, StartError> {
+        let address = settings.listen;
+        let options = self.gateway_options(settings);
+        farebox_gateway::start(options, plan).map_err(|source| StartError::Listen {
+            who: "gateway",
+            address,
+            source,
+        })
+    }
+
+    fn gateway_options(&self, settings: Settings) -> farebox_gateway::Options {
+        farebox_gateway::Options {
+            listen: settings.listen,
+            workers: settings.workers,
+            tls: settings.tls,
+            limits: settings.limits,
+            challenges: settings.challenges,
+            body_budget_bytes: settings.body_budget_bytes,
+            held: settings.held,
+            replay_bytes: settings.replay_bytes,
+            ledger: self.ledger.clone(),
+            keyring: Arc::clone(&self.keyring),
+            clock: Arc::clone(&self.clock),
+            payouts: Some(Arc::clone(&self.payouts)),
+            settlements: self.settlements.clone(),
+            access_log: settings.log.access,
+        }
+    }
+
+    fn console_options(
+        &self,
+        token: &AdminToken,
+        settings: &ConsoleSettings,
+        gateway: &Gateway,
+    ) -> farebox_console::Options {
+        farebox_console::Options {
+            token: token.clone(),
+            hosts: settings.hosts.clone(),
+            ledger: self.ledger.clone(),
+            metrics: Arc::clone(gateway.metrics()),
+            keyring: Arc::clone(&self.keyring),
+            clock: Arc::clone(&self.clock),
+            payouts: Some(Arc::clone(&self.payouts)),
+            test_money: None,
+        }
+    }
+}
+
+async fn start_console(
+    address: SocketAddr,
+    options: farebox_console::Options,
+) -> Result<Console, StartError> {
+    let router = farebox_console::router(options);
+    farebox_console::start(address, router)
+        .await
+        .map_err(|source| StartError::Listen {
+            who: "console",
+            address,
+            source,
+        })
 }
 
 fn backends(node: Option<&BuiltNode>) -> Option<Arc<Backends>> {

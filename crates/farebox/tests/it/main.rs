@@ -15,8 +15,9 @@ mod harness;
 mod parts;
 
 mod attacks;
-mod buyers;
+mod backends;
 mod bundles;
+mod buyers;
 #[cfg(feature = "crash-points")]
 mod crash;
 mod first_sale;

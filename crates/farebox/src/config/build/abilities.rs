@@ -11,11 +11,10 @@ use crate::config::mistake::{KeyPath, Mistakes};
 /// Notes everything that is asked for and cannot be done.
 pub(super) fn check(file: &ConfigFile, node: &BuiltNode, mistakes: &mut Mistakes) {
     check_strict(file, node, mistakes);
-    if file.refunds.enabled == Some(true) {
-        if let Some(reason) = why_no_refunds(node) {
-            let key = KeyPath::of("refunds").key("enabled");
-            mistakes.note(key, Some("true".to_owned()), reason);
-        }
+    let refunds_are_wanted = file.refunds.enabled == Some(true);
+    if let Some(reason) = why_no_refunds(node).filter(|_| refunds_are_wanted) {
+        let key = KeyPath::of("refunds").key("enabled");
+        mistakes.note(key, Some("true".to_owned()), reason);
     }
     let cancel = |on_failure| on_failure == OnFailureSetting::Cancel;
     for (place, route) in file.route.iter().enumerate() {
@@ -90,7 +89,9 @@ pub(super) fn check_amounts(
 /// Why nothing can be paid back, if so.
 fn why_no_refunds(node: &BuiltNode) -> Option<&'static str> {
     if node.backends().payer().is_none() {
-        return Some("no backend can pay; a Lightning Address only receives");
+        return Some(
+            "no backend can pay: a Lightning Address, and a credential for invoices alone, only receive",
+        );
     }
     let can_confirm = node.iter().any(BuiltBackend::says_what_was_received);
     (!can_confirm).then_some("no backend can tell how much was received for an invoice")

@@ -16,7 +16,7 @@ use super::Context;
 use crate::config::choice::PriceSetting;
 use crate::config::file::{ConfigFile, LightningSection, OnFailureSetting};
 use crate::config::mistake::{KeyPath, Mistakes};
-pub(super) use adapters::{allowed_hosts, network};
+pub(crate) use adapters::{allowed_hosts, network};
 use credentials::Fingerprint;
 
 /// More backends than this is a slip.

@@ -12,7 +12,7 @@ use crate::config::units::{ByteSize, Lasting};
 
 /// The Lightning node or wallet that is paid, and as `[[lightning.fallback]]` those that make
 /// invoices when it cannot.
-#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 #[schemars(deny_unknown_fields, extend("required" = ["backend"]))]
 pub struct LightningSection {
@@ -206,33 +206,6 @@ impl LightningSection {
     /// The name, or what stands in its place.
     pub fn name(&self) -> &str {
         self.name.as_deref().unwrap_or(self.backend.as_str())
-    }
-}
-
-impl Default for LightningSection {
-    fn default() -> Self {
-        Self {
-            backend: LightningBackend::default(),
-            name: None,
-            url: None,
-            macaroon: None,
-            rune: None,
-            password: None,
-            key: None,
-            admin_key: None,
-            uri: None,
-            tls_cert: None,
-            private_hints: false,
-            address: None,
-            allow_hosts: Vec::new(),
-            network: None,
-            min_amount: None,
-            comment: None,
-            strict: false,
-            whole_sats: None,
-            timeout: None,
-            fallback: Vec::new(),
-        }
     }
 }
 

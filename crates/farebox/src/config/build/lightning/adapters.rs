@@ -72,7 +72,11 @@ fn address(
 }
 
 /// Hosts that are exempt from a rule, as they are written under `allow_hosts`.
-pub fn allowed_hosts(written: &[String], at: &KeyPath, mistakes: &mut Mistakes) -> AllowedHosts {
+pub(crate) fn allowed_hosts(
+    written: &[String],
+    at: &KeyPath,
+    mistakes: &mut Mistakes,
+) -> AllowedHosts {
     let parse = |(place, text): (usize, &String)| {
         let host: Result<AllowedHost, _> = text.parse();
         mistakes.take(at.key("allow_hosts").index(place), text, host)
@@ -81,7 +85,7 @@ pub fn allowed_hosts(written: &[String], at: &KeyPath, mistakes: &mut Mistakes) 
 }
 
 /// The network under the name of the port.
-pub fn network(setting: Option<NetworkSetting>) -> Network {
+pub(crate) fn network(setting: Option<NetworkSetting>) -> Network {
     match setting.unwrap_or_default() {
         NetworkSetting::Mainnet => Network::Mainnet,
         NetworkSetting::Testnet => Network::Testnet,
