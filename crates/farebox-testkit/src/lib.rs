@@ -9,6 +9,8 @@ mod clock;
 pub mod lab;
 mod pay;
 mod upstream;
+#[cfg(feature = "wallet-service")]
+pub mod wallet_service;
 
 pub use clock::ManualClock;
 pub use pay::PayEndpoint;

@@ -6,15 +6,20 @@ use std::time::Duration;
 use farebox_core::PaymentHash;
 use nostr::{ClientMessage, Event, JsonUtil};
 use serde_json::{Value, json};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::links::AllDown;
 use super::reply::{Code, Refusal, Reply};
 use super::session::Session;
+use super::socket::RelayError;
 use super::waiting::{Expected, Outcome, Spread};
 use super::{MAX_IN_FLIGHT, Nwc};
 use crate::rest::printable;
 use crate::{AnswerFault, NodeError};
+
+/// How long a request waits for a connection to come back before it is given up: a blink of the
+/// network costs nothing, an outage only this.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// What is asked.
 pub(super) struct Call {
@@ -90,14 +95,17 @@ impl Nwc {
             payment: call.payment,
         });
         session.publish(&self.hub().waiting, id);
-        if let Ok(Ok(outcome)) = timeout_at(deadline, answer).await {
-            return self.judge(outcome);
-        }
-        if ticket.withdraw() {
-            Err(CallError::Lost(self.timed_out(&call)))
-        } else {
-            Err(CallError::NotSent(self.nobody_took_it(session, call.limit)))
-        }
+        let lost = tokio::select! {
+            Ok(outcome) = answer => return self.judge(outcome),
+            AllDown(error) = session.links.wait_until_lost(GRACE) => Some(error),
+            () = sleep_until(deadline) => None,
+        };
+        Err(match (ticket.withdraw(), lost) {
+            (true, Some(error)) => CallError::Lost(self.broken_off(error)),
+            (true, None) => CallError::Lost(self.timed_out(&call)),
+            (false, Some(error)) => CallError::NotSent(self.not_connected(error)),
+            (false, None) => CallError::NotSent(self.nobody_took_it(session, call.limit)),
+        })
     }
 
     fn seal_request(&self, call: &Call) -> Result<Event, NodeError> {
@@ -137,6 +145,13 @@ impl Nwc {
         error: Arc<impl std::error::Error + Send + Sync + 'static>,
     ) -> NodeError {
         NodeError::NotConnected {
+            host: self.host().to_owned(),
+            source: error,
+        }
+    }
+
+    pub(super) fn broken_off(&self, error: Arc<RelayError>) -> NodeError {
+        NodeError::Unreachable {
             host: self.host().to_owned(),
             source: error,
         }

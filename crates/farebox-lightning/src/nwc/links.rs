@@ -1,6 +1,7 @@
 //! Which relays are connected at this moment.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -71,6 +72,18 @@ impl Links {
             }
             // The sender is ours, so it is there.
             drop(states.changed().await);
+        }
+    }
+
+    /// Returns when no relay has been connected for so long.
+    pub(super) async fn wait_until_lost(&self, grace: Duration) -> AllDown {
+        loop {
+            let down = self.wait_until_down().await;
+            let mut states = self.states.subscribe();
+            let back = states.wait_for(|states| matches!(any_up(states), Some(Ok(()))));
+            if tokio::time::timeout(grace, back).await.is_err() {
+                return down;
+            }
         }
     }
 

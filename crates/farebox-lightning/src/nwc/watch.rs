@@ -30,10 +30,7 @@ impl Nwc {
                     Err(RecvError::Lagged(_)) => (),
                     Err(RecvError::Closed) => return Ok(()),
                 },
-                AllDown(error) = &mut ended => {
-                    let host = self.host().to_owned();
-                    return Err(NodeError::Unreachable { host, source: error });
-                }
+                AllDown(error) = &mut ended => return Err(self.broken_off(error)),
             }
         }
     }

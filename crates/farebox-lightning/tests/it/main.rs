@@ -5,16 +5,26 @@
     reason = "a test that cannot be set up has failed"
 )]
 
+mod backends;
+mod cln;
+mod cln_pay;
+mod cln_watch;
 mod follow;
 mod guarded;
 mod invoices;
 mod lies;
+mod lnbits;
+mod lnbits_pay;
 mod lnd;
 mod lnd_fake;
 mod lnd_hold;
 mod lnd_lab;
 mod lnd_pay;
 mod lnd_watch;
+mod nwc;
 mod outages;
+mod phoenixd;
+mod phoenixd_pay;
 mod provider;
+mod recorded;
 mod rest;

@@ -1,0 +1,121 @@
+//! Relays that are not there, say nothing or break off.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use farebox_core::Secret;
+use farebox_lightning::nwc::{Nwc, NwcError, NwcUriError};
+use farebox_lightning::{CreateInvoice, NodeError};
+use tokio::net::TcpListener;
+
+use super::stage::{Act, Stage};
+use super::{backend, hasty, invoice, options, request};
+
+const KEYS: &str = "b889ff5b1513b641e2a139f661a661364979c5beee91842f8f0ef42ab558e9d4";
+const SECRET: &str = "71a8c14c1407c113601079c4302dab36460f0ccd0ad506f1f2dc73b5100e4f3c";
+
+fn uri(relays: &[String]) -> String {
+    let relays: Vec<_> = relays
+        .iter()
+        .map(|relay| format!("relay={relay}"))
+        .collect();
+    format!(
+        "nostr+walletconnect://{KEYS}?secret={SECRET}&{}",
+        relays.join("&")
+    )
+}
+
+async fn closed_port() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    format!("ws://{}", listener.local_addr().unwrap())
+}
+
+#[tokio::test]
+async fn relays_that_are_not_there_fail_at_once_and_temporarily() {
+    let backend = backend(&uri(&[closed_port().await, closed_port().await]));
+    let began = Instant::now();
+    let error = invoice(&backend).await.unwrap_err();
+    assert!(matches!(error, NodeError::NotConnected { .. }), "{error:?}");
+    assert!(error.is_temporary() && error.is_certain_refusal());
+    assert!(error.to_string().contains("refused"), "{error}");
+    assert!(began.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn a_relay_that_accepts_and_says_nothing_is_given_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let silent = format!("ws://{}", listener.local_addr().unwrap());
+    let error = invoice(&hasty(&uri(&[silent]))).await.unwrap_err();
+    assert!(matches!(error, NodeError::NotConnected { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_wallet_that_says_nothing_times_out() {
+    let stage = Stage::start(|_, _| vec![]).await;
+    let error = invoice(&hasty(&stage.uri)).await.unwrap_err();
+    assert!(matches!(error, NodeError::TimedOut { .. }), "{error:?}");
+    assert!(error.is_temporary() && !error.is_certain_refusal());
+}
+
+#[tokio::test]
+async fn a_harmless_request_is_sent_again_after_a_broken_connection() {
+    let heard = AtomicUsize::new(0);
+    let stage = Stage::start(move |actor, asked| {
+        if heard.fetch_add(1, Ordering::Relaxed) == 0 {
+            return vec![Act::Close];
+        }
+        actor.refused(asked, "INTERNAL")
+    })
+    .await;
+    let error = invoice(&backend(&stage.uri)).await.unwrap_err();
+    assert!(matches!(error, NodeError::Refused { .. }), "{error:?}");
+    let asked = stage.asked("make_invoice");
+    assert_eq!(asked.len(), 2);
+    assert_eq!(asked[0].id, asked[1].id, "the same event");
+}
+
+#[tokio::test]
+async fn calls_beyond_the_limit_are_refused_at_once() {
+    let stage = Stage::start(|_, _| vec![]).await;
+    let mut patient = options(&stage.uri);
+    patient.call_timeout = Duration::from_secs(2);
+    let backend = Arc::new(Nwc::new(patient).unwrap());
+    let mut calls = tokio::task::JoinSet::new();
+    for _ in 0..80 {
+        let backend = Arc::clone(&backend);
+        calls.spawn(async move { backend.create_invoice(request(2000)).await.unwrap_err() });
+    }
+    let errors = calls.join_all().await;
+    let busy = errors
+        .iter()
+        .filter(|error| matches!(error, NodeError::Busy { limit: 64 }));
+    assert_eq!(busy.count(), 16);
+}
+
+#[test]
+fn a_uri_that_is_none_is_refused_and_not_shown() {
+    let relay = "wss://relay.example.com".to_owned();
+    for (uri, fault) in [
+        (format!("https://{KEYS}"), NwcUriError::Scheme),
+        (uri(&[]), NwcUriError::NoRelay),
+        (
+            uri(std::slice::from_ref(&relay)).replace(SECRET, "71a8"),
+            NwcUriError::Secret,
+        ),
+        (
+            uri(&["ws://relay.example.com".to_owned()]),
+            NwcUriError::PlainWs {
+                host: "relay.example.com".to_owned(),
+            },
+        ),
+    ] {
+        let Err(error) = Nwc::new(options(&uri)) else {
+            panic!("accepted");
+        };
+        assert_eq!(error, NwcError::Uri(fault));
+        let told = format!("{error} {error:?} {:?}", Secret::new(uri));
+        assert!(!told.contains(SECRET) && !told.contains(KEYS), "{told}");
+    }
+    assert!(Nwc::new(options(&uri(&[relay]))).is_ok());
+}
