@@ -6,7 +6,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
+use rustls::{ClientConfig, DigitallySignedStruct, Error, OtherError, SignatureScheme};
 
 /// Whose certificates are accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,6 +88,11 @@ struct Pins {
     provider: Arc<CryptoProvider>,
 }
 
+/// The node was set up anew, or somebody else answers in its place.
+#[derive(Debug, thiserror::Error)]
+#[error("the certificate it shows is not the pinned one")]
+struct NotPinned;
+
 impl ServerCertVerifier for Pins {
     fn verify_server_cert(
         &self,
@@ -100,8 +105,7 @@ impl ServerCertVerifier for Pins {
         if self.pins.iter().any(|pin| pin == end_entity) {
             Ok(ServerCertVerified::assertion())
         } else {
-            let fault = CertificateError::ApplicationVerificationFailure;
-            Err(Error::InvalidCertificate(fault))
+            Err(Error::Other(OtherError(Arc::new(NotPinned))))
         }
     }
 

@@ -34,12 +34,15 @@ async fn another_certificate_is_not_connected_to_and_sees_no_credential() {
     let node = FakeNode::honest().await;
     let other = FakeNode::honest().await;
     let mut options = node.options();
-    for trust in [Trust::Pinned(vec![other.certificate.clone()]), Trust::Web] {
+    for (trust, reason) in [
+        (Trust::Pinned(vec![other.certificate.clone()]), "pinned"),
+        (Trust::Web, "certificate"),
+    ] {
         options.trust = trust;
-        let error = invoice(&Lnd::new(options.clone()).unwrap())
-            .await
-            .unwrap_err();
+        let lnd = Lnd::new(options.clone()).unwrap();
+        let error = invoice(&lnd).await.unwrap_err();
         assert!(matches!(error, NodeError::NotConnected { .. }), "{error}");
+        assert!(error.to_string().contains(reason), "{error}");
         assert!(error.is_certain_refusal() && error.is_temporary());
     }
     assert!(node.seen("/v1/invoices").is_empty());
