@@ -191,6 +191,8 @@ impl Running {
 
     /// Lets requests finish within the drain time, then ends the console and closes the ledger.
     pub async fn stop(self) {
+        // What is not heard any more is heard at the next start.
+        drop(self.following);
         let drained = self.gateway.drain(self.drain_timeout).await;
         if drained.cut > 0 {
             tracing::warn!(
@@ -200,7 +202,6 @@ impl Running {
         }
         self.console.stop().await;
         self.payouts.stop().await;
-        drop(self.following);
         self.ledger.close().await;
         tracing::info!("stopped");
     }

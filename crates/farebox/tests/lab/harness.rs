@@ -21,7 +21,7 @@ mod setup;
 
 pub(crate) use clock::{HOUR, TestClock};
 pub(crate) use connection::Connection;
-pub(crate) use gateway::TestGateway;
+pub(crate) use gateway::{TestGateway, farebox};
 pub(crate) use http::{Call, Reply};
 pub(crate) use l402::{Challenge, Token};
 pub(crate) use setup::{Route, Setup};

@@ -20,7 +20,11 @@ mod stage;
 mod wire;
 
 mod amounts;
+mod demo;
 mod held;
+mod lnbits;
+mod lnbits_server;
+mod nwc;
 mod outage;
 mod refunds;
 mod sales;
