@@ -21,6 +21,7 @@ mod kept;
 mod offer;
 mod run;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -88,11 +89,16 @@ impl HeldDoor {
 pub(crate) async fn follow_all(worker: Arc<Worker>, mut news: mpsc::Receiver<PaymentHash>) {
     let drain = worker.shared.drain.clone();
     let work = async {
-        for hash in left_open(&worker).await {
-            tokio::spawn(run::follow(Arc::clone(&worker), hash));
+        // A call has one follower: a second one would take a call that runs for one that died. What
+        // was offered while the list was read is in both.
+        let listed: HashSet<_> = left_open(&worker).await.into_iter().collect();
+        for hash in &listed {
+            tokio::spawn(run::follow(Arc::clone(&worker), *hash));
         }
         while let Some(hash) = news.recv().await {
-            tokio::spawn(run::follow(Arc::clone(&worker), hash));
+            if !listed.contains(&hash) {
+                tokio::spawn(run::follow(Arc::clone(&worker), hash));
+            }
         }
     };
     tokio::select! {

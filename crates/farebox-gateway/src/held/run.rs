@@ -121,7 +121,7 @@ async fn run(worker: &Arc<Worker>, plan: &Plan, call: &HeldCall) -> Result<Next,
     let _open = worker.shared.drain.enter();
     let ledger = &worker.shared.ledger;
     if !ledger.held_run(call.payment_hash).await? {
-        return Ok(Next::Look);
+        return Ok(Next::Retry);
     }
     crash_point(crash::HELD_RUNNING);
     let called = tokio::time::timeout(MAX_RUN, worker.call_upstream(plan, call));
