@@ -125,6 +125,7 @@ macro_rules! ledger_contract {
             an_overpayment_does_not_raise_a_holders_limit
             an_overpayment_is_remembered_for_its_claim
             an_impossible_overpayment_is_not_credited
+            gifts_to_the_node_are_not_remembered
             settlement_cursors_are_kept_by_name
             a_held_call_is_run_answered_and_charged_once
             a_held_call_is_begun_by_one_of_many

@@ -295,3 +295,16 @@ pub async fn settlement_cursors_are_kept_by_name(place: &dyn Place) {
     assert_eq!(read(&shop, "alice").await, Some(3));
     assert_eq!(read(&shop, "bob").await, Some(u64::MAX));
 }
+
+/// A node tells of all that it receives: what was asked for no amount was never sold here.
+pub async fn gifts_to_the_node_are_not_remembered(place: &dyn Place) {
+    let shop = Shop::open(place);
+    let token = shop.token(Kind::Balance, 100);
+    let now = shop.clock.now();
+    let noted = shop
+        .ledger
+        .note_received(token.hash, Msat::ZERO, msat(500), now);
+    noted.await.expect("the store works");
+    held(shop.draw(&token, 100).await).settle();
+    assert!(matches!(shop.draw(&token, 1).await, Admitted::Exhausted));
+}

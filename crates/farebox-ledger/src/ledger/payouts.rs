@@ -92,7 +92,8 @@ impl Ledger {
 
     /// Notes that a payment brought more than was sold. What is beyond the terms becomes excess of
     /// the account: at once where it was claimed, else at its claim. The same payment reported
-    /// again credits nothing, and a larger total the difference.
+    /// again credits nothing, and a larger total the difference. Payments that were asked for no
+    /// amount are nothing that was sold, and are not remembered.
     ///
     /// # Errors
     /// [`LedgerError`]; nothing was noted.
@@ -103,7 +104,7 @@ impl Ledger {
         received: Msat,
         at: UnixMillis,
     ) -> Result<(), LedgerError> {
-        if received <= asked {
+        if received <= asked || asked.is_zero() {
             return Ok(());
         }
         let (reply, answer) = oneshot::channel();
