@@ -84,13 +84,24 @@ impl Object {
 
     /// Sets a member, in its place or at the end.
     pub fn set(&mut self, name: &str, value: &serde_json::Value) {
-        let Ok(value) = serde_json::value::to_raw_value(value) else {
-            return;
-        };
+        if let Ok(value) = serde_json::value::to_raw_value(value) {
+            self.set_raw(name, value);
+        }
+    }
+
+    /// Sets a member to a text that is JSON already.
+    pub fn set_raw(&mut self, name: &str, value: Box<RawValue>) {
         match self.members.iter_mut().find(|(known, _)| known == name) {
             Some((_, old)) => *old = value,
             None => self.members.push((name.to_owned(), value)),
         }
+    }
+
+    /// The object as the value of a member of another one.
+    #[must_use]
+    pub fn to_raw(&self) -> Option<Box<RawValue>> {
+        let text = String::from_utf8(self.to_bytes()).ok()?;
+        RawValue::from_string(text).ok()
     }
 
     /// Takes a member away.

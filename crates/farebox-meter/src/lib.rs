@@ -5,15 +5,18 @@
 //! decimals, each charge is rounded once, upward, to the millisatoshi. Nothing here reads a clock,
 //! a file or a network, and no floating point touches a price.
 
+pub mod answer;
 pub mod decimal;
 pub mod endpoint;
 pub mod json;
 pub mod price;
 pub mod request;
+pub mod stream;
 pub mod usage;
 
 pub use decimal::Decimal;
 pub use endpoint::Endpoint;
 pub use price::{Currency, Exchange, ModelPrice, Priced};
 pub use request::{ModelRequest, Refused, RequestRules};
+pub use stream::{Observed, StreamEnd, StreamMeter};
 pub use usage::{Unit, Usage};

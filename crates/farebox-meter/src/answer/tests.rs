@@ -1,0 +1,137 @@
+use serde_json::{Value, json};
+
+use super::*;
+
+/// The classes of a usage object, as `unit count` pairs.
+fn read(endpoint: Endpoint, usage: &Value) -> Option<Vec<(Unit, u64)>> {
+    let body = json!({ "usage": usage }).to_string();
+    super::usage(endpoint, body.as_bytes()).map(|usage| {
+        usage
+            .iter()
+            .filter(|(unit, _)| *unit != Unit::Request)
+            .collect()
+    })
+}
+
+#[test]
+fn openais_prompt_includes_what_came_from_the_cache() {
+    let usage = json!({
+        "prompt_tokens": 100, "completion_tokens": 50, "total_tokens": 150,
+        "prompt_tokens_details": { "cached_tokens": 60, "audio_tokens": 10 },
+        "completion_tokens_details": { "reasoning_tokens": 20, "audio_tokens": 5 }
+    });
+    let expected = vec![
+        (Unit::Input, 30),
+        (Unit::CachedInput, 60),
+        (Unit::Output, 25),
+        (Unit::Reasoning, 20),
+        (Unit::AudioInput, 10),
+        (Unit::AudioOutput, 5),
+    ];
+    assert_eq!(read(Endpoint::ChatCompletions, &usage), Some(expected));
+}
+
+#[test]
+fn anthropics_input_excludes_the_cache() {
+    let usage = json!({
+        "input_tokens": 10, "output_tokens": 7,
+        "cache_read_input_tokens": 1000, "cache_creation_input_tokens": 200
+    });
+    let expected = vec![
+        (Unit::Input, 10),
+        (Unit::CachedInput, 1000),
+        (Unit::CacheWrite, 200),
+        (Unit::Output, 7),
+    ];
+    assert_eq!(read(Endpoint::Messages, &usage), Some(expected));
+}
+
+#[test]
+fn responses_have_their_own_words() {
+    let usage = json!({
+        "input_tokens": 40, "output_tokens": 30, "total_tokens": 70,
+        "input_tokens_details": { "cached_tokens": 15 },
+        "output_tokens_details": { "reasoning_tokens": 12 }
+    });
+    let expected = vec![
+        (Unit::Input, 25),
+        (Unit::CachedInput, 15),
+        (Unit::Output, 18),
+        (Unit::Reasoning, 12),
+    ];
+    assert_eq!(read(Endpoint::Responses, &usage), Some(expected));
+}
+
+#[test]
+fn thoughts_outside_of_the_completion_are_counted_by_the_total() {
+    let gemini = json!({ "prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 45 });
+    let expected = vec![(Unit::Input, 10), (Unit::Output, 5), (Unit::Reasoning, 30)];
+    assert_eq!(
+        read(Endpoint::ChatCompletions, &gemini),
+        Some(expected.clone())
+    );
+    let xai = json!({
+        "prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 45,
+        "completion_tokens_details": { "reasoning_tokens": 30 }
+    });
+    assert_eq!(read(Endpoint::ChatCompletions, &xai), Some(expected));
+}
+
+#[test]
+fn embeddings_read_and_write_nothing() {
+    let usage = json!({ "prompt_tokens": 8, "total_tokens": 8 });
+    let expected = vec![(Unit::Input, 8)];
+    assert_eq!(read(Endpoint::Embeddings, &usage), Some(expected));
+}
+
+#[test]
+fn what_cannot_be_true_counts_as_not_said() {
+    for usage in [
+        json!(null),
+        json!({}),
+        json!({ "prompt_tokens": 0, "completion_tokens": 0 }),
+        json!({ "prompt_tokens": -1, "completion_tokens": 5 }),
+        json!({ "prompt_tokens": 1.5, "completion_tokens": 5 }),
+        json!({ "prompt_tokens": "10", "completion_tokens": 5 }),
+        json!({ "prompt_tokens": 10, "completion_tokens": u64::MAX }),
+        json!({ "prompt_tokens": 10, "prompt_tokens_details": { "cached_tokens": 11 } }),
+        json!({ "prompt_tokens": 10, "completion_tokens": 5,
+                "completion_tokens_details": { "reasoning_tokens": 6 } }),
+    ] {
+        assert_eq!(read(Endpoint::ChatCompletions, &usage), None, "{usage}");
+    }
+    assert_eq!(super::usage(Endpoint::ChatCompletions, b"<html>"), None);
+}
+
+#[test]
+fn pictures_are_counted_as_delivered() {
+    let body = json!({ "data": [{ "url": "a" }, { "url": "b" }] }).to_string();
+    let usage = super::usage(Endpoint::Images, body.as_bytes()).unwrap();
+    assert_eq!(usage.get(Unit::Image), 2);
+    let body = json!({
+        "data": [{ "b64_json": "" }],
+        "usage": { "input_tokens": 50, "output_tokens": 4000,
+                   "input_tokens_details": { "text_tokens": 10, "image_tokens": 40 } }
+    });
+    let usage = super::usage(Endpoint::Images, body.to_string().as_bytes()).unwrap();
+    let counts = [
+        Unit::Input,
+        Unit::ImageInput,
+        Unit::ImageOutput,
+        Unit::Image,
+    ];
+    assert_eq!(counts.map(|unit| usage.get(unit)), [10, 40, 4000, 1]);
+    assert_eq!(super::usage(Endpoint::Images, b"{}"), None);
+}
+
+#[test]
+fn the_cost_stands_in_the_usage_and_the_rest_as_it_was() {
+    let body = br#"{"id": "x","usage":{"prompt_tokens":1,"cost":0.5},"n":1.50}"#;
+    let priced = with_cost(body, Msat::new(12_345).unwrap()).unwrap();
+    let expected = r#"{"id":"x","usage":{"prompt_tokens":1,"cost":12.345,"upstream_cost":0.5,"cost_unit":"sat","cost_msat":12345},"n":1.50}"#;
+    assert_eq!(String::from_utf8(priced).unwrap(), expected);
+    let bare = with_cost(br#"{"data":[]}"#, Msat::new(7).unwrap()).unwrap();
+    let bare: Value = serde_json::from_slice(&bare).unwrap();
+    assert_eq!(bare["usage"]["cost_msat"], 7);
+    assert_eq!(with_cost(b"[1]", Msat::ZERO), None);
+}

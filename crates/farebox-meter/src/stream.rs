@@ -1,0 +1,157 @@
+//! Watching an answer that comes as server-sent events.
+//!
+//! An event passes on as soon as it is complete, byte for byte, but for two cases: the usage that
+//! only we asked for is taken out again, and the usage that the client asked for gets its cost.
+//! Meanwhile what the client receives is counted, for streams that end without telling.
+
+mod chunk;
+mod frame;
+#[cfg(test)]
+mod tests;
+
+use farebox_core::Msat;
+
+use crate::answer::is_credible;
+use crate::endpoint::Endpoint;
+use crate::usage::Usage;
+use chunk::Chunk;
+use frame::Frames;
+
+/// What a usage costs, while the stream is still running.
+pub type Cost = Box<dyn Fn(&Usage) -> Option<Msat> + Send>;
+
+/// Watches one stream.
+pub struct StreamMeter {
+    endpoint: Endpoint,
+    /// The client did not ask for the usage, so it does not get it.
+    strip_usage: bool,
+    cost: Cost,
+    frames: Frames,
+    observed: Observed,
+}
+
+/// What was seen so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Observed {
+    /// The most that was reported.
+    reported: Usage,
+    /// Bytes of the answer's content: text, thoughts, arguments of tools. Neither frames nor
+    /// errors.
+    pub output_bytes: u64,
+    /// How the stream ended, as far as it says.
+    pub end: StreamEnd,
+}
+
+/// How a stream ended by its own account.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StreamEnd {
+    /// It says nothing yet.
+    #[default]
+    Open,
+    /// Each answer has come to its end, but the end of the stream was not told.
+    Finished,
+    /// `[DONE]`, `message_stop`, `response.completed`.
+    Complete,
+    /// The provider stopped early and says so: `response.incomplete`, `response.cancelled`.
+    Incomplete,
+    /// An error after the answer had begun.
+    Failed,
+}
+
+impl Observed {
+    /// The usage that was reported, where it can be true.
+    #[must_use]
+    pub fn usage(&self) -> Option<Usage> {
+        let silent = self.output_bytes > 0 && self.reported.all_output() == 0;
+        (is_credible(&self.reported) && !silent).then_some(self.reported)
+    }
+
+    /// The output as it is counted where nobody tells the tokens: a token for four bytes.
+    #[must_use]
+    pub const fn estimated_output(&self) -> u64 {
+        self.output_bytes.div_ceil(4)
+    }
+}
+
+impl StreamEnd {
+    /// Whether the stream told that it is over.
+    #[must_use]
+    pub const fn is_told(self) -> bool {
+        !matches!(self, Self::Open)
+    }
+
+    /// A failure is final, and an end that was told does not become an open one again.
+    fn follow(&mut self, next: Self) {
+        if *self != Self::Failed && next != Self::Open && *self != Self::Complete {
+            *self = next;
+        }
+    }
+}
+
+impl StreamMeter {
+    /// A meter for one stream.
+    #[must_use]
+    pub fn new(endpoint: Endpoint, strip_usage: bool, cost: Cost) -> Self {
+        Self {
+            endpoint,
+            strip_usage,
+            cost,
+            frames: Frames::default(),
+            observed: Observed::default(),
+        }
+    }
+
+    /// What was seen so far.
+    #[must_use]
+    pub const fn observed(&self) -> &Observed {
+        &self.observed
+    }
+
+    /// Takes in what came, and appends to `out` what may pass on.
+    pub fn push(&mut self, mut bytes: &[u8], out: &mut Vec<u8>) {
+        while let Some(event) = self.frames.next(&mut bytes, out) {
+            self.pass(&event, out);
+        }
+        self.observed.output_bytes += self.frames.take_unread();
+    }
+
+    /// The stream has ended: appends what was still waiting for its end.
+    pub fn finish(&mut self, out: &mut Vec<u8>) {
+        let rest = self.frames.take_rest();
+        if !rest.is_empty() {
+            self.pass(&rest, out);
+        }
+    }
+
+    fn pass(&mut self, event: &[u8], out: &mut Vec<u8>) {
+        let Some(data) = frame::data(event) else {
+            out.extend_from_slice(event);
+            return;
+        };
+        if data.as_ref() == b"[DONE]" {
+            self.observed.end.follow(StreamEnd::Complete);
+            out.extend_from_slice(event);
+            return;
+        }
+        let Some(chunk) = Chunk::read(self.endpoint, &data) else {
+            out.extend_from_slice(event);
+            return;
+        };
+        self.observed.output_bytes += chunk.output_bytes;
+        self.observed.end.follow(chunk.end);
+        let Some(usage) = chunk.usage else {
+            out.extend_from_slice(event);
+            return;
+        };
+        self.observed.reported = self.observed.reported.max(usage);
+        if self.strip_usage && chunk.is_usage_alone {
+            self.frames.take_out();
+            return;
+        }
+        let cost = self.observed.usage().and_then(|usage| (self.cost)(&usage));
+        match cost.and_then(|cost| chunk::with_cost(&data, cost)) {
+            Some(priced) => frame::write(event, &priced, out),
+            None => out.extend_from_slice(event),
+        }
+    }
+}

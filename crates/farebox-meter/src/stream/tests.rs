@@ -1,0 +1,211 @@
+use super::*;
+use crate::usage::Unit;
+
+/// A msat a token.
+fn meter(endpoint: Endpoint, strip_usage: bool) -> StreamMeter {
+    let cost = |usage: &Usage| Msat::new(usage.all_input() + usage.all_output()).ok();
+    StreamMeter::new(endpoint, strip_usage, Box::new(cost))
+}
+
+/// What passes on of a stream, and what was seen, if it comes in pieces of `size` bytes.
+fn run(endpoint: Endpoint, strip: bool, stream: &str, size: usize) -> (String, Observed) {
+    let mut meter = meter(endpoint, strip);
+    let mut out = Vec::new();
+    for piece in stream.as_bytes().chunks(size) {
+        meter.push(piece, &mut out);
+    }
+    meter.finish(&mut out);
+    (String::from_utf8(out).unwrap(), *meter.observed())
+}
+
+/// The same, however it is cut into pieces.
+#[track_caller]
+fn passed(endpoint: Endpoint, strip: bool, stream: &str) -> (String, Observed) {
+    let whole = run(endpoint, strip, stream, stream.len().max(1));
+    for size in 1..stream.len().min(40) {
+        let cut = run(endpoint, strip, stream, size);
+        assert_eq!(cut, whole, "in pieces of {size} bytes");
+    }
+    whole
+}
+
+const TEXT: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"hello\"}}]}\n\n";
+const STOP: &str =
+    "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
+const USAGE: &str =
+    "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":3}}\n\n";
+const DONE: &str = "data: [DONE]\n\n";
+
+#[test]
+fn usage_that_the_client_did_not_ask_for_is_taken_out() {
+    let stream = [TEXT, STOP, USAGE, DONE].concat();
+    let (out, observed) = passed(Endpoint::ChatCompletions, true, &stream);
+    assert_eq!(out, [TEXT, STOP, DONE].concat());
+    let usage = observed.usage().unwrap();
+    assert_eq!((usage.get(Unit::Input), usage.get(Unit::Output)), (9, 3));
+    assert_eq!(
+        (observed.output_bytes, observed.end),
+        (5, StreamEnd::Complete)
+    );
+}
+
+#[test]
+fn usage_that_the_client_asked_for_gets_its_cost() {
+    let stream = [TEXT, USAGE, DONE].concat();
+    let (out, _) = passed(Endpoint::ChatCompletions, false, &stream);
+    let priced = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":3,\
+                  \"cost\":0.012,\"cost_unit\":\"sat\",\"cost_msat\":12}}\n\n";
+    assert_eq!(out, [TEXT, priced, DONE].concat());
+}
+
+#[test]
+fn usage_in_a_chunk_with_an_empty_delta_is_usage_alone() {
+    let odd = "data: {\"choices\":[{\"index\":0,\"delta\":{}}],\"usage\":{\"prompt_tokens\":9,\
+               \"completion_tokens\":3}}\n\n";
+    let (out, observed) = passed(
+        Endpoint::ChatCompletions,
+        true,
+        &[TEXT, STOP, odd, DONE].concat(),
+    );
+    assert_eq!(out, [TEXT, STOP, DONE].concat());
+    assert!(observed.usage().is_some());
+}
+
+#[test]
+fn usage_on_the_last_piece_of_an_answer_stays_with_it() {
+    let last = "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}],\
+                \"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1}}\n\n";
+    let (out, observed) = passed(Endpoint::ChatCompletions, true, &[TEXT, last].concat());
+    assert!(
+        out.contains("finish_reason") && out.contains("\"cost_msat\":2"),
+        "{out}"
+    );
+    assert_eq!(observed.end, StreamEnd::Finished);
+}
+
+#[test]
+fn every_way_to_end_a_line_is_kept() {
+    for end in ["\r\n", "\n", "\r"] {
+        let stream = [TEXT, USAGE, DONE].concat().replace('\n', end);
+        let (out, observed) = passed(Endpoint::ChatCompletions, true, &stream);
+        assert_eq!(out, [TEXT, DONE].concat().replace('\n', end), "{end:?}");
+        assert_eq!(observed.end, StreamEnd::Complete, "{end:?}");
+    }
+}
+
+#[test]
+fn comments_other_fields_and_unknown_data_pass_untouched() {
+    let stream = ": keep-alive\n\nevent: odd\nid: 7\nretry: 10\ndata: not json\n\ndata\n\n\n\n";
+    let (out, observed) = passed(Endpoint::ChatCompletions, true, stream);
+    assert_eq!(out, stream);
+    assert_eq!(observed, Observed::default());
+}
+
+#[test]
+fn data_on_several_lines_is_one_data() {
+    let stream = "data: {\"choices\":[],\ndata: \"usage\":{\"prompt_tokens\":2}}\n\n";
+    let (out, observed) = passed(Endpoint::ChatCompletions, true, stream);
+    assert_eq!(out, "");
+    assert_eq!(observed.usage().unwrap().get(Unit::Input), 2);
+}
+
+#[test]
+fn a_stream_that_is_cut_is_counted_by_what_came() {
+    let stream = [TEXT, TEXT, "data: {\"choices\":[{\"delta\":{\"con"].concat();
+    let (out, observed) = passed(Endpoint::ChatCompletions, true, &stream);
+    assert_eq!(out, stream);
+    assert_eq!(observed.usage(), None);
+    assert_eq!(
+        (observed.output_bytes, observed.estimated_output()),
+        (10, 3)
+    );
+    assert_eq!(observed.end, StreamEnd::Open);
+}
+
+#[test]
+fn an_error_after_the_beginning_is_a_failure_and_no_output() {
+    let error = "data: {\"error\":{\"message\":\"a long text that nobody pays for\"}}\n\n";
+    let (_, observed) = passed(
+        Endpoint::ChatCompletions,
+        true,
+        &[TEXT, error, DONE].concat(),
+    );
+    assert_eq!(
+        (observed.output_bytes, observed.end),
+        (5, StreamEnd::Failed)
+    );
+}
+
+#[test]
+fn a_report_of_no_output_where_there_was_some_is_not_believed() {
+    let zero = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":0}}\n\n";
+    let (_, observed) = passed(
+        Endpoint::ChatCompletions,
+        true,
+        &[TEXT, zero, DONE].concat(),
+    );
+    assert_eq!(observed.usage(), None);
+}
+
+#[test]
+fn tools_thoughts_and_refusals_are_output() {
+    let stream = "data: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"call_1\",\
+                  \"function\":{\"name\":\"ab\",\"arguments\":\"cde\"}}]}}]}\n\n\
+                  data: {\"choices\":[{\"delta\":{\"reasoning_content\":\"four\",\"reasoning\":\"four\"}}]}\n\n\
+                  data: {\"choices\":[{\"delta\":{\"refusal\":\"no\"}}]}\n\n\
+                  data: {\"choices\":[{\"delta\":{\"content\":[{\"type\":\"text\",\"text\":\"xy\"}]}}]}\n\n";
+    let (_, observed) = passed(Endpoint::ChatCompletions, true, stream);
+    assert_eq!(observed.output_bytes, 5 + 4 + 2 + 2);
+}
+
+#[test]
+fn anthropics_usage_comes_in_two_parts() {
+    let stream = "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"usage\":\
+                  {\"input_tokens\":25,\"cache_read_input_tokens\":5,\"output_tokens\":1}}}\n\n\
+                  event: ping\ndata: {\"type\":\"ping\"}\n\n\
+                  event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\
+                  \"delta\":{\"type\":\"text_delta\",\"text\":\"Hello\"}}\n\n\
+                  event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":\
+                  {\"stop_reason\":\"end_turn\"},\"usage\":{\"output_tokens\":15}}\n\n\
+                  event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n";
+    let (out, observed) = passed(Endpoint::Messages, true, stream);
+    let usage = observed.usage().unwrap();
+    let counts = [Unit::Input, Unit::CachedInput, Unit::Output];
+    assert_eq!(counts.map(|unit| usage.get(unit)), [25, 5, 15]);
+    assert_eq!(
+        (observed.output_bytes, observed.end),
+        (5, StreamEnd::Complete)
+    );
+    assert!(out.contains("\"cost_msat\":45"), "{out}");
+}
+
+#[test]
+fn responses_end_in_four_ways() {
+    let delta = "event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\
+                 \"delta\":\"Hi!\"}\n\n";
+    for (kind, end) in [
+        ("completed", StreamEnd::Complete),
+        ("incomplete", StreamEnd::Incomplete),
+        ("cancelled", StreamEnd::Incomplete),
+        ("failed", StreamEnd::Failed),
+    ] {
+        let last = format!(
+            "data: {{\"type\":\"response.{kind}\",\"response\":{{\"usage\":{{\"input_tokens\":4,\
+             \"output_tokens\":2}}}}}}\n\n"
+        );
+        let (out, observed) = passed(Endpoint::Responses, true, &[delta, &last].concat());
+        assert_eq!((observed.output_bytes, observed.end), (3, end));
+        assert_eq!(observed.usage().unwrap().all_output(), 2);
+        assert!(out.contains("\"cost_msat\":6"), "{out}");
+    }
+}
+
+#[test]
+fn an_event_beyond_the_limit_passes_unread_and_the_next_is_read_again() {
+    let long = format!("data: {{\"x\":\"{}\"}}\n\n", "a".repeat(frame::MAX_EVENT));
+    let stream = [&long, USAGE, DONE].concat();
+    let (out, observed) = run(Endpoint::ChatCompletions, true, &stream, 100_000);
+    assert_eq!(out, [&long, DONE].concat());
+    assert!(observed.output_bytes >= u64::try_from(frame::MAX_EVENT).unwrap());
+    assert_eq!(observed.end, StreamEnd::Complete);
+}
