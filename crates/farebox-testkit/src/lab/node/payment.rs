@@ -76,7 +76,8 @@ impl Node {
     /// # Errors
     /// When it does not answer.
     pub fn sent_for(&self, payment_hash: &str) -> Result<Vec<u64>, LabError> {
-        let payments = self.get("/v1/payments?include_incomplete=true")?;
+        // The newest hundred: LND tells no more at once, and begins with the oldest.
+        let payments = self.get("/v1/payments?include_incomplete=true&reversed=true")?;
         let payments = payments["payments"].as_array().cloned().unwrap_or_default();
         let same = payments
             .iter()
