@@ -164,7 +164,7 @@ impl House {
     }
 }
 
-const GUARDED: [&str; 7] = [
+const GUARDED: [&str; 10] = [
     "GET /metrics",
     "GET /admin/v1/accounts",
     "GET /admin/v1/ledger/trial-balance",
@@ -172,6 +172,9 @@ const GUARDED: [&str; 7] = [
     "GET /admin/v1/tokens/x",
     "GET /admin/v1/tokens/x/transfers",
     "POST /admin/v1/tokens/x/revoke",
+    "POST /admin/v1/tokens/x/refund",
+    "GET /admin/v1/payouts",
+    "GET /admin/v1/payouts/x",
 ];
 
 #[tokio::test]

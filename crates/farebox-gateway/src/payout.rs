@@ -48,6 +48,8 @@ use metrics::PayoutMetrics;
 
 /// How many refunds may be in preparation or on their way at one time in this process.
 const MAX_IN_WORK: u32 = 64;
+/// How many earlier payouts are asked about at one time, whatever else is asked for.
+const MAX_FOLLOWED: u32 = 64;
 /// How long an answer waits for the end of a payment before it says that it is under way.
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 /// How long the end of the process waits for payments that are under way; the next start asks what
@@ -90,6 +92,7 @@ pub struct Payouts {
     accounts: Busy<PaymentHash>,
     payouts: Busy<PayoutId>,
     room: Arc<Semaphore>,
+    following: Arc<Semaphore>,
     /// Where the work runs, so that it goes on when the one who asked has left.
     home: Handle,
     timer: Mutex<Option<JoinHandle<()>>>,
@@ -133,6 +136,7 @@ impl Payouts {
             accounts: Busy::default(),
             payouts: Busy::default(),
             room: Arc::new(Semaphore::new(MAX_IN_WORK as usize)),
+            following: Arc::new(Semaphore::new(MAX_FOLLOWED as usize)),
             home: Handle::current(),
             timer: Mutex::default(),
         });
@@ -151,8 +155,11 @@ impl Payouts {
         if let Some(timer) = self.lock_timer().take() {
             timer.abort();
         }
-        let all = self.room.acquire_many(MAX_IN_WORK);
-        if tokio::time::timeout(STOP_WITHIN, all).await.is_err() {
+        let idle = async {
+            let _refunds = self.room.acquire_many(MAX_IN_WORK).await;
+            let _followed = self.following.acquire_many(MAX_FOLLOWED).await;
+        };
+        if tokio::time::timeout(STOP_WITHIN, idle).await.is_err() {
             tracing::warn!("refunds are under way; the next start asks what became of them");
         }
         self.room.close();

@@ -4,6 +4,10 @@
 //! The backend whose name was written down is asked, and no other. What it has never heard of was
 //! never sent, or its request is lost: the same invoice is sent again as long as it can be paid.
 //! Once it cannot, and has not been able to for a while, there is nothing left that could pay it.
+//!
+//! A name stands for one node: an operator who moves to another node gives it another name, and
+//! keeps the old one configured until no refund is open. A name that is gone leaves its payouts
+//! open and their money reserved.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -56,7 +60,7 @@ impl Payouts {
 
     /// Leaves what somebody works on, and what there is no room for, to the next time.
     fn follow(self: &Arc<Self>, view: PayoutView) {
-        let Ok(room) = Arc::clone(&self.room).try_acquire_owned() else {
+        let Ok(room) = Arc::clone(&self.following).try_acquire_owned() else {
             return;
         };
         let Some(working) = self.payouts.begin(view.id) else {

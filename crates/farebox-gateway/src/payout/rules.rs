@@ -4,8 +4,8 @@ use farebox_core::Msat;
 use farebox_lightning::Network;
 use farebox_lightning::guard::AllowedHosts;
 
-/// The operator's rules for refunds. Those on amounts and rates hold for the holders of tokens; the
-/// operator is bound by `max_fee` and `max_open` only.
+/// The operator's rules for refunds. They hold for the holders of tokens; the operator is bound by
+/// `max_fee` only.
 #[derive(Clone, Debug)]
 pub struct RefundRules {
     /// Whether the holder of a token may ask.

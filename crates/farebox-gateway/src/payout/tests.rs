@@ -1,1 +1,370 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
+use farebox_core::{
+    Binding, KeyEpoch, Kind, MethodClass, RouteName, Terms, TermsEpoch, UnixMillis,
+};
+use farebox_ledger::{ClaimPolicy, OpenOptions};
+use farebox_lightning::backends::NamedBackend;
+use farebox_lightning::guard::AllowedHosts;
+use farebox_lightning::mock::{MockNode, PayFault};
+use farebox_lightning::{
+    AmountLimits, BoxFuture, CreateInvoice, CreatedInvoice, InvoiceRequest, InvoiceState,
+    LookupInvoice, Network, NodeError, PayInvoice,
+};
+use tempfile::TempDir;
+
+use super::*;
+
+const HOUR: Duration = Duration::from_secs(3600);
+const WAIT_AT_MOST: Duration = Duration::from_secs(10);
+
+/// A wall clock that stands until it is moved.
+struct HandClock(AtomicU64);
+
+impl HandClock {
+    fn forward(&self, span: Duration) {
+        self.0.store(self.now().plus(span).get(), Ordering::SeqCst);
+    }
+}
+
+impl Clock for HandClock {
+    fn now(&self) -> UnixMillis {
+        UnixMillis::new(self.0.load(Ordering::SeqCst))
+    }
+}
+
+struct House {
+    payouts: Arc<Payouts>,
+    ledger: Ledger,
+    clock: Arc<HandClock>,
+    node: Arc<MockNode>,
+    payee: Arc<MockNode>,
+    _folder: TempDir,
+}
+
+fn msat(amount: u64) -> Msat {
+    Msat::new(amount).unwrap()
+}
+
+fn rules() -> RefundRules {
+    RefundRules {
+        enabled: true,
+        least: msat(1000),
+        daily_total: msat(10_000_000),
+        per_token_per_day: 10,
+        max_open: 10,
+        max_fee: MaxFee {
+            percent: 1,
+            base: msat(5000),
+        },
+        allow_hosts: AllowedHosts::default(),
+        network: Network::Mainnet,
+    }
+}
+
+fn backends(node: Arc<dyn CreateInvoice>) -> Arc<Backends> {
+    let name = "alice".to_owned();
+    Arc::new(Backends::new(vec![NamedBackend { name, node }]).unwrap())
+}
+
+impl House {
+    fn open() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Arc::new(HandClock(AtomicU64::new(1_800_000_000_000)));
+        let wall: Arc<dyn Clock> = Arc::<HandClock>::clone(&clock);
+        let options = OpenOptions::new(folder.path().join("farebox.db"), Arc::clone(&wall));
+        let (ledger, _) = farebox_ledger::open(&options).unwrap();
+        let node = Arc::new(MockNode::new(Arc::clone(&wall)).unwrap());
+        let payee = Arc::new(MockNode::new(Arc::clone(&wall)).unwrap());
+        node.connect(&payee);
+        let payouts = Payouts::start(PayoutOptions {
+            ledger: ledger.clone(),
+            backends: Some(backends(Arc::<MockNode>::clone(&node))),
+            clock: wall,
+            rules: rules(),
+        });
+        Self {
+            payouts,
+            ledger,
+            clock,
+            node,
+            payee,
+            _folder: folder,
+        }
+    }
+
+    async fn invoice(&self, node: &MockNode, amount: u64) -> CreatedInvoice {
+        let request = InvoiceRequest {
+            amount: msat(amount),
+            memo: String::new(),
+            expiry: HOUR,
+        };
+        node.create_invoice(request).await.unwrap()
+    }
+
+    /// A wish for `amount` of a balance of 100,000 msat that was paid and never used.
+    async fn wish(&self, amount: u64) -> RefundRequest {
+        let paid = self.invoice(&self.node, 100_000).await;
+        self.node.pay(&paid.bolt11).unwrap();
+        let terms = Terms {
+            amount: paid.amount,
+            kind: Kind::Balance,
+            route: RouteName::parse("weather").unwrap(),
+            methods: MethodClass::Any,
+            binding: Binding::Route,
+            epoch: TermsEpoch(1),
+            valid_for: HOUR,
+            claim_by: self.clock.now().plus(HOUR),
+        };
+        let to = self.invoice(&self.payee, amount).await;
+        RefundRequest {
+            account: paid.payment_hash,
+            claim: Some(PayoutClaim {
+                key_epoch: KeyEpoch(1),
+                terms,
+                claims: ClaimPolicy::Open,
+            }),
+            destination: Destination::Bolt11(to.bolt11),
+            asked_by: AskedBy::Holder,
+            amount: None,
+        }
+    }
+
+    /// A payout whose only sending is lost, or its answer.
+    async fn unknown(&self, fault: PayFault) -> PayoutView {
+        self.node.set_pay_fault(fault);
+        let view = self.payouts.refund(self.wish(40_000).await).await.unwrap();
+        assert_eq!(view.state, PayoutState::Open);
+        view
+    }
+
+    async fn state(&self, view: &PayoutView) -> PayoutState {
+        self.ledger.payout(view.id).await.unwrap().unwrap().state
+    }
+
+    /// Asks about everything that is open, and waits until that is done.
+    async fn recover(&self) {
+        self.payouts.recover().await;
+        let idle = self.payouts.following.acquire_many(MAX_FOLLOWED);
+        drop(tokio::time::timeout(WAIT_AT_MOST, idle).await.unwrap());
+    }
+
+    async fn end(self) {
+        self.payouts.stop().await;
+        self.ledger.flush().await.unwrap();
+        assert!(self.ledger.trial_balance().await.unwrap().is_sound());
+        self.ledger.close().await;
+    }
+}
+
+#[tokio::test]
+async fn what_was_paid_is_booked_once_the_node_says_so() {
+    let house = House::open();
+    let view = house.unknown(PayFault::LoseAnswer).await;
+    house.node.set_pay_fault(PayFault::None);
+    house.recover().await;
+    assert_eq!(house.state(&view).await, PayoutState::Paid);
+    assert_eq!(house.node.paid_out(), (1, msat(40_000)));
+    house.end().await;
+}
+
+#[tokio::test]
+async fn only_the_backend_that_was_written_down_is_asked() {
+    let house = House::open();
+    let view = house.unknown(PayFault::LoseAnswer).await;
+    let stranger = MockNode::new(Arc::<HandClock>::clone(&house.clock)).unwrap();
+    let other = vec![NamedBackend {
+        name: "bob".to_owned(),
+        node: Arc::new(stranger),
+    }];
+    let other = Arc::new(Backends::new(other).unwrap());
+    for instead in [None, Some(other)] {
+        house.payouts.replace(instead, rules());
+        house.clock.forward(HOUR * 48);
+        house.recover().await;
+        assert_eq!(house.state(&view).await, PayoutState::Open);
+    }
+    let alice = backends(Arc::<MockNode>::clone(&house.node));
+    house.payouts.replace(Some(alice), rules());
+    house.recover().await;
+    assert_eq!(house.state(&view).await, PayoutState::Paid);
+    house.end().await;
+}
+
+#[tokio::test]
+async fn what_the_node_never_heard_of_is_sent_again_while_it_can_be_paid() {
+    let house = House::open();
+    let view = house.unknown(PayFault::LoseRequest).await;
+    house.recover().await;
+    assert_eq!(house.state(&view).await, PayoutState::Open);
+    house.node.set_pay_fault(PayFault::None);
+    house.recover().await;
+    assert_eq!(house.state(&view).await, PayoutState::Paid);
+    house.end().await;
+}
+
+#[tokio::test]
+async fn what_the_node_never_heard_of_fails_long_after_its_invoice_expired() {
+    let house = House::open();
+    let view = house.unknown(PayFault::LoseRequest).await;
+    house.node.set_pay_fault(PayFault::None);
+    house.clock.forward(HOUR + Duration::from_secs(1));
+    house.recover().await;
+    assert_eq!(house.state(&view).await, PayoutState::Open, "too early");
+    house.clock.forward(Duration::from_secs(600));
+    house.recover().await;
+    assert_eq!(house.state(&view).await, PayoutState::Failed);
+    assert_eq!(house.node.paid_out().0, 0);
+    let left = house.ledger.refundable(view.payment_hash).await.unwrap();
+    assert_eq!(left.unwrap().available, msat(100_000));
+    house.end().await;
+}
+
+#[tokio::test]
+async fn a_refusal_of_the_first_sending_ends_it_and_one_of_a_later_does_not() {
+    let house = House::open();
+    house.node.set_pay_fault(PayFault::Refuse);
+    let view = house
+        .payouts
+        .refund(house.wish(40_000).await)
+        .await
+        .unwrap();
+    assert_eq!(view.state, PayoutState::Failed);
+
+    let view = house.unknown(PayFault::LoseRequest).await;
+    house.node.set_pay_fault(PayFault::Refuse);
+    house.recover().await;
+    assert_eq!(house.state(&view).await, PayoutState::Open);
+    house.end().await;
+}
+
+#[tokio::test]
+async fn a_refund_goes_on_when_nobody_waits_for_it() {
+    let house = House::open();
+    house
+        .node
+        .set_pay_fault(PayFault::Slow(Duration::from_millis(300)));
+    let wish = house.wish(40_000).await;
+    let (payouts, account) = (Arc::clone(&house.payouts), wish.account);
+    let impatient = tokio::time::timeout(Duration::from_millis(150), payouts.refund(wish));
+    assert!(impatient.await.is_err());
+    let give_up_at = Instant::now() + WAIT_AT_MOST;
+    loop {
+        let of_account = house.ledger.payouts_of(account, 1).await.unwrap();
+        if of_account.iter().any(|it| it.state == PayoutState::Paid) {
+            break;
+        }
+        assert!(Instant::now() < give_up_at, "{of_account:?}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    house.end().await;
+}
+
+#[tokio::test]
+async fn nothing_is_begun_once_it_was_stopped() {
+    let house = House::open();
+    let wish = house.wish(40_000).await;
+    house.payouts.stop().await;
+    let refused = house.payouts.refund(wish).await;
+    assert!(matches!(refused, Err(RefundError::Unable)));
+    assert_eq!(house.node.paid_out().0, 0);
+    house.end().await;
+}
+
+/// A node that says otherwise what it received, or nothing at all.
+struct Teller {
+    node: Arc<dyn CreateInvoice>,
+    looks_up: bool,
+    state: InvoiceState,
+    ours: PaymentHash,
+}
+
+impl CreateInvoice for Teller {
+    fn create_invoice(
+        &self,
+        request: InvoiceRequest,
+    ) -> BoxFuture<'_, Result<CreatedInvoice, NodeError>> {
+        self.node.create_invoice(request)
+    }
+
+    fn limits(&self) -> AmountLimits {
+        self.node.limits()
+    }
+
+    fn describe(&self) -> &'static str {
+        "teller"
+    }
+
+    fn lookup(&self) -> Option<&dyn LookupInvoice> {
+        self.looks_up.then_some(self as _)
+    }
+
+    fn pay(&self) -> Option<&dyn PayInvoice> {
+        self.node.pay()
+    }
+}
+
+impl LookupInvoice for Teller {
+    fn lookup_invoice(&self, hash: PaymentHash) -> BoxFuture<'_, Result<InvoiceState, NodeError>> {
+        let told = if hash == self.ours {
+            self.state
+        } else {
+            InvoiceState::Unknown
+        };
+        Box::pin(async move { Ok(told) })
+    }
+}
+
+async fn told(looks_up: bool, state: InvoiceState) -> (House, Result<PayoutView, RefundError>) {
+    let house = House::open();
+    let wish = house.wish(40_000).await;
+    let teller = Teller {
+        node: Arc::<MockNode>::clone(&house.node),
+        looks_up,
+        state,
+        ours: wish.account,
+    };
+    let teller = backends(Arc::new(teller));
+    house.payouts.replace(Some(teller), rules());
+    let told = house.payouts.refund(wish).await;
+    (house, told)
+}
+
+#[tokio::test]
+async fn only_what_the_node_has_in_full_is_paid_back() {
+    let settled = |received: Option<u64>| InvoiceState::Settled {
+        received: received.map(msat),
+    };
+    for state in [
+        InvoiceState::Open,
+        InvoiceState::Held,
+        InvoiceState::Canceled,
+        InvoiceState::Unknown,
+        settled(None),
+        settled(Some(99_999)),
+    ] {
+        let (house, told) = told(true, state).await;
+        let refused = matches!(
+            told,
+            Err(RefundError::NotSettled | RefundError::AmountUnknown)
+        );
+        assert!(refused, "{state:?}: {told:?}");
+        assert_eq!(house.node.paid_out().0, 0);
+        house.end().await;
+    }
+    let (house, told) = told(false, settled(Some(100_000))).await;
+    assert!(matches!(told, Err(RefundError::NoLookup)), "{told:?}");
+    house.end().await;
+}
+
+#[tokio::test]
+async fn what_was_overpaid_goes_back_too() {
+    let received = Some(msat(130_000));
+    let (house, told) = told(true, InvoiceState::Settled { received }).await;
+    let view = told.unwrap();
+    assert_eq!(view.state, PayoutState::Paid);
+    let left = house.ledger.refundable(view.payment_hash).await.unwrap();
+    assert_eq!(left.unwrap().available, msat(90_000));
+    house.end().await;
+}

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::shop::{CALL, PRICE, Shop, ask, assert_problem};
-use crate::harness::Call;
+use crate::harness::{Call, Route, Setup, TestGateway};
 
 #[test]
 fn a_token_never_used_is_paid_back_whole_to_an_invoice() {
@@ -178,4 +178,19 @@ fn a_call_that_failed_leaves_its_price_to_be_paid_back() {
     shop.gateway.wait_for_metric("farebox_holds_open", &[], 0);
     shop.refund_to(&token, &shop.lnd.invoice(PRICE)).expect(200);
     shop.assert_books(PRICE);
+}
+
+#[test]
+fn test_money_is_paid_back_too() {
+    let upstream = farebox_testkit::ScriptedUpstream::start().unwrap();
+    let route = Route::at("/paid", &upstream).msat(PRICE);
+    let gateway = TestGateway::start(Setup::new().route(route));
+    let token = gateway.buy(&Call::get("/paid/a"));
+    // The only node there is: the invoice of a challenge that nobody paid.
+    let to = gateway.challenge(&Call::get("/paid/b")).invoice;
+    gateway
+        .send(&ask(&token, &json!({ "invoice": to })))
+        .expect(200);
+    assert_eq!(gateway.trial_balance()["payers_msat"], 0);
+    assert_eq!(gateway.trial_balance()["house_msat"]["lightning"], 0);
 }

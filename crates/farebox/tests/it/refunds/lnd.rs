@@ -200,6 +200,10 @@ impl Desk {
             ("GET", ["v1", "invoice", hash]) => self.look_up(hash),
             ("GET", ["v1", "invoices"]) => Answer::Json(200, json!({ "invoices": [] }).to_string()),
             ("GET", ["v1", "invoices", "subscribe"]) => Answer::Silence,
+            ("GET", ["v1", "getinfo"]) => {
+                let info = json!({ "alias": "stand-in", "synced_to_chain": true });
+                Answer::Json(200, info.to_string())
+            }
             ("POST", ["v2", "router", "send"]) => self.send(&ask.body),
             ("GET", ["v2", "router", "track", hash]) => self.track(hash),
             _ => Answer::Json(
