@@ -82,7 +82,8 @@ fn what_was_imported_passes_the_check_and_the_rest_is_listed() {
         let output = farebox(&["config", "import", from, file, "-o", result]);
         assert!(output.status.success(), "{}", stderr(&output));
         assert!(stderr(&output).contains(listed), "{}", stderr(&output));
-        let output = farebox(&["config", "check", "-c", result]);
+        // The macaroon and the certificate are on the machine of the one who imports.
+        let output = farebox(&["config", "check", "--no-secrets", "-c", result]);
         assert!(output.status.success(), "{}", stderr(&output));
     }
 }

@@ -2,16 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use farebox_core::Msat;
 use yaml_rust2::{Yaml, YamlLoader};
 
 use super::{ImportError, Imported, lightning_address, route_name};
-use crate::config::choice::{Amount, Free, HeaderText, PathMatch, PriceSetting};
-use crate::config::file::{ConfigFile, RouteSection, ServerSection};
+use crate::config::choice::{Amount, Free, HeaderText, PathMatch, PriceSetting, SecretSource};
+use crate::config::file::{
+    ConfigFile, LightningBackend, LightningSection, RouteSection, ServerSection,
+};
 use crate::config::units::Lasting;
 
+/// Where LND's REST API listens unless `restlisten` says otherwise.
+const REST_PORT: u16 = 8080;
 /// Settings of a backend that are turned into ours.
 const TAKEN: [&str; 7] = [
     "name",
@@ -42,7 +47,7 @@ pub fn import(text: &str) -> Result<Imported, ImportError> {
         .collect();
     let file = ConfigFile {
         server: server(&root["server"], &mut notes),
-        lightning: Some(lightning_address(None, &mut notes)),
+        lightning: Some(lightning(&root["lnd"], &mut notes)),
         route,
         ..ConfigFile::default()
     };
@@ -51,13 +56,44 @@ pub fn import(text: &str) -> Result<Imported, ImportError> {
 
 fn fixed_notes() -> Vec<String> {
     vec![
-        "lnd: no counterpart yet; the lnd backend comes with a later version, until then a \
-         Lightning Address is paid"
-            .to_owned(),
         "tokens: those sold by lsat-proxy are not accepted; new ones can be spent for 30 days \
          (`valid_for`) instead of two minutes"
             .to_owned(),
     ]
+}
+
+/// The same node, over its REST API, and as strict as lsat-proxy: it asked the node about every
+/// payment.
+fn lightning(lnd: &Yaml, notes: &mut Vec<String>) -> LightningSection {
+    note_unknown(lnd, "lnd.", &["host", "tls_path", "mac_path"], notes);
+    let Some(host) = lnd["host"].as_str().and_then(host_of) else {
+        notes.push("lnd: no usable host; a Lightning Address is paid instead".to_owned());
+        return lightning_address(None, notes);
+    };
+    let url = format!("https://{host}:{REST_PORT}");
+    notes.push(format!(
+        "lnd: lsat-proxy called LND's gRPC port, Farebox calls REST: {url} is LND's default; \
+         write its `restlisten` if that is another one. `invoice.macaroon` is enough to be paid; \
+         `farebox doctor` says what yours allows beyond that"
+    ));
+    LightningSection {
+        backend: LightningBackend::Lnd,
+        url: Some(url),
+        macaroon: lnd["mac_path"].as_str().map(|path| SecretSource::File {
+            file: PathBuf::from(path),
+        }),
+        tls_cert: lnd["tls_path"].as_str().map(PathBuf::from),
+        strict: true,
+        ..LightningSection::default()
+    }
+}
+
+/// The host of `https://host:port` or `host:port`.
+fn host_of(written: &str) -> Option<String> {
+    let authority = written.split_once("://").map_or(written, |(_, rest)| rest);
+    let authority: http::uri::Authority = authority.trim_end_matches('/').parse().ok()?;
+    let plain = !authority.as_str().contains('@') && !authority.host().is_empty();
+    plain.then(|| authority.host().to_owned())
 }
 
 fn note_unknown(node: &Yaml, place: &str, known: &[&str], notes: &mut Vec<String>) {
@@ -234,6 +270,27 @@ backends:
         assert_eq!((route.name.as_str(), route.calls), ("ask-me", Some(4)));
         assert!(route.price == Some(PriceSetting::Fixed(Amount(Msat::new(1500).unwrap()))));
         assert_eq!(route.upstream, "https://api.example.com/v1/complete");
+    }
+
+    #[test]
+    fn the_node_is_the_same_one_and_asked_about_every_payment() {
+        let lightning = import(YAML).unwrap().file.lightning.unwrap();
+        assert!(lightning.backend == LightningBackend::Lnd && lightning.strict);
+        assert_eq!(lightning.url.as_deref(), Some("https://localhost:8080"));
+        assert_eq!(lightning.tls_cert, Some(PathBuf::from("t")));
+        let file = PathBuf::from("m");
+        assert!(lightning.macaroon == Some(SecretSource::File { file }));
+    }
+
+    #[test]
+    fn without_a_node_somebody_has_to_be_named() {
+        for lnd in ["", "lnd: { host: '' }\n", "lnd: { host: 'a@b' }\n"] {
+            let yaml = format!("{lnd}backends: [{{ name: a, path: /a, upstream: 'http://b' }}]");
+            let imported = import(&yaml).unwrap();
+            let lightning = imported.file.lightning.unwrap();
+            assert!(lightning.backend == LightningBackend::LightningAddress);
+            assert!(imported.notes.join("\n").contains("no usable host"));
+        }
     }
 
     #[test]
