@@ -4,6 +4,7 @@
 //! opened on the side and see committed data only.
 
 use std::error::Error;
+use std::fmt;
 
 use farebox_core::{HoldId, Msat, PaymentHash, PayoutId, ProcessEpoch, UnixMillis};
 
@@ -72,7 +73,7 @@ pub struct Received {
 }
 
 /// One step of a held call.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum HeldStep {
     /// It is offered, if there is room.
     Open(Box<HeldCall>, HeldLimits),
@@ -89,6 +90,19 @@ pub enum HeldStep {
     },
     /// Its payment goes back, or never came.
     Cancel,
+}
+
+/// Answers belong to those who paid for them, not into logs.
+impl fmt::Debug for HeldStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Open(..) => "Open(…)",
+            Self::Run => "Run",
+            Self::Answer(_) => "Answer(…)",
+            Self::Settle { .. } => "Settle { … }",
+            Self::Cancel => "Cancel",
+        })
+    }
 }
 
 /// How a hold ends.
