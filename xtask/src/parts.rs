@@ -11,11 +11,13 @@ use crate::process::{cache, command, is_ci, root, run, works};
 type Install = fn() -> Result<()>;
 
 /// What there is to install, and how the closing summary calls it.
-const PARTS: [(&str, Install); 4] = [
+const PARTS: [(&str, Install); 5] = [
     ("Node packages", node),
     ("Python packages", python),
+    ("LNbits", lnbits),
     ("nginx", nginx),
     ("nghttp", nghttp),
+    ("chromium", chromium),
 ];
 
 /// Which parts are there.
@@ -68,11 +70,21 @@ fn node() -> Result<()> {
 }
 
 fn python() -> Result<()> {
+    environment("python", "requirements.txt")
+}
+
+/// A wallet server, for the tests with real Lightning nodes. Apart from the other packages, with
+/// whose pins its own do not agree.
+fn lnbits() -> Result<()> {
+    environment("lnbits", "lnbits-requirements.txt")
+}
+
+/// A virtual environment with exactly these pins.
+fn environment(name: &str, pins: &str) -> Result<()> {
     if !works("python3", &["--version"]) {
         bail!("python3 is not installed");
     }
-    let place = folder().join("python");
-    once(&place, &["requirements.txt"], |place| {
+    once(&folder().join(name), &[pins], |place| {
         let venv = place.join("venv");
         if !works("python3", &["-c", "import ensurepip"]) {
             debian("python3-venv")?;
@@ -89,7 +101,7 @@ fn python() -> Result<()> {
         ];
         run(command(venv.join("bin/pip"))
             .args(pip)
-            .arg(place.join("requirements.txt")))
+            .arg(place.join(pins)))
     })
 }
 
@@ -114,6 +126,18 @@ fn nghttp() -> Result<()> {
         Ok(())
     } else {
         bail!("nghttp does not start")
+    }
+}
+
+fn chromium() -> Result<()> {
+    let is_there = || works("chromium", &["--version"]);
+    if !is_there() {
+        debian("chromium")?;
+    }
+    if is_there() {
+        Ok(())
+    } else {
+        bail!("chromium does not start")
     }
 }
 

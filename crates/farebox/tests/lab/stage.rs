@@ -215,7 +215,7 @@ fn find_lab() -> Option<Lab> {
 }
 
 /// Tells the person at the terminal, and `cargo xtask test` for its closing summary.
-fn note_skipped(line: &str) {
+pub(crate) fn note_skipped(line: &str) {
     // Past the capture of test output, which hides what a passing test prints.
     writeln!(std::io::stderr().lock(), "skipped {line}").unwrap();
     if let Some(file) = env::var_os("FAREBOX_SKIPPED") {

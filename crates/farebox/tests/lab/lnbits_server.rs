@@ -1,0 +1,213 @@
+//! LNbits on bob's node, as whoever sells with a wallet there would run it: installed from PyPI by
+//! `cargo xtask test`, started for a test and killed after it.
+
+use std::env;
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use farebox_testkit::lab::Node;
+use rustix::process::{Pid, Signal, kill_process_group};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::harness::{Call, Reply};
+use crate::stage::note_skipped;
+
+/// It takes five seconds where nothing else runs.
+const START_AT_MOST: Duration = Duration::from_secs(120);
+
+/// It credits a payment within a moment.
+const CREDIT_AT_MOST: Duration = Duration::from_secs(20);
+
+/// What LNbits needs of its node.
+const PERMISSIONS: [(&str, &str); 5] = [
+    ("info", "read"),
+    ("invoices", "read"),
+    ("invoices", "write"),
+    ("offchain", "read"),
+    ("offchain", "write"),
+];
+
+/// A running LNbits. Dropping it kills it.
+pub(crate) struct Lnbits {
+    child: Child,
+    pub(crate) address: SocketAddr,
+    folder: TempDir,
+}
+
+/// A wallet there, with its keys in files.
+pub(crate) struct Wallet {
+    pub(crate) invoice_key: String,
+    /// As LNbits itself serves it.
+    pub(crate) lightning_address: String,
+    invoice_key_file: PathBuf,
+    admin_key_file: PathBuf,
+}
+
+/// One for all tests that leave it alone, as long as one of them is at it.
+static SHARED: Mutex<Weak<Lnbits>> = Mutex::new(Weak::new());
+
+impl Lnbits {
+    /// On this node; none where LNbits is not installed.
+    pub(crate) fn shared(node: &Node) -> Option<Arc<Self>> {
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(running) = shared.upgrade() {
+            return Some(running);
+        }
+        let started = Arc::new(Self::start(node)?);
+        *shared = Arc::downgrade(&started);
+        Some(started)
+    }
+
+    /// One of the test's own.
+    pub(crate) fn start(node: &Node) -> Option<Self> {
+        let venv = find_installed()?;
+        let folder = tempfile::tempdir().unwrap();
+        let port = free_port();
+        let macaroon = node.bake_macaroon(&PERMISSIONS).unwrap();
+        let log = File::create(folder.path().join("lnbits.log")).unwrap();
+        let child = Command::new(venv.join("bin/lnbits"))
+            .args(["--host", "127.0.0.1", "--port", &port.to_string()])
+            .env("LNBITS_BACKEND_WALLET_CLASS", "LndRestWallet")
+            .env("LND_REST_ENDPOINT", &node.rest)
+            .env("LND_REST_CERT", &node.cert)
+            .env("LND_REST_MACAROON", macaroon)
+            .env("LNBITS_DATA_FOLDER", folder.path())
+            .env("LNBITS_ADMIN_UI", "false")
+            // It looks for its own files below the folder in which it is started.
+            .current_dir(package_folder(&venv))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        let mut lnbits = Self {
+            child,
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+            folder,
+        };
+        lnbits.wait_until_it_answers();
+        Some(lnbits)
+    }
+
+    fn wait_until_it_answers(&mut self) {
+        let give_up_at = Instant::now() + START_AT_MOST;
+        let health = Call::get("/api/v1/health");
+        while health.try_send(self.address).map_or(0, |it| it.status) != 200 {
+            let has_ended = self.child.try_wait().unwrap().is_some();
+            let is_late = Instant::now() > give_up_at;
+            assert!(!has_ended && !is_late, "LNbits:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("lnbits.log")).unwrap_or_default()
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// A wallet of the test's own.
+    pub(crate) fn open_wallet(&self) -> Wallet {
+        let name = json!({ "name": "seller" }).to_string();
+        let call = Call::post("/api/v1/account", name).header("Content-Type", "application/json");
+        let made = call.send(self.address).expect(200).json();
+        let text = |key: &str| made[key].as_str().unwrap().to_owned();
+        let keep = |key: &str| {
+            let file = self.folder.path().join(format!("{}.{key}", text("id")));
+            fs::write(&file, text(key)).unwrap();
+            file
+        };
+        Wallet {
+            invoice_key: text("inkey"),
+            lightning_address: format!("{}@{}", text("lightning_address"), self.address),
+            invoice_key_file: keep("inkey"),
+            admin_key_file: keep("adminkey"),
+        }
+    }
+
+    /// Waits until the wallet owns so much; LNbits learns of payments by and by.
+    #[track_caller]
+    pub(crate) fn wait_for_balance(&self, wallet: &Wallet, msat: i64) {
+        let call = Call::get("/api/v1/wallet").header("X-Api-Key", &wallet.invoice_key);
+        let give_up_at = Instant::now() + CREDIT_AT_MOST;
+        loop {
+            let told: Value = call.send(self.address).expect(200).json();
+            if told["balance"] == msat {
+                return;
+            }
+            assert!(Instant::now() < give_up_at, "it stays {told}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// The lines of `[lightning]` for a wallet that takes payments.
+    pub(crate) fn lightning(&self, wallet: &Wallet) -> String {
+        format!(
+            "backend = \"lnbits\"\nnetwork = \"regtest\"\nurl = \"{}\"\nkey = {{ file = \"{}\" }}",
+            self.url(),
+            wallet.invoice_key_file.display()
+        )
+    }
+
+    /// The same for one that pays, too.
+    pub(crate) fn paying_lightning(&self, wallet: &Wallet) -> String {
+        let admin_key = wallet.admin_key_file.display();
+        let lightning = self.lightning(wallet);
+        format!("{lightning}\nadmin_key = {{ file = \"{admin_key}\" }}")
+    }
+
+    /// What everybody is told about a payment hash, without any key.
+    pub(crate) fn ask_in_public(&self, payment_hash: &str) -> Reply {
+        Call::get(&format!("/api/v1/payments/{payment_hash}")).send(self.address)
+    }
+}
+
+impl Drop for Lnbits {
+    /// SIGKILL: at SIGTERM it waits for connections that never end.
+    fn drop(&mut self) {
+        drop(kill_process_group(
+            Pid::from_child(&self.child),
+            Signal::KILL,
+        ));
+        drop(self.child.wait());
+    }
+}
+
+/// Its virtual environment; none, with a note, where it is not installed.
+fn find_installed() -> Option<PathBuf> {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2);
+    let parts = env::var_os("FAREBOX_PARTS").map(PathBuf::from);
+    let parts = parts.unwrap_or_else(|| workspace.unwrap().join(".cache/parts"));
+    let venv = parts.join("lnbits/venv");
+    if venv.join("bin/lnbits").exists() {
+        return Some(venv);
+    }
+    let test = std::thread::current().name().unwrap_or_default().to_owned();
+    let ci = env::var_os("CI").is_some_and(|value| value == "true");
+    assert!(!ci, "{test} needs LNbits: run cargo xtask test");
+    note_skipped(&format!("{test}: LNbits not installed (cargo xtask test)"));
+    None
+}
+
+/// `lib/python3.x/site-packages`, whatever x is.
+fn package_folder(venv: &Path) -> PathBuf {
+    let folders = fs::read_dir(venv.join("lib")).unwrap();
+    let mut packages = folders.map(|folder| folder.unwrap().path().join("site-packages"));
+    packages
+        .find(|folder| folder.join("lnbits").exists())
+        .unwrap()
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    listener.local_addr().unwrap().port()
+}
