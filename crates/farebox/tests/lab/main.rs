@@ -23,6 +23,7 @@ mod amounts;
 mod demo;
 mod held;
 mod lnbits;
+mod lnbits_fail_over;
 mod lnbits_server;
 mod nwc;
 mod outage;
