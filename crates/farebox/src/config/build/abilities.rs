@@ -189,9 +189,24 @@ fn describe_refunds(built: &Built, node: &BuiltNode) -> String {
         }
         (None, _, payer) => {
             let payer = payer.map_or("", |(payer, _)| payer);
-            format!("refunds: on: holders may ask at /.farebox/refund, and {payer:?} pays")
+            let without = unconfirmed(node);
+            format!("refunds: on: holders may ask at /.farebox/refund, and {payer:?} pays{without}")
         }
     }
+}
+
+/// The backends whose receipts are never proven.
+fn unconfirmed(node: &BuiltNode) -> String {
+    let silent = node
+        .iter()
+        .filter(|backend| !backend.says_what_was_received());
+    let names: Vec<_> = silent
+        .map(|backend| format!("{:?}", backend.name))
+        .collect();
+    if names.is_empty() {
+        return String::new();
+    }
+    format!("; what {} received cannot be paid back", names.join(", "))
 }
 
 fn describe_strict(built: &Built) -> String {

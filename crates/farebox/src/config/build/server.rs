@@ -27,6 +27,8 @@ use crate::config::units::{ByteSize, Lasting, PerPeriod};
 const MAX_THREADS: usize = 1024;
 /// The longest an invoice may be payable: its expiry is a clock of ours that runs against us.
 const MAX_INVOICE_EXPIRY: Duration = Duration::from_secs(7 * 86_400);
+/// The longest answer of a held call: what the ledger keeps, with room for its headers.
+const MAX_HELD_ANSWER: u64 = 15 << 20;
 /// hyper's own least.
 const MIN_HEADER_BYTES: u64 = 8 << 10;
 /// What a file name is put beside.
@@ -345,6 +347,14 @@ fn held(held: &HeldSection, mistakes: &mut Mistakes) -> Option<HeldLimits> {
             at("max_calls"),
             Some("0".to_owned()),
             "no call could be sold",
+        );
+    }
+    if held.max_answer.0 > MAX_HELD_ANSWER {
+        let reason = format!("at most {}", ByteSize(MAX_HELD_ANSWER));
+        mistakes.note(
+            at("max_answer"),
+            Some(format!("\"{}\"", held.max_answer)),
+            reason,
         );
     }
     Some(HeldLimits {

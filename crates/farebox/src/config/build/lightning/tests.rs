@@ -295,7 +295,7 @@ fn limits_of_refunds_and_held_calls_make_sense() {
         "backend = \"mock\"",
         "[refunds]\nleast = { msat = 0 }\nper_token_per_day = 0\nmax_open = 0\n\
          max_fee = { percent = 101 }\nallow_hosts = [\"http://a/b\"]\n\
-         [held]\nmax_calls = 0",
+         [held]\nmax_calls = 0\nmax_answer = \"16MiB\"",
         PRICED,
         &[
             "refunds.least = 0",
@@ -304,6 +304,7 @@ fn limits_of_refunds_and_held_calls_make_sense() {
             "refunds.max_fee.percent = 101",
             "refunds.allow_hosts[0]",
             "held.max_calls = 0",
+            "held.max_answer = \"16MiB\": at most 15MiB",
         ],
     );
     refuses(
