@@ -256,9 +256,9 @@ impl Node {
     /// # Errors
     /// When it knows no such permission.
     pub fn bake_macaroon(&self, permissions: &[(&str, &str)]) -> Result<String, LabError> {
-        let permissions = permissions.iter().map(|(entity, action)| {
-            json!({ "entity": entity, "action": action })
-        });
+        let permissions = permissions
+            .iter()
+            .map(|(entity, action)| json!({ "entity": entity, "action": action }));
         let wanted = json!({ "permissions": permissions.collect::<Vec<_>>() });
         text(&self.post("/v1/macaroon", &wanted)?, "macaroon")
     }

@@ -83,7 +83,7 @@ fn a_payment_made_while_the_line_was_cut_counts_once_the_line_is_back() {
     let challenge = gateway.challenge(&call);
     wire.cut();
     let token = stage.pay(challenge);
-    let paid = call.clone().with(&token);
+    let paid = call.with(&token);
     // Unknown is neither yes nor no: a challenge would make the client pay again.
     assert_come_again(gateway.send(&paid));
     wire.mend();

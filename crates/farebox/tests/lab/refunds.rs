@@ -44,8 +44,8 @@ fn to_invoice(token: &Token, invoice: &Invoice) -> Call {
     wish(token, &json!({ "invoice": invoice.bolt11 }))
 }
 
-/// Asks for a refund that may take its time; whether an answer arrives does not matter.
-fn ask_and_leave(gateway: &TestGateway, call: Call) -> JoinHandle<Option<Reply>> {
+/// Asks for a refund that may take its time, or be answered never.
+fn start_asking(gateway: &TestGateway, call: Call) -> JoinHandle<Option<Reply>> {
     let address = gateway.address;
     std::thread::spawn(move || call.try_send(address).ok())
 }
@@ -160,7 +160,7 @@ fn a_refund_is_paid_once_wherever_the_gateway_dies() {
         let before = stage.balances();
         let token = buy_and_use(&stage, &gateway);
         let invoice = stage.bob().invoice(BACK, 600).unwrap();
-        let asked = ask_and_leave(&gateway, to_invoice(&token, &invoice));
+        let asked = start_asking(&gateway, to_invoice(&token, &invoice));
         gateway.wait_for_exit();
         assert!(asked.join().unwrap().is_none(), "{point} was not reached");
         gateway.start_again(&[]);
@@ -180,7 +180,7 @@ fn a_refund_that_was_sent_is_not_sent_again_by_the_next_process() {
     let token = buy_and_use(&stage, &gateway);
     let secret = Secret::new();
     let invoice = stage.bob().hold_invoice(&secret.hash, BACK).unwrap();
-    let asked = ask_and_leave(&gateway, to_invoice(&token, &invoice));
+    let asked = start_asking(&gateway, to_invoice(&token, &invoice));
     stage
         .bob()
         .wait_for_invoice(&secret.hash, "ACCEPTED")
@@ -203,7 +203,7 @@ fn a_refund_whose_end_nobody_knows_stays_open_and_holds_its_money() {
     let token = buy_and_use(&stage, &gateway);
     let secret = Secret::new();
     let invoice = stage.bob().hold_invoice(&secret.hash, BACK).unwrap();
-    let asked = ask_and_leave(&gateway, to_invoice(&token, &invoice));
+    let asked = start_asking(&gateway, to_invoice(&token, &invoice));
     stage
         .bob()
         .wait_for_invoice(&secret.hash, "ACCEPTED")
@@ -232,6 +232,30 @@ fn a_refund_whose_end_nobody_knows_stays_open_and_holds_its_money() {
 }
 
 #[test]
+fn a_refund_under_way_is_the_same_one_whoever_asks_and_is_booked_once() {
+    let Some(stage) = shared() else { return };
+    let upstream = upstream();
+    let gateway = TestGateway::start(setup(&stage, &upstream));
+    let token = buy_and_use(&stage, &gateway);
+    let secret = Secret::new();
+    let invoice = stage.bob().hold_invoice(&secret.hash, BACK).unwrap();
+    let call = to_invoice(&token, &invoice);
+    let patient = start_asking(&gateway, call.clone());
+    stage
+        .bob()
+        .wait_for_invoice(&secret.hash, "ACCEPTED")
+        .unwrap();
+    let told = gateway.send(&call).expect(202);
+    assert_eq!(told.json()["refund"]["state"], "open", "{}", told.text());
+    stage.bob().settle(&secret.preimage).unwrap();
+    let told = patient.join().unwrap().unwrap().expect(200);
+    assert_eq!(told.json()["refund"]["state"], "paid", "{}", told.text());
+    let told = gateway.send(&call).expect(200);
+    assert_eq!(told.json()["refund"]["state"], "paid", "{}", told.text());
+    assert_paid_once(&stage, &gateway, &invoice);
+}
+
+#[test]
 fn a_refund_that_the_payee_refuses_is_back_on_the_token() {
     let Some(stage) = shared() else { return };
     let upstream = upstream();
@@ -239,7 +263,7 @@ fn a_refund_that_the_payee_refuses_is_back_on_the_token() {
     let token = buy_and_use(&stage, &gateway);
     let secret = Secret::new();
     let invoice = stage.bob().hold_invoice(&secret.hash, BACK).unwrap();
-    let asked = ask_and_leave(&gateway, to_invoice(&token, &invoice));
+    let asked = start_asking(&gateway, to_invoice(&token, &invoice));
     stage
         .bob()
         .wait_for_invoice(&secret.hash, "ACCEPTED")
