@@ -35,8 +35,10 @@ pub(super) fn build(
 ) -> Option<Adapter> {
     match section.backend {
         LightningBackend::Lnd => lnd::build(section, credentials, needs, at, context, mistakes),
-        LightningBackend::Cln => nodes::cln(section, credentials, at, context, mistakes),
-        LightningBackend::Phoenixd => nodes::phoenixd(section, credentials, at, context, mistakes),
+        LightningBackend::Cln => nodes::cln(section, credentials, needs, at, context, mistakes),
+        LightningBackend::Phoenixd => {
+            nodes::phoenixd(section, credentials, needs, at, context, mistakes)
+        }
         LightningBackend::Lnbits => {
             nodes::lnbits(section, credentials, needs, at, context, mistakes)
         }

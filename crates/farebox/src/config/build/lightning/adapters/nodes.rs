@@ -21,6 +21,7 @@ use crate::config::mistake::{KeyPath, Mistakes};
 pub(super) fn cln(
     section: &LightningSection,
     credentials: Credentials,
+    needs: Needs,
     at: &KeyPath,
     context: &Context,
     mistakes: &mut Mistakes,
@@ -34,6 +35,7 @@ pub(super) fn cln(
         allow_plain_http: endpoint.allow_plain_http,
         min_amount: common.min_amount,
         call_timeout: common.call_timeout,
+        needs: paying_unless_refused(needs),
         ..ClnOptions::new(endpoint.url, credentials.text, common.clock)
     });
     finish(node, "rune", at, mistakes)
@@ -43,6 +45,7 @@ pub(super) fn cln(
 pub(super) fn phoenixd(
     section: &LightningSection,
     credentials: Credentials,
+    needs: Needs,
     at: &KeyPath,
     context: &Context,
     mistakes: &mut Mistakes,
@@ -56,6 +59,7 @@ pub(super) fn phoenixd(
         allow_plain_http: endpoint.allow_plain_http,
         min_amount: common.min_amount,
         call_timeout: common.call_timeout,
+        needs: paying_unless_refused(needs),
         ..PhoenixdOptions::new(endpoint.url, credentials.text, common.clock)
     });
     finish(node, "password", at, mistakes)
@@ -107,6 +111,15 @@ pub(super) fn nwc(
     });
     let node = mistakes.take(at.key("uri"), "", node)?;
     Some((NodeKind::Node, Arc::new(node) as Arc<dyn CreateInvoice>))
+}
+
+/// What a rune or password allows is not to be seen in it; refunds are on where a backend can pay,
+/// unless the operator says otherwise.
+fn paying_unless_refused(needs: Needs) -> LndNeeds {
+    LndNeeds {
+        pay: needs.refunds.unwrap_or(true),
+        hold: false,
+    }
 }
 
 fn finish<T: CreateInvoice + 'static>(
