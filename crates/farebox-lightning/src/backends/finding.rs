@@ -5,12 +5,9 @@ use std::time::Duration;
 use farebox_core::PaymentHash;
 use tokio::time::Instant;
 
-use super::making::share;
+use super::making::{TOTAL_TIME, share};
 use super::{Backends, Member};
 use crate::{InvoiceState, NodeError};
-
-/// How long a look-up takes at most, however many backends are asked.
-const TOTAL_TIME: Duration = Duration::from_secs(12);
 
 pub(super) async fn find(
     backends: &Backends,

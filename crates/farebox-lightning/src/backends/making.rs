@@ -7,9 +7,10 @@ use tokio::time::Instant;
 use super::{Backends, Member};
 use crate::{AmountLimits, CreatedInvoice, InvoiceRequest, NodeError};
 
-/// How long a buyer waits for an invoice at most, whichever and however many backends fail. Each
-/// backend may use up an even share of what is left.
-pub(super) const TOTAL_TIME: Duration = Duration::from_secs(12);
+/// How long a buyer waits for an invoice at most, whichever and however many backends fail: longer
+/// than the slowest kind of backend may take for one call. Each may use up an even share of what is
+/// left.
+pub(super) const TOTAL_TIME: Duration = Duration::from_secs(18);
 
 pub(super) async fn create(
     backends: &Backends,

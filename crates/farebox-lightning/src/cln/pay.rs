@@ -18,6 +18,9 @@ use crate::{NodeError, PaymentFailure, PaymentRequest, PaymentState};
 /// The longest that a command may go on trying.
 const MAX_RETRY: Duration = Duration::from_secs(60);
 
+/// How much earlier than we the command gives up, so that its answer still reaches us.
+const BEFORE_US: Duration = Duration::from_secs(3);
+
 /// How much longer than [`MAX_RETRY`] a failed payment is not believed to be over: a last part may
 /// be on its way back, and clocks differ.
 const MARGIN: Duration = Duration::from_secs(60);
@@ -41,8 +44,9 @@ impl Cln {
 
     async fn run_payment(&self, request: &PaymentRequest) -> Result<RestAnswer, NodeError> {
         let client = self.client.patient(request.patience);
-        let retry = request.patience.min(MAX_RETRY).as_secs().max(1);
-        let limits = json!({ "maxfee": request.max_fee.get(), "retry_for": retry });
+        let retry = request.patience.min(MAX_RETRY).saturating_sub(BEFORE_US);
+        let seconds = retry.as_secs().max(1);
+        let limits = json!({ "maxfee": request.max_fee.get(), "retry_for": seconds });
         let xpay = with(&limits, "invstring", &request.bolt11);
         let answer = client.post_json("/v1/xpay", &xpay).await?;
         if !is_not_to_be_had(&answer) {

@@ -98,7 +98,7 @@ async fn a_payment_names_its_fee_limit_and_is_proven() {
     let body = node.calls("/v1/xpay")[0].json();
     assert_eq!(body["invstring"], request.bolt11);
     assert_eq!(body["maxfee"], 500);
-    assert_eq!(body["retry_for"], 5);
+    assert_eq!(body["retry_for"], 2);
 }
 
 #[tokio::test]
