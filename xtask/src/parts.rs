@@ -11,7 +11,7 @@ use crate::process::{cache, command, is_ci, root, run, works};
 type Install = fn() -> Result<()>;
 
 /// What there is to install, and how the closing summary calls it.
-const PARTS: [(&str, Install); 5] = [
+const PARTS: [(&str, Install); 6] = [
     ("Node packages", node),
     ("Python packages", python),
     ("LNbits", lnbits),

@@ -86,6 +86,7 @@
   };
 
   const replace = async (reply) => {
+    clearInterval(countDown);
     const type = (reply.headers.get('content-type') || '').split(';')[0].trim().toLowerCase();
     const attached = /^attachment/i.test(reply.headers.get('content-disposition') || '');
     if (attached) return download(reply);

@@ -2,6 +2,7 @@
 //! stranger learns about either, which is nothing.
 
 mod browser;
+mod chromium;
 mod claims;
 mod forgeries;
 mod forms;

@@ -42,6 +42,16 @@ pub(crate) fn nginx() -> Option<Command> {
     if_there(installed("nginx"), "nginx")
 }
 
+/// Chromium, driven by `browser.cjs` as its one argument says.
+pub(crate) fn browser(wish: &Value) -> Option<Command> {
+    let chromium = if_there(installed("chromium"), "chromium")?;
+    let mut command = node("browser.cjs")?;
+    command
+        .env("CHROMIUM", chromium.get_program())
+        .arg(wish.to_string());
+    Some(command)
+}
+
 /// nghttp2's client.
 pub(crate) fn nghttp() -> Option<Command> {
     if_there(installed("nghttp"), "nghttp")
