@@ -3,6 +3,7 @@
 //! what runs from that folder is ever stopped.
 
 mod build;
+mod demo;
 mod guard;
 mod layout;
 mod up;
@@ -24,7 +25,9 @@ cargo xtask lab down                  stop them
 cargo xtask lab status [--json]       where they are and what they own
 cargo xtask lab pay INVOICE [--from bob] [--amount MSAT]
 cargo xtask lab invoice MSAT [--on bob]
-cargo xtask lab restart NODE          stop a node and start it again";
+cargo xtask lab restart NODE          stop a node and start it again
+cargo xtask lab demo [--once]         farebox demo: alice sells, bob pays
+cargo xtask lab demo --by-hand        the same, and you pay (cargo xtask lab pay INVOICE)";
 
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -45,6 +48,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         ["pay", invoice, options @ ..] => pay(invoice, options),
         ["invoice", msat, options @ ..] => invoice(msat, options),
         ["restart", name] => restart(name),
+        ["demo", options @ ..] => demo::run(&running()?, options),
         _ => bail!("lab what?\n{USAGE}"),
     }
 }
@@ -62,6 +66,12 @@ fn run_folder() -> PathBuf {
 fn running() -> Result<Lab> {
     let lab = Lab::read(&Lab::default_file())?;
     lab.context("the lab is not up: cargo xtask lab up")
+}
+
+/// Whether anything runs from the lab's folder.
+fn is_running() -> bool {
+    let daemons = layout::daemons(&run_folder());
+    daemons.iter().any(|daemon| daemon.process().is_some())
 }
 
 fn down() -> Result<()> {
