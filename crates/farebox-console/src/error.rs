@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use axum::http::header::{HeaderValue, WWW_AUTHENTICATE};
 use axum::response::{IntoResponse, Response};
 use farebox_gateway::keyring::KeyringError;
-use farebox_gateway::payout::RefundError;
+use farebox_gateway::payout::{CloseError, RefundError};
 use farebox_ledger::LedgerError;
 use farebox_lightning::mock::PayError;
 use serde_json::json;
@@ -46,6 +46,9 @@ pub enum ConsoleError {
     /// No refund has this id.
     #[error("no refund has this id")]
     NoPayout,
+    /// A refund was not closed.
+    #[error(transparent)]
+    Close(#[from] CloseError),
     /// The test money was not paid.
     #[error(transparent)]
     Pay(#[from] PayError),
@@ -63,6 +66,9 @@ impl ConsoleError {
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Host => StatusCode::MISDIRECTED_REQUEST,
             Self::NotFound | Self::NoAccount | Self::NoPayout => StatusCode::NOT_FOUND,
+            Self::Close(CloseError::Unknown) => StatusCode::NOT_FOUND,
+            Self::Close(CloseError::Ledger(_)) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Close(_) => StatusCode::CONFLICT,
             Self::Refund(error) => StatusCode::from_u16(error.problem().status)
                 .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
@@ -82,7 +88,8 @@ impl ConsoleError {
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::NoAccount => "no_account",
-            Self::NoPayout => "no_payout",
+            Self::NoPayout | Self::Close(CloseError::Unknown) => "no_payout",
+            Self::Close(_) => "not_closed",
             Self::Refund(error) => error.problem().code,
             Self::BadRequest { .. } => "bad_request",
             Self::Pay(_) => "not_paid",

@@ -15,6 +15,7 @@
 //! | `POST /admin/v1/tokens/{payment_hash}/refund` `{"to": "…", "amount_msat": n}` | pays back what is on it |
 //! | `GET /admin/v1/payouts?after=&limit=` | refunds in the order in which they were begun |
 //! | `GET /admin/v1/payouts/{id}` | one of them |
+//! | `POST /admin/v1/payouts/{id}/close` `{"as": "paid"\|"failed", "fee_msat": n}` | ends one whose backend never will |
 //! | `POST /admin/v1/keys/rotate` `{"emergency": bool}` | signs with a new secret |
 //! | `GET /admin/v1/ledger/trial-balance` | the proof that the books are right |
 //! | `POST /test/pay` `{"invoice": "…"}` | pays with test money, where that is on; open |
@@ -104,6 +105,7 @@ pub fn router(options: Options) -> Router {
         )
         .route("/admin/v1/payouts", get(payouts::list))
         .route("/admin/v1/payouts/{id}", get(payouts::show))
+        .route("/admin/v1/payouts/{id}/close", post(payouts::close))
         .route("/admin/v1/keys/rotate", post(admin::rotate))
         .route("/admin/v1/ledger/trial-balance", get(admin::trial_balance))
         .layer(from_fn_with_state(

@@ -10,7 +10,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use farebox_core::{Msat, PayoutId};
 use farebox_gateway::payout::{RefundError, RefundRequest};
-use farebox_ledger::{AskedBy, PayoutState, PayoutView};
+use farebox_ledger::{AskedBy, PayoutEnd, PayoutState, PayoutView};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -24,6 +24,22 @@ use crate::{ConsoleError, Shared};
 pub(crate) struct RefundBody {
     to: String,
     amount_msat: Option<u64>,
+}
+
+/// What the operator knows of a refund.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CloseBody {
+    #[serde(rename = "as")]
+    end: End,
+    fee_msat: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum End {
+    Paid,
+    Failed,
 }
 
 /// Which page.
@@ -103,6 +119,25 @@ pub(crate) async fn show(
     let view = state.options.ledger.payout(id).await?;
     view.map(|view| Json(PayoutJson::new(&view)))
         .ok_or(ConsoleError::NoPayout)
+}
+
+/// Ends a refund by the operator's word, unless its backend knows better.
+pub(crate) async fn close(
+    State(state): State<Shared>,
+    Path(id): Path<String>,
+    body: Result<Json<CloseBody>, JsonRejection>,
+) -> Result<Json<PayoutJson>, ConsoleError> {
+    let Json(body) = body.map_err(|error| bad_request("", &error))?;
+    let id = PayoutId::parse(&id).map_err(|error| bad_request("", &error))?;
+    let fee = Msat::new(body.fee_msat.unwrap_or(0));
+    let fee = fee.map_err(|error| bad_request("fee_msat: ", &error))?;
+    let end = match body.end {
+        End::Paid => PayoutEnd::Paid { fee },
+        End::Failed => PayoutEnd::Failed,
+    };
+    let payouts = state.options.payouts.as_ref();
+    let view = payouts.ok_or(RefundError::NoPayer)?.close(id, end).await?;
+    Ok(Json(PayoutJson::new(&view)))
 }
 
 impl PayoutJson {

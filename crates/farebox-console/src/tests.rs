@@ -164,7 +164,7 @@ impl House {
     }
 }
 
-const GUARDED: [&str; 10] = [
+const GUARDED: [&str; 11] = [
     "GET /metrics",
     "GET /admin/v1/accounts",
     "GET /admin/v1/ledger/trial-balance",
@@ -175,6 +175,7 @@ const GUARDED: [&str; 10] = [
     "POST /admin/v1/tokens/x/refund",
     "GET /admin/v1/payouts",
     "GET /admin/v1/payouts/x",
+    "POST /admin/v1/payouts/x/close",
 ];
 
 #[tokio::test]

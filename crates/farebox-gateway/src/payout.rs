@@ -11,12 +11,14 @@
 //!    backend. Only what the backend has never heard of is sent again, and only that invoice.
 //!
 //! A time-out, a lost connection, a killed process leave the outcome unknown and the money
-//! reserved; nothing but the backend's word ends a payout. Money that nobody ever claimed is
+//! reserved; nothing but the backend's word ends a payout, or, where that will never come, the
+//! operator's (`close`). Money that nobody ever claimed is
 //! unknown to the ledger and is never paid out by the operator. Not here: HTTP, and the path of a
 //! paid request.
 
 mod begin;
 mod busy;
+mod close;
 mod crash;
 mod destination;
 mod error;
@@ -25,6 +27,7 @@ mod recover;
 mod rules;
 mod send;
 
+pub use close::CloseError;
 pub use crash::CRASH_POINTS;
 pub use destination::Destination;
 pub use error::RefundError;

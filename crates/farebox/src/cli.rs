@@ -392,6 +392,15 @@ pub struct RefundArgs {
     pub wait: bool,
 }
 
+/// How a refund ended.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum RefundEnd {
+    /// It was paid.
+    Paid,
+    /// It was not, and never will be.
+    Failed,
+}
+
 /// What to look at of refunds.
 #[derive(Subcommand)]
 pub enum PayoutsCommand {
@@ -404,6 +413,25 @@ pub enum PayoutsCommand {
         /// How many
         #[arg(long, default_value_t = 100)]
         limit: u32,
+    },
+    /// Say what became of a refund whose backend never will: a wallet that forgot it, a node that is gone
+    #[command(after_help = "\
+Examples:
+  farebox admin payouts close 0192f8a0-… --as failed
+  farebox admin payouts close 0192f8a0-… --as paid --fee 12
+
+Look at the node or wallet first: what is still under way there may arrive. The backend is asked
+once more, and what it knows goes before. As failed, which gives the money back to the token, only
+once its invoice has long expired.")]
+    Close {
+        /// Its id
+        id: String,
+        /// What became of it
+        #[arg(long = "as", value_name = "END")]
+        end: RefundEnd,
+        /// What routing cost, in msat
+        #[arg(long, value_name = "MSAT", default_value_t = 0)]
+        fee: u64,
     },
     /// Show one refund
     #[command(after_help = "Example:\n  farebox admin payouts show 0192f8a0-…")]

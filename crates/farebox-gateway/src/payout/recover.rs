@@ -26,22 +26,37 @@ const INTERVAL: Duration = Duration::from_secs(5);
 /// more than two clocks differ, and than a request can linger on its way.
 const LONG_EXPIRED: Duration = Duration::from_secs(600);
 
+/// Every so many times all of them are asked about and the log is told, else only young ones.
+const ALL_EVERY: u32 = 12;
+/// How long a payout is young.
+const YOUNG: Duration = Duration::from_secs(120);
+
 /// Asks about open payouts for as long as anybody else holds on to them.
 pub(super) async fn run(payouts: Weak<Payouts>) {
     let mut ticks = tokio::time::interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
+    for round in (0..ALL_EVERY).cycle() {
         ticks.tick().await;
         let Some(payouts) = payouts.upgrade() else {
             return;
         };
-        payouts.recover().await;
+        let whom = if round == 0 { Whom::All } else { Whom::Young };
+        payouts.recover(whom).await;
     }
 }
 
+/// Which payouts are asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whom {
+    /// All, and the log is told about those whose backend does not answer.
+    All,
+    /// Those that were begun a moment ago.
+    Young,
+}
+
 impl Payouts {
-    /// Asks once about every payout without an end, as far as nobody works on it at this moment.
-    pub(super) async fn recover(self: &Arc<Self>) {
+    /// Asks once about payouts without an end, as far as nobody works on them at this moment.
+    pub(super) async fn recover(self: &Arc<Self>, whom: Whom) {
         let open = match self.ledger.open_payouts().await {
             Ok(open) => open,
             Err(error) => {
@@ -49,17 +64,19 @@ impl Payouts {
                 return;
             }
         };
-        let oldest = open.first().map(|view| view.asked_at);
         let now = self.clock.now();
-        let age = oldest.map_or(Duration::ZERO, |asked_at| now.since(asked_at));
-        self.metrics.open(open.len(), age);
+        let age = |view: &PayoutView| now.since(view.asked_at);
+        self.metrics
+            .open(open.len(), open.first().map_or(Duration::ZERO, age));
         for view in open {
-            self.follow(view);
+            if whom == Whom::All || age(&view) < YOUNG {
+                self.follow(view, whom);
+            }
         }
     }
 
     /// Leaves what somebody works on, and what there is no room for, to the next time.
-    fn follow(self: &Arc<Self>, view: PayoutView) {
+    fn follow(self: &Arc<Self>, view: PayoutView, whom: Whom) {
         let Ok(room) = Arc::clone(&self.following).try_acquire_owned() else {
             return;
         };
@@ -68,12 +85,12 @@ impl Payouts {
         };
         let payouts = Arc::clone(self);
         tokio::spawn(async move {
-            payouts.follow_up(view).await;
+            payouts.follow_up(view, whom).await;
             drop((working, room));
         });
     }
 
-    async fn follow_up(&self, view: PayoutView) {
+    async fn follow_up(&self, view: PayoutView, whom: Whom) {
         // What was open a moment ago may have been ended by whoever worked on it then.
         match self.ledger.payout(view.id).await {
             Ok(Some(now)) if now.state == farebox_ledger::PayoutState::Open => {}
@@ -84,13 +101,16 @@ impl Payouts {
             Some(Ok(state)) => {
                 self.note_state(view, &state).await;
             }
-            Some(Err(error)) => log_unasked(&view, &error.to_string()),
-            None => log_unasked(&view, "no backend of this name can pay any more"),
+            Some(Err(error)) => log_unasked(&view, whom, &error.to_string()),
+            None => log_unasked(&view, whom, "no backend of this name can pay any more"),
         }
     }
 
     /// None if the backend is gone from the configuration.
-    async fn ask_backend(&self, view: &PayoutView) -> Option<Result<PaymentState, NodeError>> {
+    pub(super) async fn ask_backend(
+        &self,
+        view: &PayoutView,
+    ) -> Option<Result<PaymentState, NodeError>> {
         let current = self.current.load_full();
         let backend = current.backends.as_ref()?.named(&view.backend)?;
         Some(ask(backend.pay()?, view).await)
@@ -101,7 +121,7 @@ impl Payouts {
         let expires_at = expiry(&view);
         if now < expires_at {
             self.send_again(view).await;
-        } else if now >= expires_at.plus(LONG_EXPIRED) {
+        } else if now >= unpayable_from(&view) {
             self.note_expired(view).await;
         }
     }
@@ -112,7 +132,15 @@ fn expiry(view: &PayoutView) -> UnixMillis {
     parse_invoice(&view.bolt11).map_or(view.asked_at, |invoice| invoice.expires_at)
 }
 
-fn log_unasked(view: &PayoutView, reason: &str) {
+/// From when on nothing can pay the invoice any more that did not begin before.
+pub(super) fn unpayable_from(view: &PayoutView) -> UnixMillis {
+    expiry(view).plus(LONG_EXPIRED)
+}
+
+fn log_unasked(view: &PayoutView, whom: Whom, reason: &str) {
+    if whom == Whom::Young {
+        return;
+    }
     tracing::warn!(
         payout = %view.id,
         backend = view.backend,

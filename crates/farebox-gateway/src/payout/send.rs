@@ -1,9 +1,9 @@
 //! The invoice goes to the node, and what the node says is written down.
 //!
 //! What ends a payout: the node says that it paid, or that it did not and never will. A refusal of
-//! the very first sending ends it as well, but only where the node itself said no before it began
-//! (its credential does not allow it), or where it confirms, asked, that it never heard of the
-//! payment. A refusal of a later sending proves nothing about the first, and is only noted.
+//! the very first sending ends it as well, but only where the node confirms, asked, that it never
+//! heard of the payment. A refusal of a later sending proves nothing about the first, and is only
+//! noted.
 
 use std::time::Duration;
 
@@ -82,6 +82,15 @@ impl Payouts {
     pub(super) async fn note_expired(&self, view: PayoutView) -> PayoutView {
         self.note(view, Known::Failed("its invoice has expired"))
             .await
+    }
+
+    /// Ends by the operator's word.
+    pub(super) async fn note_word(&self, view: PayoutView, end: PayoutEnd) -> PayoutView {
+        let known = match end {
+            PayoutEnd::Paid { fee } => Known::Paid { fee },
+            PayoutEnd::Failed => Known::Failed("the operator says so"),
+        };
+        self.note(view, known).await
     }
 
     async fn note(&self, view: PayoutView, known: Known) -> PayoutView {
@@ -183,9 +192,6 @@ async fn confirm_refusal(
     match ask(payer, view).await {
         Ok(PaymentState::Unheard) => Known::Failed("the node refused to begin it"),
         Ok(state) => known(&state),
-        Err(NodeError::Forbidden { .. }) if matches!(error, NodeError::Forbidden { .. }) => {
-            Known::Failed("the node's credential does not allow payments")
-        }
         Err(_) => Known::Nothing,
     }
 }

@@ -4,7 +4,7 @@ use std::time::Instant;
 use farebox_core::{
     Binding, KeyEpoch, Kind, MethodClass, RouteName, Terms, TermsEpoch, UnixMillis,
 };
-use farebox_ledger::{ClaimPolicy, OpenOptions};
+use farebox_ledger::{ClaimPolicy, OpenOptions, PayoutEnd};
 use farebox_lightning::backends::NamedBackend;
 use farebox_lightning::guard::AllowedHosts;
 use farebox_lightning::mock::{MockNode, PayFault};
@@ -145,7 +145,7 @@ impl House {
 
     /// Asks about everything that is open, and waits until that is done.
     async fn recover(&self) {
-        self.payouts.recover().await;
+        self.payouts.recover(recover::Whom::All).await;
         let idle = self.payouts.following.acquire_many(MAX_FOLLOWED);
         drop(tokio::time::timeout(WAIT_AT_MOST, idle).await.unwrap());
     }
@@ -269,6 +269,39 @@ async fn nothing_is_begun_once_it_was_stopped() {
     let refused = house.payouts.refund(wish).await;
     assert!(matches!(refused, Err(RefundError::Unable)));
     assert_eq!(house.node.paid_out().0, 0);
+    house.end().await;
+}
+
+#[tokio::test]
+async fn the_operator_closes_what_the_backend_will_never_tell_but_not_too_early() {
+    let house = House::open();
+    let view = house.unknown(PayFault::LoseRequest).await;
+    house.payouts.replace(None, rules());
+    let close = |end| house.payouts.close(view.id, end);
+    let early = close(PayoutEnd::Failed).await;
+    assert!(
+        matches!(early, Err(CloseError::Payable { .. })),
+        "{early:?}"
+    );
+    house.clock.forward(HOUR + Duration::from_secs(600));
+    let closed = close(PayoutEnd::Failed).await.unwrap();
+    assert_eq!(closed.state, PayoutState::Failed);
+    assert_eq!(close(PayoutEnd::Failed).await.unwrap(), closed);
+    let fee = Msat::ZERO;
+    let contradicted = close(PayoutEnd::Paid { fee }).await;
+    assert!(matches!(contradicted, Err(CloseError::Ended { .. })));
+    house.end().await;
+}
+
+#[tokio::test]
+async fn what_the_backend_knows_goes_before_what_the_operator_says() {
+    let house = House::open();
+    let view = house.unknown(PayFault::LoseAnswer).await;
+    house.clock.forward(HOUR * 48);
+    let closed = house.payouts.close(view.id, PayoutEnd::Failed).await;
+    let state = PayoutState::Paid;
+    assert!(matches!(closed, Err(CloseError::Ended { state: found }) if found == state));
+    assert_eq!(house.state(&view).await, state);
     house.end().await;
 }
 

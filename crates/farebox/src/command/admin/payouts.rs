@@ -7,8 +7,8 @@ use farebox_core::PayoutId;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::{Client, checked, get, lines, show};
-use crate::cli::{PayoutsCommand, RefundArgs};
+use super::{Client, ask, checked, get, lines, show};
+use crate::cli::{PayoutsCommand, RefundArgs, RefundEnd};
 use crate::command::Failure;
 use crate::output;
 
@@ -89,7 +89,7 @@ fn tell(payout: &Value, as_json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Lists refunds, or shows one.
+/// Lists refunds, shows one, or closes one.
 pub(super) async fn look(
     client: &Client,
     command: &PayoutsCommand,
@@ -100,6 +100,16 @@ pub(super) async fn look(
             let path = format!("/admin/v1/payouts?after={cursor}&limit={limit}");
             list(&get(client, &path).await?, as_json)
         }
+        PayoutsCommand::Close { id, end, fee } => {
+            let word = match end {
+                RefundEnd::Paid => "paid",
+                RefundEnd::Failed => "failed",
+            };
+            let body = json!({ "as": word, "fee_msat": fee });
+            let path = format!("/admin/v1/payouts/{}/close", parsed(id)?);
+            let payout = ask(client, Method::POST, &path, &body).await?;
+            show(&payout, as_json, &format!("closed as {word}"))
+        }
         PayoutsCommand::Show { id } => {
             let payout = find(client, id).await?;
             show(&payout, as_json, &lines(&payout))
@@ -107,10 +117,13 @@ pub(super) async fn look(
     }
 }
 
-/// What was typed goes into a path, so it must be nothing else.
 async fn find(client: &Client, id: &str) -> Result<Value, Failure> {
-    let id = PayoutId::parse(id).map_err(|error| anyhow!("{id:?}: {error}"))?;
-    get(client, &format!("/admin/v1/payouts/{id}")).await
+    get(client, &format!("/admin/v1/payouts/{}", parsed(id)?)).await
+}
+
+/// What was typed goes into a path, so it must be nothing else.
+fn parsed(id: &str) -> Result<PayoutId, Failure> {
+    Ok(PayoutId::parse(id).map_err(|error| anyhow!("{id:?}: {error}"))?)
 }
 
 fn list(value: &Value, as_json: bool) -> Result<(), Failure> {

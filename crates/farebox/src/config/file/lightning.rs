@@ -136,7 +136,7 @@ pub struct RefundsSection {
     pub enabled: Option<bool>,
     /// The least amount that is paid out.
     pub least: Amount,
-    /// The most that holders get back in 24 hours, all together, fees included.
+    /// The most that holders get back in 24 hours, all together, without fees.
     pub daily_total: Amount,
     /// How often one token may ask in 24 hours.
     #[schemars(range(min = 1))]

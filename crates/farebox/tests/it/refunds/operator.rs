@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::lnd::{OnSend, invoice_of, mock_node};
 use super::shop::{CALL, PRICE, Shop};
-use crate::harness::{Call, Reply, Token};
+use crate::harness::{Call, HOUR, Reply, TestClock, Token};
 
 fn refund(shop: &Shop, hash: &str, wish: &Value) -> Reply {
     let call = Call::post(&format!("/admin/v1/tokens/{hash}/refund"), wish.to_string());
@@ -121,4 +121,30 @@ fn the_command_line_waits_for_a_payment_under_way() {
     assert_eq!((code, &paid["state"]), (0, &json!("paid")), "{said}");
     assert!(said.contains("under way"), "{said}");
     assert_eq!(shop.lnd.paid_out(), (1, 50_000));
+}
+
+#[test]
+fn a_refund_whose_node_never_tells_is_closed_by_the_operator_once_nothing_can_pay_it() {
+    let clock = TestClock::new();
+    let (name, value) = clock.environment();
+    let shop = Shop::open_with("", &[(name, &value)]);
+    let token = shop.used_balance();
+    shop.lnd.on_send(OnSend::CutBefore);
+    shop.lnd.be_deaf(true);
+    let asking = shop.refund_in_background(&token, &shop.lnd.invoice(50_000));
+    shop.lnd.wait_for_sent(1);
+    shop.gateway.wait_for_metric("farebox_payouts_open", &[], 1);
+    let listed = shop.gateway.admin(Call::get("/admin/v1/payouts")).json();
+    let id = listed["payouts"][0]["id"].as_str().unwrap().to_owned();
+    asking.join().unwrap();
+    let close = ["admin", "payouts", "close", &id, "--as", "failed", "--json"];
+    let (code, _, said) = command(&shop, &close);
+    assert_eq!(code, 1);
+    assert!(said.contains("may still be paid"), "{said}");
+    clock.shift(2 * HOUR);
+    let (code, closed, said) = command(&shop, &close);
+    assert_eq!((code, &closed["state"]), (0, &json!("failed")), "{said}");
+    assert_eq!(shop.refundable(&token), PRICE - CALL);
+    assert_eq!(shop.lnd.paid_out().0, 0);
+    shop.assert_books(PRICE);
 }

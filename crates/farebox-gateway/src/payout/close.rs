@@ -1,0 +1,93 @@
+//! The operator's word on a payout whose backend will never give its own: a wallet that forgot it, a
+//! backend that is gone.
+//!
+//! The backend is asked once more, and what it knows for certain goes before what the operator says.
+//! Nothing is closed as failed as long as its invoice could be paid.
+
+use farebox_core::{PayoutId, UnixMillis};
+use farebox_ledger::{LedgerError, PayoutEnd, PayoutState, PayoutView};
+use farebox_lightning::PaymentState;
+
+use super::Payouts;
+use super::recover::unpayable_from;
+
+/// Why a payout was not closed.
+#[derive(Debug, thiserror::Error)]
+pub enum CloseError {
+    /// There is none.
+    #[error("no refund has this id")]
+    Unknown,
+    /// It has another end.
+    #[error("the refund has ended otherwise: {}", state.as_str())]
+    Ended {
+        /// How.
+        state: PayoutState,
+    },
+    /// It is being sent, or asked about, at this moment.
+    #[error("the refund is being worked on at this moment")]
+    Busy,
+    /// Its invoice can still be paid, or could a moment ago.
+    #[error("the invoice of the refund may still be paid; ask again in {} s", wait.as_secs() + 1)]
+    Payable {
+        /// For how long.
+        wait: std::time::Duration,
+    },
+    /// The ledger did not answer.
+    #[error("the ledger does not answer")]
+    Ledger(#[from] LedgerError),
+}
+
+impl Payouts {
+    /// Ends a payout by the operator's word, unless its backend knows better.
+    ///
+    /// # Errors
+    /// [`CloseError`]; nothing was changed.
+    pub async fn close(&self, id: PayoutId, end: PayoutEnd) -> Result<PayoutView, CloseError> {
+        let _working = self.payouts.begin(id).ok_or(CloseError::Busy)?;
+        let view = self.ledger.payout(id).await?;
+        let view = view.ok_or(CloseError::Unknown)?;
+        if view.state != PayoutState::Open {
+            return same_end(view, end);
+        }
+        let known = match self.ask_backend(&view).await {
+            Some(Ok(state)) if is_certain(&state) => self.note_state(view, &state).await,
+            _ => {
+                check_time(&view, end, self.clock.now())?;
+                tracing::warn!(payout = %id, "the operator closes a refund");
+                self.note_word(view, end).await
+            }
+        };
+        same_end(known, end)
+    }
+}
+
+const fn is_certain(state: &PaymentState) -> bool {
+    matches!(
+        state,
+        PaymentState::Succeeded { .. } | PaymentState::Failed(_)
+    )
+}
+
+fn same_end(view: PayoutView, end: PayoutEnd) -> Result<PayoutView, CloseError> {
+    let wanted = match end {
+        PayoutEnd::Paid { .. } => PayoutState::Paid,
+        PayoutEnd::Failed => PayoutState::Failed,
+    };
+    if view.state == wanted {
+        Ok(view)
+    } else {
+        Err(CloseError::Ended { state: view.state })
+    }
+}
+
+/// Calling a payment made costs the holder what was reserved; calling it failed gives that back,
+/// and must not be possible while the payee could still be paid.
+fn check_time(view: &PayoutView, end: PayoutEnd, now: UnixMillis) -> Result<(), CloseError> {
+    let until = unpayable_from(view);
+    if end == PayoutEnd::Failed && now < until {
+        return Err(CloseError::Payable {
+            wait: until.since(now),
+        });
+    }
+    Ok(())
+}
