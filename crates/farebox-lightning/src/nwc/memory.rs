@@ -84,3 +84,43 @@ impl Memory {
         matches!(self.payments().get(hash), Some(Known::NotSent))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HASH: PaymentHash = PaymentHash::from_bytes([7; 32]);
+
+    #[test]
+    fn only_what_was_asked_for_and_not_sent_was_never_sent() {
+        let memory = Memory::default();
+        assert!(!memory.was_never_sent(&HASH), "perhaps by an earlier run");
+        memory.note_not_sent(HASH);
+        assert!(memory.was_never_sent(&HASH));
+        let first = memory.note_sent(HASH);
+        assert!(!memory.was_never_sent(&HASH));
+        memory.take_back(HASH, first);
+        assert!(memory.was_never_sent(&HASH));
+    }
+
+    #[test]
+    fn what_was_sent_once_stays_sent_whatever_comes_of_the_second_time() {
+        let memory = Memory::default();
+        memory.note_sent(HASH);
+        memory.note_not_sent(HASH);
+        assert!(!memory.was_never_sent(&HASH));
+        let first = memory.note_sent(HASH);
+        memory.take_back(HASH, first);
+        assert!(!memory.was_never_sent(&HASH));
+    }
+
+    #[test]
+    fn a_proof_outlasts_everything() {
+        let memory = Memory::default();
+        memory.note_proven(HASH, PaymentState::Pending);
+        let first = memory.note_sent(HASH);
+        memory.take_back(HASH, first);
+        memory.note_not_sent(HASH);
+        assert!(memory.proven(&HASH).is_some());
+    }
+}

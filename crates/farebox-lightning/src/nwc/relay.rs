@@ -214,7 +214,8 @@ impl Connection<'_> {
                 Err(RelayError::Refused)
             };
         }
-        if !taken {
+        // Some relays call a repetition refused; the first one was taken.
+        if !taken && !message.starts_with("duplicate:") {
             let index = self.relay.index;
             self.relay.hub.waiting.reject(id, index, message);
         }

@@ -76,6 +76,53 @@ async fn a_harmless_request_is_sent_again_after_a_broken_connection() {
 }
 
 #[tokio::test]
+async fn a_relay_that_wants_to_know_who_we_are_is_told() {
+    let stage = Stage::guarded(|actor, asked| actor.refused(asked, "INTERNAL")).await;
+    let error = invoice(&hasty(&stage.uri)).await.unwrap_err();
+    assert!(matches!(error, NodeError::Refused { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_relay_that_calls_a_repetition_refused_is_waited_for() {
+    let stage = Stage::start(|actor, asked| {
+        let refused = nostr::RelayMessage::ok(asked.id, false, "duplicate: have it");
+        let mut acts = vec![Act::Send(nostr::JsonUtil::as_json(&refused))];
+        acts.extend(actor.refused(asked, "RESTRICTED"));
+        acts
+    })
+    .await;
+    let error = invoice(&backend(&stage.uri)).await.unwrap_err();
+    assert!(matches!(error, NodeError::Forbidden { .. }), "{error:?}");
+}
+
+/// A runtime that lives and runs nothing: its connections look alive and carry nothing.
+#[test]
+fn a_runtime_that_stands_still_costs_one_call() {
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_all().build().unwrap()
+    };
+    let (theatre, still, next) = (runtime(), runtime(), runtime());
+    let stage = Stage::start(|actor, asked| actor.refused(asked, "INTERNAL"));
+    let stage = theatre.block_on(stage);
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let theatre = std::thread::spawn(move || drop(theatre.block_on(stopped)));
+    let backend = hasty(&stage.uri);
+    let answered = |error: &NodeError| matches!(error, NodeError::Refused { .. });
+    let error = still.block_on(invoice(&backend)).unwrap_err();
+    assert!(answered(&error), "{error:?}");
+    let error = next.block_on(invoice(&backend)).unwrap_err();
+    assert!(
+        error.is_certain_refusal(),
+        "it was never written: {error:?}"
+    );
+    let error = next.block_on(invoice(&backend)).unwrap_err();
+    assert!(answered(&error), "{error:?}");
+    drop((stop, still));
+    theatre.join().unwrap();
+}
+
+#[tokio::test]
 async fn calls_beyond_the_limit_are_refused_at_once() {
     let stage = Stage::start(|_, _| vec![]).await;
     let mut patient = options(&stage.uri);

@@ -1,6 +1,7 @@
 //! A relay and a wallet in one, both of them actors: for each request a script says which frames
 //! come back, and when.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -54,7 +55,13 @@ pub(crate) struct Stage {
     pub(crate) out: tokio::sync::broadcast::Sender<String>,
 }
 
+/// What a relay that wants to know its clients asks them.
+const CHALLENGE: &str = "who are you?";
+
 struct Play {
+    /// Whether the relay wants to know its clients (NIP-42), and knows this one.
+    guarded: bool,
+    known: AtomicBool,
     actor: Arc<Actor>,
     info: Option<Event>,
     script: Box<Script>,
@@ -73,10 +80,26 @@ impl Stage {
         Self::with(1, Some((METHODS, "nip44_v2")), script).await
     }
 
+    /// A relay that serves nobody who has not proven a key.
+    pub(crate) async fn guarded(
+        script: impl Fn(&Actor, &Asked) -> Vec<Act> + Send + Sync + 'static,
+    ) -> Self {
+        Self::build(1, Some((METHODS, "nip44_v2")), true, script).await
+    }
+
     /// So many relays, and an info event of these methods and encryption, if any.
     pub(crate) async fn with(
         relays: usize,
         info: Option<(&str, &str)>,
+        script: impl Fn(&Actor, &Asked) -> Vec<Act> + Send + Sync + 'static,
+    ) -> Self {
+        Self::build(relays, info, false, script).await
+    }
+
+    async fn build(
+        relays: usize,
+        info: Option<(&str, &str)>,
+        guarded: bool,
         script: impl Fn(&Actor, &Asked) -> Vec<Act> + Send + Sync + 'static,
     ) -> Self {
         let actor = Arc::new(Actor {
@@ -86,6 +109,8 @@ impl Stage {
         let seen = Arc::default();
         let out = tokio::sync::broadcast::Sender::new(64);
         let play = Arc::new(Play {
+            guarded,
+            known: AtomicBool::new(false),
             info: info.map(|(methods, encryption)| actor.info(methods, encryption)),
             actor: Arc::clone(&actor),
             script: Box::new(script),
@@ -171,11 +196,30 @@ impl Play {
                 self.seen.lock().unwrap().push(asked.clone());
                 (self.script)(&self.actor, &asked)
             }
+            ClientMessage::Auth(proof) => self.judge(&proof),
             _ => vec![],
         }
     }
 
+    fn judge(&self, proof: &Event) -> Vec<Act> {
+        proof.verify().unwrap();
+        assert_eq!(proof.pubkey, self.actor.client.public_key());
+        let said = |name: &str| {
+            let tag = proof.tags.iter().find(|tag| tag.as_slice()[0] == name);
+            tag.unwrap().content().unwrap().to_owned()
+        };
+        assert_eq!(said("challenge"), CHALLENGE);
+        assert!(said("relay").starts_with("ws://127.0.0.1:"));
+        self.known.store(true, Ordering::Relaxed);
+        vec![Act::Send(RelayMessage::ok(proof.id, true, "").as_json())]
+    }
+
     fn subscribed(&self, name: &SubscriptionId) -> Vec<Act> {
+        if self.guarded && !self.known.load(Ordering::Relaxed) {
+            let closed = RelayMessage::closed(name.clone(), "auth-required: who are you?");
+            let asked = RelayMessage::auth(CHALLENGE);
+            return vec![Act::Send(asked.as_json()), Act::Send(closed.as_json())];
+        }
         let mut acts = Vec::new();
         if let Some(info) = self.info.clone().filter(|_| name.as_str() == "about") {
             acts.push(Act::Send(RelayMessage::event(name.clone(), info).as_json()));
