@@ -77,10 +77,11 @@ impl Cln {
         if matches!(error, NodeError::Forbidden { .. }) {
             return Err(error);
         }
-        let state = match self.best_payment(hash).await? {
-            Found::Nothing | Found::Failed(_) => PaymentState::Failed(failure(code)),
-            Found::Pending => PaymentState::Pending,
-            Found::Complete(fee, proof) => succeeded((fee, proof)),
+        // It was sent, so that not being able to ask is no refusal.
+        let state = match self.best_payment(hash).await {
+            Ok(Found::Nothing | Found::Failed(_)) => PaymentState::Failed(failure(code)),
+            Ok(Found::Pending) | Err(_) => PaymentState::Pending,
+            Ok(Found::Complete(fee, proof)) => succeeded((fee, proof)),
         };
         let is_at_work = code == PAY_IN_PROGRESS && matches!(state, PaymentState::Failed(_));
         Ok(if is_at_work {

@@ -28,28 +28,26 @@ impl Payer {
             Err(error) => return Err(error),
         };
         match Refusal::of(&answer) {
-            None => self.recorded(request.payment_hash, None).await,
+            None => Ok(self.recorded(request.payment_hash, None).await),
             Some(refusal) if refusal.is_final() || answer.status == StatusCode::BAD_REQUEST => {
                 let failure = refusal.failure();
-                self.recorded(request.payment_hash, Some(failure)).await
+                Ok(self.recorded(request.payment_hash, Some(failure)).await)
             }
             Some(refusal) => Err(refusal.error(&answer)),
         }
     }
 
-    /// What the wallet's record says. A refused payment may have left no record.
-    async fn recorded(
-        &self,
-        hash: PaymentHash,
-        failure: Option<PaymentFailure>,
-    ) -> Result<PaymentState, NodeError> {
-        Ok(match (self.find_payment(hash).await?, failure) {
+    /// What the wallet's record says. A refused payment may have left none; and as it was sent, not
+    /// being able to ask is no refusal.
+    async fn recorded(&self, hash: PaymentHash, failure: Option<PaymentFailure>) -> PaymentState {
+        let state = self.find_payment(hash).await;
+        match (state.unwrap_or(PaymentState::Pending), failure) {
             (PaymentState::Failed(_) | PaymentState::Unheard, Some(failure)) => {
                 PaymentState::Failed(failure)
             }
             (PaymentState::Unheard, None) => PaymentState::Pending,
             (state, _) => state,
-        })
+        }
     }
 
     async fn fee_reserve(&self, bolt11: &str) -> Result<u64, NodeError> {

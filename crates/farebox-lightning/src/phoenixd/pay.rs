@@ -25,7 +25,7 @@ impl Phoenixd {
             return Ok(PaymentState::Failed(PaymentFailure::NoRoute));
         }
         match self.ask_to_pay(request).await {
-            Ok(failure) => self.outcome(request.payment_hash, failure).await,
+            Ok(failure) => Ok(self.outcome(request.payment_hash, failure).await),
             Err(NodeError::TimedOut { .. }) => Ok(PaymentState::Pending),
             Err(error) => Err(error),
         }
@@ -46,19 +46,16 @@ impl Phoenixd {
         Ok(paid.failure())
     }
 
-    async fn outcome(
-        &self,
-        hash: PaymentHash,
-        failure: Option<PaymentFailure>,
-    ) -> Result<PaymentState, NodeError> {
-        let state = self.find_payment(hash).await?;
-        Ok(match (state, failure) {
+    /// It was sent, so that not being able to ask is no refusal.
+    async fn outcome(&self, hash: PaymentHash, failure: Option<PaymentFailure>) -> PaymentState {
+        let state = self.find_payment(hash).await;
+        match (state.unwrap_or(PaymentState::Pending), failure) {
             (PaymentState::Failed(_) | PaymentState::Unheard, Some(failure)) => {
                 PaymentState::Failed(failure)
             }
             (PaymentState::Unheard, None) => PaymentState::Pending,
             (state, _) => state,
-        })
+        }
     }
 
     pub(super) async fn find_payment(&self, hash: PaymentHash) -> Result<PaymentState, NodeError> {

@@ -255,3 +255,15 @@ async fn of_several_attempts_the_one_that_arrived_counts() {
     let only_others = listed(vec![elsewhere], &request, now).await;
     assert_eq!(only_others, PaymentState::Unheard);
 }
+
+#[tokio::test]
+async fn a_node_that_cannot_be_asked_after_the_payment_leaves_it_pending() {
+    let (request, _) = payable(10_000, 500);
+    let node = RecordedNode::start(|call: &Call| match (call.path.as_str(), call.earlier) {
+        ("/v1/listpays", 0) => Say::Json(201, json!({ "pays": [] })),
+        ("/v1/listpays", _) => Say::Json(401, refusal(1502, "no longer")),
+        _ => Say::Json(500, refusal(205, "no route")),
+    })
+    .await;
+    assert_eq!(pay(&node, &request).await.unwrap(), PaymentState::Pending);
+}

@@ -232,3 +232,16 @@ async fn a_404_of_somebody_else_does_not_prove_that_nothing_was_paid() {
     assert!(pay(&node, &request).await.is_err());
     assert!(sent(&node).is_empty());
 }
+
+#[tokio::test]
+async fn a_wallet_that_cannot_be_asked_after_the_payment_leaves_it_pending() {
+    let (request, _) = payable(21_000, 2000);
+    let node = RecordedNode::start(|call: &Call| match (call.method.as_str(), call.earlier) {
+        ("POST", _) => refused("Payment failed: anything", "failed"),
+        _ if call.path.contains("fee-reserve") => Say::Json(200, json!({ "fee_reserve": 2000 })),
+        (_, 0) => Say::Json(404, json!({ "detail": "Payment does not exist." })),
+        _ => Say::Json(404, json!({ "detail": "Wallet not found." })),
+    })
+    .await;
+    assert_eq!(pay(&node, &request).await.unwrap(), PaymentState::Pending);
+}

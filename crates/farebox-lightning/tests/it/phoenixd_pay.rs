@@ -214,3 +214,15 @@ async fn only_its_own_words_prove_that_it_never_heard_of_a_payment() {
         })
     ));
 }
+
+#[tokio::test]
+async fn a_node_that_cannot_be_asked_after_the_payment_leaves_it_pending() {
+    let (request, _) = payable(1_000_000, 10_000);
+    let node = RecordedNode::start(|call: &Call| match (call.path.as_str(), call.earlier) {
+        ("/payinvoice", _) => reason("something else"),
+        (_, 0) => unheard(),
+        _ => Say::Text(401, "Invalid authentication"),
+    })
+    .await;
+    assert_eq!(pay(&node, &request).await.unwrap(), PaymentState::Pending);
+}
