@@ -5,11 +5,12 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
-use farebox_core::{Clock, Msat, PaymentHash, UnixMillis};
+use farebox::clock::SystemClock;
+use farebox_core::{Msat, PaymentHash};
 use farebox_lightning::mock::{MockNode, PayFault};
 use farebox_lightning::{
     CreateInvoice, CreatedInvoice, InvoiceRequest, InvoiceState, LookupInvoice, PayInvoice,
@@ -69,22 +70,13 @@ struct Script {
     forgetful: bool,
 }
 
-struct WallClock;
-
-impl Clock for WallClock {
-    fn now(&self) -> UnixMillis {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-        UnixMillis::new(u64::try_from(since.as_millis()).unwrap())
-    }
-}
-
 pub(super) fn msat(amount: u64) -> Msat {
     Msat::new(amount).unwrap()
 }
 
 /// A node of its own, on the wall clock.
 pub(super) fn mock_node() -> Arc<MockNode> {
-    Arc::new(MockNode::new(Arc::new(WallClock)).unwrap())
+    Arc::new(MockNode::new(Arc::new(SystemClock)).unwrap())
 }
 
 /// An invoice of `node`, payable for `seconds`.
