@@ -19,6 +19,7 @@ use farebox_core::{Msat, RequestId, UnixMillis};
 use http::{HeaderValue, Method, StatusCode};
 use prometheus_client::metrics::counter::Counter;
 
+use crate::meter::MeteredLine;
 use crate::metrics::Metrics;
 use crate::outcome::Outcome;
 use crate::plan::Route;
@@ -200,6 +201,10 @@ pub(crate) struct Exchange {
     pub(crate) reason: &'static str,
     pub(crate) upstream_micros: Option<u64>,
     pub(crate) hold: Option<farebox_core::HoldId>,
+    /// What was charged before the answer began to leave.
+    pub(crate) charged: Msat,
+    /// What a metered answer used.
+    pub(crate) metered: Option<Box<MeteredLine>>,
     bytes_sent: u64,
     reported: bool,
 }
@@ -228,6 +233,8 @@ impl Exchange {
             reason: "",
             upstream_micros: None,
             hold: None,
+            charged: Msat::ZERO,
+            metered: None,
             bytes_sent: 0,
             reported: false,
         })
@@ -239,7 +246,7 @@ impl Exchange {
 
     pub(crate) fn finish(mut self: Box<Self>, ending: Ending, charged: Option<Msat>) {
         self.outcome = self.outcome.ended(ending);
-        self.report(charged.unwrap_or_default());
+        self.report(charged.unwrap_or(self.charged));
     }
 
     fn report(&mut self, charged: Msat) {
@@ -316,6 +323,9 @@ impl Line<'_> {
         if let Some(micros) = it.upstream_micros {
             line.number(",\"upstream_us\":", micros);
         }
+        if let Some(metered) = &it.metered {
+            line.metered(metered)?;
+        }
         if let Some(hold) = it.hold {
             write!(line.0, ",\"hold\":\"{hold}\"")?;
         }
@@ -356,6 +366,24 @@ impl JsonLine<'_> {
 
     fn number(&mut self, before: &str, value: u64) {
         self.plain(before, itoa::Buffer::new().format(value).as_bytes());
+    }
+
+    /// What a model's call used, and at which rate it was charged.
+    fn metered(&mut self, metered: &MeteredLine) -> io::Result<()> {
+        self.text(",\"model\":", &metered.model)?;
+        self.plain(",\"ended\":\"", metered.terminal.as_str().as_bytes());
+        self.plain("\"", b"");
+        for (unit, count) in metered.usage.iter() {
+            self.plain(",\"used_", unit.as_str().as_bytes());
+            self.number("\":", count);
+        }
+        if let Some(rate) = metered.rate {
+            write!(self.0, ",\"bitcoin_price\":\"{}\"", rate.bitcoin_price)?;
+        }
+        if let Some(at) = metered.rate.and_then(|rate| rate.taken_at) {
+            self.number(",\"rate_at_ms\":", at.get());
+        }
+        Ok(())
     }
 
     /// What comes from outside.

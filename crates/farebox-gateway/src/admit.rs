@@ -5,14 +5,16 @@
 
 use std::sync::Arc;
 
-use farebox_core::{HoldId, Kind, RequestDigest, UnixMillis};
+use farebox_core::{HoldId, Kind, Msat, RequestDigest, UnixMillis};
 use farebox_ledger::{AdmitRequest, Admitted, Cost, Hold, Ledger, Once, Receipt};
 use http::HeaderMap;
 use sha2::{Digest, Sha256};
 
 use crate::limits::TokenPermit;
+use crate::meter::Meter;
 use crate::plan::{Route, Sale};
 use crate::presented::{PresentedError, Token};
+use crate::price::Metered;
 use crate::refusal::Refusal;
 
 /// The permission to forward one request. Its fields are private: only [`free`](Admission::free)
@@ -32,7 +34,12 @@ pub(crate) enum Payment {
     /// The payment itself is held at the node, and is taken when the answer is stored.
     Accepted,
     /// Held on an account; `once` when a retry must find this sale again.
-    Held { hold: Hold, once: bool },
+    Held {
+        hold: Hold,
+        once: bool,
+        /// What tells the charge, where it is not the whole hold.
+        meter: Option<Box<Meter>>,
+    },
 }
 
 /// What came of asking for admission.
@@ -89,6 +96,17 @@ impl Admission {
         }
     }
 
+    /// The same request, charged by what it uses. A token that bought calls pays with a call,
+    /// whatever that uses.
+    pub(crate) fn metered(mut self, by: Metered) -> Self {
+        if let Payment::Held { meter, hold, .. } = &mut self.payment
+            && hold.remaining().calls.is_none()
+        {
+            *meter = Some(Box::new(Meter::of(by)));
+        }
+        self
+    }
+
     pub(crate) fn into_parts(self) -> (Arc<Route>, Payment, Option<TokenPermit>) {
         (self.route, self.payment, self.permit)
     }
@@ -110,6 +128,8 @@ pub(crate) enum Fingerprint {
 pub(crate) struct Asked<'a> {
     pub(crate) route: &'a Arc<Route>,
     pub(crate) sale: &'a Sale,
+    /// The most that the request can cost.
+    pub(crate) at_most: Msat,
     pub(crate) fingerprint: Fingerprint,
     pub(crate) idempotency_key: Option<[u8; 32]>,
     pub(crate) now: UnixMillis,
@@ -185,7 +205,7 @@ pub(crate) async fn admit(
         key_epoch: token.key_epoch,
         terms: token.granted.terms.clone(),
         allowance: token.granted.holder.allowance,
-        cost: cost(token, asked.sale),
+        cost: cost(token, asked.at_most),
         once,
         claims,
         max_voids: asked.sale.max_voids,
@@ -195,6 +215,7 @@ pub(crate) async fn admit(
         Admitted::Held(hold) => Payment::Held {
             hold,
             once: keeps_answer,
+            meter: None,
         },
         Admitted::Pass { expires_at } => Payment::Pass { expires_at },
         Admitted::Finished(receipt) => return Ok(Verdict::Finished(receipt)),
@@ -215,10 +236,10 @@ pub(crate) async fn admit(
     }))
 }
 
-fn cost(token: &Token, sale: &Sale) -> Cost {
+fn cost(token: &Token, at_most: Msat) -> Cost {
     match token.granted.terms.kind {
         Kind::Single | Kind::Calls(_) | Kind::Pass(_) => Cost::Call,
-        Kind::Balance => Cost::Amount(sale.price),
+        Kind::Balance => Cost::Amount(at_most),
     }
 }
 

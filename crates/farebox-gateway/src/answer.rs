@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use farebox_ledger::{VoidReason, crash_point};
+use farebox_ledger::crash_point;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -203,14 +203,15 @@ impl UpstreamBody {
         self.pace.asked_for_more();
         match Pin::new(&mut self.incoming).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
-                let frame = prepare_response_trailers(frame);
+                let frame = self.meter(prepare_response_trailers(frame));
                 self.silence.broken();
                 self.pass(&frame);
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(None) => {
+                let rest = self.rest();
                 self.end(Ending::Complete);
-                Poll::Ready(None)
+                Poll::Ready(rest.map(|rest| Ok(Frame::data(rest))))
             }
             Poll::Ready(Some(Err(error))) => {
                 self.end(self.pace.broken_off_by());
@@ -221,6 +222,34 @@ impl UpstreamBody {
                 Some(Err(AnswerFault::Silent(limit)))
             }),
         }
+    }
+
+    /// What passes on of a frame that is metered on its way. It may be nothing for now.
+    fn meter(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
+        let is_last = self.incoming.is_end_stream();
+        let Some(meter) = self.settlement.meter() else {
+            return frame;
+        };
+        match frame.into_data() {
+            Ok(data) => {
+                let passed = meter.pass(&data);
+                if !is_last {
+                    return Frame::data(passed);
+                }
+                let rest = meter.finish();
+                Frame::data([passed, rest].concat().into())
+            }
+            Err(frame) => frame,
+        }
+    }
+
+    /// What the meter still held back when the upstream's answer had ended.
+    fn rest(&mut self) -> Option<Bytes> {
+        let rest = self.settlement.meter()?.finish();
+        if let Some(recorder) = &mut self.recorder {
+            recorder.push(&rest);
+        }
+        (!rest.is_empty()).then_some(rest)
     }
 
     fn pass(&mut self, frame: &Frame<Bytes>) {
@@ -239,6 +268,7 @@ impl UpstreamBody {
         } else {
             self.pace.handed_over();
             self.settlement.first_byte();
+            self.settlement.went_on();
             crash_point(crash::FIRST_BYTE_RECORDED);
         }
     }
@@ -263,7 +293,7 @@ impl UpstreamBody {
                 }
                 self.settlement.complete();
             }
-            Ending::CutByUpstream => self.settlement.void(VoidReason::CutShort),
+            Ending::CutByUpstream => self.settlement.cut_short(),
             Ending::CutByClient => self.settlement.client_left(),
             Ending::Open => {}
         }
@@ -378,7 +408,7 @@ impl Drop for AnswerBody {
             Source::Own(_) | Source::Stored { .. } | Source::Trailers(_) => {
                 (Ending::CutByClient, None)
             }
-            Source::Upstream(body) => body.close(),
+            Source::Upstream(body) => return body.close(self.exchange.take()),
         };
         if let Some(exchange) = self.exchange.take() {
             exchange.finish(ending, charged);
@@ -387,18 +417,44 @@ impl Drop for AnswerBody {
 }
 
 impl UpstreamBody {
-    fn close(mut self: Box<Self>) -> (Ending, Option<farebox_core::Msat>) {
-        if self.ending == Ending::Open {
-            // Before the settlement, so that no retry sees the sale finished and no answer coming.
-            let finishing = self.recorder.as_ref().and_then(Recorder::finish_alone);
-            self.settlement.client_left();
-            let charged = self.settlement.charged();
-            if let Some(finishing) = finishing.filter(|_| !charged.is_zero()) {
-                tokio::spawn(self.finish_for_replay(finishing));
-            }
-            return (Ending::CutByClient, Some(charged));
+    fn close(mut self: Box<Self>, exchange: Option<Box<Exchange>>) {
+        if self.ending != Ending::Open {
+            return self.report(exchange, self.ending);
         }
-        (self.ending, Some(self.settlement.charged()))
+        if let Some(limit) = self.settlement.drains() {
+            tokio::spawn(self.drain(limit, exchange));
+            return;
+        }
+        // Before the settlement, so that no retry sees the sale finished and no answer coming.
+        let finishing = self.recorder.as_ref().and_then(Recorder::finish_alone);
+        self.settlement.client_left();
+        self.report(exchange, Ending::CutByClient);
+        if let Some(finishing) = finishing.filter(|_| !self.settlement.charged().is_zero()) {
+            tokio::spawn(self.finish_for_replay(finishing));
+        }
+    }
+
+    fn report(&mut self, exchange: Option<Box<Exchange>>, ending: Ending) {
+        if let Some(mut exchange) = exchange {
+            exchange.metered = self.settlement.line();
+            exchange.finish(ending, Some(self.settlement.charged()));
+        }
+    }
+
+    /// Reads on after the client left, because the upstream charges for it anyway and tells the
+    /// usage at its end. Nothing of it is kept.
+    async fn drain(mut self: Box<Self>, limit: Duration, exchange: Option<Box<Exchange>>) {
+        let rest = async {
+            while self.ending == Ending::Open {
+                let frame = std::future::poll_fn(|cx| self.poll_frame(cx)).await;
+                if !matches!(frame, Some(Ok(_))) {
+                    break;
+                }
+            }
+        };
+        let _ = tokio::time::timeout(limit, rest).await;
+        self.settlement.client_left();
+        self.report(exchange, Ending::CutByClient);
     }
 }
 

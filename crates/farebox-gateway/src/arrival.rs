@@ -97,6 +97,21 @@ impl Arrival {
         RequestDigest::of_request(method, &self.path, query, body)
     }
 
+    /// The bytes of a body that was read and kept.
+    pub(crate) fn read_bytes(&self) -> Option<bytes::Bytes> {
+        match &self.body {
+            ArrivedBody::Read(read) => read.bytes.clone(),
+            ArrivedBody::Unread(_) | ArrivedBody::Taken => None,
+        }
+    }
+
+    /// Puts other bytes into the place of a body that was read. The digest stays that of what came.
+    pub(crate) fn replace_body(&mut self, bytes: bytes::Bytes) {
+        if let ArrivedBody::Read(read) = &mut self.body {
+            read.bytes = Some(bytes);
+        }
+    }
+
     /// Reads the body to its end, if that has not happened yet, and gives the request's digest.
     pub(crate) async fn digest(
         &mut self,

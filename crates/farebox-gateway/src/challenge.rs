@@ -7,7 +7,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use farebox_core::{RequestDigest, Terms};
+use farebox_core::{Msat, RequestDigest, Terms};
 use farebox_lightning::{CreateInvoice, CreatedInvoice, InvoiceRequest, NodeError, PaymentHashes};
 use farebox_wire::caveat::print_terms;
 use farebox_wire::challenge::{Challenge, InvoiceText, LegacyLsat};
@@ -48,6 +48,8 @@ const LOCATION: &str = "lsat";
 pub(crate) struct Debt<'a> {
     pub(crate) route: &'a Route,
     pub(crate) sale: &'a Sale,
+    /// What the request costs, at most.
+    pub(crate) price: Msat,
     pub(crate) owed: Owed,
     pub(crate) method: &'a http::Method,
     pub(crate) digest: Option<RequestDigest>,
@@ -113,7 +115,7 @@ impl Worker {
                 .await?;
         }
         self.shared.metrics.challenged();
-        let problem = tender.explain(debt.sale, problem(plan, exchange, &debt));
+        let problem = tender.explain(debt.price, problem(plan, exchange, &debt));
         let offered = Offered {
             macaroon: &macaroon,
             terms: &terms,
@@ -185,11 +187,11 @@ impl Worker {
             .waiting_invoices
             .enter()
             .ok_or(Refusal::NodeDown)?;
-        let tender = Tender::of(debt.sale, node.limits());
+        let tender = Tender::of(debt.sale, debt.price, node.limits());
         let first = self.create_invoice(plan, node, debt, tender?).await;
         let (tender, invoice) = match first {
             Err(NodeError::AmountOutOfRange { .. }) => {
-                let tender = Tender::of(debt.sale, node.limits())?;
+                let tender = Tender::of(debt.sale, debt.price, node.limits())?;
                 self.create_invoice(plan, node, debt, tender).await
             }
             other => other,
@@ -296,7 +298,7 @@ fn problem(plan: &Plan, exchange: &Exchange, debt: &Debt<'_>) -> Problem {
     let mut problem = Problem::new(kind)
         .with_status(status(plan, debt.owed).as_u16())
         .with_reason(debt.owed.reason())
-        .with_price(debt.sale.price)
+        .with_price(debt.price)
         .with_methods(&["l402"])
         .with_request_id(exchange.request_id);
     if let Owed::Unproven(error) = debt.owed {

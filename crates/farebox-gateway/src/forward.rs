@@ -3,6 +3,8 @@
 //! Bodies stream both ways. What the client sent for payment never leaves; what the upstream says
 //! about payment or its own credentials never comes back.
 
+mod metered;
+
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,7 +12,9 @@ use std::time::Instant;
 use bytes::Bytes;
 use farebox_core::{HoldId, Msat};
 use farebox_ledger::{Receipt, crash_point};
-use http::header::{HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING, VARY};
+use http::header::{
+    ACCEPT_ENCODING, HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING, VARY,
+};
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper::upgrade::OnUpgrade;
 
@@ -33,6 +37,7 @@ use crate::upstream::{Answer, SendError};
 use crate::worker::Worker;
 
 const CHARGE: HeaderName = HeaderName::from_static("farebox-charge-msat");
+const HELD: HeaderName = HeaderName::from_static("farebox-held-msat");
 const BALANCE: HeaderName = HeaderName::from_static("farebox-balance-msat");
 const CALLS_LEFT: HeaderName = HeaderName::from_static("farebox-calls-left");
 const RECEIPT: HeaderName = HeaderName::from_static("farebox-receipt");
@@ -58,6 +63,8 @@ enum ReceiptHeaders {
         hold: HoldId,
         charge: Msat,
         left: farebox_ledger::Remaining,
+        /// The charge is known only when the answer has ended; this is the most it can be.
+        is_most: bool,
     },
 }
 
@@ -76,7 +83,11 @@ impl Worker {
             .extensions
             .remove::<OnUpgrade>()
             .filter(|_| headers::is_websocket_upgrade(&arrival.parts.headers));
-        let fare = Fare::of(payment, permit, &route);
+        let mut fare = Fare::of(payment, permit, &route);
+        if fare.settlement.meter().is_some() {
+            // What is compressed cannot be counted while it passes.
+            arrival.parts.headers.remove(ACCEPT_ENCODING);
+        }
         let call = GrpcCall {
             has_deadline: arrival.parts.headers.contains_key(GRPC_TIMEOUT),
         };
@@ -98,6 +109,9 @@ impl Worker {
         };
         exchange.upstream_micros = Some(micros(sent_at));
         crash_point(crash::FORWARD_HEADERS_RECEIVED);
+        if fare.settlement.meter().is_some() {
+            return Box::pin(self.pass_back_metered(exchange, &route, answer, fare)).await;
+        }
         self.pass_back(&route, answer, fare, upgrade, call)
     }
 
@@ -222,14 +236,15 @@ impl Fare {
                 Self::without_hold(ReceiptHeaders::Pass(expires_at.as_secs()), permit, true)
             }
             Payment::Accepted => Self::without_hold(ReceiptHeaders::Nothing, permit, true),
-            Payment::Held { hold, once } => Self {
+            Payment::Held { hold, once, meter } => Self {
                 receipt: ReceiptHeaders::Held {
                     hold: hold.id(),
                     charge: hold.charge(),
                     left: hold.remaining(),
+                    is_most: meter.is_some(),
                 },
                 keep_for: replay.filter(|_| once).map(|replay| (hold.id(), replay)),
-                settlement: Settlement::of(hold),
+                settlement: Settlement::metered(hold, meter),
                 permit,
                 paid: true,
             },
@@ -256,20 +271,22 @@ impl Fare {
         refusal
     }
 
-    fn judge(&mut self, status: StatusCode, route: &Route, grpc_failed: bool) {
+    /// Releases the hold of an answer that is not charged; answers whether it is.
+    fn judge(&mut self, status: StatusCode, route: &Route, grpc_failed: bool) -> bool {
         let charge_on = route
             .sale
             .as_ref()
             .map_or(ChargeOn::Success, |sale| sale.charge_on);
         let charged = charge_on.charges(status) || status == StatusCode::SWITCHING_PROTOCOLS;
         if charged && !grpc_failed {
-            return;
+            return true;
         }
         self.settlement.void(farebox_ledger::VoidReason::Refused);
         self.keep_for = None;
         if let ReceiptHeaders::Held { charge, .. } = &mut self.receipt {
             *charge = Msat::ZERO;
         }
+        false
     }
 
     /// Marks a paid answer for caches and tells the payer what it cost.
@@ -316,8 +333,14 @@ impl ReceiptHeaders {
             Self::Pass(expires) => {
                 headers.insert(EXPIRES, HeaderValue::from(*expires));
             }
-            Self::Held { hold, charge, left } => {
-                headers.insert(CHARGE, HeaderValue::from(charge.get()));
+            Self::Held {
+                hold,
+                charge,
+                left,
+                is_most,
+            } => {
+                let name = if *is_most { HELD } else { CHARGE };
+                headers.insert(name, HeaderValue::from(charge.get()));
                 if let Ok(hold) = HeaderValue::from_str(&hold.to_string()) {
                     headers.insert(RECEIPT, hold);
                 }

@@ -10,12 +10,16 @@ use std::time::Duration;
 use farebox_core::{Kind, MethodClass, Msat, RouteName, TermsEpoch};
 use farebox_lightning::HoldInvoice;
 use farebox_lightning::backends::Backends;
+use farebox_meter::RequestRules;
 use http::header::{HeaderName, HeaderValue};
 
 use crate::client_addr::TrustedProxies;
 use crate::cors::Cors;
 use crate::limits::TokenLimit;
+use crate::meter::Billing;
 use crate::metrics::RouteMetrics;
+use crate::prices::Prices;
+use crate::rates::Rates;
 use crate::replay::ReplayPolicy;
 use crate::routes::RouteTable;
 use crate::upstream::UpstreamPool;
@@ -152,6 +156,42 @@ pub struct Sale {
     pub epoch: TermsEpoch,
     /// What becomes of the payment when the upstream fails.
     pub on_failure: OnFailure,
+    /// How the price of one request is found.
+    pub pricing: Pricing,
+}
+
+/// How the price of one request is found.
+#[derive(Clone, Debug)]
+pub enum Pricing {
+    /// It is [`Sale::price`].
+    Fixed,
+    /// By what the call of a model uses. Sold as balances only.
+    Models(Arc<ModelSale>),
+}
+
+/// What is sold of models.
+pub struct ModelSale {
+    /// What each model costs.
+    pub prices: Arc<Prices>,
+    /// What a bitcoin costs, for prices in other money.
+    pub rates: Arc<Rates>,
+    /// What requests may ask besides the known.
+    pub rules: RequestRules,
+    /// Millionths on top of the listed prices.
+    pub markup: u64,
+    /// What is charged where an answer does not end well.
+    pub billing: Billing,
+    /// The canonical path in front of the endpoints, such as `/openai` or nothing.
+    pub root: String,
+}
+
+impl std::fmt::Debug for ModelSale {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ModelSale")
+            .field("markup", &self.markup)
+            .field("root", &self.root)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What becomes of the payment when the upstream fails.
@@ -242,6 +282,7 @@ pub(crate) mod tests {
             description: "weather".to_owned(),
             epoch: TermsEpoch(1),
             on_failure: OnFailure::Void,
+            pricing: Pricing::Fixed,
         }
     }
 }

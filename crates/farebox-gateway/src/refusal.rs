@@ -16,6 +16,7 @@ use crate::headers::FramingError;
 use crate::limits::TokenRefusal;
 use crate::outcome::Outcome;
 use crate::path::PathError;
+use crate::price::Unsold;
 
 /// How long a client should wait before it asks again for a request that is in flight.
 const IN_FLIGHT_RETRY: Duration = Duration::from_secs(1);
@@ -61,6 +62,8 @@ pub(crate) enum Refusal {
     AmountNotTaken,
     #[error("the preimage is right, but the Lightning node does not say that it has the money")]
     NotSettled,
+    #[error(transparent)]
+    Unsold(#[from] Unsold),
     #[error("as many calls as are kept at a time wait for their payment already")]
     TooManyHeld,
     #[error("this route runs calls while their payment is held: it takes no upgrades and no gRPC")]
@@ -109,7 +112,7 @@ impl Refusal {
         match self {
             Self::NodeDown | Self::PaymentUnknown | Self::AmountNotTaken | Self::Ledger(_) => {
                 Outcome::Fault
-            },
+            }
             Self::UpstreamUnreachable
             | Self::UpstreamTimedOut
             | Self::UpstreamRefusesSeller
@@ -153,6 +156,9 @@ impl Refusal {
             }
             Self::Ledger(_) | Self::TooManyHeld => ProblemKind::OVERLOADED,
             Self::CannotHold => ProblemKind::BAD_REQUEST,
+            Self::Unsold(Unsold::NoRate(_)) => ProblemKind::PAYMENT_UNAVAILABLE,
+            Self::Unsold(Unsold::Endpoint | Unsold::Model(_)) => ProblemKind::NOT_FOUND,
+            Self::Unsold(_) => ProblemKind::NOT_SOLD,
             Self::UpstreamUnreachable => ProblemKind::UPSTREAM_FAILED,
             Self::UpstreamTimedOut => ProblemKind::UPSTREAM_TIMEOUT,
             Self::UpstreamRefusesSeller => ProblemKind::UPSTREAM_FAILED,

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use farebox_core::{Kind, RequestDigest};
+use farebox_core::{Kind, Msat, RequestDigest};
 use farebox_ledger::Receipt;
 use http::header::{EXPECT, HeaderMap, HeaderName, HeaderValue, ORIGIN};
 use http::{Method, Request, Response, StatusCode, Version};
@@ -28,6 +28,7 @@ use crate::page;
 use crate::path::{PathError, lenient_reading};
 use crate::plan::{Bind, OnFailure, Plan, Route, Sale};
 use crate::presented::Token;
+use crate::price::Quote;
 use crate::refusal::Refusal;
 use crate::routes::RouteTable;
 use crate::worker::Worker;
@@ -160,6 +161,11 @@ impl Worker {
         if let Some(visit) = visit.as_deref().filter(|visit| visit.asks_status) {
             return Box::pin(self.claim_status(plan, exchange, route, visit)).await;
         }
+        let mut quote = self.price(route, sale, &mut arrival).await?;
+        if let Quote::Free = quote {
+            let free = Admission::free(Arc::clone(route));
+            return self.forward(plan, exchange, free, arrival).await;
+        }
         let redeemed = self
             .redeem(plan, exchange, route, presented, visit.as_deref_mut())
             .await?;
@@ -170,11 +176,12 @@ impl Worker {
                 if plan.server.strict_settlement {
                     Box::pin(self.demand_settled(plan, &token)).await?;
                 }
-                match self
-                    .admit(exchange, route, sale, &token, &mut arrival)
-                    .await?
-                {
+                let verdict = self
+                    .admit_within_means(exchange, (route, sale), &token, &mut quote, &mut arrival)
+                    .await?;
+                match verdict {
                     Verdict::Admitted(admission) => {
+                        let admission = metered(admission, quote, &mut arrival);
                         return self.forward(plan, exchange, admission, arrival).await;
                     }
                     Verdict::Finished(receipt) => {
@@ -195,6 +202,7 @@ impl Worker {
         let debt = Debt {
             route,
             sale,
+            price: quote.at_most(),
             owed,
             method: &arrival.parts.method,
             digest,
@@ -211,12 +219,39 @@ impl Worker {
         Box::pin(self.challenge(plan, exchange, debt)).await
     }
 
+    /// Admits a request; where a balance has less than its answer can cost at most, the answer may
+    /// become shorter instead.
+    async fn admit_within_means(
+        &self,
+        exchange: &Exchange,
+        (route, sale): (&Arc<Route>, &Sale),
+        token: &Token,
+        quote: &mut Quote,
+        arrival: &mut Arrival,
+    ) -> Result<Verdict, Refusal> {
+        let at_most = quote.at_most();
+        let verdict = self
+            .admit(exchange, (route, sale), token, at_most, arrival)
+            .await?;
+        let (Verdict::Owed(Owed::Exhausted), Quote::Metered(metered)) = (&verdict, &mut *quote)
+        else {
+            return Ok(verdict);
+        };
+        let left = self.shared.free_balance(token.payment_hash).await?;
+        if !metered.lower_to(left) {
+            return Ok(verdict);
+        }
+        let at_most = metered.at_most;
+        self.admit(exchange, (route, sale), token, at_most, arrival)
+            .await
+    }
+
     async fn admit(
         &self,
         exchange: &Exchange,
-        route: &Arc<Route>,
-        sale: &Sale,
+        (route, sale): (&Arc<Route>, &Sale),
         token: &Token,
+        at_most: Msat,
         arrival: &mut Arrival,
     ) -> Result<Verdict, Refusal> {
         let method = &arrival.parts.method;
@@ -237,6 +272,7 @@ impl Worker {
         let asked = Asked {
             route,
             sale,
+            at_most,
             fingerprint,
             idempotency_key,
             now: exchange.received_at,
@@ -371,6 +407,17 @@ impl Route {
             }),
             _ => Ok(()),
         }
+    }
+}
+
+/// Charges a request by what it uses, where that is its price, and forwards what was priced.
+fn metered(admission: Admission, quote: Quote, arrival: &mut Arrival) -> Admission {
+    match quote {
+        Quote::Metered(metered) => {
+            arrival.replace_body(metered.body());
+            admission.metered(*metered)
+        }
+        Quote::Fixed(_) | Quote::Free => admission,
     }
 }
 

@@ -28,9 +28,14 @@ impl Tender {
     /// What a sale asks of a node with these limits.
     ///
     /// A pass cannot be a bundle: its price is for a span, and a balance would not buy one.
-    pub(crate) fn of(sale: &Sale, limits: AmountLimits) -> Result<Self, Refusal> {
-        let amount = limits.cover(sale.amount).ok_or(Refusal::AmountNotTaken)?;
-        let is_bundle = amount != sale.amount;
+    pub(crate) fn of(sale: &Sale, price: Msat, limits: AmountLimits) -> Result<Self, Refusal> {
+        let asked = match sale.kind {
+            // A balance that cannot pay for this very request would be bought in vain.
+            Kind::Balance => sale.amount.max(price),
+            Kind::Single | Kind::Calls(_) | Kind::Pass(_) => sale.amount,
+        };
+        let amount = limits.cover(asked).ok_or(Refusal::AmountNotTaken)?;
+        let is_bundle = amount != asked;
         if is_bundle && matches!(sale.kind, Kind::Pass(_)) {
             return Err(Refusal::AmountNotTaken);
         }
@@ -66,17 +71,17 @@ impl Tender {
     }
 
     /// Says in the 402 what the larger amount is for.
-    pub(crate) fn explain(self, sale: &Sale, problem: Problem) -> Problem {
+    pub(crate) fn explain(self, price: Msat, problem: Problem) -> Problem {
         if !self.is_bundle {
             return problem;
         }
-        let calls = self.amount.get() / sale.price.get().max(1);
+        let calls = self.amount.get() / price.get().max(1);
         problem
             .with(
                 "bundle",
                 json!({
                     "amount_msat": self.amount.get(),
-                    "price_msat": sale.price.get(),
+                    "price_msat": price.get(),
                     "calls": calls,
                 }),
             )
@@ -109,7 +114,7 @@ mod tests {
             kind,
             ..sale()
         };
-        Tender::of(&sale, limits)
+        Tender::of(&sale, sale.price, limits)
             .map(|tender| (tender.amount.get(), tender.is_bundle))
             .map_err(drop)
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
-use farebox_core::{Clock, HoldId, PaymentHash, RequestId, UnixMillis};
+use farebox_core::{Clock, HoldId, Msat, PaymentHash, RequestId, UnixMillis};
 use farebox_ledger::{Ledger, LedgerError};
 use farebox_lightning::follow::Settlements;
 
@@ -107,6 +107,13 @@ impl Shared {
         let mut random = [0; 28];
         getrandom::fill(&mut random)?;
         Ok(random)
+    }
+
+    /// What an account has that is neither spent nor held.
+    pub(crate) async fn free_balance(&self, hash: PaymentHash) -> Result<Msat, LedgerError> {
+        let account = self.ledger.account(hash).await?;
+        let free = account.map(|account| account.balance.saturating_sub(account.held));
+        Ok(free.unwrap_or_default())
     }
 
     /// Whether a payment with this hash was ever claimed.

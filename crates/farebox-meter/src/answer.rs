@@ -35,6 +35,39 @@ pub fn usage(endpoint: Endpoint, body: &[u8]) -> Option<Usage> {
     }
 }
 
+/// Bytes of what a whole answer says, for answers that do not tell their usage.
+#[must_use]
+pub fn content_bytes(body: &[u8]) -> u64 {
+    let answer: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    ["choices", "content", "output"]
+        .iter()
+        .map(|name| texts_within(&answer[name]))
+        .sum()
+}
+
+/// All texts in a part of an answer, but for those that name what it is.
+pub(crate) fn texts_within(part: &serde_json::Value) -> u64 {
+    const NAMES: [&str; 7] = [
+        "type",
+        "id",
+        "role",
+        "finish_reason",
+        "stop_reason",
+        "status",
+        "call_id",
+    ];
+    match part {
+        serde_json::Value::String(text) => u64::try_from(text.len()).unwrap_or_default(),
+        serde_json::Value::Array(parts) => parts.iter().map(texts_within).sum(),
+        serde_json::Value::Object(members) => members
+            .iter()
+            .filter(|(name, _)| !NAMES.contains(&name.as_str()))
+            .map(|(_, part)| texts_within(part))
+            .sum(),
+        _ => 0,
+    }
+}
+
 /// One usage object, as far as it goes: a fragment of a stream may tell only one side.
 #[must_use]
 pub fn reported(endpoint: Endpoint, usage: &RawValue) -> Option<Usage> {

@@ -12,11 +12,13 @@ pub mod json;
 pub mod price;
 pub mod request;
 pub mod stream;
+pub mod table;
 pub mod usage;
 
 pub use decimal::Decimal;
 pub use endpoint::Endpoint;
-pub use price::{Currency, Exchange, ModelPrice, Priced};
+pub use price::{Currency, Exchange, ModelPrice, Priced, Unpriced};
 pub use request::{ModelRequest, Refused, RequestRules};
 pub use stream::{Observed, StreamEnd, StreamMeter};
+pub use table::PriceTable;
 pub use usage::{Unit, Usage};

@@ -78,7 +78,7 @@ impl Worker {
             description: &debt.sale.description,
             address: format!("{}{}", address.host, address.link()),
             terms: offered.terms,
-            price: debt.sale.price,
+            price: debt.price,
             invoice: offered.invoice.as_str(),
             expires_in: offered.expires_at.since(now).as_secs(),
             proof: if tells {

@@ -135,3 +135,14 @@ fn the_cost_stands_in_the_usage_and_the_rest_as_it_was() {
     assert_eq!(bare["usage"]["cost_msat"], 7);
     assert_eq!(with_cost(b"[1]", Msat::ZERO), None);
 }
+
+#[test]
+fn what_an_answer_says_is_counted_without_its_frame() {
+    let body = json!({
+        "id": "chatcmpl-1", "model": "m",
+        "choices": [{ "message": { "role": "assistant", "content": "12345" },
+                      "finish_reason": "stop" }]
+    });
+    assert_eq!(content_bytes(body.to_string().as_bytes()), 5);
+    assert_eq!(content_bytes(b"no json"), 0);
+}

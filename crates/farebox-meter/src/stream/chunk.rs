@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::StreamEnd;
-use crate::answer::{priced_usage, reported};
+use crate::answer::{priced_usage, reported, texts_within};
 use crate::endpoint::Endpoint;
 use crate::json::Object;
 use crate::usage::Usage;
@@ -208,20 +208,6 @@ impl Content<'_> {
             Self::Text(text) => length(Some(text)),
             Self::Parts(parts) => parts.iter().map(texts_within).sum(),
         }
-    }
-}
-
-/// All texts in a part, but for the word that says what it is.
-fn texts_within(part: &serde_json::Value) -> u64 {
-    match part {
-        serde_json::Value::String(text) => u64::try_from(text.len()).unwrap_or_default(),
-        serde_json::Value::Array(parts) => parts.iter().map(texts_within).sum(),
-        serde_json::Value::Object(members) => members
-            .iter()
-            .filter(|(name, _)| *name != "type")
-            .map(|(_, part)| texts_within(part))
-            .sum(),
-        _ => 0,
     }
 }
 

@@ -57,6 +57,8 @@ kinds! {
     CREDENTIAL_EXPIRED = "credential-expired", 402, "The credential has expired";
     /// The operator revoked it.
     CREDENTIAL_REVOKED = "credential-revoked", 402, "The credential has been revoked";
+    /// The request asks for something that has no price.
+    NOT_SOLD = "not-sold", 400, "Something that the request asks for is not sold here";
     /// Everything it bought has been used.
     CREDENTIAL_EXHAUSTED = "credential-exhausted", 402, "The credential is used up";
     /// Too many of its attempts came to nothing.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use farebox_core::{Kind, Msat, TermsEpoch};
-use farebox_gateway::plan::{Bind, ChargeOn, MethodScope, OnFailure, Sale};
+use farebox_gateway::plan::{Bind, ChargeOn, MethodScope, OnFailure, Pricing, Sale};
 use farebox_gateway::replay::ReplayPolicy;
 use sha2::{Digest, Sha256};
 
@@ -76,6 +76,7 @@ pub(super) fn sale(
             OnFailureSetting::Void => OnFailure::Void,
             OnFailureSetting::Cancel => OnFailure::Cancel,
         },
+        pricing: Pricing::Fixed,
     })
 }
 

@@ -1,0 +1,200 @@
+//! What one request costs, or can cost at most: the step before admission.
+//!
+//! A fixed price is known from the route. The price of a model's call is bounded from the request
+//! itself, which therefore is read here, and rewritten into what will be forwarded: nothing reaches
+//! the upstream that was not priced.
+
+use bytes::Bytes;
+use farebox_core::Msat;
+use farebox_meter::request::Bound;
+use farebox_meter::{Endpoint, Exchange, ModelPrice, ModelRequest, Refused, Unpriced};
+use http::header::{CONTENT_TYPE, HeaderMap};
+
+use crate::arrival::Arrival;
+use crate::body_budget::Keep;
+use crate::plan::{ModelSale, Pricing, Route, Sale};
+use crate::rates::{NoRate, Rate};
+use crate::refusal::Refusal;
+use crate::worker::Worker;
+
+/// The least answer that is worth buying, in tokens, where the payer has less than the whole costs.
+const LEAST_OUTPUT: u64 = 16;
+
+/// What one request costs.
+pub(crate) enum Quote {
+    /// Nothing.
+    Free,
+    /// Exactly this much.
+    Fixed(Msat),
+    /// By what it uses.
+    Metered(Box<Metered>),
+}
+
+/// A request that is charged by what it uses.
+pub(crate) struct Metered {
+    pub(crate) request: ModelRequest,
+    pub(crate) price: ModelPrice,
+    pub(crate) exchange: Exchange,
+    pub(crate) rate: Option<Rate>,
+    pub(crate) sale: std::sync::Arc<ModelSale>,
+    /// The most that it can cost.
+    pub(crate) at_most: Msat,
+    bound: Bound,
+}
+
+/// Why a model's call is not sold.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unsold {
+    /// The request itself.
+    #[error(transparent)]
+    Request(#[from] Refused),
+    /// The path.
+    #[error("this endpoint is not sold here")]
+    Endpoint,
+    /// The model has no price.
+    #[error("the model {0:?} is not sold here")]
+    Model(String),
+    /// Something that it may use has no price.
+    #[error(transparent)]
+    Unpriced(#[from] Unpriced),
+    /// Prices in fiat, and no rate.
+    #[error(transparent)]
+    NoRate(#[from] NoRate),
+    /// A header asks for something that has no price.
+    #[error("the header {0} is not sold here")]
+    Header(&'static str),
+}
+
+impl Quote {
+    /// The most that the request can cost.
+    pub(crate) fn at_most(&self) -> Msat {
+        match self {
+            Self::Free => Msat::ZERO,
+            Self::Fixed(price) => *price,
+            Self::Metered(metered) => metered.at_most,
+        }
+    }
+}
+
+impl Worker {
+    /// The price of a request. Of a model's call the body is read for it, and replaced.
+    pub(crate) async fn price(
+        &self,
+        route: &Route,
+        sale: &Sale,
+        arrival: &mut Arrival,
+    ) -> Result<Quote, Refusal> {
+        match &sale.pricing {
+            Pricing::Fixed => Ok(Quote::Fixed(sale.price)),
+            Pricing::Models(models) => Box::pin(self.price_call(route, models, arrival)).await,
+        }
+    }
+
+    async fn price_call(
+        &self,
+        route: &Route,
+        models: &std::sync::Arc<ModelSale>,
+        arrival: &mut Arrival,
+    ) -> Result<Quote, Refusal> {
+        let path = arrival.path.strip_prefix(models.root.as_str());
+        let endpoint = Endpoint::of(arrival.parts.method.as_str(), path.unwrap_or_default());
+        let endpoint = endpoint.ok_or(Unsold::Endpoint)?;
+        if endpoint == Endpoint::Models {
+            return Ok(Quote::Free);
+        }
+        check_headers(&arrival.parts.headers)?;
+        let budget = &self.shared.bodies;
+        arrival
+            .digest(route.max_read_bytes, budget, Keep::Bytes)
+            .await?;
+        let body = arrival.read_bytes().unwrap_or_default();
+        let request = ModelRequest::read(endpoint, &body, &models.rules).map_err(Unsold::from)?;
+        let metered = self.bound(models, request)?;
+        Ok(Quote::Metered(Box::new(metered)))
+    }
+
+    fn bound(
+        &self,
+        models: &std::sync::Arc<ModelSale>,
+        request: ModelRequest,
+    ) -> Result<Metered, Unsold> {
+        let table = models.prices.table();
+        let price = table
+            .find(&request.model)
+            .filter(|price| price.is_sellable());
+        let price = price.ok_or_else(|| Unsold::Model(request.model.clone()))?;
+        let quoted = models
+            .rates
+            .quote(price.currency, self.shared.clock.now())?;
+        let exchange = quoted.exchange.dearer_by(models.markup);
+        let bound = request.bound(price)?;
+        let at_most = bound.cost(price, &exchange)?;
+        Ok(Metered {
+            price: price.clone(),
+            exchange,
+            rate: quoted.rate,
+            sale: std::sync::Arc::clone(models),
+            at_most,
+            bound,
+            request,
+        })
+    }
+}
+
+impl Metered {
+    /// Lets the answer cost no more than `most`, in the request that is forwarded. Answers whether
+    /// that leaves an answer worth having.
+    pub(crate) fn lower_to(&mut self, most: Msat) -> bool {
+        let (price, exchange) = (&self.price, &self.exchange);
+        let tokens = self
+            .request
+            .affordable_output(&self.bound, price, exchange, most);
+        let Ok(Some(tokens)) = tokens else {
+            return false;
+        };
+        if tokens < LEAST_OUTPUT {
+            return false;
+        }
+        self.request.lower_output(tokens);
+        let Ok(bound) = self.request.bound(price) else {
+            return false;
+        };
+        let Ok(at_most) = bound.cost(price, exchange) else {
+            return false;
+        };
+        (self.bound, self.at_most) = (bound, at_most);
+        at_most <= most
+    }
+
+    /// The body to forward.
+    pub(crate) fn body(&self) -> Bytes {
+        self.request.to_body().into()
+    }
+}
+
+/// Headers by which a provider turns features on that the body does not show.
+fn check_headers(headers: &HeaderMap) -> Result<(), Unsold> {
+    const FEATURES: [&str; 5] = [
+        "anthropic-beta",
+        "openai-beta",
+        "openai-organization",
+        "openai-project",
+        "x-session-affinity",
+    ];
+    if let Some(name) = FEATURES
+        .into_iter()
+        .find(|name| headers.contains_key(*name))
+    {
+        return Err(Unsold::Header(name));
+    }
+    let kind = headers.get(CONTENT_TYPE).map(http::HeaderValue::as_bytes);
+    let is_json = kind.is_none_or(|kind| {
+        kind.get(..16)
+            .is_some_and(|start| start.eq_ignore_ascii_case(b"application/json"))
+    });
+    if is_json {
+        Ok(())
+    } else {
+        Err(Unsold::Request(Refused::NotJson))
+    }
+}

@@ -1,0 +1,43 @@
+//! Which model costs what.
+
+use std::collections::BTreeMap;
+
+use crate::price::ModelPrice;
+
+/// Prices by the name of the model, as clients write it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PriceTable {
+    models: BTreeMap<String, ModelPrice>,
+}
+
+impl PriceTable {
+    /// The price of a model; nothing for one that is not listed by this very name.
+    #[must_use]
+    pub fn find(&self, model: &str) -> Option<&ModelPrice> {
+        self.models.get(model)
+    }
+
+    /// Sets the price of a model.
+    pub fn insert(&mut self, model: impl Into<String>, price: ModelPrice) {
+        self.models.insert(model.into(), price);
+    }
+
+    /// All models, in the order of their names.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &ModelPrice)> {
+        self.models
+            .iter()
+            .map(|(name, price)| (name.as_str(), price))
+    }
+
+    /// How many models are listed.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.models.len()
+    }
+
+    /// Whether no model is listed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.models.is_empty()
+    }
+}
