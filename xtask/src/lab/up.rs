@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::{Context, Result};
 use farebox_testkit::lab::{Daemon, Lab, LabError, wait_for};
 
-use super::{build, guard, layout, run_folder, stop_all};
+use super::{build, guard, is_running, layout, run_folder, stop_all};
 
 /// SegWit is active after three windows of 144 blocks; a channel opened before is never confirmed.
 const BLOCKS_AT_FIRST: u32 = 450;
@@ -19,9 +19,7 @@ pub(super) fn up() -> Result<Lab> {
     let programs = build::programs()?;
     let _one_at_a_time = guard::lock_changes()?;
     if let Some(lab) = Lab::read(&Lab::default_file())?
-        && layout::daemons(&run_folder())
-            .iter()
-            .any(|daemon| daemon.process().is_some())
+        && is_running()
     {
         repair(&lab).context("what is left of the lab does not start: cargo xtask lab down")?;
         return Ok(lab);

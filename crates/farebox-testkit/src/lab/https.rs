@@ -192,3 +192,37 @@ impl ServerCertVerifier for Pinned {
         algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> io::Result<(u16, String)> {
+        let (status, body) = read_answer(text.as_bytes())?;
+        Ok((status, String::from_utf8(body).unwrap()))
+    }
+
+    #[test]
+    fn an_answer_ends_where_it_says() {
+        let by_length = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nabc";
+        assert_eq!(read(by_length).unwrap(), (200, "ab".to_owned()));
+        let by_chunks =
+            "HTTP/1.1 404 x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n";
+        assert_eq!(read(by_chunks).unwrap(), (404, "abc".to_owned()));
+        let by_its_end = "HTTP/1.1 500 x\r\n\r\nabc";
+        assert_eq!(read(by_its_end).unwrap(), (500, "abc".to_owned()));
+    }
+
+    #[test]
+    fn half_an_answer_is_an_error() {
+        for text in [
+            "",
+            "HTTP/1.1 200 OK\r\nContent-Len",
+            "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nab",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n",
+            "what\r\n\r\n",
+        ] {
+            assert!(read(text).is_err(), "{text:?}");
+        }
+    }
+}

@@ -243,6 +243,18 @@ impl Node {
         })
     }
 
+    /// The block at which a held payment of an invoice of its own falls back to its payer.
+    ///
+    /// # Errors
+    /// When it holds none.
+    pub fn falls_back_at(&self, payment_hash: &str) -> Result<u64, LabError> {
+        let invoice = self.find_invoice(payment_hash)?;
+        let parts = invoice["htlcs"].as_array().into_iter().flatten();
+        let expiries = parts.filter_map(|part| part["expiry_height"].as_u64());
+        let first = expiries.min();
+        first.ok_or_else(|| LabError::Json("htlcs".to_owned()))
+    }
+
     /// The payment hash in anybody's invoice.
     ///
     /// # Errors

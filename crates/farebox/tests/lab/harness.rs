@@ -25,6 +25,3 @@ pub(crate) use gateway::{TestGateway, farebox};
 pub(crate) use http::{Call, Reply};
 pub(crate) use l402::{Challenge, Token};
 pub(crate) use setup::{Route, Setup};
-
-/// Invoices can be paid for so long in these tests.
-pub(crate) const INVOICE_EXPIRY: &str = "invoice_expiry = \"10m\"";

@@ -9,6 +9,9 @@ use crate::lab::{LabError, wait_for};
 /// The most that a payment may take to find its way.
 const PATIENCE_SECONDS: u32 = 60;
 
+/// LND makes no smaller parts than these.
+const LEAST_PART_MSAT: &str = "10000000";
+
 /// A payment that arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Payment {
@@ -36,6 +39,19 @@ impl Node {
     /// As with [`Self::pay`].
     pub fn pay_amount(&self, bolt11: &str, msat: u64) -> Result<Payment, LabError> {
         self.send_payment(&json!({ "payment_request": bolt11, "amt_msat": msat.to_string() }))
+    }
+
+    /// Pays an invoice of 20,000 sat or more in several parts, as wallets do when no channel
+    /// carries it all.
+    ///
+    /// # Errors
+    /// As with [`Self::pay`].
+    pub fn pay_in_parts(&self, bolt11: &str) -> Result<Payment, LabError> {
+        self.send_payment(&json!({
+            "payment_request": bolt11,
+            "max_parts": 8,
+            "max_shard_size_msat": LEAST_PART_MSAT,
+        }))
     }
 
     /// Pays `msat` for an invoice that asks for less: BOLT 4 lets the payee take up to twice the
