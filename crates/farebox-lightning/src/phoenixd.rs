@@ -1,9 +1,9 @@
 //! phoenixd as a backend: a node that opens its own channels, called over its HTTP API.
 //!
 //! It counts in whole satoshis, takes its own fixed fee for what it pays, and cannot hold a payment.
-//! It tells of settlements by webhook, which [`read_webhook`] reads; nothing here listens for one,
-//! so payments are found by looking them up. Its answers carry the preimages of unpaid invoices too:
-//! none is ever read from there.
+//! It is asked for new settlements every second; [`read_webhook`] reads the webhook by which it can
+//! tell of one at once, for whoever listens for it. Its answers carry the preimages of unpaid
+//! invoices too: none is ever read from there.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,8 @@ use crate::rest::{RestAnswer, RestClient, RestOptions, printable};
 use crate::{
     AccessReport, AmountLimits, AnswerFault, BoxFuture, CheckAccess, CreateInvoice, CreatedInvoice,
     EndpointError, InvoiceRequest, InvoiceState, LookupInvoice, Network, NodeError, PayInvoice,
-    PaymentHashes, PaymentRequest, PaymentState, Trust,
+    PaymentHashes, PaymentRequest, PaymentState, SettlementCursor, Trust, WatchEvent,
+    WatchSettlements,
 };
 use answer::{IncomingJson, MadeJson};
 pub use webhook::{WebhookError, read_webhook};
@@ -28,6 +29,7 @@ pub use webhook::{WebhookError, read_webhook};
 mod access;
 mod answer;
 mod pay;
+mod watch;
 mod webhook;
 
 /// The longest description that phoenixd takes. It counts UTF-16 units, of which a text has no more
@@ -196,6 +198,10 @@ impl CreateInvoice for Phoenixd {
         Some(self)
     }
 
+    fn settlements(&self) -> Option<&dyn WatchSettlements> {
+        Some(self)
+    }
+
     fn access(&self) -> Option<&dyn CheckAccess> {
         Some(self)
     }
@@ -219,6 +225,17 @@ impl PayInvoice for Phoenixd {
 
     fn payment_state(&self, hash: PaymentHash) -> BoxFuture<'_, Result<PaymentState, NodeError>> {
         Box::pin(self.find_payment(hash))
+    }
+}
+
+impl WatchSettlements for Phoenixd {
+    /// The cursor is a time of phoenixd's own clock. A settlement may be told twice.
+    fn watch<'a>(
+        &'a self,
+        after: Option<SettlementCursor>,
+        sink: &'a mut (dyn FnMut(WatchEvent) + Send),
+    ) -> BoxFuture<'a, Result<(), NodeError>> {
+        Box::pin(self.ask_for_settlements(after, sink))
     }
 }
 

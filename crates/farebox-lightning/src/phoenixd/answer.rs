@@ -6,7 +6,9 @@ use std::time::Duration;
 use farebox_core::{Msat, PaymentHash, Preimage, UnixMillis};
 use serde::Deserialize;
 
-use crate::{AnswerFault, InvoiceState, PaymentFailure, PaymentState};
+use crate::{
+    AnswerFault, InvoiceState, PaymentFailure, PaymentState, Settlement, SettlementCursor,
+};
 
 /// How long after its expiry an unpaid invoice may still turn out paid: parts of a payment that
 /// arrived in time are held for a minute.
@@ -35,9 +37,26 @@ pub(super) struct IncomingJson {
     received_sat: Option<u64>,
     fees: Option<u64>,
     expires_at: Option<u64>,
+    completed_at: Option<u64>,
 }
 
 impl IncomingJson {
+    /// What came in and when, in milliseconds; none while it is not paid.
+    pub(super) fn settlement(&self) -> Result<Option<(Settlement, u64)>, AnswerFault> {
+        let Some(at) = self.completed_at.filter(|_| self.is_paid) else {
+            return Ok(None);
+        };
+        let hash = PaymentHash::from_hex(&self.payment_hash);
+        let asked = self.requested_sat.map(msat_of).transpose()?;
+        let settlement = Settlement {
+            payment_hash: hash.map_err(|_| AnswerFault::Missing("paymentHash"))?,
+            asked: asked.and_then(|msat| Msat::new(msat).ok()),
+            received: self.received()?,
+            cursor: Some(SettlementCursor(at)),
+        };
+        Ok(Some((settlement, at)))
+    }
+
     pub(super) fn state(
         &self,
         hash: &PaymentHash,

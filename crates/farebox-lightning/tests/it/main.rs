@@ -25,6 +25,7 @@ mod nwc;
 mod outages;
 mod phoenixd;
 mod phoenixd_pay;
+mod phoenixd_watch;
 mod provider;
 mod recorded;
 mod rest;

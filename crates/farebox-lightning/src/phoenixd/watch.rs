@@ -1,0 +1,115 @@
+//! Asking phoenixd for new settlements, again and again.
+//!
+//! It lists payments by the time at which they came in, which is no sequence: two may have the same
+//! time, and one may be written a moment after a later one. So each question reaches back a little,
+//! and what was told already is left out.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use farebox_core::PaymentHash;
+
+use super::Phoenixd;
+use super::answer::IncomingJson;
+use crate::{NodeError, Settlement, SettlementCursor, WatchEvent};
+
+/// How long it is left alone between two questions.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// How far back each question reaches, in milliseconds.
+const REACH_BACK: u64 = 10_000;
+
+/// How many payments are asked for at once, and how often for one more page: whatever came in
+/// before that, while nobody asked, is found by looking it up.
+const PAGE: usize = 100;
+const MAX_PAGES: usize = 100;
+
+impl Phoenixd {
+    pub(super) async fn ask_for_settlements(
+        &self,
+        after: Option<SettlementCursor>,
+        sink: &mut (dyn FnMut(WatchEvent) + Send),
+    ) -> Result<(), NodeError> {
+        let mut told = Told::default();
+        let mut last = match after {
+            Some(SettlementCursor(at)) => at,
+            None => {
+                let newest = self.page(0, 0, 1).await?;
+                newest.iter().for_each(|found| told.note(found));
+                newest.first().map_or(0, |(_, at)| *at)
+            }
+        };
+        let mut is_listening = false;
+        loop {
+            let since = last.saturating_sub(REACH_BACK);
+            let mut found = self.since(since).await?;
+            if after.is_none() && !is_listening {
+                // From now on: not what lies within reach.
+                found
+                    .iter()
+                    .filter(|(_, at)| *at <= last)
+                    .for_each(|it| told.note(it));
+            }
+            if !is_listening {
+                sink(WatchEvent::Listening);
+                is_listening = true;
+            }
+            found.sort_by_key(|(_, at)| *at);
+            for (settlement, at) in found {
+                if told.is_new(&(settlement, at)) {
+                    sink(WatchEvent::Settled(settlement));
+                }
+                last = last.max(at);
+            }
+            told.forget_before(last.saturating_sub(REACH_BACK));
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Everything that came in since, newest first.
+    async fn since(&self, since: u64) -> Result<Vec<(Settlement, u64)>, NodeError> {
+        let mut all = Vec::new();
+        for page in 0..MAX_PAGES {
+            let found = self.page(since, page * PAGE, PAGE).await?;
+            let is_last = found.len() < PAGE;
+            all.extend(found);
+            if is_last {
+                break;
+            }
+        }
+        Ok(all)
+    }
+
+    async fn page(
+        &self,
+        since: u64,
+        offset: usize,
+        limit: usize,
+    ) -> Result<Vec<(Settlement, u64)>, NodeError> {
+        let path = format!("/payments/incoming?from={since}&limit={limit}&offset={offset}");
+        let answer = self.client.get(&path).await?;
+        let payments: Vec<IncomingJson> = answer.json()?;
+        let settlements = payments.iter().map(IncomingJson::settlement);
+        let settlements: Result<Vec<_>, _> = settlements.collect();
+        let settlements = settlements.map_err(|fault| answer.bad(fault))?;
+        Ok(settlements.into_iter().flatten().collect())
+    }
+}
+
+/// What was told, and when it came in: no more than came in within the reach of a question.
+#[derive(Default)]
+struct Told(HashMap<PaymentHash, u64>);
+
+impl Told {
+    fn note(&mut self, (settlement, at): &(Settlement, u64)) {
+        self.0.insert(settlement.payment_hash, *at);
+    }
+
+    fn is_new(&mut self, (settlement, at): &(Settlement, u64)) -> bool {
+        self.0.insert(settlement.payment_hash, *at).is_none()
+    }
+
+    fn forget_before(&mut self, since: u64) {
+        self.0.retain(|_, at| *at >= since);
+    }
+}
