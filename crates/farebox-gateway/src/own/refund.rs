@@ -144,7 +144,12 @@ impl Worker {
         };
         Ok(match answer {
             Ok(response) => {
-                exchange.outcome = Outcome::Free;
+                if response.status().is_success() {
+                    exchange.outcome = Outcome::Free;
+                } else {
+                    exchange.outcome = Outcome::Refused;
+                    exchange.reason = ProblemKind::REFUND_FAILED.code;
+                }
                 response
             }
             Err(unheard) => unheard.answer(exchange),

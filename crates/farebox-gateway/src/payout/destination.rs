@@ -213,3 +213,45 @@ fn check_life(expires_at: UnixMillis, now: UnixMillis) -> Result<(), InvoiceFaul
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_invoice_and_an_address_are_told_apart() {
+        for invoice in [
+            "lnbc1x",
+            "LNBC1X",
+            "lightning:lnbc1x",
+            " LIGHTNING:lnbc1x\n",
+        ] {
+            let read = invoice.parse();
+            assert!(matches!(read, Ok(Destination::Bolt11(_))), "{invoice}");
+        }
+        for address in ["me@example.com", "lightning:me@example.com", "ln@host:1"] {
+            let read = address.parse();
+            assert!(
+                matches!(read, Ok(Destination::LightningAddress(_))),
+                "{address}"
+            );
+        }
+        for neither in [
+            "",
+            "l",
+            "me",
+            "https://x/?lightning=lnbc1",
+            "é",
+            "m\u{e9}@h",
+        ] {
+            let read: Result<Destination, _> = neither.parse();
+            assert!(matches!(read, Err(RefundError::NoDestination)), "{neither}");
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_payee() {
+        let address: Destination = "somebody@example.com".parse().unwrap();
+        assert!(!format!("{address:?}").contains("somebody"));
+    }
+}
