@@ -7,6 +7,7 @@ use bitcoin::hashes::Hash;
 use farebox_core::{Msat, PaymentHash, UnixMillis};
 use lightning_invoice::{
     Bolt11Invoice, Bolt11InvoiceDescriptionRef, Currency, ParseOrSemanticError,
+    SignedRawBolt11Invoice,
 };
 
 use crate::InvoiceFault;
@@ -76,6 +77,18 @@ pub(crate) fn decode(bolt11: &str) -> Result<Bolt11Invoice, InvoiceFault> {
         .map_err(|error: ParseOrSemanticError| InvoiceFault::Malformed(error))
 }
 
+/// Reads the text alone: its signature is not checked, and no field has to be there.
+pub(crate) fn decode_unsigned(bolt11: &str) -> Result<SignedRawBolt11Invoice, InvoiceFault> {
+    if bolt11.len() > MAX_INVOICE_LENGTH {
+        return Err(InvoiceFault::TooLong {
+            limit: MAX_INVOICE_LENGTH,
+        });
+    }
+    bolt11
+        .parse()
+        .map_err(|error| InvoiceFault::Malformed(ParseOrSemanticError::ParseError(error)))
+}
+
 pub(crate) fn read(invoice: &Bolt11Invoice) -> Result<Invoice, InvoiceFault> {
     let created_at = UnixMillis::from_secs(invoice.duration_since_epoch().as_secs());
     Ok(Invoice {
@@ -108,7 +121,7 @@ fn description(invoice: &Bolt11Invoice) -> Description {
 }
 
 impl Network {
-    fn of(currency: &Currency) -> Self {
+    pub(crate) fn of(currency: &Currency) -> Self {
         match currency {
             Currency::Bitcoin => Self::Mainnet,
             Currency::BitcoinTestnet => Self::Testnet,

@@ -3,13 +3,19 @@
 
 use std::time::Duration;
 
-use farebox_core::{PaymentHash, UnixMillis};
+use bitcoin::hashes::Hash;
+use farebox_core::{Msat, PaymentHash, UnixMillis};
+use lightning_invoice::{Bolt11SemanticError, DEFAULT_EXPIRY_TIME, ExpiryTime, RawBolt11Invoice};
 
+use crate::invoice::decode_unsigned;
 use crate::{CreatedInvoice, InvoiceFault, InvoiceRequest, Network, parse_invoice};
 
 /// How long an invoice must still be payable, or half of what was asked for where that is less:
 /// otherwise a buyer pays into the void.
 const MIN_LIFE: Duration = Duration::from_secs(30);
+
+/// What an invoice that names no expiry means (BOLT 11).
+const DEFAULT_EXPIRY: &Duration = &Duration::from_secs(DEFAULT_EXPIRY_TIME);
 
 /// What was asked for.
 #[derive(Clone, Copy, Debug)]
@@ -19,36 +25,92 @@ pub(crate) struct Asked<'a> {
     pub(crate) now: UnixMillis,
 }
 
+/// What an invoice says about itself, as far as it was asked for.
+struct Said {
+    payment_hash: PaymentHash,
+    amount: Msat,
+    network: Network,
+    expires_at: UnixMillis,
+}
+
 impl Asked<'_> {
-    /// Reads the invoice and compares it.
+    /// Reads the invoice, signature included, and compares it.
     pub(crate) fn check(&self, bolt11: &str) -> Result<CreatedInvoice, InvoiceFault> {
         let invoice = parse_invoice(bolt11)?;
-        if invoice.amount != self.request.amount {
+        let said = Said {
+            payment_hash: invoice.payment_hash,
+            amount: invoice.amount,
+            network: invoice.network,
+            expires_at: invoice.expires_at,
+        };
+        self.compare(&said, bolt11)
+    }
+
+    /// The same but for the signature, for what the seller's own node answers over a connection
+    /// that proves who it is. To recover the key from the signature would cost more than the rest
+    /// of a challenge, and every payer's wallet does it before it pays.
+    pub(crate) fn check_own(&self, bolt11: &str) -> Result<CreatedInvoice, InvoiceFault> {
+        self.compare(&Said::read_unsigned(bolt11)?, bolt11)
+    }
+
+    fn compare(&self, said: &Said, bolt11: &str) -> Result<CreatedInvoice, InvoiceFault> {
+        if said.amount != self.request.amount {
             return Err(InvoiceFault::Amount {
                 asked: self.request.amount,
-                found: invoice.amount,
+                found: said.amount,
             });
         }
-        if invoice.network != self.network {
+        if said.network != self.network {
             return Err(InvoiceFault::Network {
                 asked: self.network,
-                found: invoice.network,
+                found: said.network,
             });
         }
         let life = MIN_LIFE.min(self.request.expiry / 2);
-        if invoice.expires_at < self.now.plus(life) {
+        if said.expires_at < self.now.plus(life) {
             return Err(InvoiceFault::Expired);
         }
         Ok(CreatedInvoice {
             bolt11: bolt11.to_owned(),
-            payment_hash: invoice.payment_hash,
-            amount: invoice.amount,
-            expires_at: invoice.expires_at,
+            payment_hash: said.payment_hash,
+            amount: said.amount,
+            expires_at: said.expires_at,
         })
     }
+}
+
+impl Said {
+    fn read_unsigned(bolt11: &str) -> Result<Self, InvoiceFault> {
+        let signed = decode_unsigned(bolt11)?;
+        let raw = signed.raw_invoice();
+        let hash = raw.payment_hash().ok_or(InvoiceFault::Malformed(
+            Bolt11SemanticError::NoPaymentHash.into(),
+        ))?;
+        let made = UnixMillis::from_secs(raw.data.timestamp.as_unix_timestamp());
+        let lasts = raw
+            .expiry_time()
+            .map_or(DEFAULT_EXPIRY, ExpiryTime::as_duration);
+        Ok(Self {
+            payment_hash: PaymentHash::from_bytes(hash.0.to_byte_array()),
+            amount: amount(raw)?,
+            network: Network::of(&raw.currency()),
+            expires_at: made.plus(*lasts),
+        })
+    }
+}
+
+fn amount(raw: &RawBolt11Invoice) -> Result<Msat, InvoiceFault> {
+    let pico = raw.amount_pico_btc().ok_or(InvoiceFault::Amountless)?;
+    let whole = (pico != 0 && pico.is_multiple_of(10)).then_some(pico / 10);
+    whole
+        .and_then(|msat| Msat::new(msat).ok())
+        .ok_or(InvoiceFault::ImpossibleAmount)
 }
 
 /// The hash that an answer names beside its invoice, if any, must be the invoice's own.
 pub(crate) fn same_hash(created: &CreatedInvoice, named: Option<PaymentHash>) -> bool {
     named.is_none_or(|hash| hash == created.payment_hash)
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,11 +25,13 @@ use tokio::sync::Semaphore;
 use crate::{AnswerFault, NodeError};
 pub(crate) use answer::{RestAnswer, printable};
 pub(crate) use connect::BoundedConnector;
+use lanes::Lanes;
 pub(crate) use lines::Lines;
 pub use trust::{EndpointError, Trust};
 
 mod answer;
 mod connect;
+mod lanes;
 mod lines;
 mod trust;
 mod url;
@@ -72,10 +74,12 @@ impl RestOptions {
     }
 }
 
+type HttpClient = Client<BoundedConnector<HttpsConnector<HttpConnector>>, Full<Bytes>>;
+
 /// A client of one REST API. Clones share connections and the limit of calls.
 #[derive(Clone)]
 pub(crate) struct RestClient {
-    client: Client<BoundedConnector<HttpsConnector<HttpConnector>>, Full<Bytes>>,
+    clients: Lanes<HttpClient>,
     base: Arc<Uri>,
     host: Arc<str>,
     headers: Arc<HeaderMap>,
@@ -93,13 +97,15 @@ impl RestClient {
     pub(crate) fn new(options: RestOptions) -> Result<Self, EndpointError> {
         let host = url::check(&options.base, options.allow_plain_http)?;
         let connector = connect::connector(&options.trust)?;
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .pool_max_idle_per_host(options.max_in_flight)
-            .build(connector);
+        let client = || {
+            Client::builder(TokioExecutor::new())
+                .pool_timer(TokioTimer::new())
+                .pool_idle_timeout(IDLE_TIMEOUT)
+                .pool_max_idle_per_host(options.max_in_flight)
+                .build(connector.clone())
+        };
         Ok(Self {
-            client,
+            clients: Lanes::new(client),
             base: Arc::new(options.base),
             host: host.into(),
             headers: Arc::new(headers(options.headers)),
@@ -193,7 +199,7 @@ impl RestClient {
     }
 
     async fn send(&self, request: Request<Full<Bytes>>) -> Result<Lines, NodeError> {
-        let response = self.client.request(request).await;
+        let response = self.clients.own().request(request).await;
         let response = response.map_err(|error| self.connection_failed(error))?;
         self.refuse_redirect(&response)?;
         Ok(Lines::new(Arc::clone(&self.host), response))

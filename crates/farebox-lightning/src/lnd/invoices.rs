@@ -71,7 +71,7 @@ impl Lnd {
             network: self.network,
             now: self.clock.now(),
         };
-        Ok(asked.check(bolt11)?)
+        Ok(asked.check_own(bolt11)?)
     }
 
     pub(super) async fn invoice_state(&self, hash: PaymentHash) -> Result<InvoiceState, NodeError> {
