@@ -6,4 +6,17 @@ mod away;
 mod check;
 mod doctor;
 mod node;
+mod quick;
 mod settlements;
+
+use std::time::{Duration, Instant};
+
+/// Polls until `done`, for what the process does in its own time.
+#[track_caller]
+fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    let give_up_at = Instant::now() + Duration::from_secs(30);
+    while !done() {
+        assert!(Instant::now() < give_up_at, "it never happened: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

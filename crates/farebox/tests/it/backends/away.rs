@@ -2,8 +2,10 @@
 //! come back with it.
 
 use farebox_testkit::ScriptedUpstream;
+use rustix::process::Signal;
 
 use super::node::Node;
+use super::wait_until;
 use crate::harness::{Call, Challenge, Route, Setup, TestGateway, Token};
 
 fn shop(node: &Node, upstream: &ScriptedUpstream) -> Setup {
@@ -80,4 +82,42 @@ fn another_backend_makes_the_invoices_of_one_that_is_away() {
     gateway.send(&first.with(&from_node)).expect(200);
     gateway.wait_for_metric("farebox_lightning_up", &["backend=\"lnd\""], 0);
     gateway.wait_for_metric("farebox_lightning_up", &["backend=\"mock\""], 1);
+}
+
+#[test]
+fn a_reload_follows_the_backends_that_are_there_now() {
+    let (first, second) = (Node::start(), Node::start());
+    let upstream = ScriptedUpstream::start().unwrap();
+    let setup = |node: &Node, name: &str| {
+        let route = Route::at("/paid", &upstream).msat(2_000).calls(5);
+        let lines = format!("{}\nname = \"{name}\"", node.toml());
+        Setup::new().lightning(&lines).route(route)
+    };
+    let mut gateway = TestGateway::start(setup(&first, "first"));
+    let call = Call::get("/paid/a");
+    let token = buy(&gateway, &first, &call);
+    gateway.wait_for_metric("farebox_lightning_following", &["backend=\"first\""], 1);
+
+    gateway.reconfigure(setup(&second, "second"));
+    gateway.signal(Signal::HUP);
+    gateway.wait_for_metric("farebox_lightning_following", &["backend=\"second\""], 1);
+    assert_eq!(
+        gateway.metric("farebox_lightning_up", &["backend=\"first\""]),
+        None
+    );
+    let other = buy(&gateway, &second, &call);
+    gateway.send(&call.clone().with(&token)).expect(200);
+    gateway.send(&call.with(&other)).expect(200);
+    assert_eq!(second.subscriptions().len(), 1);
+
+    // The same again: nothing is asked anew.
+    gateway.signal(Signal::HUP);
+    wait_until("the second reload", || {
+        gateway
+            .log()
+            .matches("the configuration was read again")
+            .count()
+            == 2
+    });
+    assert_eq!(second.subscriptions().len(), 1);
 }

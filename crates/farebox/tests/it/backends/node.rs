@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
@@ -98,6 +99,13 @@ impl Node {
         std::fs::write(&file, macaroon(operations)).unwrap();
         let address = self.address;
         format!("backend = \"lnd\"\nurl = \"http://{address}\"\nmacaroon = {{ file = {file:?} }}")
+    }
+
+    /// A file with a macaroon for invoices alone.
+    pub(super) fn macaroon(&self) -> PathBuf {
+        let file = self.folder.path().join("invoice.macaroon");
+        std::fs::write(&file, macaroon(INVOICES)).unwrap();
+        file
     }
 
     /// From now on whoever calls is hung up on, or not.

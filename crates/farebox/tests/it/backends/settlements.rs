@@ -1,21 +1,10 @@
 //! What a node tells by itself: more money than was asked for, and where to go on.
 
-use std::time::{Duration, Instant};
-
 use farebox_testkit::ScriptedUpstream;
 
 use super::node::Node;
+use super::wait_until;
 use crate::harness::{Call, Route, Setup, TestGateway, Token};
-
-/// Polls until `done`, for what the process does in its own time.
-#[track_caller]
-fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
-    let give_up_at = Instant::now() + Duration::from_secs(30);
-    while !done() {
-        assert!(Instant::now() < give_up_at, "it never happened: {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
 
 fn shop(node: &Node, upstream: &ScriptedUpstream) -> Setup {
     let balance = Route::at("/paid", upstream)
@@ -38,6 +27,7 @@ fn what_was_paid_beyond_the_price_is_on_the_token() {
     let (node, upstream) = (Node::start(), ScriptedUpstream::start().unwrap());
     let gateway = TestGateway::start(shop(&node, &upstream));
     let call = Call::get("/paid/a");
+    wait_until("the node is followed", || !node.subscriptions().is_empty());
     let challenge = gateway.challenge(&call);
     let preimage = node.pay(&challenge.invoice, 3_000);
     let token = challenge.paid_with(preimage);
