@@ -20,7 +20,7 @@ use http::{Response, StatusCode};
 use crate::access_log::Exchange;
 use crate::admit::Owed;
 use crate::answer::AnswerBody;
-use crate::claim::Claim;
+use crate::claim::redeem::OpenClaim;
 use crate::claim::visit::Visit;
 use crate::claim::way_back::Offered;
 use crate::client_addr::AddressPrefix;
@@ -121,6 +121,7 @@ impl Worker {
             terms: &terms,
             invoice: &text,
             expires_at: invoice.expires_at,
+            told: true,
         };
         Ok(self.offer(plan, exchange, &debt, problem, &offered))
     }
@@ -131,7 +132,7 @@ impl Worker {
         plan: &Plan,
         exchange: &mut Exchange,
         debt: &Debt<'_>,
-        claim: &Claim,
+        OpenClaim { claim, told }: &OpenClaim,
     ) -> Response<AnswerBody> {
         exchange.reason = "not_paid_yet";
         let problem = problem(plan, exchange, debt).with_reason(exchange.reason);
@@ -144,6 +145,7 @@ impl Worker {
             terms: &claim.token.granted.terms,
             invoice,
             expires_at: claim.expires_at(),
+            told: *told,
         };
         self.offer(plan, exchange, debt, problem, &offered)
     }

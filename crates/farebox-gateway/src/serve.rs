@@ -24,7 +24,6 @@ use crate::client_addr::AddressPrefix;
 use crate::cors::Preflight;
 use crate::held::KeptRequest;
 use crate::outcome::Outcome;
-use crate::page;
 use crate::path::{PathError, lenient_reading};
 use crate::plan::{Bind, OnFailure, Plan, Route, Sale};
 use crate::presented::Token;
@@ -210,11 +209,8 @@ impl Worker {
             grpc: arrival.grpc,
             visit: visit.as_deref(),
         };
-        if let Some(claim) = open {
-            return Ok(self.offer_again(plan, exchange, &debt, &claim));
-        }
-        if let Some(visit) = debt.visit.filter(|visit| visit.should_return()) {
-            return Ok(page::come_again(exchange, visit));
+        if let Some(shown) = self.answer_without_invoice(plan, exchange, &debt, open) {
+            return Ok(shown);
         }
         Box::pin(self.challenge(plan, exchange, debt)).await
     }

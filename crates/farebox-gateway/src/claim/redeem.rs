@@ -26,16 +26,29 @@ pub(crate) enum Redeemed {
     /// A token, to be admitted like any other.
     Token(Arc<Token>),
     /// A claim whose invoice can still be paid: the same one is shown again.
-    Open(Box<Claim>),
+    Open(Box<OpenClaim>),
     /// Nothing that pays.
     Owed(Owed),
+}
+
+/// A claim that is not known to be paid.
+pub(crate) struct OpenClaim {
+    pub(crate) claim: Claim,
+    /// Whether the node will tell when it is.
+    pub(crate) told: bool,
 }
 
 /// What is known about one claim.
 enum Standing {
     Paid,
-    Open,
+    Open { told: bool },
     Over,
+}
+
+impl Redeemed {
+    fn open(claim: Claim, told: bool) -> Self {
+        Self::Open(Box::new(OpenClaim { claim, told }))
+    }
 }
 
 impl Worker {
@@ -79,7 +92,9 @@ impl Worker {
             };
             return Ok(match self.standing(plan, exchange, &claim).await? {
                 Standing::Paid => Redeemed::Token(claim.token),
-                Standing::Open => Redeemed::Open(Box::new(claim)),
+                Standing::Open { told: true } => Redeemed::open(claim, true),
+                // A program has nobody to ask for a preimage.
+                Standing::Open { told: false } => return Err(Refusal::PaymentUnknown),
                 Standing::Over => Redeemed::Owed(Owed::Nothing),
             });
         }
@@ -90,13 +105,13 @@ impl Worker {
                     visit.used = Some(used(visit, route, &claim.token, cookie));
                     return Ok(Redeemed::Token(claim.token));
                 }
-                Standing::Open if open.is_none() => open = Some(claim),
-                Standing::Open | Standing::Over => {}
+                Standing::Open { told } if open.is_none() => {
+                    open = Some(Redeemed::open(claim, told));
+                }
+                Standing::Open { .. } | Standing::Over => {}
             }
         }
-        Ok(open.map_or(Redeemed::Owed(Owed::Nothing), |claim| {
-            Redeemed::Open(Box::new(claim))
-        }))
+        Ok(open.unwrap_or(Redeemed::Owed(Owed::Nothing)))
     }
 
     /// The claim whose state a request asks for: in its header, or else its first cookie.
@@ -152,9 +167,10 @@ impl Worker {
         let over = exchange.received_at >= claim.expires_at();
         match self.paid(plan, claim).await? {
             Paid::Yes => Ok(Standing::Paid),
-            Paid::No if !over => Ok(Standing::Open),
+            Paid::No if !over => Ok(Standing::Open { told: true }),
+            Paid::Untold if !over => Ok(Standing::Open { told: false }),
             Paid::Unknown if !over => Err(Refusal::PaymentUnknown),
-            Paid::No | Paid::Never | Paid::Unknown => Ok(Standing::Over),
+            Paid::No | Paid::Never | Paid::Untold | Paid::Unknown => Ok(Standing::Over),
         }
     }
 
@@ -173,7 +189,7 @@ impl Worker {
         match self.is_settled(plan, token).await? {
             Paid::Yes => Ok(()),
             Paid::No | Paid::Never => Err(Refusal::NotSettled),
-            Paid::Unknown => Err(Refusal::PaymentUnknown),
+            Paid::Untold | Paid::Unknown => Err(Refusal::PaymentUnknown),
         }
     }
 
@@ -187,7 +203,7 @@ impl Worker {
             return Ok(Paid::Yes);
         }
         let Some(lookup) = plan.node.as_ref().and_then(|node| node.lookup()) else {
-            return Ok(Paid::No);
+            return Ok(Paid::Untold);
         };
         Ok(self.shared.lookups.ask(lookup, hash, amount).await)
     }

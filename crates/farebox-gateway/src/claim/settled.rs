@@ -31,7 +31,9 @@ pub(crate) enum Paid {
     No,
     /// It was canceled, and can never be paid.
     Never,
-    /// The node does not say.
+    /// The node answers, but does not know this invoice: only the payer can prove anything.
+    Untold,
+    /// The node does not answer.
     Unknown,
 }
 
@@ -117,7 +119,7 @@ fn judge(state: InvoiceState, amount: Msat) -> Paid {
         }
         InvoiceState::Open | InvoiceState::Held => Paid::No,
         InvoiceState::Canceled => Paid::Never,
-        InvoiceState::Unknown => Paid::Unknown,
+        InvoiceState::Unknown => Paid::Untold,
     }
 }
 
@@ -192,7 +194,7 @@ mod tests {
             (InvoiceState::Open, Paid::No),
             (InvoiceState::Held, Paid::No),
             (InvoiceState::Canceled, Paid::Never),
-            (InvoiceState::Unknown, Paid::Unknown),
+            (InvoiceState::Unknown, Paid::Untold),
         ] {
             assert_eq!(judge(state, msat(1000)), paid, "{state:?}");
         }

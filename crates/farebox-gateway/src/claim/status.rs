@@ -85,7 +85,7 @@ impl Worker {
             let paid = self.paid(plan, claim).await?;
             let left = give_up_at.saturating_duration_since(Instant::now());
             let over = self.shared.clock.now() >= claim.expires_at();
-            if matches!(paid, Paid::Yes | Paid::Never) || over || left.is_zero() {
+            if matches!(paid, Paid::Yes | Paid::Never | Paid::Untold) || over || left.is_zero() {
                 return Ok(paid);
             }
             let hash = claim.token.payment_hash;
@@ -102,9 +102,10 @@ impl Worker {
         let left = claim.expires_at().since(now).as_secs();
         let state = match paid {
             Paid::Yes => "paid",
-            Paid::Never => "expired",
-            Paid::No | Paid::Unknown if claim.expires_at() <= now => "expired",
+            Paid::Never => "canceled",
+            Paid::No | Paid::Untold | Paid::Unknown if claim.expires_at() <= now => "expired",
             Paid::No => "open",
+            Paid::Untold => "untold",
             Paid::Unknown => "unknown",
         };
         let report = json!({ "state": state, "expires_in": left });

@@ -15,9 +15,10 @@ use http::{Method, Response};
 use super::cookies::{
     Cookie, MAX_CLAIMS, PREFIX, RETURNING, SameSite, Setting, name_for_request, name_for_route,
 };
-use super::redeem::cookie_path;
+use super::redeem::{OpenClaim, cookie_path};
 use super::visit::Visit;
 use super::{CLAIM, Claim, MAX_LENGTH, Note};
+use crate::access_log::Exchange;
 use crate::answer::AnswerBody;
 use crate::challenge::{CLAIM_GRACE, Debt};
 use crate::page::{self, Goods, Proof};
@@ -30,9 +31,27 @@ pub(crate) struct Offered<'a> {
     pub(crate) terms: &'a Terms,
     pub(crate) invoice: &'a InvoiceText,
     pub(crate) expires_at: UnixMillis,
+    /// Whether the node will tell when it is paid, as far as is known yet.
+    pub(crate) told: bool,
 }
 
 impl Worker {
+    /// Answers those for whom no new invoice is made: the invoice of an open claim is shown again,
+    /// and a browser that came by somebody's link has to come by itself first.
+    pub(crate) fn answer_without_invoice(
+        &self,
+        plan: &Plan,
+        exchange: &mut Exchange,
+        debt: &Debt<'_>,
+        open: Option<Box<OpenClaim>>,
+    ) -> Option<Response<AnswerBody>> {
+        if let Some(claim) = open {
+            return Some(self.offer_again(plan, exchange, debt, &claim));
+        }
+        let visit = debt.visit.filter(|visit| visit.should_return())?;
+        Some(page::come_again(exchange, visit))
+    }
+
     /// Adds the way back to the answer of a challenge.
     pub(crate) fn add_way_back(
         &self,
@@ -81,14 +100,13 @@ impl Worker {
             price: debt.price,
             invoice: offered.invoice.as_str(),
             expires_in: offered.expires_at.since(now).as_secs(),
-            proof: if tells {
+            proof: if tells && offered.told {
                 Proof::Node
             } else {
-                Proof::Preimage {
-                    macaroon: offered.macaroon.to_base64(),
-                    back: address.link(),
-                }
+                Proof::Preimage
             },
+            macaroon: offered.macaroon.to_base64(),
+            back: address.link(),
         }
     }
 

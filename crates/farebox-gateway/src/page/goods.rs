@@ -21,19 +21,19 @@ pub(crate) struct Goods<'a> {
     /// Seconds until the invoice can no longer be paid.
     pub(crate) expires_in: u64,
     pub(crate) proof: Proof,
+    /// The challenge's token.
+    pub(crate) macaroon: String,
+    /// Where to go after a proof by hand: path and query on this host.
+    pub(crate) back: String,
 }
 
-/// How a payment is proven.
+/// How a payment is proven. A preimage that the payer types in is good in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Proof {
     /// Our node is asked.
     Node,
     /// The payer is asked for the preimage.
-    Preimage {
-        /// The challenge's token.
-        macaroon: String,
-        /// Where to go afterwards: path and query on this host.
-        back: String,
-    },
+    Preimage,
 }
 
 impl Goods<'_> {
@@ -63,16 +63,14 @@ impl Goods<'_> {
     pub(super) const fn mode(&self) -> &'static str {
         match self.proof {
             Proof::Node => "node",
-            Proof::Preimage { .. } => "preimage",
+            Proof::Preimage => "preimage",
         }
     }
 
     pub(super) const fn wait_text(&self) -> &'static str {
         match self.proof {
             Proof::Node => "Waiting for the payment. The answer appears here by itself.",
-            Proof::Preimage { .. } => {
-                "After the payment, enter the preimage that your wallet shows."
-            }
+            Proof::Preimage => "After the payment, enter the preimage that your wallet shows.",
         }
     }
 
@@ -83,19 +81,21 @@ impl Goods<'_> {
             Proof::Node => Html::built(format!(
                 "<noscript><meta http-equiv=\"refresh\" content=\"{seconds}\"></noscript>"
             )),
-            Proof::Preimage { .. } => Html::ours(""),
+            Proof::Preimage => Html::ours(""),
         }
     }
 
     pub(super) fn form(&self) -> Html<'static> {
-        let Proof::Preimage { macaroon, back } = &self.proof else {
-            return Html::ours("");
+        let open = match self.proof {
+            Proof::Node => "",
+            Proof::Preimage => " open",
         };
         Html::built(fill(
             FORM,
             &[
-                ("macaroon", Html::escaped(macaroon)),
-                ("back", Html::escaped(back)),
+                ("open", Html::ours(open)),
+                ("macaroon", Html::escaped(&self.macaroon)),
+                ("back", Html::escaped(&self.back)),
             ],
         ))
     }

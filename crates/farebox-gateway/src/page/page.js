@@ -23,8 +23,9 @@
     try {
       await window.webln.enable();
       const paid = await window.webln.sendPayment(invoice);
-      const field = at('preimage');
-      if (field && paid && paid.preimage) { field.value = paid.preimage; field.form.submit(); }
+      if (!at('by-hand').open || !paid.preimage) return;
+      at('preimage').value = paid.preimage;
+      at('preimage').form.submit();
     } catch (error) { say('The browser wallet did not pay: ' + error.message); }
   });
 
@@ -49,11 +50,22 @@
       let state = 'unknown';
       try { state = await ask(); } catch { /* the network may come back */ }
       if (state === 'paid') return show();
-      if (state === 'expired') break;
+      if (state === 'canceled') return end('Nothing was taken: a payment for this was given back.');
+      if (state === 'untold') return untold();
+      if (state === 'expired') return end('The invoice has expired unpaid.');
       if (Date.now() - asked < 1000) await pause(2000);
     }
+  };
+
+  const untold = () => {
+    at('by-hand').open = true;
+    say('The payment cannot be seen from here: enter the preimage that the wallet shows.');
+  };
+
+  const end = (why) => {
+    clearInterval(countDown);
     at('again').textContent = 'Ask for a new invoice';
-    say('The invoice has expired unpaid.');
+    say(why);
   };
 
   const show = async () => {

@@ -21,6 +21,8 @@ fn terms(kind: Kind) -> Terms {
 
 fn goods(terms: &Terms, proof: Proof) -> Goods<'_> {
     Goods {
+        macaroon: "AgEE\"><script>".to_owned(),
+        back: "/a?b=\"&c".to_owned(),
         description: "a <thing>",
         address: "shop.example/a".to_owned(),
         terms,
@@ -93,21 +95,21 @@ fn the_policy_names_exactly_the_script_and_the_style_of_the_page() {
 #[test]
 fn where_the_node_cannot_tell_the_page_asks_for_the_preimage_and_waits() {
     let terms = terms(Kind::Single);
-    let proof = Proof::Preimage {
-        macaroon: "AgEE\"><script>".to_owned(),
-        back: "/a?b=\"&c".to_owned(),
-    };
-    let page = payment(&goods(&terms, proof));
+    let page = payment(&goods(&terms, Proof::Preimage));
     assert!(page.contains("<form class=\"proof\" method=\"post\" action=\"/.farebox/claim\">"));
     assert!(page.contains("name=\"back\" value=\"/a?b=&quot;&amp;c\""));
     assert!(page.contains("value=\"AgEE&quot;&gt;&lt;script&gt;\""));
     assert!(page.contains("data-mode=\"preimage\""));
+    assert!(page.contains("<details id=\"by-hand\" open>"));
     assert!(
         !page.contains("http-equiv=\"refresh\""),
         "what is typed would vanish"
     );
     let page = payment(&goods(&terms, Proof::Node));
-    assert!(!page.contains("<form"));
+    assert!(
+        page.contains("<details id=\"by-hand\"><summary>"),
+        "it is there, but shut"
+    );
 }
 
 #[test]
