@@ -19,6 +19,7 @@ mod http2;
 mod l402;
 mod log;
 mod metrics;
+pub(crate) mod ports;
 mod setup;
 mod tls;
 

@@ -16,6 +16,8 @@ mod l402;
 mod log;
 #[path = "../it/harness/metrics.rs"]
 mod metrics;
+#[path = "../it/harness/ports.rs"]
+pub(crate) mod ports;
 #[path = "../it/harness/setup.rs"]
 mod setup;
 

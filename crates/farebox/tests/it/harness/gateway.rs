@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::log::{Log, alarms};
+use super::ports;
 use super::{Call, Challenge, Reply, Setup, Token, metrics};
 
 /// Start, drain and recovery are quick; this is for a machine that is not.
@@ -38,7 +39,7 @@ pub(crate) struct TestGateway {
     pub(crate) address: SocketAddr,
     /// Where the seller goes.
     pub(crate) console: SocketAddr,
-    /// The ports in the file: 0 at the first start, the same ones again after a restart.
+    /// The ports in the file, the same ones again after a restart.
     ports: (u16, u16),
     earlier_logs: String,
     expects_alarms: bool,
@@ -66,7 +67,7 @@ impl TestGateway {
             running: None,
             address: nowhere,
             console: nowhere,
-            ports: (0, 0),
+            ports: (ports::free(), ports::free()),
             earlier_logs: String::new(),
             expects_alarms: false,
         };
@@ -80,7 +81,6 @@ impl TestGateway {
         assert!(self.running.is_none(), "still running");
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         self.environment = environment.iter().map(owned).collect();
-        self.ports = (self.address.port(), self.console.port());
         self.write_config();
         let running = self.spawn();
         let Some((address, console)) = running.wait_until_ready() else {
