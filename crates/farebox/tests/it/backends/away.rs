@@ -56,7 +56,7 @@ fn a_gateway_starts_while_its_node_is_away() {
 
     node.be_away(false);
     let second = buy(&gateway, &node, &call);
-    gateway.send(&call.clone().with(&second)).expect(200);
+    gateway.send(&call.with(&second)).expect(200);
     assert_eq!(
         (gateway.charged(&token), gateway.charged(&second)),
         (2_000, 2_000)
