@@ -6,6 +6,7 @@
 
 mod abilities;
 mod lightning;
+mod models;
 mod overlap;
 mod refunds;
 mod route;
@@ -140,7 +141,8 @@ fn routes(
         mistakes.note(key, None, "no route: nothing would be served");
         return None;
     }
-    let mut builder = route::Builder::new(file, node, context);
+    let market = models::Market::of(file, mistakes);
+    let mut builder = route::Builder::new(file, node, context, market);
     let entries = file.route.iter().enumerate();
     let entries: Vec<_> = entries
         .map(|(at, route)| builder.entry(at, route, mistakes))

@@ -19,6 +19,7 @@ use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize as DeriveDeserialize, Serialize, Serializer};
 
+use crate::config::file::ModelTokensTable;
 use crate::config::units::{ByteSize, Lasting};
 
 /// Which paths a route takes.
@@ -40,13 +41,18 @@ pub enum PathMatch {
 }
 
 /// The price of one request.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum PriceSetting {
     /// Nothing.
     Free(Free),
     /// A fixed amount.
     Fixed(Amount),
+    /// By what the call of a model uses.
+    Models {
+        /// How that is counted and charged.
+        model_tokens: ModelTokensTable,
+    },
 }
 
 /// The word for a price of nothing.
@@ -190,7 +196,9 @@ reads_as_choice!(
 
 /// The tables of the choices, before it is known that exactly one form was written.
 mod tables {
-    use super::{DeriveDeserialize, JsonSchema, PathBuf};
+    use super::{
+        Amount as Sum, DeriveDeserialize, JsonSchema, ModelTokensTable, Msat, PathBuf, Sat, de,
+    };
 
     #[derive(Default, DeriveDeserialize)]
     #[serde(default)]
@@ -208,6 +216,24 @@ mod tables {
         pub(super) msat: Option<u64>,
         /// Satoshi.
         pub(super) sat: Option<u64>,
+    }
+
+    #[derive(Default, DeriveDeserialize)]
+    #[serde(default)]
+    pub(super) struct Price {
+        pub(super) msat: Option<u64>,
+        pub(super) sat: Option<u64>,
+        pub(super) model_tokens: Option<ModelTokensTable>,
+    }
+
+    /// The amount of a table that may have it in two units.
+    pub(super) fn amount<E: de::Error>(msat: Option<u64>, sat: Option<u64>) -> Result<Sum, E> {
+        let amount = match (msat, sat) {
+            (Some(msat), None) => Msat::new(msat),
+            (None, Some(sat)) => Sat::new(sat).map(Sat::to_msat),
+            _ => return Err(E::custom("needs exactly one of `msat` and `sat`")),
+        };
+        amount.map(Sum).map_err(E::custom)
     }
 
     #[derive(Default, DeriveDeserialize)]
@@ -239,7 +265,7 @@ impl Choice for PathMatch {
 }
 
 impl Choice for PriceSetting {
-    const EXPECTED: &'static str = "\"free\", { msat = … } or { sat = … }";
+    const EXPECTED: &'static str = "\"free\", { msat = … }, { sat = … } or { model_tokens = {} }";
 
     fn from_text(text: &str) -> Result<Self, String> {
         match text {
@@ -249,7 +275,14 @@ impl Choice for PriceSetting {
     }
 
     fn from_map<'de, A: MapAccess<'de>>(map: A) -> Result<Self, A::Error> {
-        Amount::from_map(map).map(Self::Fixed)
+        let table = tables::Price::deserialize(MapAccessDeserializer::new(map))?;
+        match table.model_tokens {
+            None => tables::amount(table.msat, table.sat).map(Self::Fixed),
+            Some(model_tokens) if table.msat.is_none() && table.sat.is_none() => {
+                Ok(Self::Models { model_tokens })
+            }
+            Some(_) => Err(de::Error::custom("needs exactly one kind of price")),
+        }
     }
 }
 
@@ -258,12 +291,7 @@ impl Choice for Amount {
 
     fn from_map<'de, A: MapAccess<'de>>(map: A) -> Result<Self, A::Error> {
         let table = tables::Amount::deserialize(MapAccessDeserializer::new(map))?;
-        let amount = match (table.msat, table.sat) {
-            (Some(msat), None) => Msat::new(msat),
-            (None, Some(sat)) => Sat::new(sat).map(Sat::to_msat),
-            _ => return Err(de::Error::custom("needs exactly one of `msat` and `sat`")),
-        };
-        amount.map(Self).map_err(de::Error::custom)
+        tables::amount(table.msat, table.sat)
     }
 }
 

@@ -5,11 +5,13 @@
 //! the work of [`crate::config::build`].
 
 mod lightning;
+mod models;
 mod route;
 
 pub use lightning::{
     HeldSection, LightningBackend, LightningSection, MaxFeeTable, NetworkSetting, RefundsSection,
 };
+pub use models::{ModelSection, ModelTokensTable, PerSetting, RatesSection, UnsaidSetting};
 pub use route::{
     BindSetting, CacheSetting, ChargeOnSetting, CorsSection, MethodScopeSetting, OnFailureSetting,
     PaymentMethod, ProtocolSetting, RouteSection,
@@ -43,6 +45,11 @@ pub struct ConfigFile {
     pub refunds: RefundsSection,
     /// Room for calls that wait for a held payment (`on_failure = "cancel"`).
     pub held: HeldSection,
+    /// What a bitcoin costs, for prices that are not in bitcoin.
+    pub rates: RatesSection,
+    /// What models cost, where routes sell by what a call uses.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub model: Vec<ModelSection>,
     /// What is written about requests and events.
     pub log: LogSection,
     /// The routes: what is sold, for how much, and where requests go.

@@ -10,10 +10,9 @@ use crate::config::mistake::{KeyPath, Segment};
 const SIMILAR: f64 = 0.85;
 
 /// Settings that Farebox will know and does not yet.
-const LATER: [(&str, &str); 8] = [
+const LATER: [(&str, &str); 7] = [
     ("mint", "ecash"),
     ("usd", "a price in a currency"),
-    ("model_tokens", "a metered price"),
     ("upstream_header", "a metered price"),
     ("webhook", "a price from a webhook"),
     ("paywall", "the paywall API"),

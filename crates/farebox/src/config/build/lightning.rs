@@ -169,7 +169,12 @@ pub(super) fn node(
 }
 
 fn note_missing(file: &ConfigFile, mistakes: &mut Mistakes) {
-    let is_priced = |price: &Option<PriceSetting>| matches!(price, Some(PriceSetting::Fixed(_)));
+    let is_priced = |price: &Option<PriceSetting>| {
+        matches!(
+            price,
+            Some(PriceSetting::Fixed(_) | PriceSetting::Models { .. })
+        )
+    };
     if file.route.iter().any(|route| is_priced(&route.price)) {
         let reason = "is missing: a route has a price, so somebody has to be paid";
         mistakes.note(KeyPath::of("lightning"), None, reason);

@@ -11,6 +11,7 @@ use farebox_gateway::plan::{PaidCache, Route, RouteCounters};
 use farebox_gateway::routes::{HostMatch, PathMatch as TablePath, PathRegex, RouteEntry};
 use http::Method;
 
+use super::models::Market;
 use super::sale::{self, binds_request};
 use super::server::{bytes, not_zero, rate};
 use super::upstream::{self, Transports};
@@ -32,6 +33,7 @@ pub(super) struct Builder<'a> {
     context: &'a Context,
     transports: Transports,
     names: HashMap<String, usize>,
+    market: Market,
 }
 
 impl<'a> Builder<'a> {
@@ -40,6 +42,7 @@ impl<'a> Builder<'a> {
         file: &'a ConfigFile,
         node: Option<&'a BuiltNode>,
         context: &'a Context,
+        market: Market,
     ) -> Self {
         let cores = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let workers = file
@@ -53,6 +56,7 @@ impl<'a> Builder<'a> {
             context,
             transports: Transports::new(workers),
             names: HashMap::new(),
+            market,
         }
     }
 
@@ -84,7 +88,7 @@ impl<'a> Builder<'a> {
         let name = self.name(place, section, at, mistakes);
         let transports = &mut self.transports;
         let upstream = upstream::upstream(section, at, transports, self.context, mistakes);
-        let sale = sale::sale(section, &self.file.server, at, mistakes);
+        let sale = sale::sale(section, &self.file.server, &self.market, at, mistakes);
         if let (Some(sale), Some(node)) = (&sale, self.node) {
             abilities::check_amounts(sale, section.on_failure, node, at, mistakes);
         }
@@ -191,7 +195,7 @@ fn path(section: &RouteSection, at: &KeyPath, mistakes: &mut Mistakes) -> Option
 }
 
 /// The path that all paths of the route lie under.
-fn root(section: &RouteSection) -> Option<String> {
+pub(super) fn root(section: &RouteSection) -> Option<String> {
     match &section.path {
         choice::PathMatch::Prefix(path) | choice::PathMatch::Exact { exact: path } => {
             Some(path.clone())

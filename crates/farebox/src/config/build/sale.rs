@@ -1,12 +1,14 @@
 //! What a route sells: price, kind, binding, and which of their combinations make sense.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use farebox_core::{Kind, Msat, TermsEpoch};
+use farebox_core::{Kind, Msat, Sat, TermsEpoch};
 use farebox_gateway::plan::{Bind, ChargeOn, MethodScope, OnFailure, Pricing, Sale};
 use farebox_gateway::replay::ReplayPolicy;
 use sha2::{Digest, Sha256};
 
+use super::models::Market;
 use super::server::{bytes, not_zero};
 use crate::config::choice::{PriceSetting, ReplaySetting};
 use crate::config::file::{
@@ -18,14 +20,23 @@ use crate::config::mistake::{KeyPath, Mistakes};
 /// LUD-06 and many wallets cut longer memos.
 const MAX_DESCRIPTION_CHARS: usize = 200;
 
+/// What one payment deposits where requests are charged by use, unless the route says otherwise or
+/// the request that is challenged can cost more.
+const DEFAULT_DEPOSIT: Sat = match Sat::new(100) {
+    Ok(sat) => sat,
+    Err(_) => panic!("less than all bitcoin"),
+};
+
 /// The sale of a route, or none when it is free.
 pub(super) fn sale(
     route: &RouteSection,
     server: &ServerSection,
+    market: &Market,
     at: &KeyPath,
     mistakes: &mut Mistakes,
 ) -> Option<Sale> {
-    let price = match route.price {
+    let mut pricing = Pricing::Fixed;
+    let price = match &route.price {
         None => {
             let reason = "is missing: write \"free\", { msat = … } or { sat = … }";
             mistakes.note(at.key("price"), None, reason);
@@ -36,12 +47,24 @@ pub(super) fn sale(
             return None;
         }
         Some(PriceSetting::Fixed(amount)) => amount.0,
+        Some(PriceSetting::Models { model_tokens }) => {
+            let root = super::route::root(route).unwrap_or_default();
+            let key = at.key("price").key("model_tokens");
+            let models = market.sale(model_tokens, &root, &key, mistakes);
+            pricing = Pricing::Models(Arc::new(models));
+            Msat::ZERO
+        }
     };
-    if price.is_zero() {
+    let is_fixed = matches!(pricing, Pricing::Fixed);
+    if price.is_zero() && is_fixed {
         let reason = "a price of zero is written price = \"free\"";
         mistakes.note(at.key("price"), None, reason);
     }
-    let (kind, amount) = kind(route, price, at, mistakes)?;
+    let (kind, amount) = if is_fixed {
+        kind(route, price, at, mistakes)?
+    } else {
+        deposit(route, at, mistakes)
+    };
     let bind = bind(route, kind, at, mistakes);
     let methods = match route.method_scope {
         MethodScopeSetting::Class => MethodScope::Class,
@@ -76,7 +99,7 @@ pub(super) fn sale(
             OnFailureSetting::Void => OnFailure::Void,
             OnFailureSetting::Cancel => OnFailure::Cancel,
         },
-        pricing: Pricing::Fixed,
+        pricing,
     })
 }
 
@@ -106,6 +129,24 @@ fn refuse_for_free(route: &RouteSection, at: &KeyPath, mistakes: &mut Mistakes) 
             "makes no sense on a route whose price is \"free\"",
         );
     }
+}
+
+/// What is charged by use is paid from a balance.
+fn deposit(route: &RouteSection, at: &KeyPath, mistakes: &mut Mistakes) -> (Kind, Msat) {
+    let others = [
+        ("calls", route.calls.is_some()),
+        ("pass", route.pass.is_some()),
+        ("bind", route.bind == Some(BindSetting::Request)),
+        ("on_failure", route.on_failure == OnFailureSetting::Cancel),
+    ];
+    for (key, _) in others.into_iter().filter(|(_, set)| *set) {
+        let reason = "makes no sense with a price by use: one payment buys a balance";
+        mistakes.note(at.key(key), None, reason);
+    }
+    let deposit = route
+        .balance
+        .map_or(DEFAULT_DEPOSIT.to_msat(), |deposit| deposit.0);
+    (Kind::Balance, deposit)
 }
 
 /// What one payment buys, and what it asks for.

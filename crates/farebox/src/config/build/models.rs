@@ -1,0 +1,198 @@
+//! Prices of models, rates, and routes that sell by what a call uses.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use farebox_gateway::meter::{Billing, OnDisconnect, Unsaid};
+use farebox_gateway::plan::ModelSale;
+use farebox_gateway::prices::Prices;
+use farebox_gateway::rates::{Rate, Rates};
+use farebox_meter::{Currency, Decimal, ModelPrice, PriceTable, RequestRules, Unit};
+
+use super::server::not_zero;
+use crate::config::file::{ConfigFile, ModelSection, ModelTokensTable, PerSetting, UnsaidSetting};
+use crate::config::mistake::{KeyPath, Mistakes};
+
+/// Prices and rates, shared by all routes.
+#[derive(Clone)]
+pub(super) struct Market {
+    prices: Arc<Prices>,
+    rates: Arc<Rates>,
+}
+
+impl Market {
+    pub(super) fn of(file: &ConfigFile, mistakes: &mut Mistakes) -> Self {
+        Self {
+            prices: Arc::new(Prices::new(table(file, mistakes))),
+            rates: Arc::new(rates(file, mistakes)),
+        }
+    }
+
+    /// What a route sells by model.
+    pub(super) fn sale(
+        &self,
+        settings: &ModelTokensTable,
+        root: &str,
+        at: &KeyPath,
+        mistakes: &mut Mistakes,
+    ) -> ModelSale {
+        if self.prices.table().is_empty() {
+            let reason = "sells models, but no [[model]] has a price";
+            mistakes.note(at.clone(), None, reason);
+        }
+        let drain = settings.drain;
+        ModelSale {
+            prices: Arc::clone(&self.prices),
+            rates: Arc::clone(&self.rates),
+            rules: RequestRules {
+                allow_fields: settings.allow_fields.iter().cloned().collect(),
+                max_choices: settings.max_choices.max(1),
+            },
+            markup: percent(settings.markup_percent, &at.key("markup_percent"), mistakes),
+            billing: Billing {
+                usage_missing: unsaid(settings.usage_missing),
+                broken_off: unsaid(settings.broken_off),
+                on_disconnect: drain.map_or(OnDisconnect::Cancel, |time| {
+                    OnDisconnect::Drain(not_zero(at.key("drain"), time, mistakes))
+                }),
+            },
+            root: root.to_owned(),
+        }
+    }
+}
+
+const fn unsaid(setting: UnsaidSetting) -> Unsaid {
+    match setting {
+        UnsaidSetting::Observed => Unsaid::Observed,
+        UnsaidSetting::Nothing => Unsaid::Nothing,
+        UnsaidSetting::Hold => Unsaid::Hold,
+    }
+}
+
+/// Percent as millionths.
+fn percent(percent: Decimal, at: &KeyPath, mistakes: &mut Mistakes) -> u64 {
+    const MOST: u128 = 1_000 * 10_000;
+    let (digits, scale) = percent.parts();
+    let parts = digits
+        .checked_mul(10_000)
+        .map(|parts| parts / 10_u128.pow(scale));
+    let exact = scale <= 4;
+    match parts.filter(|parts| exact && *parts <= MOST) {
+        Some(parts) => u64::try_from(parts).unwrap_or_default(),
+        None => {
+            let reason = "percent: 1000 at most, and four digits behind the point";
+            mistakes.note(at.clone(), Some(percent.to_string()), reason);
+            0
+        }
+    }
+}
+
+fn rates(file: &ConfigFile, mistakes: &mut Mistakes) -> Rates {
+    let section = &file.rates;
+    let at = KeyPath::of("rates");
+    let max_age = not_zero(at.key("max_age"), section.max_age, mistakes);
+    let buffer = percent(section.buffer_percent, &at.key("buffer_percent"), mistakes);
+    let rates = Rates::new(max_age, buffer);
+    for (name, price) in &section.fixed {
+        let key = at.key("fixed").key(name);
+        let currency: Option<Currency> = mistakes.take(key.clone(), name, name.parse());
+        if price.is_zero() {
+            mistakes.note(key, None, "a bitcoin for nothing");
+        } else if let Some(currency) = currency {
+            let rate = Rate {
+                bitcoin_price: *price,
+                taken_at: None,
+            };
+            rates.set(currency, rate);
+        }
+    }
+    rates
+}
+
+fn table(file: &ConfigFile, mistakes: &mut Mistakes) -> PriceTable {
+    let mut table = PriceTable::default();
+    for (place, section) in file.model.iter().enumerate() {
+        let at = KeyPath::of("model").index(place);
+        if section.name.is_empty() {
+            mistakes.note(at.key("name"), None, "is missing: what clients ask for");
+        } else if table.find(&section.name).is_some() {
+            let value = Some(format!("{:?}", section.name));
+            mistakes.note(at.key("name"), value, "has a price already");
+        } else if let Some(price) = price(section, file, &at, mistakes) {
+            table.insert(section.name.clone(), price);
+        }
+    }
+    table
+}
+
+fn price(
+    section: &ModelSection,
+    file: &ConfigFile,
+    at: &KeyPath,
+    mistakes: &mut Mistakes,
+) -> Option<ModelPrice> {
+    let written = section.currency.parse();
+    let currency = mistakes.take(at.key("currency"), &section.currency, written)?;
+    if let Currency::Fiat(_) = currency
+        && !knows_rate(file, currency)
+    {
+        let reason = format!(
+            "no rate is known for it: set rates.fixed.{} to the price of one bitcoin",
+            currency.name()
+        );
+        mistakes.note(at.key("currency"), Some(section.currency.clone()), reason);
+    }
+    let price = ModelPrice {
+        currency,
+        rows: rows(section, at, mistakes),
+        images: section.images.clone(),
+        context_tokens: section.context_tokens,
+        max_output_tokens: section.max_output_tokens,
+        is_free: section.free,
+    };
+    if !price.is_sellable() {
+        let reason = "costs nothing: write its prices, or free = true";
+        mistakes.note(at.clone(), Some(format!("{:?}", section.name)), reason);
+    }
+    Some(price)
+}
+
+fn knows_rate(file: &ConfigFile, currency: Currency) -> bool {
+    let mut known = file.rates.fixed.keys();
+    known.any(|name| name.parse() == Ok(currency))
+}
+
+fn rows(section: &ModelSection, at: &KeyPath, mistakes: &mut Mistakes) -> BTreeMap<Unit, Decimal> {
+    let per_token = [
+        (Unit::Input, section.input),
+        (Unit::CachedInput, section.cached_input),
+        (Unit::CacheWrite, section.cache_write),
+        (Unit::Output, section.output),
+        (Unit::Reasoning, section.reasoning),
+        (Unit::AudioInput, section.audio_input),
+        (Unit::AudioOutput, section.audio_output),
+        (Unit::ImageInput, section.image_input),
+        (Unit::ImageOutput, section.image_output),
+        (Unit::Character, section.character),
+    ];
+    let apiece = [
+        (Unit::Image, section.image),
+        (Unit::Request, section.request),
+    ];
+    let mut rows = BTreeMap::new();
+    for (unit, price) in per_token {
+        let Some(price) = price else { continue };
+        let one = match section.per {
+            PerSetting::Unit => Ok(price),
+            PerSetting::Million => price.per_million(),
+        };
+        let one = mistakes.take(at.key(unit.as_str()), &price.to_string(), one);
+        rows.extend(one.map(|one| (unit, one)));
+    }
+    rows.extend(
+        apiece
+            .into_iter()
+            .filter_map(|(unit, price)| Some((unit, price?))),
+    );
+    rows
+}
