@@ -422,7 +422,7 @@ Examples:
 
 Look at the node or wallet first: what is still under way there may arrive. The backend is asked
 once more, and what it knows goes before. As failed, which gives the money back to the token, only
-once its invoice has long expired.")]
+15 days after its invoice expired: so long a payee can keep a payment waiting and still take it.")]
     Close {
         /// Its id
         id: String,

@@ -2,7 +2,11 @@
 //! backend that is gone.
 //!
 //! The backend is asked once more, and what it knows for certain goes before what the operator says.
-//! Nothing is closed as failed as long as its invoice could be paid.
+//! Nothing is closed as failed as long as the payee could still be paid: an invoice that expires
+//! stops no payment that is under way, and a payee may keep one waiting for two weeks and then take
+//! it.
+
+use std::time::Duration;
 
 use farebox_core::{PayoutId, UnixMillis};
 use farebox_ledger::{LedgerError, PayoutEnd, PayoutState, PayoutView};
@@ -10,6 +14,10 @@ use farebox_lightning::PaymentState;
 
 use super::Payouts;
 use super::recover::unpayable_from;
+
+/// The longest that a payment can be under way: 2,016 blocks, which nodes do not exceed for the sum
+/// of their time locks, and a day for slow ones.
+const IN_FLIGHT_AT_MOST: Duration = Duration::from_secs(15 * 24 * 60 * 60);
 
 /// Why a payout was not closed.
 #[derive(Debug, thiserror::Error)]
@@ -26,11 +34,11 @@ pub enum CloseError {
     /// It is being sent, or asked about, at this moment.
     #[error("the refund is being worked on at this moment")]
     Busy,
-    /// Its invoice can still be paid, or could a moment ago.
+    /// A payment of its invoice may still be under way, or begin.
     #[error("the invoice of the refund may still be paid; ask again in {} s", wait.as_secs() + 1)]
     Payable {
         /// For how long.
-        wait: std::time::Duration,
+        wait: Duration,
     },
     /// The ledger did not answer.
     #[error("the ledger does not answer")]
@@ -83,7 +91,7 @@ fn same_end(view: PayoutView, end: PayoutEnd) -> Result<PayoutView, CloseError> 
 /// Calling a payment made costs the holder what was reserved; calling it failed gives that back,
 /// and must not be possible while the payee could still be paid.
 fn check_time(view: &PayoutView, end: PayoutEnd, now: UnixMillis) -> Result<(), CloseError> {
-    let until = unpayable_from(view);
+    let until = unpayable_from(view).plus(IN_FLIGHT_AT_MOST);
     if end == PayoutEnd::Failed && now < until {
         return Err(CloseError::Payable {
             wait: until.since(now),

@@ -283,7 +283,14 @@ async fn the_operator_closes_what_the_backend_will_never_tell_but_not_too_early(
         matches!(early, Err(CloseError::Payable { .. })),
         "{early:?}"
     );
+    // What was sent before the invoice expired may arrive long after it.
     house.clock.forward(HOUR + Duration::from_secs(600));
+    let under_way = close(PayoutEnd::Failed).await;
+    assert!(
+        matches!(under_way, Err(CloseError::Payable { .. })),
+        "{under_way:?}"
+    );
+    house.clock.forward(HOUR * 24 * 15);
     let closed = close(PayoutEnd::Failed).await.unwrap();
     assert_eq!(closed.state, PayoutState::Failed);
     assert_eq!(close(PayoutEnd::Failed).await.unwrap(), closed);

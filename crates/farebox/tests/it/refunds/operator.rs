@@ -141,7 +141,7 @@ fn a_refund_whose_node_never_tells_is_closed_by_the_operator_once_nothing_can_pa
     let (code, _, said) = command(&shop, &close);
     assert_eq!(code, 1);
     assert!(said.contains("may still be paid"), "{said}");
-    clock.shift(2 * HOUR);
+    clock.shift(16 * 24 * HOUR);
     let (code, closed, said) = command(&shop, &close);
     assert_eq!((code, &closed["state"]), (0, &json!("failed")), "{said}");
     assert_eq!(shop.refundable(&token), PRICE - CALL);
