@@ -331,7 +331,9 @@ impl LookupInvoice for Nwc {
 }
 
 impl PayInvoice for Nwc {
-    /// NIP-47 has no limit on routing fees, so `max_fee` is not passed on: the wallet decides.
+    /// NIP-47 has no limit on routing fees, so `max_fee` is not passed on: the wallet decides. After
+    /// the call's time limit the wallet's list is asked, even where `patience` would last longer; an
+    /// answer that comes later is heard and shows in [`payment_state`](Self::payment_state).
     fn pay_invoice(
         &self,
         request: PaymentRequest,

@@ -21,6 +21,9 @@ use crate::{AnswerFault, NodeError};
 /// network costs nothing, an outage only this.
 const GRACE: Duration = Duration::from_secs(2);
 
+/// How much later than we give a request up the wallet may still take it: its clock is not ours.
+const CLOCK_SKEW: Duration = Duration::from_secs(60);
+
 /// What is asked.
 pub(super) struct Call {
     pub(super) method: &'static str,
@@ -113,7 +116,7 @@ impl Nwc {
         let content = json!({ "method": call.method, "params": call.params });
         self.hub()
             .seal
-            .request(&content, now, now.plus(call.limit))
+            .request(&content, now, now.plus(call.limit + CLOCK_SKEW))
             .map_err(|error| self.not_connected(Arc::new(error)))
     }
 

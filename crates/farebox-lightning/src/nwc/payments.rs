@@ -67,7 +67,7 @@ impl Nwc {
             params: json!({ "invoice": request.bolt11 }),
             spread: Spread::Only(via),
             payment: Some(hash),
-            limit: request.patience,
+            limit: request.patience.min(self.call_timeout()),
         };
         let first = self.hub().memory.note_sent(hash);
         match self.call(call).await {
@@ -81,7 +81,11 @@ impl Nwc {
             }
             Err(CallError::Refused(refusal)) => Ok(self.judge_refusal(refusal.code, &hash).await),
             Err(CallError::Unusable(fault)) => Err(self.bad_answer(fault)),
-            Err(CallError::Lost(_)) => Ok(PaymentState::Pending),
+            // The answer may be lost and the payment long made.
+            Err(CallError::Lost(_)) => {
+                let state = self.state_of(&hash).await;
+                Ok(state.unwrap_or(PaymentState::Pending))
+            }
         }
     }
 
