@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use farebox_core::RequestDigest;
-use http::header::HOST;
+use http::header::{CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{Method, Request};
 use hyper::body::Incoming;
@@ -108,6 +108,9 @@ impl Arrival {
     /// Puts other bytes into the place of a body that was read. The digest stays that of what came.
     pub(crate) fn replace_body(&mut self, bytes: bytes::Bytes) {
         if let ArrivedBody::Read(read) = &mut self.body {
+            let headers = &mut self.parts.headers;
+            headers.remove(TRANSFER_ENCODING);
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
             read.bytes = Some(bytes);
         }
     }

@@ -33,6 +33,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
+use bytes::Bytes;
 use tokio::sync::Semaphore;
 
 pub use body::Pattern;
@@ -42,6 +43,9 @@ pub use stream::StreamControl;
 use crate::background::Background;
 use record::Records;
 use stream::Streams;
+
+/// How many bodies in OpenAI's form are kept.
+const MAX_ASKED: usize = 10_000;
 
 /// A scripted upstream on a free loopback port; dropping it closes the port and all connections.
 #[derive(Debug)]
@@ -55,9 +59,20 @@ struct State {
     records: Records,
     streams: Streams,
     gates: Mutex<HashMap<String, Arc<Semaphore>>>,
+    asked: Mutex<Vec<Bytes>>,
 }
 
 impl State {
+    fn note_asked(&self, body: Bytes) {
+        let mut asked = self
+            .asked
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        if asked.len() < MAX_ASKED {
+            asked.push(body);
+        }
+    }
+
     fn gate(&self, name: &str) -> Arc<Semaphore> {
         let mut gates = self
             .gates
@@ -117,6 +132,15 @@ impl ScriptedUpstream {
     #[must_use]
     pub fn requests(&self) -> Vec<RecordedRequest> {
         self.state.records.recent()
+    }
+
+    /// The bodies of the requests in OpenAI's form, oldest first.
+    #[must_use]
+    pub fn asked(&self) -> Vec<Bytes> {
+        let asked = self.state.asked.lock();
+        asked
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .clone()
     }
 
     /// Waits until `count` requests have reached `path`.

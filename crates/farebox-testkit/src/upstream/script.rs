@@ -67,7 +67,9 @@ pub(super) async fn answer(request: Request<Incoming>, state: &State) -> Answer 
         "trailers" => trailers(),
         "v1" => {
             let method = request.method().clone();
-            openai::answer(&method, &path, &keep(request.into_body()).await?)
+            let body = keep(request.into_body()).await?;
+            state.note_asked(body.clone());
+            openai::answer(&method, &path, &body)
         }
         _ => echo(&recorded, &keep(request.into_body()).await?),
     })

@@ -26,6 +26,7 @@ mod harness_holds;
 mod held;
 mod lifecycle;
 mod macaroons;
+mod models;
 mod nginx;
 mod openai;
 mod page;

@@ -1,0 +1,216 @@
+//! Each way in which a metered answer can end, and what it costs then.
+
+use farebox_testkit::{ScriptedUpstream, StreamControl};
+use serde_json::json;
+
+use super::{INPUT, OUTPUT, chat, route, shop_with};
+use crate::harness::{Call, Connection, TestGateway, Token};
+
+/// A stream in the test's hands, sold.
+struct Stage {
+    upstream: ScriptedUpstream,
+    gateway: TestGateway,
+    token: Token,
+    call: Call,
+}
+
+impl Stage {
+    /// A shop whose upstream does what `script` says, and a token for a streamed chat.
+    fn new(script: &str, more: &str) -> Self {
+        let upstream = ScriptedUpstream::start().unwrap();
+        let mut route = route(&format!("{}/{script}", upstream.url()));
+        if !more.is_empty() {
+            route = super::Route::to("/v1", &format!("{}/{script}", upstream.url()))
+                .line(&format!("price = {{ model_tokens = {{ {more} }} }}"))
+                .line("balance = { msat = 1000000 }");
+        }
+        let gateway = shop_with(route);
+        let call = chat(json!({ "stream": true }));
+        let token = gateway.buy(&call);
+        let call = call.with(&token);
+        Self {
+            upstream,
+            gateway,
+            token,
+            call,
+        }
+    }
+
+    /// A paid request whose answer is in the test's hands.
+    fn begin(&self) -> (Connection, StreamControl) {
+        let control = self.upstream.stream("s");
+        let mut connection = Connection::open(self.gateway.address).unwrap();
+        connection.send(&self.call).unwrap();
+        (connection, control)
+    }
+
+    /// What was seen of an answer: its bytes over four, and the request's.
+    fn observed(&self, output_bytes: u64) -> u64 {
+        let input = u64::try_from(self.call.body.len()).unwrap().div_ceil(4);
+        input * INPUT + output_bytes.div_ceil(4) * OUTPUT
+    }
+}
+
+fn piece(text: &str) -> String {
+    format!(
+        "data: {}\n\n",
+        json!({ "choices": [{ "index": 0, "delta": { "content": text } }] })
+    )
+}
+
+fn usage(input: u64, output: u64) -> String {
+    let usage = json!({ "prompt_tokens": input, "completion_tokens": output });
+    format!("data: {}\n\n", json!({ "choices": [], "usage": usage }))
+}
+
+const DONE: &str = "data: [DONE]\n\n";
+
+/// Plays these events to a client that reads to the end.
+fn play(stage: &Stage, events: &[String]) -> String {
+    let (mut connection, control) = stage.begin();
+    for event in events {
+        assert!(control.send(event.clone()));
+    }
+    control.finish();
+    connection.read_reply("POST").unwrap().text()
+}
+
+/// Plays these events, and breaks off when the client has had the last one.
+fn play_and_cut(stage: &Stage, events: &[String]) {
+    let (mut connection, control) = stage.begin();
+    for event in events {
+        assert!(control.send(event.clone()));
+    }
+    connection.read_head().unwrap();
+    let mut seen = Vec::new();
+    while !seen.ends_with(events.last().unwrap().as_bytes()) {
+        seen.extend(connection.read_chunk().unwrap().unwrap());
+    }
+    control.cut();
+    assert!(connection.read_chunk().is_err());
+}
+
+#[test]
+fn complete_with_usage_costs_the_usage() {
+    let stage = Stage::new("stream/s", "");
+    let events = [piece("hello"), usage(7, 9), DONE.to_owned()];
+    let text = play(&stage, &events);
+    assert_eq!(text, [&events[0], DONE].concat());
+    assert_eq!(stage.gateway.charged(&stage.token), 7 * INPUT + 9 * OUTPUT);
+}
+
+#[test]
+fn complete_without_usage_costs_what_was_seen_unless_the_seller_says_otherwise() {
+    let events = [piece("hello there"), DONE.to_owned()];
+    let stage = Stage::new("stream/s", "");
+    play(&stage, &events);
+    assert_eq!(stage.gateway.charged(&stage.token), stage.observed(11));
+    stage.gateway.wait_for_log("\"ended\":\"usage_missing\"");
+    let generous = Stage::new("stream/s", "usage_missing = \"nothing\"");
+    play(&generous, &events);
+    assert_eq!(generous.gateway.charged(&generous.token), 0);
+    let strict = Stage::new("stream/s", "usage_missing = \"hold\"");
+    play(&strict, &events);
+    let bytes = u64::try_from(strict.call.body.len()).unwrap();
+    let held = (bytes + 64) * INPUT + 50 * OUTPUT;
+    assert_eq!(strict.gateway.charged(&strict.token), held);
+}
+
+#[test]
+fn an_answer_that_the_upstream_cuts_costs_what_was_seen() {
+    let stage = Stage::new("stream/s", "");
+    play_and_cut(&stage, &[piece("12345678")]);
+    assert_eq!(stage.gateway.charged(&stage.token), stage.observed(8));
+    stage.gateway.wait_for_log("\"ended\":\"cut_by_upstream\"");
+    let generous = Stage::new("stream/s", "broken_off = \"nothing\"");
+    play_and_cut(&generous, &[piece("12345678")]);
+    assert_eq!(generous.gateway.charged(&generous.token), 0);
+}
+
+#[test]
+fn an_answer_that_is_cut_after_its_usage_costs_the_usage() {
+    let stage = Stage::new("stream/s", "");
+    play_and_cut(&stage, &[usage(7, 9), piece("hello")]);
+    assert_eq!(stage.gateway.charged(&stage.token), 7 * INPUT + 9 * OUTPUT);
+}
+
+#[test]
+fn an_error_after_the_beginning_costs_what_came_before_it() {
+    let stage = Stage::new("stream/s", "");
+    let error = format!(
+        "data: {}\n\n",
+        json!({ "error": { "message": "a long, long text" } })
+    );
+    play(&stage, &[piece("1234"), error.clone()]);
+    assert_eq!(stage.gateway.charged(&stage.token), stage.observed(4));
+    stage
+        .gateway
+        .wait_for_log("\"ended\":\"error_after_start\"");
+    let nothing = Stage::new("stream/s", "");
+    play(&nothing, &[error]);
+    assert_eq!(nothing.gateway.charged(&nothing.token), 0);
+}
+
+#[test]
+fn a_client_that_hangs_up_pays_for_what_was_sent() {
+    let stage = Stage::new("stream/s", "");
+    let (mut connection, control) = stage.begin();
+    control.send(piece("12345678"));
+    connection.read_head().unwrap();
+    connection.read_chunk().unwrap();
+    drop(connection);
+    control.wait_until_abandoned();
+    assert_eq!(stage.gateway.charged(&stage.token), stage.observed(8));
+    stage.gateway.wait_for_log("\"ended\":\"cut_by_client\"");
+}
+
+#[test]
+fn a_client_that_hangs_up_pays_the_true_usage_where_the_seller_waits_for_it() {
+    let stage = Stage::new("stream/s", "drain = \"20s\"");
+    let (mut connection, control) = stage.begin();
+    control.send(piece("12345678"));
+    connection.read_head().unwrap();
+    connection.read_chunk().unwrap();
+    drop(connection);
+    control.send(usage(7, 30));
+    control.send(DONE);
+    control.finish();
+    stage.gateway.wait_for_log("\"ended\":\"c");
+    assert_eq!(stage.gateway.charged(&stage.token), 7 * INPUT + 30 * OUTPUT);
+}
+
+#[test]
+fn an_answer_that_never_began_costs_nothing() {
+    for script in ["status/500", "refuse", "challenge/402", "status/429"] {
+        let stage = Stage::new(script, "");
+        let reply = stage.gateway.send(&stage.call);
+        assert_ne!(reply.status, 200, "{script}");
+        assert_eq!(stage.gateway.charged(&stage.token), 0, "{script}");
+    }
+}
+
+#[test]
+fn usage_above_the_hold_is_the_sellers_loss() {
+    let stage = Stage::new("stream/s", "");
+    play(&stage, &[piece("hello"), usage(7, 5000), DONE.to_owned()]);
+    let bytes = u64::try_from(stage.call.body.len()).unwrap();
+    let held = (bytes + 64) * INPUT + 50 * OUTPUT;
+    assert_eq!(stage.gateway.charged(&stage.token), held);
+    let used = 7 * INPUT + 5000 * OUTPUT;
+    let house = stage.gateway.trial_balance()["house_msat"].clone();
+    let loss = -i64::try_from(used - held).unwrap();
+    assert_eq!(house["seller_loss"], loss, "{house}");
+}
+
+#[test]
+fn a_killed_process_charges_what_it_had_recorded_and_no_more() {
+    let mut stage = Stage::new("stream/s", "");
+    let (mut connection, control) = stage.begin();
+    control.send(piece("12345678"));
+    connection.read_head().unwrap();
+    connection.read_chunk().unwrap();
+    stage.gateway.kill();
+    stage.gateway.start_again(&[]);
+    let charged = stage.gateway.charged(&stage.token);
+    assert!(charged <= stage.observed(8), "{charged}");
+}
