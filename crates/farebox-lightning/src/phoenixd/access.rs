@@ -4,6 +4,9 @@ use super::answer::InfoJson;
 use super::{Phoenixd, printable};
 use crate::{AccessReport, Network, NodeError};
 
+/// Less room than this to receive, in satoshis, is worth a remark.
+const LITTLE_ROOM: u64 = 10_000;
+
 impl Phoenixd {
     pub(super) async fn report(&self) -> Result<AccessReport, NodeError> {
         let info: InfoJson = self.client.get("/getinfo").await?.json()?;
@@ -19,7 +22,7 @@ impl Phoenixd {
                 self.network
             ));
         }
-        report.remarks.push(capacity(&info));
+        report.remarks.extend(why_payments_cost(&info));
         self.check_paying(&mut report).await?;
         Ok(report)
     }
@@ -54,16 +57,18 @@ fn identity(info: &InfoJson) -> String {
     ))
 }
 
-fn capacity(info: &InfoJson) -> String {
+/// Whether the next payments pay for a channel, or for a larger one.
+fn why_payments_cost(info: &InfoJson) -> Option<String> {
     if info.channels.is_empty() {
-        return "no channel yet: the first payments pay for opening one".to_owned();
+        return Some("it has no channel yet: the first payments pay for opening one".to_owned());
     }
-    let inbound = info
+    let room = info
         .channels
         .iter()
         .filter_map(|channel| channel.inbound_liquidity_sat)
         .fold(0_u64, u64::saturating_add);
-    format!("can receive {inbound} sat before it opens or enlarges a channel")
+    (room < LITTLE_ROOM)
+        .then(|| format!("it can receive {room} sat more; then payments pay for a larger channel"))
 }
 
 fn network_of(chain: &str) -> Option<Network> {

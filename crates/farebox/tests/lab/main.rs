@@ -17,6 +17,7 @@
 mod address;
 mod harness;
 mod stage;
+mod stand_in;
 mod wire;
 
 mod amounts;
@@ -26,6 +27,7 @@ mod lnbits;
 mod lnbits_fail_over;
 mod lnbits_server;
 mod nwc;
+mod other_nodes;
 mod outage;
 mod refunds;
 mod sales;
