@@ -1,6 +1,7 @@
 // Chromium as a buyer: goes to a priced address and waits on its page for the payment, which
 // whoever runs this makes. Says what it saw in lines of JSON:
-//   {"invoice", "qr"}          once the page is there; a line on standard input says that it is paid
+//   {"invoice", "qr"}          once the page is there; a line on standard input says that it is
+//                              "paid", or is a preimage to type in
 //   {"text", "navigations", …} when the answer is there
 //
 // Its one argument is JSON:
@@ -71,7 +72,12 @@ async function main() {
   const before = seen.navigations;
   say(shown);
 
-  await lines.next();
+  const { value: told } = await lines.next();
+  if (told !== 'paid') {
+    // Open once it is known that nobody else will tell.
+    await page.locator('#by-hand[open] #preimage').fill(told, PATIENCE);
+    await page.click('#by-hand button');
+  }
   await page.locator(ask.element || 'body', { hasText: ask.wait_for }).waitFor(PATIENCE);
   const end = { ...seen, navigations: seen.navigations - before };
   end.text = await page.locator('body').innerText();

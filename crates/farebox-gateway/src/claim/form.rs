@@ -226,15 +226,20 @@ fn lead_back(back: &Back<'_>, setting: &Setting<'_>) -> Option<Response<AnswerBo
     Some(response)
 }
 
-/// Refuses what a page of somebody else sends. A client that says nothing of where it comes from
-/// is no browser that could be made to send anything.
+/// Refuses what a page of somebody else sends, as far as the browser tells; a client that says
+/// nothing of where it comes from is none that could be made to send anything. Our own page asks
+/// for no referrer, for which browsers write `Origin: null`.
 fn check_origin(arrival: &Arrival) -> Result<(), FormError> {
     let headers = &arrival.parts.headers;
-    let site = headers.get(SEC_FETCH_SITE);
-    if site.is_some_and(|site| site != "same-origin" && site != "none") {
-        return Err(FormError::Foreign);
+    if let Some(site) = headers.get(SEC_FETCH_SITE) {
+        let is_ours = site == "same-origin" || site == "none";
+        return if is_ours {
+            Ok(())
+        } else {
+            Err(FormError::Foreign)
+        };
     }
-    let Some(origin) = headers.get(ORIGIN) else {
+    let Some(origin) = headers.get(ORIGIN).filter(|origin| *origin != "null") else {
         return Ok(());
     };
     let uri: Option<Uri> = origin.to_str().ok().and_then(|text| text.parse().ok());

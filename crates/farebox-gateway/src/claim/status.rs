@@ -6,6 +6,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use farebox_lightning::CreateInvoice;
 use http::Response;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use serde_json::json;
@@ -23,8 +24,10 @@ use crate::worker::Worker;
 
 /// How long a question may wait for a payment.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// How often the node is asked meanwhile, unless it tells by itself.
+/// How often a node is asked meanwhile that does not tell by itself.
 const BETWEEN_LOOKUPS: Duration = Duration::from_secs(2);
+/// How often one that does is asked all the same: its line may be down.
+const BETWEEN_REASSURANCES: Duration = Duration::from_secs(8);
 /// How many questions may wait at the same time; others are answered as it stands.
 const MAX_WAITERS: usize = 1024;
 
@@ -81,6 +84,10 @@ impl Worker {
         patience: Duration,
     ) -> Result<Paid, Refusal> {
         let give_up_at = Instant::now() + patience;
+        let pause = match &plan.node {
+            Some(node) if node.abilities().watch => BETWEEN_REASSURANCES,
+            _ => BETWEEN_LOOKUPS,
+        };
         loop {
             let paid = self.paid(plan, claim).await?;
             let left = give_up_at.saturating_duration_since(Instant::now());
@@ -89,10 +96,7 @@ impl Worker {
                 return Ok(paid);
             }
             let hash = claim.token.payment_hash;
-            let told = self
-                .shared
-                .settlements
-                .wait(hash, left.min(BETWEEN_LOOKUPS));
+            let told = self.shared.settlements.wait(hash, left.min(pause));
             told.await;
         }
     }

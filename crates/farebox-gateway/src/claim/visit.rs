@@ -82,14 +82,15 @@ impl Visit {
         arrival: &mut Arrival,
     ) -> Option<Box<Self>> {
         let cookies = cookies::take(&mut arrival.parts.headers);
+        if arrival.parts.method != Method::GET || route.sale.is_none() {
+            return None;
+        }
         let headers = &arrival.parts.headers;
         let asks_status = headers.contains_key(CLAIM_STATUS);
         let header = headers.get(CLAIM).cloned();
         let html = route.page && page::accept::prefers_html(headers);
-        if cookies.is_empty() && header.is_none() && !html && !asks_status {
-            return None;
-        }
-        if route.sale.is_none() || !is_plain_get(arrival) {
+        let is_seen = html || asks_status || header.is_some() || !cookies.is_empty();
+        if !is_seen || !is_plain(arrival) {
             return None;
         }
         let digest = arrival.bodiless_digest();
@@ -98,7 +99,7 @@ impl Visit {
             cookies,
             header,
             asks_status,
-            waits: !says(headers, &CLAIM_STATUS, "now"),
+            waits: says(headers, &CLAIM_STATUS, "wait"),
             html,
             cross_site: says(headers, &SEC_FETCH_SITE, "cross-site"),
             navigates: says(headers, &SEC_FETCH_MODE, "navigate"),
@@ -252,11 +253,8 @@ pub(super) fn is_secure(plan: &Plan, scheme: &str, peer: IpAddr, headers: &Heade
         || (says(headers, &X_FORWARDED_PROTO, "https") && server.trusted_proxies.trusts(peer))
 }
 
-fn is_plain_get(arrival: &Arrival) -> bool {
-    arrival.parts.method == Method::GET
-        && !arrival.grpc
-        && !arrival.has_unread_body()
-        && !is_websocket_upgrade(&arrival.parts.headers)
+fn is_plain(arrival: &Arrival) -> bool {
+    !arrival.grpc && !arrival.has_unread_body() && !is_websocket_upgrade(&arrival.parts.headers)
 }
 
 fn says(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {

@@ -180,5 +180,6 @@
     document.body.append(line);
   };
 
-  if (main.dataset.mode === 'node') wait();
+  if (!navigator.cookieEnabled) say('This page needs cookies, to know who has paid.');
+  else if (main.dataset.mode === 'node') wait();
 })();

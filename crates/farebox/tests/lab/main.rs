@@ -16,6 +16,9 @@
 
 mod address;
 mod harness;
+#[path = "../it/parts.rs"]
+#[expect(dead_code, reason = "shared with tests that need more parts")]
+mod parts;
 mod stage;
 mod stand_in;
 mod wire;
@@ -29,6 +32,7 @@ mod lnbits_server;
 mod nwc;
 mod other_nodes;
 mod outage;
+mod page;
 mod refunds;
 mod sales;
 mod strict;

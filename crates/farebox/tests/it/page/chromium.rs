@@ -41,9 +41,10 @@ impl Buyer {
         self.shown["invoice"].as_str().unwrap()
     }
 
-    /// Waits until the answer stands in the place of the page, and says what happened since.
-    pub(crate) fn sees_the_answer(mut self) -> Value {
-        writeln!(self.stdin, "paid").unwrap();
+    /// Tells the buyer that it is `paid`, or a preimage to type in. Waits until the answer stands
+    /// in the place of the page, and says what happened since.
+    pub(crate) fn sees_the_answer(mut self, line: &str) -> Value {
+        writeln!(self.stdin, "{line}").unwrap();
         let end = read(&mut self.output);
         assert!(self.child.wait().unwrap().success());
         end
