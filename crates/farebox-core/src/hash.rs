@@ -14,6 +14,11 @@ pub struct PaymentHash([u8; 32]);
 #[derive(Clone, PartialEq, Eq)]
 pub struct Preimage([u8; 32]);
 
+/// The SHA-256 of a prepaid key's secret: names the key and its account. The secret itself is known
+/// to its holder alone; who knows only this can spend nothing.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyHash([u8; 32]);
+
 /// The SHA-256 of what one request asks for: method, canonical path, query and body.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestDigest([u8; 32]);
@@ -85,6 +90,41 @@ impl Preimage {
     }
 }
 
+impl KeyHash {
+    /// The hash of a key's secret, as its holder presents it.
+    #[must_use]
+    pub fn of_secret(secret: &[u8]) -> Self {
+        Self(Sha256::digest(secret).into())
+    }
+
+    /// A key's hash from its bytes.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// Parses 64 hex digits, either case.
+    ///
+    /// # Errors
+    /// [`BadHex`] for anything else.
+    pub fn from_hex(text: &str) -> Result<Self, BadHex> {
+        parse_hex(text.as_bytes()).map(Self)
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// The name of the key's account, where accounts of payments and of keys are named alike. The
+    /// account of a payment never has it.
+    #[must_use]
+    pub const fn account(&self) -> PaymentHash {
+        PaymentHash(self.0)
+    }
+}
+
 impl RequestDigest {
     /// A digest from its bytes.
     #[must_use]
@@ -136,6 +176,18 @@ impl fmt::Display for PaymentHash {
 }
 
 impl fmt::Debug for PaymentHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_hex(&self.0, f)
+    }
+}
+
+impl fmt::Display for KeyHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_hex(&self.0, f)
+    }
+}
+
+impl fmt::Debug for KeyHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_hex(&self.0, f)
     }

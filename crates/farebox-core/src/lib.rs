@@ -11,7 +11,7 @@ mod secret;
 mod terms;
 mod time;
 
-pub use hash::{BadHex, PaymentHash, Preimage, RequestDigest};
+pub use hash::{BadHex, KeyHash, PaymentHash, Preimage, RequestDigest};
 pub use id::{
     HoldId, KeyEpoch, PayoutId, PayoutIdError, ProcessEpoch, RequestId, RouteName, RouteNameError,
 };

@@ -227,7 +227,10 @@ pub(crate) async fn admit(
         Admitted::Expired => return Ok(Verdict::Owed(Owed::Expired)),
         Admitted::Revoked => return Ok(Verdict::Owed(Owed::Revoked)),
         Admitted::Unclaimed => return Ok(Verdict::Owed(Owed::Voided)),
-        Admitted::TermsMismatch => return Ok(Verdict::Owed(Owed::TermsMismatch)),
+        // The second is never said of a token.
+        Admitted::TermsMismatch | Admitted::Key(_) => {
+            return Ok(Verdict::Owed(Owed::TermsMismatch));
+        }
     };
     Ok(Verdict::Admitted(Admission {
         route: Arc::clone(asked.route),

@@ -6,7 +6,7 @@ use farebox_core::{
     Allowance, HoldId, KeyEpoch, Msat, PaymentHash, RequestDigest, Terms, UnixMillis,
 };
 
-use crate::Hold;
+use crate::{Hold, KeyRefusal};
 
 /// One request for a claim (where the token was never seen) and a hold, decided together.
 #[derive(Clone, Debug)]
@@ -91,6 +91,8 @@ pub enum Admitted<H = Hold> {
     TermsMismatch,
     /// Too many attempts on this token were voided.
     TooManyVoids,
+    /// A prepaid key may not do this. Tokens are never answered so.
+    Key(KeyRefusal),
 }
 
 /// What a settled request was charged.
@@ -162,6 +164,7 @@ impl<H> Admitted<H> {
             Self::Unclaimed => Admitted::Unclaimed,
             Self::TermsMismatch => Admitted::TermsMismatch,
             Self::TooManyVoids => Admitted::TooManyVoids,
+            Self::Key(refusal) => Admitted::Key(refusal),
         }
     }
 }

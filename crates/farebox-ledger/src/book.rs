@@ -10,6 +10,7 @@ mod changes;
 mod claim;
 mod held;
 mod holds;
+mod keys;
 mod money;
 mod payout_end;
 mod payouts;
@@ -239,6 +240,11 @@ impl Book {
                 rows.put_cursor(&cursor.0, cursor.1)?;
                 Ok(Outcome::Noted)
             }
+            Command::AdmitKey(request) => Ok(Outcome::Admitted {
+                answer: self.admit_key(request, rows)?,
+                claimed: None,
+            }),
+            Command::Key(step) => self.key_step(&step.0, step.1, rows),
         }
     }
 

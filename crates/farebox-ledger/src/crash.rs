@@ -21,6 +21,9 @@ pub const PAYOUT_CRASH_POINTS: [&str; 4] = [
 /// Every point that the end of a held call passes through, in order.
 pub const HELD_CRASH_POINTS: [&str; 2] = ["held-end-before-commit", "held-end-after-commit"];
 
+/// Every point that a deposit on a prepaid key passes through, in order.
+pub const KEY_CRASH_POINTS: [&str; 2] = ["deposit-before-commit", "deposit-after-commit"];
+
 /// Kills the own process with SIGKILL when `FAREBOX_CRASH_AT` names this point and it was passed
 /// `FAREBOX_CRASH_AFTER` times (default: at the first time).
 #[cfg(feature = "crash-points")]

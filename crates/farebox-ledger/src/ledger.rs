@@ -1,6 +1,7 @@
 //! The front: what the rest of Farebox asks of its ledger.
 
 mod held;
+mod keys;
 mod payouts;
 
 use std::num::NonZeroUsize;
@@ -163,6 +164,9 @@ pub enum LedgerError {
     /// Only a single call can be held.
     #[error("only a single call can be held")]
     NotHoldable,
+    /// A deposit of nothing.
+    #[error("a deposit needs an amount")]
+    NoDeposit,
     /// An invoice, a name or an answer is longer than what is kept.
     #[error("a text is too long for the ledger")]
     TooLarge,

@@ -13,9 +13,11 @@ mod book;
 #[cfg(feature = "contract")]
 pub mod contract;
 mod crash;
+mod day;
 mod decide;
 mod held;
 mod hold;
+mod key;
 mod ledger;
 mod lock;
 mod passes;
@@ -28,9 +30,16 @@ mod view;
 mod writer;
 
 pub use admit::{AdmitRequest, Admitted, ClaimPolicy, Cost, Once, Receipt, Remaining, VoidReason};
-pub use crash::{CRASH_POINTS, HELD_CRASH_POINTS, PAYOUT_CRASH_POINTS, crash_point};
+pub use crash::{
+    CRASH_POINTS, HELD_CRASH_POINTS, KEY_CRASH_POINTS, PAYOUT_CRASH_POINTS, crash_point,
+};
 pub use held::{HeldCall, HeldLimits, HeldState, HeldSummary, MAX_HELD_ANSWER};
 pub use hold::Hold;
+pub use key::{
+    AdmitKey, Deposit, Deposited, KeyLimits, KeyRefusal, KeyView, MAX_CHILDREN, MAX_KEY_ID,
+    MAX_KEY_MODEL, MAX_KEY_NAMES, MAX_KEY_NOTE, MAX_PENDING, MAX_PENDING_PER_KEY, Noted, OpenChild,
+    OpenKey, Opened, PendingDeposit,
+};
 pub use ledger::{Ledger, LedgerError, OpenError, OpenOptions, Recovery, open};
 pub use lock::Owner;
 pub use payout::{
@@ -39,7 +48,7 @@ pub use payout::{
 };
 pub use stats::{BATCH_BOUNDS, COMMIT_BOUNDS_US, LedgerStats};
 pub use store::{
-    Command, Granted, HeldStep, OpenReader, Outcome, PruneStep, Reader, Received, Resolution,
-    Store, StoreError,
+    Command, Granted, HeldStep, KeyDone, KeyStep, OpenReader, Outcome, PruneStep, Reader, Received,
+    Resolution, Store, StoreError,
 };
 pub use view::{AccountName, AccountView, Pruned, TransferKind, TransferView, TrialBalance};

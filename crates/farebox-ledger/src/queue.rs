@@ -16,7 +16,7 @@ use farebox_core::{Clock, HoldId, Msat, UnixMillis};
 use tokio::sync::oneshot;
 
 use crate::stats::Counters;
-use crate::store::{Command, Resolution};
+use crate::store::{Command, KeyDone, Resolution};
 use crate::{Admitted, LedgerError, PayoutAnswer, PayoutView, Pruned};
 
 /// Who waits for the outcome of a command.
@@ -28,6 +28,7 @@ pub(crate) enum Reply {
     PayoutEnd(oneshot::Sender<Result<PayoutView, LedgerError>>),
     Received(oneshot::Sender<Result<(), LedgerError>>),
     Held(oneshot::Sender<Result<bool, LedgerError>>),
+    Key(oneshot::Sender<Result<KeyDone, LedgerError>>),
     Nobody,
 }
 
@@ -41,6 +42,7 @@ impl Reply {
             Self::Payout(to) => drop(to.send(Err(error))),
             Self::PayoutEnd(to) => drop(to.send(Err(error))),
             Self::Received(to) => drop(to.send(Err(error))),
+            Self::Key(to) => drop(to.send(Err(error))),
             Self::Nobody => {}
         }
     }

@@ -167,6 +167,9 @@ fn pass_crash_points(outcomes: &[Outcome]) {
     if outcomes.iter().any(Outcome::is_held_settled) {
         crash_point("held-end-before-commit");
     }
+    if outcomes.iter().any(Outcome::is_deposit) {
+        crash_point("deposit-before-commit");
+    }
 }
 
 fn count_recovered(epoch: ProcessEpoch, ended: &[Option<Msat>]) -> Recovery {

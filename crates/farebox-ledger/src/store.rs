@@ -6,12 +6,13 @@
 use std::error::Error;
 use std::fmt;
 
-use farebox_core::{HoldId, Msat, PaymentHash, PayoutId, ProcessEpoch, UnixMillis};
+use farebox_core::{HoldId, KeyHash, Msat, PaymentHash, PayoutId, ProcessEpoch, UnixMillis};
 
 use crate::{
-    AccountView, AdmitRequest, Admitted, HeldCall, HeldLimits, HeldSummary, LedgerError,
-    PayoutAnswer, PayoutEnd, PayoutRequest, PayoutView, Pruned, Recovery, Remaining, TransferView,
-    TrialBalance, VoidReason,
+    AccountView, AdmitKey, AdmitRequest, Admitted, Deposit, HeldCall, HeldLimits, HeldSummary,
+    KeyLimits, KeyView, LedgerError, OpenChild, OpenKey, PayoutAnswer, PayoutEnd, PayoutRequest,
+    PayoutView, PendingDeposit, Pruned, Recovery, Remaining, TransferView, TrialBalance,
+    VoidReason,
 };
 
 /// One thing for the writer to do.
@@ -59,6 +60,48 @@ pub enum Command {
     Held(Box<(PaymentHash, HeldStep, UnixMillis)>),
     /// Remember how far the settlements of the backend of this name were read.
     Cursor(Box<(String, u64)>),
+    /// Hold on the money of a prepaid key.
+    AdmitKey(Box<AdmitKey>),
+    /// Change a prepaid key, at this instant.
+    Key(Box<(KeyStep, UnixMillis)>),
+}
+
+/// One change of a prepaid key.
+#[derive(Clone, Debug)]
+pub enum KeyStep {
+    /// It is opened.
+    Open(OpenKey),
+    /// It is opened as the child of another one.
+    OpenChild(OpenChild),
+    /// Its limits are replaced.
+    Limit(KeyHash, KeyLimits),
+    /// It is revoked.
+    Revoke(KeyHash),
+    /// An invoice is made for it.
+    Pending(PendingDeposit),
+    /// A payment for it is settled.
+    Deposit(KeyHash, Deposit),
+}
+
+/// What became of a [`KeyStep`]; all but [`Done`](Self::Done) changed nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyDone {
+    /// It was done.
+    Done,
+    /// It was done before.
+    Already,
+    /// No such key or parent.
+    Unknown,
+    /// The payment, the hash or the name belongs to something else.
+    Taken,
+    /// It is a child, and only a parent can have this.
+    NotParent,
+    /// The parent was never paid for.
+    Inactive,
+    /// The parent was revoked.
+    Revoked,
+    /// There are too many.
+    Full,
 }
 
 /// A payment as the node tells of it.
@@ -136,7 +179,7 @@ pub struct Granted {
 /// The answer to one [`Command`], in the order of the batch.
 #[derive(Debug)]
 pub enum Outcome {
-    /// To [`Command::Admit`].
+    /// To [`Command::Admit`] and [`Command::AdmitKey`].
     Admitted {
         /// The answer; an error concerns this request alone and wrote nothing.
         answer: Result<Admitted<Granted>, LedgerError>,
@@ -175,6 +218,13 @@ pub enum Outcome {
         /// What was credited, where the payment was claimed.
         claimed: Option<Msat>,
     },
+    /// To [`Command::Key`].
+    Key {
+        /// What was done; an error concerns this request alone and wrote nothing.
+        answer: Result<KeyDone, LedgerError>,
+        /// What was credited, where it was a deposit.
+        deposited: Option<Msat>,
+    },
 }
 
 impl Outcome {
@@ -197,6 +247,17 @@ impl Outcome {
             self,
             Self::Held {
                 claimed: Some(_),
+                ..
+            }
+        )
+    }
+
+    /// Whether a payment was credited to a prepaid key.
+    pub(crate) const fn is_deposit(&self) -> bool {
+        matches!(
+            self,
+            Self::Key {
+                deposited: Some(_),
                 ..
             }
         )
@@ -341,6 +402,43 @@ pub trait Reader {
     /// # Errors
     /// [`StoreError`].
     fn held_calls(&mut self) -> Result<Vec<HeldSummary>, StoreError>;
+
+    /// One prepaid key, with what counts on this day of UTC.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn key(&mut self, key: KeyHash, today: u32) -> Result<Option<KeyView>, StoreError>;
+
+    /// The prepaid key of this public name.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn key_by_public_id(&mut self, id: &str, today: u32) -> Result<Option<KeyView>, StoreError>;
+
+    /// Up to `limit` prepaid keys with cursors above `after`, in the order of opening.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn keys(&mut self, after: u64, limit: u32, today: u32) -> Result<Vec<KeyView>, StoreError>;
+
+    /// The children of a prepaid key, in the order of opening.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn children(&mut self, parent: KeyHash, today: u32) -> Result<Vec<KeyView>, StoreError>;
+
+    /// The invoices that wait to be paid, for one key or for all.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn pending_deposits(&mut self, key: Option<KeyHash>)
+    -> Result<Vec<PendingDeposit>, StoreError>;
+
+    /// The invoice that waits for this payment, if it is for a key.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn pending_deposit(&mut self, hash: PaymentHash) -> Result<Option<PendingDeposit>, StoreError>;
 
     /// Adds up everything, in one snapshot.
     ///

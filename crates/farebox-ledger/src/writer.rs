@@ -178,6 +178,9 @@ impl Writer {
         if outcomes.iter().any(Outcome::is_held_settled) {
             crash_point("held-end-after-commit");
         }
+        if outcomes.iter().any(Outcome::is_deposit) {
+            crash_point("deposit-after-commit");
+        }
         Ok(outcomes)
     }
 
@@ -196,6 +199,10 @@ impl Writer {
                 | Outcome::Held {
                     claimed: Some(amount),
                     ..
+                }
+                | Outcome::Key {
+                    deposited: Some(amount),
+                    ..
                 } => self.counters.claimed(*amount),
                 Outcome::PayoutEnded { loss, .. } => self.counters.lost(*loss),
                 Outcome::Admitted { .. }
@@ -203,7 +210,8 @@ impl Writer {
                 | Outcome::Noted
                 | Outcome::Payout { .. }
                 | Outcome::Received(_)
-                | Outcome::Held { .. } => {}
+                | Outcome::Held { .. }
+                | Outcome::Key { .. } => {}
             }
         }
     }
@@ -237,6 +245,12 @@ impl Writer {
                     let _ = to.send(answer);
                 }
                 (_, Reply::Held(to), Outcome::Held { answer, .. }) => {
+                    let _ = to.send(answer);
+                }
+                (Command::AdmitKey(_), Reply::Admit(to), Outcome::Admitted { answer, .. }) => {
+                    let _ = to.send(answer.map(|answer| self.hand_out(answer)));
+                }
+                (_, Reply::Key(to), Outcome::Key { answer, .. }) => {
                     let _ = to.send(answer);
                 }
                 _ => {}
@@ -308,7 +322,9 @@ impl Writer {
             | Command::BeginPayout(_)
             | Command::FinishPayout { .. }
             | Command::Received(_)
-            | Command::Held(_) => {}
+            | Command::Held(_)
+            | Command::AdmitKey(_)
+            | Command::Key(_) => {}
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use farebox_core::{PaymentHash, PayoutId};
+use farebox_core::{KeyHash, PaymentHash, PayoutId};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Transaction};
 
 use super::columns::{self, CLAIM, CLAIM_WIDTH, Claim};
@@ -10,7 +10,7 @@ use super::{held, payouts, trial};
 use crate::ledger::MAX_PAGE;
 use crate::store::{OpenReader, Reader, StoreError};
 use crate::view::{AccountName, AccountView, TransferKind, TransferView, TrialBalance};
-use crate::{HeldCall, HeldSummary, PayoutView};
+use crate::{HeldCall, HeldSummary, KeyView, PayoutView, PendingDeposit};
 
 /// Opens read-only connections on one file.
 pub(super) struct OpenSqlite {
@@ -103,6 +103,30 @@ impl Reader for SqliteReader {
 
     fn held_calls(&mut self) -> Result<Vec<HeldSummary>, StoreError> {
         held::list_open(&self.connection)
+    }
+
+    fn key(&mut self, _: KeyHash, _: u32) -> Result<Option<KeyView>, StoreError> {
+        Ok(None)
+    }
+
+    fn key_by_public_id(&mut self, _: &str, _: u32) -> Result<Option<KeyView>, StoreError> {
+        Ok(None)
+    }
+
+    fn keys(&mut self, _: u64, _: u32, _: u32) -> Result<Vec<KeyView>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    fn children(&mut self, _: KeyHash, _: u32) -> Result<Vec<KeyView>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    fn pending_deposits(&mut self, _: Option<KeyHash>) -> Result<Vec<PendingDeposit>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    fn pending_deposit(&mut self, _: PaymentHash) -> Result<Option<PendingDeposit>, StoreError> {
+        Ok(None)
     }
 
     fn trial_balance(&mut self) -> Result<TrialBalance, StoreError> {

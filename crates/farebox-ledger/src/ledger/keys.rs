@@ -1,0 +1,211 @@
+//! Prepaid keys: what is asked of the ledger about them.
+
+use farebox_core::{KeyHash, PaymentHash};
+use tokio::sync::oneshot;
+
+use super::{Ledger, LedgerError, MAX_PAGE};
+use crate::queue::Reply;
+use crate::store::{Command, KeyDone, KeyStep};
+use crate::{
+    AdmitKey, Admitted, Deposit, Deposited, KeyLimits, KeyView, Noted, OpenChild, OpenKey, Opened,
+    PendingDeposit, day,
+};
+
+impl Ledger {
+    /// Opens a key without money. Asking again for the same key changes nothing.
+    ///
+    /// # Errors
+    /// [`LedgerError`]; nothing was opened.
+    pub async fn open_key(&self, open: OpenKey) -> Result<Opened, LedgerError> {
+        open.check()?;
+        let key = open.key;
+        let done = self.key_step(KeyStep::Open(open)).await?;
+        self.opened(key, done).await
+    }
+
+    /// Opens a key that spends the money of another one, within limits. Asking again for the same
+    /// child changes nothing, its limits included.
+    ///
+    /// # Errors
+    /// [`LedgerError`]; nothing was opened.
+    pub async fn open_child(&self, open: OpenChild) -> Result<Opened, LedgerError> {
+        open.check()?;
+        let key = open.child;
+        let done = self.key_step(KeyStep::OpenChild(open)).await?;
+        self.opened(key, done).await
+    }
+
+    async fn opened(&self, key: KeyHash, done: KeyDone) -> Result<Opened, LedgerError> {
+        Ok(match done {
+            KeyDone::Done => Opened::Opened(self.known_key(key).await?),
+            KeyDone::Already => Opened::Exists(self.known_key(key).await?),
+            KeyDone::Taken => Opened::Taken,
+            KeyDone::NotParent => Opened::NotParent,
+            KeyDone::Inactive => Opened::Inactive,
+            KeyDone::Revoked => Opened::Revoked,
+            KeyDone::Full => Opened::Full,
+            KeyDone::Unknown => Opened::UnknownParent,
+        })
+    }
+
+    /// Replaces the limits of a key, whatever it has spent; none where it is unknown.
+    ///
+    /// # Errors
+    /// [`LedgerError`]; nothing was changed.
+    pub async fn limit_key(
+        &self,
+        key: KeyHash,
+        limits: KeyLimits,
+    ) -> Result<Option<KeyView>, LedgerError> {
+        limits.check()?;
+        self.key_step(KeyStep::Limit(key, limits)).await?;
+        self.key(key).await
+    }
+
+    /// Stops a key from being spent, and with it its children; its money stays, and open holds may
+    /// still be settled. None where it is unknown.
+    ///
+    /// # Errors
+    /// [`LedgerError`]; nothing was revoked.
+    pub async fn revoke_key(&self, key: KeyHash) -> Result<Option<KeyView>, LedgerError> {
+        self.key_step(KeyStep::Revoke(key)).await?;
+        self.key(key).await
+    }
+
+    /// Remembers an invoice for a key, so that its payment is credited whenever it is seen. Call it
+    /// before the invoice is shown to anybody; the same one may be noted again.
+    ///
+    /// # Errors
+    /// [`LedgerError`]; nothing was noted.
+    pub async fn pending_deposit(&self, pending: PendingDeposit) -> Result<Noted, LedgerError> {
+        Ok(match self.key_step(KeyStep::Pending(pending)).await? {
+            KeyDone::Done | KeyDone::Already => Noted::Noted,
+            KeyDone::Full => Noted::Full,
+            KeyDone::Taken => Noted::Taken,
+            KeyDone::Unknown | KeyDone::NotParent | KeyDone::Inactive | KeyDone::Revoked => {
+                Noted::UnknownKey
+            }
+        })
+    }
+
+    /// Credits a payment that the node says is settled to a key, which becomes active with its
+    /// first one. Each payment counts once, for ever, and never one that a token was claimed with:
+    /// no token can be claimed with it afterwards. Revoked and expired keys are credited too; their
+    /// money can be refunded.
+    ///
+    /// # Errors
+    /// [`LedgerError`]; nothing was credited.
+    pub async fn deposit(&self, key: KeyHash, deposit: Deposit) -> Result<Deposited, LedgerError> {
+        Ok(match self.key_step(KeyStep::Deposit(key, deposit)).await? {
+            KeyDone::Done => Deposited::Credited(self.known_key(key).await?),
+            KeyDone::Already => Deposited::Already(self.known_key(key).await?),
+            KeyDone::Taken => Deposited::Taken,
+            KeyDone::Unknown
+            | KeyDone::NotParent
+            | KeyDone::Inactive
+            | KeyDone::Revoked
+            | KeyDone::Full => Deposited::UnknownKey,
+        })
+    }
+
+    /// Every invoice that waits to be paid, expired ones that are not yet forgotten included.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub async fn pending_deposits(&self) -> Result<Vec<PendingDeposit>, LedgerError> {
+        self.read(|reader| reader.pending_deposits(None)).await
+    }
+
+    /// The invoices that wait to be paid for one key.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub async fn pending_deposits_of(
+        &self,
+        key: KeyHash,
+    ) -> Result<Vec<PendingDeposit>, LedgerError> {
+        self.read(move |reader| reader.pending_deposits(Some(key)))
+            .await
+    }
+
+    /// For which key an invoice waits to be paid, if it does.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub async fn pending_deposit_by(
+        &self,
+        payment_hash: PaymentHash,
+    ) -> Result<Option<PendingDeposit>, LedgerError> {
+        self.read(move |reader| reader.pending_deposit(payment_hash))
+            .await
+    }
+
+    /// Holds an amount on the money of a key: its own, or its parent's within the limits of both.
+    /// What was spent and what is held count against limits in the transaction that holds.
+    ///
+    /// A retry with the same [`Once`](crate::Once) is never charged again. If the caller stops
+    /// waiting, the hold is voided. Answers with [`Admitted::Key`] where a key is refused for what
+    /// tokens do not know, and never with [`Admitted::Pass`], [`Admitted::Unclaimed`] and
+    /// [`Admitted::TermsMismatch`].
+    ///
+    /// # Errors
+    /// [`LedgerError`]; nothing was held.
+    pub async fn admit_key(&self, request: AdmitKey) -> Result<Admitted, LedgerError> {
+        let (reply, answer) = oneshot::channel();
+        let command = Command::AdmitKey(Box::new(request));
+        self.inner.queue.request(command, Reply::Admit(reply))?;
+        answer.await.unwrap_or(Err(LedgerError::Closed))
+    }
+
+    /// One key.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub async fn key(&self, key: KeyHash) -> Result<Option<KeyView>, LedgerError> {
+        let today = day::of(self.inner.queue.now());
+        self.read(move |reader| reader.key(key, today)).await
+    }
+
+    /// The key with this public name.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub async fn key_by_public_id(&self, id: &str) -> Result<Option<KeyView>, LedgerError> {
+        let (id, today) = (id.to_owned(), day::of(self.inner.queue.now()));
+        self.read(move |reader| reader.key_by_public_id(&id, today))
+            .await
+    }
+
+    /// Up to `limit` (at most 1,000) keys, children included, in the order in which they were
+    /// opened, from above the cursor `after`; 0 starts.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub async fn keys(&self, after: u64, limit: u32) -> Result<Vec<KeyView>, LedgerError> {
+        let today = day::of(self.inner.queue.now());
+        self.read(move |reader| reader.keys(after, limit.min(MAX_PAGE), today))
+            .await
+    }
+
+    /// The children of a key, in the order in which they were opened.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub async fn children(&self, parent: KeyHash) -> Result<Vec<KeyView>, LedgerError> {
+        let today = day::of(self.inner.queue.now());
+        self.read(move |reader| reader.children(parent, today))
+            .await
+    }
+
+    async fn known_key(&self, key: KeyHash) -> Result<KeyView, LedgerError> {
+        self.key(key).await?.ok_or(LedgerError::Closed)
+    }
+
+    async fn key_step(&self, step: KeyStep) -> Result<KeyDone, LedgerError> {
+        let at = self.inner.queue.now();
+        let (reply, answer) = oneshot::channel();
+        let command = Command::Key(Box::new((step, at)));
+        self.inner.queue.request(command, Reply::Key(reply))?;
+        answer.await.unwrap_or(Err(LedgerError::Closed))
+    }
+}
