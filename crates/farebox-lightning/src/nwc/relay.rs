@@ -61,6 +61,8 @@ pub(super) struct Relay {
     pub(super) hub: Arc<Hub>,
     pub(super) links: Arc<Links>,
     pub(super) outbox: mpsc::Receiver<EventId>,
+    /// Whether the log has been told that it is away.
+    pub(super) told_away: bool,
 }
 
 impl Relay {
@@ -70,12 +72,28 @@ impl Relay {
         loop {
             let began = Instant::now();
             let Err(error) = self.connect().await;
+            self.tell_away(&error);
             self.links.down(self.index, error);
             if began.elapsed() > STEADY {
                 pause = PAUSE;
             }
             sleep(pause).await;
             pause = (pause * 2).min(MAX_PAUSE);
+        }
+    }
+
+    /// Once, until it is back.
+    fn tell_away(&mut self, error: &RelayError) {
+        if !std::mem::replace(&mut self.told_away, true) {
+            let relay = self.url.host.as_str();
+            tracing::warn!(relay, %error, "a relay of the wallet is not connected");
+        }
+    }
+
+    fn tell_back(&mut self) {
+        if std::mem::take(&mut self.told_away) {
+            let relay = self.url.host.as_str();
+            tracing::info!(relay, "a relay of the wallet is connected again");
         }
     }
 
@@ -182,6 +200,7 @@ impl Connection<'_> {
     async fn become_ready(&mut self) -> Result<(), RelayError> {
         if !self.ready {
             self.ready = true;
+            self.relay.tell_back();
             self.relay.links.up(self.relay.index);
             for id in self.relay.hub.waiting.repeatable() {
                 if self.relay.hub.waiting.give(&id, self.relay.index) {

@@ -89,6 +89,7 @@ impl Sessions {
                 hub: Arc::clone(&self.hub),
                 links: Arc::clone(&links),
                 outbox,
+                told_away: false,
             };
             session.outboxes.push(sender);
             session.tasks.push(runtime.spawn(relay.run()));

@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 
 use farebox_core::Secret;
 use farebox_lightning::nwc::{Nwc, NwcError, NwcUriError};
-use farebox_lightning::{CreateInvoice, NodeError};
-use tokio::net::TcpListener;
+use farebox_lightning::{CreateInvoice, NodeError, Trust};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
 
 use super::stage::{Act, Stage};
 use super::{backend, hasty, invoice, options, request};
@@ -165,4 +167,47 @@ fn a_uri_that_is_none_is_refused_and_not_shown() {
         assert!(!told.contains(SECRET) && !told.contains(KEYS), "{told}");
     }
     assert!(Nwc::new(options(&uri(&[relay]))).is_ok());
+}
+
+/// A TLS server in front of a relay; gives its URL and its certificate.
+async fn behind_tls(relay: String) -> (String, CertificateDer<'static>) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let certificate = made.cert.der().clone();
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let server = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.clone()], key)
+        .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(server));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let (acceptor, relay) = (acceptor.clone(), relay.clone());
+            tokio::spawn(async move {
+                let mut outside = acceptor.accept(stream).await.ok()?;
+                let mut inside = TcpStream::connect(relay).await.ok()?;
+                copy_bidirectional(&mut outside, &mut inside).await.ok()
+            });
+        }
+    });
+    (format!("wss://localhost:{port}"), certificate)
+}
+
+#[tokio::test]
+async fn a_relay_behind_tls_must_show_a_certificate_that_is_trusted() {
+    let stage = Stage::start(|actor, asked| actor.refused(asked, "INTERNAL")).await;
+    let (start, relay) = stage.uri.split_once("&relay=ws://").unwrap();
+    let (url, certificate) = behind_tls(relay.to_owned()).await;
+    let uri = format!("{start}&relay={url}");
+    let mut trusting = options(&uri);
+    trusting.trust = Trust::Pinned(vec![certificate]);
+    let error = invoice(&Nwc::new(trusting).unwrap()).await.unwrap_err();
+    assert!(matches!(error, NodeError::Refused { .. }), "{error:?}");
+    let error = invoice(&backend(&uri)).await.unwrap_err();
+    assert!(matches!(error, NodeError::NotConnected { .. }), "{error:?}");
+    assert_eq!(stage.asked("make_invoice").len(), 1);
 }
