@@ -7,8 +7,8 @@
 //! 2. `arrival`, `routes`: framing checked, one canonical [`path`], matched and forwarded;
 //! 3. `presented`, `claim`: payment headers and our own cookies are read once and taken off;
 //! 4. `admit`: everything that can refuse, and last the ledger's claim and hold;
-//! 5. `challenge`: where something is owed, an invoice, a macaroon and a 402, as a `page` for people; no row is
-//!    written;
+//! 5. `challenge`: where something is owed, an invoice, a macaroon and a 402, as a `page` for
+//!    people; no row is written;
 //! 6. `forward`: consumes the admission; nothing else can reach an upstream;
 //! 7. `answer`, `settle`: the body passes, and its end decides what is charged.
 //!
