@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use farebox_testkit::lab::LabError;
 
-use crate::harness::{Call, TestGateway};
+use crate::harness::{Call, Route, TestGateway};
 use crate::stage::{PRICE, alone, paid, shared, upstream, wait_for_account};
 
 #[test]
@@ -72,6 +72,25 @@ fn an_invoice_is_paid_once_however_often_it_is_tried() {
     assert_eq!(upstream.total(), 1);
     assert_eq!(gateway.charged(&token), PRICE);
     stage.assert_paid(before, 2000);
+}
+
+#[test]
+fn a_payment_in_several_parts_is_one_payment() {
+    let Some(stage) = alone() else { return };
+    let upstream = upstream();
+    let route = Route::at("/paid", &upstream).msat(35_000_000);
+    let lightning = format!("{}\nstrict = true", stage.lightning());
+    let gateway = TestGateway::start(stage.setup(route).lightning(&lightning));
+    let before = stage.balances();
+    let call = Call::get("/paid/a");
+    let challenge = gateway.challenge(&call);
+    let paid = stage.bob().pay_in_parts(&challenge.invoice).unwrap();
+    let token = challenge.paid_with(paid.preimage);
+    let parts = stage.bob().sent_for(&token.payment_hash()).unwrap();
+    assert!(parts.len() > 1, "{parts:?}");
+    gateway.send(&call.with(&token)).expect(200);
+    assert_eq!(gateway.charged(&token), 35_000_000);
+    stage.assert_paid(before, 35_000_000);
 }
 
 #[test]

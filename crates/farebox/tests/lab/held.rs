@@ -17,8 +17,7 @@ fn assert_came_back(stage: &Stage, paying: Paying, hash: &str) {
     stage.alice().wait_for_invoice(hash, "CANCELED").unwrap();
 }
 
-/// Asks until the payment is booked, and the answer given out.
-#[cfg(feature = "crash-points")]
+/// Asks until the payment is booked, and the answer given out: its payer may hear of it before.
 #[track_caller]
 fn wait_for_answer(gateway: &TestGateway, call: &Call) {
     for _ in 0..600 {
@@ -47,10 +46,9 @@ fn a_call_that_goes_well_is_paid_and_its_answer_is_kept() {
     stage.alice().wait_for_invoice(&hash, "ACCEPTED").unwrap();
     upstream.open_gate("slow");
     let token = challenge.paid_with(paying.outcome().unwrap().preimage);
-    for _ in 0..2 {
-        let reply = gateway.send(&call.clone().with(&token)).expect(200);
-        assert_eq!(reply.text(), "the gate is open");
-    }
+    let call = call.with(&token);
+    wait_for_answer(&gateway, &call);
+    assert_eq!(gateway.send(&call).expect(200).text(), "the gate is open");
     assert_eq!(upstream.total(), 1);
     assert_eq!(gateway.charged(&token), PRICE);
     stage.assert_paid(before, 2000);
@@ -139,7 +137,7 @@ fn a_payment_made_while_the_gateway_is_down_is_served_when_it_is_back() {
     stage.alice().wait_for_invoice(&hash, "ACCEPTED").unwrap();
     gateway.start_again(&[]);
     let token = challenge.paid_with(paying.outcome().unwrap().preimage);
-    gateway.send(&call.with(&token)).expect(200);
+    wait_for_answer(&gateway, &call.with(&token));
     assert_eq!(upstream.total(), 1);
     stage.assert_paid(before, 2000);
 }
@@ -158,7 +156,70 @@ fn a_payment_is_held_over_a_restart_of_the_node() {
     upstream.open_gate("slow");
     stage.lab.start(stage.alice()).unwrap();
     let token = challenge.paid_with(paying.outcome().unwrap().preimage);
-    gateway.send(&call.with(&token)).expect(200);
+    wait_for_answer(&gateway, &call.with(&token));
     assert_eq!(upstream.total(), 1);
     stage.assert_paid(before, 2000);
+}
+
+/// Mines until so many blocks are left to a held payment.
+fn leave_blocks(stage: &Stage, hash: &str, blocks: u64) {
+    let falls_back_at = stage.alice().falls_back_at(hash).unwrap();
+    let mined = falls_back_at - stage.lab.btcd.height().unwrap() - blocks;
+    stage.lab.mine(u32::try_from(mined).unwrap()).unwrap();
+}
+
+#[test]
+fn a_call_is_not_begun_with_too_few_blocks_left() {
+    let Some(stage) = alone() else { return };
+    let upstream = upstream();
+    let mut gateway = TestGateway::start(stage.setup(held(&upstream)));
+    let before = stage.balances();
+    let challenge = gateway.challenge(&Call::get("/paid/a"));
+    gateway.kill();
+    let hash = stage.hash_of(&challenge);
+    let paying = stage.start_paying(&challenge);
+    stage.alice().wait_for_invoice(&hash, "ACCEPTED").unwrap();
+    // LND itself gives it back 12 blocks before the end.
+    leave_blocks(&stage, &hash, 16);
+    gateway.start_again(&[]);
+    assert_came_back(&stage, paying, &hash);
+    gateway.wait_for_metric("farebox_held_calls_total", &["end=\"canceled\""], 1);
+    assert_eq!(upstream.total(), 0);
+    stage.assert_paid(before, 0);
+}
+
+#[test]
+fn a_payment_that_fell_back_while_its_call_ran_buys_nothing() {
+    let Some(stage) = alone() else { return };
+    let upstream = upstream();
+    let mut gateway = TestGateway::start(stage.setup(held(&upstream)));
+    gateway.expect_alarms();
+    let before = stage.balances();
+    let challenge = gateway.challenge(&Call::get("/paid/gate/slow"));
+    let hash = stage.hash_of(&challenge);
+    let paying = stage.start_paying(&challenge);
+    upstream.wait_for("/paid/gate/slow", 1);
+    leave_blocks(&stage, &hash, 10);
+    assert_came_back(&stage, paying, &hash);
+    upstream.open_gate("slow");
+    gateway.wait_for_metric("farebox_held_calls_total", &["end=\"lost\""], 1);
+    assert_eq!(gateway.trial_balance()["accounts"], 0);
+    stage.assert_paid(before, 0);
+}
+
+#[test]
+fn a_held_payment_in_several_parts_is_taken_whole() {
+    let Some(stage) = alone() else { return };
+    let upstream = upstream();
+    let route = Route::at("/paid", &upstream).msat(35_000_000);
+    let route = route.line("on_failure = \"cancel\"");
+    let gateway = TestGateway::start(stage.setup(route));
+    let before = stage.balances();
+    let call = Call::get("/paid/a");
+    let challenge = gateway.challenge(&call);
+    let paid = stage.bob().pay_in_parts(&challenge.invoice).unwrap();
+    let token = challenge.paid_with(paid.preimage);
+    wait_for_answer(&gateway, &call.with(&token));
+    assert_eq!(gateway.charged(&token), 35_000_000);
+    stage.assert_paid(before, 35_000_000);
 }
