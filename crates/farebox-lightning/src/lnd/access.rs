@@ -48,7 +48,9 @@ impl CheckAccess for Lnd {
         Box::pin(async move {
             let mut report = AccessReport::default();
             self.compare(&mut report);
-            if self.introduce(&mut report).await? {
+            let is_ready = self.introduce(&mut report).await?;
+            // A refusal of what is known to be missing says nothing about the rest.
+            if is_ready && self.access.allows(&Need::RECEIVING) {
                 self.try_reading().await?;
             }
             Ok(report)

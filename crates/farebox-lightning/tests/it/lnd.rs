@@ -294,6 +294,15 @@ async fn a_macaroon_for_invoices_alone_is_enough_for_a_report() {
 }
 
 #[tokio::test]
+async fn a_macaroon_that_does_not_even_receive_is_reported_and_not_refused() {
+    let node = FakeNode::start(|_| Reply::Json(500, refusal(2, "permission denied"))).await;
+    let mut options = node.options();
+    options.macaroon = macaroon(&[("invoices", &["write"])]);
+    let report = Lnd::new(options).unwrap().check_access().await.unwrap();
+    assert_eq!(report.missing, ["invoices:read"]);
+}
+
+#[tokio::test]
 async fn a_macaroon_that_the_node_does_not_accept_is_an_error() {
     let message = "verification failed: signature mismatch after caveat verification";
     let node = FakeNode::start(move |_| Reply::Json(500, refusal(2, message))).await;
