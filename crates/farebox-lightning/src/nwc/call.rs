@@ -90,7 +90,7 @@ impl Nwc {
     ) -> Result<Heard, CallError> {
         let event = self.seal_request(&call).map_err(CallError::NotSent)?;
         let id = event.id;
-        let (ticket, answer) = self.hub().waiting.expect(Expected {
+        let (ticket, mut answer) = self.hub().waiting.expect(Expected {
             id,
             method: call.method,
             frame: ClientMessage::event(event).as_json().into(),
@@ -99,11 +99,15 @@ impl Nwc {
         });
         session.publish(&self.hub().waiting, id);
         let lost = tokio::select! {
-            Ok(outcome) = answer => return self.judge(outcome),
+            Ok(outcome) = &mut answer => return self.judge(outcome),
             AllDown(error) = session.links.wait_until_lost(GRACE) => Some(error),
             () = sleep_until(deadline) => None,
         };
-        Err(match (ticket.withdraw(), lost) {
+        let sent = ticket.withdraw();
+        if let Ok(outcome) = answer.try_recv() {
+            return self.judge(outcome);
+        }
+        Err(match (sent, lost) {
             (true, Some(error)) => CallError::Lost(self.broken_off(error)),
             (true, None) => CallError::Lost(self.timed_out(&call)),
             (false, Some(error)) => CallError::NotSent(self.not_connected(error)),

@@ -12,7 +12,7 @@ use tokio::sync::{broadcast, watch};
 
 use super::info::Info;
 use super::memory::Memory;
-use super::payments::{PAY_INVOICE, proven};
+use super::payments::proven;
 use super::reply::{self, Direction, Reply, Transaction};
 use super::seal::{INFO, NOTIFICATION, RESPONSE, Seal, answered};
 use super::waiting::{Match, Waiting};
@@ -89,20 +89,15 @@ impl Hub {
     }
 
     fn hear_response(&self, via: usize, event: &Event) -> Verdict {
-        let whose = self.waiting.whose(answered(event));
-        match whose {
+        match self.waiting.whose(answered(event)) {
             Match::Over => Verdict::Welcome,
             Match::Nobody => Verdict::Stray,
-            Match::Waiting(..) | Match::Late(..) if !self.seal.is_the_wallets(event) => {
-                Verdict::Forged
-            }
-            Match::Waiting(id, method) => {
-                self.waiting.answer(id, via, self.read(event, method));
-                Verdict::Welcome
-            }
-            Match::Late(id, hash) => {
-                self.waiting.end_late(id);
-                if let Some(state) = proven(self.read(event, PAY_INVOICE), &hash) {
+            Match::Wanted(..) if !self.seal.is_the_wallets(event) => Verdict::Forged,
+            Match::Wanted(id, method) => {
+                let late = self.waiting.answer(id, via, self.read(event, method));
+                if let Some((hash, reply)) = late
+                    && let Some(state) = proven(reply, &hash)
+                {
                     self.memory.note_proven(hash, state);
                 }
                 Verdict::Welcome

@@ -52,10 +52,8 @@ pub(super) enum Outcome {
 
 /// Whose answer an event is.
 pub(super) enum Match {
-    /// That of this request, to this method.
-    Waiting(EventId, &'static str),
-    /// That of a payment which nobody waits for any more.
-    Late(EventId, PaymentHash),
+    /// That of this request to this method, perhaps of a payment that nobody waits for any more.
+    Wanted(EventId, &'static str),
     /// A repeated one.
     Over,
     /// Nobody's.
@@ -69,8 +67,14 @@ pub(super) struct Waiting {
 
 struct Table {
     open: HashMap<EventId, Entry>,
-    late: LruCache<EventId, PaymentHash>,
+    late: LruCache<EventId, Late>,
     over: LruCache<EventId, ()>,
+}
+
+/// A payment that nobody waits for any more.
+struct Late {
+    method: &'static str,
+    hash: PaymentHash,
 }
 
 struct Entry {
@@ -153,10 +157,10 @@ impl Waiting {
         let mut repeated = Match::Nobody;
         for id in ids {
             if let Some(entry) = table.open.get(&id) {
-                return Match::Waiting(id, entry.expected.method);
+                return Match::Wanted(id, entry.expected.method);
             }
-            if let Some(hash) = table.late.peek(&id) {
-                return Match::Late(id, *hash);
+            if let Some(late) = table.late.peek(&id) {
+                return Match::Wanted(id, late.method);
             }
             if table.over.contains(&id) {
                 repeated = Match::Over;
@@ -165,22 +169,24 @@ impl Waiting {
         repeated
     }
 
-    /// Hands an answer over. The first one counts.
-    pub(super) fn answer(&self, id: EventId, via: usize, reply: Result<Reply, AnswerFault>) {
+    /// Hands an answer over. The first one counts. That of a payment which nobody waits for any
+    /// more comes back, with what it pays.
+    pub(super) fn answer(
+        &self,
+        id: EventId,
+        via: usize,
+        reply: Result<Reply, AnswerFault>,
+    ) -> Option<(PaymentHash, Result<Reply, AnswerFault>)> {
         let mut table = self.table();
         if let Some(entry) = table.open.remove(&id) {
             table.over.put(id, ());
-            drop(table);
-            // Who asked may have gone in this very moment.
+            // Under the lock, so that whoever finds the entry gone finds the answer as well.
             drop(entry.answer.send(Outcome::Heard { via, reply }));
+            return None;
         }
-    }
-
-    /// A payment nobody waits for any more is answered.
-    pub(super) fn end_late(&self, id: EventId) {
-        let mut table = self.table();
-        table.late.pop(&id);
+        let late = table.late.pop(&id)?;
         table.over.put(id, ());
+        Some((late.hash, reply))
     }
 
     /// A relay says that it does not take a request. It is over when all say so.
@@ -192,7 +198,6 @@ impl Waiting {
         entry.rejected |= bit(relay) & entry.given;
         let by_all = entry.given != 0 && entry.rejected == entry.given;
         if by_all && let Some(entry) = table.end(id) {
-            drop(table);
             let reason = reason.to_owned();
             drop(entry.answer.send(Outcome::Rejected { reason }));
         }
@@ -204,8 +209,13 @@ impl Table {
     fn end(&mut self, id: EventId) -> Option<Entry> {
         let entry = self.open.remove(&id)?;
         match entry.expected.payment {
-            Some(hash) if entry.written => drop(self.late.put(id, hash)),
-            _ => drop(self.over.put(id, ())),
+            Some(hash) if entry.written => {
+                let method = entry.expected.method;
+                self.late.put(id, Late { method, hash });
+            }
+            _ => {
+                self.over.put(id, ());
+            }
         }
         Some(entry)
     }
@@ -227,6 +237,7 @@ pub(super) struct Ticket<'a> {
 
 impl Ticket<'_> {
     /// Stops waiting. Says whether the request may have reached the wallet; if not, it never will.
+    /// An answer that came in this very moment is there by now.
     pub(super) fn withdraw(self) -> bool {
         let ended = self.waiting.table().end(self.id);
         // Without an entry the answer has come meanwhile, so the request was sent.

@@ -22,8 +22,8 @@ fn refused() -> Result<Reply, AnswerFault> {
 fn the_first_answer_counts_and_the_second_is_a_repetition() {
     let waiting = Waiting::default();
     let (_ticket, mut answer) = waiting.expect(expected(1, Spread::Everywhere, None));
-    waiting.answer(id(1), 4, refused());
-    waiting.answer(id(1), 5, refused());
+    assert!(waiting.answer(id(1), 4, refused()).is_none());
+    assert!(waiting.answer(id(1), 5, refused()).is_none());
     let Ok(Outcome::Heard { via, .. }) = answer.try_recv() else {
         panic!("not heard");
     };
@@ -39,12 +39,24 @@ fn a_payment_that_may_have_been_sent_is_remembered_and_another_request_is_not() 
     let (ticket, _answer) = waiting.expect(expected(1, Spread::Only(0), Some(hash)));
     assert!(waiting.begin_writing(&id(1)).is_some());
     assert!(ticket.withdraw());
-    assert!(matches!(waiting.whose([id(1)].into_iter()), Match::Late(_, late) if late == hash));
-    waiting.end_late(id(1));
+    let whose = waiting.whose([id(1)].into_iter());
+    assert!(matches!(whose, Match::Wanted(found, _) if found == id(1)));
+    let late = waiting.answer(id(1), 0, refused());
+    assert!(late.is_some_and(|(late, _)| late == hash));
     assert!(matches!(waiting.whose([id(1)].into_iter()), Match::Over));
     let (ticket, _answer) = waiting.expect(expected(2, Spread::Everywhere, None));
     drop(ticket);
     assert!(matches!(waiting.whose([id(2)].into_iter()), Match::Over));
+}
+
+#[test]
+fn an_answer_that_crosses_the_withdrawal_is_not_lost() {
+    let waiting = Waiting::default();
+    let hash = PaymentHash::from_bytes([7; 32]);
+    let (ticket, mut answer) = waiting.expect(expected(1, Spread::Only(0), Some(hash)));
+    assert!(waiting.answer(id(1), 0, refused()).is_none());
+    assert!(ticket.withdraw(), "it was sent, since it was answered");
+    assert!(answer.try_recv().is_ok());
 }
 
 #[test]
