@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use num_bigint::BigUint;
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::{Serialize, Serializer};
 
@@ -75,6 +76,34 @@ impl Decimal {
                 .checked_mul(10_u128.pow(self.scale - other.scale))
                 .is_some_and(|theirs| mine > theirs),
         }
+    }
+
+    /// Whether it lies further from `other` than so many millionths of `other`.
+    #[must_use]
+    pub fn deviates(self, other: Self, parts_per_million: u64) -> bool {
+        let common = |number: Self| {
+            BigUint::from(number.digits) * BigUint::from(10_u32).pow(MAX_SCALE - number.scale)
+        };
+        let (mine, theirs) = (common(self), common(other));
+        let distance = if mine > theirs {
+            mine - &theirs
+        } else {
+            &theirs - mine
+        };
+        distance * 1_000_000_u32 > theirs * parts_per_million
+    }
+
+    /// So many millionths more of it.
+    ///
+    /// # Errors
+    /// [`BadDecimal`] where that has too many digits.
+    pub fn dearer_by(self, parts_per_million: u64) -> Result<Self, BadDecimal> {
+        if parts_per_million == 0 {
+            return Ok(self);
+        }
+        let factor = u128::from(parts_per_million) + 1_000_000;
+        let digits = self.digits.checked_mul(factor).ok_or(BadDecimal)?;
+        Self::new(digits, self.scale + 6)
     }
 
     /// A millionth of it: prices are published per million tokens.
@@ -207,6 +236,31 @@ mod tests {
         ] {
             assert_eq!(shown(bad), Err(BadDecimal), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_deviation_is_measured_exactly() {
+        let deviates = |one: &str, other: &str, parts| {
+            let other: Decimal = other.parse().unwrap();
+            one.parse::<Decimal>().unwrap().deviates(other, parts)
+        };
+        assert!(!deviates("105", "100", 50_000));
+        assert!(deviates("105.000000001", "100", 50_000));
+        assert!(deviates("94.999", "100", 50_000));
+        assert!(!deviates("0", "0", 0));
+        assert!(deviates("0.000000000000000001", "0", 1_000_000));
+        assert!(deviates("0", "999999999999999999999999", 999_999));
+    }
+
+    #[test]
+    fn a_markup_is_exact_or_refused() {
+        let dearer = |text: &str| text.parse::<Decimal>().unwrap().dearer_by(200_000);
+        assert_eq!(dearer("0.00000015").unwrap().to_string(), "0.00000018");
+        assert_eq!(
+            dearer("0.0000000000001").unwrap().to_string(),
+            "0.00000000000012"
+        );
+        assert_eq!(dearer("0.000000000000000001"), Err(BadDecimal));
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub mod answer;
 pub mod decimal;
 pub mod endpoint;
 pub mod json;
+pub mod pointer;
 pub mod price;
 pub mod request;
 pub mod stream;
@@ -17,6 +18,7 @@ pub mod usage;
 
 pub use decimal::Decimal;
 pub use endpoint::Endpoint;
+pub use pointer::Pointer;
 pub use price::{Currency, Exchange, ModelPrice, Priced, Unpriced};
 pub use request::{ModelRequest, Refused, RequestRules};
 pub use stream::{Observed, StreamEnd, StreamMeter};

@@ -1,0 +1,139 @@
+//! One number out of somebody else's JSON, digit for digit as it was written.
+//!
+//! Only what lies on the way is looked at, and numbers are read as text: no floating point comes
+//! near a price or a rate.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde_json::value::RawValue;
+
+use crate::decimal::{BadDecimal, Decimal};
+
+/// The most steps of a pointer.
+const MAX_STEPS: usize = 16;
+
+/// Where a number stands (RFC 6901): `/data/amount`, `/result/0/price`. The step `*` stands for the
+/// only member of an object, whatever it is called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pointer(Vec<String>);
+
+/// Text that is no pointer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected a JSON pointer such as /data/amount")]
+pub struct BadPointer;
+
+/// Why there is no number.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreadable {
+    /// The document is not what it is taken for.
+    #[error("not JSON, or not of the expected shape")]
+    Shape(#[from] serde_json::Error),
+    /// A step leads nowhere.
+    #[error("nothing is at the step {0:?}")]
+    Missing(String),
+    /// Something else than a number stands there.
+    #[error(transparent)]
+    Number(#[from] BadDecimal),
+}
+
+impl Pointer {
+    /// The number there, written as a number or as text.
+    ///
+    /// # Errors
+    /// [`Unreadable`].
+    pub fn decimal(&self, document: &[u8]) -> Result<Decimal, Unreadable> {
+        let mut here: &RawValue = serde_json::from_slice(document)?;
+        for step in &self.0 {
+            here = descend(here, step)?;
+        }
+        decimal(here)
+    }
+}
+
+/// A number that is written as one, or as text.
+///
+/// # Errors
+/// [`Unreadable`].
+pub fn decimal(raw: &RawValue) -> Result<Decimal, Unreadable> {
+    if raw.get().starts_with('"') {
+        let text: Cow<'_, str> = serde_json::from_str(raw.get())?;
+        return Ok(text.parse()?);
+    }
+    Ok(raw.get().parse()?)
+}
+
+fn descend<'a>(here: &'a RawValue, step: &str) -> Result<&'a RawValue, Unreadable> {
+    let missing = || Unreadable::Missing(step.to_owned());
+    if here.get().starts_with('[') {
+        let items: Vec<&RawValue> = serde_json::from_str(here.get())?;
+        let place: usize = step.parse().map_err(|_| missing())?;
+        return items.get(place).copied().ok_or_else(missing);
+    }
+    let members: BTreeMap<String, &RawValue> = serde_json::from_str(here.get())?;
+    let only = members.values().next().filter(|_| members.len() == 1);
+    let found = members.get(step).or(only.filter(|_| step == "*"));
+    found.copied().ok_or_else(missing)
+}
+
+impl std::str::FromStr for Pointer {
+    type Err = BadPointer;
+
+    fn from_str(text: &str) -> Result<Self, BadPointer> {
+        let steps = text.strip_prefix('/').ok_or(BadPointer)?.split('/');
+        let steps: Vec<String> = steps
+            .map(|step| step.replace("~1", "/").replace("~0", "~"))
+            .collect();
+        (steps.len() <= MAX_STEPS)
+            .then_some(Self(steps))
+            .ok_or(BadPointer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(document: &str, pointer: &str) -> Result<String, Unreadable> {
+        let pointer: Pointer = pointer.parse().unwrap();
+        let number = pointer.decimal(document.as_bytes())?;
+        Ok(number.to_string())
+    }
+
+    #[test]
+    fn numbers_keep_their_digits_however_they_are_written() {
+        let document = r#"{"a": {"b/c": ["1", 97123.100000000000000001, "9.5e4"]}, "d": 3}"#;
+        assert_eq!(
+            read(document, "/a/b~1c/1").unwrap(),
+            "97123.100000000000000001"
+        );
+        assert_eq!(read(document, "/a/b~1c/2").unwrap(), "95000");
+        assert_eq!(read(document, "/d").unwrap(), "3");
+    }
+
+    #[test]
+    fn a_star_is_the_only_member_and_never_one_of_several() {
+        let document = r#"{"result": {"XXBTZUSD": {"c": ["97000.1", "0.1"]}}}"#;
+        assert_eq!(read(document, "/result/*/c/0").unwrap(), "97000.1");
+        let two = r#"{"result": {"a": 1, "b": 2}}"#;
+        assert!(matches!(
+            read(two, "/result/*"),
+            Err(Unreadable::Missing(_))
+        ));
+    }
+
+    #[test]
+    fn what_is_not_there_or_not_a_number_is_none() {
+        assert!(matches!(read("[1]", "/1"), Err(Unreadable::Missing(_))));
+        assert!(matches!(read("{}", "/a"), Err(Unreadable::Missing(_))));
+        assert!(matches!(read("<html>", "/a"), Err(Unreadable::Shape(_))));
+        for value in ["null", "true", "-5", "\"NaN\"", "\"1,000\"", "[1]"] {
+            let document = format!("{{\"a\": {value}}}");
+            assert!(
+                matches!(read(&document, "/a"), Err(Unreadable::Number(_))),
+                "{value}"
+            );
+        }
+        assert!("a".parse::<Pointer>().is_err());
+    }
+}
