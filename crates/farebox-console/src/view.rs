@@ -174,6 +174,7 @@ impl TransferJson {
 fn account_name(name: &AccountName) -> String {
     match name {
         AccountName::Payer(hash) => format!("payer:{hash}"),
+        AccountName::Key(key) => format!("key:{key}"),
         AccountName::House(name) => name.clone(),
     }
 }

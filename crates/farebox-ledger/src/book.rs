@@ -10,6 +10,7 @@ mod changes;
 mod claim;
 mod held;
 mod holds;
+mod key_holds;
 mod keys;
 mod money;
 mod payout_end;
@@ -24,14 +25,15 @@ use lru::LruCache;
 
 pub(crate) use changes::{Changes, RetryKey};
 pub(crate) use rows::{
-    Account, AccountRow, House, OnceKey, OpenHeldCall, OpenHold, OpenPayout, Payment, Payout,
-    Retry, Rows, SeldomRows, Transfer, TransferId, Unclaimed, Unsaved,
+    Account, AccountRow, House, Key, KeyRows, KeyUse, NewKey, OnceKey, OpenHeldCall, OpenHold,
+    OpenPayout, Origin, Payment, Payout, Retry, Rows, SeldomRows, Transfer, TransferId, Unclaimed,
+    Unsaved,
 };
 
 use crate::decide::{self, Earlier, Standing};
 use crate::store::{Command, Granted, Outcome, StoreError};
 use crate::view::TransferKind;
-use crate::{AdmitRequest, Admitted, LedgerError};
+use crate::{AdmitRequest, Admitted, LedgerError, Once};
 
 /// Where payments come from and go to: stands below zero by all that was ever claimed and not paid
 /// out.
@@ -66,6 +68,10 @@ pub(crate) struct Book {
     house: HashMap<String, House>,
     holds: HashMap<HoldId, OpenHold>,
     held: HashMap<PaymentHash, Held>,
+    /// What open holds count against the limits of keys, payouts left out.
+    key_uses: HashMap<PaymentHash, key_holds::Uses>,
+    /// Invoices for keys that wait to be paid.
+    pending: u32,
     payouts: HashMap<PayoutId, OpenPayout>,
     held_calls: HashMap<PaymentHash, OpenHeldCall>,
     open_keys: HashMap<(PaymentHash, [u8; 32]), HoldId>,
@@ -98,6 +104,7 @@ pub(crate) struct Loaded {
     pub(crate) holds: Vec<(HoldId, OpenHold)>,
     pub(crate) payouts: Vec<(PayoutId, OpenPayout)>,
     pub(crate) held_calls: Vec<(PaymentHash, OpenHeldCall)>,
+    pub(crate) pending: u32,
 }
 
 impl Book {
@@ -119,6 +126,8 @@ impl Book {
             house: HashMap::new(),
             holds: HashMap::new(),
             held: HashMap::new(),
+            key_uses: HashMap::new(),
+            pending: 0,
             payouts: HashMap::new(),
             held_calls: HashMap::new(),
             open_keys: HashMap::new(),
@@ -131,6 +140,8 @@ impl Book {
         self.accounts.clear();
         self.holds.clear();
         self.held.clear();
+        self.key_uses.clear();
+        self.pending = loaded.pending;
         self.payouts.clear();
         self.open_keys.clear();
         self.changes = Changes::default();
@@ -166,7 +177,14 @@ impl Book {
 
     /// Whether anything open concerns an account: a hold, a payout, or a held call.
     pub(crate) fn is_in_use(&self, hash: &PaymentHash) -> bool {
-        self.held.contains_key(hash) || self.held_calls.contains_key(hash)
+        self.held.contains_key(hash)
+            || self.held_calls.contains_key(hash)
+            || self.key_uses.contains_key(hash)
+    }
+
+    /// Lets go of so many invoices for keys that were removed from the store.
+    pub(crate) fn forget_pending(&mut self, count: u32) {
+        self.pending = self.pending.saturating_sub(count);
     }
 
     /// Lets go of an account that was removed from the store.
@@ -264,18 +282,15 @@ impl Book {
         request: &AdmitRequest,
         rows: &mut dyn Rows,
     ) -> Result<Result<Admitted<Granted>, LedgerError>, StoreError> {
-        if self.holds.len() >= self.max_open_holds {
-            return Ok(Err(LedgerError::TooManyHolds));
-        }
-        if self.id_is_taken(request.hold, rows)? {
-            return Ok(Err(LedgerError::HoldExists));
+        if let Some(error) = self.refuse_hold(request.hold, rows)? {
+            return Ok(Err(error));
         }
         if !self.fetch(&request.payment_hash, rows)?
             && let Some(refusal) = self.claim(request, rows)?
         {
             return Ok(refusal);
         }
-        let earlier = self.earlier(request, rows)?;
+        let earlier = self.earlier(&request.payment_hash, request.once, rows)?;
         let account = known(&mut self.accounts, &request.payment_hash)?;
         let held = self
             .held
@@ -289,10 +304,23 @@ impl Book {
         Ok(decision.map(|answer| answer.map_held(|grant| self.hold(request, grant))))
     }
 
-    /// Whether an account is in the picture, after a look into the store.
+    /// Why there can be no hold with this id, if so.
+    fn refuse_hold(
+        &self,
+        id: HoldId,
+        rows: &mut dyn Rows,
+    ) -> Result<Option<LedgerError>, StoreError> {
+        if self.holds.len() >= self.max_open_holds {
+            return Ok(Some(LedgerError::TooManyHolds));
+        }
+        let taken = self.id_is_taken(id, rows)?;
+        Ok(taken.then_some(LedgerError::HoldExists))
+    }
+
+    /// Whether the account of a payment is in the picture, after a look into the store.
     fn fetch(&mut self, hash: &PaymentHash, rows: &mut dyn Rows) -> Result<bool, StoreError> {
-        if self.accounts.get(hash).is_some() {
-            return Ok(true);
+        if let Some(known) = self.accounts.get(hash) {
+            return Ok(known.terms().is_some());
         }
         let Some(account) = rows.account(hash)? else {
             return Ok(false);
@@ -334,16 +362,21 @@ impl Book {
         Ok(true)
     }
 
-    fn earlier(&self, request: &AdmitRequest, rows: &mut dyn Rows) -> Result<Earlier, StoreError> {
-        let Some(once) = request.once else {
+    fn earlier(
+        &self,
+        hash: &PaymentHash,
+        once: Option<Once>,
+        rows: &mut dyn Rows,
+    ) -> Result<Earlier, StoreError> {
+        let Some(once) = once else {
             return Ok(Earlier::Nothing);
         };
-        if let Some(open) = self.open_keys.get(&(request.payment_hash, once.key)) {
+        if let Some(open) = self.open_keys.get(&(*hash, once.key)) {
             let known = self.holds.get(open).and_then(|hold| hold.once);
             let same = known.is_some_and(|known| known.digest == once.digest);
             return Ok(Earlier::Open { same });
         }
-        let account = self.accounts.peek(&request.payment_hash);
+        let account = self.accounts.peek(hash);
         let Some(account) = account.filter(|account| account.calls_used > 0) else {
             return Ok(Earlier::Nothing);
         };
@@ -406,7 +439,8 @@ fn known<'a>(
 
 fn standing(account: &Account, held: Held) -> Standing<'_> {
     Standing {
-        terms: &account.terms,
+        terms: account.terms(),
+        kind: account.kind(),
         balance: account.balance,
         excess: account.excess,
         held: held.msat,

@@ -1,8 +1,10 @@
 //! The rules of admission: what one request gets from one account, as a function of rows and an
 //! instant. Nothing is read or written here.
 
+mod key;
 mod payout;
 
+pub(crate) use key::{KeyStanding, Purse, key};
 pub(crate) use payout::{Reserve, payout};
 
 use farebox_core::{Allowance, Kind, Msat, Terms, UnixMillis};
@@ -12,7 +14,9 @@ use crate::{AdmitRequest, Admitted, Cost, LedgerError, Receipt, Remaining};
 /// What is known of an account when a request comes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Standing<'a> {
-    pub(crate) terms: &'a Terms,
+    /// What was sold, of the account of a payment.
+    pub(crate) terms: Option<&'a Terms>,
+    pub(crate) kind: Kind,
     /// All there is.
     pub(crate) balance: Msat,
     /// The part of it that is not for sale; of a balance, all that ever came on top of it.
@@ -31,7 +35,7 @@ pub(crate) struct Standing<'a> {
 impl Standing<'_> {
     /// What is left of what was sold, held or not: on a balance, all there is.
     pub(crate) const fn for_sale(&self) -> Msat {
-        match self.terms.kind {
+        match self.kind {
             Kind::Balance => self.balance,
             Kind::Single | Kind::Calls(_) | Kind::Pass(_) => {
                 self.balance.saturating_sub(self.excess)
@@ -46,7 +50,8 @@ impl Standing<'_> {
 
     /// Everything that ever left the account.
     fn spent(&self) -> Msat {
-        let came = self.terms.amount.get().saturating_add(self.excess.get());
+        let sold = self.terms.map_or(Msat::ZERO, |terms| terms.amount);
+        let came = sold.get().saturating_add(self.excess.get());
         Msat::new(came.saturating_sub(self.balance.get())).unwrap_or(Msat::MAX)
     }
 }
@@ -77,7 +82,7 @@ pub(crate) fn admit(
     account: &Standing<'_>,
     earlier: Earlier,
 ) -> Result<Admitted<Grant>, LedgerError> {
-    if request.terms != *account.terms {
+    if account.terms != Some(&request.terms) {
         return Ok(Admitted::TermsMismatch);
     }
     if account.revoked {
@@ -86,7 +91,7 @@ pub(crate) fn admit(
     if is_past(request.allowance.expires_at, request.now) {
         return Ok(Admitted::Expired);
     }
-    if let Some(answer) = repeated(account.terms.kind, earlier) {
+    if let Some(answer) = repeated(account.kind, earlier) {
         return Ok(answer);
     }
     if request.now >= account.expires_at {
@@ -147,7 +152,7 @@ fn repeated<H>(kind: Kind, earlier: Earlier) -> Option<Admitted<H>> {
 }
 
 fn hold(request: &AdmitRequest, account: &Standing<'_>) -> Result<Admitted<Grant>, LedgerError> {
-    match (account.terms.kind, request.cost) {
+    match (account.kind, request.cost) {
         (Kind::Pass(_), _) => Ok(pass(request, account)),
         (Kind::Single, _) => Ok(call(request, account, 1)),
         (Kind::Calls(count), _) => Ok(call(request, account, count)),
@@ -163,7 +168,7 @@ fn pass(request: &AdmitRequest, account: &Standing<'_>) -> Admitted<Grant> {
     } else if !account.held.is_zero() {
         Admitted::Reserved
     } else {
-        known_pass(request, account.terms, account.expires_at)
+        known_pass(request, &request.terms, account.expires_at)
     }
 }
 

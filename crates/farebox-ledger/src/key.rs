@@ -177,6 +177,8 @@ pub enum Noted {
     UnknownKey,
     /// The payment is known already: the node repeated its hash.
     Taken,
+    /// The key was revoked: what is paid for it could not be spent.
+    Revoked,
     /// This key has [`MAX_PENDING_PER_KEY`], or all keys have [`MAX_PENDING`].
     Full,
 }

@@ -5,7 +5,7 @@
 
 use farebox_core::{KeyEpoch, Kind, Msat, PaymentHash, PayoutId, Terms, UnixMillis};
 
-use crate::{AccountView, ClaimPolicy, LedgerError};
+use crate::{AccountView, ClaimPolicy, KeyView, LedgerError};
 
 /// The longest outgoing invoice that is kept, in bytes.
 pub const MAX_PAYOUT_INVOICE: usize = 8 * 1024;
@@ -17,7 +17,9 @@ pub const MAX_BACKEND_NAME: usize = 128;
 pub struct PayoutRequest {
     /// The id of the payout, made by the asking side.
     pub id: PayoutId,
-    /// The account that gives the money.
+    /// The account that gives the money: of a payment, or of a prepaid key by its
+    /// [`KeyHash::account`](farebox_core::KeyHash::account), without a claim. A child has no
+    /// account that could give any: it is unknown.
     pub payment_hash: PaymentHash,
     /// What the token says, where its holder asks. A token never used before is claimed with it,
     /// in the same transaction, if money is reserved; without it such an account is unknown.
@@ -245,6 +247,23 @@ impl PayoutRequest {
 }
 
 impl Refundable {
+    /// What a key's own money is good for; a child has none.
+    pub(crate) fn of_key(key: &KeyView) -> Option<Self> {
+        if key.parent.is_some() {
+            return None;
+        }
+        Some(Self {
+            payment_hash: key.key.account(),
+            kind: Kind::Balance,
+            available: key.balance.saturating_sub(key.held),
+            excess: Msat::ZERO,
+            held: key.held,
+            calls: 0,
+            expires_at: key.limits.expires_at.unwrap_or(UnixMillis::new(u64::MAX)),
+            revoked: key.revoked_at.is_some(),
+        })
+    }
+
     pub(crate) fn of(account: &AccountView) -> Self {
         let sold = match account.terms.kind {
             Kind::Single => 1,

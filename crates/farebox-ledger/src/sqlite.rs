@@ -5,8 +5,11 @@
 mod columns;
 mod flush;
 mod held;
+mod key_views;
+mod keys;
 mod payouts;
 mod prune;
+mod prune_keys;
 mod read;
 mod rows;
 mod schema;
@@ -24,7 +27,7 @@ use crate::{Admitted, OpenError, OpenOptions, Pruned, Recovery, crash_point};
 use rows::SqliteRows;
 
 /// Statements kept prepared; more than there are.
-const PREPARED_STATEMENTS: usize = 96;
+const PREPARED_STATEMENTS: usize = 128;
 
 pub(crate) struct SqliteStore {
     connection: Connection,

@@ -1,6 +1,6 @@
 //! What people may read of the ledger: accounts, transfers, the trial balance.
 
-use farebox_core::{KeyEpoch, Msat, PaymentHash, Terms, UnixMillis};
+use farebox_core::{KeyEpoch, KeyHash, Msat, PaymentHash, Terms, UnixMillis};
 
 /// One payer's account.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,8 +54,10 @@ pub struct TransferView {
 /// How an account is named.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AccountName {
-    /// A payer's account.
+    /// The account of a payment.
     Payer(PaymentHash),
+    /// The account of a prepaid key.
+    Key(KeyHash),
     /// One of the house's accounts: `lightning`, `revenue:<route>`, `breakage`, `seller_loss`,
     /// `lightning_fees` (routing that cost more than a payout had reserved for it).
     House(String),
@@ -80,6 +82,8 @@ pub enum TransferKind {
     Payout,
     /// What routing a payout cost: payer to clearing.
     PayoutFee,
+    /// Paid for a prepaid key: clearing to key.
+    Deposit,
 }
 
 impl TransferKind {
@@ -95,6 +99,7 @@ impl TransferKind {
             Self::Excess => 6,
             Self::Payout => 7,
             Self::PayoutFee => 8,
+            Self::Deposit => 9,
         }
     }
 
@@ -110,6 +115,7 @@ impl TransferKind {
             6 => Some(Self::Excess),
             7 => Some(Self::Payout),
             8 => Some(Self::PayoutFee),
+            9 => Some(Self::Deposit),
             _ => None,
         }
     }
@@ -134,11 +140,12 @@ pub struct TrialBalance {
     pub payouts_held: Msat,
     /// Held calls neither settled nor canceled.
     pub held_calls: u64,
-    /// Payers' accounts.
+    /// Payers' accounts, prepaid keys included.
     pub accounts: u64,
     /// Transfers, summaries included.
     pub transfers: u64,
-    /// Accounts whose balance is not the sum of their transfers.
+    /// Accounts whose balance is not the sum of their transfers, and prepaid keys whose spending is
+    /// not the sum of their settlements.
     pub unproven: u64,
     /// Payers' accounts that stand below zero, hold more than they have, or used more calls than
     /// they bought.

@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
-use farebox_core::{HoldId, PaymentHash, UnixMillis};
+use farebox_core::{HoldId, Msat, PaymentHash, UnixMillis};
 
 use super::rows::{AccountRow, Retry, Transfer};
+use crate::day::Day;
 
 /// The changes since the last commit. Accounts, holds and house accounts are named here and read
 /// from the book, so that any number of changes to one row is one write.
@@ -20,6 +21,8 @@ pub(crate) struct Changes {
     /// The numbers of ended holds that the store has.
     pub(crate) ended: Vec<i64>,
     pub(crate) retries: HashMap<RetryKey, Retry>,
+    /// What counts against keys on a day, now.
+    pub(crate) key_days: HashMap<(AccountRow, Day), Msat>,
     /// Payments revoked before their first claim.
     pub(crate) revoked: HashMap<PaymentHash, UnixMillis>,
 }
@@ -41,6 +44,7 @@ impl Changes {
         self.progress.clear();
         self.ended.clear();
         self.retries.clear();
+        self.key_days.clear();
         self.revoked.clear();
     }
 }

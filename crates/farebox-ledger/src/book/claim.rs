@@ -104,7 +104,9 @@ impl Book {
         }
         if self.fetch(&payment_hash, rows)? {
             let account = self.accounts.peek(&payment_hash);
-            let sold = account.map_or(Msat::ZERO, |account| account.terms.amount);
+            let sold = account.map_or(Msat::ZERO, |account| {
+                account.terms().map_or(Msat::ZERO, |terms| terms.amount)
+            });
             let extra = received.saturating_sub(noted.max(sold));
             if let Err(error) = self.add_excess(&payment_hash, extra, at) {
                 return Ok(Err(error));

@@ -2,7 +2,7 @@
 
 use farebox_core::{HoldId, Msat, UnixMillis};
 
-use super::{Book, OnceKey, OpenHold, Retry, RetryKey, Rows, TransferKind};
+use super::{Book, OnceKey, OpenHold, Retry, RetryKey, Rows};
 use crate::decide::Grant;
 use crate::store::{Granted, Resolution, StoreError};
 use crate::{AdmitRequest, VoidReason};
@@ -34,10 +34,9 @@ impl Book {
             once,
             number: self.next_hold,
             stored: false,
+            key: None,
         };
-        self.next_hold += 1;
-        self.track(request.hold, hold);
-        self.changes.holds.push(request.hold);
+        self.open_hold(request.hold, hold);
         Granted {
             hold: request.hold,
             charge,
@@ -46,20 +45,28 @@ impl Book {
         }
     }
 
+    /// Counts a new hold.
+    pub(super) fn open_hold(&mut self, id: HoldId, hold: OpenHold) {
+        self.next_hold += 1;
+        self.track(id, hold);
+        self.changes.holds.push(id);
+    }
+
     pub(super) fn track(&mut self, id: HoldId, hold: OpenHold) {
         let held = self.held.entry(hold.payment_hash).or_default();
         held.calls = held.calls.saturating_add(1);
         held.msat = held.msat.checked_add(hold.amount).unwrap_or(Msat::MAX);
         if let Some(once) = hold.once {
-            self.open_keys.insert((hold.payment_hash, once.key), id);
+            self.open_keys.insert((hold.asker().0, once.key), id);
         }
+        self.track_uses(&hold);
         self.holds.insert(id, hold);
     }
 
     pub(super) fn untrack(&mut self, id: &HoldId) -> Option<OpenHold> {
         let hold = self.holds.remove(id)?;
         if let Some(once) = hold.once {
-            self.open_keys.remove(&(hold.payment_hash, once.key));
+            self.open_keys.remove(&(hold.asker().0, once.key));
         }
         if let Some(held) = self.held.get_mut(&hold.payment_hash) {
             held.calls = held.calls.saturating_sub(1);
@@ -68,6 +75,7 @@ impl Book {
                 self.held.remove(&hold.payment_hash);
             }
         }
+        self.untrack_uses(&hold);
         Some(hold)
     }
 
@@ -82,8 +90,13 @@ impl Book {
         let Some(hold) = self.holds.get(&id) else {
             return Ok(Msat::ZERO);
         };
-        let hash = hold.payment_hash;
-        if !self.fetch(&hash, rows)? {
+        let (asker, payer) = (hold.asker().0, hold.payment_hash);
+        let key_day = hold.key.as_ref().map(|key| key.day);
+        let known = match key_day {
+            None => self.fetch(&payer, rows)?,
+            Some(day) => self.fetch_day(&payer, day, rows)? && self.fetch_day(&asker, day, rows)?,
+        };
+        if !known {
             return Err(StoreError::Corrupt("a hold without an account"));
         }
         let Some(hold) = self.untrack(&id) else {
@@ -96,7 +109,7 @@ impl Book {
             Resolution::Settle { used } => Ok(self.settle(id, &hold, used, at)),
             Resolution::Void { reason } => {
                 if reason.counts() {
-                    self.change(&hash, |account| {
+                    self.change(&asker, |account| {
                         account.voids = account.voids.saturating_add(1);
                     });
                 }
@@ -113,14 +126,10 @@ impl Book {
         at: UnixMillis,
     ) -> Msat {
         let charged = used.min(hold.amount);
-        self.charge(
-            &hold.payment_hash,
-            *id.as_bytes(),
-            charged,
-            TransferKind::Settle,
-            at,
-        );
-        self.change(&hold.payment_hash, |account| {
+        let loss = self.charge_hold(id, hold, used, at);
+        self.count_uses(hold, charged);
+        let (asker, asker_row) = hold.asker();
+        self.change(&asker, |account| {
             account.calls_used = account.calls_used.saturating_add(1);
         });
         if let Some(once) = hold.once {
@@ -132,13 +141,13 @@ impl Book {
             };
             self.changes.retries.insert(
                 RetryKey {
-                    account: hold.account,
+                    account: asker_row,
                     key: once.key,
                 },
                 retry,
             );
         }
-        self.lose(&hold.payment_hash, used.saturating_sub(charged), at)
+        loss
     }
 
     pub(super) fn progress(&mut self, id: HoldId, used: Msat) {

@@ -1,10 +1,10 @@
 //! Movements of money in the picture: every one takes from one account what it gives another.
 
-use farebox_core::{Msat, PaymentHash, UnixMillis};
+use farebox_core::{HoldId, Msat, PaymentHash, RouteName, UnixMillis};
 
 use super::{
-    AccountRow, Book, House, LIGHTNING, LIGHTNING_FEES, SELLER_LOSS, Transfer, TransferId,
-    TransferKind, signed,
+    Account, AccountRow, Book, House, LIGHTNING, LIGHTNING_FEES, OpenHold, SELLER_LOSS, Transfer,
+    TransferId, TransferKind, signed,
 };
 
 /// On which side of a transfer an account stands.
@@ -15,7 +15,7 @@ pub(super) enum Side {
 }
 
 /// The name of the account that collects what a route earned.
-fn revenue(route: &str) -> String {
+fn revenue(route: &RouteName) -> String {
     format!("revenue:{route}")
 }
 
@@ -29,12 +29,45 @@ impl Book {
         kind: TransferKind,
         at: UnixMillis,
     ) {
-        let Some(account) = self.accounts.peek(hash) else {
-            return;
+        let terms = self.accounts.peek(hash).and_then(Account::terms);
+        if let Some(name) = terms.map(|terms| revenue(&terms.route)) {
+            self.charge_to(&name, hash, id, amount, kind, at);
+        }
+    }
+
+    /// Ends a hold with a charge: money goes to the revenue of the route that served the request.
+    /// Gives what was used above the hold, booked against the seller.
+    pub(super) fn charge_hold(
+        &mut self,
+        id: HoldId,
+        hold: &OpenHold,
+        used: Msat,
+        at: UnixMillis,
+    ) -> Msat {
+        let payer = self.accounts.peek(&hold.payment_hash);
+        let sold_for = payer.and_then(Account::terms).map(|terms| &terms.route);
+        let route = hold.key.as_ref().map(|key| &key.route).or(sold_for);
+        let Some(name) = route.map(revenue) else {
+            return Msat::ZERO;
         };
-        let debit = account.row;
-        let name = revenue(account.terms.route.as_str());
-        let credit = self.move_house(&name, amount, Side::Credit);
+        let charged = used.min(hold.amount);
+        let kind = TransferKind::Settle;
+        let hash = &hold.payment_hash;
+        self.charge_to(&name, hash, *id.as_bytes(), charged, kind, at);
+        self.lose_to(&name, hash, used.saturating_sub(charged), at)
+    }
+
+    fn charge_to(
+        &mut self,
+        name: &str,
+        hash: &PaymentHash,
+        id: TransferId,
+        amount: Msat,
+        kind: TransferKind,
+        at: UnixMillis,
+    ) {
+        let debit = self.accounts.peek(hash).map_or(0, |account| account.row);
+        let credit = self.move_house(name, amount, Side::Credit);
         self.change(hash, |account| {
             account.balance = account.balance.saturating_sub(amount);
         });
@@ -50,15 +83,6 @@ impl Book {
                 previous: None,
             },
         );
-    }
-
-    /// Books usage above a hold against the seller.
-    pub(super) fn lose(&mut self, hash: &PaymentHash, loss: Msat, at: UnixMillis) -> Msat {
-        let account = self.accounts.peek(hash).filter(|_| !loss.is_zero());
-        let Some(name) = account.map(|account| revenue(account.terms.route.as_str())) else {
-            return Msat::ZERO;
-        };
-        self.lose_to(&name, hash, loss, at)
     }
 
     /// Books the fee of a payout above its limit against the seller. It went to the network: the

@@ -54,7 +54,7 @@ impl Book {
                 return Ok(ended(Err(LedgerError::PayoutEnded { state }), Msat::ZERO));
             }
         }
-        if !self.fetch(&payout.view.payment_hash, rows)? {
+        if !self.fetch_payer(&payout.view.payment_hash, rows)? {
             return Err(StoreError::Corrupt("a payout without an account"));
         }
         self.release(&id);
@@ -81,7 +81,7 @@ impl Book {
         self.change(&hash, |account| {
             account.calls_used = account.calls_used.saturating_add(reserve.calls);
             // Calls went with all of their money: what was not sent is no longer for sale.
-            if account.terms.kind != Kind::Balance {
+            if account.kind() != Kind::Balance {
                 let with_sold = account
                     .excess
                     .checked_add(reserve.sold)

@@ -97,14 +97,18 @@ impl Book {
         request: &'a PayoutRequest,
         rows: &mut dyn Rows,
     ) -> Result<Decision<'a>, StoreError> {
-        if !self.fetch(&request.payment_hash, rows)? {
+        if !self.fetch_payer(&request.payment_hash, rows)? {
             let unclaimed = self.unclaimed(&request.payment_hash, rows)?;
             return self.decide_first_sight(request, unclaimed, rows);
         }
         let account = super::known(&mut self.accounts, &request.payment_hash)?;
         let claim = request.claim.as_ref();
-        if claim.is_some_and(|claim| claim.terms != account.terms) {
+        if claim.is_some_and(|claim| Some(&claim.terms) != account.terms()) {
             return Ok(Decision::Refused(PayoutAnswer::TermsMismatch));
+        }
+        // A child has no money: its parent's is the parent's to ask for.
+        if account.key().is_some_and(|key| key.parent.is_some()) {
+            return Ok(Decision::Refused(PayoutAnswer::Unknown));
         }
         let held = self.held.get(&request.payment_hash).copied();
         let standing = super::standing(account, held.unwrap_or_default());
@@ -225,7 +229,8 @@ fn at_claim<'a>(claim: &'a PayoutClaim, unclaimed: &Unclaimed, now: UnixMillis) 
     let received = unclaimed.received.unwrap_or_default();
     let excess = received.saturating_sub(sold);
     Standing {
-        terms: &claim.terms,
+        terms: Some(&claim.terms),
+        kind: claim.terms.kind,
         balance: sold.checked_add(excess).unwrap_or(Msat::MAX),
         excess,
         held: Msat::ZERO,

@@ -1,14 +1,18 @@
 //! Rows as the writer holds them in memory, and where they come from.
 
+use std::collections::BTreeMap;
+
 use farebox_core::{
-    HoldId, KeyEpoch, Kind, Msat, PaymentHash, PayoutId, RequestDigest, Terms, UnixMillis,
+    HoldId, KeyEpoch, KeyHash, Kind, Msat, PaymentHash, PayoutId, RequestDigest, RouteName, Terms,
+    UnixMillis,
 };
 
 use super::changes::RetryKey;
+use crate::day::Day;
 use crate::decide::Reserve;
 use crate::store::StoreError;
 use crate::view::TransferKind;
-use crate::{HeldCall, HeldState, PayoutView, Receipt};
+use crate::{Deposit, HeldCall, HeldState, KeyLimits, PayoutView, PendingDeposit, Receipt};
 
 /// The number of an account inside one store.
 pub(crate) type AccountRow = i64;
@@ -16,7 +20,8 @@ pub(crate) type AccountRow = i64;
 pub(crate) type TransferId = [u8; 16];
 
 /// Reads rows as the present transaction sees them.
-pub(crate) trait Rows: SeldomRows {
+pub(crate) trait Rows: SeldomRows + KeyRows {
+    /// The account of a payment.
     fn account(&mut self, hash: &PaymentHash) -> Result<Option<Account>, StoreError>;
     /// What is known of a payment without an account.
     fn unclaimed(&mut self, hash: &PaymentHash) -> Result<Unclaimed, StoreError>;
@@ -63,11 +68,53 @@ pub(crate) trait SeldomRows {
     fn put_cursor(&mut self, name: &str, cursor: u64) -> Result<(), StoreError>;
 }
 
+/// Reads and writes the rows of prepaid keys. What is written is written at once.
+pub(crate) trait KeyRows {
+    /// The account of a key, without what it spent on each day.
+    fn key(&mut self, name: &PaymentHash) -> Result<Option<Account>, StoreError>;
+    /// What counts against a key on a day.
+    fn key_day(&mut self, account: AccountRow, day: Day) -> Result<Msat, StoreError>;
+    /// The account of the key with this public name.
+    fn key_by_id(&mut self, public_id: &str) -> Result<Option<AccountRow>, StoreError>;
+    fn count_children(&mut self, parent: AccountRow) -> Result<u32, StoreError>;
+    /// Writes a new key and its empty account.
+    fn insert_key(&mut self, account: AccountRow, key: &NewKey<'_>) -> Result<(), StoreError>;
+    fn limit_key(&mut self, account: AccountRow, limits: &KeyLimits) -> Result<(), StoreError>;
+    fn revoke_key(&mut self, account: AccountRow, at: UnixMillis) -> Result<(), StoreError>;
+
+    /// Whose deposit a payment was.
+    fn deposit(&mut self, hash: &PaymentHash) -> Result<Option<AccountRow>, StoreError>;
+    /// Writes a deposit, and when the key was funded if this is its first.
+    fn insert_deposit(&mut self, account: AccountRow, deposit: &Deposit) -> Result<(), StoreError>;
+    /// For which account an invoice waits to be paid.
+    fn pending(&mut self, hash: &PaymentHash) -> Result<Option<AccountRow>, StoreError>;
+    fn count_pending(&mut self, account: AccountRow) -> Result<u32, StoreError>;
+    fn insert_pending(
+        &mut self,
+        account: AccountRow,
+        pending: &PendingDeposit,
+    ) -> Result<(), StoreError>;
+    fn remove_pending(&mut self, hash: &PaymentHash) -> Result<(), StoreError>;
+}
+
+/// A key that is opened.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NewKey<'a> {
+    pub(crate) key: KeyHash,
+    pub(crate) public_id: &'a str,
+    pub(crate) parent: Option<AccountRow>,
+    pub(crate) note: Option<&'a str>,
+    pub(crate) created_at: UnixMillis,
+    pub(crate) limits: &'a KeyLimits,
+}
+
 /// What is known of a payment without an account.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Unclaimed {
-    /// Its account was pruned.
+    /// It buys nothing any more: its account was pruned, or it is of a prepaid key.
     pub(crate) spent: bool,
+    /// Its account was pruned.
+    pub(crate) pruned: bool,
     /// It was revoked before its first use.
     pub(crate) revoked_at: Option<UnixMillis>,
     /// What it brought in all, where that was more than was sold.
@@ -119,12 +166,37 @@ pub(crate) struct Unsaved {
     pub(crate) excess: bool,
 }
 
+/// What made an account.
+#[derive(Clone, Debug)]
+pub(crate) enum Origin {
+    /// A payment that was claimed with a token.
+    Payment {
+        key_epoch: KeyEpoch,
+        /// What was sold.
+        terms: Terms,
+    },
+    /// A prepaid key.
+    Key(Box<Key>),
+}
+
+/// What the picture keeps of a prepaid key.
+#[derive(Clone, Debug)]
+pub(crate) struct Key {
+    /// The name of the account whose money it spends, where that is not its own.
+    pub(crate) parent: Option<PaymentHash>,
+    pub(crate) limits: KeyLimits,
+    pub(crate) funded: bool,
+    /// What was charged in all.
+    pub(crate) spent: Msat,
+    /// The part of it that counts on a day, for days that were looked at.
+    pub(crate) days: BTreeMap<Day, Msat>,
+}
+
 /// A payer's account.
 #[derive(Clone, Debug)]
 pub(crate) struct Account {
     pub(crate) row: AccountRow,
-    pub(crate) key_epoch: KeyEpoch,
-    pub(crate) terms: Terms,
+    pub(crate) origin: Origin,
     /// All there is: what is left of what was sold, and the excess.
     pub(crate) balance: Msat,
     /// The part of it that is not for sale; of a balance, all that ever came on top of it.
@@ -148,8 +220,10 @@ impl Account {
     ) -> Self {
         Self {
             row,
-            key_epoch: payment.key_epoch,
-            terms: payment.terms.clone(),
+            origin: Origin::Payment {
+                key_epoch: payment.key_epoch,
+                terms: payment.terms.clone(),
+            },
             balance: payment.terms.amount,
             excess: Msat::ZERO,
             calls_used: 0,
@@ -163,6 +237,56 @@ impl Account {
                 new: true,
                 ..Unsaved::default()
             },
+        }
+    }
+}
+
+impl Account {
+    /// The account of a key that is just opened, as the store has it.
+    pub(crate) fn opened(row: AccountRow, key: Key, at: UnixMillis) -> Self {
+        Self {
+            row,
+            origin: Origin::Key(Box::new(key)),
+            balance: Msat::ZERO,
+            excess: Msat::ZERO,
+            calls_used: 0,
+            voids: 0,
+            claimed_at: at,
+            expires_at: UnixMillis::new(u64::MAX),
+            revoked_at: None,
+            last_transfer: None,
+            unsaved: Unsaved::default(),
+        }
+    }
+
+    /// What was sold, of the account of a payment.
+    pub(crate) const fn terms(&self) -> Option<&Terms> {
+        match &self.origin {
+            Origin::Payment { terms, .. } => Some(terms),
+            Origin::Key(_) => None,
+        }
+    }
+
+    /// The key, of a key's account.
+    pub(crate) const fn key(&self) -> Option<&Key> {
+        match &self.origin {
+            Origin::Payment { .. } => None,
+            Origin::Key(key) => Some(key),
+        }
+    }
+
+    pub(crate) const fn key_mut(&mut self) -> Option<&mut Key> {
+        match &mut self.origin {
+            Origin::Payment { .. } => None,
+            Origin::Key(key) => Some(key),
+        }
+    }
+
+    /// How it is spent: a key's money is a balance.
+    pub(crate) const fn kind(&self) -> Kind {
+        match &self.origin {
+            Origin::Payment { terms, .. } => terms.kind,
+            Origin::Key(_) => Kind::Balance,
         }
     }
 }
@@ -217,7 +341,7 @@ impl House {
 }
 
 /// Money reserved for one open request.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct OpenHold {
     pub(crate) payment_hash: PaymentHash,
     pub(crate) account: AccountRow,
@@ -229,6 +353,31 @@ pub(crate) struct OpenHold {
     pub(crate) number: i64,
     /// Whether the store has it.
     pub(crate) stored: bool,
+    /// Who asked for it and why, where it is on the money of a key.
+    pub(crate) key: Option<Box<KeyUse>>,
+}
+
+/// What is known of a hold on the money of a key.
+#[derive(Clone, Debug)]
+pub(crate) struct KeyUse {
+    /// The name of the key that asked: a child, or the one whose money it is.
+    pub(crate) asker: PaymentHash,
+    pub(crate) asker_row: AccountRow,
+    /// What earns the money.
+    pub(crate) route: RouteName,
+    /// The day on which it counts.
+    pub(crate) day: Day,
+}
+
+impl OpenHold {
+    /// The account to which the request belongs, if not the money: its name and its row.
+    pub(crate) fn asker(&self) -> (PaymentHash, AccountRow) {
+        self.key
+            .as_ref()
+            .map_or((self.payment_hash, self.account), |key| {
+                (key.asker, key.asker_row)
+            })
+    }
 }
 
 /// The key under which an open request is sold at most once.

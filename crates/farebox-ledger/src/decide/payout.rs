@@ -45,7 +45,7 @@ pub(crate) fn payout(request: &PayoutRequest, account: &Standing<'_>) -> Result<
         return Err(Refusal::BelowLeast);
     }
     let free = account.free();
-    let free_excess = match account.terms.kind {
+    let free_excess = match account.kind {
         Kind::Balance => Msat::ZERO,
         Kind::Single | Kind::Calls(_) | Kind::Pass(_) => {
             account.excess.saturating_sub(account.excess_held)
@@ -62,7 +62,7 @@ pub(crate) fn payout(request: &PayoutRequest, account: &Standing<'_>) -> Result<
 
 /// Excess goes first, since it buys nothing; calls go all together.
 fn take(account: &Standing<'_>, need: Msat, free: Msat, free_excess: Msat) -> Reserve {
-    if account.terms.kind == Kind::Balance {
+    if account.kind == Kind::Balance {
         return Reserve {
             sold: need,
             ..Reserve::default()
@@ -82,7 +82,7 @@ fn take(account: &Standing<'_>, need: Msat, free: Msat, free_excess: Msat) -> Re
 }
 
 fn free_calls(account: &Standing<'_>, free: Msat) -> u32 {
-    let sold = match account.terms.kind {
+    let sold = match account.kind {
         Kind::Single => 1,
         Kind::Calls(count) => count,
         // Its money is still there only if it was never begun.

@@ -82,9 +82,8 @@ impl Ledger {
             KeyDone::Done | KeyDone::Already => Noted::Noted,
             KeyDone::Full => Noted::Full,
             KeyDone::Taken => Noted::Taken,
-            KeyDone::Unknown | KeyDone::NotParent | KeyDone::Inactive | KeyDone::Revoked => {
-                Noted::UnknownKey
-            }
+            KeyDone::Revoked => Noted::Revoked,
+            KeyDone::Unknown | KeyDone::NotParent | KeyDone::Inactive => Noted::UnknownKey,
         })
     }
 

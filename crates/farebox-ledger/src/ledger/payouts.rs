@@ -1,6 +1,6 @@
 //! Money out and money on top: payouts, overpayments, and how far a node's settlements were read.
 
-use farebox_core::{Msat, PaymentHash, PayoutId, UnixMillis};
+use farebox_core::{KeyHash, Msat, PaymentHash, PayoutId, UnixMillis};
 use tokio::sync::oneshot;
 
 use super::{Ledger, LedgerError, MAX_PAGE};
@@ -81,13 +81,17 @@ impl Ledger {
             .await
     }
 
-    /// What could be paid out of an account at this moment; none where it was never claimed.
+    /// What could be paid out of an account at this moment, a prepaid key's by its
+    /// [`KeyHash::account`] included; none where it was never claimed, and none of a child.
     ///
     /// # Errors
     /// [`LedgerError`].
     pub async fn refundable(&self, hash: PaymentHash) -> Result<Option<Refundable>, LedgerError> {
-        let account = self.account(hash).await?;
-        Ok(account.as_ref().map(Refundable::of))
+        if let Some(account) = self.account(hash).await? {
+            return Ok(Some(Refundable::of(&account)));
+        }
+        let key = self.key(KeyHash::from_bytes(*hash.as_bytes())).await?;
+        Ok(key.as_ref().and_then(Refundable::of_key))
     }
 
     /// Notes that a payment brought more than was sold. What is beyond the terms becomes excess of

@@ -3,7 +3,8 @@
 use rusqlite::Connection;
 
 use super::columns::{binding_column, instant_column, kind_columns, methods_column, span_column};
-use crate::book::{Account, Book, Transfer, signed};
+use super::keys;
+use crate::book::{Account, Book, Origin, Transfer, signed};
 use crate::store::StoreError;
 
 /// Writes all changes of the book inside the open transaction.
@@ -15,6 +16,7 @@ pub(super) fn write(book: &Book, connection: &Connection) -> Result<(), StoreErr
     write_progress(book, connection)?;
     delete_holds(book, connection)?;
     write_retries(book, connection)?;
+    keys::write_days(book, connection)?;
     write_revoked(book, connection)
 }
 
@@ -78,9 +80,13 @@ fn insert_account(
         calls_used,
         voids,
         last_transfer,
-        terms,
+        origin,
         ..
     } = account;
+    // Keys are written when they are opened.
+    let Origin::Payment { key_epoch, terms } = origin else {
+        return Err(StoreError::Corrupt("a key that was not written"));
+    };
     connection
         .prepare_cached("INSERT INTO accounts VALUES (?1, ?2, ?3, ?4, ?5)")?
         .execute((
@@ -99,7 +105,7 @@ fn insert_account(
         .execute(rusqlite::params![
             row,
             hash.as_bytes(),
-            account.key_epoch.0,
+            key_epoch.0,
             signed(terms.amount),
             kind,
             calls,
@@ -168,13 +174,15 @@ pub(super) fn append_transfers(
 }
 
 fn write_holds(book: &Book, connection: &Connection) -> Result<(), StoreError> {
-    let mut insert =
-        connection.prepare_cached("INSERT INTO holds VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?;
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO holds VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+    )?;
     let epoch = book.epoch().0;
     for id in &book.changes().holds {
         let Some(hold) = book.find_hold(id) else {
             continue;
         };
+        let key = hold.key.as_ref();
         insert.execute((
             hold.number,
             id.as_bytes(),
@@ -184,6 +192,9 @@ fn write_holds(book: &Book, connection: &Connection) -> Result<(), StoreError> {
             hold.progress.map(signed),
             hold.once.as_ref().map(|once| &once.key),
             hold.once.as_ref().map(|once| once.digest.as_bytes()),
+            key.map(|key| key.asker_row),
+            key.map(|key| key.route.as_str()),
+            key.map(|key| key.day),
         ))?;
     }
     Ok(())

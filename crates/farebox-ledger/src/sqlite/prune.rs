@@ -10,7 +10,7 @@ use farebox_core::{Msat, PaymentHash, UnixMillis};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::columns::{self, instant_column};
-use super::{flush, held};
+use super::{flush, held, prune_keys};
 use crate::Pruned;
 use crate::book::{AccountRow, Book, Transfer, TransferId};
 use crate::store::{PruneStep, StoreError};
@@ -44,6 +44,7 @@ pub(super) fn step(
 ) -> Result<(Pruned, Option<u64>), StoreError> {
     if step.cursor == 0 {
         prune_seldom(connection, step)?;
+        prune_keys::prune(book, connection, step)?;
     }
     let from = i64::try_from(step.cursor).unwrap_or(i64::MAX);
     let to = from.saturating_add(STEP_ROWS);
@@ -65,10 +66,9 @@ pub(super) fn step(
     }
     pruned.retries = remove_retries(connection, from, reached, instant_column(step.before))?;
     summarise(book, connection, net, step)?;
-    let last: i64 =
-        connection.query_row("SELECT coalesce(max(account), 0) FROM claims", [], |r| {
-            r.get(0)
-        })?;
+    let last: i64 = connection.query_row("SELECT coalesce(max(id), 0) FROM accounts", [], |r| {
+        r.get(0)
+    })?;
     Ok((
         pruned,
         (reached < last).then(|| u64::try_from(reached).unwrap_or(0)),

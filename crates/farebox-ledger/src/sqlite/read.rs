@@ -6,7 +6,7 @@ use farebox_core::{KeyHash, PaymentHash, PayoutId};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Transaction};
 
 use super::columns::{self, CLAIM, CLAIM_WIDTH, Claim};
-use super::{held, payouts, trial};
+use super::{held, key_views, payouts, trial};
 use crate::ledger::MAX_PAGE;
 use crate::store::{OpenReader, Reader, StoreError};
 use crate::view::{AccountName, AccountView, TransferKind, TransferView, TrialBalance};
@@ -105,28 +105,31 @@ impl Reader for SqliteReader {
         held::list_open(&self.connection)
     }
 
-    fn key(&mut self, _: KeyHash, _: u32) -> Result<Option<KeyView>, StoreError> {
-        Ok(None)
+    fn key(&mut self, key: KeyHash, today: u32) -> Result<Option<KeyView>, StoreError> {
+        key_views::find(&self.connection, &key, today)
     }
 
-    fn key_by_public_id(&mut self, _: &str, _: u32) -> Result<Option<KeyView>, StoreError> {
-        Ok(None)
+    fn key_by_public_id(&mut self, id: &str, today: u32) -> Result<Option<KeyView>, StoreError> {
+        key_views::find_by_id(&self.connection, id, today)
     }
 
-    fn keys(&mut self, _: u64, _: u32, _: u32) -> Result<Vec<KeyView>, StoreError> {
-        Ok(Vec::new())
+    fn keys(&mut self, after: u64, limit: u32, today: u32) -> Result<Vec<KeyView>, StoreError> {
+        key_views::list(&self.connection, after, limit.min(MAX_PAGE), today)
     }
 
-    fn children(&mut self, _: KeyHash, _: u32) -> Result<Vec<KeyView>, StoreError> {
-        Ok(Vec::new())
+    fn children(&mut self, parent: KeyHash, today: u32) -> Result<Vec<KeyView>, StoreError> {
+        key_views::children(&self.connection, &parent, today)
     }
 
-    fn pending_deposits(&mut self, _: Option<KeyHash>) -> Result<Vec<PendingDeposit>, StoreError> {
-        Ok(Vec::new())
+    fn pending_deposits(
+        &mut self,
+        key: Option<KeyHash>,
+    ) -> Result<Vec<PendingDeposit>, StoreError> {
+        key_views::list_pending(&self.connection, key.as_ref())
     }
 
-    fn pending_deposit(&mut self, _: PaymentHash) -> Result<Option<PendingDeposit>, StoreError> {
-        Ok(None)
+    fn pending_deposit(&mut self, hash: PaymentHash) -> Result<Option<PendingDeposit>, StoreError> {
+        key_views::find_pending(&self.connection, &hash)
     }
 
     fn trial_balance(&mut self) -> Result<TrialBalance, StoreError> {
@@ -167,8 +170,9 @@ fn read_view(row: &Row<'_>) -> Result<AccountView, StoreError> {
 }
 
 fn head(snapshot: &Transaction<'_>, hash: PaymentHash) -> Result<Option<[u8; 16]>, StoreError> {
-    let sql = "SELECT a.last_transfer FROM claims c JOIN accounts a ON a.id = c.account \
-               WHERE c.payment_hash = ?1";
+    let sql = "SELECT last_transfer FROM accounts WHERE id = coalesce(\
+               (SELECT account FROM claims WHERE payment_hash = ?1), \
+               (SELECT account FROM keys WHERE key_hash = ?1))";
     Ok(snapshot
         .query_row(sql, [hash.as_bytes()], |row| row.get(0))
         .optional()?
@@ -185,9 +189,11 @@ fn previous(snapshot: &Transaction<'_>, id: [u8; 16]) -> Result<Option<[u8; 16]>
 
 fn read_transfer(snapshot: &Transaction<'_>, id: [u8; 16]) -> Result<TransferView, StoreError> {
     let mut statement = snapshot.prepare_cached(
-        "SELECT t.msat, t.kind, t.at, dc.payment_hash, dh.name, cc.payment_hash, ch.name \
+        "SELECT t.msat, t.kind, t.at, dc.payment_hash, dk.key_hash, dh.name, \
+         cc.payment_hash, ck.key_hash, ch.name \
          FROM transfers t LEFT JOIN claims dc ON dc.account = t.debit \
-         LEFT JOIN house dh ON dh.account = t.debit LEFT JOIN claims cc ON cc.account = t.credit \
+         LEFT JOIN keys dk ON dk.account = t.debit LEFT JOIN house dh ON dh.account = t.debit \
+         LEFT JOIN claims cc ON cc.account = t.credit LEFT JOIN keys ck ON ck.account = t.credit \
          LEFT JOIN house ch ON ch.account = t.credit WHERE t.id = ?1",
     )?;
     let mut found = statement.query([id])?;
@@ -197,18 +203,23 @@ fn read_transfer(snapshot: &Transaction<'_>, id: [u8; 16]) -> Result<TransferVie
     let kind = TransferKind::from_code(row.get(1)?);
     Ok(TransferView {
         id,
-        debit: read_name(row.get(3)?, row.get(4)?)?,
-        credit: read_name(row.get(5)?, row.get(6)?)?,
+        debit: read_name(row.get(3)?, row.get(4)?, row.get(5)?)?,
+        credit: read_name(row.get(6)?, row.get(7)?, row.get(8)?)?,
         amount: columns::msat(row.get(0)?)?,
         kind: kind.ok_or(StoreError::Corrupt("a kind of transfer"))?,
         at: columns::instant(row.get(2)?)?,
     })
 }
 
-fn read_name(payer: Option<[u8; 32]>, house: Option<String>) -> Result<AccountName, StoreError> {
-    match (payer, house) {
-        (Some(hash), None) => Ok(AccountName::Payer(PaymentHash::from_bytes(hash))),
-        (None, Some(name)) => Ok(AccountName::House(name)),
+fn read_name(
+    payer: Option<[u8; 32]>,
+    key: Option<[u8; 32]>,
+    house: Option<String>,
+) -> Result<AccountName, StoreError> {
+    match (payer, key, house) {
+        (Some(hash), None, None) => Ok(AccountName::Payer(PaymentHash::from_bytes(hash))),
+        (None, Some(hash), None) => Ok(AccountName::Key(KeyHash::from_bytes(hash))),
+        (None, None, Some(name)) => Ok(AccountName::House(name)),
         _ => Err(StoreError::Corrupt("the name of an account")),
     }
 }

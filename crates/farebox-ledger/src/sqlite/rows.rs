@@ -6,10 +6,10 @@ use farebox_core::{PaymentHash, RequestDigest};
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::columns::{self, CLAIM, CLAIM_WIDTH, Claim};
-use super::{held, payouts};
+use super::{held, keys, payouts};
 use crate::book::{
-    self, Account, House, Loaded, OnceKey, OpenHold, Retry, RetryKey, Rows, TransferId, Unclaimed,
-    Unsaved,
+    self, Account, House, Loaded, OnceKey, OpenHold, Origin, Retry, RetryKey, Rows, TransferId,
+    Unclaimed, Unsaved,
 };
 use crate::store::StoreError;
 
@@ -30,7 +30,10 @@ impl Rows for SqliteRows<'_> {
         let mut statement = self.0.prepare_cached(
             "SELECT EXISTS (SELECT 1 FROM spent WHERE payment_hash = ?1), \
              (SELECT revoked_at FROM revoked WHERE payment_hash = ?1), \
-             (SELECT msat FROM received WHERE payment_hash = ?1)",
+             (SELECT msat FROM received WHERE payment_hash = ?1), \
+             EXISTS (SELECT 1 FROM deposits WHERE payment_hash = ?1) \
+             OR EXISTS (SELECT 1 FROM pending_deposits WHERE payment_hash = ?1) \
+             OR EXISTS (SELECT 1 FROM keys WHERE key_hash = ?1)",
         )?;
         let mut found = statement.query([hash.as_bytes()])?;
         let Some(row) = found.next()? else {
@@ -38,8 +41,11 @@ impl Rows for SqliteRows<'_> {
         };
         let revoked_at: Option<i64> = row.get(1)?;
         let received: Option<i64> = row.get(2)?;
+        let pruned: bool = row.get(0)?;
+        let is_of_key: bool = row.get(3)?;
         Ok(Unclaimed {
-            spent: row.get(0)?,
+            spent: pruned || is_of_key,
+            pruned,
             revoked_at: revoked_at.map(columns::instant).transpose()?,
             received: received.map(columns::msat).transpose()?,
         })
@@ -65,8 +71,10 @@ fn read_account(row: &Row<'_>) -> Result<Account, StoreError> {
     let claim = Claim::read(row)?;
     Ok(Account {
         row: claim.account,
-        key_epoch: claim.key_epoch,
-        terms: claim.terms,
+        origin: Origin::Payment {
+            key_epoch: claim.key_epoch,
+            terms: claim.terms,
+        },
         balance: columns::msat(row.get(CLAIM_WIDTH)?)?,
         excess: claim.excess,
         calls_used: row.get(CLAIM_WIDTH + 1)?,
@@ -102,6 +110,7 @@ pub(super) fn load(connection: &Connection) -> Result<Loaded, StoreError> {
         holds: load_holds(connection)?,
         payouts: payouts::load(connection)?,
         held_calls: held::load(connection)?,
+        pending: keys::count_all_pending(connection)?,
     })
 }
 
@@ -126,9 +135,10 @@ fn load_holds(
     connection: &Connection,
 ) -> Result<Vec<(farebox_core::HoldId, OpenHold)>, StoreError> {
     let mut statement = connection.prepare(
-        "SELECT h.id, h.account, c.payment_hash, h.msat, h.progress, h.once_key, h.once_digest, \
-         h.number \
-         FROM holds h LEFT JOIN claims c ON c.account = h.account",
+        "SELECT h.id, h.account, coalesce(c.payment_hash, k.key_hash), h.msat, h.progress, \
+         h.once_key, h.once_digest, h.number, h.asker, a.key_hash, h.route, h.day \
+         FROM holds h LEFT JOIN claims c ON c.account = h.account \
+         LEFT JOIN keys k ON k.account = h.account LEFT JOIN keys a ON a.account = h.asker",
     )?;
     let mut found = statement.query([])?;
     let mut holds = Vec::new();
@@ -158,5 +168,6 @@ fn read_hold(row: &Row<'_>) -> Result<OpenHold, StoreError> {
         }),
         number: row.get(7)?,
         stored: true,
+        key: keys::read_use(row)?.map(Box::new),
     })
 }

@@ -82,9 +82,13 @@ fn add_up_holds(snapshot: &Transaction<'_>, trial: &mut TrialBalance) -> Result<
     trial.held_calls = calls.unsigned_abs();
     trial.payouts_held = total(i128::from(reserved));
     trial.held = total(i128::from(held) + i128::from(reserved));
-    for wrong in [OVERDRAWN, STRAY_HOLDS, STRAY_PAYOUTS] {
+    for wrong in [OVERDRAWN, OVERDRAWN_KEYS, STRAY_HOLDS, STRAY_PAYOUTS] {
         let (found, _) = sums(wrong)?;
         trial.overdrawn += found.unsigned_abs();
+    }
+    for wrong in [MISCOUNTED_KEYS, MISCOUNTED_CHILDREN] {
+        let (found, _) = sums(wrong)?;
+        trial.unproven += found.unsigned_abs();
     }
     Ok(())
 }
@@ -100,12 +104,33 @@ const OVERDRAWN: &str = "SELECT count(*), 0 FROM claims c JOIN accounts a ON a.i
      OR (c.kind <> 4 AND c.excess < coalesce(p.excess, 0)) \
      OR (c.calls IS NOT NULL \
      AND a.calls_used + coalesce(h.calls, 0) + coalesce(p.calls, 0) > c.calls)";
+/// Keys of whose money more is held than there is, and children that have money of their own.
+const OVERDRAWN_KEYS: &str = "SELECT count(*), 0 FROM keys k JOIN accounts a ON a.id = k.account \
+     LEFT JOIN (SELECT account, sum(msat) AS msat FROM holds GROUP BY account) h \
+     ON h.account = k.account \
+     LEFT JOIN (SELECT payment_hash, sum(sold + excess) AS msat FROM payouts WHERE state = 1 \
+     GROUP BY payment_hash) p ON p.payment_hash = k.key_hash \
+     WHERE a.balance < coalesce(h.msat, 0) + coalesce(p.msat, 0) \
+     OR (k.parent IS NOT NULL AND a.balance <> 0)";
+/// Keys whose spending by day is not what was settled on their money.
+const MISCOUNTED_KEYS: &str = "SELECT count(*), 0 FROM keys k \
+     LEFT JOIN (SELECT account, sum(msat) AS msat FROM key_days GROUP BY account) d \
+     ON d.account = k.account \
+     LEFT JOIN (SELECT debit, sum(msat) AS msat FROM transfers WHERE kind = 2 \
+     AND debit IN (SELECT account FROM keys) GROUP BY debit) t ON t.debit = k.account \
+     WHERE k.parent IS NULL AND coalesce(d.msat, 0) <> coalesce(t.msat, 0)";
+/// Days on which children spent more than counts for their parent.
+const MISCOUNTED_CHILDREN: &str = "SELECT count(*), 0 FROM (SELECT k.parent, d.day, \
+     sum(d.msat) AS msat FROM key_days d JOIN keys k ON k.account = d.account \
+     WHERE k.parent IS NOT NULL GROUP BY k.parent, d.day) c \
+     LEFT JOIN key_days p ON p.account = c.parent AND p.day = c.day \
+     WHERE c.msat > coalesce(p.msat, 0)";
 /// A hold on an account that does not exist holds nobody's money.
-const STRAY_HOLDS: &str =
-    "SELECT count(*), 0 FROM holds WHERE account NOT IN (SELECT account FROM claims)";
+const STRAY_HOLDS: &str = "SELECT count(*), 0 FROM holds \
+     WHERE account NOT IN (SELECT account FROM claims UNION ALL SELECT account FROM keys)";
 /// Nor does such a payout.
-const STRAY_PAYOUTS: &str = "SELECT count(*), 0 FROM payouts WHERE state = 1 \
-     AND payment_hash NOT IN (SELECT payment_hash FROM claims)";
+const STRAY_PAYOUTS: &str = "SELECT count(*), 0 FROM payouts WHERE state = 1 AND payment_hash \
+     NOT IN (SELECT payment_hash FROM claims UNION ALL SELECT key_hash FROM keys)";
 
 fn total(sum: i128) -> Msat {
     u64::try_from(sum)

@@ -19,7 +19,7 @@ async fn a_newer_schema_is_refused_and_left_alone() {
         error,
         OpenError::Newer {
             found: 77,
-            known: 2
+            known: 3
         }
     ));
     assert!(error.to_string().contains("version 77"));

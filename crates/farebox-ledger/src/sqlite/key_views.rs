@@ -1,0 +1,152 @@
+//! Prepaid keys as people read them.
+
+use farebox_core::{KeyHash, PaymentHash};
+use rusqlite::{Connection, Params, Row};
+
+use super::columns::{instant, msat};
+use super::keys::{LIMITS, read_limits};
+use crate::day::Day;
+use crate::store::StoreError;
+use crate::{KeyView, PendingDeposit};
+
+/// What one key is, and what counts on the day `?1`: of a parent what is held of its money, of a
+/// child what it holds itself.
+fn sql(which: &str) -> String {
+    format!(
+        "SELECT {LIMITS}, k.account, k.key_hash, k.public_id, p.key_hash, k.note, k.created_at, \
+         k.funded_at, k.revoked_at, a.balance, a.calls_used, a.voids, \
+         (SELECT coalesce(sum(msat), 0) FROM deposits WHERE account = k.account), \
+         (SELECT coalesce(sum(msat), 0) FROM key_days WHERE account = k.account), \
+         (SELECT coalesce(sum(msat), 0) FROM key_days WHERE account = k.account AND day = ?1), \
+         coalesce(CASE WHEN k.parent IS NULL THEN h.msat ELSE u.msat END, 0) + \
+         (SELECT coalesce(sum(sold + excess), 0) FROM payouts \
+         WHERE state = 1 AND payment_hash = k.key_hash), \
+         coalesce(CASE WHEN k.parent IS NULL THEN h.today ELSE u.today END, 0) \
+         FROM keys k JOIN accounts a ON a.id = k.account LEFT JOIN keys p ON p.account = k.parent \
+         LEFT JOIN (SELECT account, sum(msat) AS msat, sum(iif(day = ?1, msat, 0)) AS today \
+         FROM holds WHERE asker IS NOT NULL GROUP BY account) h ON h.account = k.account \
+         LEFT JOIN (SELECT asker, sum(msat) AS msat, sum(iif(day = ?1, msat, 0)) AS today \
+         FROM holds WHERE asker IS NOT NULL GROUP BY asker) u ON u.asker = k.account \
+         WHERE {which}"
+    )
+}
+
+pub(super) fn find(
+    connection: &Connection,
+    key: &KeyHash,
+    today: Day,
+) -> Result<Option<KeyView>, StoreError> {
+    let found = many(connection, "k.key_hash = ?2", (today, key.as_bytes()))?;
+    Ok(found.into_iter().next())
+}
+
+pub(super) fn find_by_id(
+    connection: &Connection,
+    public_id: &str,
+    today: Day,
+) -> Result<Option<KeyView>, StoreError> {
+    let found = many(connection, "k.public_id = ?2", (today, public_id))?;
+    Ok(found.into_iter().next())
+}
+
+pub(super) fn list(
+    connection: &Connection,
+    after: u64,
+    limit: u32,
+    today: Day,
+) -> Result<Vec<KeyView>, StoreError> {
+    let after = i64::try_from(after).unwrap_or(i64::MAX);
+    let which = "k.account > ?2 ORDER BY k.account LIMIT ?3";
+    many(connection, which, (today, after, limit))
+}
+
+pub(super) fn children(
+    connection: &Connection,
+    parent: &KeyHash,
+    today: Day,
+) -> Result<Vec<KeyView>, StoreError> {
+    let which = "k.parent = (SELECT account FROM keys WHERE key_hash = ?2) ORDER BY k.account";
+    many(connection, which, (today, parent.as_bytes()))
+}
+
+fn many(
+    connection: &Connection,
+    which: &str,
+    values: impl Params,
+) -> Result<Vec<KeyView>, StoreError> {
+    let mut statement = connection.prepare(&sql(which))?;
+    let mut found = statement.query(values)?;
+    let mut views = Vec::new();
+    while let Some(row) = found.next()? {
+        views.push(read(row)?);
+    }
+    Ok(views)
+}
+
+fn read(row: &Row<'_>) -> Result<KeyView, StoreError> {
+    let moment = |column| -> Result<_, StoreError> {
+        let found: Option<i64> = row.get(column)?;
+        found.map(instant).transpose()
+    };
+    let cursor: i64 = row.get(5)?;
+    let parent: Option<[u8; 32]> = row.get(8)?;
+    Ok(KeyView {
+        cursor: u64::try_from(cursor).map_err(|_| StoreError::Corrupt("an account's row"))?,
+        key: KeyHash::from_bytes(row.get(6)?),
+        public_id: row.get(7)?,
+        parent: parent.map(KeyHash::from_bytes),
+        note: row.get(9)?,
+        created_at: instant(row.get(10)?)?,
+        funded_at: moment(11)?,
+        revoked_at: moment(12)?,
+        balance: msat(row.get(13)?)?,
+        calls: row.get(14)?,
+        voids: row.get(15)?,
+        deposited: msat(row.get(16)?)?,
+        spent: msat(row.get(17)?)?,
+        spent_today: msat(row.get(18)?)?,
+        held: msat(row.get(19)?)?,
+        held_today: msat(row.get(20)?)?,
+        limits: read_limits(row)?,
+    })
+}
+
+const PENDING: &str = "SELECT p.payment_hash, k.key_hash, p.msat, p.expires_at \
+     FROM pending_deposits p JOIN keys k ON k.account = p.account";
+
+pub(super) fn list_pending(
+    connection: &Connection,
+    key: Option<&KeyHash>,
+) -> Result<Vec<PendingDeposit>, StoreError> {
+    match key {
+        Some(key) => pending(connection, "k.key_hash = ?1", [key.as_bytes()]),
+        None => pending(connection, "TRUE", ()),
+    }
+}
+
+pub(super) fn find_pending(
+    connection: &Connection,
+    hash: &PaymentHash,
+) -> Result<Option<PendingDeposit>, StoreError> {
+    let found = pending(connection, "p.payment_hash = ?1", [hash.as_bytes()])?;
+    Ok(found.into_iter().next())
+}
+
+fn pending(
+    connection: &Connection,
+    which: &str,
+    values: impl Params,
+) -> Result<Vec<PendingDeposit>, StoreError> {
+    let mut statement = connection.prepare(&format!("{PENDING} WHERE {which}"))?;
+    let mut found = statement.query(values)?;
+    let mut all = Vec::new();
+    while let Some(row) = found.next()? {
+        all.push(PendingDeposit {
+            payment_hash: PaymentHash::from_bytes(row.get(0)?),
+            key: KeyHash::from_bytes(row.get(1)?),
+            amount: msat(row.get(2)?)?,
+            expires_at: instant(row.get(3)?)?,
+        });
+    }
+    Ok(all)
+}
