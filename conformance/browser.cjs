@@ -8,6 +8,7 @@
 //   url          where to go; with "from", by the link on that page
 //   wait_for     a text of the answer; with "element", in an element that this selects
 //   javascript   false for a browser without
+//   webln        whether the browser has a wallet that pays when the page asks it to
 //   screenshot   a file for a picture of the page before it is paid
 //   save         whether the answer is a file to save
 //   then_reload  whether to reload the page at the end
@@ -49,6 +50,20 @@ async function main() {
   });
   page.on('pageerror', (error) => seen.complaints.push(String(error)));
 
+  if (ask.webln) {
+    // The wallet of this browser is whoever runs this.
+    await context.exposeFunction('payByHand', async (invoice) => {
+      seen.wallet_was_asked = invoice;
+      await lines.next();
+    });
+    await context.addInitScript(() => {
+      const sendPayment = async (invoice) => {
+        await window.payByHand(invoice);
+        return { preimage: 'the wallet has one' };
+      };
+      window.webln = { enable: async () => {}, sendPayment };
+    });
+  }
   if (ask.from) {
     await page.goto(ask.from);
     await page.click('a');
@@ -72,8 +87,8 @@ async function main() {
   const before = seen.navigations;
   say(shown);
 
-  const { value: told } = await lines.next();
-  if (told !== 'paid') {
+  const told = ask.webln ? await page.click('#pay-here') : (await lines.next()).value;
+  if (told && told !== 'paid') {
     // Open once it is known that nobody else will tell.
     await page.locator('#by-hand[open] #preimage').fill(told, PATIENCE);
     await page.click('#by-hand button');

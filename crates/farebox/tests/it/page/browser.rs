@@ -158,3 +158,17 @@ fn a_link_from_another_site_leads_to_one_invoice() {
     assert_eq!(end["not_reloaded"], true, "{end}");
     assert_eq!(invoices(&gateway), 1);
 }
+
+#[test]
+fn a_wallet_in_the_browser_is_asked_for_this_invoice() {
+    let Some((_pages, gateway)) = shop() else {
+        return;
+    };
+    let wish = json!({ "url": gateway.url("/paid/json"), "wait_for": "bought", "webln": true });
+    let Some((shown, end)) = buys(&gateway, &wish) else {
+        return;
+    };
+    assert_eq!(end["wallet_was_asked"], shown["invoice"], "{end}");
+    assert_eq!(end["not_reloaded"], true, "{end}");
+    books_when(&gateway, &Books::settled(2000, 2000));
+}

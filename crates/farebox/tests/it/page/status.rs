@@ -104,7 +104,7 @@ fn a_stranger_learns_nothing_not_even_whether_there_is_an_invoice() {
         format!("{macaroon}..{zeros}"),
         format!("{macaroon}.paid.{preimage}"),
         challenge.invoice.clone(),
-        challenge.macaroon.clone(),
+        challenge.macaroon,
     ];
     let told = |call: &Call| {
         let reply = gateway.send(call).expect(404);
