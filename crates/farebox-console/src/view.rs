@@ -165,6 +165,7 @@ impl TransferJson {
                 TransferKind::Excess => "excess",
                 TransferKind::Payout => "payout",
                 TransferKind::PayoutFee => "payout_fee",
+                TransferKind::Deposit => "deposit",
             },
             at: rfc3339(transfer.at),
         }
