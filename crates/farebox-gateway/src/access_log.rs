@@ -23,6 +23,7 @@ use crate::meter::MeteredLine;
 use crate::metrics::Metrics;
 use crate::outcome::Outcome;
 use crate::plan::Route;
+use crate::rates::Rate;
 use crate::settle::Ending;
 
 /// A worker hands its lines over when it has gathered so many bytes.
@@ -203,6 +204,8 @@ pub(crate) struct Exchange {
     pub(crate) hold: Option<farebox_core::HoldId>,
     /// What was charged before the answer began to leave.
     pub(crate) charged: Msat,
+    /// What a bitcoin cost when the price was found.
+    pub(crate) rate: Option<Rate>,
     /// What a metered answer used.
     pub(crate) metered: Option<Box<MeteredLine>>,
     bytes_sent: u64,
@@ -234,6 +237,7 @@ impl Exchange {
             upstream_micros: None,
             hold: None,
             charged: Msat::ZERO,
+            rate: None,
             metered: None,
             bytes_sent: 0,
             reported: false,
@@ -323,6 +327,9 @@ impl Line<'_> {
         if let Some(micros) = it.upstream_micros {
             line.number(",\"upstream_us\":", micros);
         }
+        if let Some(rate) = it.rate {
+            line.rate(rate)?;
+        }
         if let Some(metered) = &it.metered {
             line.metered(metered)?;
         }
@@ -377,10 +384,13 @@ impl JsonLine<'_> {
             self.plain(",\"used_", unit.as_str().as_bytes());
             self.number("\":", count);
         }
-        if let Some(rate) = metered.rate {
-            write!(self.0, ",\"bitcoin_price\":\"{}\"", rate.bitcoin_price)?;
-        }
-        if let Some(at) = metered.rate.and_then(|rate| rate.taken_at) {
+        Ok(())
+    }
+
+    /// At which rate the price was found, and when that was true.
+    fn rate(&mut self, rate: Rate) -> io::Result<()> {
+        write!(self.0, ",\"bitcoin_price\":\"{}\"", rate.bitcoin_price)?;
+        if let Some(at) = rate.taken_at {
             self.number(",\"rate_at_ms\":", at.get());
         }
         Ok(())

@@ -20,7 +20,6 @@ use farebox_meter::{
 use farebox_meter::{Priced, answer};
 
 use crate::price::Metered;
-use crate::rates::Rate;
 use crate::settle::Ending;
 
 /// How often the progress of an answer is told to the ledger.
@@ -113,7 +112,6 @@ pub(crate) struct MeteredLine {
     pub(crate) model: String,
     pub(crate) terminal: Terminal,
     pub(crate) usage: Usage,
-    pub(crate) rate: Option<Rate>,
 }
 
 /// How usage becomes money for one request.
@@ -137,7 +135,6 @@ pub(crate) struct Meter {
     billing: Billing,
     at_most: Msat,
     model: String,
-    rate: Option<Rate>,
     estimated_input: u64,
     known: Usage,
     strip_usage: bool,
@@ -152,7 +149,6 @@ impl Meter {
             request,
             mut price,
             exchange,
-            rate,
             sale,
             at_most,
             ..
@@ -165,7 +161,6 @@ impl Meter {
             tariff: Tariff { price, exchange },
             billing: sale.billing,
             at_most,
-            rate,
             estimated_input: request.estimated_input(),
             known: request.known_usage(),
             strip_usage: request.stream && !request.wants_usage,
@@ -181,7 +176,6 @@ impl Meter {
             model: self.model.clone(),
             terminal: bill.terminal,
             usage: bill.usage,
-            rate: self.rate,
         }
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use farebox_core::{Kind, MethodClass, Msat, RouteName, TermsEpoch};
 use farebox_lightning::HoldInvoice;
 use farebox_lightning::backends::Backends;
-use farebox_meter::RequestRules;
+use farebox_meter::{Currency, Decimal, RequestRules};
 use http::header::{HeaderName, HeaderValue};
 
 use crate::client_addr::TrustedProxies;
@@ -165,8 +165,27 @@ pub struct Sale {
 pub enum Pricing {
     /// It is [`Sale::price`].
     Fixed,
+    /// An amount in the money of some state, at the rate of the moment.
+    Fiat(FiatPrice),
     /// By what the call of a model uses. Sold as balances only.
     Models(Arc<ModelSale>),
+}
+
+/// A price in the money of some state.
+#[derive(Clone)]
+pub struct FiatPrice {
+    /// Which.
+    pub currency: Currency,
+    /// How much, for one request.
+    pub amount: Decimal,
+    /// What a bitcoin costs in it.
+    pub rates: Arc<Rates>,
+}
+
+impl std::fmt::Debug for FiatPrice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.amount, self.currency.name())
+    }
 }
 
 /// What is sold of models.

@@ -12,7 +12,7 @@ use http::header::{CONTENT_TYPE, HeaderMap};
 
 use crate::arrival::Arrival;
 use crate::body_budget::Keep;
-use crate::plan::{ModelSale, Pricing, Route, Sale};
+use crate::plan::{FiatPrice, ModelSale, Pricing, Route, Sale};
 use crate::rates::{NoRate, Rate};
 use crate::refusal::Refusal;
 use crate::worker::Worker;
@@ -26,6 +26,8 @@ pub(crate) enum Quote {
     Free,
     /// Exactly this much.
     Fixed(Msat),
+    /// Exactly this much, at this rate.
+    Fiat(Msat, Option<Rate>),
     /// By what it uses.
     Metered(Box<Metered>),
 }
@@ -66,11 +68,20 @@ pub(crate) enum Unsold {
 }
 
 impl Quote {
+    /// The rate by which it was found.
+    pub(crate) fn rate(&self) -> Option<Rate> {
+        match self {
+            Self::Free | Self::Fixed(_) => None,
+            Self::Fiat(_, rate) => *rate,
+            Self::Metered(metered) => metered.rate,
+        }
+    }
+
     /// The most that the request can cost.
     pub(crate) fn at_most(&self) -> Msat {
         match self {
             Self::Free => Msat::ZERO,
-            Self::Fixed(price) => *price,
+            Self::Fixed(price) | Self::Fiat(price, _) => *price,
             Self::Metered(metered) => metered.at_most,
         }
     }
@@ -86,8 +97,15 @@ impl Worker {
     ) -> Result<Quote, Refusal> {
         match &sale.pricing {
             Pricing::Fixed => Ok(Quote::Fixed(sale.price)),
+            Pricing::Fiat(price) => Ok(self.convert(price)?),
             Pricing::Models(models) => Box::pin(self.price_call(route, models, arrival)).await,
         }
+    }
+
+    fn convert(&self, price: &FiatPrice) -> Result<Quote, Unsold> {
+        let quoted = price.rates.quote(price.currency, self.shared.clock.now())?;
+        let msat = quoted.exchange.to_msat(price.amount)?;
+        Ok(Quote::Fiat(msat, quoted.rate))
     }
 
     async fn price_call(

@@ -161,6 +161,7 @@ impl Worker {
             return Box::pin(self.claim_status(plan, exchange, route, visit)).await;
         }
         let mut quote = self.price(route, sale, &mut arrival).await?;
+        exchange.rate = quote.rate();
         if let Quote::Free = quote {
             let free = Admission::free(Arc::clone(route));
             return self.forward(plan, exchange, free, arrival).await;
@@ -413,7 +414,7 @@ fn metered(admission: Admission, quote: Quote, arrival: &mut Arrival) -> Admissi
             arrival.replace_body(metered.body());
             admission.metered(*metered)
         }
-        Quote::Fixed(_) | Quote::Free => admission,
+        Quote::Fixed(_) | Quote::Fiat(..) | Quote::Free => admission,
     }
 }
 

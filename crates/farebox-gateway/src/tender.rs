@@ -32,7 +32,10 @@ impl Tender {
         let asked = match sale.kind {
             // A balance that cannot pay for this very request would be bought in vain.
             Kind::Balance => sale.amount.max(price),
-            Kind::Single | Kind::Calls(_) | Kind::Pass(_) => sale.amount,
+            Kind::Single | Kind::Pass(_) => price,
+            Kind::Calls(calls) => price
+                .checked_mul(calls.into())
+                .ok_or(Refusal::AmountNotTaken)?,
         };
         let amount = limits.cover(asked).ok_or(Refusal::AmountNotTaken)?;
         let is_bundle = amount != asked;

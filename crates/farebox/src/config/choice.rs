@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use farebox_core::{Msat, Sat};
+use farebox_meter::Decimal;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -48,6 +49,8 @@ pub enum PriceSetting {
     Free(Free),
     /// A fixed amount.
     Fixed(Amount),
+    /// An amount in the money of some state, such as `{ usd = "0.002" }`.
+    Fiat(#[schemars(with = "BTreeMap<String, String>")] BTreeMap<String, Decimal>),
     /// By what the call of a model uses.
     Models {
         /// How that is counted and charged.
@@ -197,7 +200,8 @@ reads_as_choice!(
 /// The tables of the choices, before it is known that exactly one form was written.
 mod tables {
     use super::{
-        Amount as Sum, DeriveDeserialize, JsonSchema, ModelTokensTable, Msat, PathBuf, Sat, de,
+        Amount as Sum, BTreeMap, Decimal, DeriveDeserialize, JsonSchema, ModelTokensTable, Msat,
+        PathBuf, Sat, de,
     };
 
     #[derive(Default, DeriveDeserialize)]
@@ -224,6 +228,8 @@ mod tables {
         pub(super) msat: Option<u64>,
         pub(super) sat: Option<u64>,
         pub(super) model_tokens: Option<ModelTokensTable>,
+        #[serde(flatten)]
+        pub(super) fiat: BTreeMap<String, Decimal>,
     }
 
     /// The amount of a table that may have it in two units.
@@ -265,7 +271,8 @@ impl Choice for PathMatch {
 }
 
 impl Choice for PriceSetting {
-    const EXPECTED: &'static str = "\"free\", { msat = … }, { sat = … } or { model_tokens = {} }";
+    const EXPECTED: &'static str =
+        "\"free\", { msat = … }, { sat = … }, { usd = \"…\" } or { model_tokens = {} }";
 
     fn from_text(text: &str) -> Result<Self, String> {
         match text {
@@ -276,12 +283,12 @@ impl Choice for PriceSetting {
 
     fn from_map<'de, A: MapAccess<'de>>(map: A) -> Result<Self, A::Error> {
         let table = tables::Price::deserialize(MapAccessDeserializer::new(map))?;
-        match table.model_tokens {
-            None => tables::amount(table.msat, table.sat).map(Self::Fixed),
-            Some(model_tokens) if table.msat.is_none() && table.sat.is_none() => {
-                Ok(Self::Models { model_tokens })
-            }
-            Some(_) => Err(de::Error::custom("needs exactly one kind of price")),
+        let is_amount = table.msat.is_some() || table.sat.is_some();
+        match (table.model_tokens, is_amount, table.fiat.len()) {
+            (None, true, 0) => tables::amount(table.msat, table.sat).map(Self::Fixed),
+            (None, false, 1) => Ok(Self::Fiat(table.fiat)),
+            (Some(model_tokens), false, 0) => Ok(Self::Models { model_tokens }),
+            _ => Err(de::Error::custom("needs exactly one kind of price")),
         }
     }
 }

@@ -10,9 +10,8 @@ use crate::config::mistake::{KeyPath, Segment};
 const SIMILAR: f64 = 0.85;
 
 /// Settings that Farebox will know and does not yet.
-const LATER: [(&str, &str); 7] = [
+const LATER: [(&str, &str); 6] = [
     ("mint", "ecash"),
-    ("usd", "a price in a currency"),
     ("upstream_header", "a metered price"),
     ("webhook", "a price from a webhook"),
     ("paywall", "the paywall API"),

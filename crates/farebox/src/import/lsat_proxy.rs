@@ -323,7 +323,7 @@ backends:
         let backend = |price: &str| {
             let yaml =
                 format!("backends: [{{ name: a, path: /a, upstream: 'http://b', {price} }}]");
-            import(&yaml).unwrap().file.route[0].price
+            import(&yaml).unwrap().file.route[0].price.clone()
         };
         assert!(backend("price_msat: 0") == Some(PriceSetting::Free(Free::Free)));
         assert!(backend("x: 1").is_none());

@@ -1,7 +1,7 @@
 //! What the backends can do, against what the file asks of them; and the same in words.
 
 use farebox_core::{Kind, Msat};
-use farebox_gateway::plan::{Route, Sale};
+use farebox_gateway::plan::{Pricing, Route, Sale};
 use farebox_lightning::{Abilities, CreateInvoice};
 
 use super::{Built, BuiltBackend, BuiltNode, NodeKind};
@@ -56,6 +56,9 @@ pub(super) fn check_amounts(
     at: &KeyPath,
     mistakes: &mut Mistakes,
 ) {
+    if !matches!(sale.pricing, Pricing::Fixed) {
+        return;
+    }
     for backend in node.iter() {
         let limits = backend.node().limits();
         let name = &backend.name;
@@ -127,6 +130,12 @@ impl Built {
         let Some(node) = &self.node else {
             return vec!["lightning: none; nothing is sold".to_owned()];
         };
+        let mut lines = self.describe_node(node);
+        lines.extend(self.market.describe(&self.file));
+        lines
+    }
+
+    fn describe_node(&self, node: &BuiltNode) -> Vec<String> {
         let mut lines: Vec<_> = node.iter().map(describe_backend).collect();
         lines.push(describe_refunds(self, node));
         lines.push(describe_strict(self));
@@ -244,7 +253,8 @@ fn describe_held(built: &Built, node: &BuiltNode) -> Option<String> {
 
 /// A bundle for each backend that takes another amount than the route asks for.
 fn describe_bundles(route: &Route, node: &BuiltNode) -> Vec<String> {
-    let Some(sale) = &route.sale else {
+    let fixed = |sale: &&Sale| matches!(sale.pricing, Pricing::Fixed);
+    let Some(sale) = route.sale.as_ref().filter(fixed) else {
         return Vec::new();
     };
     let bundle = |backend: &BuiltBackend| {

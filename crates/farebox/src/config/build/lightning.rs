@@ -170,10 +170,8 @@ pub(super) fn node(
 
 fn note_missing(file: &ConfigFile, mistakes: &mut Mistakes) {
     let is_priced = |price: &Option<PriceSetting>| {
-        matches!(
-            price,
-            Some(PriceSetting::Fixed(_) | PriceSetting::Models { .. })
-        )
+        let price = price.as_ref();
+        price.is_some_and(|price| !matches!(price, PriceSetting::Free(_)))
     };
     if file.route.iter().any(|route| is_priced(&route.price)) {
         let reason = "is missing: a route has a price, so somebody has to be paid";

@@ -47,6 +47,12 @@ pub(super) fn sale(
             return None;
         }
         Some(PriceSetting::Fixed(amount)) => amount.0,
+        Some(PriceSetting::Fiat(price)) => {
+            let key = at.key("price");
+            let price = market.fiat(price, &key, mistakes)?;
+            pricing = Pricing::Fiat(price);
+            Msat::ZERO
+        }
         Some(PriceSetting::Models { model_tokens }) => {
             let root = super::route::root(route).unwrap_or_default();
             let key = at.key("price").key("model_tokens");
@@ -60,10 +66,9 @@ pub(super) fn sale(
         let reason = "a price of zero is written price = \"free\"";
         mistakes.note(at.key("price"), None, reason);
     }
-    let (kind, amount) = if is_fixed {
-        kind(route, price, at, mistakes)?
-    } else {
-        deposit(route, at, mistakes)
+    let (kind, amount) = match pricing {
+        Pricing::Models(_) => deposit(route, at, mistakes),
+        Pricing::Fixed | Pricing::Fiat(_) => kind(route, price, at, mistakes)?,
     };
     let bind = bind(route, kind, at, mistakes);
     let methods = match route.method_scope {
@@ -89,6 +94,7 @@ pub(super) fn sale(
         description: description(route, at, mistakes),
         epoch: terms_epoch(&[
             &price.get().to_string(),
+            &format!("{pricing:?}"),
             &amount.get().to_string(),
             &format!("{kind:?}"),
             &format!("{bind:?}"),
@@ -108,7 +114,10 @@ pub(super) fn binds_request(route: &RouteSection) -> bool {
     let is_single = route.calls.is_none_or(|calls| calls == 1)
         && route.pass.is_none()
         && route.balance.is_none();
-    let is_paid = matches!(route.price, Some(PriceSetting::Fixed(_)));
+    let is_paid = matches!(
+        route.price,
+        Some(PriceSetting::Fixed(_) | PriceSetting::Fiat(_))
+    );
     is_paid && is_single && route.bind != Some(BindSetting::Route)
 }
 

@@ -334,3 +334,64 @@ fn a_body_is_read_within_8_mib_and_streamed_within_1_gib() {
 fn a_file_that_is_not_toml_is_not_blamed_for_what_it_lacks() {
     refuses("[server\n", &["not TOML"]);
 }
+
+const MODEL: &str =
+    "[[model]]\nname = \"small\"\ncurrency = \"usd\"\ninput = \"0.15\"\noutput = \"0.60\"\n";
+const RATE: &str = "[rates.fixed]\nusd = \"100000\"\n";
+
+fn with_models(price: &str, sections: &str) -> String {
+    format!("{}\n{sections}", with_route(price))
+}
+
+#[test]
+fn a_route_of_models_sells_balances() {
+    let text = with_models("price = { model_tokens = {} }", &[MODEL, RATE].concat());
+    let built = build_text(&text, &context()).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    let route = built.plan.routes.iter().next().unwrap();
+    let sale = route.sale.as_ref().unwrap();
+    assert_eq!((sale.kind, sale.bind), (Kind::Balance, Bind::Route));
+    assert_eq!(sale.amount, Msat::new(100_000).unwrap());
+}
+
+#[test]
+fn models_need_prices_and_prices_in_fiat_need_a_rate() {
+    let sells = "price = { model_tokens = {} }";
+    refuses(&with_models(sells, RATE), &["no [[model]] has a price"]);
+    refuses(&with_models(sells, MODEL), &["rates.fixed.usd"]);
+    refuses(
+        &with_models("price = { usd = \"0.002\" }", ""),
+        &["rates.fixed.usd"],
+    );
+    let nothing = "[[model]]\nname = \"gift\"\ncurrency = \"sat\"\ninput = 0\n";
+    refuses(&with_models(sells, nothing), &["free = true"]);
+    let twice = [MODEL, MODEL, RATE].concat();
+    refuses(&with_models(sells, &twice), &["has a price already"]);
+}
+
+#[test]
+fn what_is_charged_by_use_buys_no_calls_passes_or_single_requests() {
+    let sections = [MODEL, RATE].concat();
+    for line in ["calls = 5", "pass = \"1h\"", "bind = \"request\""] {
+        let route = format!("price = {{ model_tokens = {{}} }}\n{line}");
+        refuses(
+            &with_models(&route, &sections),
+            &["makes no sense with a price by use"],
+        );
+    }
+}
+
+#[test]
+fn one_price_is_written_in_one_way() {
+    for price in [
+        "{ msat = 1, usd = \"1\" }",
+        "{ usd = \"1\", eur = \"1\" }",
+        "{}",
+    ] {
+        refuses_route(&format!("price = {price}"), "exactly one");
+    }
+    refuses(&with_models("price = { usd = \"0\" }", RATE), &["free"]);
+    refuses(
+        &with_models("price = { dollars = \"1\" }", ""),
+        &["currency"],
+    );
+}

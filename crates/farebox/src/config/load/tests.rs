@@ -43,16 +43,13 @@ fn a_price_in_two_units_or_none_is_refused() {
     for price in ["{}", "{ msat = 1, sat = 1 }"] {
         let found = mistakes(&format!("[[route]]\nprice = {price}\n"));
         assert_eq!(found.len(), 1, "{found:?}");
-        assert!(
-            found[0].contains("exactly one of `msat` and `sat`"),
-            "{found:?}"
-        );
+        assert!(found[0].contains("exactly one"), "{found:?}");
     }
 }
 
 #[test]
 fn a_price_that_comes_later_says_so_once() {
-    let found = mistakes("[[route]]\nprice = { usd = \"0.002\" }\n");
+    let found = mistakes("[[route]]\nprice = { webhook = \"http://x\" }\n");
     assert_eq!(found.len(), 1, "{found:?}");
     assert!(found[0].contains("comes with a later version"), "{found:?}");
 }
