@@ -20,6 +20,7 @@ mod bundles;
 mod buyers;
 #[cfg(feature = "crash-points")]
 mod crash;
+mod fiat;
 mod first_sale;
 mod grpc;
 mod harness_holds;
