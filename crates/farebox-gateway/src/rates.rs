@@ -1,6 +1,12 @@
 //! What a bitcoin costs, for prices that are written in money of states.
 //!
 //! Readers never wait: whoever finds a rate puts it here, and a rate that has grown old is no rate.
+//! `watch` finds them, by asking several `source`s and taking the `median` of those that agree.
+
+pub mod median;
+mod metrics;
+pub mod source;
+pub mod watch;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -70,6 +76,13 @@ impl Rates {
     #[must_use]
     pub fn find(&self, currency: Currency) -> Option<Rate> {
         self.rates.load().get(&currency).copied()
+    }
+
+    /// When a rate must have been taken at the earliest, to be good at `now`.
+    #[must_use]
+    pub fn oldest(&self, now: UnixMillis) -> UnixMillis {
+        let age = u64::try_from(self.max_age.as_millis()).unwrap_or(u64::MAX);
+        UnixMillis::new(now.get().saturating_sub(age))
     }
 
     /// The exchange for a price in `currency`.

@@ -110,9 +110,11 @@ impl Refusal {
 
     fn outcome(&self) -> Outcome {
         match self {
-            Self::NodeDown | Self::PaymentUnknown | Self::AmountNotTaken | Self::Ledger(_) => {
-                Outcome::Fault
-            }
+            Self::NodeDown
+            | Self::PaymentUnknown
+            | Self::AmountNotTaken
+            | Self::Unsold(Unsold::NoRate(_))
+            | Self::Ledger(_) => Outcome::Fault,
             Self::UpstreamUnreachable
             | Self::UpstreamTimedOut
             | Self::UpstreamRefusesSeller
@@ -128,6 +130,7 @@ impl Refusal {
             Self::NodeDown
             | Self::PaymentUnknown
             | Self::TooManyHeld
+            | Self::Unsold(Unsold::NoRate(_))
             | Self::Ledger(_)
             | Self::Body(BodyError::BudgetExhausted(_)) => Some(OUTAGE_RETRY),
             _ => None,

@@ -1,0 +1,127 @@
+//! How the rates are: their age, and which sources fail. Nobody is asked for a scrape.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwapOption;
+use farebox_core::Clock;
+use farebox_meter::Currency;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Unit;
+
+use super::Rates;
+use super::watch::{LiveRates, Survey};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CurrencyLabel {
+    currency: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SourceLabels {
+    currency: String,
+    source: String,
+}
+
+/// What the last round of every currency came to.
+#[derive(Clone)]
+pub(super) struct RateMetrics {
+    clock: Arc<dyn Clock>,
+    rates: Arc<ArcSwapOption<Rates>>,
+    rounds: Arc<Mutex<BTreeMap<Currency, Round>>>,
+}
+
+/// Per source, whether it answered; and how many agreed.
+#[derive(Default)]
+struct Round {
+    answered: Vec<(String, bool)>,
+    agreed: usize,
+}
+
+impl RateMetrics {
+    pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            clock,
+            rates: Arc::default(),
+            rounds: Arc::default(),
+        }
+    }
+
+    /// Speaks of these from now on.
+    pub(super) fn take(&self, rates: Arc<Rates>, live: &LiveRates) {
+        self.rates.store(Some(rates));
+        let mut rounds = self.rounds.lock().unwrap_or_else(PoisonError::into_inner);
+        rounds.clear();
+        rounds.extend(
+            live.currencies
+                .iter()
+                .map(|currency| (*currency, Round::default())),
+        );
+    }
+
+    pub(super) fn note(&self, currency: Currency, survey: &Survey) {
+        let answers = survey.answers.iter();
+        let round = Round {
+            answered: answers
+                .map(|(name, answer)| (name.clone(), answer.is_ok()))
+                .collect(),
+            agreed: survey.agreed.map_or(0, |agreed| agreed.sources),
+        };
+        let mut rounds = self.rounds.lock().unwrap_or_else(PoisonError::into_inner);
+        rounds.insert(currency, round);
+    }
+
+    /// Seconds since the rate of a currency was taken.
+    fn age(&self, currency: Currency) -> Option<i64> {
+        let rate = self.rates.load_full()?.find(currency)?;
+        let age = self.clock.now().get().saturating_sub(rate.taken_at?.get());
+        i64::try_from(age / 1000).ok()
+    }
+}
+
+impl fmt::Debug for RateMetrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RateMetrics").finish_non_exhaustive()
+    }
+}
+
+impl Collector for RateMetrics {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let rounds = self.rounds.lock().unwrap_or_else(PoisonError::into_inner);
+        let label = |currency: &Currency| CurrencyLabel {
+            currency: currency.name(),
+        };
+        let help = "How long ago the exchange rate was taken";
+        let mut family =
+            encoder.encode_descriptor("rate_age", help, Some(&Unit::Seconds), MetricType::Gauge)?;
+        for currency in rounds.keys() {
+            if let Some(age) = self.age(*currency) {
+                ConstGauge::new(age).encode(family.encode_family(&label(currency))?)?;
+            }
+        }
+        let help = "Sources that agreed on the exchange rate in the last round";
+        let mut family =
+            encoder.encode_descriptor("rate_sources_agreed", help, None, MetricType::Gauge)?;
+        for (currency, round) in rounds.iter() {
+            let agreed = i64::try_from(round.agreed).unwrap_or(i64::MAX);
+            ConstGauge::new(agreed).encode(family.encode_family(&label(currency))?)?;
+        }
+        let help = "1 unless the source gave no price in the last round";
+        let mut family =
+            encoder.encode_descriptor("rate_source_up", help, None, MetricType::Gauge)?;
+        for (currency, round) in rounds.iter() {
+            for (source, answered) in &round.answered {
+                let labels = SourceLabels {
+                    currency: currency.name(),
+                    source: source.clone(),
+                };
+                ConstGauge::new(i64::from(*answered)).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    }
+}
