@@ -45,6 +45,7 @@ use farebox_core::Clock;
 use farebox_gateway::keyring::Keyring;
 use farebox_gateway::metrics::Metrics;
 use farebox_gateway::payout::Payouts;
+use farebox_gateway::rates::watch::RateWatch;
 use farebox_ledger::Ledger;
 use farebox_lightning::mock::MockNode;
 
@@ -69,6 +70,8 @@ pub struct Options {
     pub clock: Arc<dyn Clock>,
     /// What pays back; nothing does when absent.
     pub payouts: Option<Arc<Payouts>>,
+    /// What is known of exchange rates.
+    pub rates: Option<Arc<RateWatch>>,
     /// The node of test money, which opens the pay door; only ever where that was asked for.
     pub test_money: Option<Arc<MockNode>>,
 }

@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use farebox_gateway::payout::Payouts;
+use farebox_gateway::rates::watch::RateWatch;
 use prometheus_client::registry::Registry;
 
 use crate::{ConsoleError, Shared};
@@ -19,6 +20,7 @@ pub(crate) async fn show(State(state): State<Shared>) -> Result<Response, Consol
     let metrics = Arc::clone(&state.options.metrics);
     let mut more = vec![&registry];
     more.extend(state.options.payouts.as_deref().map(Payouts::registry));
+    more.extend(state.options.rates.as_deref().map(RateWatch::registry));
     let text = metrics.render(&more)?;
     Ok(([(CONTENT_TYPE, OPEN_METRICS)], text).into_response())
 }

@@ -53,6 +53,7 @@ async fn house(money: bool) -> House {
         keyring: Arc::clone(&keyring),
         clock,
         payouts: None,
+        rates: None,
         test_money: money.then(|| Arc::clone(&node)),
     });
     let console = start(SocketAddr::from(([127, 0, 0, 1], 0)), router)

@@ -13,6 +13,7 @@ use farebox_gateway::Gateway;
 use farebox_gateway::keyring::{Keyring, KeyringError};
 use farebox_gateway::payout::{PayoutOptions, Payouts};
 use farebox_gateway::plan::Plan;
+use farebox_gateway::rates::watch::RateWatch;
 use farebox_ledger::{Ledger, OpenError, OpenOptions, Recovery};
 use farebox_lightning::backends::Backends;
 use farebox_lightning::follow::Settlements;
@@ -51,6 +52,7 @@ pub struct Running {
     gateway: Gateway,
     console: Console,
     payouts: Arc<Payouts>,
+    rates: Arc<RateWatch>,
     following: Following,
     ledger: Ledger,
     keyring: Arc<Keyring>,
@@ -78,6 +80,7 @@ impl Running {
             settings,
             node,
             refunds,
+            market,
         } = built;
         // The store first: whoever has it open most likely has the ports as well, and is named.
         let (ledger, recovery) = farebox_ledger::open(&open_options(&settings, clock))?;
@@ -98,6 +101,7 @@ impl Running {
                 clock: Arc::clone(clock),
                 rules: refunds,
             }),
+            rates: RateWatch::start(market.live, market.rates, Arc::clone(clock)),
             settlements: Settlements::new(),
             clock: Arc::clone(clock),
             ledger,
@@ -117,12 +121,14 @@ impl Running {
             ledger,
             keyring,
             payouts,
+            rates,
             ..
         } = base;
         Ok(Self {
             gateway,
             console,
             payouts,
+            rates,
             following,
             ledger,
             keyring,
@@ -174,6 +180,8 @@ impl Running {
     pub fn replace(&mut self, built: Built) {
         self.payouts
             .replace(backends(built.node.as_ref()), built.refunds);
+        // Before the plan, so that what is known of rates is known to it.
+        self.rates.replace(built.market.live, built.market.rates);
         self.gateway.replace_plan(built.plan);
         self.following.take(built.node.as_ref());
         self.node = built.node;
@@ -233,6 +241,7 @@ struct Base {
     ledger: Ledger,
     keyring: Arc<Keyring>,
     payouts: Arc<Payouts>,
+    rates: Arc<RateWatch>,
     settlements: Settlements,
     clock: Arc<dyn Clock>,
 }
@@ -286,6 +295,7 @@ impl Base {
             keyring: Arc::clone(&self.keyring),
             clock: Arc::clone(&self.clock),
             payouts: Some(Arc::clone(&self.payouts)),
+            rates: Some(Arc::clone(&self.rates)),
             test_money: None,
         }
     }

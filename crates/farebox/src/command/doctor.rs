@@ -1,6 +1,7 @@
 //! `farebox doctor`: one look at everything that has to be right before `serve` works.
 
 mod lightning;
+mod rates;
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -125,6 +126,7 @@ async fn examine(built: &Built, context: &Context) -> Vec<Finding> {
         folder("admin token", &settings.console.token_file),
     ];
     findings.extend(lightning::examine(built, context.clock.as_ref()).await);
+    findings.extend(rates::examine(built, context.clock.as_ref()).await);
     findings
 }
 

@@ -8,6 +8,7 @@ mod abilities;
 mod lightning;
 mod models;
 mod overlap;
+mod rates;
 mod refunds;
 mod route;
 mod sale;
@@ -15,6 +16,7 @@ mod server;
 mod upstream;
 
 pub use lightning::{BuiltBackend, BuiltNode, Money, NodeKind};
+pub use models::Market;
 pub use server::{ConsoleSettings, LogSettings, Settings};
 
 use std::sync::Arc;
@@ -62,6 +64,8 @@ pub struct Built {
     pub settings: Settings,
     /// The rules for money that goes back to holders of tokens.
     pub refunds: RefundRules,
+    /// Prices and rates: followed, and kept by the next reload.
+    pub market: Market,
     /// The Lightning backends: followed, paid with, and kept by the next reload.
     pub node: Option<BuiltNode>,
 }
@@ -112,7 +116,8 @@ fn build_noting(file: ConfigFile, context: &Context, mistakes: &mut Mistakes) ->
     if let Some(node) = &node {
         abilities::check(&file, node, mistakes);
     }
-    let routes = routes(&file, node.as_ref(), context, mistakes);
+    let market = Market::of(&file, mistakes);
+    let routes = routes(&file, node.as_ref(), context, &market, mistakes);
     overlap::check(&file, mistakes);
     let plan = Plan {
         server: rules?,
@@ -123,6 +128,7 @@ fn build_noting(file: ConfigFile, context: &Context, mistakes: &mut Mistakes) ->
         plan,
         settings: settings?,
         refunds: refunds?,
+        market,
         node,
         file,
     };
@@ -134,6 +140,7 @@ fn routes(
     file: &ConfigFile,
     node: Option<&BuiltNode>,
     context: &Context,
+    market: &Market,
     mistakes: &mut Mistakes,
 ) -> Option<RouteTable<Arc<farebox_gateway::plan::Route>>> {
     let key = KeyPath::of("route");
@@ -141,8 +148,7 @@ fn routes(
         mistakes.note(key, None, "no route: nothing would be served");
         return None;
     }
-    let market = models::Market::of(file, mistakes);
-    let mut builder = route::Builder::new(file, node, context, market);
+    let mut builder = route::Builder::new(file, node, context, market.clone());
     let entries = file.route.iter().enumerate();
     let entries: Vec<_> = entries
         .map(|(at, route)| builder.entry(at, route, mistakes))

@@ -11,7 +11,10 @@ mod route;
 pub use lightning::{
     HeldSection, LightningBackend, LightningSection, MaxFeeTable, NetworkSetting, RefundsSection,
 };
-pub use models::{ModelSection, ModelTokensTable, PerSetting, RatesSection, UnsaidSetting};
+pub use models::{
+    ModelSection, ModelTokensTable, PerSetting, PricesSection, RateSourceSection, RatesSection,
+    UnsaidSetting,
+};
 pub use route::{
     BindSetting, CacheSetting, ChargeOnSetting, CorsSection, MethodScopeSetting, OnFailureSetting,
     PaymentMethod, ProtocolSetting, RouteSection,
@@ -47,6 +50,8 @@ pub struct ConfigFile {
     pub held: HeldSection,
     /// What a bitcoin costs, for prices that are not in bitcoin.
     pub rates: RatesSection,
+    /// How price lists of others are taken over.
+    pub prices: PricesSection,
     /// What models cost, where routes sell by what a call uses.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub model: Vec<ModelSection>,

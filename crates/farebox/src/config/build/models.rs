@@ -4,28 +4,51 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use farebox_gateway::meter::{Billing, OnDisconnect, Unsaid};
-use farebox_gateway::plan::ModelSale;
+use farebox_gateway::plan::{FiatPrice, ModelSale};
 use farebox_gateway::prices::Prices;
-use farebox_gateway::rates::{Rate, Rates};
+use farebox_gateway::rates::Rates;
+use farebox_gateway::rates::watch::LiveRates;
 use farebox_meter::{Currency, Decimal, ModelPrice, PriceTable, RequestRules, Unit};
 
+use super::rates;
 use super::server::not_zero;
 use crate::config::file::{ConfigFile, ModelSection, ModelTokensTable, PerSetting, UnsaidSetting};
 use crate::config::mistake::{KeyPath, Mistakes};
 
 /// Prices and rates, shared by all routes.
 #[derive(Clone)]
-pub(super) struct Market {
-    prices: Arc<Prices>,
-    rates: Arc<Rates>,
+pub struct Market {
+    /// The prices in force: at first those of the configuration alone.
+    pub prices: Arc<Prices>,
+    /// What a bitcoin costs: at first what is fixed alone.
+    pub rates: Arc<Rates>,
+    /// Whose rates are asked for.
+    pub live: LiveRates,
 }
 
 impl Market {
     pub(super) fn of(file: &ConfigFile, mistakes: &mut Mistakes) -> Self {
+        let rates = rates::rates(file, mistakes);
+        let live = rates::live(file, &rates, mistakes);
+        let knows_rate = |currency| knows_rate(&rates, &live, currency);
+        let table = table(file, &knows_rate, mistakes);
         Self {
-            prices: Arc::new(Prices::new(table(file, mistakes))),
-            rates: Arc::new(rates(file, mistakes)),
+            prices: Arc::new(Prices::new(table)),
+            rates: Arc::new(rates),
+            live,
         }
+    }
+
+    /// Whether something can be sold at a price in this currency.
+    #[must_use]
+    pub fn knows_rate(&self, currency: Currency) -> bool {
+        knows_rate(&self.rates, &self.live, currency)
+    }
+
+    /// What is known of every currency, a sentence each.
+    #[must_use]
+    pub fn describe(&self, file: &ConfigFile) -> Vec<String> {
+        rates::describe(file, &self.rates, &self.live)
     }
 
     /// What a route sells by model.
@@ -61,6 +84,37 @@ impl Market {
     }
 }
 
+impl Market {
+    /// A price in the money of some state.
+    pub(super) fn fiat(
+        &self,
+        written: &BTreeMap<String, Decimal>,
+        at: &KeyPath,
+        mistakes: &mut Mistakes,
+    ) -> Option<FiatPrice> {
+        let (name, amount) = written.iter().next()?;
+        let key = at.key(name);
+        let currency: Currency = mistakes.take(key.clone(), name, name.parse())?;
+        if amount.is_zero() {
+            mistakes.note(key, None, "a price of zero is written price = \"free\"");
+            return None;
+        }
+        if !self.knows_rate(currency) {
+            mistakes.note(key, Some(format!("\"{amount}\"")), no_rate(currency));
+        }
+        Some(FiatPrice {
+            currency,
+            amount: *amount,
+            rates: Arc::clone(&self.rates),
+        })
+    }
+}
+
+fn knows_rate(rates: &Rates, live: &LiveRates, currency: Currency) -> bool {
+    let is_fiat = matches!(currency, Currency::Fiat(_));
+    !is_fiat || rates.find(currency).is_some() || live.currencies.contains(&currency)
+}
+
 const fn unsaid(setting: UnsaidSetting) -> Unsaid {
     match setting {
         UnsaidSetting::Observed => Unsaid::Observed,
@@ -70,7 +124,7 @@ const fn unsaid(setting: UnsaidSetting) -> Unsaid {
 }
 
 /// Percent as millionths.
-fn percent(percent: Decimal, at: &KeyPath, mistakes: &mut Mistakes) -> u64 {
+pub(super) fn percent(percent: Decimal, at: &KeyPath, mistakes: &mut Mistakes) -> u64 {
     const MOST: u128 = 1_000 * 10_000;
     let (digits, scale) = percent.parts();
     let parts = digits
@@ -87,29 +141,19 @@ fn percent(percent: Decimal, at: &KeyPath, mistakes: &mut Mistakes) -> u64 {
     }
 }
 
-fn rates(file: &ConfigFile, mistakes: &mut Mistakes) -> Rates {
-    let section = &file.rates;
-    let at = KeyPath::of("rates");
-    let max_age = not_zero(at.key("max_age"), section.max_age, mistakes);
-    let buffer = percent(section.buffer_percent, &at.key("buffer_percent"), mistakes);
-    let rates = Rates::new(max_age, buffer);
-    for (name, price) in &section.fixed {
-        let key = at.key("fixed").key(name);
-        let currency: Option<Currency> = mistakes.take(key.clone(), name, name.parse());
-        if price.is_zero() {
-            mistakes.note(key, None, "a bitcoin for nothing");
-        } else if let Some(currency) = currency {
-            let rate = Rate {
-                bitcoin_price: *price,
-                taken_at: None,
-            };
-            rates.set(currency, rate);
-        }
-    }
-    rates
+fn no_rate(currency: Currency) -> String {
+    let name = currency.name();
+    format!(
+        "no rate is known for it: add {name:?} to rates.live, or set rates.fixed.{name} to the \
+         price of one bitcoin"
+    )
 }
 
-fn table(file: &ConfigFile, mistakes: &mut Mistakes) -> PriceTable {
+fn table(
+    file: &ConfigFile,
+    knows_rate: &dyn Fn(Currency) -> bool,
+    mistakes: &mut Mistakes,
+) -> PriceTable {
     let mut table = PriceTable::default();
     for (place, section) in file.model.iter().enumerate() {
         let at = KeyPath::of("model").index(place);
@@ -118,7 +162,7 @@ fn table(file: &ConfigFile, mistakes: &mut Mistakes) -> PriceTable {
         } else if table.find(&section.name).is_some() {
             let value = Some(format!("{:?}", section.name));
             mistakes.note(at.key("name"), value, "has a price already");
-        } else if let Some(price) = price(section, file, &at, mistakes) {
+        } else if let Some(price) = price(section, knows_rate, &at, mistakes) {
             table.insert(section.name.clone(), price);
         }
     }
@@ -127,20 +171,15 @@ fn table(file: &ConfigFile, mistakes: &mut Mistakes) -> PriceTable {
 
 fn price(
     section: &ModelSection,
-    file: &ConfigFile,
+    knows_rate: &dyn Fn(Currency) -> bool,
     at: &KeyPath,
     mistakes: &mut Mistakes,
 ) -> Option<ModelPrice> {
     let written = section.currency.parse();
     let currency = mistakes.take(at.key("currency"), &section.currency, written)?;
-    if let Currency::Fiat(_) = currency
-        && !knows_rate(file, currency)
-    {
-        let reason = format!(
-            "no rate is known for it: set rates.fixed.{} to the price of one bitcoin",
-            currency.name()
-        );
-        mistakes.note(at.key("currency"), Some(section.currency.clone()), reason);
+    if !knows_rate(currency) {
+        let value = Some(section.currency.clone());
+        mistakes.note(at.key("currency"), value, no_rate(currency));
     }
     let price = ModelPrice {
         currency,
@@ -155,11 +194,6 @@ fn price(
         mistakes.note(at.clone(), Some(format!("{:?}", section.name)), reason);
     }
     Some(price)
-}
-
-fn knows_rate(file: &ConfigFile, currency: Currency) -> bool {
-    let mut known = file.rates.fixed.keys();
-    known.any(|name| name.parse() == Ok(currency))
 }
 
 fn rows(section: &ModelSection, at: &KeyPath, mistakes: &mut Mistakes) -> BTreeMap<Unit, Decimal> {

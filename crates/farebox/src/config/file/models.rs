@@ -1,6 +1,7 @@
 //! What models cost: `[[model]]`, the rates of `[rates]`, and a route's `model_tokens`.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use farebox_meter::Decimal;
@@ -103,11 +104,66 @@ pub struct RatesSection {
     /// Rates that never change: the price of one bitcoin by currency, such as `{ usd = "100000" }`.
     #[schemars(with = "BTreeMap<String, String>")]
     pub fixed: BTreeMap<String, Decimal>,
-    /// How old a rate may be to sell by.
+    /// Currencies whose rate is asked from public sources in the background, such as `["usd"]`. A
+    /// fixed rate wins and needs no network.
+    pub live: Vec<String>,
+    /// How often the sources are asked.
+    pub every: Lasting,
+    /// How old a rate may be to sell by. Past it, what has a price in that currency is not sold.
     pub max_age: Lasting,
+    /// A source further than so many percent from the middle of all is not counted.
+    #[schemars(with = "String")]
+    pub max_deviation_percent: Decimal,
+    /// How many sources have to agree; and always more than half of those that answered.
+    pub quorum: usize,
     /// Percent on top of prices at a live rate, because it moves until the money is here.
     #[schemars(with = "String")]
     pub buffer_percent: Decimal,
+    /// Exact `host:port` pairs of sources that may be called in clear and at private addresses.
+    /// Everything else must be https at a public address.
+    pub allow_hosts: Vec<String>,
+    /// Who is asked. Default: `kraken`, `coinbase`, `bitstamp`, `binance` and `mempool`; once one
+    /// is written, only those that are written.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub source: Vec<RateSourceSection>,
+}
+
+/// A source of exchange rates: one of the default ones by its name alone, or any URL that answers
+/// with JSON.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields, extend("required" = ["name"]))]
+pub struct RateSourceSection {
+    /// What it is called in logs and metrics.
+    pub name: String,
+    /// Its URL; `{currency}` stands for the currency in small letters, `{CURRENCY}` in capitals.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// Where the price of one bitcoin stands in the answer, as a JSON pointer with the same
+    /// placeholders: `/data/amount`, `/result/0/price`. The step `*` is the only member of an
+    /// object.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pointer: Option<String>,
+    /// Where the time of the price stands, in seconds since 1970. An older one than `max_age` is
+    /// not counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time: Option<String>,
+}
+
+/// How price lists of others are taken over with `farebox admin prices`.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub struct PricesSection {
+    /// A price that changes by more percent than this, up or down, waits until it is approved.
+    #[schemars(with = "String")]
+    pub guard_percent: Decimal,
+    /// Where the approved list is kept. Default: `farebox.prices.json` beside the store.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<PathBuf>,
+    /// Exact `host:port` pairs that lists may be fetched from in clear and at private addresses.
+    /// Everything else must be https at a public address.
+    pub allow_hosts: Vec<String>,
 }
 
 /// A price by what the call of a model uses.
@@ -177,8 +233,24 @@ impl Default for RatesSection {
     fn default() -> Self {
         Self {
             fixed: BTreeMap::new(),
+            live: Vec::new(),
+            every: Lasting(Duration::from_secs(60)),
             max_age: Lasting(Duration::from_secs(600)),
+            max_deviation_percent: Decimal::new(5, 0).unwrap_or_default(),
+            quorum: 2,
             buffer_percent: Decimal::new(5, 1).unwrap_or_default(),
+            allow_hosts: Vec::new(),
+            source: Vec::new(),
+        }
+    }
+}
+
+impl Default for PricesSection {
+    fn default() -> Self {
+        Self {
+            guard_percent: Decimal::new(30, 0).unwrap_or_default(),
+            file: None,
+            allow_hosts: Vec::new(),
         }
     }
 }
