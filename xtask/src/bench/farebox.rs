@@ -42,8 +42,8 @@ pub(crate) struct Shape {
     pub(crate) lightning: String,
     /// How many challenges all clients together get.
     pub(crate) challenges: String,
-    /// The cores it has to stay on, as `taskset` reads them.
-    pub(crate) cores: Option<String>,
+    /// The core that it has to stay on, as `taskset` reads it; it has one thread then.
+    pub(crate) core: Option<String>,
 }
 
 impl Default for Shape {
@@ -52,7 +52,7 @@ impl Default for Shape {
         Self {
             lightning: TEST_MONEY.to_owned(),
             challenges: "1000000/1s".to_owned(),
-            cores: None,
+            core: None,
         }
     }
 }
@@ -108,11 +108,11 @@ impl Stage<'_> {
 
     /// `taskset` becomes the program that it runs: the process is the gateway's either way.
     fn command(&self, shape: &Shape) -> Command {
-        let mut command = match &shape.cores {
+        let mut command = match &shape.core {
             None => Command::new(self.binary),
-            Some(cores) => {
+            Some(core) => {
                 let mut command = Command::new("taskset");
-                command.args(["--cpu-list", cores]).arg(self.binary);
+                command.args(["--cpu-list", core]).arg(self.binary);
                 command
             }
         };
@@ -128,13 +128,14 @@ impl Stage<'_> {
     fn config(&self, folder: &Path, shape: &Shape) -> String {
         let (store, log) = (folder.join("farebox.db"), folder.join("access.log"));
         let mut config = format!(
-            "[server]\nlisten = \"127.0.0.1:0\"\nthreads = {WORKERS}\n\
+            "[server]\nlisten = \"127.0.0.1:0\"\nthreads = {}\n\
              trusted_proxies = [\"127.0.0.1/32\"]\n\
              [server.challenges]\ntotal = \"{}\"\n\
              [console]\nlisten = \"127.0.0.1:0\"\n\
              [store]\nurl = \"sqlite://{}\"\n\
              [lightning]\n{}\n\
              [log]\nfile = \"{}\"\n",
+            shape.core.as_ref().map_or(WORKERS, |_| 1),
             shape.challenges,
             store.display(),
             shape.lightning,

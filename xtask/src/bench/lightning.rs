@@ -71,7 +71,7 @@ impl<'a> Nodes<'a> {
             let shape = Shape {
                 lightning,
                 challenges: limit.to_owned(),
-                cores: Some(self.cores.gateway()),
+                core: Some(self.cores.gateway()),
             };
             stage.start_as(&format!("{part}-{name}"), &shape)
         };
