@@ -268,3 +268,20 @@ fn a_strict_gateway_takes_the_wallets_word_that_it_was_paid() {
     gateway.send(&call.with(&token)).expect(200);
     assert_eq!(gateway.charged(&token), PRICE);
 }
+
+#[test]
+fn doctor_says_which_wallet_it_is_and_which_relay_is_away() {
+    let Some(stage) = shared() else { return };
+    let upstream = upstream();
+    let mut wallet = Wallet::of(stage.alice());
+    let gateway = TestGateway::start(wallet.setup(paid(&upstream)));
+    drop(wallet.relays.remove(0));
+    let told = gateway.command(&["doctor"]);
+    let said = String::from_utf8_lossy(&told.stdout);
+    for part in ["wallet of a test", "regtest", "is not connected"] {
+        assert!(said.contains(part), "{said}");
+    }
+    let secret = wallet.service.uri().split("secret=").nth(1).unwrap();
+    let everything = format!("{said}{}", String::from_utf8_lossy(&told.stderr));
+    assert!(!everything.contains(secret.split('&').next().unwrap()));
+}
