@@ -68,10 +68,11 @@ fn running() -> Result<Lab> {
     lab.context("the lab is not up: cargo xtask lab up")
 }
 
-/// Whether anything runs from the lab's folder.
-fn is_running() -> bool {
-    let daemons = layout::daemons(&run_folder());
-    daemons.iter().any(|daemon| daemon.process().is_some())
+/// The lab that is up, if perhaps not all of it. Without its chain it cannot be repaired: a btcd
+/// that was killed has forgotten its last blocks.
+fn standing() -> Result<Option<Lab>> {
+    let lab = Lab::read(&Lab::default_file())?;
+    Ok(lab.filter(|lab| lab.btcd.daemon.process().is_some()))
 }
 
 fn down() -> Result<()> {

@@ -46,7 +46,7 @@ impl UpForTests {
     fn new() -> Result<Self> {
         let use_lock = open("use.lock")?;
         use_lock.lock_shared()?;
-        let was_up = super::is_running();
+        let was_up = super::standing()?.is_some();
         up::up()?;
         Ok(Self { use_lock, was_up })
     }

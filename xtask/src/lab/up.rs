@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::{Context, Result};
 use farebox_testkit::lab::{Daemon, Lab, LabError, wait_for};
 
-use super::{build, guard, is_running, layout, run_folder, stop_all};
+use super::{build, guard, layout, run_folder, standing, stop_all};
 
 /// SegWit is active after three windows of 144 blocks; a channel opened before is never confirmed.
 const BLOCKS_AT_FIRST: u32 = 450;
@@ -14,13 +14,11 @@ const BLOCKS_TO_CONFIRM: u32 = 6;
 const CHANNEL_SAT: u64 = 16_000_000;
 pub(super) const INVOICE_SECONDS: u64 = 3600;
 
-/// Starts what does not run. A lab of which something runs is repaired, anything else begins anew.
+/// Starts what does not run: a lab whose chain is up is repaired, anything else begins anew.
 pub(super) fn up() -> Result<Lab> {
     let programs = build::programs()?;
     let _one_at_a_time = guard::lock_changes()?;
-    if let Some(lab) = Lab::read(&Lab::default_file())?
-        && is_running()
-    {
+    if let Some(lab) = standing()? {
         repair(&lab).context("what is left of the lab does not start: cargo xtask lab down")?;
         return Ok(lab);
     }
@@ -41,8 +39,6 @@ pub(super) fn up() -> Result<Lab> {
 }
 
 fn repair(lab: &Lab) -> Result<()> {
-    lab.btcd.daemon.start()?;
-    wait_for("btcd answering", || lab.btcd.height().map(Some))?;
     for node in &lab.nodes {
         node.daemon.start()?;
     }

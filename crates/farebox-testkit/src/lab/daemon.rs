@@ -7,11 +7,15 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 
-use super::{LabError, wait_for};
+use super::{ASK_AGAIN_AFTER, LabError, wait_for};
+
+/// How long a program may take to end when asked to.
+const STOP_WITHIN: Duration = Duration::from_secs(20);
 
 /// How to start it, and where its pid file and log lie.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -45,12 +49,18 @@ impl Daemon {
         (command_line(id)? == self.command_line()).then_some(id)
     }
 
-    /// Asks it to end, and waits until it has.
+    /// Asks it to end, and waits until it has. One that does not listen is killed: LND never ends
+    /// when its chain is gone.
     ///
     /// # Errors
     /// When it does not end.
     pub fn stop(&self) -> Result<(), LabError> {
-        self.end(Signal::TERM)
+        self.signal(Signal::TERM)?;
+        let give_up_at = Instant::now() + STOP_WITHIN;
+        while self.process().is_some() && Instant::now() < give_up_at {
+            std::thread::sleep(ASK_AGAIN_AFTER);
+        }
+        self.kill()
     }
 
     /// Ends it at once, as a power cut would.
@@ -58,7 +68,10 @@ impl Daemon {
     /// # Errors
     /// When it does not end.
     pub fn kill(&self) -> Result<(), LabError> {
-        self.end(Signal::KILL)
+        self.signal(Signal::KILL)?;
+        wait_for(&format!("rid of {}", self.program.display()), || {
+            Ok(self.process().is_none().then_some(()))
+        })
     }
 
     /// The end of what it wrote, for an error message.
@@ -92,17 +105,19 @@ impl Daemon {
         Ok(())
     }
 
-    fn end(&self, signal: Signal) -> Result<(), LabError> {
-        let name = || format!("stop {}", self.program.display());
+    fn signal(&self, signal: Signal) -> Result<(), LabError> {
         let Some(pid) = self.process().and_then(Pid::from_raw) else {
             return Ok(());
         };
-        if let Err(error) = kill_process(pid, signal)
-            && self.process().is_some()
-        {
-            return Err(LabError::io(name(), error.into()));
+        match kill_process(pid, signal) {
+            // Ended by itself in this very moment.
+            Err(_) if self.process().is_none() => Ok(()),
+            Err(error) => Err(LabError::io(
+                format!("stop {}", self.program.display()),
+                error.into(),
+            )),
+            Ok(()) => Ok(()),
         }
-        wait_for(&name(), || Ok(self.process().is_none().then_some(())))
     }
 
     fn command_line(&self) -> String {
