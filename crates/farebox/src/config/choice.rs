@@ -14,13 +14,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use farebox_core::{Msat, Sat};
-use farebox_meter::Decimal;
+use farebox_meter::{Currency, Decimal};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize as DeriveDeserialize, Serialize, Serializer};
 
 use crate::config::file::ModelTokensTable;
+use crate::config::known_keys::explain_later;
 use crate::config::units::{ByteSize, Lasting};
 
 /// Which paths a route takes.
@@ -229,7 +230,24 @@ mod tables {
         pub(super) sat: Option<u64>,
         pub(super) model_tokens: Option<ModelTokensTable>,
         #[serde(flatten)]
-        pub(super) fiat: BTreeMap<String, Decimal>,
+        pub(super) fiat: BTreeMap<String, Number>,
+    }
+
+    /// A number as it was written, or a word that is none.
+    #[derive(DeriveDeserialize)]
+    #[serde(untagged)]
+    pub(super) enum Number {
+        Decimal(Decimal),
+        Other(serde::de::IgnoredAny),
+    }
+
+    impl Number {
+        pub(super) fn parse(self) -> Result<Decimal, farebox_meter::decimal::BadDecimal> {
+            match self {
+                Self::Decimal(number) => Ok(number),
+                Self::Other(_) => Err(farebox_meter::decimal::BadDecimal),
+            }
+        }
     }
 
     /// The amount of a table that may have it in two units.
@@ -283,10 +301,19 @@ impl Choice for PriceSetting {
 
     fn from_map<'de, A: MapAccess<'de>>(map: A) -> Result<Self, A::Error> {
         let table = tables::Price::deserialize(MapAccessDeserializer::new(map))?;
+        let mut fiat = BTreeMap::new();
+        for (name, written) in table.fiat {
+            if name.parse::<Currency>().is_err() {
+                let later = explain_later(&name);
+                let reason = later.unwrap_or_else(|| format!("unknown kind of price: {name}"));
+                return Err(de::Error::custom(reason));
+            }
+            fiat.insert(name, written.parse().map_err(de::Error::custom)?);
+        }
         let is_amount = table.msat.is_some() || table.sat.is_some();
-        match (table.model_tokens, is_amount, table.fiat.len()) {
+        match (table.model_tokens, is_amount, fiat.len()) {
             (None, true, 0) => tables::amount(table.msat, table.sat).map(Self::Fixed),
-            (None, false, 1) => Ok(Self::Fiat(table.fiat)),
+            (None, false, 1) => Ok(Self::Fiat(fiat)),
             (Some(model_tokens), false, 0) => Ok(Self::Models { model_tokens }),
             _ => Err(de::Error::custom("needs exactly one kind of price")),
         }

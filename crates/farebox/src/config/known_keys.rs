@@ -29,8 +29,8 @@ pub fn explain_unknown(key: &KeyPath) -> String {
     let [around @ .., Segment::Key(name)] = key.segments() else {
         return "unknown key".to_owned();
     };
-    if let Some((_, what)) = LATER.iter().find(|(later, _)| later == name) {
-        return format!("not yet: {what} comes with a later version");
+    if let Some(reason) = explain_later(name) {
+        return reason;
     }
     let schema = schema();
     let known = keys_at(schema.as_value(), around);
@@ -42,6 +42,12 @@ pub fn explain_unknown(key: &KeyPath) -> String {
         return format!("unknown key here; it belongs into {section}");
     }
     format!("unknown key; known here: {}", known.join(", "))
+}
+
+/// What a name will mean that means nothing yet.
+pub fn explain_later(name: &str) -> Option<String> {
+    let (_, what) = LATER.iter().find(|(later, _)| *later == name)?;
+    Some(format!("not yet: {what} comes with a later version"))
 }
 
 /// The most similar of `candidates`, when it is similar at all.
