@@ -392,6 +392,6 @@ fn one_price_is_written_in_one_way() {
     refuses(&with_models("price = { usd = \"0\" }", RATE), &["free"]);
     refuses(
         &with_models("price = { dollars = \"1\" }", ""),
-        &["currency"],
+        &["unknown kind of price"],
     );
 }
