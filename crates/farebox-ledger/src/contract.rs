@@ -8,6 +8,11 @@ mod conservation;
 mod excess;
 mod held;
 mod keeping;
+mod key_conservation;
+mod key_limits;
+mod key_races;
+mod key_shop;
+mod keys;
 mod limits;
 mod money;
 mod payouts;
@@ -25,6 +30,10 @@ pub use conservation::*;
 pub use excess::*;
 pub use held::*;
 pub use keeping::*;
+pub use key_conservation::*;
+pub use key_limits::*;
+pub use key_races::*;
+pub use keys::*;
 pub use limits::*;
 pub use money::*;
 pub use payouts::*;
@@ -136,6 +145,32 @@ macro_rules! ledger_contract {
             an_overpaid_held_call_leaves_an_excess
             only_single_calls_are_held
             answers_of_held_calls_are_kept_for_a_day
+            a_key_spends_what_was_paid_in
+            a_payment_fills_a_key_once
+            a_payment_is_of_a_token_or_of_a_key
+            a_key_is_no_token_and_a_token_no_key
+            a_key_is_opened_once
+            invoices_for_keys_are_remembered_until_they_are_paid
+            keys_that_were_never_paid_for_are_pruned
+            a_revoked_key_is_refused_and_keeps_its_money
+            a_key_is_refunded
+            a_clients_retry_on_a_key_is_charged_once
+            too_many_voided_attempts_stop_a_key
+            usage_above_a_keys_hold_is_the_sellers_loss
+            holds_on_keys_are_recovered_to_their_route
+            a_child_spends_its_parents_money_within_its_total
+            children_share_what_their_parent_has
+            a_daily_limit_counts_on_the_day_of_the_hold
+            a_key_is_limited_to_routes_and_models
+            a_child_ends_with_its_parent
+            only_a_parent_in_use_gets_children
+            no_money_goes_into_or_out_of_a_child
+            keys_are_listed_page_by_page
+            a_thousand_parallel_requests_of_a_key_get_money_for_fifty
+            children_in_parallel_share_money_for_fifty
+            a_childs_limit_holds_against_a_thousand_at_once
+            holds_above_the_charge_serve_exactly_fifty_to_who_retries
+            keys_and_children_conserve_money_within_limits
         }
     };
     (@each $place:expr, $($behaviour:ident)*) => {

@@ -17,9 +17,9 @@ pub const MAX_KEY_MODEL: usize = 128;
 pub const MAX_KEY_NAMES: usize = 256;
 /// The most children of one key.
 pub const MAX_CHILDREN: u32 = 1_000;
-/// The most invoices that wait to be paid for one key.
+/// The most invoices for one key that can still be paid.
 pub const MAX_PENDING_PER_KEY: u32 = 32;
-/// The most invoices that wait to be paid for all keys together.
+/// The most invoices that are remembered for all keys together, expired ones included.
 pub const MAX_PENDING: u32 = 100_000;
 
 /// A new key, without money: it is inactive until its first deposit.

@@ -21,7 +21,7 @@ impl Book {
             KeyStep::Limit(key, limits) => self.limit_key(key, limits, rows)?,
             KeyStep::Revoke(key) => self.revoke_key(key, at, rows)?,
             KeyStep::Pending(pending) if pending.amount.is_zero() => return Ok(nothing_paid()),
-            KeyStep::Pending(pending) => self.note_pending(pending, rows)?,
+            KeyStep::Pending(pending) => self.note_pending(pending, at, rows)?,
             KeyStep::Deposit(key, deposit) => return self.take_deposit(key, deposit, rows),
         };
         Ok(Outcome::Key {
@@ -213,6 +213,7 @@ impl Book {
     fn note_pending(
         &mut self,
         pending: &PendingDeposit,
+        at: UnixMillis,
         rows: &mut dyn Rows,
     ) -> Result<KeyDone, StoreError> {
         let name = pending.key.account();
@@ -240,7 +241,7 @@ impl Book {
         {
             return Ok(KeyDone::Revoked);
         }
-        if self.pending >= MAX_PENDING || rows.count_pending(row)? >= MAX_PENDING_PER_KEY {
+        if self.pending >= MAX_PENDING || rows.count_pending(row, at)? >= MAX_PENDING_PER_KEY {
             return Ok(KeyDone::Full);
         }
         rows.insert_pending(row, pending)?;

@@ -88,7 +88,8 @@ pub(crate) trait KeyRows {
     fn insert_deposit(&mut self, account: AccountRow, deposit: &Deposit) -> Result<(), StoreError>;
     /// For which account an invoice waits to be paid.
     fn pending(&mut self, hash: &PaymentHash) -> Result<Option<AccountRow>, StoreError>;
-    fn count_pending(&mut self, account: AccountRow) -> Result<u32, StoreError>;
+    /// Invoices for an account that can still be paid at an instant.
+    fn count_pending(&mut self, account: AccountRow, at: UnixMillis) -> Result<u32, StoreError>;
     fn insert_pending(
         &mut self,
         account: AccountRow,

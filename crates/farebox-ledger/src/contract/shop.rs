@@ -56,7 +56,7 @@ pub(super) struct Shop {
 
 static SERIAL: AtomicU64 = AtomicU64::new(1);
 
-fn serial() -> u64 {
+pub(super) fn serial() -> u64 {
     SERIAL.fetch_add(1, Ordering::Relaxed)
 }
 

@@ -123,10 +123,10 @@ impl KeyRows for SqliteRows<'_> {
         Ok(found.optional()?)
     }
 
-    fn count_pending(&mut self, account: AccountRow) -> Result<u32, StoreError> {
-        let sql = "SELECT count(*) FROM pending_deposits WHERE account = ?1";
+    fn count_pending(&mut self, account: AccountRow, at: UnixMillis) -> Result<u32, StoreError> {
+        let sql = "SELECT count(*) FROM pending_deposits WHERE account = ?1 AND expires_at > ?2";
         let mut statement = self.0.prepare_cached(sql)?;
-        Ok(statement.query_row([account], |row| row.get(0))?)
+        Ok(statement.query_row((account, instant_column(at)), |row| row.get(0))?)
     }
 
     fn insert_pending(

@@ -141,3 +141,40 @@ async fn a_ledger_of_the_first_version_is_brought_up_to_date() {
     let left = ledger.refundable(hash).await.unwrap().unwrap();
     assert_eq!(left.available.get(), 11);
 }
+
+/// What the second version added to that: an open payout of the same account.
+const VERSION_2: &str = "
+    INSERT INTO payouts VALUES (1, x'03030303030303030303030303030303',
+        x'0101010101010101010101010101010101010101010101010101010101010101',
+        x'0404040404040404040404040404040404040404040404040404040404040404',
+        'lnbcrt3', 'alice', 3, 1, NULL, 4, 0, 0, 1, 1, 0, NULL);";
+
+#[tokio::test]
+async fn a_ledger_of_the_second_version_is_brought_up_to_date() {
+    let place = SqlitePlace::new();
+    let old = Connection::open(place.path()).unwrap();
+    for migration in [
+        include_str!("../../src/sqlite/migrations/0001_ledger.sql"),
+        include_str!("../../src/sqlite/migrations/0002_payouts.sql"),
+    ] {
+        old.execute_batch(migration).unwrap();
+    }
+    // The row of the claim has one column more than in the first version.
+    let grown = VERSION_1.replace(
+        "0, 0, 0, NULL);\n    INSERT INTO transfers",
+        "0, 0, 0, NULL, 0);\n    INSERT INTO transfers",
+    );
+    old.execute_batch(&grown).unwrap();
+    old.execute_batch(VERSION_2).unwrap();
+    old.pragma_update(None, "application_id", 0x4661_7265)
+        .unwrap();
+    old.pragma_update(None, "user_version", 2).unwrap();
+    drop(old);
+    let (ledger, recovery) = place.reopen();
+    assert_eq!((recovery.settled, recovery.charged.get()), (1, 5));
+    let left = ledger.refundable(request(1, 1).payment_hash).await.unwrap();
+    let left = left.unwrap();
+    assert_eq!((left.available.get(), left.held.get()), (7, 4));
+    assert!(ledger.keys(0, 10).await.unwrap().is_empty());
+    assert!(ledger.trial_balance().await.unwrap().is_sound());
+}

@@ -1,0 +1,218 @@
+//! The process is killed at each point of a deposit on a prepaid key and of a call that its child
+//! makes, and nothing is credited twice, charged twice, or charged to the wrong route.
+
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::Command;
+
+use farebox_core::{HoldId, KeyHash, Msat, PaymentHash, RequestDigest, RouteName, UnixMillis};
+use farebox_ledger::{
+    AdmitKey, Admitted, CRASH_POINTS, Deposit, Deposited, KEY_CRASH_POINTS, KeyLimits, KeyView,
+    Ledger, Noted, Once, OpenChild, OpenKey, Opened, PendingDeposit, Recovery,
+};
+
+use crate::place::{SqlitePlace, open_at};
+
+const SIGKILL: i32 = 9;
+/// Set in the child: where its ledger is.
+const CHILD_PATH: &str = "FAREBOX_LEDGER_TEST_PATH";
+/// Set in the child: whether some of the answer was sent.
+const CHILD_SENDS: &str = "FAREBOX_LEDGER_TEST_SENDS";
+const STORY: &str = "crash_keys::the_story_of_a_key_in_a_child";
+
+const NOW: UnixMillis = UnixMillis::new(1_800_000_000_000);
+const HOLD: u64 = 40;
+const USED: u64 = 30;
+const RECORDED: u64 = 20;
+
+fn msat(amount: u64) -> Msat {
+    Msat::new(amount).unwrap()
+}
+
+fn parent() -> KeyHash {
+    KeyHash::of_secret(b"parent")
+}
+
+fn child() -> KeyHash {
+    KeyHash::of_secret(b"child")
+}
+
+fn paid() -> Deposit {
+    Deposit {
+        payment_hash: PaymentHash::from_bytes([9; 32]),
+        amount: msat(100),
+        at: NOW,
+    }
+}
+
+fn opening() -> OpenKey {
+    OpenKey {
+        key: parent(),
+        public_id: "parent".to_owned(),
+        created_at: NOW,
+        note: None,
+    }
+}
+
+fn call(number: u8) -> AdmitKey {
+    AdmitKey {
+        hold: HoldId::new(NOW, [number; 10]),
+        key: child(),
+        route: RouteName::parse("images").unwrap(),
+        model: None,
+        amount: msat(HOLD),
+        once: Some(Once {
+            key: [1; 32],
+            digest: RequestDigest::from_bytes([1; 32]),
+        }),
+        max_voids: 10,
+        now: NOW,
+    }
+}
+
+/// Not a test by itself: without the environment of a child it has nothing to do.
+#[tokio::test]
+async fn the_story_of_a_key_in_a_child() {
+    let Some(path) = std::env::var_os(CHILD_PATH).map(PathBuf::from) else {
+        return;
+    };
+    let (ledger, _) = open_at(&path).unwrap();
+    open_and_invoice(&ledger).await;
+    ledger.deposit(parent(), paid()).await.unwrap();
+    open_child(&ledger).await;
+    let Admitted::Held(hold) = ledger.admit_key(call(1)).await.unwrap() else {
+        panic!("nothing was held")
+    };
+    if std::env::var_os(CHILD_SENDS).is_some() {
+        hold.progress(msat(RECORDED));
+        ledger.flush().await.unwrap();
+    }
+    farebox_ledger::crash_point("test-in-flight");
+    hold.settle_part(msat(USED));
+    ledger.close().await;
+}
+
+async fn open_and_invoice(ledger: &Ledger) {
+    ledger.open_key(opening()).await.unwrap();
+    let pending = PendingDeposit {
+        payment_hash: paid().payment_hash,
+        key: parent(),
+        amount: paid().amount,
+        expires_at: NOW,
+    };
+    assert_eq!(ledger.pending_deposit(pending).await.unwrap(), Noted::Noted);
+}
+
+async fn open_child(ledger: &Ledger) {
+    let child = OpenChild {
+        parent: parent(),
+        child: child(),
+        public_id: "child".to_owned(),
+        limits: KeyLimits {
+            total: Some(msat(60)),
+            per_day: Some(msat(50)),
+            ..KeyLimits::default()
+        },
+        created_at: NOW,
+        note: None,
+    };
+    let opened = ledger.open_child(child).await.unwrap();
+    assert!(matches!(opened, Opened::Opened(_) | Opened::Exists(_)));
+}
+
+/// Runs the story in a child that dies at `point`, and opens what it left.
+async fn after_death(point: &str, sends: bool) -> (Ledger, Recovery, SqlitePlace) {
+    let place = SqlitePlace::new();
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
+        .args(["--exact", STORY, "--nocapture"])
+        .env(CHILD_PATH, place.path())
+        .env("FAREBOX_CRASH_AT", point);
+    if sends {
+        command.env(CHILD_SENDS, "1");
+    }
+    let status = command.output().unwrap().status;
+    assert_eq!(status.signal(), Some(SIGKILL), "at {point}: {status}");
+    let (ledger, recovery) = place.reopen();
+    let trial = ledger.trial_balance().await.unwrap();
+    assert!(trial.is_sound(), "at {point}: {trial:?}");
+    assert_eq!(trial.open_holds, 0, "at {point}");
+    (ledger, recovery, place)
+}
+
+async fn view(ledger: &Ledger, key: KeyHash) -> KeyView {
+    ledger.key(key).await.unwrap().unwrap()
+}
+
+async fn revenue(ledger: &Ledger) -> Vec<(String, i64)> {
+    let mut house = ledger.trial_balance().await.unwrap().house;
+    house.retain(|(name, _)| name.starts_with("revenue:"));
+    house
+}
+
+#[tokio::test]
+async fn a_deposit_is_credited_once_wherever_it_dies() {
+    for point in KEY_CRASH_POINTS {
+        let (ledger, _, _place) = after_death(point, false).await;
+        let waiting = ledger.pending_deposits().await.unwrap();
+        let written = point == "deposit-after-commit";
+        assert_eq!(waiting.is_empty(), written, "at {point}");
+        // Whoever looks after the invoices that wait tries again.
+        match ledger.deposit(parent(), paid()).await.unwrap() {
+            Deposited::Credited(_) => assert!(!written, "at {point}"),
+            Deposited::Already(_) => assert!(written, "at {point}"),
+            other => panic!("at {point}: {other:?}"),
+        }
+        let parent = view(&ledger, parent()).await;
+        assert_eq!((parent.balance, parent.deposited), (msat(100), msat(100)));
+        assert!(ledger.pending_deposits().await.unwrap().is_empty());
+        assert!(ledger.trial_balance().await.unwrap().is_sound());
+    }
+}
+
+#[tokio::test]
+async fn a_call_of_a_child_is_charged_once_wherever_it_dies() {
+    for point in CRASH_POINTS.into_iter().chain(["test-in-flight"]) {
+        let (ledger, _, _place) = after_death(point, false).await;
+        open_child(&ledger).await;
+        let charged = view(&ledger, child()).await.spent;
+        match ledger.admit_key(call(2)).await.unwrap() {
+            Admitted::Held(hold) => {
+                assert_eq!(charged, Msat::ZERO, "at {point}");
+                hold.settle_part(msat(USED));
+            }
+            Admitted::Finished(receipt) => {
+                assert_eq!(point, "settle-after-commit");
+                assert_eq!((receipt.charged, charged), (msat(USED), msat(USED)));
+            }
+            other => panic!("at {point}: {other:?}"),
+        }
+        ledger.flush().await.unwrap();
+        check_charged(&ledger, USED).await;
+    }
+}
+
+#[tokio::test]
+async fn what_was_sent_before_the_death_is_charged_to_its_route_and_counted() {
+    for point in ["test-in-flight", "settle-before-commit"] {
+        let (ledger, recovery, _place) = after_death(point, true).await;
+        assert_eq!((recovery.settled, recovery.voided), (1, 0), "at {point}");
+        assert_eq!(recovery.charged, msat(RECORDED), "at {point}");
+        check_charged(&ledger, RECORDED).await;
+    }
+}
+
+async fn check_charged(ledger: &Ledger, charged: u64) {
+    let (parent, child) = (view(ledger, parent()).await, view(ledger, child()).await);
+    assert_eq!(parent.balance, msat(100 - charged));
+    for key in [&parent, &child] {
+        assert_eq!((key.spent, key.held), (msat(charged), Msat::ZERO));
+        assert_eq!(key.spent_today, msat(charged));
+    }
+    let charged = i64::try_from(charged).unwrap();
+    assert_eq!(
+        revenue(ledger).await,
+        [("revenue:images".to_owned(), charged)]
+    );
+    assert!(ledger.trial_balance().await.unwrap().is_sound());
+}
