@@ -31,7 +31,7 @@ pub fn usage(endpoint: Endpoint, body: &[u8]) -> Option<Usage> {
         Endpoint::Images => images(answer.data, reported),
         Endpoint::CountTokens => answer.input_tokens.map(|_| Usage::of_request()),
         Endpoint::Moderations => Some(reported.unwrap_or_else(Usage::of_request)),
-        _ => reported.filter(is_credible),
+        _ => reported.filter(|usage| is_credible(usage) && !is_silent(usage, body)),
     }
 }
 
@@ -45,9 +45,9 @@ pub fn content_bytes(body: &[u8]) -> u64 {
         .sum()
 }
 
-/// All texts in a part of an answer, but for those that name what it is.
+/// All texts in a part of an answer, but for those that name what it is or vouch for it.
 pub(crate) fn texts_within(part: &serde_json::Value) -> u64 {
-    const NAMES: [&str; 7] = [
+    const NAMES: [&str; 10] = [
         "type",
         "id",
         "role",
@@ -55,6 +55,9 @@ pub(crate) fn texts_within(part: &serde_json::Value) -> u64 {
         "stop_reason",
         "status",
         "call_id",
+        "logprobs",
+        "signature",
+        "encrypted_content",
     ];
     match part {
         serde_json::Value::String(text) => u64::try_from(text.len()).unwrap_or_default(),
@@ -79,6 +82,11 @@ pub fn reported(endpoint: Endpoint, usage: &RawValue) -> Option<Usage> {
 #[must_use]
 pub fn is_credible(usage: &Usage) -> bool {
     usage.all_input() > 0
+}
+
+/// Whether a report tells of no output where there is some.
+fn is_silent(usage: &Usage, body: &[u8]) -> bool {
+    usage.all_output() == 0 && content_bytes(body) > 0
 }
 
 /// Pictures are counted by what was delivered, besides the tokens that newer models report.

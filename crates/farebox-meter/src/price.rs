@@ -218,6 +218,17 @@ impl ModelPrice {
         self.is_free || prices.any(|price| !price.is_zero())
     }
 
+    /// Whether this counts pictures that have a price already: they are told by the piece and by
+    /// their tokens, and sold by one of the two.
+    fn counts_otherwise(&self, unit: Unit, usage: &Usage) -> bool {
+        let other = match unit {
+            Unit::Image => Unit::ImageOutput,
+            Unit::ImageOutput => Unit::Image,
+            _ => return false,
+        };
+        self.row(unit).is_none() && self.row(other).is_some() && usage.get(other) > 0
+    }
+
     /// What `usage` costs, rounded up once.
     ///
     /// # Errors
@@ -228,6 +239,9 @@ impl ModelPrice {
         }
         let mut sum = BigUint::default();
         for (unit, count) in usage.iter() {
+            if self.counts_otherwise(unit, usage) {
+                continue;
+            }
             let price = self.row(unit).ok_or(Unpriced::Unit(unit))?;
             let (digits, scale) = price.parts();
             let to_common = BigUint::from(10_u32).pow(MAX_SCALE - scale);
@@ -314,6 +328,20 @@ mod tests {
         assert!(free.is_sellable());
         let usage = Usage::NONE.with(Unit::Image, 5);
         assert_eq!(msat(free.cost(&usage, &exchange())), 0);
+    }
+
+    #[test]
+    fn pictures_are_sold_by_the_piece_or_by_their_tokens() {
+        let usage = Usage::NONE
+            .with(Unit::Image, 2)
+            .with(Unit::ImageOutput, 500);
+        let exchange = Exchange::fixed(Currency::Sat).unwrap();
+        let cost = |rows: &[(Unit, &str)]| price(rows).cost(&usage, &exchange);
+        assert_eq!(cost(&[(Unit::Image, "3")]).unwrap().get(), 6_000);
+        assert_eq!(cost(&[(Unit::ImageOutput, "4")]).unwrap().get(), 2_000_000);
+        let both = [(Unit::Image, "3"), (Unit::ImageOutput, "4")];
+        assert_eq!(cost(&both).unwrap().get(), 2_006_000);
+        assert!(cost(&[(Unit::Output, "1")]).is_err());
     }
 
     #[test]

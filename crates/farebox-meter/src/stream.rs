@@ -13,9 +13,12 @@ use farebox_core::Msat;
 
 use crate::answer::is_credible;
 use crate::endpoint::Endpoint;
-use crate::usage::Usage;
+use crate::usage::{Unit, Usage};
 use chunk::Chunk;
 use frame::Frames;
+
+/// How many bytes of content are one token, where nobody tells the tokens.
+const BYTES_PER_TOKEN: u64 = 4;
 
 /// What a usage costs, while the stream is still running.
 pub type Cost = Box<dyn Fn(&Usage) -> Option<Msat> + Send>;
@@ -33,8 +36,10 @@ pub struct StreamMeter {
 /// What was seen so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Observed {
-    /// The most that was reported.
+    /// What the reports come to.
     reported: Usage,
+    /// Bytes of content that came after the last report.
+    unreported_bytes: u64,
     /// Bytes of the answer's content: text, thoughts, arguments of tools. Neither frames nor
     /// errors.
     pub output_bytes: u64,
@@ -59,17 +64,37 @@ pub enum StreamEnd {
 }
 
 impl Observed {
-    /// The usage that was reported, where it can be true.
+    /// The usage that was reported, where it can be true. What came after a report is not in it, as
+    /// where a stream is cut that told nothing but its prompt yet: that is counted as it was seen.
     #[must_use]
     pub fn usage(&self) -> Option<Usage> {
-        let silent = self.output_bytes > 0 && self.reported.all_output() == 0;
-        (is_credible(&self.reported) && !silent).then_some(self.reported)
+        let silent = self.end.is_told() && self.output_bytes > 0 && self.reported.all_output() == 0;
+        if !is_credible(&self.reported) || silent {
+            return None;
+        }
+        let told = self.reported.get(Unit::Output);
+        let seen = self.unreported_bytes.div_ceil(BYTES_PER_TOKEN);
+        let output = told.saturating_add(seen);
+        Some(self.reported.with(Unit::Output, output))
     }
 
     /// The output as it is counted where nobody tells the tokens: a token for four bytes.
     #[must_use]
     pub const fn estimated_output(&self) -> u64 {
-        self.output_bytes.div_ceil(4)
+        self.output_bytes.div_ceil(BYTES_PER_TOKEN)
+    }
+
+    const fn see(&mut self, bytes: u64) {
+        self.output_bytes = self.output_bytes.saturating_add(bytes);
+        self.unreported_bytes = self.unreported_bytes.saturating_add(bytes);
+    }
+
+    /// A report that tells no output, where there was some, leaves what was seen.
+    fn report(&mut self, usage: Usage) {
+        self.reported = self.reported.updated_by(usage);
+        if usage.all_output() > 0 {
+            self.unreported_bytes = 0;
+        }
     }
 }
 
@@ -107,12 +132,16 @@ impl StreamMeter {
         &self.observed
     }
 
-    /// Takes in what came, and appends to `out` what may pass on.
+    /// Takes in what came, and appends to `out` what may pass on. An event that is too long to be
+    /// read counts as content, but for Responses: there it is one that repeats the request.
     pub fn push(&mut self, mut bytes: &[u8], out: &mut Vec<u8>) {
         while let Some(event) = self.frames.next(&mut bytes, out) {
             self.pass(&event, out);
         }
-        self.observed.output_bytes += self.frames.take_unread();
+        let unread = self.frames.take_unread();
+        if self.endpoint != Endpoint::Responses {
+            self.observed.see(unread);
+        }
     }
 
     /// The stream has ended: appends what was still waiting for its end.
@@ -128,7 +157,7 @@ impl StreamMeter {
             out.extend_from_slice(event);
             return;
         };
-        if data.as_ref() == b"[DONE]" {
+        if data.trim_ascii_end() == b"[DONE]" {
             self.observed.end.follow(StreamEnd::Complete);
             out.extend_from_slice(event);
             return;
@@ -137,14 +166,15 @@ impl StreamMeter {
             out.extend_from_slice(event);
             return;
         };
-        self.observed.output_bytes += chunk.output_bytes;
+        let is_over = self.observed.end.is_told();
+        self.observed.see(chunk.output_bytes);
         self.observed.end.follow(chunk.end);
         let Some(usage) = chunk.usage else {
             out.extend_from_slice(event);
             return;
         };
-        self.observed.reported = self.observed.reported.max(usage);
-        if self.strip_usage && chunk.is_usage_alone {
+        self.observed.report(usage);
+        if self.strip_usage && chunk.is_usage_alone(is_over) {
             self.frames.take_out();
             return;
         }

@@ -92,6 +92,20 @@ impl fmt::Display for Unit {
 }
 
 impl Usage {
+    const INPUTS: [Unit; 5] = [
+        Unit::Input,
+        Unit::CachedInput,
+        Unit::CacheWrite,
+        Unit::AudioInput,
+        Unit::ImageInput,
+    ];
+    const OUTPUTS: [Unit; 4] = [
+        Unit::Output,
+        Unit::Reasoning,
+        Unit::AudioOutput,
+        Unit::ImageOutput,
+    ];
+
     /// Nothing at all.
     pub const NONE: Self = Self {
         counts: [0; Unit::ALL.len()],
@@ -124,37 +138,42 @@ impl Usage {
             .filter(|(_, count)| *count > 0)
     }
 
-    /// The larger of the two in each class: a later report of the same call never takes back.
+    /// What two reports of the same call come to, the later one second. It never takes back: of what
+    /// was read, and of what was written, the report of more counts. A later report of as much says
+    /// better which classes that falls into, and so replaces them: a prompt of which most turns out
+    /// to come from a cache is not counted twice.
     #[must_use]
-    pub fn max(self, other: Self) -> Self {
-        let mut counts = self.counts;
-        for (mine, theirs) in counts.iter_mut().zip(other.counts) {
-            *mine = (*mine).max(theirs);
+    pub fn updated_by(self, later: Self) -> Self {
+        let mut updated = self;
+        if later.all_input() >= self.all_input() {
+            updated.copy(&Self::INPUTS, &later);
         }
-        Self { counts }
+        if later.all_output() >= self.all_output() {
+            updated.copy(&Self::OUTPUTS, &later);
+        }
+        for unit in [Unit::Image, Unit::Character, Unit::Second, Unit::Request] {
+            let most = self.get(unit).max(later.get(unit));
+            updated = updated.with(unit, most);
+        }
+        updated
+    }
+
+    fn copy(&mut self, units: &[Unit], from: &Self) {
+        for unit in units {
+            self.counts[unit.index()] = from.get(*unit);
+        }
     }
 
     /// Everything that was read.
     #[must_use]
     pub fn all_input(&self) -> u64 {
-        self.sum(&[
-            Unit::Input,
-            Unit::CachedInput,
-            Unit::CacheWrite,
-            Unit::AudioInput,
-            Unit::ImageInput,
-        ])
+        self.sum(&Self::INPUTS)
     }
 
     /// Everything that was written.
     #[must_use]
     pub fn all_output(&self) -> u64 {
-        self.sum(&[
-            Unit::Output,
-            Unit::Reasoning,
-            Unit::AudioOutput,
-            Unit::ImageOutput,
-        ])
+        self.sum(&Self::OUTPUTS)
     }
 
     fn sum(&self, units: &[Unit]) -> u64 {
@@ -182,7 +201,17 @@ mod tests {
     fn a_later_report_takes_nothing_back() {
         let first = Usage::NONE.with(Unit::Input, 10).with(Unit::Output, 1);
         let later = Usage::NONE.with(Unit::Input, 4).with(Unit::Output, 9);
-        let both = first.max(later);
+        let both = first.updated_by(later);
         assert_eq!((both.get(Unit::Input), both.get(Unit::Output)), (10, 9));
+    }
+
+    #[test]
+    fn a_later_report_tells_the_classes_better() {
+        let first = Usage::NONE.with(Unit::Input, 10).with(Unit::Output, 5);
+        let later = Usage::NONE
+            .with(Unit::Input, 2)
+            .with(Unit::CachedInput, 8)
+            .with(Unit::Reasoning, 6);
+        assert_eq!(first.updated_by(later), later);
     }
 }

@@ -1,5 +1,7 @@
 //! One event's data, in the words of each provider.
 
+mod loose;
+
 use std::borrow::Cow;
 
 use farebox_core::Msat;
@@ -15,10 +17,20 @@ use crate::usage::Usage;
 /// What one event says.
 pub(super) struct Chunk {
     pub(super) usage: Option<Usage>,
-    /// Whether the event says nothing but its usage.
-    pub(super) is_usage_alone: bool,
+    alone: Alone,
     pub(super) output_bytes: u64,
     pub(super) end: StreamEnd,
+}
+
+/// Whether an event says nothing but its usage.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Alone {
+    /// It says more.
+    No,
+    /// Its choices are empty, as those of the chunk that opens a stream are too.
+    EmptyChoices,
+    /// It has no choices.
+    NoChoices,
 }
 
 /// The members that matter, of every provider's events.
@@ -32,6 +44,12 @@ struct Event<'a> {
     usage: Option<&'a RawValue>,
     #[serde(borrow, default)]
     error: Option<&'a RawValue>,
+    /// Groq's place for the usage.
+    #[serde(borrow, default)]
+    x_groq: Option<Holder<'a>>,
+    /// Anthropic's `content_block_start`.
+    #[serde(default)]
+    content_block: Option<serde_json::Value>,
     /// Anthropic's and the Responses API's.
     #[serde(borrow, default)]
     delta: Option<&'a RawValue>,
@@ -52,6 +70,9 @@ struct Choice<'a> {
     text: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     finish_reason: Option<Cow<'a, str>>,
+    /// Moonshot's place for the usage.
+    #[serde(borrow, default)]
+    usage: Option<&'a RawValue>,
 }
 
 #[derive(Default, Deserialize)]
@@ -108,35 +129,51 @@ struct Holder<'a> {
 
 impl Chunk {
     pub(super) fn read(endpoint: Endpoint, data: &[u8]) -> Option<Self> {
-        let event: Event<'_> = serde_json::from_slice(data).ok()?;
+        let Ok(event) = serde_json::from_slice::<Event<'_>>(data) else {
+            return loose::read(endpoint, data);
+        };
         let usage = event.usages().filter_map(|usage| reported(endpoint, usage));
-        let usage = usage.reduce(Usage::max);
         Some(Self {
-            is_usage_alone: usage.is_some() && event.has_empty_choices(),
-            usage,
+            usage: usage.reduce(Usage::updated_by),
+            alone: event.alone(),
             output_bytes: event.output_bytes(),
             end: event.end(),
         })
+    }
+
+    /// Whether the event says nothing but its usage, in a stream whose answers are over or not.
+    pub(super) fn is_usage_alone(&self, is_over: bool) -> bool {
+        match self.alone {
+            Alone::No => false,
+            Alone::EmptyChoices => is_over,
+            Alone::NoChoices => true,
+        }
     }
 }
 
 impl<'a> Event<'a> {
     fn usages(&self) -> impl Iterator<Item = &'a RawValue> {
-        let nested = [self.message.as_ref(), self.response.as_ref()];
-        let nested = nested.map(|holder| holder.and_then(|holder| holder.usage));
-        let all = [self.usage, nested[0], nested[1]];
-        all.into_iter().flatten()
+        let holders = [&self.message, &self.response, &self.x_groq];
+        let held = holders.into_iter().flatten();
+        let held = held.filter_map(|holder| holder.usage);
+        let chosen = self.choices.iter().flatten();
+        let chosen = chosen.filter_map(|choice| choice.usage);
+        self.usage.into_iter().chain(held).chain(chosen)
     }
 
-    /// A chunk of OpenAI's form that brings no part of an answer.
-    fn has_empty_choices(&self) -> bool {
-        let choices = self.choices.as_deref();
-        choices.is_some_and(|choices| choices.iter().all(Choice::is_empty))
+    /// Whether a chunk of OpenAI's form brings any part of an answer.
+    fn alone(&self) -> Alone {
+        match self.choices.as_deref() {
+            Some([]) => Alone::NoChoices,
+            Some(choices) if choices.iter().all(Choice::is_empty) => Alone::EmptyChoices,
+            _ => Alone::No,
+        }
     }
 
     fn output_bytes(&self) -> u64 {
         let choices = self.choices.iter().flatten().map(Choice::bytes);
-        choices.sum::<u64>() + self.own_delta()
+        let block = self.content_block.as_ref().map_or(0, texts_within);
+        choices.sum::<u64>() + self.own_delta() + block
     }
 
     /// Anthropic's deltas are objects; those of the Responses API are texts, but for those of whole
@@ -152,25 +189,40 @@ impl<'a> Event<'a> {
     }
 
     fn end(&self) -> StreamEnd {
-        match self.kind.as_deref() {
-            Some("message_stop" | "response.completed") => StreamEnd::Complete,
-            Some("response.incomplete" | "response.cancelled") => StreamEnd::Incomplete,
-            Some("error" | "response.failed") => StreamEnd::Failed,
-            _ if self.error.is_some_and(|error| error.get() != "null") => StreamEnd::Failed,
-            _ if self.are_finished() => StreamEnd::Finished,
-            _ => StreamEnd::Open,
+        match self.kind.as_deref().map_or(StreamEnd::Open, end_by_kind) {
+            StreamEnd::Open if self.error.is_some_and(|error| error.get() != "null") => {
+                StreamEnd::Failed
+            }
+            StreamEnd::Open if self.are_finished() => StreamEnd::Finished,
+            end => end,
         }
     }
 
     fn are_finished(&self) -> bool {
         let mut choices = self.choices.iter().flatten();
-        choices.any(|choice| choice.finish_reason.is_some())
+        choices.any(Choice::is_finished)
+    }
+}
+
+/// The end that an event of this `type` tells.
+fn end_by_kind(kind: &str) -> StreamEnd {
+    match kind {
+        "message_stop" | "response.completed" => StreamEnd::Complete,
+        "response.incomplete" | "response.cancelled" => StreamEnd::Incomplete,
+        "error" | "response.failed" => StreamEnd::Failed,
+        _ => StreamEnd::Open,
     }
 }
 
 impl Choice<'_> {
     fn is_empty(&self) -> bool {
-        self.bytes() == 0 && self.finish_reason.is_none()
+        self.bytes() == 0 && !self.is_finished()
+    }
+
+    /// Some write an empty reason until there is one.
+    fn is_finished(&self) -> bool {
+        let reason = self.finish_reason.as_deref();
+        reason.is_some_and(|reason| !reason.is_empty())
     }
 
     fn bytes(&self) -> u64 {

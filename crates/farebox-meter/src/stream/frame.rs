@@ -4,7 +4,10 @@
 use std::borrow::Cow;
 
 /// The longest event that is looked into; a longer one passes on as it comes.
-pub(super) const MAX_EVENT: usize = 1024 * 1024;
+pub(super) const MAX_EVENT: usize = 4 * 1024 * 1024;
+
+/// May stand at the beginning of a stream.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Cuts a stream into events, each with the empty line that ends it.
 #[derive(Default)]
@@ -124,10 +127,20 @@ pub(super) fn write(event: &[u8], data: &[u8], out: &mut Vec<u8>) {
             out.extend_from_slice(end);
         }
     }
-    out.extend_from_slice(end);
+    out.extend_from_slice(after_last_line(event, end));
+}
+
+/// The empty line after an event, as far as it came with it: of a last CRLF, the LF comes later.
+fn after_last_line<'a>(event: &'a [u8], end: &[u8]) -> &'a [u8] {
+    let last = event
+        .iter()
+        .rposition(|byte| !matches!(byte, b'\n' | b'\r'));
+    let rest = last.map_or(event, |last| event.split_at(last + 1).1);
+    rest.strip_prefix(end).unwrap_or_default()
 }
 
 fn value_of(line: &[u8]) -> Option<&[u8]> {
+    let line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line);
     let value = line.strip_prefix(b"data")?;
     if value.is_empty() {
         return Some(value);

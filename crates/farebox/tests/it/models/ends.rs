@@ -128,10 +128,14 @@ fn an_answer_that_the_upstream_cuts_costs_what_was_seen() {
 }
 
 #[test]
-fn an_answer_that_is_cut_after_its_usage_costs_the_usage() {
+fn an_answer_that_is_cut_after_a_usage_costs_that_and_what_came_after_it() {
     let stage = Stage::new("stream/s", "");
     play_and_cut(&stage, &[usage(7, 9), piece("hello")]);
-    assert_eq!(stage.gateway.charged(&stage.token), 7 * INPUT + 9 * OUTPUT);
+    let output = 9 + 5_u64.div_ceil(4);
+    assert_eq!(
+        stage.gateway.charged(&stage.token),
+        7 * INPUT + output * OUTPUT
+    );
 }
 
 #[test]
