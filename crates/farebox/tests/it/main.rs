@@ -32,6 +32,7 @@ mod nginx;
 mod openai;
 mod page;
 mod protocols;
+mod rates;
 mod refunds;
 mod restart;
 mod rules;
