@@ -1,5 +1,13 @@
 //! Which model costs what.
 
+pub mod list;
+mod litellm;
+mod models_dev;
+mod openrouter;
+pub mod review;
+pub mod select;
+pub mod stored;
+
 use std::collections::BTreeMap;
 
 use crate::price::ModelPrice;
@@ -22,6 +30,18 @@ impl PriceTable {
         self.models.insert(model.into(), price);
     }
 
+    /// Takes a model off the list.
+    pub fn remove(&mut self, model: &str) {
+        self.models.remove(model);
+    }
+
+    /// This table, with the prices of `other` where both have one.
+    #[must_use]
+    pub fn overridden_by(mut self, other: &Self) -> Self {
+        self.models.extend(other.models.clone());
+        self
+    }
+
     /// All models, in the order of their names.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &ModelPrice)> {
         self.models
@@ -41,3 +61,6 @@ impl PriceTable {
         self.models.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests;

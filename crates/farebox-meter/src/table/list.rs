@@ -1,0 +1,213 @@
+//! Price lists of others: which models they price, in whose words, and what is left out.
+//!
+//! Nothing is guessed. A model with a price that is negative, absurd, or of a kind that this
+//! program does not know is left out with its reason; a price of nothing for tokens is no price.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::value::RawValue;
+
+use crate::decimal::Decimal;
+use crate::price::{Currency, ModelPrice};
+use crate::table::PriceTable;
+use crate::table::select::Selection;
+use crate::usage::Unit;
+
+/// Dearer than this a token is not: a price for a million, taken for that of one, is.
+const MAX_PER_TOKEN: &str = "0.01";
+/// Dearer than this nothing else is.
+const MAX_APIECE: &str = "100";
+/// The most models of one list.
+pub const MAX_MODELS: usize = 50_000;
+
+/// Whose list it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListForm {
+    /// models.dev's `api.json`: dollars per million tokens.
+    ModelsDev,
+    /// LiteLLM's `model_prices_and_context_window.json`: dollars per token.
+    LiteLlm,
+    /// OpenRouter's `/models`, and an upstream's own `/v1/models` in that form: dollars per token.
+    OpenRouter,
+}
+
+/// What a list says of the models that were asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PriceList {
+    /// Those that can be sold by it.
+    pub table: PriceTable,
+    /// Those that cannot, and why.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// A model that is not taken over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Its name in the list.
+    pub model: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// A list that cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum BadList {
+    /// Not JSON, or of another form.
+    #[error("not a price list of this form")]
+    Form(#[from] serde_json::Error),
+    /// Absurdly long.
+    #[error("more than {MAX_MODELS} models")]
+    TooLong,
+}
+
+/// One model of a list, before it is judged.
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// What a selection is compared with.
+    pub(super) full_name: String,
+    /// The name that the model is asked for by.
+    pub(super) name: String,
+    /// What it costs, or why that cannot be told.
+    pub(super) prices: Result<BTreeMap<Unit, Decimal>, String>,
+    pub(super) context_tokens: Option<u64>,
+    pub(super) max_output_tokens: Option<u64>,
+}
+
+/// What one key of a list's prices means.
+pub(super) enum Meaning {
+    /// The price of this.
+    Price(Unit),
+    /// Something that is never sold, so its price does not matter.
+    Ignored,
+    /// Something that cannot be expressed, so the model cannot be sold by this list.
+    Unknown,
+}
+
+impl PriceList {
+    /// Reads a list.
+    ///
+    /// # Errors
+    /// [`BadList`] when it is none.
+    pub fn read(form: ListForm, list: &[u8], selection: &Selection) -> Result<Self, BadList> {
+        let entries = match form {
+            ListForm::ModelsDev => super::models_dev::entries(list)?,
+            ListForm::LiteLlm => super::litellm::entries(list)?,
+            ListForm::OpenRouter => super::openrouter::entries(list)?,
+        };
+        if entries.len() > MAX_MODELS {
+            return Err(BadList::TooLong);
+        }
+        let wanted = entries
+            .into_iter()
+            .filter(|entry| selection.wants(&entry.full_name));
+        let mut reader = Reader::default();
+        wanted.for_each(|entry| reader.take(entry, selection));
+        Ok(reader.list)
+    }
+}
+
+/// A list that grows.
+#[derive(Default)]
+struct Reader {
+    list: PriceList,
+    /// Names with several prices.
+    ambiguous: BTreeSet<String>,
+}
+
+impl Reader {
+    fn take(&mut self, entry: Entry, selection: &Selection) {
+        let model = entry.full_name.clone();
+        let name = selection.name(&entry.full_name, &entry.name);
+        match judge(entry, selection.markup) {
+            Ok(price) => self.insert(model, name, price),
+            Err(reason) => self.list.left_out.push(LeftOut { model, reason }),
+        }
+    }
+
+    fn insert(&mut self, model: String, name: String, price: ModelPrice) {
+        let known = self.list.table.find(&name);
+        let differs = known.is_some_and(|known| *known != price);
+        if !differs && !self.ambiguous.contains(&name) {
+            self.list.table.insert(name, price);
+            return;
+        }
+        self.list.table.remove(&name);
+        let reason = format!("several models are called {name:?} and differ in price: select one");
+        self.list.left_out.push(LeftOut { model, reason });
+        self.ambiguous.insert(name);
+    }
+}
+
+fn judge(entry: Entry, markup: u64) -> Result<ModelPrice, String> {
+    let mut rows = entry.prices?;
+    for (unit, price) in &rows {
+        let limit = if is_apiece(*unit) {
+            MAX_APIECE
+        } else {
+            MAX_PER_TOKEN
+        };
+        if limit.parse().is_ok_and(|limit| price.exceeds(limit)) {
+            return Err(format!("an absurd price for {unit}: {price}"));
+        }
+    }
+    // What costs nothing for tokens is what the list does not know; the seller gives away by
+    // himself.
+    rows.retain(|_, price| !price.is_zero());
+    if rows.is_empty() {
+        return Err("costs nothing: to give it away write [[model]] with free = true".to_owned());
+    }
+    for price in rows.values_mut() {
+        let dearer = price.dearer_by(markup);
+        *price = dearer.map_err(|error| format!("with the markup: {error}"))?;
+    }
+    Ok(ModelPrice {
+        currency: Currency::Fiat(*b"USD"),
+        rows,
+        images: BTreeMap::new(),
+        context_tokens: entry.context_tokens.filter(|tokens| *tokens > 0),
+        max_output_tokens: entry.max_output_tokens.filter(|tokens| *tokens > 0),
+        is_free: false,
+    })
+}
+
+const fn is_apiece(unit: Unit) -> bool {
+    matches!(unit, Unit::Image | Unit::Request | Unit::Second)
+}
+
+/// The prices among the members of an object; `per_token` turns what is written into one unit's.
+pub(super) fn prices<'a>(
+    members: impl IntoIterator<Item = (&'a str, &'a RawValue)>,
+    meaning: impl Fn(&str) -> Meaning,
+    is_per_million: bool,
+) -> Result<BTreeMap<Unit, Decimal>, String> {
+    let mut rows: BTreeMap<Unit, Decimal> = BTreeMap::new();
+    for (key, raw) in members {
+        let unit = match meaning(key) {
+            Meaning::Price(unit) => unit,
+            Meaning::Ignored => continue,
+            Meaning::Unknown if is_nothing(raw) => continue,
+            Meaning::Unknown => return Err(format!("has a price of its own for {key}")),
+        };
+        if raw.get() == "null" {
+            continue;
+        }
+        let price = crate::pointer::decimal(raw);
+        let price = price.map_err(|error| format!("{key} is {}: {error}", raw.get()))?;
+        let price = if is_per_million && !is_apiece(unit) {
+            let one = price.per_million();
+            one.map_err(|error| format!("{key} is {}: {error}", raw.get()))?
+        } else {
+            price
+        };
+        // Two keys of one class: the dearer, for the list does not say which applies.
+        let known = rows.get(&unit).filter(|known| known.exceeds(price));
+        let price = known.copied().unwrap_or(price);
+        rows.insert(unit, price);
+    }
+    Ok(rows)
+}
+
+fn is_nothing(raw: &RawValue) -> bool {
+    let zero = crate::pointer::decimal(raw).is_ok_and(Decimal::is_zero);
+    zero || matches!(raw.get(), "null" | "false" | "{}" | "[]")
+}
