@@ -7,7 +7,7 @@
 //! and never replaced; what LND does not say is not guessed. AMP invoices are never made: their
 //! payers learn no preimage of ours.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use farebox_core::{Clock, Msat, PaymentHash, Secret};
@@ -95,6 +95,8 @@ pub struct Lnd {
     hold_blocks: u32,
     needs: Needs,
     access: Access,
+    /// The newest settlement when somebody first listened without saying from where; zero for none.
+    first_settlement: OnceLock<u64>,
     client: RestClient,
 }
 
@@ -139,6 +141,7 @@ impl Lnd {
             hold_blocks: options.hold_blocks,
             needs: options.needs,
             access: options.macaroon.access(),
+            first_settlement: OnceLock::new(),
             client: RestClient::new(rest)?,
         })
     }

@@ -23,7 +23,7 @@ use crate::{
 const SILENT_CONSENT: Duration = Duration::from_secs(1);
 
 /// Among so many of the newest invoices the last settlement is looked for where none is known.
-const NEWEST: u32 = 50;
+const NEWEST: u32 = 100;
 
 #[derive(Deserialize)]
 struct ListJson {
@@ -32,22 +32,22 @@ struct ListJson {
 }
 
 impl WatchSettlements for Lnd {
-    /// Where there is no cursor, settlements since the newest one among the latest invoices count
-    /// as new, so that none is lost between two connections.
+    /// Where there is no cursor, settlements since the newest one that was found at first count as
+    /// new, so that none is lost between two connections.
     fn watch<'a>(
         &'a self,
         after: Option<SettlementCursor>,
         sink: &'a mut (dyn FnMut(WatchEvent) + Send),
     ) -> BoxFuture<'a, Result<(), NodeError>> {
         Box::pin(async move {
-            let after = match after {
-                Some(SettlementCursor(index)) => index,
-                None => self.newest_settlement().await?,
-            };
             let mut listener = Listener {
-                replayed: after,
+                replayed: 0,
                 sink,
                 listening: false,
+            };
+            let after = match after {
+                Some(SettlementCursor(index)) => index,
+                None => self.begin(&mut listener).await?,
             };
             let lines = self.subscribe(after, &mut listener).await?;
             self.listen(lines, &mut listener).await
@@ -57,24 +57,45 @@ impl WatchSettlements for Lnd {
 
 /// The caller's sink, and what it was told.
 struct Listener<'a> {
-    /// The settlement that comes again; zero for none.
+    /// The settlement that comes again, as the first; zero for none.
     replayed: u64,
     sink: &'a mut (dyn FnMut(WatchEvent) + Send),
     listening: bool,
 }
 
 impl Lnd {
-    /// The place of the newest settlement that is easily found; zero where there is none.
-    async fn newest_settlement(&self) -> Result<u64, NodeError> {
+    /// Where to begin without a place: at the newest settlement there was when this was asked for
+    /// the first time. Where there was none to go on from, what has been settled since is told from
+    /// the list itself.
+    async fn begin(&self, listener: &mut Listener<'_>) -> Result<u64, NodeError> {
+        if let Some(first) = self.first_settlement.get().filter(|first| **first != 0) {
+            return Ok(*first);
+        }
+        let settled = self.newest_settled().await?;
+        let newest = settled.last().map_or(0, |invoice| invoice.settle_index.0);
+        if self.first_settlement.set(newest).is_err() {
+            for invoice in &settled {
+                let told = listener.tell(invoice);
+                told.map_err(|fault| self.client.bad_answer(fault))?;
+            }
+        }
+        Ok(newest)
+    }
+
+    /// The settled ones among the newest invoices, in the order of settlement.
+    async fn newest_settled(&self) -> Result<Vec<InvoiceJson>, NodeError> {
         let path = format!("/v1/invoices?reversed=true&num_max_invoices={NEWEST}");
         let answer = self.client.get(&path).await?;
-        let list: ListJson = answer::read(&answer)?;
-        let indices = list.invoices.iter().map(|invoice| invoice.settle_index.0);
-        Ok(indices.max().unwrap_or(0))
+        let ListJson { mut invoices } = answer::read(&answer)?;
+        invoices.retain(|invoice| invoice.state == "SETTLED");
+        invoices.sort_by_key(|invoice| invoice.settle_index.0);
+        Ok(invoices)
     }
 
     async fn subscribe(&self, after: u64, listener: &mut Listener<'_>) -> Result<Lines, NodeError> {
-        let from = after.saturating_sub(1);
+        // Zero would mean from now on, and whatever follows on the first settlement would be lost.
+        let from = if after > 1 { after - 1 } else { after };
+        listener.replayed = if from < after { after } else { 0 };
         let path = format!("/v1/invoices/subscribe?settle_index={from}");
         let opening = self.client.stream(Method::GET, &path, None);
         tokio::pin!(opening);
@@ -124,7 +145,8 @@ impl Listener<'_> {
         }
         let index = invoice.settle_index.0;
         // Only the first can be the replay: a node set up anew counts from the start again.
-        if index == std::mem::take(&mut self.replayed) {
+        let replayed = std::mem::take(&mut self.replayed);
+        if replayed != 0 && index == replayed {
             return Ok(());
         }
         let asked = invoice.value_msat.msat("value_msat")?;

@@ -116,6 +116,71 @@ async fn without_a_place_to_go_on_from_the_newest_settlement_is_one() {
 }
 
 #[tokio::test]
+async fn the_first_settlement_of_all_is_a_place_like_any_other() {
+    let node = streaming(|| vec![line(2, "SETTLED", 2000, 2)], Then::End).await;
+    let (events, _) = heard(&node, Some(1)).await;
+    assert_eq!(node.seen(STREAM)[0].query, "settle_index=1");
+    assert_eq!(indices(&events), [2]);
+}
+
+/// A node whose newest settlements are `before` when it is first asked, and `after` later on.
+async fn growing(before: Option<u64>, after: &'static [u64]) -> FakeNode {
+    FakeNode::start(move |call: &Call| {
+        let settled = |index: &u64| {
+            let byte = u8::try_from(*index).unwrap();
+            invoice(preimage(byte).payment_hash(), "SETTLED", 2000, *index)
+        };
+        match (call.path.as_str(), call.earlier) {
+            (STREAM, _) => Reply::Lines(vec![], Then::Cut),
+            (_, 0) => Reply::Json(
+                200,
+                json!({ "invoices": before.iter().map(settled).collect::<Vec<_>>() }),
+            ),
+            _ => Reply::Json(
+                200,
+                json!({ "invoices": after.iter().map(settled).collect::<Vec<_>>() }),
+            ),
+        }
+    })
+    .await
+}
+
+async fn heard_twice(node: &FakeNode) -> Vec<u64> {
+    let lnd = node.lnd();
+    let mut events = Vec::new();
+    for _ in 0..2 {
+        let mut sink = |event| events.push(event);
+        assert!(lnd.watch(None, &mut sink).await.is_err(), "it is cut");
+    }
+    indices(&events)
+}
+
+#[tokio::test]
+async fn what_is_settled_between_two_connections_is_heard_without_a_place_too() {
+    let node = growing(None, &[2, 1]).await;
+    assert_eq!(heard_twice(&node).await, [1, 2]);
+    let asked: Vec<_> = node
+        .seen(STREAM)
+        .into_iter()
+        .map(|call| call.query)
+        .collect();
+    assert_eq!(asked, ["settle_index=0", "settle_index=1"]);
+
+    let node = growing(Some(5), &[6]).await;
+    heard_twice(&node).await;
+    let asked: Vec<_> = node
+        .seen(STREAM)
+        .into_iter()
+        .map(|call| call.query)
+        .collect();
+    assert_eq!(
+        asked,
+        ["settle_index=4", "settle_index=4"],
+        "the node tells again"
+    );
+}
+
+#[tokio::test]
 async fn silence_for_a_moment_means_listening_and_a_refusal_never_does() {
     let node = FakeNode::start(|_| Reply::Silence).await;
     let lnd = node.lnd();
