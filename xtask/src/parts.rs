@@ -11,9 +11,10 @@ use crate::process::{cache, command, is_ci, root, run, works};
 type Install = fn() -> Result<()>;
 
 /// What there is to install, and how the closing summary calls it.
-const PARTS: [(&str, Install); 6] = [
+const PARTS: [(&str, Install); 7] = [
     ("Node packages", node),
     ("Python packages", python),
+    ("SDKs", sdks),
     ("LNbits", lnbits),
     ("nginx", nginx),
     ("nghttp", nghttp),
@@ -71,6 +72,11 @@ fn node() -> Result<()> {
 
 fn python() -> Result<()> {
     environment("python", "requirements.txt")
+}
+
+/// The SDKs of model providers, and a server that speaks their APIs.
+fn sdks() -> Result<()> {
+    environment("sdks", "sdk-requirements.txt")
 }
 
 /// A wallet server, for the tests with real Lightning nodes. Apart from the other packages, with

@@ -29,6 +29,7 @@ use crate::outcome::Outcome;
 use crate::plan::{BadCredential, Bind, Plan, Route, Sale};
 use crate::presented::PresentedError;
 use crate::refusal::{OUTAGE_RETRY, Refusal, document, seconds};
+use crate::sdk_error::for_sdks;
 use crate::tender::Tender;
 use crate::worker::Worker;
 
@@ -138,7 +139,7 @@ impl Worker {
         let problem = problem(plan, exchange, debt).with_reason(exchange.reason);
         let Some(invoice) = claim.invoice() else {
             exchange.outcome = Outcome::Owed;
-            return document(&problem);
+            return document(&for_sdks(exchange, problem));
         };
         let offered = Offered {
             macaroon: &claim.macaroon,
@@ -168,7 +169,7 @@ impl Worker {
         let mut response = if debt.grpc {
             grpc_refusal()
         } else {
-            document(&problem)
+            document(&for_sdks(exchange, problem))
         };
         if let Some(wait) = wait {
             response.headers_mut().insert(RETRY_AFTER, seconds(wait));
@@ -287,7 +288,7 @@ impl Worker {
         let problem = problem
             .with("amount_msat", offered.terms.amount.get())
             .with("invoice_expires_at", offered.expires_at.as_secs());
-        let mut response = document(&problem);
+        let mut response = document(&for_sdks(exchange, problem));
         challenge.append_to(response.headers_mut(), legacy);
         self.add_way_back(plan, debt, offered, &mut response);
         response

@@ -32,6 +32,7 @@ mod page;
 mod presented;
 mod price;
 mod refusal;
+mod sdk_error;
 mod serve;
 mod settle;
 mod stall;

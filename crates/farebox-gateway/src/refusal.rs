@@ -17,6 +17,7 @@ use crate::limits::TokenRefusal;
 use crate::outcome::Outcome;
 use crate::path::PathError;
 use crate::price::Unsold;
+use crate::sdk_error::for_sdks;
 
 /// How long a client should wait before it asks again for a request that is in flight.
 const IN_FLIGHT_RETRY: Duration = Duration::from_secs(1);
@@ -96,7 +97,7 @@ impl Refusal {
                 .with("receipt", receipt.hold.to_string())
                 .with("charged_msat", receipt.charged.get());
         }
-        let mut response = document(&problem);
+        let mut response = document(&for_sdks(exchange, problem));
         if let Some(wait) = self.retry_after() {
             response.headers_mut().insert(RETRY_AFTER, seconds(wait));
         }

@@ -56,6 +56,12 @@ impl Problem {
         self.status
     }
 
+    /// What went wrong, in one sentence: the detail, else what the kind says.
+    #[must_use]
+    pub fn sentence(&self) -> &str {
+        self.detail.as_deref().unwrap_or(self.kind.title)
+    }
+
     /// Replaces the kind's status, where the payment method or the configuration asks for another.
     #[must_use]
     pub const fn with_status(mut self, status: u16) -> Self {

@@ -3,6 +3,7 @@
 mod ends;
 mod refusals;
 mod sales;
+mod sdks;
 
 use farebox_testkit::ScriptedUpstream;
 use serde_json::{Value, json};

@@ -37,6 +37,23 @@ pub(crate) fn python(script: &str) -> Option<Command> {
     Some(command)
 }
 
+/// A Python file of `conformance/`, able to import the SDKs of model providers.
+pub(crate) fn sdk(script: &str) -> Option<Command> {
+    let mut command = if_there(folder().join("sdks/venv/bin/python"), "SDKs")?;
+    command.arg(conformance(script));
+    Some(command)
+}
+
+/// The half of mock-ai-api that speaks the API of `openai` or of `anthropic`. Not by its own starter,
+/// which leaves both halves behind when it is told to end.
+pub(crate) fn mock_ai_api(api: &str, port: u16) -> Option<Command> {
+    let mut command = if_there(folder().join("sdks/venv/bin/python"), "SDKs")?;
+    let app = format!("app.{api}_app:app");
+    command.args(["-m", "uvicorn", &app, "--port", &port.to_string()]);
+    command.args(["--host", "127.0.0.1", "--log-level", "error"]);
+    Some(command)
+}
+
 /// nginx, without a configuration yet.
 pub(crate) fn nginx() -> Option<Command> {
     if_there(installed("nginx"), "nginx")
