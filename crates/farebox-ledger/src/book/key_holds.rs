@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 
 use farebox_core::{Msat, PaymentHash};
 
-use super::{Account, Book, KeyUse, OnceKey, OpenHold, Rows};
+use super::{Account, AccountRow, Book, KeyUse, OnceKey, OpenHold, Rows};
 use crate::day::{self, Day};
-use crate::decide::{self, KeyStanding, Purse};
+use crate::decide::{self, Grant, KeyStanding, Purse};
 use crate::store::{Granted, StoreError};
 use crate::{AdmitKey, Admitted, KeyRefusal, LedgerError};
 
@@ -47,43 +47,54 @@ impl Book {
         }
         let earlier = self.earlier(&asker, request.once, rows)?;
         let payer = parent.unwrap_or(asker);
-        let standing = parent.map(|parent| self.key_standing(&parent, today));
-        let standing = standing.transpose()?;
+        let of_parent = parent.map(|parent| self.key_standing(&parent, today));
         let decision = decide::key(
             request,
             &self.key_standing(&asker, today)?,
-            standing.as_ref(),
+            of_parent.transpose()?.as_ref(),
             &self.purse(&payer)?,
             earlier,
         );
-        let rows_of = (self.key_of(&asker)?.0.row, self.key_of(&payer)?.0.row);
+        let (payer_row, asker_row) = (self.key_of(&payer)?.0.row, self.key_of(&asker)?.0.row);
+        let used = KeyUse {
+            asker,
+            asker_row,
+            route: request.route.clone(),
+            day: today,
+        };
         Ok(Ok(decision.map_held(|grant| {
-            let hold = OpenHold {
-                payment_hash: payer,
-                account: rows_of.1,
-                amount: grant.charge,
-                progress: None,
-                once: request.once.map(|once| OnceKey {
-                    key: once.key,
-                    digest: once.digest,
-                }),
-                number: self.next_hold,
-                stored: false,
-                key: Some(Box::new(KeyUse {
-                    asker,
-                    asker_row: rows_of.0,
-                    route: request.route.clone(),
-                    day: today,
-                })),
-            };
-            self.open_hold(request.hold, hold);
-            Granted {
-                hold: request.hold,
-                charge: grant.charge,
-                remaining: grant.remaining,
-                expires_at: grant.expires_at,
-            }
+            self.hold_for_key(request, grant, (payer, payer_row), used)
         })))
+    }
+
+    fn hold_for_key(
+        &mut self,
+        request: &AdmitKey,
+        grant: Grant,
+        (payer, payer_row): (PaymentHash, AccountRow),
+        used: KeyUse,
+    ) -> Granted {
+        let once = request.once.map(|once| OnceKey {
+            key: once.key,
+            digest: once.digest,
+        });
+        let hold = OpenHold {
+            payment_hash: payer,
+            account: payer_row,
+            amount: grant.charge,
+            progress: None,
+            once,
+            number: self.next_hold,
+            stored: false,
+            key: Some(Box::new(used)),
+        };
+        self.open_hold(request.hold, hold);
+        Granted {
+            hold: request.hold,
+            charge: grant.charge,
+            remaining: grant.remaining,
+            expires_at: grant.expires_at,
+        }
     }
 
     fn key_of(&self, name: &PaymentHash) -> Result<(&Account, &super::Key), StoreError> {
