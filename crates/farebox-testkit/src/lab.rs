@@ -141,8 +141,16 @@ impl Lab {
     /// Waits until nobody has the lab for himself, and keeps it so.
     ///
     /// # Errors
-    /// When the lock file cannot be used.
+    /// When the lock file cannot be used, or a node that was left down does not start.
     pub fn share(&self) -> Result<Turn, LabError> {
+        if self
+            .nodes
+            .iter()
+            .any(|node| node.daemon.process().is_none())
+        {
+            // Down for the test that has the lab now, or left so by one that failed.
+            drop(self.take()?);
+        }
         let file = self.lock_file()?;
         let locked = file.lock_shared();
         locked.map_err(|e| LabError::io("share the lab".to_owned(), e))?;
@@ -150,14 +158,19 @@ impl Lab {
     }
 
     /// Waits until nobody uses the lab, and has it alone from then on: for tests that stop a node
-    /// or compare what nodes own.
+    /// or compare what nodes own. Starts what an earlier test left down.
     ///
     /// # Errors
-    /// When the lock file cannot be used.
+    /// When the lock file cannot be used, or a node that was left down does not start.
     pub fn take(&self) -> Result<Turn, LabError> {
         let file = self.lock_file()?;
         let locked = file.lock();
         locked.map_err(|e| LabError::io("take the lab".to_owned(), e))?;
+        let mut nodes = self.nodes.iter();
+        nodes.try_for_each(|node| match node.daemon.process() {
+            Some(_) => Ok(()),
+            None => self.start(node),
+        })?;
         Ok(Turn(file))
     }
 
