@@ -16,6 +16,9 @@
 //! | `GET /admin/v1/payouts?after=&limit=` | refunds in the order in which they were begun |
 //! | `GET /admin/v1/payouts/{id}` | one of them |
 //! | `POST /admin/v1/payouts/{id}/close` `{"as": "paid"\|"failed", "fee_msat": n}` | ends one whose backend never will |
+//! | `GET /admin/v1/prices` | prices taken over from others: approved, and waiting |
+//! | `POST /admin/v1/prices/import` `{"source": "…", "url": "…", "add": bool}` | takes a list over |
+//! | `POST /admin/v1/prices/approve` `{"models": […]}` or `{"all": true}` | puts in force what waits |
 //! | `POST /admin/v1/keys/rotate` `{"emergency": bool}` | signs with a new secret |
 //! | `GET /admin/v1/ledger/trial-balance` | the proof that the books are right |
 //! | `POST /test/pay` `{"invoice": "…"}` | pays with test money, where that is on; open |
@@ -27,6 +30,7 @@ mod figures;
 mod metrics;
 mod pay;
 mod payouts;
+mod prices;
 mod server;
 mod view;
 
@@ -40,11 +44,12 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn_with_state, map_response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use farebox_core::Clock;
 use farebox_gateway::keyring::Keyring;
 use farebox_gateway::metrics::Metrics;
 use farebox_gateway::payout::Payouts;
+use farebox_gateway::prices::book::{MAX_LIST_BYTES, PriceBook};
 use farebox_gateway::rates::watch::RateWatch;
 use farebox_ledger::Ledger;
 use farebox_lightning::mock::MockNode;
@@ -72,6 +77,8 @@ pub struct Options {
     pub payouts: Option<Arc<Payouts>>,
     /// What is known of exchange rates.
     pub rates: Option<Arc<RateWatch>>,
+    /// The prices that were taken over from others.
+    pub prices: Option<Arc<PriceBook>>,
     /// The node of test money, which opens the pay door; only ever where that was asked for.
     pub test_money: Option<Arc<MockNode>>,
 }
@@ -109,6 +116,9 @@ pub fn router(options: Options) -> Router {
         .route("/admin/v1/payouts", get(payouts::list))
         .route("/admin/v1/payouts/{id}", get(payouts::show))
         .route("/admin/v1/payouts/{id}/close", post(payouts::close))
+        .route("/admin/v1/prices", get(prices::show))
+        .route("/admin/v1/prices/import", import_prices())
+        .route("/admin/v1/prices/approve", post(prices::approve))
         .route("/admin/v1/keys/rotate", post(admin::rotate))
         .route("/admin/v1/ledger/trial-balance", get(admin::trial_balance))
         .layer(from_fn_with_state(
@@ -127,6 +137,11 @@ pub fn router(options: Options) -> Router {
         .layer(map_response(access::never_cache))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .with_state(state)
+}
+
+/// A list in the body may be long, and is longer as text.
+fn import_prices() -> MethodRouter<Shared> {
+    post(prices::import).layer(DefaultBodyLimit::max(2 * MAX_LIST_BYTES))
 }
 
 #[cfg(test)]

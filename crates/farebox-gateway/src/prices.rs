@@ -1,5 +1,8 @@
 //! The prices of models that are in force, replaced as a whole when the seller approves others.
 
+pub mod book;
+pub mod file;
+
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;

@@ -13,6 +13,8 @@ use farebox_gateway::Gateway;
 use farebox_gateway::keyring::{Keyring, KeyringError};
 use farebox_gateway::payout::{PayoutOptions, Payouts};
 use farebox_gateway::plan::Plan;
+use farebox_gateway::prices::book::PriceBook;
+use farebox_gateway::prices::file::FileError;
 use farebox_gateway::rates::watch::RateWatch;
 use farebox_ledger::{Ledger, OpenError, OpenOptions, Recovery};
 use farebox_lightning::backends::Backends;
@@ -32,6 +34,9 @@ pub enum StartError {
     /// The secrets that sign tokens.
     #[error("the signing keys")]
     Keyring(#[from] KeyringError),
+    /// The prices that were taken over.
+    #[error(transparent)]
+    Prices(#[from] FileError),
     /// The admin token.
     #[error(transparent)]
     Token(#[from] TokenFileError),
@@ -53,6 +58,7 @@ pub struct Running {
     console: Console,
     payouts: Arc<Payouts>,
     rates: Arc<RateWatch>,
+    prices: Arc<PriceBook>,
     following: Following,
     ledger: Ledger,
     keyring: Arc<Keyring>,
@@ -89,6 +95,8 @@ impl Running {
         tell_recovery(&recovery);
         let keyring = Arc::new(Keyring::open(&settings.secret_file, None, clock.now())?);
         let token = token_file::read_or_make(&settings.console.token_file)?;
+        let rules = market.book_rules();
+        let prices = PriceBook::open(market.file.clone(), rules, Arc::clone(clock))?;
         let scheme = if settings.tls.is_some() {
             "https"
         } else {
@@ -102,6 +110,7 @@ impl Running {
                 rules: refunds,
             }),
             rates: RateWatch::start(market.live, market.rates, Arc::clone(clock)),
+            prices,
             settlements: Settlements::new(),
             clock: Arc::clone(clock),
             ledger,
@@ -122,6 +131,7 @@ impl Running {
             keyring,
             payouts,
             rates,
+            prices,
             ..
         } = base;
         Ok(Self {
@@ -129,6 +139,7 @@ impl Running {
             console,
             payouts,
             rates,
+            prices,
             following,
             ledger,
             keyring,
@@ -180,6 +191,7 @@ impl Running {
     pub fn replace(&mut self, built: Built) {
         self.payouts
             .replace(backends(built.node.as_ref()), built.refunds);
+        self.prices.replace(built.market.book_rules());
         // Before the plan, so that what is known of rates is known to it.
         self.rates.replace(built.market.live, built.market.rates);
         self.gateway.replace_plan(built.plan);
@@ -242,6 +254,7 @@ struct Base {
     keyring: Arc<Keyring>,
     payouts: Arc<Payouts>,
     rates: Arc<RateWatch>,
+    prices: Arc<PriceBook>,
     settlements: Settlements,
     clock: Arc<dyn Clock>,
 }
@@ -296,6 +309,7 @@ impl Base {
             clock: Arc::clone(&self.clock),
             payouts: Some(Arc::clone(&self.payouts)),
             rates: Some(Arc::clone(&self.rates)),
+            prices: Some(Arc::clone(&self.prices)),
             test_money: None,
         }
     }

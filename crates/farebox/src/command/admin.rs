@@ -2,6 +2,7 @@
 
 mod client;
 mod payouts;
+mod prices;
 
 pub use client::{Client, ClientError, Reply};
 
@@ -50,6 +51,7 @@ async fn dispatch(client: &Client, args: &AdminArgs) -> Result<(), Failure> {
         AdminCommand::Tokens(command) => tokens(client, command, args.json).await,
         AdminCommand::Refund(refund) => payouts::refund(client, refund, args.json).await,
         AdminCommand::Payouts(command) => payouts::look(client, command, args.json).await,
+        AdminCommand::Prices(command) => prices::run(client, command, args.json).await,
     }
 }
 

@@ -19,6 +19,7 @@ pub use lightning::{BuiltBackend, BuiltNode, Money, NodeKind};
 pub use models::Market;
 pub use server::{ConsoleSettings, LogSettings, Settings};
 
+use std::path::Path;
 use std::sync::Arc;
 
 use farebox_core::Clock;
@@ -116,7 +117,11 @@ fn build_noting(file: ConfigFile, context: &Context, mistakes: &mut Mistakes) ->
     if let Some(node) = &node {
         abilities::check(&file, node, mistakes);
     }
-    let market = Market::of(&file, mistakes);
+    let store = settings.as_ref().map(|settings| &settings.store_path);
+    let beside = store
+        .and_then(|path| path.parent())
+        .unwrap_or(Path::new(""));
+    let market = Market::of(&file, beside, mistakes);
     let routes = routes(&file, node.as_ref(), context, &market, mistakes);
     overlap::check(&file, mistakes);
     let plan = Plan {

@@ -1,19 +1,27 @@
 //! Prices of models, rates, and routes that sell by what a call uses.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use farebox_gateway::meter::{Billing, OnDisconnect, Unsaid};
 use farebox_gateway::plan::{FiatPrice, ModelSale};
 use farebox_gateway::prices::Prices;
+use farebox_gateway::prices::book::BookRules;
 use farebox_gateway::rates::Rates;
 use farebox_gateway::rates::watch::LiveRates;
+use farebox_lightning::guard::AllowedHosts;
 use farebox_meter::{Currency, Decimal, ModelPrice, PriceTable, RequestRules, Unit};
 
+use super::lightning::allowed_hosts;
 use super::rates;
 use super::server::not_zero;
+use crate::config::choice::PriceSetting;
 use crate::config::file::{ConfigFile, ModelSection, ModelTokensTable, PerSetting, UnsaidSetting};
 use crate::config::mistake::{KeyPath, Mistakes};
+
+/// The file of the prices that were taken over, beside the store.
+const PRICES_FILE: &str = "farebox.prices.json";
 
 /// Prices and rates, shared by all routes.
 #[derive(Clone)]
@@ -24,18 +32,43 @@ pub struct Market {
     pub rates: Arc<Rates>,
     /// Whose rates are asked for.
     pub live: LiveRates,
+    /// Where the prices are that were taken over from others.
+    pub file: PathBuf,
+    /// How far those may move by themselves, in millionths.
+    guard: u64,
+    allow_hosts: AllowedHosts,
+    configured: PriceTable,
 }
 
 impl Market {
-    pub(super) fn of(file: &ConfigFile, mistakes: &mut Mistakes) -> Self {
+    pub(super) fn of(file: &ConfigFile, beside: &Path, mistakes: &mut Mistakes) -> Self {
         let rates = rates::rates(file, mistakes);
         let live = rates::live(file, &rates, mistakes);
         let knows_rate = |currency| knows_rate(&rates, &live, currency);
         let table = table(file, &knows_rate, mistakes);
+        let at = KeyPath::of("prices");
+        let section = &file.prices;
+        let kept = section.file.clone();
         Self {
-            prices: Arc::new(Prices::new(table)),
+            prices: Arc::new(Prices::new(table.clone())),
             rates: Arc::new(rates),
             live,
+            file: kept.unwrap_or_else(|| beside.join(PRICES_FILE)),
+            guard: percent(section.guard_percent, &at.key("guard_percent"), mistakes),
+            allow_hosts: allowed_hosts(&section.allow_hosts, &at, mistakes),
+            configured: table,
+        }
+    }
+
+    /// What the kept prices go with.
+    #[must_use]
+    pub fn book_rules(&self) -> BookRules {
+        BookRules {
+            configured: self.configured.clone(),
+            prices: Arc::clone(&self.prices),
+            rates: Arc::clone(&self.rates),
+            guard: self.guard,
+            allow_hosts: self.allow_hosts.clone(),
         }
     }
 
@@ -48,7 +81,15 @@ impl Market {
     /// What is known of every currency, a sentence each.
     #[must_use]
     pub fn describe(&self, file: &ConfigFile) -> Vec<String> {
-        rates::describe(file, &self.rates, &self.live)
+        let mut lines = rates::describe(file, &self.rates, &self.live);
+        let mut routes = file.route.iter();
+        if routes.any(|route| matches!(route.price, Some(PriceSetting::Models { .. }))) {
+            lines.push(format!(
+                "models: [[model]] has prices for {}; others come with farebox admin prices import",
+                self.configured.len()
+            ));
+        }
+        lines
     }
 
     /// What a route sells by model.
@@ -59,10 +100,6 @@ impl Market {
         at: &KeyPath,
         mistakes: &mut Mistakes,
     ) -> ModelSale {
-        if self.prices.table().is_empty() {
-            let reason = "sells models, but no [[model]] has a price";
-            mistakes.note(at.clone(), None, reason);
-        }
         let drain = settings.drain;
         ModelSale {
             prices: Arc::clone(&self.prices),

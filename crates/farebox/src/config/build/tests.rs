@@ -356,7 +356,14 @@ fn a_route_of_models_sells_balances() {
 #[test]
 fn models_need_prices_and_prices_in_fiat_need_a_rate() {
     let sells = "price = { model_tokens = {} }";
-    refuses(&with_models(sells, RATE), &["no [[model]] has a price"]);
+    let built = build_text(&with_models(sells, RATE), &context());
+    let words = built
+        .unwrap_or_else(|mistakes| panic!("{mistakes}"))
+        .describe();
+    assert!(
+        words.iter().any(|line| line.contains("prices for 0;")),
+        "{words:?}"
+    );
     refuses(&with_models(sells, MODEL), &["rates.fixed.usd"]);
     refuses(
         &with_models("price = { usd = \"0.002\" }", ""),
@@ -394,4 +401,51 @@ fn one_price_is_written_in_one_way() {
         &with_models("price = { dollars = \"1\" }", ""),
         &["unknown kind of price"],
     );
+}
+
+#[test]
+fn a_currency_is_live_or_fixed_or_cannot_be_sold_in() {
+    let fiat = "price = { usd = \"0.002\" }";
+    let live = |lines: &str| with_models(fiat, &format!("[rates]\n{lines}"));
+    let built = build_text(&live("live = [\"usd\"]"), &context());
+    let built = built.unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    assert_eq!(built.market.live.currencies, ["usd".parse().unwrap()]);
+    assert_eq!(built.market.live.sources.len(), 5);
+    let both = live("live = [\"usd\"]\nfixed = { usd = 1 }");
+    let built = build_text(&both, &context()).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    assert!(built.market.live.currencies.is_empty());
+    refuses(
+        &live("live = [\"eur\"]"),
+        &["rates.live", "rates.fixed.usd"],
+    );
+    refuses(
+        &live("live = [\"sat\", \"usd\"]"),
+        &["bitcoin needs no rate"],
+    );
+    refuses(&live("live = [\"usd\"]\nquorum = 6"), &["rates.quorum"]);
+    refuses(
+        &live("live = [\"usd\"]\nevery = \"1h\""),
+        &["longer than rates.max_age"],
+    );
+}
+
+#[test]
+fn a_rate_source_is_a_known_name_or_a_url_with_a_pointer() {
+    let fiat = "price = { usd = \"0.002\" }";
+    let source = |lines: &str| {
+        let rates = "[rates]\nlive = [\"usd\", \"eur\"]\nquorum = 1\n[[rates.source]]\n";
+        with_models(fiat, &format!("{rates}{lines}"))
+    };
+    let built = build_text(&source("name = \"kraken\""), &context());
+    assert_eq!(
+        built.unwrap_or_else(|_| panic!()).market.live.sources.len(),
+        1
+    );
+    refuses(&source("name = \"mine\""), &["source", "is missing"]);
+    let blind = "name = \"mine\"\nurl = \"https://a.example/x\"\npointer = \"/x\"";
+    refuses(&source(blind), &["same for every currency"]);
+    let bad = "name = \"mine\"\nurl = \"https://a.example/{currency}\"\npointer = \"x\"";
+    refuses(&source(bad), &["JSON pointer"]);
+    let twice = "name = \"kraken\"\n[[rates.source]]\nname = \"kraken\"";
+    refuses(&source(twice), &["written twice"]);
 }

@@ -159,6 +159,7 @@ pub struct PricesSection {
     #[schemars(with = "String")]
     pub guard_percent: Decimal,
     /// Where the approved list is kept. Default: `farebox.prices.json` beside the store.
+    /// Only a restart changes it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<PathBuf>,
     /// Exact `host:port` pairs that lists may be fetched from in clear and at private addresses.
