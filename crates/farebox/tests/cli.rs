@@ -249,6 +249,18 @@ fn the_demo_sells_itself_a_call() {
     ] {
         assert!(text.contains(part), "{part} in {text}");
     }
+    let metered = text.split("/metered/").nth(1).unwrap();
+    let msat = |name: &str| -> u64 {
+        let line = metered
+            .lines()
+            .find(|line| line.trim_start().starts_with(name));
+        let words: Vec<_> = line.unwrap().split_whitespace().collect();
+        words[1].parse().unwrap()
+    };
+    let (held, charged, rest) = (msat("held"), msat("charged"), msat("rest"));
+    assert!(held > charged && charged > 0, "{text}");
+    assert_eq!(charged + rest, msat("deposit"), "{text}");
+    assert!(metered.contains(&format!("earned {charged} msat; trial balance 0")));
 }
 
 /// What `demo` prints for pasting. The pipe has to stay open as long as the demo runs.

@@ -1,7 +1,8 @@
-//! `farebox demo`: the whole system in one process, with test money. It sells itself one call and
-//! says what happened; without `--once` it then stays up.
+//! `farebox demo`: the whole system in one process, with test money. It sells itself a call and a
+//! metered stream and says what happened; without `--once` it then stays up.
 
 mod buyer;
+mod metered;
 mod person;
 mod sale;
 
@@ -118,8 +119,9 @@ fn config(gateway: SocketAddr, console: SocketAddr, folder: &Path, upstream: &st
          [[route]]\nname = \"weather\"\npath = \"/weather\"\nupstream = \"{upstream}\"\n\
          price = {{ msat = 1000 }}\ncalls = 5\n\n\
          [[route]]\nname = \"free\"\npath = \"/free\"\nupstream = \"{upstream}\"\n\
-         price = \"free\"\n",
+         price = \"free\"\n\n{}",
         store.display(),
+        metered::config(upstream),
     )
 }
 

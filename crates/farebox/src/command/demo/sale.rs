@@ -7,7 +7,7 @@ use http::header::WWW_AUTHENTICATE;
 use serde_json::{Value, json};
 
 use super::buyer::Buyer;
-use super::person;
+use super::{metered, person};
 use crate::command::Failure;
 use crate::command::admin::{Client, Reply};
 use crate::output;
@@ -20,7 +20,7 @@ pub(super) const WEATHER: &str = "/weather";
 
 /// What a 402 asks for.
 pub(super) struct Challenge {
-    macaroon: String,
+    pub(super) macaroon: String,
     pub(super) invoice: String,
 }
 
@@ -40,6 +40,8 @@ pub(super) async fn sell(running: &Running, buyer: &Buyer) -> Result<(), Failure
         Buyer::TestMoney | Buyer::Node(_) => {
             sell_a_chat(&gateway, &console, buyer).await?;
             check_books(&console, "openai", 2_000).await?;
+            let charged = metered::sell(&gateway, &console, buyer).await?;
+            check_books(&console, metered::ROUTE, charged).await?;
         }
     }
     Ok(())
