@@ -31,6 +31,7 @@ mod models;
 mod nginx;
 mod openai;
 mod page;
+mod prices;
 mod protocols;
 mod rates;
 mod refunds;
