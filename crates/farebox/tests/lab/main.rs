@@ -29,6 +29,7 @@ mod held;
 mod lnbits;
 mod lnbits_fail_over;
 mod lnbits_server;
+mod metered;
 mod nwc;
 mod other_nodes;
 mod outage;
