@@ -19,6 +19,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use farebox_core::UnixMillis;
+use farebox_ledger::ClaimPolicy;
 use farebox_wire::caveat::read_caveats;
 use farebox_wire::challenge::InvoiceText;
 use farebox_wire::credential::{CredentialError, Malformed, VerifyError};
@@ -103,6 +104,11 @@ impl Claim {
             .map_err(|error| CredentialError::from(Malformed::from(error)))?;
         let identifier = TokenIdentifier::parse(macaroon.identifier())
             .map_err(|error| CredentialError::from(Malformed::from(error)))?;
+        // The seal is all that a claim has to show, where a token has its preimage: one under a key
+        // that somebody else may have is worth nothing, whatever the ledger knows of its payment.
+        if keyring.claim_policy(identifier.key_epoch()) == ClaimPolicy::ClaimedOnly {
+            return Err(PresentedError::UnknownKey);
+        }
         let expected = self::seal(keyring, &identifier, &note).ok_or(PresentedError::UnknownKey)?;
         if !bool::from(expected.ct_eq(&seal)) {
             return Err(VerifyError::WrongSignature.into());

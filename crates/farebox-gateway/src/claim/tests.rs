@@ -97,6 +97,19 @@ fn a_claim_outlives_a_rotation_of_the_keys() {
 }
 
 #[test]
+fn a_claim_under_a_key_that_leaked_is_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let now = UnixMillis::from_secs(1);
+    let keyring = Keyring::open(&folder.path().join("keys"), None, now).unwrap();
+    let text = write(&keyring, &macaroon(&keyring), &Note::Paid).unwrap();
+    keyring.rotate(Rotation::Emergency, now).unwrap();
+    assert!(matches!(
+        Claim::read(&text, &keyring),
+        Err(PresentedError::UnknownKey)
+    ));
+}
+
+#[test]
 fn a_claim_too_long_for_a_cookie_is_not_read() {
     let text = "a".repeat(MAX_LENGTH + 1);
     assert!(Claim::read(&text, &ours()).is_err());
