@@ -7,6 +7,7 @@ use std::time::Duration;
 use farebox_core::{PaymentHash, UnixMillis};
 use farebox_ledger::{HeldCall, HeldState, LedgerError, crash_point};
 use farebox_lightning::{HoldInvoice, HoldState, NodeError};
+use tokio::time::Instant;
 
 use super::offer::preimage;
 use crate::crash;
@@ -94,6 +95,7 @@ async fn wait_for_payment(
     call: &HeldCall,
 ) -> Result<Next, StepError> {
     let node = holder(plan, call)?;
+    let began = Instant::now();
     let patience = until(worker.shared.clock.now(), call.expires_at) + EXPIRY_GRACE;
     let state = tokio::select! {
         state = node.wait_while_open(call.payment_hash) => state?,
@@ -112,6 +114,8 @@ async fn wait_for_payment(
         HoldState::Settled { .. } | HoldState::Canceled | HoldState::Unknown => {
             ended(worker, call).await
         }
+        // The line to the node ended by itself: the invoice can still be paid.
+        HoldState::Open if began.elapsed() < patience => Ok(Next::Retry),
         HoldState::Open => give_back(worker, plan, call, "the invoice expired").await,
     }
 }
