@@ -187,6 +187,10 @@ impl ModelRequest {
         let name = self.output_member();
         self.output_limit = Some(tokens);
         self.body.set(name, &tokens.into());
+        // Where both names stand, servers differ in which of them they obey.
+        if self.endpoint == Endpoint::ChatCompletions && self.body.has("max_tokens") {
+            self.body.set("max_tokens", &tokens.into());
+        }
     }
 
     /// The member that bounds the answer. Newer models of OpenAI know `max_completion_tokens` only,

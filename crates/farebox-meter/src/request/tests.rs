@@ -424,3 +424,30 @@ fn wrong_types_are_named() {
         assert!(error.contains(name), "{error}");
     }
 }
+
+#[test]
+fn a_stored_item_is_not_reached_by_leaving_out_its_type() {
+    for item in [
+        json!({ "id": "msg_1" }),
+        json!({ "id": "msg_1", "type": null }),
+        json!({ "id": "msg_1", "type": "item_reference" }),
+    ] {
+        let body = json!({ "model": "m", "max_output_tokens": 5, "input": [item] });
+        refused(Endpoint::Responses, &body);
+    }
+    let message = json!([{ "role": "user", "content": "hello" }]);
+    let body = json!({ "model": "m", "max_output_tokens": 5, "input": message });
+    assert!(read(Endpoint::Responses, &body).is_ok());
+}
+
+#[test]
+fn an_answer_is_made_shorter_under_every_name_of_its_limit() {
+    let limits = json!({
+        "model": "m", "messages": [], "max_tokens": 900, "max_completion_tokens": 900
+    });
+    let mut request = read(Endpoint::ChatCompletions, &limits).unwrap();
+    request.lower_output(20);
+    let body: Value = serde_json::from_slice(&request.to_body()).unwrap();
+    assert_eq!(body["max_tokens"], 20);
+    assert_eq!(body["max_completion_tokens"], 20);
+}
