@@ -73,6 +73,19 @@ pub(super) struct Entry {
     pub(super) max_output_tokens: Option<u64>,
 }
 
+impl Entry {
+    /// One that is not of the list's form.
+    pub(super) fn unreadable(name: String, error: &serde_json::Error) -> Self {
+        Self {
+            full_name: name.clone(),
+            name,
+            prices: Err(error.to_string()),
+            context_tokens: None,
+            max_output_tokens: None,
+        }
+    }
+}
+
 /// What one key of a list's prices means.
 pub(super) enum Meaning {
     /// The price of this.

@@ -24,11 +24,13 @@ const MODES: [&str; 8] = [
 type Members = BTreeMap<String, Box<RawValue>>;
 
 pub(super) fn entries(list: &[u8]) -> Result<Vec<Entry>, BadList> {
-    let models: BTreeMap<String, Members> = serde_json::from_slice(list)?;
+    let models: BTreeMap<String, Box<RawValue>> = serde_json::from_slice(list)?;
     let models = models.into_iter().filter(|(name, _)| name != SPECIMEN);
-    Ok(models
-        .map(|(name, members)| entry(name, &members))
-        .collect())
+    let entries = models.map(|(name, raw)| match serde_json::from_str(raw.get()) {
+        Ok(members) => entry(name, &members),
+        Err(error) => Entry::unreadable(name, &error),
+    });
+    Ok(entries.collect())
 }
 
 fn entry(name: String, members: &Members) -> Entry {

@@ -28,9 +28,12 @@ struct TopProvider {
 
 pub(super) fn entries(list: &[u8]) -> Result<Vec<Entry>, BadList> {
     let list: List = serde_json::from_slice(list)?;
-    let models = list.data.iter();
-    let entries = models.map(|raw| serde_json::from_str(raw.get()).map(entry));
-    Ok(entries.collect::<Result<_, _>>()?)
+    let entries = list.data.iter().enumerate();
+    let entries = entries.map(|(place, raw)| match serde_json::from_str(raw.get()) {
+        Ok(model) => entry(model),
+        Err(error) => Entry::unreadable(format!("data[{place}]"), &error),
+    });
+    Ok(entries.collect())
 }
 
 fn entry(model: Model) -> Entry {

@@ -27,6 +27,8 @@ const LITELLM: &str = r#"{
   "claude": {"mode": "chat", "input_cost_per_token": 3e-06, "output_cost_per_token": 1.5e-05, "cache_creation_input_token_cost": 3.75e-06, "cache_creation_input_token_cost_above_1hr": 6e-06, "output_cost_per_reasoning_token": 1.5e-05},
   "long": {"mode": "chat", "input_cost_per_token": 1e-06, "output_cost_per_token": 1e-06, "input_cost_per_token_above_200k_tokens": 2e-06},
   "paint": {"mode": "image_generation", "output_cost_per_image": 0.04},
+  "fallback_generalizations": {"rules": [{"name": "x"}]},
+  "comment": "not a model",
   "rank": {"mode": "rerank", "input_cost_per_query": 0.002},
   "per-million": {"mode": "chat", "input_cost_per_token": 0.15, "output_cost_per_token": 0.6}
 }"#;
@@ -37,6 +39,7 @@ const OPENROUTER: &str = r#"{"data": [
   {"id": "free:free", "pricing": {"prompt": "0", "completion": "0"}},
   {"id": "node", "pricing": {"prompt": 1.1e-07, "completion": 4.4e-07, "max_prompt_cost": 0.01, "max_cost": 0.02}},
   {"id": "plain", "object": "model"},
+  {"pricing": {"prompt": "0.000001"}},
   {"id": "strange", "pricing": {"prompt": "0.000001", "completion": "0.000001", "per_thought": "0.1"}}
 ]}"#;
 
@@ -115,6 +118,8 @@ fn litellm_prices_a_token_and_tiers_that_are_sold_are_not_passed_over() {
     assert_eq!(row(&list, "claude", Unit::CacheWrite), some("0.000006"));
     assert_eq!(row(&list, "paint", Unit::Image), some("0.04"));
     assert!(why(&list, "long").contains("above_200k"));
+    why(&list, "fallback_generalizations");
+    why(&list, "comment");
     assert!(why(&list, "rank").contains("rerank"));
     assert!(why(&list, "per-million").contains("absurd"));
 }
@@ -130,7 +135,13 @@ fn openrouter_and_upstreams_price_a_token_in_text_or_numbers() {
     );
     assert_eq!(row(&list, "openai/gpt-mini", Unit::Reasoning), None);
     assert_eq!(row(&list, "node", Unit::Output), some("0.00000044"));
-    for model in ["openrouter/auto", "free:free", "plain", "strange"] {
+    for model in [
+        "openrouter/auto",
+        "free:free",
+        "plain",
+        "data[5]",
+        "strange",
+    ] {
         why(&list, model);
     }
 }
@@ -151,7 +162,7 @@ fn a_markup_and_new_names_are_applied_while_reading() {
 fn what_is_no_list_is_an_error() {
     for (form, list) in [
         (ListForm::ModelsDev, "[]"),
-        (ListForm::LiteLlm, "{\"a\": 1}"),
+        (ListForm::LiteLlm, "[1]"),
         (ListForm::OpenRouter, "{\"error\": \"no\"}"),
         (ListForm::OpenRouter, "<html>"),
     ] {
