@@ -18,16 +18,16 @@ use crate::arrival::{Arrival, ArrivedBody};
 use crate::body_budget::{Keep, Patience, read_body};
 use crate::challenge::Debt;
 use crate::claim::form;
-use crate::claim::redeem::Redeemed;
+use crate::claim::redeem::{OpenClaim, Redeemed};
 use crate::claim::visit::Visit;
 use crate::client_addr::AddressPrefix;
 use crate::cors::Preflight;
 use crate::held::KeptRequest;
 use crate::outcome::Outcome;
 use crate::path::{PathError, lenient_reading};
-use crate::plan::{Bind, OnFailure, Plan, Route, Sale};
+use crate::plan::{Bind, OnFailure, Plan, Pricing, Route, Sale};
 use crate::presented::Token;
-use crate::price::Quote;
+use crate::price::{Quote, Unsold};
 use crate::refusal::Refusal;
 use crate::routes::RouteTable;
 use crate::worker::Worker;
@@ -160,7 +160,7 @@ impl Worker {
         if let Some(visit) = visit.as_deref().filter(|visit| visit.asks_status) {
             return Box::pin(self.claim_status(plan, exchange, route, visit)).await;
         }
-        let mut quote = self.price(route, sale, &mut arrival).await?;
+        let (mut quote, mut unpriced) = self.quote(route, sale, &mut arrival).await?;
         exchange.rate = quote.rate();
         if let Quote::Free = quote {
             let free = Admission::free(Arc::clone(route));
@@ -173,6 +173,11 @@ impl Worker {
             Redeemed::Owed(owed) => (owed, None),
             Redeemed::Open(claim) => (Owed::Nothing, Some(claim)),
             Redeemed::Token(token) => {
+                if matches!(token.granted.terms.kind, Kind::Balance)
+                    && let Some(refusal) = unpriced.take()
+                {
+                    return Err(refusal);
+                }
                 if plan.server.strict_settlement {
                     Box::pin(self.demand_settled(plan, &token)).await?;
                 }
@@ -191,6 +196,42 @@ impl Worker {
                 }
             }
         };
+        if let Some(refusal) = unpriced {
+            return Err(refusal);
+        }
+        let asked = (route, sale, quote.at_most());
+        let unpaid = (arrival, visit.as_deref());
+        Box::pin(self.demand(plan, exchange, asked, unpaid, owed, open)).await
+    }
+
+    /// What the request costs; or why nobody can tell, where that matters to new buyers only: calls
+    /// and times that were sold before need no rate.
+    async fn quote(
+        &self,
+        route: &Route,
+        sale: &Sale,
+        arrival: &mut Arrival,
+    ) -> Result<(Quote, Option<Refusal>), Refusal> {
+        match self.price(route, sale, arrival).await {
+            Err(refusal @ Refusal::Unsold(Unsold::NoRate(_)))
+                if matches!(sale.pricing, Pricing::Fiat(_)) =>
+            {
+                Ok((Quote::Fiat(Msat::ZERO, None), Some(refusal)))
+            }
+            priced => Ok((priced?, None)),
+        }
+    }
+
+    /// Asks for what is owed.
+    async fn demand(
+        &self,
+        plan: &Plan,
+        exchange: &mut Exchange,
+        (route, sale, price): (&Arc<Route>, &Sale, Msat),
+        (mut arrival, visit): (Arrival, Option<&Visit>),
+        owed: Owed,
+        open: Option<Box<OpenClaim>>,
+    ) -> Result<Response<AnswerBody>, Refusal> {
         let digest = self
             .digest_of_unpaid(exchange, route, sale, &mut arrival)
             .await?;
@@ -202,13 +243,13 @@ impl Worker {
         let debt = Debt {
             route,
             sale,
-            price: quote.at_most(),
+            price,
             owed,
             method: &arrival.parts.method,
             digest,
             kept,
             grpc: arrival.grpc,
-            visit: visit.as_deref(),
+            visit,
         };
         if let Some(shown) = self.answer_without_invoice(plan, exchange, &debt, open) {
             return Ok(shown);

@@ -51,3 +51,33 @@ fn a_balance_is_drawn_at_the_rate_of_the_day() {
     gateway.send(&call.with(&token)).expect(200);
     assert_eq!(gateway.charged(&token), 2000 + 4000);
 }
+
+/// The same with a rate from a source that is not there.
+fn without_rate(upstream: &ScriptedUpstream, lines: &str) -> Setup {
+    let route = Route::at("/paid", upstream).line("price = { usd = \"0.002\" }");
+    Setup::new()
+        .section(
+            "[rates]\nlive = [\"usd\"]\nquorum = 1\nallow_hosts = [\"127.0.0.1:1\"]\n\
+             [[rates.source]]\nname = \"away\"\nurl = \"http://127.0.0.1:1/{currency}\"\n\
+             pointer = \"/price\"",
+        )
+        .route(route.line(lines))
+}
+
+#[test]
+fn without_a_rate_nothing_is_sold_but_calls_that_were_bought_are_served() {
+    let upstream = ScriptedUpstream::start().unwrap();
+    let call = Call::get("/paid/x");
+    for (lines, served) in [
+        ("calls = 2", 200),
+        ("pass = \"1h\"", 200),
+        ("balance = { sat = 100 }", 503),
+    ] {
+        let mut gateway = TestGateway::start(setup(&upstream, "100000", lines));
+        let token = gateway.buy(&call);
+        gateway.reconfigure(without_rate(&upstream, lines));
+        gateway.restart();
+        gateway.send(&call).expect(503);
+        gateway.send(&call.clone().with(&token)).expect(served);
+    }
+}
