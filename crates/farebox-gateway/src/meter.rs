@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use farebox_core::Msat;
 use farebox_meter::{
-    Endpoint, Exchange, ModelPrice, Observed, StreamEnd, StreamMeter, Unit, Usage,
+    Endpoint, Exchange, ModelPrice, Observed, StreamEnd, StreamMeter, Unit, Unpriced, Usage,
 };
 use farebox_meter::{Priced, answer};
 
@@ -122,10 +122,25 @@ pub(crate) struct Tariff {
 }
 
 impl Tariff {
-    /// What `usage` costs.
+    /// What `usage` costs. A class that the request gave no reason to price, such as the sound of a
+    /// film that came as a document, costs as much as text: an answer is not free for it.
     fn cost(&self, usage: &Usage) -> Priced {
-        self.price.cost(usage, &self.exchange)
+        match self.price.cost(usage, &self.exchange) {
+            Err(Unpriced::Unit(_)) => self.price.cost(&as_text(usage), &self.exchange),
+            priced => priced,
+        }
     }
+}
+
+/// The same usage with all that was read and written counted as text.
+fn as_text(usage: &Usage) -> Usage {
+    let pieces = [Unit::Image, Unit::Character, Unit::Second, Unit::Request];
+    let text = Usage::NONE
+        .with(Unit::Input, usage.all_input())
+        .with(Unit::Output, usage.all_output());
+    pieces
+        .into_iter()
+        .fold(text, |text, unit| text.with(unit, usage.get(unit)))
 }
 
 /// Meters one answer.
@@ -238,9 +253,11 @@ impl Meter {
         let usage = self.reported(answer::usage(self.endpoint, body));
         let terminal = match usage {
             Some(_) => Terminal::Complete,
+            None if is_error(body) => Terminal::ErrorAfterStart,
             None => Terminal::UsageMissing,
         };
-        let output = if usage.is_some() {
+        let is_told = usage.is_some_and(|usage| self.tariff.cost(&usage).is_ok());
+        let output = if is_told {
             0
         } else {
             answer::content_bytes(body)
@@ -317,6 +334,16 @@ impl Meter {
     }
 }
 
+/// Whether a whole answer, whatever its status says, tells of an error and nothing else was seen to
+/// be used.
+fn is_error(body: &[u8]) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Answer {
+        error: Option<serde::de::IgnoredAny>,
+    }
+    serde_json::from_slice(body).is_ok_and(|answer: Answer| answer.error.is_some())
+}
+
 fn terminal(ending: Ending, observed: &Observed) -> Terminal {
     match (ending, observed.end) {
         (_, StreamEnd::Failed) => Terminal::ErrorAfterStart,
@@ -329,3 +356,6 @@ fn terminal(ending: Ending, observed: &Observed) -> Terminal {
         (Ending::Complete, _) => Terminal::Complete,
     }
 }
+
+#[cfg(test)]
+mod tests;
