@@ -82,6 +82,15 @@ pub(crate) struct UpstreamBody {
     pub(crate) _permit: Option<TokenPermit>,
 }
 
+/// How far an answer is read whose client has left.
+#[derive(Clone, Copy)]
+enum Until {
+    /// To its end.
+    Ended,
+    /// To its end, unless it grows too long to be kept.
+    NotKept,
+}
+
 /// Whether the client kept the upstream waiting for long.
 #[derive(Debug, Default)]
 pub(crate) struct Pace {
@@ -421,8 +430,8 @@ impl UpstreamBody {
         if self.ending != Ending::Open {
             return self.report(exchange, self.ending);
         }
-        if let Some(limit) = self.settlement.drains() {
-            tokio::spawn(self.drain(limit, exchange));
+        if let Some((limit, until)) = self.reads_on() {
+            tokio::spawn(self.drain(limit, until, exchange));
             return;
         }
         // Before the settlement, so that no retry sees the sale finished and no answer coming.
@@ -434,6 +443,25 @@ impl UpstreamBody {
         }
     }
 
+    fn is_wanted(&self, until: Until) -> bool {
+        match until {
+            Until::Ended => true,
+            Until::NotKept => self.recorder.as_ref().is_some_and(Recorder::is_recording),
+        }
+    }
+
+    /// Whether a metered answer is read on without its client, how long, and to what end. One that
+    /// is kept for a retry is charged when all of it is there: who hangs up after the first byte
+    /// and comes back for the rest has had the whole answer.
+    fn reads_on(&self) -> Option<(Duration, Until)> {
+        if let Some(limit) = self.settlement.drains() {
+            return Some((limit, Until::Ended));
+        }
+        let recorder = self.recorder.as_ref();
+        let keeps = self.settlement.is_metering() && recorder.is_some_and(Recorder::is_recording);
+        keeps.then_some((FINISH_FOR_REPLAY, Until::NotKept))
+    }
+
     fn report(&mut self, exchange: Option<Box<Exchange>>, ending: Ending) {
         if let Some(mut exchange) = exchange {
             exchange.metered = self.settlement.line();
@@ -442,10 +470,15 @@ impl UpstreamBody {
     }
 
     /// Reads on after the client left, because the upstream charges for it anyway and tells the
-    /// usage at its end. Nothing of it is kept.
-    async fn drain(mut self: Box<Self>, limit: Duration, exchange: Option<Box<Exchange>>) {
+    /// usage at its end, or because the client can still fetch the answer.
+    async fn drain(
+        mut self: Box<Self>,
+        limit: Duration,
+        until: Until,
+        exchange: Option<Box<Exchange>>,
+    ) {
         let rest = async {
-            while self.ending == Ending::Open {
+            while self.ending == Ending::Open && self.is_wanted(until) {
                 let frame = std::future::poll_fn(|cx| self.poll_frame(cx)).await;
                 if !matches!(frame, Some(Ok(_))) {
                     break;

@@ -6,7 +6,9 @@
 use std::sync::Arc;
 
 use farebox_core::RequestDigest;
-use http::header::{CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING};
+use http::header::{
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue, TRANSFER_ENCODING,
+};
 use http::request::Parts;
 use http::{Method, Request};
 use hyper::body::Incoming;
@@ -105,11 +107,15 @@ impl Arrival {
         }
     }
 
-    /// Puts other bytes into the place of a body that was read. The digest stays that of what came.
+    /// Puts JSON of ours into the place of a body that was read. The digest stays that of what came.
+    /// The client's own words for the body go with it: under another character set, or a second
+    /// type, an upstream could read something else than was priced.
     pub(crate) fn replace_body(&mut self, bytes: bytes::Bytes) {
         if let ArrivedBody::Read(read) = &mut self.body {
             let headers = &mut self.parts.headers;
             headers.remove(TRANSFER_ENCODING);
+            headers.remove(CONTENT_ENCODING);
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
             headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
             read.bytes = Some(bytes);
         }

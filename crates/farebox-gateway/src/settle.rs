@@ -87,6 +87,11 @@ impl Settlement {
         }
     }
 
+    /// Whether an answer that has begun will be charged by what it uses.
+    pub(crate) const fn is_metering(&self) -> bool {
+        self.started && self.meter.is_some() && self.hold.is_some()
+    }
+
     /// What was taken so far.
     pub(crate) const fn charged(&self) -> Msat {
         self.charged

@@ -1,6 +1,7 @@
 //! Calls of models, charged by what they use: the hold, the charge and what is left, to the msat.
 
 mod ends;
+mod evasion;
 mod refusals;
 mod sales;
 mod sdks;

@@ -1,0 +1,73 @@
+//! Ways to get more of a model than is paid for, and that they lead nowhere.
+
+use farebox_testkit::ScriptedUpstream;
+use serde_json::{Value, json};
+
+use super::{DEPOSIT, INPUT, OUTPUT, chat, route, shop, shop_with};
+use crate::harness::{Call, Connection};
+
+fn piece(text: &str) -> String {
+    format!(
+        "data: {}\n\n",
+        json!({ "choices": [{ "index": 0, "delta": { "content": text } }] })
+    )
+}
+
+const END: &str = concat!(
+    "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":30}}\n\n",
+    "data: [DONE]\n\n"
+);
+
+#[test]
+fn who_hangs_up_and_comes_back_for_the_whole_answer_has_paid_for_the_whole() {
+    let upstream = ScriptedUpstream::start().unwrap();
+    let gateway = shop_with(route(&format!("{}/stream/s", upstream.url())));
+    let call = chat(json!({ "stream": true })).header("Idempotency-Key", "one");
+    let token = gateway.buy(&call);
+    let call = call.with(&token);
+    let control = upstream.stream("s");
+    let mut connection = Connection::open(gateway.address).unwrap();
+    connection.send(&call).unwrap();
+    control.send(piece("12345678"));
+    connection.read_head().unwrap();
+    connection.read_chunk().unwrap();
+    drop(connection);
+    gateway.send(&call).expect(409);
+    control.send(piece("all the rest"));
+    control.send(END);
+    control.finish();
+    gateway.wait_for_log("\"ended\":\"complete\"");
+    let again = gateway.send(&call).expect(200);
+    assert!(again.text().contains("all the rest"), "{}", again.text());
+    assert_eq!(gateway.charged(&token), 7 * INPUT + 30 * OUTPUT);
+    assert_eq!(upstream.total(), 1);
+}
+
+#[test]
+fn an_answer_becomes_shorter_by_every_name_of_its_limit() {
+    let upstream = ScriptedUpstream::start().unwrap();
+    let gateway = shop(&upstream);
+    let token = gateway.buy(&chat(json!({})));
+    let long = chat(json!({ "max_tokens": 2000, "max_completion_tokens": 2000 }));
+    let bytes = u64::try_from(long.body.len()).unwrap();
+    gateway.send(&long.with(&token)).expect(200);
+    let forwarded: Value = serde_json::from_slice(&upstream.asked()[0]).unwrap();
+    let most = (DEPOSIT - (bytes + 64) * INPUT) / OUTPUT;
+    assert_eq!(forwarded["max_completion_tokens"], most);
+    assert_eq!(forwarded["max_tokens"], most);
+}
+
+#[test]
+fn what_is_forwarded_says_that_it_is_the_json_that_was_priced() {
+    let upstream = ScriptedUpstream::start().unwrap();
+    let gateway = shop(&upstream);
+    let call = chat(json!({}));
+    let token = gateway.buy(&call);
+    let body: Value = serde_json::from_slice(&call.body).unwrap();
+    let call = Call::post("/v1/chat/completions", body.to_string())
+        .header("Content-Type", "application/json; charset=utf-7")
+        .header("Content-Type", "text/plain");
+    gateway.send(&call.with(&token)).expect(200);
+    let requests = upstream.requests();
+    assert_eq!(requests[0].all("content-type"), ["application/json"]);
+}
