@@ -147,7 +147,10 @@ fn sole_authorization(headers: &HeaderMap) -> Option<&[u8]> {
 }
 
 /// Checks preimage, signature and caveats.
-pub(crate) fn verify(credential: &L402Credential, keyring: &Keyring) -> Result<Token, PresentedError> {
+pub(crate) fn verify(
+    credential: &L402Credential,
+    keyring: &Keyring,
+) -> Result<Token, PresentedError> {
     let identifier = &credential.identifier;
     let key_epoch = identifier.key_epoch();
     let (root_key, _) = keyring
