@@ -127,9 +127,7 @@ impl ModelRequest {
     fn read_item(&mut self, item: &Value) -> Result<(), Refused> {
         match item["type"].as_str() {
             // Without a type it is a message; without content too, it names a stored item.
-            None if item["content"].is_null() => {
-                Err(Refused::Feature("a stored item".to_owned()))
-            }
+            None if item["content"].is_null() => Err(Refused::Feature("a stored item".to_owned())),
             None | Some("message") => self.read_content(&item["content"]),
             Some("function_call_output" | "custom_tool_call_output") => {
                 self.read_content(&item["output"])
