@@ -1,6 +1,8 @@
 //! The official SDKs, unmodified but for URL and credential, against servers that are not ours. What
 //! each call is charged is what the test computes from the answer that the SDK shows.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
 use super::{INPUT, OUTPUT, chat, model};
@@ -158,16 +160,26 @@ fn cost_shown(answer: &Value) -> u64 {
 #[track_caller]
 fn assert_charged(gateway: &TestGateway, token: &Token, mut costs: Vec<u64>) {
     assert_eq!(gateway.charged(token), costs.iter().sum::<u64>());
-    let log = gateway.log();
+    // A line of the log may come after its answer.
+    let give_up_at = Instant::now() + Duration::from_secs(10);
+    let mut logged = charges(&gateway.log());
+    while logged.len() < costs.len() && Instant::now() < give_up_at {
+        std::thread::sleep(Duration::from_millis(10));
+        logged = charges(&gateway.log());
+    }
+    logged.sort_unstable();
+    costs.sort_unstable();
+    assert_eq!(logged, costs, "{}", gateway.log());
+    assert_eq!(gateway.trial_balance()["sound"], true);
+}
+
+/// What the log says that each metered call was charged.
+fn charges(log: &str) -> Vec<u64> {
     let lines = log.lines().filter(|line| line.contains("\"model\":"));
     let lines = lines.filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let mut charged: Vec<_> = lines
+    lines
         .map(|line| line["charged_msat"].as_u64().unwrap())
-        .collect();
-    charged.sort_unstable();
-    costs.sort_unstable();
-    assert_eq!(charged, costs, "{log}");
-    assert_eq!(gateway.trial_balance()["sound"], true);
+        .collect()
 }
 
 fn text_of_stream(answer: &Value) -> String {
