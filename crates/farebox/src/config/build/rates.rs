@@ -48,8 +48,10 @@ pub(super) fn live(file: &ConfigFile, rates: &Rates, mistakes: &mut Mistakes) ->
     let sources = sources(section, &currencies, mistakes);
     check_times(section, mistakes);
     let quorum = section.quorum;
-    if !currencies.is_empty() && !(1..=sources.len()).contains(&quorum) {
-        let reason = format!("at least one, and no more than sources ({})", sources.len());
+    // As many as are written: one that is wrong is told apart.
+    let count = sources.len().max(section.source.len());
+    if !currencies.is_empty() && !(1..=count).contains(&quorum) {
+        let reason = format!("at least one, and no more than sources ({count})");
         mistakes.note(at("quorum"), Some(quorum.to_string()), reason);
     }
     currencies.retain(|currency| rates.find(*currency).is_none());

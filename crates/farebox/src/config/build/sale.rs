@@ -101,12 +101,16 @@ pub(super) fn sale(
             &format!("{methods:?}"),
             &valid_for.as_secs().to_string(),
         ]),
-        on_failure: match route.on_failure {
-            OnFailureSetting::Void => OnFailure::Void,
-            OnFailureSetting::Cancel => OnFailure::Cancel,
-        },
+        on_failure: on_failure(route),
         pricing,
     })
+}
+
+const fn on_failure(route: &RouteSection) -> OnFailure {
+    match route.on_failure {
+        OnFailureSetting::Void => OnFailure::Void,
+        OnFailureSetting::Cancel => OnFailure::Cancel,
+    }
 }
 
 /// Whether a single call is sold for the exact request.

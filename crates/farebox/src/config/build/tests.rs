@@ -416,7 +416,7 @@ fn a_currency_is_live_or_fixed_or_cannot_be_sold_in() {
     assert!(built.market.live.currencies.is_empty());
     refuses(
         &live("live = [\"eur\"]"),
-        &["rates.live", "rates.fixed.usd"],
+        &["to rates.live, or set rates.fixed.usd"],
     );
     refuses(
         &live("live = [\"sat\", \"usd\"]"),
@@ -441,7 +441,7 @@ fn a_rate_source_is_a_known_name_or_a_url_with_a_pointer() {
         built.unwrap_or_else(|_| panic!()).market.live.sources.len(),
         1
     );
-    refuses(&source("name = \"mine\""), &["source", "is missing"]);
+    refuses(&source("name = \"mine\""), &["url: is missing"]);
     let blind = "name = \"mine\"\nurl = \"https://a.example/x\"\npointer = \"/x\"";
     refuses(&source(blind), &["same for every currency"]);
     let bad = "name = \"mine\"\nurl = \"https://a.example/{currency}\"\npointer = \"x\"";
