@@ -50,7 +50,7 @@ pub struct HeldLimits {
 impl Default for HeldLimits {
     fn default() -> Self {
         Self {
-            max_calls: 1_000,
+            max_calls: 128,
             max_bytes: 64 << 20,
             max_answer_bytes: 1 << 20,
         }

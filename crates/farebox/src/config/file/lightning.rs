@@ -168,7 +168,7 @@ pub struct MaxFeeTable {
 #[serde(default)]
 #[schemars(deny_unknown_fields)]
 pub struct HeldSection {
-    /// How many calls are kept at one time.
+    /// How many calls are kept at one time. Each holds a connection to the node open.
     #[schemars(range(min = 1))]
     pub max_calls: u32,
     /// Their requests, in all.
@@ -243,7 +243,7 @@ impl Default for MaxFeeTable {
 impl Default for HeldSection {
     fn default() -> Self {
         Self {
-            max_calls: 1_000,
+            max_calls: 128,
             max_bytes: ByteSize(64 << 20),
             max_answer: ByteSize(1 << 20),
         }
