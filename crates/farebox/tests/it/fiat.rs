@@ -34,7 +34,7 @@ fn a_token_keeps_what_was_sold_when_the_rate_changes() {
     gateway.reconfigure(setup(&upstream, "50000", "calls = 2"));
     gateway.restart();
     assert_eq!(gateway.send(&call).expect(402).json()["amount_msat"], 8000);
-    gateway.send(&call.clone().with(&token)).expect(200);
+    gateway.send(&call.with(&token)).expect(200);
     assert_eq!(gateway.charged(&token), 4000);
 }
 

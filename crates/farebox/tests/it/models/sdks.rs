@@ -92,7 +92,7 @@ fn mock_ai_api(api: &str) -> Option<Server> {
 
 /// A call, as an SDK's method and what it is given.
 fn call(method: &str, with: Value) -> Value {
-    json!({ "call": method, "with": with })
+    Value::from_iter([("call", Value::from(method)), ("with", with)])
 }
 
 fn chat_with(content: &str, more: Value) -> Value {
