@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::harness::{Call, Setup, TestGateway};
-use crate::stage::{PRICE, Stage, paid, shared, upstream, wait_for_account};
+use crate::stage::{Stage, paid, shared, upstream, wait_for_account};
 use crate::stand_in::{SECRET, StandIn};
 
 /// 1 once the gateway hears of payments from then on.
