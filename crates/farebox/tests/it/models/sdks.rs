@@ -92,7 +92,11 @@ fn mock_ai_api(api: &str) -> Option<Server> {
 
 /// A call, as an SDK's method and what it is given.
 fn call(method: &str, with: Value) -> Value {
-    Value::from_iter([("call", Value::from(method)), ("with", with)])
+    let members = [
+        ("call".to_owned(), method.into()),
+        ("with".to_owned(), with),
+    ];
+    Value::Object(members.into_iter().collect())
 }
 
 fn chat_with(content: &str, more: Value) -> Value {
