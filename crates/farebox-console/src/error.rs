@@ -53,6 +53,12 @@ pub enum ConsoleError {
     /// Prices were not taken over, or not approved.
     #[error("{}", with_cause(.0))]
     Prices(Box<BookError>),
+    /// No prepaid key has this id.
+    #[error("no prepaid key has this id")]
+    NoKey,
+    /// The system has no randomness.
+    #[error("no key can be drawn: {0}")]
+    Random(String),
     /// The test money was not paid.
     #[error(transparent)]
     Pay(#[from] PayError),
@@ -69,7 +75,9 @@ impl ConsoleError {
         match self {
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Host => StatusCode::MISDIRECTED_REQUEST,
-            Self::NotFound | Self::NoAccount | Self::NoPayout => StatusCode::NOT_FOUND,
+            Self::NotFound | Self::NoAccount | Self::NoPayout | Self::NoKey => {
+                StatusCode::NOT_FOUND
+            }
             Self::Close(CloseError::Unknown) => StatusCode::NOT_FOUND,
             Self::Close(CloseError::Ledger(_)) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Close(_) => StatusCode::CONFLICT,
@@ -88,7 +96,7 @@ impl ConsoleError {
             },
             Self::Pay(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Ledger(_) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Keyring(_) | Self::Metrics(_) | Self::Task(_) => {
+            Self::Keyring(_) | Self::Metrics(_) | Self::Task(_) | Self::Random(_) => {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
         }
@@ -101,6 +109,7 @@ impl ConsoleError {
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::NoAccount => "no_account",
+            Self::NoKey => "no_key",
             Self::NoPayout | Self::Close(CloseError::Unknown) => "no_payout",
             Self::Close(_) => "not_closed",
             Self::Refund(error) => error.problem().code,
@@ -109,7 +118,7 @@ impl ConsoleError {
             Self::Pay(_) => "not_paid",
             Self::Ledger(_) => "ledger",
             Self::Keyring(_) => "keys",
-            Self::Metrics(_) | Self::Task(_) => "internal",
+            Self::Metrics(_) | Self::Task(_) | Self::Random(_) => "internal",
         }
     }
 }

@@ -19,6 +19,11 @@
 //! | `GET /admin/v1/prices` | prices taken over from others: approved, and waiting |
 //! | `POST /admin/v1/prices/import` `{"source": "…", "url": "…", "add": bool}` | takes a list over |
 //! | `POST /admin/v1/prices/approve` `{"models": […]}` or `{"all": true}` | puts in force what waits |
+//! | `GET /admin/v1/keys?cursor=&limit=` | prepaid keys in the order in which they were made |
+//! | `POST /admin/v1/keys` `{"parent": id, "total_msat": n, …}` | makes one |
+//! | `GET /admin/v1/keys/{id}` | one of them |
+//! | `POST /admin/v1/keys/{id}/limits` `{"total_msat": n, …}` | replaces its limits |
+//! | `POST /admin/v1/keys/{id}/revoke` | stops it from being spent |
 //! | `POST /admin/v1/keys/rotate` `{"emergency": bool}` | signs with a new secret |
 //! | `GET /admin/v1/ledger/trial-balance` | the proof that the books are right |
 //! | `POST /test/pay` `{"invoice": "…"}` | pays with test money, where that is on; open |
@@ -27,6 +32,7 @@ mod access;
 mod admin;
 mod error;
 mod figures;
+mod keys;
 mod metrics;
 mod pay;
 mod payouts;
@@ -119,7 +125,11 @@ pub fn router(options: Options) -> Router {
         .route("/admin/v1/prices", get(prices::show))
         .route("/admin/v1/prices/import", import_prices())
         .route("/admin/v1/prices/approve", post(prices::approve))
+        .route("/admin/v1/keys", get(keys::list).post(keys::make))
         .route("/admin/v1/keys/rotate", post(admin::rotate))
+        .route("/admin/v1/keys/{id}", get(keys::show))
+        .route("/admin/v1/keys/{id}/limits", post(keys::set_limits))
+        .route("/admin/v1/keys/{id}/revoke", post(keys::revoke))
         .route("/admin/v1/ledger/trial-balance", get(admin::trial_balance))
         .layer(from_fn_with_state(
             Arc::clone(&state),

@@ -103,6 +103,7 @@ fn idle_gateway(ledger: &Ledger, keyring: &Arc<Keyring>, clock: &Arc<dyn Clock>)
         invoice_expiry: std::time::Duration::from_secs(600),
         public_https: false,
         strict_settlement: false,
+        prepaid_keys: false,
     };
     let routes = RouteTable::build([]).unwrap();
     farebox_gateway::start(

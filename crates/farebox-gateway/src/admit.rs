@@ -18,7 +18,7 @@ use crate::price::Metered;
 use crate::refusal::Refusal;
 
 /// The permission to forward one request. Its fields are private: only [`free`](Admission::free)
-/// routes and [`admit`] make one, and `forward` consumes it.
+/// routes, keys and [`admit`] make one, and `forward` consumes it.
 pub(crate) struct Admission {
     route: Arc<Route>,
     payment: Payment,
@@ -93,6 +93,24 @@ impl Admission {
             route,
             payment: Payment::Accepted,
             permit: None,
+        }
+    }
+
+    /// A request that is held on the money of a key.
+    pub(crate) const fn of_key(
+        route: Arc<Route>,
+        hold: Hold,
+        once: bool,
+        permit: TokenPermit,
+    ) -> Self {
+        Self {
+            route,
+            payment: Payment::Held {
+                hold,
+                once,
+                meter: None,
+            },
+            permit: Some(permit),
         }
     }
 

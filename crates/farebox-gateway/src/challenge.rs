@@ -218,14 +218,43 @@ impl Worker {
             memo: debt.sale.description.clone(),
             expiry: plan.server.invoice_expiry,
         };
-        let created = tokio::time::timeout(INVOICE_TIMEOUT, node.create_invoice(request)).await;
-        let invoice = created.unwrap_or_else(|_| {
-            Err(NodeError::TimedOut {
-                host: node.describe().to_owned(),
-                limit: INVOICE_TIMEOUT,
-            })
-        })?;
-        Ok((tender, invoice))
+        Ok((tender, ask_in_time(node, request).await?))
+    }
+
+    /// An invoice that belongs to no challenge, for an amount that the node can take and that is
+    /// not below `amount`.
+    pub(crate) async fn plain_invoice(
+        &self,
+        plan: &Plan,
+        amount: Msat,
+        memo: String,
+    ) -> Result<CreatedInvoice, Refusal> {
+        let node = plan.node.as_deref().ok_or(Refusal::NodeDown)?;
+        let _waiting = self
+            .shared
+            .waiting_invoices
+            .enter()
+            .ok_or(Refusal::NodeDown)?;
+        let expiry = plan.server.invoice_expiry;
+        let create = async || {
+            let cover = node.limits().cover(amount);
+            let request = InvoiceRequest {
+                amount: cover.ok_or(Refusal::AmountNotTaken)?,
+                memo: memo.clone(),
+                expiry,
+            };
+            Ok::<_, Refusal>(ask_in_time(node, request).await)
+        };
+        // A node that learns its limits only when it is asked is asked once more.
+        let invoice = match create().await? {
+            Err(NodeError::AmountOutOfRange { .. }) => create().await?,
+            other => other,
+        }
+        .map_err(|error| self.node_failed(&error))?;
+        if node.payment_hashes() == PaymentHashes::Foreign {
+            self.refuse_used_hash(&invoice).await?;
+        }
+        Ok(invoice)
     }
 
     pub(crate) fn node_failed(&self, error: &NodeError) -> Refusal {
@@ -293,6 +322,19 @@ impl Worker {
         self.add_way_back(plan, debt, offered, &mut response);
         response
     }
+}
+
+async fn ask_in_time(
+    node: &dyn CreateInvoice,
+    request: InvoiceRequest,
+) -> Result<CreatedInvoice, NodeError> {
+    let created = tokio::time::timeout(INVOICE_TIMEOUT, node.create_invoice(request)).await;
+    created.unwrap_or_else(|_| {
+        Err(NodeError::TimedOut {
+            host: node.describe().to_owned(),
+            limit: INVOICE_TIMEOUT,
+        })
+    })
 }
 
 /// The problem document of what is owed.

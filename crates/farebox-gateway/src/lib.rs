@@ -6,7 +6,7 @@
 //!    request;
 //! 2. `arrival`, `routes`: framing checked, one canonical [`path`], matched and forwarded;
 //! 3. `presented`, `claim`: payment headers and our own cookies are read once and taken off;
-//! 4. `admit`: everything that can refuse, and last the ledger's claim and hold;
+//! 4. `admit`, [`keys`]: everything that can refuse, and last the ledger's claim and hold;
 //! 5. `challenge`: where something is owed, an invoice, a macaroon and a 402, as a `page` for
 //!    people; no row is written;
 //! 6. `forward`: consumes the admission; nothing else can reach an upstream;
@@ -46,6 +46,7 @@ pub mod client_addr;
 pub mod cors;
 pub mod headers;
 pub mod keyring;
+pub mod keys;
 pub mod limits;
 pub mod meter;
 pub mod metrics;

@@ -3,9 +3,15 @@
 //! | | |
 //! |---|---|
 //! | `GET /.farebox/health` | whether the gateway answers |
+//! | `POST /.farebox/keys` | sells a prepaid key |
+//! | `POST /.farebox/keys/top-up` | an invoice that pays for somebody's key |
+//! | `GET /.farebox/keys/self` | what is on the presented key |
+//! | `GET`, `POST /.farebox/keys/children` | keys that spend the money of the presented one |
+//! | `DELETE /.farebox/keys/children/{id}` | revokes one of them |
 //! | `GET /.farebox/refund` | what could be paid back on the presented token, and its refunds |
 //! | `POST /.farebox/refund` | pays back what is left on the presented token |
 
+mod keys;
 mod refund;
 
 pub(crate) use refund::RefundDesk;
@@ -17,8 +23,11 @@ use crate::access_log::Exchange;
 use crate::answer::AnswerBody;
 use crate::arrival::Arrival;
 use crate::outcome::Outcome;
+use crate::plan::Plan;
 use crate::refusal::Refusal;
 use crate::worker::Worker;
+
+use keys::KEYS;
 
 const PREFIX: &str = "/.farebox";
 const HEALTH: &str = "/.farebox/health";
@@ -26,7 +35,11 @@ const REFUND: &str = "/.farebox/refund";
 
 /// Whether no route ever sees this path.
 pub(crate) fn is_own(path: &str) -> bool {
-    let rest = path.strip_prefix(PREFIX);
+    is_in(PREFIX, path)
+}
+
+fn is_in(folder: &str, path: &str) -> bool {
+    let rest = path.strip_prefix(folder);
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
@@ -34,6 +47,7 @@ impl Worker {
     /// Answers a request for one of the gateway's own paths.
     pub(crate) async fn answer_own(
         &self,
+        plan: &Plan,
         exchange: &mut Exchange,
         arrival: Arrival,
     ) -> Result<Response<AnswerBody>, Refusal> {
@@ -44,6 +58,7 @@ impl Worker {
                 Ok(json(&b"{\"status\":\"ok\"}\n"[..]))
             }
             REFUND => self.refund(exchange, arrival).await,
+            path if is_in(KEYS, path) => Box::pin(self.keys(plan, exchange, arrival)).await,
             _ => Err(Refusal::NoRoute),
         }
     }

@@ -64,6 +64,8 @@ pub struct ServerRules {
     pub public_https: bool,
     /// Whether a token's first use also needs the node to say that its invoice is settled.
     pub strict_settlement: bool,
+    /// Whether prepaid keys are sold. Those that were are good either way.
+    pub prepaid_keys: bool,
 }
 
 /// How a credential that does not verify is answered (`401` by RFC 9110 and the L402

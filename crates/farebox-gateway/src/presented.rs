@@ -8,7 +8,7 @@
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use farebox_core::PaymentHash;
+use farebox_core::{KeyHash, PaymentHash};
 use farebox_wire::caveat::Granted;
 use farebox_wire::credential::{
     CredentialError, L402Credential, PAYMENT_HEADERS, Presented as Read, VerifyError,
@@ -19,6 +19,7 @@ use http::header::AUTHORIZATION;
 use lru::LruCache;
 
 use crate::keyring::Keyring;
+use crate::keys::{self, API_KEY, KeyFault};
 
 /// Verified credentials one worker remembers.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(8192).expect("not zero");
@@ -31,6 +32,10 @@ pub(crate) enum Presented {
     Nothing,
     /// An L402 token whose preimage, signature and caveats hold.
     L402(Arc<Token>),
+    /// A prepaid key, known or not.
+    Key(KeyHash),
+    /// Something that was meant as a prepaid key.
+    BadKey(KeyFault),
 }
 
 /// A token whose preimage, signature and caveats hold.
@@ -73,6 +78,22 @@ impl Reader {
         if !carries_payment(headers) {
             return Ok(Presented::Nothing);
         }
+        let key = keys::take(headers);
+        let other_money = pays_in_another_way(headers) || has_payment_header(headers);
+        let beside = self.take_tokens(headers, keyring);
+        match (key, beside) {
+            (Ok(None), beside) => beside,
+            (Ok(Some(key)), Ok(Presented::Nothing)) if !other_money => Ok(Presented::Key(key)),
+            (Err(fault), Ok(Presented::Nothing)) if !other_money => Ok(Presented::BadKey(fault)),
+            (_, _) => Ok(Presented::BadKey(KeyFault::Ambiguous)),
+        }
+    }
+
+    fn take_tokens(
+        &self,
+        headers: &mut HeaderMap,
+        keyring: &Keyring,
+    ) -> Result<Presented, PresentedError> {
         let presented = self.read(headers, keyring);
         if !matches!(presented, Ok(Presented::Nothing)) || pays_in_another_way(headers) {
             headers.remove(AUTHORIZATION);
@@ -116,9 +137,14 @@ impl Reader {
 
 /// Whether any header could be a credential: one pass, because most requests have none.
 fn carries_payment(headers: &HeaderMap) -> bool {
-    headers
-        .keys()
-        .any(|name| name == AUTHORIZATION || PAYMENT_HEADERS.contains(&name.as_str()))
+    headers.keys().any(|name| {
+        name == AUTHORIZATION || name == API_KEY || PAYMENT_HEADERS.contains(&name.as_str())
+    })
+}
+
+fn has_payment_header(headers: &HeaderMap) -> bool {
+    let mut names = PAYMENT_HEADERS.iter();
+    names.any(|name| headers.contains_key(*name))
 }
 
 /// Whether an `Authorization` line is money under a scheme that is not taken yet: whoever reads it
@@ -139,10 +165,7 @@ fn pays_in_another_way(headers: &HeaderMap) -> bool {
 fn sole_authorization(headers: &HeaderMap) -> Option<&[u8]> {
     let mut lines = headers.get_all(AUTHORIZATION).iter();
     let only = lines.next()?;
-    let alone = lines.next().is_none()
-        && !PAYMENT_HEADERS
-            .iter()
-            .any(|name| headers.contains_key(*name));
+    let alone = lines.next().is_none() && !has_payment_header(headers);
     alone.then(|| only.as_bytes())
 }
 

@@ -13,6 +13,7 @@ use crate::access_log::Exchange;
 use crate::answer::AnswerBody;
 use crate::body_budget::BodyError;
 use crate::headers::FramingError;
+use crate::keys::KeyFault;
 use crate::limits::TokenRefusal;
 use crate::outcome::Outcome;
 use crate::path::PathError;
@@ -51,6 +52,8 @@ pub(crate) enum Refusal {
     Reserved,
     #[error(transparent)]
     TooOften(#[from] TokenRefusal),
+    #[error(transparent)]
+    Key(#[from] KeyFault),
     #[error("too many attempts with this token failed; what is left on it is not lost")]
     TooManyVoids,
     #[error("the Lightning node does not make invoices at the moment")]
@@ -83,6 +86,9 @@ pub(crate) enum Refusal {
 
 impl Refusal {
     pub(crate) fn answer(&self, exchange: &mut Exchange) -> Response<AnswerBody> {
+        if let Self::Key(fault) = self {
+            return fault.answer(exchange);
+        }
         let kind = self.kind();
         exchange.outcome = self.outcome();
         exchange.reason = kind.code;
@@ -153,6 +159,7 @@ impl Refusal {
             Self::KeyReused => ProblemKind::IDEMPOTENCY_CONFLICT,
             Self::Finished(_) => ProblemKind::ANSWER_GONE,
             Self::Reserved => ProblemKind::VALUE_RESERVED,
+            Self::Key(fault) => fault.kind(),
             Self::TooOften(_) => ProblemKind::RATE_LIMITED,
             Self::TooManyVoids => ProblemKind::CREDENTIAL_SUSPENDED,
             Self::NodeDown | Self::PaymentUnknown | Self::AmountNotTaken => {

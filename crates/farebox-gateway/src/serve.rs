@@ -100,7 +100,7 @@ impl Worker {
             return Box::pin(self.take_claim_form(plan, exchange, arrival)).await;
         }
         if crate::own::is_own(&arrival.path) {
-            return Box::pin(self.answer_own(exchange, arrival)).await;
+            return Box::pin(self.answer_own(plan, exchange, arrival)).await;
         }
         let route = find_route(&plan.routes, &arrival.host, &arrival.path)?;
         exchange.route = Some(Arc::clone(route));
@@ -172,6 +172,12 @@ impl Worker {
         let (owed, open) = match redeemed {
             Redeemed::Owed(owed) => (owed, None),
             Redeemed::Open(claim) => (Owed::Nothing, Some(claim)),
+            Redeemed::Key(key) => {
+                // A key pays what the request costs now, which somebody has to know.
+                let quote = unpriced.map_or(Ok(quote), Err)?;
+                let asked = (route, sale, quote);
+                return Box::pin(self.serve_for_key(plan, exchange, asked, key, arrival)).await;
+            }
             Redeemed::Token(token) => {
                 if matches!(token.granted.terms.kind, Kind::Balance)
                     && let Some(refusal) = unpriced.take()
@@ -392,7 +398,7 @@ impl Worker {
         }
     }
 
-    fn replay(
+    pub(crate) fn replay(
         &self,
         exchange: &mut Exchange,
         receipt: Receipt,
@@ -449,7 +455,7 @@ impl Route {
 }
 
 /// Charges a request by what it uses, where that is its price, and forwards what was priced.
-fn metered(admission: Admission, quote: Quote, arrival: &mut Arrival) -> Admission {
+pub(crate) fn metered(admission: Admission, quote: Quote, arrival: &mut Arrival) -> Admission {
     match quote {
         Quote::Metered(metered) => {
             arrival.replace_body(metered.body());

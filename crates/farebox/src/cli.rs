@@ -1,7 +1,9 @@
 //! The command line: what can be asked, and with which exit codes it is answered.
 
+mod keys;
 mod prices;
 
+pub use keys::{KeysCommand, LimitsArgs};
 pub use prices::{PriceSource, PricesCommand, PricesImportArgs};
 
 use std::net::SocketAddr;
@@ -373,7 +375,7 @@ nobody has claimed it. The routing fee comes out of the refund. Exits 0 when it 
     /// What models cost by the price lists of others
     #[command(subcommand)]
     Prices(PricesCommand),
-    /// The secrets that sign tokens
+    /// Prepaid keys of buyers, and the secrets that sign tokens
     #[command(subcommand)]
     Keys(KeysCommand),
     /// Add up all accounts: the sum must be zero
@@ -472,18 +474,6 @@ pub enum TokensCommand {
     Revoke {
         /// The payment hash, 64 hex digits
         hash: String,
-    },
-}
-
-/// What to do with keys.
-#[derive(Subcommand)]
-pub enum KeysCommand {
-    /// Sign with a new secret; tokens that were sold stay good
-    #[command(after_help = "Example:\n  farebox admin keys rotate --emergency")]
-    Rotate {
-        /// The old secret is known to somebody: tokens that nobody has used yet become void
-        #[arg(long)]
-        emergency: bool,
     },
 }
 

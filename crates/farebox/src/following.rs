@@ -1,5 +1,5 @@
 //! Listening to the backends that tell of settlements by themselves: what they say is shared with
-//! the gateway, and what was paid beyond the price is written into the ledger.
+//! the gateway; what was paid for prepaid keys, or beyond a price, is written into the ledger.
 //!
 //! A backend that is away is followed again as soon as it is back, from the place where the ledger
 //! says that it was read to. That place moves only behind what is written: after a crash
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use farebox_core::Clock;
-use farebox_ledger::{Ledger, LedgerError};
+use farebox_ledger::{Deposit, Deposited, Ledger, LedgerError};
 use farebox_lightning::follow::{Settlements, follow};
 use farebox_lightning::{CreateInvoice, Settlement, SettlementCursor};
 use tokio::sync::mpsc;
@@ -180,16 +180,16 @@ impl Parts {
     }
 
     async fn book_one(&self, name: &str, settlement: &Settlement) -> bool {
-        while let Err(error) = self.note_excess(settlement).await {
+        while let Err(error) = self.note(settlement).await {
             match error {
                 LedgerError::Closed => return false,
                 LedgerError::Overloaded | LedgerError::Refusing | LedgerError::Store(_) => {
-                    tracing::warn!(backend = name, %error, "an overpayment is not written yet");
+                    tracing::warn!(backend = name, %error, "a payment is not written yet");
                     tokio::time::sleep(LEDGER_PAUSE).await;
                 }
                 error => {
                     let hash = settlement.payment_hash;
-                    tracing::error!(backend = name, %hash, %error, "an overpayment is not written");
+                    tracing::error!(backend = name, %hash, %error, "a payment is not written");
                     break;
                 }
             }
@@ -198,6 +198,38 @@ impl Parts {
             self.ledger.note_settlement_cursor(name, cursor);
         }
         true
+    }
+
+    async fn note(&self, settlement: &Settlement) -> Result<(), LedgerError> {
+        if self.credit_key(settlement).await? {
+            return Ok(());
+        }
+        self.note_excess(settlement).await
+    }
+
+    /// Credits what was paid for a prepaid key. Says whether it was that.
+    async fn credit_key(&self, settlement: &Settlement) -> Result<bool, LedgerError> {
+        let hash = settlement.payment_hash;
+        let Some(pending) = self.ledger.pending_deposit_by(hash).await? else {
+            return Ok(false);
+        };
+        let amount = settlement.received.unwrap_or(pending.amount);
+        let deposit = Deposit {
+            payment_hash: hash,
+            amount,
+            at: self.clock.now(),
+        };
+        match self.ledger.deposit(pending.key, deposit).await? {
+            Deposited::Credited(view) => {
+                let (key, amount_msat) = (view.public_id, amount.get());
+                tracing::info!(key, amount_msat, "a prepaid key was paid for");
+            }
+            Deposited::Already(_) => {}
+            Deposited::UnknownKey | Deposited::Taken => {
+                tracing::error!(%hash, "a payment for a key belongs to another");
+            }
+        }
+        Ok(true)
     }
 
     async fn note_excess(&self, settlement: &Settlement) -> Result<(), LedgerError> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use farebox_core::{Binding, Kind, MethodClass, Msat, PaymentHash};
+use farebox_core::{Binding, KeyHash, Kind, MethodClass, Msat, PaymentHash};
 use farebox_lightning::CreateInvoice;
 use farebox_wire::credential::CredentialError;
 
@@ -13,6 +13,7 @@ use super::visit::{UsedCookie, Visit};
 use super::{Claim, Note};
 use crate::access_log::Exchange;
 use crate::admit::Owed;
+use crate::keys::KeyFault;
 use crate::plan::{Plan, Route};
 use crate::presented::{Presented, PresentedError, Token};
 use crate::refusal::Refusal;
@@ -25,6 +26,8 @@ const LONGEST: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 pub(crate) enum Redeemed {
     /// A token, to be admitted like any other.
     Token(Arc<Token>),
+    /// A prepaid key.
+    Key(KeyHash),
     /// A claim whose invoice can still be paid: the same one is shown again.
     Open(Box<OpenClaim>),
     /// Nothing that pays.
@@ -71,6 +74,9 @@ impl Worker {
                 CredentialError::Ambiguous.into(),
             ))),
             (Ok(Presented::L402(token)), _) => Ok(Redeemed::Token(token)),
+            (Ok(Presented::Key(_)), _) if header => Err(Refusal::Key(KeyFault::Ambiguous)),
+            (Ok(Presented::Key(key)), _) => Ok(Redeemed::Key(key)),
+            (Ok(Presented::BadKey(fault)), _) => Err(Refusal::Key(fault)),
             (Ok(Presented::Nothing), Some(visit)) if visit.brings_claim() => {
                 Box::pin(self.redeem_claims(plan, exchange, route, visit)).await
             }

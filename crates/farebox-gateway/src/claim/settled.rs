@@ -46,6 +46,7 @@ pub(crate) struct Lookups {
 #[derive(Clone, Copy)]
 struct Answer {
     paid: Paid,
+    received: Option<Msat>,
     at: Instant,
 }
 
@@ -70,18 +71,29 @@ impl Lookups {
         hash: PaymentHash,
         amount: Msat,
     ) -> Paid {
+        self.ask_amount(node, hash, amount).await.0
+    }
+
+    /// The same, and how much was received, where the node tells.
+    pub(crate) async fn ask_amount(
+        &self,
+        node: &dyn LookupInvoice,
+        hash: PaymentHash,
+        amount: Msat,
+    ) -> (Paid, Option<Msat>) {
         // Those who come together wait for one answer.
         let turn = self.turn(hash);
         let mut last = turn.lock().await;
         if let Some(answer) = last.filter(|answer| answer.is_good(Instant::now())) {
-            return answer.paid;
+            return (answer.paid, answer.received);
         }
-        let paid = self.look_up(node, hash, amount).await;
+        let (paid, received) = self.look_up(node, hash, amount).await;
         *last = Some(Answer {
             paid,
+            received,
             at: Instant::now(),
         });
-        paid
+        (paid, received)
     }
 
     fn turn(&self, hash: PaymentHash) -> Arc<Turn<Option<Answer>>> {
@@ -89,21 +101,33 @@ impl Lookups {
         Arc::clone(answers.get_or_insert(hash, Arc::default))
     }
 
-    async fn look_up(&self, node: &dyn LookupInvoice, hash: PaymentHash, amount: Msat) -> Paid {
+    async fn look_up(
+        &self,
+        node: &dyn LookupInvoice,
+        hash: PaymentHash,
+        amount: Msat,
+    ) -> (Paid, Option<Msat>) {
         let Ok(_permit) = self.in_flight.try_acquire() else {
-            return Paid::Unknown;
+            return (Paid::Unknown, None);
         };
         match tokio::time::timeout(LOOKUP_TIMEOUT, node.lookup_invoice(hash)).await {
-            Ok(Ok(state)) => judge(state, amount),
+            Ok(Ok(state)) => (judge(state, amount), received(state)),
             Ok(Err(error)) => {
                 tracing::warn!(%error, "the Lightning backend could not look an invoice up");
-                Paid::Unknown
+                (Paid::Unknown, None)
             }
             Err(_) => {
                 tracing::warn!("the Lightning backend took too long to look an invoice up");
-                Paid::Unknown
+                (Paid::Unknown, None)
             }
         }
+    }
+}
+
+const fn received(state: InvoiceState) -> Option<Msat> {
+    match state {
+        InvoiceState::Settled { received } => received,
+        _ => None,
     }
 }
 

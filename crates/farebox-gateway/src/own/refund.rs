@@ -91,10 +91,15 @@ impl RefundDesk {
         self.payouts.as_ref().ok_or(RefundError::NoPayer)
     }
 
-    fn let_in(&self, exchange: &Exchange) -> Result<(), Unheard> {
+    /// Takes one question to the ledger from a client's share.
+    pub(super) fn may_ask(&self, exchange: &Exchange) -> Result<(), RetryAfter> {
         let prefix = AddressPrefix::of(exchange.client);
-        let taken = self.prefixes.try_take(prefix, Instant::now());
-        taken.map_err(|RetryAfter(wait)| Unheard::TooOften(wait))
+        self.prefixes.try_take(prefix, Instant::now())
+    }
+
+    fn let_in(&self, exchange: &Exchange) -> Result<(), Unheard> {
+        self.may_ask(exchange)
+            .map_err(|RetryAfter(wait)| Unheard::TooOften(wait))
     }
 
     fn start(&self, token: &Token) -> Result<TokenPermit, Unheard> {

@@ -1,6 +1,7 @@
 //! `farebox admin`: a running gateway over its admin API.
 
 mod client;
+mod keys;
 mod payouts;
 mod prices;
 
@@ -14,7 +15,7 @@ use farebox_core::PaymentHash;
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::cli::{AdminArgs, AdminCommand, KeysCommand, TokensCommand};
+use crate::cli::{AdminArgs, AdminCommand, TokensCommand};
 use crate::command::{Failure, db, read};
 use crate::config::file::{ConfigFile, DEFAULT_CONSOLE};
 use crate::config::load::load;
@@ -42,12 +43,7 @@ async fn dispatch(client: &Client, args: &AdminArgs) -> Result<(), Failure> {
             let balance = get(client, "/admin/v1/ledger/trial-balance").await?;
             db::show_balance(&balance, args.json)
         }
-        AdminCommand::Keys(KeysCommand::Rotate { emergency }) => {
-            let body = json!({ "emergency": emergency });
-            let answer = ask(client, Method::POST, "/admin/v1/keys/rotate", &body).await?;
-            let text = format!("new tokens are signed in key epoch {}", answer["epoch"]);
-            show(&answer, args.json, &text)
-        }
+        AdminCommand::Keys(command) => keys::run(client, command, args.json).await,
         AdminCommand::Tokens(command) => tokens(client, command, args.json).await,
         AdminCommand::Refund(refund) => payouts::refund(client, refund, args.json).await,
         AdminCommand::Payouts(command) => payouts::look(client, command, args.json).await,

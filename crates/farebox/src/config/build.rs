@@ -138,6 +138,7 @@ fn build_noting(file: ConfigFile, context: &Context, mistakes: &mut Mistakes) ->
         file,
     };
     built.refunds.enabled = built.refunds_are_on();
+    built.plan.server.prepaid_keys = built.keys_are_sold();
     Some(built)
 }
 

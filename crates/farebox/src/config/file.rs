@@ -9,7 +9,8 @@ mod models;
 mod route;
 
 pub use lightning::{
-    HeldSection, LightningBackend, LightningSection, MaxFeeTable, NetworkSetting, RefundsSection,
+    HeldSection, KeysSection, LightningBackend, LightningSection, MaxFeeTable, NetworkSetting,
+    RefundsSection,
 };
 pub use models::{
     ModelSection, ModelTokensTable, PerSetting, PricesSection, RateSourceSection, RatesSection,
@@ -46,6 +47,8 @@ pub struct ConfigFile {
     pub lightning: Option<LightningSection>,
     /// Whether and how holders of tokens get back what they did not use.
     pub refunds: RefundsSection,
+    /// Prepaid keys: `sk-farebox-…`, paid for once and used like a provider's API key.
+    pub keys: KeysSection,
     /// Room for calls that wait for a held payment (`on_failure = "cancel"`).
     pub held: HeldSection,
     /// What a bitcoin costs, for prices that are not in bitcoin.

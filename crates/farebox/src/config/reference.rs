@@ -18,14 +18,14 @@ A **duration** is text with a unit: `\"500ms\"`, `\"30s\"`, `\"10m\"`, `\"24h\"`
 text such as `\"64KiB\"` or `\"8MiB\"`, or a number of bytes. A **rate** is a number in a period, such as
 `\"30/1m\"`. An **amount** is `{ msat = 2000 }` or `{ sat = 2 }`.
 
-SIGHUP reads the file again: routes, prices, `[rates]`, `[lightning]`, `[refunds]` and, of `[server]`, `bad_credential`,
+SIGHUP reads the file again: routes, prices, `[rates]`, `[lightning]`, `[refunds]`, `[keys]` and, of `[server]`, `bad_credential`,
 `invoice_expiry`, `legacy_challenge`, `path_parameters`, `public_url` and `trusted_proxies` change at
 once; everything else needs a restart, and a warning names it. A file with mistakes changes nothing.
 Samples are in `samples/`.
 ";
 
 /// The tables, in the order of the page: heading, name in the schema.
-const TABLES: [(&str, &str); 18] = [
+const TABLES: [(&str, &str); 19] = [
     ("[server]", "ServerSection"),
     ("[server.tls]", "TlsSection"),
     ("[server.challenges]", "ChallengesSection"),
@@ -34,6 +34,7 @@ const TABLES: [(&str, &str); 18] = [
     ("[lightning]", "LightningSection"),
     ("[refunds]", "RefundsSection"),
     ("refunds.max_fee", "MaxFeeTable"),
+    ("[keys]", "KeysSection"),
     ("[held]", "HeldSection"),
     ("[rates]", "RatesSection"),
     ("[[rates.source]]", "RateSourceSection"),

@@ -5,7 +5,7 @@
 mod away;
 mod check;
 mod doctor;
-mod node;
+pub(crate) mod node;
 mod quick;
 mod settlements;
 

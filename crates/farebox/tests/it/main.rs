@@ -25,6 +25,7 @@ mod first_sale;
 mod grpc;
 mod harness_holds;
 mod held;
+mod keys;
 mod lifecycle;
 mod macaroons;
 mod models;

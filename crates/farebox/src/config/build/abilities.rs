@@ -16,6 +16,11 @@ pub(super) fn check(file: &ConfigFile, node: &BuiltNode, mistakes: &mut Mistakes
         let key = KeyPath::of("refunds").key("enabled");
         mistakes.note(key, Some("true".to_owned()), reason);
     }
+    let keys_are_wanted = file.keys.enabled == Some(true);
+    if let Some(reason) = why_no_keys(node).filter(|_| keys_are_wanted) {
+        let key = KeyPath::of("keys").key("enabled");
+        mistakes.note(key, Some("true".to_owned()), reason);
+    }
     let cancel = |on_failure| on_failure == OnFailureSetting::Cancel;
     for (place, route) in file.route.iter().enumerate() {
         if cancel(route.on_failure) && node.backends().holder().is_none() {
@@ -89,6 +94,12 @@ pub(super) fn check_amounts(
     }
 }
 
+/// Why no prepaid keys can be sold, if so: nobody could say that one was paid.
+fn why_no_keys(node: &BuiltNode) -> Option<&'static str> {
+    let silent = node.iter().any(|backend| !backend.says_what_was_received());
+    silent.then_some("a backend cannot tell how much was received for an invoice")
+}
+
 /// Why nothing can be paid back, if so.
 fn why_no_refunds(node: &BuiltNode) -> Option<&'static str> {
     if node.backends().payer().is_none() {
@@ -124,6 +135,13 @@ impl Built {
         possible && self.file.refunds.enabled != Some(false)
     }
 
+    /// Whether prepaid keys are sold.
+    pub(super) fn keys_are_sold(&self) -> bool {
+        let node = self.node.as_ref();
+        let possible = node.is_some_and(|node| why_no_keys(node).is_none());
+        possible && self.file.keys.enabled != Some(false)
+    }
+
     /// What the backends can do and what is therefore on, off or impossible, a sentence each.
     #[must_use]
     pub fn describe(&self) -> Vec<String> {
@@ -138,6 +156,7 @@ impl Built {
     fn describe_node(&self, node: &BuiltNode) -> Vec<String> {
         let mut lines: Vec<_> = node.iter().map(describe_backend).collect();
         lines.push(describe_refunds(self, node));
+        lines.push(describe_keys(self, node));
         lines.push(describe_strict(self));
         lines.extend(describe_held(self, node));
         let routes = self.plan.routes.iter();
@@ -201,6 +220,14 @@ fn describe_refunds(built: &Built, node: &BuiltNode) -> String {
             let without = unconfirmed(node);
             format!("refunds: on: holders may ask at /.farebox/refund, and {payer:?} pays{without}")
         }
+    }
+}
+
+fn describe_keys(built: &Built, node: &BuiltNode) -> String {
+    match (why_no_keys(node), built.file.keys.enabled) {
+        (Some(reason), _) => format!("keys: not sold: {reason}"),
+        (None, Some(false)) => "keys: not sold; those that were are good".to_owned(),
+        (None, _) => "keys: sold at /.farebox/keys".to_owned(),
     }
 }
 

@@ -395,5 +395,6 @@ pub(super) fn rules(file: &ConfigFile, mistakes: &mut Mistakes) -> Option<Server
             .lightning
             .as_ref()
             .is_some_and(|lightning| lightning.strict),
+        prepaid_keys: file.keys.enabled != Some(false),
     })
 }

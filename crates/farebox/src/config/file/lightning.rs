@@ -163,6 +163,17 @@ pub struct MaxFeeTable {
     pub msat: u64,
 }
 
+/// Prepaid keys.
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub struct KeysSection {
+    /// Whether keys are sold. Default: true where every backend says what was received. Keys that
+    /// were sold before are good either way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
+}
+
 /// Room for calls that wait for a held payment (`on_failure = "cancel"`).
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]

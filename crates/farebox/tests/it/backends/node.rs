@@ -19,11 +19,11 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// Everything that receiving needs.
-pub(super) const INVOICES: &[(&str, &[&str])] = &[("invoices", &["read", "write"])];
+pub(crate) const INVOICES: &[(&str, &[&str])] = &[("invoices", &["read", "write"])];
 
 /// The node.
-pub(super) struct Node {
-    pub(super) address: SocketAddr,
+pub(crate) struct Node {
+    pub(crate) address: SocketAddr,
     desk: Arc<Desk>,
     folder: TempDir,
 }
@@ -53,12 +53,12 @@ struct Ask {
 }
 
 impl Node {
-    pub(super) fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::with(MockNode::new(Arc::new(SystemClock)).unwrap())
     }
 
     /// A node whose clock goes wrong by so many seconds.
-    pub(super) fn with_clock_ahead(seconds: u64) -> Self {
+    pub(crate) fn with_clock_ahead(seconds: u64) -> Self {
         use farebox_core::Clock;
         let now = SystemClock.now().get();
         let clock = ManualClock::new(UnixMillis::new(now + seconds * 1000));
@@ -89,12 +89,12 @@ impl Node {
     }
 
     /// The lines of `[lightning]` for it, with a macaroon for invoices alone.
-    pub(super) fn toml(&self) -> String {
+    pub(crate) fn toml(&self) -> String {
         self.toml_with(INVOICES)
     }
 
     /// The same with a macaroon that allows these operations.
-    pub(super) fn toml_with(&self, operations: &[(&str, &[&str])]) -> String {
+    pub(crate) fn toml_with(&self, operations: &[(&str, &[&str])]) -> String {
         let file = self.folder.path().join("test.macaroon");
         std::fs::write(&file, macaroon(operations)).unwrap();
         let address = self.address;
@@ -102,20 +102,20 @@ impl Node {
     }
 
     /// A file with a macaroon for invoices alone.
-    pub(super) fn macaroon(&self) -> PathBuf {
+    pub(crate) fn macaroon(&self) -> PathBuf {
         let file = self.folder.path().join("invoice.macaroon");
         std::fs::write(&file, macaroon(INVOICES)).unwrap();
         file
     }
 
     /// From now on whoever calls is hung up on, or not.
-    pub(super) fn be_away(&self, away: bool) {
+    pub(crate) fn be_away(&self, away: bool) {
         self.desk.book.lock().unwrap().away = away;
         self.desk.news.notify_all();
     }
 
     /// Pays one of its invoices and gives the preimage in hex; `extra` msat on top.
-    pub(super) fn pay(&self, invoice: &str, extra: u64) -> String {
+    pub(crate) fn pay(&self, invoice: &str, extra: u64) -> String {
         let preimage = self.desk.mock.pay(invoice).unwrap();
         let hash = preimage.payment_hash();
         let mut book = self.desk.book.lock().unwrap();
@@ -126,7 +126,7 @@ impl Node {
     }
 
     /// From where each subscription so far wanted to hear.
-    pub(super) fn subscriptions(&self) -> Vec<u64> {
+    pub(crate) fn subscriptions(&self) -> Vec<u64> {
         self.desk.book.lock().unwrap().subscriptions.clone()
     }
 }

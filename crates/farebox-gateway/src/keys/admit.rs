@@ -1,0 +1,177 @@
+//! Admission of a request that comes with a key: the most it can cost is held on the key's money.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use farebox_core::{KeyHash, Msat};
+use farebox_ledger::{AdmitKey, Admitted, KeyRefusal, Once};
+use http::Response;
+
+use super::KeyFault;
+use crate::access_log::Exchange;
+use crate::admit::{self, Admission, Fingerprint};
+use crate::answer::AnswerBody;
+use crate::arrival::Arrival;
+use crate::body_budget::Keep;
+use crate::plan::{Plan, Route, Sale};
+use crate::price::Quote;
+use crate::refusal::Refusal;
+use crate::serve;
+use crate::worker::Worker;
+
+/// One request with a key.
+struct Asking<'a> {
+    key: KeyHash,
+    route: &'a Route,
+    sale: &'a Sale,
+    once: Option<Once>,
+}
+
+impl Worker {
+    /// Serves a request that a key pays for, or refuses it.
+    pub(crate) async fn serve_for_key(
+        &self,
+        plan: &Plan,
+        exchange: &mut Exchange,
+        (route, sale, mut quote): (&Arc<Route>, &Sale, Quote),
+        key: KeyHash,
+        mut arrival: Arrival,
+    ) -> Result<Response<AnswerBody>, Refusal> {
+        // Before the body is read: what a key may have in flight bounds the memory it takes too.
+        let permit =
+            self.shared
+                .tokens
+                .try_start(&key.account(), route.token_limit, Instant::now())?;
+        let (once, keeps_answer) = self.once_of(route, &mut arrival).await?;
+        let asking = Asking {
+            key,
+            route,
+            sale,
+            once,
+        };
+        let admitted = self
+            .admit_key_within_means(plan, exchange, &asking, &mut quote)
+            .await?;
+        let hold = match admitted {
+            Admitted::Held(hold) => hold,
+            Admitted::Finished(receipt) => return self.replay(exchange, receipt),
+            other => return Err(refused(&other, exchange)),
+        };
+        let admission = Admission::of_key(Arc::clone(route), hold, keeps_answer, permit);
+        let admission = serve::metered(admission, quote, &mut arrival);
+        self.forward(plan, exchange, admission, arrival).await
+    }
+
+    /// The name under which a retry finds this sale again, and whether its answer may be kept.
+    async fn once_of(
+        &self,
+        route: &Route,
+        arrival: &mut Arrival,
+    ) -> Result<(Option<Once>, bool), Refusal> {
+        let Some(key) = admit::idempotency_key(&arrival.parts.headers) else {
+            return Ok((None, false));
+        };
+        let limit = route.max_read_bytes;
+        let (length, _) = arrival.body_length();
+        let fingerprint = if length > limit as u64 {
+            Fingerprint::Outline(arrival.outline(length))
+        } else {
+            let budget = &self.shared.bodies;
+            let digest = arrival.digest(limit, budget, Keep::Bytes).await?;
+            Fingerprint::Whole(digest)
+        };
+        Ok(match fingerprint {
+            Fingerprint::Whole(digest) => (Some(Once { key, digest }), true),
+            Fingerprint::Outline(digest) => (Some(Once { key, digest }), false),
+            Fingerprint::None => (None, false),
+        })
+    }
+
+    /// Holds what the request can cost. Where the key has less, payments that wait for it are
+    /// looked up first; then the answer may become shorter instead.
+    async fn admit_key_within_means(
+        &self,
+        plan: &Plan,
+        exchange: &Exchange,
+        asking: &Asking<'_>,
+        quote: &mut Quote,
+    ) -> Result<Admitted, Refusal> {
+        let mut admitted = self.hold_on_key(exchange, asking, quote).await?;
+        if lacks_money(&admitted) && self.credit_waiting(plan, asking.key).await? {
+            admitted = self.hold_on_key(exchange, asking, quote).await?;
+        }
+        if !matches!(admitted, Admitted::Exhausted) {
+            return Ok(admitted);
+        }
+        let Quote::Metered(metered) = &mut *quote else {
+            return Ok(admitted);
+        };
+        let left = self.free_on_key(asking.key).await?;
+        if !metered.lower_to(left) {
+            return Ok(admitted);
+        }
+        self.hold_on_key(exchange, asking, quote).await
+    }
+
+    async fn hold_on_key(
+        &self,
+        exchange: &Exchange,
+        asking: &Asking<'_>,
+        quote: &Quote,
+    ) -> Result<Admitted, Refusal> {
+        let model = match quote {
+            Quote::Metered(metered) => Some(metered.request.model.clone()),
+            Quote::Free | Quote::Fixed(_) | Quote::Fiat(..) => None,
+        };
+        let request = AdmitKey {
+            hold: self.hold_id(exchange.received_at),
+            key: asking.key,
+            route: asking.route.name.clone(),
+            model,
+            amount: quote.at_most(),
+            once: asking.once,
+            max_voids: asking.sale.max_voids,
+            now: exchange.received_at,
+        };
+        Ok(self.shared.ledger.admit_key(request).await?)
+    }
+
+    /// What is neither spent nor held of the money that a key spends: its own, or its parent's.
+    async fn free_on_key(&self, key: KeyHash) -> Result<Msat, Refusal> {
+        let ledger = &self.shared.ledger;
+        let view = ledger.key(key).await?;
+        let view = match view.as_ref().and_then(|view| view.parent) {
+            Some(parent) => ledger.key(parent).await?,
+            None => view,
+        };
+        let free = view.map(|view| view.balance.saturating_sub(view.held));
+        Ok(free.unwrap_or_default())
+    }
+}
+
+fn lacks_money(admitted: &Admitted) -> bool {
+    matches!(
+        admitted,
+        Admitted::Exhausted | Admitted::Key(KeyRefusal::Inactive)
+    )
+}
+
+fn refused(admitted: &Admitted, exchange: &Exchange) -> Refusal {
+    let fault = match admitted {
+        Admitted::InFlight => return Refusal::InFlight,
+        Admitted::Conflict => return Refusal::KeyReused,
+        Admitted::Reserved => return Refusal::Reserved,
+        Admitted::TooManyVoids => return Refusal::TooManyVoids,
+        Admitted::Exhausted => KeyFault::UsedUp,
+        Admitted::Expired => KeyFault::Expired,
+        Admitted::Revoked => KeyFault::Revoked,
+        Admitted::Key(refusal) => KeyFault::of(*refusal, exchange.received_at),
+        // Never said of a key.
+        Admitted::Held(_)
+        | Admitted::Finished(_)
+        | Admitted::Pass { .. }
+        | Admitted::Unclaimed
+        | Admitted::TermsMismatch => KeyFault::Unknown,
+    };
+    Refusal::Key(fault)
+}

@@ -1,0 +1,240 @@
+//! `/.farebox/keys`: prepaid keys are bought, topped up and looked after.
+//!
+//! The key is in the answer beside its first invoice and opens nothing until that is paid, so that
+//! neither a lost answer nor a stranger with the invoice matters. Anybody may pay for a key by its
+//! public name; only the key itself tells what is on it, and only a parent makes children.
+
+mod children;
+mod wish;
+
+use std::time::Instant;
+
+use farebox_core::{KeyHash, Msat};
+use farebox_ledger::{KeyView, LedgerError, Noted, OpenKey, Opened};
+use farebox_lightning::CreatedInvoice;
+use http::{Method, Response, StatusCode};
+use serde_json::{Value, json};
+
+use crate::access_log::Exchange;
+use crate::answer::AnswerBody;
+use crate::arrival::{Arrival, ArrivedBody};
+use crate::body_budget::{Keep, Patience, read_body};
+use crate::client_addr::AddressPrefix;
+use crate::keys::{self, KeyFault, KeySecret};
+use crate::limits::RetryAfter;
+use crate::outcome::Outcome;
+use crate::plan::Plan;
+use crate::presented::Presented;
+use crate::refusal::Refusal;
+use crate::worker::Worker;
+
+pub(super) const KEYS: &str = "/.farebox/keys";
+const SELF: &str = "/self";
+const TOP_UP: &str = "/top-up";
+const CHILDREN: &str = "/children";
+
+/// The longest request, in bytes: names of routes and models, up to the ledger's own limits.
+const MAX_BODY: usize = 64 * 1024;
+
+impl Worker {
+    pub(super) async fn keys(
+        &self,
+        plan: &Plan,
+        exchange: &mut Exchange,
+        mut arrival: Arrival,
+    ) -> Result<Response<AnswerBody>, Refusal> {
+        let headers = &mut arrival.parts.headers;
+        let presented = self.reader.take(headers, &self.shared.keyring);
+        let key = match presented {
+            Ok(Presented::Key(key)) => Ok(key),
+            Ok(Presented::BadKey(fault)) => Err(fault),
+            Ok(Presented::Nothing | Presented::L402(_)) | Err(_) => Err(KeyFault::Missing),
+        };
+        let path = arrival.path.clone();
+        let method = arrival.parts.method.clone();
+        let place = path.strip_prefix(KEYS).unwrap_or_default();
+        exchange.outcome = Outcome::Free;
+        let made = match (place, &method) {
+            ("", &Method::POST) => self.sell_key(plan, exchange, arrival).await?,
+            (TOP_UP, &Method::POST) => self.top_up(plan, exchange, arrival).await?,
+            (SELF, &Method::GET) => {
+                self.let_in(exchange)?;
+                return self.show_key(plan, key?).await;
+            }
+            (CHILDREN, &Method::GET) => {
+                self.let_in(exchange)?;
+                return self.show_children(key?).await;
+            }
+            (CHILDREN, &Method::POST) => {
+                self.let_in(exchange)?;
+                self.make_child(plan, key?, arrival).await?
+            }
+            ("" | TOP_UP, _) => return Err(only(&[Method::POST])),
+            (SELF, _) => return Err(only(&[Method::GET])),
+            (CHILDREN, _) => return Err(only(&[Method::GET, Method::POST])),
+            (below, &Method::DELETE) => {
+                self.let_in(exchange)?;
+                let id = below
+                    .strip_prefix(CHILDREN)
+                    .and_then(|id| id.strip_prefix('/'));
+                return self.revoke_child(key?, id.ok_or(Refusal::NoRoute)?).await;
+            }
+            _ => return Err(Refusal::NoRoute),
+        };
+        let mut response = super::json(made.to_string());
+        *response.status_mut() = StatusCode::CREATED;
+        Ok(response)
+    }
+
+    /// A new key and the invoice that makes it good.
+    async fn sell_key(
+        &self,
+        plan: &Plan,
+        exchange: &Exchange,
+        arrival: Arrival,
+    ) -> Result<Value, Refusal> {
+        check_sold(plan)?;
+        let wish = wish::Purchase::parse(&self.read_keys_body(arrival).await?)?;
+        self.take_challenge(exchange)?;
+        let secret = KeySecret::draw().map_err(|_| Refusal::NodeDown)?;
+        let open = OpenKey {
+            key: secret.hash(),
+            public_id: secret.public_id(),
+            created_at: self.shared.clock.now(),
+            note: wish.note,
+        };
+        let opened = self.shared.ledger.open_key(open).await;
+        let view = self::opened(opened.map_err(too_large)?)?;
+        let invoice = self.invoice(plan, &view, wish.amount).await?;
+        let mut made = deposit(&view, &invoice);
+        made["key"] = secret.reveal().into();
+        Ok(made)
+    }
+
+    /// An invoice that pays for somebody's key. Whoever asks learns nothing about the key.
+    async fn top_up(
+        &self,
+        plan: &Plan,
+        exchange: &Exchange,
+        arrival: Arrival,
+    ) -> Result<Value, Refusal> {
+        check_sold(plan)?;
+        let wish = wish::TopUp::parse(&self.read_keys_body(arrival).await?)?;
+        self.take_challenge(exchange)?;
+        let known = self.shared.ledger.key_by_public_id(&wish.id).await?;
+        let view = known.ok_or(KeyFault::NoSuchKey)?;
+        let invoice = self.invoice(plan, &view, wish.amount).await?;
+        Ok(deposit(&view, &invoice))
+    }
+
+    async fn invoice(
+        &self,
+        plan: &Plan,
+        view: &KeyView,
+        amount: Msat,
+    ) -> Result<CreatedInvoice, Refusal> {
+        let made = self.invoice_for_key(plan, view, amount).await?;
+        match made.noted {
+            Noted::Noted => Ok(made.invoice),
+            Noted::UnknownKey => Err(KeyFault::NoSuchKey.into()),
+            Noted::Revoked => Err(KeyFault::Revoked.into()),
+            Noted::Full => Err(KeyFault::Full.into()),
+            Noted::Taken => Err(Refusal::NodeDown),
+        }
+    }
+
+    /// What is on a key. What was paid for it in the meantime is credited first.
+    async fn show_key(&self, plan: &Plan, key: KeyHash) -> Result<Response<AnswerBody>, Refusal> {
+        self.credit_waiting(plan, key).await?;
+        let ledger = &self.shared.ledger;
+        ledger.flush().await?;
+        let view = ledger.key(key).await?.ok_or(KeyFault::Unknown)?;
+        let mut told = keys::describe(&view);
+        let waiting = ledger.pending_deposits_of(key).await?;
+        let waiting = waiting.iter().map(|pending| {
+            json!({
+                "payment_hash": pending.payment_hash.to_string(),
+                "amount_msat": pending.amount.get(),
+                "expires_at": pending.expires_at.as_secs(),
+            })
+        });
+        told["deposits_waiting"] = waiting.collect();
+        Ok(super::json(told.to_string()))
+    }
+
+    async fn read_keys_body(&self, mut arrival: Arrival) -> Result<bytes::Bytes, Refusal> {
+        let ArrivedBody::Unread(body) = std::mem::replace(&mut arrival.body, ArrivedBody::Taken)
+        else {
+            return Ok(bytes::Bytes::new());
+        };
+        let (patience, budget) = (Patience::default(), &self.shared.bodies);
+        let read = read_body(body, MAX_BODY, patience, budget, Keep::Bytes).await?;
+        Ok(read.bytes.unwrap_or_default())
+    }
+
+    /// An invoice costs the node as much here as in a challenge.
+    fn take_challenge(&self, exchange: &Exchange) -> Result<(), Refusal> {
+        let prefix = AddressPrefix::of(exchange.client);
+        let taken = self.shared.challenges.try_take(prefix, Instant::now());
+        taken.map_err(|RetryAfter(wait)| {
+            self.shared.metrics.challenge_refused();
+            Refusal::Key(KeyFault::TooOften { wait })
+        })
+    }
+
+    fn let_in(&self, exchange: &Exchange) -> Result<(), Refusal> {
+        let asked = self.shared.refunds.may_ask(exchange);
+        asked.map_err(|RetryAfter(wait)| Refusal::Key(KeyFault::TooOften { wait }))
+    }
+}
+
+/// Whether keys are sold, and our node could tell that one was paid.
+fn check_sold(plan: &Plan) -> Result<(), Refusal> {
+    let node = plan
+        .node
+        .as_deref()
+        .map(farebox_lightning::CreateInvoice::lookup);
+    if plan.server.prepaid_keys && node.flatten().is_some() {
+        Ok(())
+    } else {
+        Err(KeyFault::NotSold.into())
+    }
+}
+
+fn opened(opened: Opened) -> Result<KeyView, Refusal> {
+    Err(match opened {
+        Opened::Opened(view) | Opened::Exists(view) => return Ok(view),
+        Opened::UnknownParent => KeyFault::Unknown,
+        Opened::NotParent => KeyFault::NotParent,
+        Opened::Inactive => KeyFault::NotFunded,
+        Opened::Revoked => KeyFault::Revoked,
+        Opened::Full => KeyFault::Full,
+        // Two draws of 64 bits were alike: the next one will not be.
+        Opened::Taken => return Err(Refusal::NodeDown),
+    }
+    .into())
+}
+
+fn deposit(view: &KeyView, invoice: &CreatedInvoice) -> Value {
+    json!({
+        "id": view.public_id,
+        "invoice": invoice.bolt11,
+        "payment_hash": invoice.payment_hash.to_string(),
+        "amount_msat": invoice.amount.get(),
+        "expires_at": invoice.expires_at.as_secs(),
+    })
+}
+
+fn only(allowed: &[Method]) -> Refusal {
+    Refusal::Method {
+        allowed: allowed.to_vec(),
+    }
+}
+
+/// What the ledger finds too long was the client's own text.
+fn too_large(error: LedgerError) -> Refusal {
+    match error {
+        LedgerError::TooLarge => KeyFault::Body.into(),
+        error => error.into(),
+    }
+}

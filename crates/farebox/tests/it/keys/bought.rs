@@ -1,0 +1,104 @@
+//! How money gets onto a key.
+
+use farebox_testkit::ScriptedUpstream;
+use serde_json::json;
+
+use super::{PRICE, balance, bearer, buy, order, post, shop, standing, wait_until_paid};
+use crate::backends::node::Node;
+use crate::harness::{Call, TestGateway};
+
+#[test]
+fn a_key_opens_nothing_before_its_invoice_is_paid_and_everything_after() {
+    let upstream = ScriptedUpstream::start().unwrap();
+    let gateway = shop(&upstream);
+    let bought = order(&gateway, 50_000);
+    let call = bearer(Call::get("/paid/echo"), &bought.key);
+    let problem = gateway.send(&call).expect(402);
+    assert!(problem.all("www-authenticate").is_empty());
+    assert_eq!(problem.json()["reason"], "not_funded");
+    assert_eq!(upstream.total(), 0);
+    let told = standing(&gateway, &bought.key);
+    assert_eq!(told["state"], "not_funded");
+    assert_eq!(told["deposits_waiting"][0]["amount_msat"], 50_000);
+
+    gateway.pay(&bought.invoice);
+    // What the node said a moment ago counts for a second.
+    wait_until_paid(&gateway, &bought.key);
+    gateway.send(&call).expect(200);
+    assert_eq!(balance(&gateway, &bought.key), 50_000 - PRICE);
+    let told = standing(&gateway, &bought.key);
+    assert_eq!(told["deposits_waiting"], json!([]));
+    assert_eq!(
+        (&told["calls"], &told["spent_msat"]),
+        (&json!(1), &json!(PRICE))
+    );
+}
+
+#[test]
+fn what_was_paid_while_the_gateway_was_dead_is_on_the_key() {
+    let (upstream, node) = (ScriptedUpstream::start().unwrap(), Node::start());
+    let setup = super::setup(&upstream).lightning(&node.toml());
+    let mut gateway = TestGateway::start(setup);
+    let bought = order(&gateway, 50_000);
+    gateway.kill();
+    node.pay(&bought.invoice, 700);
+    gateway.start_again(&[]);
+    let call = bearer(Call::get("/paid/echo"), &bought.key);
+    gateway.send(&call).expect(200);
+    assert_eq!(balance(&gateway, &bought.key), 50_700 - PRICE);
+    gateway.kill();
+    gateway.start_again(&[]);
+    gateway.send(&call).expect(200);
+    assert_eq!(balance(&gateway, &bought.key), 50_700 - 2 * PRICE);
+}
+
+#[test]
+fn a_settlement_that_the_node_tells_is_credited_though_nobody_asks() {
+    let (upstream, node) = (ScriptedUpstream::start().unwrap(), Node::start());
+    let setup = super::setup(&upstream).lightning(&node.toml());
+    let gateway = TestGateway::start(setup);
+    let bought = order(&gateway, 50_000);
+    node.pay(&bought.invoice, 700);
+    gateway.wait_for_log("a prepaid key was paid for");
+    let path = format!("/admin/v1/keys/{}", bought.id);
+    let told = gateway.admin(Call::get(&path)).expect(200).json();
+    assert_eq!(told["balance_msat"], 50_700);
+}
+
+#[test]
+fn a_stranger_may_pay_for_a_key_and_learns_nothing_of_it() {
+    let upstream = ScriptedUpstream::start().unwrap();
+    let gateway = shop(&upstream);
+    let bought = buy(&gateway, 10_000);
+    let call = post(
+        "/.farebox/keys/top-up",
+        &json!({ "id": bought.id, "amount_sat": 5 }),
+    );
+    let reply = gateway.send(&call).expect(201);
+    assert!(!reply.text().contains("sk-farebox"), "{}", reply.text());
+    assert!(reply.json()["key"].is_null() && reply.json()["balance_msat"].is_null());
+    gateway.pay(reply.json()["invoice"].as_str().unwrap());
+    assert_eq!(balance(&gateway, &bought.key), 15_000);
+    let nobody = json!({ "id": "fk_0000000000000000", "amount_sat": 5 });
+    gateway
+        .send(&post("/.farebox/keys/top-up", &nobody))
+        .expect(404);
+}
+
+#[test]
+fn an_order_that_cannot_be_read_makes_no_key() {
+    let upstream = ScriptedUpstream::start().unwrap();
+    let gateway = shop(&upstream);
+    for body in [
+        json!({}),
+        json!({ "amount_sat": 0 }),
+        json!({ "amount_sat": 1, "amount_msat": 1000 }),
+        json!({ "amount_sat": 1, "limit": 2 }),
+        json!({ "amount_sat": 1, "note": "n".repeat(257) }),
+    ] {
+        gateway.send(&post("/.farebox/keys", &body)).expect(400);
+    }
+    gateway.send(&Call::get("/.farebox/keys")).expect(405);
+    let listed = gateway.admin(Call::get("/admin/v1/keys")).expect(200);
+    assert_eq!(listed.json()["keys"], json!([]));
+}
