@@ -13,14 +13,15 @@ impl ModelRequest {
             .read("messages")?
             .ok_or(Refused::Missing("messages"))?;
         let system: Value = self.body.read("system")?.unwrap_or_default();
-        self.writes_cache = self.body.has("cache_control");
+        let control: Value = self.body.read("cache_control")?.unwrap_or_default();
+        self.note_cache(&control)?;
         self.read_blocks(&system)?;
         for message in &messages {
             self.read_blocks(&message["content"])?;
         }
         let tools: Vec<Value> = self.body.read("tools")?.unwrap_or_default();
         for tool in &tools {
-            self.writes_cache |= !tool["cache_control"].is_null();
+            self.note_cache(&tool["cache_control"])?;
             // Anthropic's own tools come with text that is not in the request, or run at the
             // provider.
             if let Some(kind) = tool["type"].as_str().filter(|kind| *kind != "custom") {
@@ -28,6 +29,16 @@ impl ModelRequest {
             }
         }
         Ok(())
+    }
+
+    /// What is written to the cache has one price, that of the usual five minutes.
+    fn note_cache(&mut self, control: &Value) -> Result<(), Refused> {
+        self.writes_cache |= !control.is_null();
+        match &control["ttl"] {
+            Value::Null => Ok(()),
+            ttl if ttl == "5m" => Ok(()),
+            ttl => Err(Refused::Feature(format!("cache_control with ttl {ttl}"))),
+        }
     }
 
     fn read_blocks(&mut self, content: &Value) -> Result<(), Refused> {
@@ -38,7 +49,7 @@ impl ModelRequest {
     }
 
     fn read_block(&mut self, block: &Value) -> Result<(), Refused> {
-        self.writes_cache |= !block["cache_control"].is_null();
+        self.note_cache(&block["cache_control"])?;
         if block["source"]["type"] == "file" || !block["source"]["file_id"].is_null() {
             return Err(Refused::Feature("a stored file".to_owned()));
         }

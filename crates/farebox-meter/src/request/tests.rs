@@ -451,3 +451,20 @@ fn an_answer_is_made_shorter_under_every_name_of_its_limit() {
     assert_eq!(body["max_tokens"], 20);
     assert_eq!(body["max_completion_tokens"], 20);
 }
+
+#[test]
+fn a_cache_that_lasts_longer_than_its_price_is_refused_wherever_it_stands() {
+    let long = json!({ "type": "ephemeral", "ttl": "1h" });
+    let block = json!([{ "type": "text", "text": "x", "cache_control": long }]);
+    for more in [
+        json!({ "cache_control": long }),
+        json!({ "system": block }),
+        json!({ "messages": [{ "role": "user", "content": block }] }),
+        json!({ "tools": [{ "name": "t", "input_schema": {}, "cache_control": long }] }),
+    ] {
+        let error = refused(Endpoint::Messages, &message(more));
+        assert!(error.contains("1h"), "{error}");
+    }
+    let usual = json!({ "cache_control": { "type": "ephemeral", "ttl": "5m" } });
+    read(Endpoint::Messages, &message(usual)).ok().unwrap();
+}
