@@ -141,7 +141,7 @@ mod tests {
             Ok((1_000, true))
         );
         assert_eq!(
-            tender(500, Kind::Calls(5), limits(1_000, 1)),
+            tender(100, Kind::Calls(5), limits(1_000, 1)),
             Ok((1_000, true))
         );
     }
