@@ -266,7 +266,12 @@ impl Meter {
     }
 
     fn bill(&self, terminal: Terminal, usage: Option<Usage>, output_bytes: u64) -> Bill {
-        if let Some(usage) = usage
+        let is_failure = matches!(
+            terminal,
+            Terminal::CutByUpstream | Terminal::ErrorAfterStart
+        );
+        // An upstream that fails before it says a word owes its prompt to the seller, not the buyer.
+        if let Some(usage) = usage.filter(|_| !is_failure || output_bytes > 0)
             && let Ok(used) = self.tariff.cost(&usage)
         {
             return Bill {

@@ -77,3 +77,19 @@ fn an_answer_that_tells_no_usage_costs_what_was_seen() {
     let answer = json!({ "choices": [{ "message": { "content": "12345678" } }], "error": null });
     assert_eq!(used(&answer), (25 * 100 + 2 * 1000, Terminal::UsageMissing));
 }
+
+#[test]
+fn an_upstream_that_fails_before_its_first_word_is_not_paid_for_the_prompt() {
+    let start =
+        "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":25,\"completion_tokens\":1}}\n\n";
+    let error = "data: {\"error\":{\"message\":\"overloaded\"}}\n\n";
+    let mut meter = meter();
+    meter.begin_stream();
+    meter.pass(&Bytes::from_static(start.as_bytes()));
+    meter.pass(&Bytes::from_static(error.as_bytes()));
+    let bill = meter.bill_stream(Ending::Complete);
+    assert_eq!(
+        (bill.used, bill.terminal),
+        (Msat::ZERO, Terminal::ErrorAfterStart)
+    );
+}
