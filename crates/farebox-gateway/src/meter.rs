@@ -5,7 +5,7 @@
 //! | complete | the usage that was reported |
 //! | complete, without a usage | what was seen: a token for four bytes |
 //! | cut by the client | the usage if it was reported, else what was seen |
-//! | cut by the upstream, or failed after it had begun | the same |
+//! | cut by the upstream, or failed after it had begun | the same; nothing before its first word |
 //! | before the first byte | nothing |
 //!
 //! What was used beyond the hold is the seller's loss. The text of an error is not output.
