@@ -142,6 +142,21 @@ pub(crate) enum Fingerprint {
     Outline(RequestDigest),
 }
 
+impl Fingerprint {
+    /// What the request is known by, if anybody asked.
+    pub(crate) const fn digest(self) -> Option<RequestDigest> {
+        match self {
+            Self::None => None,
+            Self::Whole(digest) | Self::Outline(digest) => Some(digest),
+        }
+    }
+
+    /// Whether the request is known to its last byte, so that its answer may be kept.
+    pub(crate) const fn is_whole(self) -> bool {
+        matches!(self, Self::Whole(_))
+    }
+}
+
 /// What `admit` needs to know of the request beyond its token.
 pub(crate) struct Asked<'a> {
     pub(crate) route: &'a Arc<Route>,
@@ -216,7 +231,7 @@ pub(crate) async fn admit(
         return Ok(Verdict::Owed(Owed::WrongRequest));
     }
     let once = once(token, asked);
-    let keeps_answer = once.is_some() && matches!(asked.fingerprint, Fingerprint::Whole(_));
+    let keeps_answer = once.is_some() && asked.fingerprint.is_whole();
     let request = AdmitRequest {
         hold: asked.hold,
         payment_hash: token.payment_hash,
@@ -267,10 +282,7 @@ fn cost(token: &Token, at_most: Msat) -> Cost {
 /// The name under which a retry finds this sale again.
 fn once(token: &Token, asked: &Asked<'_>) -> Option<Once> {
     const SINGLE: [u8; 32] = [0; 32];
-    let digest = match asked.fingerprint {
-        Fingerprint::Whole(digest) | Fingerprint::Outline(digest) => digest,
-        Fingerprint::None => return None,
-    };
+    let digest = asked.fingerprint.digest()?;
     match token.granted.terms.kind {
         Kind::Single => Some(Once {
             key: SINGLE,

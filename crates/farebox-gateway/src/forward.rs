@@ -211,19 +211,37 @@ impl Worker {
             );
             return Ok(Response::from_parts(parts, AnswerBody::empty()));
         }
+        let call = grpc.then_some(call);
+        Ok(self.stream_back(
+            route,
+            (Response::from_parts(parts, incoming), lease),
+            fare,
+            call,
+        ))
+    }
+
+    /// Lets the upstream's body pass, with everything that waits for its end.
+    fn stream_back(
+        &self,
+        route: &Route,
+        (answer, lease): Answer,
+        mut fare: Fare,
+        grpc: Option<GrpcCall>,
+    ) -> Response<AnswerBody> {
+        let (parts, incoming) = answer.into_parts();
         let recorder = fare.recorder(&self.shared.replays, &parts);
         let body = UpstreamBody {
             incoming,
             silence: Silence::new(route.idle_timeout),
             settlement: fare.settlement,
             recorder,
-            grpc: grpc.then_some(call),
+            grpc,
             ending: Ending::Open,
             pace: Pace::default(),
             lease,
             _permit: fare.permit,
         };
-        Ok(Response::from_parts(parts, AnswerBody::upstream(body)))
+        Response::from_parts(parts, AnswerBody::upstream(body))
     }
 }
 
@@ -313,8 +331,12 @@ impl Fare {
 
 /// Tells a payer what was charged for the answer that it comes back for.
 pub(crate) fn write_receipt(headers: &mut HeaderMap, receipt: Receipt) {
-    headers.insert(CHARGE, HeaderValue::from(receipt.charged.get()));
-    if let Ok(hold) = HeaderValue::from_str(&receipt.hold.to_string()) {
+    write_sale(headers, CHARGE, receipt.charged, receipt.hold);
+}
+
+fn write_sale(headers: &mut HeaderMap, name: HeaderName, amount: Msat, hold: HoldId) {
+    headers.insert(name, HeaderValue::from(amount.get()));
+    if let Ok(hold) = HeaderValue::from_str(&hold.to_string()) {
         headers.insert(RECEIPT, hold);
     }
 }
@@ -340,10 +362,7 @@ impl ReceiptHeaders {
                 is_most,
             } => {
                 let name = if *is_most { HELD } else { CHARGE };
-                headers.insert(name, HeaderValue::from(charge.get()));
-                if let Ok(hold) = HeaderValue::from_str(&hold.to_string()) {
-                    headers.insert(RECEIPT, hold);
-                }
+                write_sale(headers, name, *charge, *hold);
                 match left.calls {
                     Some(calls) => headers.insert(CALLS_LEFT, HeaderValue::from(calls)),
                     None => headers.insert(BALANCE, HeaderValue::from(left.msat.get())),

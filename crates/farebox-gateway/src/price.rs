@@ -4,6 +4,8 @@
 //! itself, which therefore is read here, and rewritten into what will be forwarded: nothing reaches
 //! the upstream that was not priced.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use farebox_core::Msat;
 use farebox_meter::request::Bound;
@@ -38,7 +40,7 @@ pub(crate) struct Metered {
     pub(crate) price: ModelPrice,
     pub(crate) exchange: Exchange,
     pub(crate) rate: Option<Rate>,
-    pub(crate) sale: std::sync::Arc<ModelSale>,
+    pub(crate) sale: Arc<ModelSale>,
     /// The most that it can cost.
     pub(crate) at_most: Msat,
     bound: Bound,
@@ -111,7 +113,7 @@ impl Worker {
     async fn price_call(
         &self,
         route: &Route,
-        models: &std::sync::Arc<ModelSale>,
+        models: &Arc<ModelSale>,
         arrival: &mut Arrival,
     ) -> Result<Quote, Refusal> {
         let path = arrival.path.strip_prefix(models.root.as_str());
@@ -131,11 +133,7 @@ impl Worker {
         Ok(Quote::Metered(Box::new(metered)))
     }
 
-    fn bound(
-        &self,
-        models: &std::sync::Arc<ModelSale>,
-        request: ModelRequest,
-    ) -> Result<Metered, Unsold> {
+    fn bound(&self, models: &Arc<ModelSale>, request: ModelRequest) -> Result<Metered, Unsold> {
         let table = models.prices.table();
         let price = table
             .find(&request.model)
@@ -151,7 +149,7 @@ impl Worker {
             price: price.clone(),
             exchange,
             rate: quoted.rate,
-            sale: std::sync::Arc::clone(models),
+            sale: Arc::clone(models),
             at_most,
             bound,
             request,

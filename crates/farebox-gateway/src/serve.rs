@@ -309,7 +309,8 @@ impl Worker {
                 .try_start(&token.payment_hash, route.token_limit, Instant::now())?;
         let idempotency_key = admit::idempotency_key(&arrival.parts.headers);
         let fingerprint = if admit::needs_digest(token, idempotency_key) {
-            self.fingerprint(route, token, arrival).await?
+            let bound = token.granted.holder.request.is_some();
+            self.fingerprint(route, bound, arrival).await?
         } else {
             Fingerprint::None
         };
@@ -327,16 +328,16 @@ impl Worker {
     }
 
     /// Reads the body to know the request by it, unless it says that it is too long for that and
-    /// the token does not depend on it.
-    async fn fingerprint(
+    /// what pays for it is not `bound` to it.
+    pub(crate) async fn fingerprint(
         &self,
         route: &Route,
-        token: &Token,
+        bound: bool,
         arrival: &mut Arrival,
     ) -> Result<Fingerprint, Refusal> {
         let limit = route.max_read_bytes;
         let (length, _) = arrival.body_length();
-        if token.granted.holder.request.is_none() && length > limit as u64 {
+        if !bound && length > limit as u64 {
             return Ok(Fingerprint::Outline(arrival.outline(length)));
         }
         let budget = &self.shared.bodies;

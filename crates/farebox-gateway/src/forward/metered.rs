@@ -15,13 +15,11 @@ use hyper::body::Incoming;
 
 use super::{Fare, ReceiptHeaders};
 use crate::access_log::Exchange;
-use crate::answer::{AnswerBody, Pace, UpstreamBody};
-use crate::body::Silence;
+use crate::answer::AnswerBody;
 use crate::body_budget::{BodyError, Keep, Patience, read_body};
 use crate::headers;
 use crate::plan::Route;
 use crate::refusal::Refusal;
-use crate::settle::Ending;
 use crate::upstream::{Answer, Lease};
 use crate::worker::Worker;
 
@@ -67,19 +65,12 @@ impl Worker {
             parts.headers.remove(CONTENT_LENGTH);
         }
         fare.mark(&mut parts.headers, route);
-        let recorder = fare.recorder(&self.shared.replays, &parts);
-        let body = UpstreamBody {
-            incoming,
-            silence: Silence::new(route.idle_timeout),
-            settlement: fare.settlement,
-            recorder,
-            grpc: None,
-            ending: Ending::Open,
-            pace: Pace::default(),
-            lease,
-            _permit: fare.permit,
-        };
-        Ok(Response::from_parts(parts, AnswerBody::upstream(body)))
+        Ok(self.stream_back(
+            route,
+            (Response::from_parts(parts, incoming), lease),
+            fare,
+            None,
+        ))
     }
 
     async fn whole(

@@ -9,10 +9,9 @@ use http::Response;
 
 use super::KeyFault;
 use crate::access_log::Exchange;
-use crate::admit::{self, Admission, Fingerprint};
+use crate::admit::{self, Admission};
 use crate::answer::AnswerBody;
 use crate::arrival::Arrival;
-use crate::body_budget::Keep;
 use crate::plan::{Plan, Route, Sale};
 use crate::price::Quote;
 use crate::refusal::Refusal;
@@ -71,20 +70,9 @@ impl Worker {
         let Some(key) = admit::idempotency_key(&arrival.parts.headers) else {
             return Ok((None, false));
         };
-        let limit = route.max_read_bytes;
-        let (length, _) = arrival.body_length();
-        let fingerprint = if length > limit as u64 {
-            Fingerprint::Outline(arrival.outline(length))
-        } else {
-            let budget = &self.shared.bodies;
-            let digest = arrival.digest(limit, budget, Keep::Bytes).await?;
-            Fingerprint::Whole(digest)
-        };
-        Ok(match fingerprint {
-            Fingerprint::Whole(digest) => (Some(Once { key, digest }), true),
-            Fingerprint::Outline(digest) => (Some(Once { key, digest }), false),
-            Fingerprint::None => (None, false),
-        })
+        let fingerprint = self.fingerprint(route, false, arrival).await?;
+        let once = fingerprint.digest().map(|digest| Once { key, digest });
+        Ok((once, fingerprint.is_whole()))
     }
 
     /// Holds what the request can cost. Where the key has less, payments that wait for it are
