@@ -11,8 +11,8 @@ use lru::LruCache;
 use tokio::time::Instant;
 
 use crate::{
-    Abilities, AmountLimits, BoxFuture, CreateInvoice, CreatedInvoice, HoldInvoice, InvoiceRequest,
-    InvoiceState, LookupInvoice, NodeError, PayInvoice, PaymentHashes,
+    Abilities, AmountLimits, BoxFuture, CreateInvoice, CreatedInvoice, HearWebhook, HoldInvoice,
+    InvoiceRequest, InvoiceState, LookupInvoice, NodeError, PayInvoice, PaymentHashes,
 };
 use circuit::Circuit;
 
@@ -111,6 +111,11 @@ impl Backends {
     pub fn holder(&self) -> Option<(&str, &dyn HoldInvoice)> {
         self.iter()
             .find_map(|backend| Some((backend.name.as_str(), backend.node.hold()?)))
+    }
+
+    /// The backends that call us, in order. A call is of the one whose signature it bears.
+    pub fn webhooks(&self) -> impl Iterator<Item = &dyn HearWebhook> {
+        self.iter().filter_map(|backend| backend.node.webhook())
     }
 
     /// Those that failed when they were last asked for an invoice, and how.

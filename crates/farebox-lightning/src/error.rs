@@ -116,6 +116,23 @@ pub enum NodeError {
     },
 }
 
+/// Why a call of a webhook changes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WebhookError {
+    /// The signature is missing, malformed or another one.
+    #[error("the webhook's signature is not the backend's")]
+    Signature,
+    /// Longer than any event.
+    #[error("the webhook is longer than {limit} bytes")]
+    TooLarge {
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// Signed, and not an event that says that a payment came in.
+    #[error("the webhook does not tell of a payment")]
+    NotAPayment,
+}
+
 /// Why an invoice is not the one that was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvoiceFault {

@@ -22,11 +22,11 @@ pub mod phoenixd;
 mod port;
 mod rest;
 
-pub use error::{AnswerFault, InvoiceFault, NodeError};
+pub use error::{AnswerFault, InvoiceFault, NodeError, WebhookError};
 pub use invoice::{Description, Invoice, Network, parse_invoice};
 pub use port::{
     Abilities, AccessReport, AmountLimits, BoxFuture, CheckAccess, CreateInvoice, CreatedInvoice,
-    HoldInvoice, HoldState, InvoiceRequest, InvoiceState, LookupInvoice, PayInvoice,
+    HearWebhook, HoldInvoice, HoldState, InvoiceRequest, InvoiceState, LookupInvoice, PayInvoice,
     PaymentFailure, PaymentHashes, PaymentRequest, PaymentState, Settlement, SettlementCursor,
     WatchEvent, WatchSettlements,
 };

@@ -1,9 +1,8 @@
 //! phoenixd as a backend: a node that opens its own channels, called over its HTTP API.
 //!
 //! It counts in whole satoshis, takes its own fixed fee for what it pays, and cannot hold a payment.
-//! It is asked for new settlements every second; [`read_webhook`] reads the webhook by which it can
-//! tell of one at once, for whoever listens for it. Its answers carry the preimages of unpaid
-//! invoices too: none is ever read from there.
+//! It is asked for new settlements every second, or at once when its webhook says that there is one.
+//! Its answers carry the preimages of unpaid invoices too: none is ever read from there.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,15 +18,17 @@ use crate::made::{Asked, same_hash};
 use crate::rest::{RestAnswer, RestClient, RestOptions, printable};
 use crate::{
     AccessReport, AmountLimits, AnswerFault, BoxFuture, CheckAccess, CreateInvoice, CreatedInvoice,
-    EndpointError, InvoiceRequest, InvoiceState, LookupInvoice, Network, NodeError, PayInvoice,
-    PaymentHashes, PaymentRequest, PaymentState, SettlementCursor, Trust, WatchEvent,
+    EndpointError, HearWebhook, InvoiceRequest, InvoiceState, LookupInvoice, Network, NodeError,
+    PayInvoice, PaymentHashes, PaymentRequest, PaymentState, SettlementCursor, Trust, WatchEvent,
     WatchSettlements,
 };
 use answer::{IncomingJson, MadeJson};
-pub use webhook::{WebhookError, read_webhook};
+use bell::Bell;
+pub use webhook::read_webhook;
 
 mod access;
 mod answer;
+mod bell;
 mod pay;
 mod watch;
 mod webhook;
@@ -60,6 +61,9 @@ pub struct PhoenixdOptions {
     pub call_timeout: Duration,
     /// What the password is needed for, for [`CheckAccess`].
     pub needs: Needs,
+    /// `webhook-secret`, with which phoenixd signs what it tells by itself; without it nothing of
+    /// that is believed.
+    pub webhook_secret: Option<Secret<String>>,
 }
 
 impl PhoenixdOptions {
@@ -76,6 +80,7 @@ impl PhoenixdOptions {
             min_amount: None,
             call_timeout: Duration::from_secs(5),
             needs: Needs::default(),
+            webhook_secret: None,
         }
     }
 }
@@ -87,6 +92,8 @@ pub struct Phoenixd {
     network: Network,
     limits: AmountLimits,
     needs: Needs,
+    webhook_secret: Option<Secret<String>>,
+    bell: Bell,
 }
 
 impl Phoenixd {
@@ -108,6 +115,8 @@ impl Phoenixd {
             network: options.network,
             limits: AmountLimits::WHOLE_SATS.at_least(options.min_amount),
             needs: options.needs,
+            webhook_secret: options.webhook_secret,
+            bell: Bell::default(),
         })
     }
 
@@ -200,6 +209,10 @@ impl CreateInvoice for Phoenixd {
 
     fn settlements(&self) -> Option<&dyn WatchSettlements> {
         Some(self)
+    }
+
+    fn webhook(&self) -> Option<&dyn HearWebhook> {
+        self.webhook_secret.is_some().then_some(self)
     }
 
     fn access(&self) -> Option<&dyn CheckAccess> {

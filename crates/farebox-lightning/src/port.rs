@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use farebox_core::{Msat, PaymentHash, Preimage, UnixMillis};
 
-use crate::NodeError;
+use crate::{NodeError, WebhookError};
 
 /// A boxed future, so that the port works behind `Arc<dyn …>`.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -55,6 +55,12 @@ pub trait CreateInvoice: Send + Sync {
 
     /// The same backend as one that tells of settlements by itself, where it can.
     fn settlements(&self) -> Option<&dyn WatchSettlements> {
+        None
+    }
+
+    /// The same backend as one that calls us when a payment came in, where it was given a secret to
+    /// sign with.
+    fn webhook(&self) -> Option<&dyn HearWebhook> {
         None
     }
 
@@ -363,6 +369,20 @@ pub trait WatchSettlements: Send + Sync {
         after: Option<SettlementCursor>,
         sink: &'a mut (dyn FnMut(WatchEvent) + Send),
     ) -> BoxFuture<'a, Result<(), NodeError>>;
+}
+
+/// A backend that calls us when a payment came in. What it says there only makes
+/// [`WatchSettlements`] look at once.
+pub trait HearWebhook: Send + Sync {
+    /// Hears one call, which may be one that was heard before. Gives the hash of the payment it
+    /// speaks of.
+    ///
+    /// # Errors
+    /// [`WebhookError`]: it is not believed, or tells of something else.
+    fn hear(&self, signature: &str, body: &[u8]) -> Result<PaymentHash, WebhookError>;
+
+    /// The longest body it ever sends, in bytes.
+    fn max_body(&self) -> usize;
 }
 
 /// What a watcher hears.

@@ -1,20 +1,17 @@
-//! Asking phoenixd for new settlements, again and again.
+//! Asking phoenixd for new settlements, again and again, and at once when its webhook rings.
 //!
 //! It lists payments by the time at which they came in, which is no sequence: two may have the same
 //! time, and one may be written a moment after a later one. So each question reaches back a little,
 //! and what was told already is left out.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use farebox_core::PaymentHash;
 
 use super::Phoenixd;
 use super::answer::IncomingJson;
+use super::bell::Woken;
 use crate::{NodeError, Settlement, SettlementCursor, WatchEvent};
-
-/// How long it is left alone between two questions.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// How far back each question reaches, in milliseconds.
 const REACH_BACK: u64 = 10_000;
@@ -40,6 +37,7 @@ impl Phoenixd {
             }
         };
         let mut is_listening = false;
+        let mut woken = Woken::InTime;
         loop {
             let since = last.saturating_sub(REACH_BACK);
             let mut found = self.since(since).await?;
@@ -62,7 +60,7 @@ impl Phoenixd {
                 last = last.max(at);
             }
             told.forget_before(last.saturating_sub(REACH_BACK));
-            tokio::time::sleep(PAUSE).await;
+            woken = self.bell.pause(woken).await;
         }
     }
 

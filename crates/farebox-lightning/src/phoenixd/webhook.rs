@@ -1,30 +1,19 @@
 //! Reading phoenixd's webhook: who sent it is proven by the HMAC over its body, what it says is
-//! that a payment came in. Pure; whoever receives it looks the payment up for how much it was,
-//! because `amountSat` is what was left after fees.
+//! that a payment came in.
+//!
+//! It only wakes whoever asks for settlements: how much came in is what phoenixd answers there,
+//! because `amountSat` is what was left after fees. So one that is sent again does no harm.
 
 use farebox_core::{PaymentHash, Secret};
 use hmac::{Hmac, Mac};
 use serde::Deserialize;
 use sha2::Sha256;
 
-use crate::Settlement;
+use super::Phoenixd;
+use crate::{HearWebhook, WebhookError};
 
 /// The longest body that is looked at.
 const MAX_BODY: usize = 16 * 1024;
-
-/// Why a webhook is not believed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum WebhookError {
-    /// The signature is missing, malformed or another one.
-    #[error("the webhook's signature is not phoenixd's")]
-    Signature,
-    /// Longer than any event.
-    #[error("the webhook is longer than {MAX_BODY} bytes")]
-    TooLarge,
-    /// Signed, and not an event that says that a payment came in.
-    #[error("the webhook does not tell of a payment")]
-    NotAPayment,
-}
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -35,7 +24,7 @@ struct EventJson {
 }
 
 /// Reads one call of the webhook. `secret` is `webhook-secret` of `phoenix.conf`, `signature` the
-/// header `X-Phoenix-Signature`. The same event may come more than once.
+/// header `X-Phoenix-Signature`. Gives the payment's hash.
 ///
 /// # Errors
 /// [`WebhookError`].
@@ -43,20 +32,15 @@ pub fn read_webhook(
     secret: &Secret<String>,
     signature: &str,
     body: &[u8],
-) -> Result<Settlement, WebhookError> {
+) -> Result<PaymentHash, WebhookError> {
     if body.len() > MAX_BODY {
-        return Err(WebhookError::TooLarge);
+        return Err(WebhookError::TooLarge { limit: MAX_BODY });
     }
     check_signature(secret, signature, body)?;
     let event: EventJson = serde_json::from_slice(body).map_err(|_| WebhookError::NotAPayment)?;
     let hash = PaymentHash::from_hex(&event.payment_hash);
     match hash {
-        Ok(payment_hash) if event.kind == "payment_received" => Ok(Settlement {
-            payment_hash,
-            asked: None,
-            received: None,
-            cursor: None,
-        }),
+        Ok(payment_hash) if event.kind == "payment_received" => Ok(payment_hash),
         _ => Err(WebhookError::NotAPayment),
     }
 }
@@ -72,6 +56,21 @@ fn check_signature(
         .map_err(|_| WebhookError::Signature)?;
     mac.update(body);
     mac.verify_slice(&told).map_err(|_| WebhookError::Signature)
+}
+
+impl HearWebhook for Phoenixd {
+    fn hear(&self, signature: &str, body: &[u8]) -> Result<PaymentHash, WebhookError> {
+        let secret = self.webhook_secret.as_ref();
+        let payment_hash = read_webhook(secret.ok_or(WebhookError::Signature)?, signature, body)?;
+        if self.bell.ring() {
+            tracing::info!("the webhook of phoenixd is heard: it is asked for payments less often");
+        }
+        Ok(payment_hash)
+    }
+
+    fn max_body(&self) -> usize {
+        MAX_BODY
+    }
 }
 
 /// Borrows the one parser of 64 hex digits; a signature is no payment hash.

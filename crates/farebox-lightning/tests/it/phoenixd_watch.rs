@@ -1,10 +1,17 @@
 //! Following phoenixd's settlements, which come as lists of the newest.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use farebox_lightning::phoenixd::Phoenixd;
-use farebox_lightning::{NodeError, SettlementCursor, WatchEvent, WatchSettlements};
+use farebox_core::Secret;
+use farebox_lightning::phoenixd::{Phoenixd, PhoenixdOptions};
+use farebox_lightning::{
+    CreateInvoice, HearWebhook, NodeError, SettlementCursor, WatchEvent, WatchSettlements,
+    WebhookError,
+};
+use hmac::Mac;
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
 
 use crate::phoenixd::options;
 use crate::provider::clock;
@@ -128,4 +135,75 @@ async fn a_settlement_says_what_was_asked_and_what_came() {
     };
     assert_eq!(settlement.asked, Some(msat(1_000_000)));
     assert_eq!(settlement.received, Some(msat(1_050_000)));
+}
+
+const WEBHOOK_SECRET: &str = "ef72d3b96324106dfbf83f2a4efeff7d";
+
+/// Tells of a payment as phoenixd does.
+fn ring(backend: &Phoenixd, secret: &str, at: u64) -> Result<(), WebhookError> {
+    let hash = format!("{at:064x}");
+    let body = json!({ "type": "payment_received", "amountSat": 1, "paymentHash": hash });
+    let body = body.to_string();
+    let mut mac = hmac::Hmac::<sha2::Sha256>::new_from_slice(secret.as_bytes()).unwrap();
+    mac.update(body.as_bytes());
+    let signature = hex::encode(mac.finalize().into_bytes());
+    let heard = backend.webhook().unwrap().hear(&signature, body.as_bytes());
+    heard.map(|payment_hash| assert_eq!(payment_hash.to_string(), hash))
+}
+
+#[tokio::test]
+async fn its_webhook_makes_the_next_question_come_at_once() {
+    // Once it was heard, questions are asked every ten seconds, unless it rings.
+    let soon = Duration::from_secs(5);
+    let paid = ledger([1_000_000]);
+    let (asked, mut questions) = mpsc::unbounded_channel();
+    let node = node(&paid, move |_, number| asked.send(number).is_ok()).await;
+    let backend = Phoenixd::new(PhoenixdOptions {
+        webhook_secret: Some(Secret::new(WEBHOOK_SECRET.to_owned())),
+        ..options(&node, clock())
+    });
+    let backend = Arc::new(backend.unwrap());
+    let (tell, mut heard) = mpsc::unbounded_channel();
+    let watched = Arc::clone(&backend);
+    let watching = tokio::spawn(async move {
+        let mut sink = |event| drop(tell.send(event));
+        let after = Some(SettlementCursor(1_000_000));
+        watched.watch(after, &mut sink).await
+    });
+    assert_eq!(heard.recv().await, Some(WatchEvent::Listening));
+    heard.recv().await.unwrap();
+
+    ring(&backend, WEBHOOK_SECRET, 1_000_000).unwrap();
+    // The first question, the one after the bell, and one more a second later.
+    for _ in 0..3 {
+        questions.recv().await.unwrap();
+    }
+    let quiet = tokio::time::timeout(Duration::from_secs(2), questions.recv()).await;
+    assert!(quiet.is_err(), "it is asked as often as before");
+    paid.lock().unwrap().push(1_001_000);
+    let forged = ring(&backend, "somebody-else-s-secret", 1_001_000);
+    assert_eq!(forged, Err(WebhookError::Signature));
+    ring(&backend, WEBHOOK_SECRET, 1_001_000).unwrap();
+    let told = tokio::time::timeout(soon, heard.recv()).await.unwrap();
+    let Some(WatchEvent::Settled(settlement)) = told else {
+        panic!("{told:?}");
+    };
+    // What phoenixd answers counts, not what the webhook says.
+    assert_eq!(settlement.received, Some(msat(1_050_000)));
+
+    // The same again: asked again, and told once.
+    ring(&backend, WEBHOOK_SECRET, 1_001_000).unwrap();
+    tokio::time::timeout(soon, questions.recv()).await.unwrap();
+    tokio::time::timeout(soon, questions.recv()).await.unwrap();
+    assert!(heard.try_recv().is_err());
+    watching.abort();
+}
+
+#[tokio::test]
+async fn without_a_secret_no_webhook_is_heard() {
+    let node = node(&ledger([]), |_, _| true).await;
+    let backend = Phoenixd::new(options(&node, clock())).unwrap();
+    assert!(backend.webhook().is_none());
+    let heard = HearWebhook::hear(&backend, &"0".repeat(64), b"{}");
+    assert_eq!(heard, Err(WebhookError::Signature));
 }
