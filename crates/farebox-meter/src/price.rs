@@ -149,6 +149,24 @@ impl Exchange {
         self.round_up(digits.into(), scale)
     }
 
+    /// The same for one of `parts` equal parts: of a price for a KiB, that of a byte.
+    #[must_use]
+    pub fn split(self, parts: u32) -> Self {
+        Self {
+            msat: self.msat,
+            per: self.per * parts.max(1),
+        }
+    }
+
+    /// What `quantity` costs at `each`, rounded up once.
+    ///
+    /// # Errors
+    /// [`Unpriced::TooMuch`].
+    pub fn times(&self, quantity: Decimal, each: Decimal) -> Priced {
+        let ((count, one), (price, other)) = (quantity.parts(), each.parts());
+        self.round_up(BigUint::from(count) * price, one + other)
+    }
+
     /// `digits` × 10⁻ˢᶜᵃˡᵉ of the currency: the one rounding of a charge.
     fn round_up(&self, digits: BigUint, scale: u32) -> Priced {
         let per = &self.per * BigUint::from(10_u32).pow(scale);
@@ -348,6 +366,19 @@ mod tests {
     fn markup_and_buffer_are_exact() {
         let dearer = exchange().dearer_by(5_000).dearer_by(200_000);
         assert_eq!(msat(dearer.to_msat(decimal("1"))), 1_206_000);
+    }
+
+    #[test]
+    fn a_quantity_at_a_unit_price_is_rounded_once() {
+        let msat_each = Exchange::fixed(Currency::Msat).unwrap();
+        let times = |quantity: &str, each: &str| msat_each.times(decimal(quantity), decimal(each));
+        assert_eq!(msat(times("3", "0.5")), 2);
+        assert_eq!(msat(times("0.000000001", "0.000000001")), 1);
+        assert_eq!(msat(times("0", "5")), 0);
+        assert_eq!(times("1e20", "1e9"), Err(Unpriced::TooMuch));
+        let by_kib = msat_each.clone().split(1024);
+        assert_eq!(msat(by_kib.times(decimal("1024"), decimal("7"))), 7);
+        assert_eq!(msat(by_kib.times(decimal("1025"), decimal("7"))), 8);
     }
 
     #[test]

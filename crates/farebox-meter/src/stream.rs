@@ -8,6 +8,7 @@ mod chunk;
 mod frame;
 #[cfg(test)]
 mod tests;
+mod told;
 
 use farebox_core::Msat;
 
@@ -16,6 +17,7 @@ use crate::endpoint::Endpoint;
 use crate::usage::{Unit, Usage};
 use chunk::Chunk;
 use frame::Frames;
+pub use told::Told;
 
 /// How many bytes of content are one token, where nobody tells the tokens.
 const BYTES_PER_TOKEN: u64 = 4;

@@ -1,0 +1,102 @@
+//! The number that a stream of events tells at one place, whatever else it says.
+
+use super::frame::{self, Frames};
+use crate::decimal::Decimal;
+use crate::pointer::Pointer;
+
+/// Watches a stream for a number at a JSON pointer. The last event that has one counts, as streams
+/// tell totals. Nothing passes through here: the stream goes on by itself, and no more of it is kept
+/// than one event of at most 4 MiB.
+pub struct Told {
+    frames: Frames,
+    pointer: Pointer,
+    passed: Vec<u8>,
+    last: Option<Decimal>,
+}
+
+impl Told {
+    /// A watch that has seen nothing.
+    #[must_use]
+    pub fn new(pointer: Pointer) -> Self {
+        Self {
+            frames: Frames::default(),
+            pointer,
+            passed: Vec::new(),
+            last: None,
+        }
+    }
+
+    /// Looks at what came.
+    pub fn push(&mut self, mut bytes: &[u8]) {
+        while let Some(event) = self.frames.next(&mut bytes, &mut self.passed) {
+            self.read(&event);
+        }
+        self.passed.clear();
+    }
+
+    /// Looks at what came last, where the stream ended without the end of its event.
+    pub fn finish(&mut self) {
+        let rest = self.frames.take_rest();
+        self.read(&rest);
+    }
+
+    /// The number that was told last.
+    #[must_use]
+    pub const fn last(&self) -> Option<Decimal> {
+        self.last
+    }
+
+    /// Most events have nothing there, or a null: neither takes back what was told before.
+    fn read(&mut self, event: &[u8]) {
+        let data = frame::data(event);
+        let told = data.and_then(|data| self.pointer.decimal(&data).ok());
+        self.last = told.or(self.last);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(pieces: &[&str]) -> Option<String> {
+        let mut told = Told::new("/usage/cost".parse().unwrap());
+        pieces.iter().for_each(|piece| told.push(piece.as_bytes()));
+        told.finish();
+        told.last().map(|number| number.to_string())
+    }
+
+    #[test]
+    fn the_last_event_that_has_the_number_counts() {
+        let stream = "data: {\"usage\": {\"cost\": 1}}\r\n\r\n: a comment\n\n\
+                      data: {\"usage\":\ndata: {\"cost\": \"2.50\"}}\n\n\
+                      data: {\"usage\": null}\n\ndata: {\"usage\": {\"cost\": -3}}\n\n\
+                      data: [DONE]\n\n";
+        assert_eq!(told(&[stream]).as_deref(), Some("2.5"));
+        let bytes: Vec<String> = stream.chars().map(String::from).collect();
+        let bytes: Vec<&str> = bytes.iter().map(String::as_str).collect();
+        assert_eq!(told(&bytes).as_deref(), Some("2.5"));
+    }
+
+    #[test]
+    fn an_event_that_the_stream_does_not_end_is_read_as_well() {
+        let stream = "data: {\"usage\": {\"cost\": 7}}";
+        assert_eq!(told(&[stream]).as_deref(), Some("7"));
+        assert_eq!(told(&["data: {}\n\n", "plain text"]), None);
+        assert_eq!(told(&[]), None);
+    }
+
+    #[test]
+    fn an_event_without_end_takes_no_more_memory_than_is_looked_into() {
+        let mut told = Told::new("/a".parse().unwrap());
+        let piece = vec![b'x'; 1024 * 1024];
+        for _ in 0..8 {
+            told.push(&piece);
+            assert!(told.passed.capacity() <= 2 * frame::MAX_EVENT);
+        }
+        told.push(b"\n\ndata: {\"a\": 4}\n\n");
+        assert_eq!(
+            told.last().map(|number| number.to_string()).as_deref(),
+            Some("4")
+        );
+    }
+}
