@@ -12,6 +12,7 @@ mod latency;
 mod lightning;
 mod machine;
 mod memory;
+mod metered;
 mod nginx;
 mod open_loop;
 mod options;
@@ -71,6 +72,9 @@ fn measure(options: &Options, binary: &Path, report: &mut Report) -> Result<()> 
         upstream: mock.address,
     };
     if let Some(target) = &options.load {
+        if metered::is_load(target) {
+            return metered::load(target, &stage, options, report);
+        }
         let proxy = nginx::Nginx::proxy(&folder.path().join("proxy"), mock.address, options)?;
         return throughput::load(target, options, &proxy, &stage.start("gateway")?, report);
     }
@@ -79,6 +83,9 @@ fn measure(options: &Options, binary: &Path, report: &mut Report) -> Result<()> 
     }
     if options.runs(Part::Throughput) || options.runs(Part::Latency) {
         against_nginx(options, &stage, report)?;
+    }
+    if options.runs(Part::Metered) {
+        metered::measure(&stage, options, report)?;
     }
     if options.runs(Part::Memory) {
         memory::measure(&stage, options, report)?;

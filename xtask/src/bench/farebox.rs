@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
@@ -21,6 +22,12 @@ pub(crate) const PASS: &str = "/pass";
 pub(crate) const DEBIT: &str = "/debit";
 /// A single call, bound to the request: what a route is when nothing else is said.
 pub(crate) const SINGLE: &str = "/single";
+
+/// Where prepaid keys are sold.
+const KEYS: &str = "/.farebox/keys";
+/// How soon a payment has to be on its key.
+const CREDITED_WITHIN: Duration = Duration::from_secs(20);
+const ASK_EVERY: Duration = Duration::from_millis(20);
 
 const READY: &str = "farebox: ready ";
 const TEST_MONEY: &str = "backend = \"mock\"";
@@ -44,6 +51,8 @@ pub(crate) struct Shape {
     pub(crate) challenges: String,
     /// The core that it has to stay on, as `taskset` reads it; it has one thread then.
     pub(crate) core: Option<String>,
+    /// Further sections of its configuration.
+    pub(crate) sections: String,
 }
 
 impl Default for Shape {
@@ -53,6 +62,7 @@ impl Default for Shape {
             lightning: TEST_MONEY.to_owned(),
             challenges: "1000000/1s".to_owned(),
             core: None,
+            sections: String::new(),
         }
     }
 }
@@ -156,20 +166,55 @@ impl Stage<'_> {
                  upstream = \"http://{upstream}\"\n{terms}\n"
             );
         }
-        config
+        config + &shape.sections
     }
 }
 
 impl Gateway {
     /// Buys a token for posting to `path`; gives the value of its `Authorization` field.
     pub(crate) fn buy(&self, path: &str) -> Result<String> {
-        self.buy_with(path, |invoice| {
-            let body = json!({ "invoice": invoice }).to_string();
-            let paid = self.console("POST", "/test/pay", &[], &body)?.expect(200)?;
-            let paid: Value = serde_json::from_str(&paid.body)?;
-            let preimage = paid["preimage"].as_str().map(str::to_owned);
-            preimage.context("no preimage for the payment")
-        })
+        self.buy_with(path, |invoice| self.pay(invoice))
+    }
+
+    /// Pays an invoice with test money; gives the preimage in hex.
+    fn pay(&self, invoice: &str) -> Result<String> {
+        let body = json!({ "invoice": invoice }).to_string();
+        let paid = self.console("POST", "/test/pay", &[], &body)?.expect(200)?;
+        let paid: Value = serde_json::from_str(&paid.body)?;
+        let preimage = paid["preimage"].as_str().map(str::to_owned);
+        preimage.context("no preimage for the payment")
+    }
+
+    /// A buyer who shares a prefix with no other.
+    fn next_buyer(&self) -> String {
+        stranger(FIRST_BUYER + self.buyers.fetch_add(1, Ordering::Relaxed)).to_string()
+    }
+
+    /// Buys a prepaid key with so much on it; gives the value of its `Authorization` field.
+    pub(crate) fn buy_key(&self, msat: u64) -> Result<String> {
+        let client = self.next_buyer();
+        let body = json!({ "amount_msat": msat }).to_string();
+        let order = request("POST", KEYS, &[("X-Forwarded-For", &client)], &body);
+        let made: Value = serde_json::from_str(&call(self.address, &order)?.expect(201)?.body)?;
+        let text = |name: &str| made[name].as_str().with_context(|| format!("no {name}"));
+        self.pay(text("invoice")?)?;
+        let bearer = format!("Bearer {}", text("key")?);
+        let give_up_at = Instant::now() + CREDITED_WITHIN;
+        while self.standing(&bearer)?["balance_msat"] != msat {
+            if Instant::now() > give_up_at {
+                bail!("a key that was paid for is not credited");
+            }
+            std::thread::sleep(ASK_EVERY);
+        }
+        Ok(bearer)
+    }
+
+    fn standing(&self, bearer: &str) -> Result<Value> {
+        let path = format!("{KEYS}/self");
+        let ask = request("GET", &path, &[("Authorization", bearer)], "");
+        Ok(serde_json::from_str(
+            &call(self.address, &ask)?.expect(200)?.body,
+        )?)
     }
 
     /// Buys one whose invoice `pay` pays; it gives the preimage in hex.
@@ -178,8 +223,7 @@ impl Gateway {
         path: &str,
         pay: impl FnOnce(&str) -> Result<String>,
     ) -> Result<String> {
-        let number = FIRST_BUYER + self.buyers.fetch_add(1, Ordering::Relaxed);
-        let client = stranger(number).to_string();
+        let client = self.next_buyer();
         let reply =
             call(self.address, &chat(path, &[("X-Forwarded-For", &client)]))?.expect(402)?;
         let (macaroon, invoice) = (

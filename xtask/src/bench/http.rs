@@ -115,6 +115,11 @@ impl Connection {
         }
     }
 
+    /// The body of the answer that came last.
+    pub(crate) fn body(&self, head: &Head) -> &[u8] {
+        &self.buffer[head.head..head.total]
+    }
+
     fn reply(&mut self, request: &[u8]) -> io::Result<Reply> {
         let Head {
             status,

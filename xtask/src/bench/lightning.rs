@@ -72,6 +72,7 @@ impl<'a> Nodes<'a> {
                 lightning,
                 challenges: limit.to_owned(),
                 core: Some(self.cores.gateway()),
+                ..Shape::default()
             };
             stage.start_as(&format!("{part}-{name}"), &shape)
         };

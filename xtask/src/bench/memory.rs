@@ -137,10 +137,10 @@ fn rested(stage: &Stage<'_>, name: &str) -> Result<Gateway> {
 }
 
 /// Resident memory over the course of a scenario: percent done, and how much.
-struct Curve(Vec<(u64, Kib)>);
+pub(crate) struct Curve(Vec<(u64, Kib)>);
 
 /// Looks at the memory of `process` while `work` is done.
-fn watch<T: Send + 'static>(
+pub(crate) fn watch<T: Send + 'static>(
     process: &Running,
     work: impl FnOnce() -> Result<T> + Send + 'static,
     percent: impl Fn() -> u64,
@@ -165,6 +165,11 @@ fn watch<T: Send + 'static>(
 }
 
 impl Curve {
+    /// The most that there was.
+    pub(crate) fn peak(&self) -> Kib {
+        self.0.iter().map(|(_, rss)| *rss).max().unwrap_or_default()
+    }
+
     /// From `settled` percent on nothing may come on top.
     fn judge(&self, what: &str, settled: u64, report: &mut Report) {
         let most = |late: bool| {
@@ -195,8 +200,7 @@ impl Curve {
 
     /// What each of `count` connections took on top of `before`.
     fn judge_each(&self, what: &str, before: Kib, count: usize, report: &mut Report) -> Result<()> {
-        let peak = self.0.iter().map(|(_, rss)| *rss).max().unwrap_or_default();
-        let each = peak.0.saturating_sub(before.0) / u64::try_from(count)?.max(1);
+        let each = self.peak().0.saturating_sub(before.0) / u64::try_from(count)?.max(1);
         let most = PER_CONNECTION.0;
         let (figure, measured) = (format!("RSS for each of {what}"), format!("{each} KiB"));
         report.demand(&figure, &measured, &format!("≤ {most} KiB"), each <= most);

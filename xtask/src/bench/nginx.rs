@@ -19,6 +19,8 @@ const START_AT_MOST: Duration = Duration::from_secs(10);
 pub(crate) const WORKERS: usize = 2;
 /// Bytes of the upstream's answer, a small chat completion.
 const ANSWER_BYTES: usize = 1_200;
+/// Connections to an upstream that a worker of nginx keeps open.
+const KEPT: usize = 256;
 /// What Farebox does with its access log.
 const BUFFERED: &str = "buffer=64k flush=1s";
 
@@ -44,19 +46,45 @@ impl Nginx {
 
     /// Passes everything on to `upstream` over connections that it keeps.
     pub(crate) fn proxy(folder: &Path, upstream: SocketAddr, options: &Options) -> Result<Self> {
+        Self::proxy_of(folder, &[("/", upstream)], "", options)
+    }
+
+    /// The same with an upstream for each place, and without buffers in either direction.
+    pub(crate) fn unbuffered(
+        folder: &Path,
+        places: &[(&str, SocketAddr)],
+        options: &Options,
+    ) -> Result<Self> {
+        let more = "proxy_request_buffering off; client_max_body_size 8m;";
+        Self::proxy_of(folder, places, more, options)
+    }
+
+    fn proxy_of(
+        folder: &Path,
+        places: &[(&str, SocketAddr)],
+        more: &str,
+        options: &Options,
+    ) -> Result<Self> {
         let buffer = if options.nginx_default_log {
             ""
         } else {
             BUFFERED
         };
+        let (mut upstreams, mut locations) = (String::new(), String::new());
+        for (number, (place, upstream)) in places.iter().enumerate() {
+            upstreams += &format!(
+                "upstream mock{number} {{ server {upstream}; keepalive {KEPT};\n\
+                 keepalive_requests 1000000000; }}\n"
+            );
+            locations += &format!(
+                "location {place} {{ proxy_pass http://mock{number}; proxy_http_version 1.1;\n\
+                 proxy_set_header Connection \"\"; proxy_buffering off; {more} }}\n"
+            );
+        }
         Self::start(folder, |port| {
             format!(
-                "access_log access.log combined {buffer};\n\
-                 upstream mock {{ server {upstream}; keepalive 256;\n\
-                 keepalive_requests 1000000000; }}\n\
-                 server {{ listen 127.0.0.1:{port} backlog=4096;\n\
-                 location / {{ proxy_pass http://mock; proxy_http_version 1.1;\n\
-                 proxy_set_header Connection \"\"; proxy_buffering off; }} }}"
+                "access_log access.log combined {buffer};\n{upstreams}\
+                 server {{ listen 127.0.0.1:{port} backlog=4096;\n{locations} }}"
             )
         })
     }

@@ -102,7 +102,7 @@ fn drive(
 }
 
 /// The moment from which the request counts.
-fn wait_until(due_at: Instant) -> Instant {
+pub(crate) fn wait_until(due_at: Instant) -> Instant {
     let early_by = due_at.saturating_duration_since(Instant::now());
     if early_by.is_zero() {
         return due_at;

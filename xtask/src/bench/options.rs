@@ -14,14 +14,15 @@ cargo xtask bench [--quick] [--json FILE] [--only PART,…] [--rounds N] [--seco
                   [--load TARGET]
   --quick              a short run, to see that everything works; its figures mean little
   --json FILE          write what was measured there as well
-  --only PART,…        start, throughput, latency, memory; or lightning, which is no part of a
-                       whole run, because it needs real nodes (cargo xtask lab)
+  --only PART,…        start, throughput, latency, metered, memory; or lightning, which is no
+                       part of a whole run, because it needs real nodes (cargo xtask lab)
   --rounds N           rounds in which nginx and Farebox are measured back to back
   --seconds N          length of one measurement
   --nginx-default-log  nginx writes each log line by itself instead of buffering like Farebox
   --binary FILE        measure this binary instead of building one
   --connections N      of the closed loop
-  --load TARGET        only keep one target busy, for a profiler: plain, pass, debit, fresh, short";
+  --load TARGET        only keep one target busy, for a profiler: plain, pass, debit, fresh, short,
+                       whole, stream";
 
 /// One part of the run, for `--only`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +30,7 @@ pub(crate) enum Part {
     Start,
     Throughput,
     Latency,
+    Metered,
     Memory,
     Lightning,
 }
@@ -131,6 +133,7 @@ fn parts(list: &str) -> Result<Vec<Part>> {
         "start" => Ok(Part::Start),
         "throughput" => Ok(Part::Throughput),
         "latency" => Ok(Part::Latency),
+        "metered" => Ok(Part::Metered),
         "memory" => Ok(Part::Memory),
         "lightning" => Ok(Part::Lightning),
         _ => bail!("no part {name:?}\n{USAGE}"),

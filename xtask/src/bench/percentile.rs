@@ -11,6 +11,7 @@ pub(crate) struct Latencies(Vec<u64>);
 pub(crate) struct Percentiles {
     pub(crate) p50: Nanos,
     pub(crate) p99: Nanos,
+    pub(crate) max: Nanos,
 }
 
 impl Latencies {
@@ -29,6 +30,7 @@ impl Latencies {
         Percentiles {
             p50: at(50),
             p99: at(99),
+            max: at(100),
         }
     }
 }
@@ -48,7 +50,8 @@ mod tests {
             seen,
             Percentiles {
                 p50: Nanos(100),
-                p99: Nanos(198)
+                p99: Nanos(198),
+                max: Nanos(200)
             }
         );
     }

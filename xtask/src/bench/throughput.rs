@@ -80,7 +80,7 @@ pub(crate) fn load(
     ));
     for _ in 0..options.rounds {
         let turn = take_turn(target, options, &mut books)?;
-        let (rate, Percentiles { p50, p99 }) = (thousands(turn.per_second), turn.latency);
+        let (rate, Percentiles { p50, p99, .. }) = (thousands(turn.per_second), turn.latency);
         let (cpu, strays) = (turn.cpu, turn.strays);
         report.progress(&format!(
             "{rate} req/s, CPU {cpu}/req, p50 {p50}, p99 {p99}, {strays} strays"
