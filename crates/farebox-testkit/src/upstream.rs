@@ -20,13 +20,15 @@
 //! | `/cacheable` | `Cache-Control: public`, an `ETag` and a body that counts up |
 //! | `/hop` | an answer full of hop-by-hop and payment headers |
 //! | `/trailers` | a body, then the trailer `x-checksum` |
-//! | `/v1/models`, `/v1/chat/completions` | OpenAI's, with a deterministic text |
+//! | `/v1/models`, `/v1/chat/completions`, `/v1/embeddings`, `/v1/images/generations` | OpenAI's, with deterministic answers |
+//! | `/v1/…` | what [`ScriptedUpstream::will_tell`] was given, where it was |
 
 mod body;
 mod openai;
 mod record;
 mod script;
 mod stream;
+mod told;
 
 use std::collections::HashMap;
 use std::io;
@@ -43,6 +45,7 @@ pub use stream::StreamControl;
 use crate::background::Background;
 use record::Records;
 use stream::Streams;
+use told::Told;
 
 /// How many bodies in OpenAI's form are kept.
 const MAX_ASKED: usize = 10_000;
@@ -60,6 +63,7 @@ struct State {
     streams: Streams,
     gates: Mutex<HashMap<String, Arc<Semaphore>>>,
     asked: Mutex<Vec<Bytes>>,
+    told: Told,
 }
 
 impl State {
@@ -141,6 +145,12 @@ impl ScriptedUpstream {
         asked
             .unwrap_or_else(std::sync::PoisonError::into_inner)
             .clone()
+    }
+
+    /// Answers every request to `path`, which begins with `/v1/`, with this text from now on.
+    pub fn will_tell(&self, path: &str, kind: &'static str, text: impl Into<Bytes>) {
+        let kind = http::HeaderValue::from_static(kind);
+        self.state.told.set(path, kind, text.into());
     }
 
     /// Waits until `count` requests have reached `path`.

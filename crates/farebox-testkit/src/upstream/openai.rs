@@ -10,18 +10,57 @@ use crate::background::Body;
 const MODEL: &str = "farebox-demo-1";
 /// 2026-01-01; the real API tells the present time, which no test could compare.
 const CREATED: u64 = 1_767_225_600;
+/// As many as OpenAI makes in one call.
+const MAX_PICTURES: u64 = 10;
 
 pub(super) fn answer(method: &Method, path: &str, body: &[u8]) -> Response<Body> {
     if path.ends_with("/models") {
         return json_reply(StatusCode::OK, &models());
     }
-    if !path.ends_with("/chat/completions") || method != Method::POST {
+    let asked = serde_json::from_slice::<Value>(body).unwrap_or_default();
+    let (kind, needed) = match path.rsplit_once("/v1/") {
+        Some((_, kind @ "chat/completions")) => (kind, "messages"),
+        Some((_, kind @ "embeddings")) => (kind, "input"),
+        Some((_, kind @ "images/generations")) => (kind, "prompt"),
+        _ => return refuse(StatusCode::NOT_FOUND, "unknown path"),
+    };
+    if method != Method::POST {
         return refuse(StatusCode::NOT_FOUND, "unknown path");
     }
-    match serde_json::from_slice::<Value>(body) {
-        Ok(asked) if asked["messages"].is_array() => complete(&asked),
-        _ => refuse(StatusCode::BAD_REQUEST, "messages are missing"),
+    if asked[needed].is_null() {
+        return refuse(StatusCode::BAD_REQUEST, &format!("{needed} is missing"));
     }
+    match kind {
+        "embeddings" => json_reply(StatusCode::OK, &embed(&asked)),
+        "images/generations" => json_reply(StatusCode::OK, &paint(&asked)),
+        _ => complete(&asked),
+    }
+}
+
+/// One vector for each text, and as many tokens as words.
+fn embed(asked: &Value) -> Value {
+    let texts = match &asked["input"] {
+        Value::Array(texts) => texts.as_slice(),
+        text => std::slice::from_ref(text),
+    };
+    let vector =
+        |index| json!({ "object": "embedding", "index": index, "embedding": [0.5, -0.25] });
+    let data: Vec<Value> = (0..texts.len()).map(vector).collect();
+    let words: usize = texts
+        .iter()
+        .filter_map(Value::as_str)
+        .map(count_words)
+        .sum();
+    let usage = json!({ "prompt_tokens": words, "total_tokens": words });
+    json!({ "object": "list", "data": data, "model": asked["model"], "usage": usage })
+}
+
+/// As many pictures as were asked for, each of nothing.
+fn paint(asked: &Value) -> Value {
+    let picture = json!({ "b64_json": "iVBORw0KGgo=" });
+    let count = asked["n"].as_u64().unwrap_or(1).min(MAX_PICTURES);
+    let data: Vec<&Value> = (0..count).map(|_| &picture).collect();
+    json!({ "created": CREATED, "data": data })
 }
 
 fn models() -> Value {

@@ -1,0 +1,61 @@
+//! Answers in the words of a test: what a provider that nobody has here would say.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, header};
+
+use super::body;
+use crate::background::Body;
+
+/// The answers, by path.
+#[derive(Debug, Default)]
+pub(super) struct Told(Mutex<HashMap<String, (HeaderValue, Bytes)>>);
+
+impl Told {
+    pub(super) fn set(&self, path: &str, kind: HeaderValue, text: Bytes) {
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        told.insert(path.to_owned(), (kind, text));
+    }
+
+    /// A stream leaves in one piece for each event, everything else whole.
+    pub(super) fn answer(&self, path: &str) -> Option<Response<Body>> {
+        let told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (kind, text) = told.get(path)?.clone();
+        drop(told);
+        let is_stream = kind.as_bytes().starts_with(b"text/event-stream");
+        let mut response = Response::new(if is_stream {
+            body::in_pieces(events(&text))
+        } else {
+            body::whole(text)
+        });
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        Some(response)
+    }
+}
+
+/// The events of a stream, each with the empty line that ends it.
+fn events(text: &Bytes) -> Vec<Bytes> {
+    let mut events = Vec::new();
+    let mut from = 0;
+    for end in (2..=text.len()).filter(|end| text.slice(..*end).ends_with(b"\n\n")) {
+        events.push(text.slice(from..end));
+        from = end;
+    }
+    events.push(text.slice(from..));
+    events.retain(|event| !event.is_empty());
+    events
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_is_cut_after_each_event_and_loses_nothing() {
+        let text = Bytes::from_static(b"data: 1\n\ndata: 2\n\ndata: 3");
+        let pieces = events(&text);
+        assert_eq!(pieces, ["data: 1\n\n", "data: 2\n\n", "data: 3"]);
+    }
+}
