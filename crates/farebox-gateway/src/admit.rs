@@ -243,6 +243,7 @@ pub(crate) async fn admit(
         claims,
         max_voids: asked.sale.max_voids,
         now: asked.now,
+        basis: None,
     };
     let payment = match ledger.admit(request).await? {
         Admitted::Held(hold) => Payment::Held {

@@ -145,6 +145,7 @@ impl Bench {
             claims: ClaimPolicy::Open,
             max_voids: 100,
             now,
+            basis: None,
         }
     }
 }

@@ -6,7 +6,7 @@ use farebox_core::{
     Allowance, HoldId, KeyEpoch, Msat, PaymentHash, RequestDigest, Terms, UnixMillis,
 };
 
-use crate::{Hold, KeyRefusal};
+use crate::{ChargeBasis, Hold, KeyRefusal};
 
 /// One request for a claim (where the token was never seen) and a hold, decided together.
 #[derive(Clone, Debug)]
@@ -31,6 +31,8 @@ pub struct AdmitRequest {
     pub max_voids: u32,
     /// The present instant by the caller's clock.
     pub now: UnixMillis,
+    /// What the price was found by, where there is anything to tell.
+    pub basis: Option<Box<ChargeBasis>>,
 }
 
 /// What one request takes from an account.

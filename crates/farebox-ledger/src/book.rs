@@ -7,6 +7,7 @@
 //! What open holds reserve is not stored on accounts: it is the sum of the open holds, kept here.
 
 mod changes;
+mod charges;
 mod claim;
 mod held;
 mod holds;
@@ -25,9 +26,9 @@ use lru::LruCache;
 
 pub(crate) use changes::{Changes, RetryKey};
 pub(crate) use rows::{
-    Account, AccountRow, House, Key, KeyRows, KeyUse, NewKey, OnceKey, OpenHeldCall, OpenHold,
-    OpenPayout, Origin, Payment, Payout, Retry, Rows, SeldomRows, Transfer, TransferId, Unclaimed,
-    Unsaved,
+    Account, AccountRow, Charge, House, Key, KeyRows, KeyUse, NewKey, OnceKey, OpenHeldCall,
+    OpenHold, OpenPayout, Origin, Payment, Payout, Retry, Rows, SeldomRows, Transfer, TransferId,
+    Unclaimed, Unsaved,
 };
 
 use crate::decide::{self, Earlier, Standing};
@@ -236,8 +237,13 @@ impl Book {
     ) -> Result<Outcome, StoreError> {
         match command {
             Command::Admit(request) => self.admit_and_tell(request, rows),
-            Command::Resolve { hold, how, at } => {
-                let loss = self.resolve(*hold, *how, *at, rows)?;
+            Command::Resolve {
+                hold,
+                how,
+                measured,
+                at,
+            } => {
+                let loss = self.resolve(*hold, *how, measured.as_deref(), *at, rows)?;
                 Ok(Outcome::Resolved { loss })
             }
             Command::Progress { hold, used } => {

@@ -4,6 +4,7 @@
 //! each of them. A behaviour fails by panicking.
 
 mod answers;
+mod charges;
 mod conservation;
 mod excess;
 mod held;
@@ -26,6 +27,7 @@ use std::sync::Arc;
 use farebox_core::Clock;
 
 pub use answers::*;
+pub use charges::*;
 pub use conservation::*;
 pub use excess::*;
 pub use held::*;
@@ -171,6 +173,18 @@ macro_rules! ledger_contract {
             a_childs_limit_holds_against_a_thousand_at_once
             holds_above_the_charge_serve_exactly_fifty_to_who_retries
             keys_and_children_conserve_money_within_limits
+            a_charge_is_kept_with_what_it_was_made_of
+            a_plain_charge_is_its_transfer
+            a_rate_is_kept_with_a_whole_charge
+            a_charge_tells_usage_above_its_hold
+            a_measured_release_is_told_and_not_listed
+            a_recovered_charge_says_so
+            a_childs_charge_names_the_child
+            charges_are_found_by_account_route_and_time
+            charges_are_listed_page_by_page
+            long_names_of_models_are_cut
+            details_of_charges_are_pruned_with_their_account
+            a_retry_leaves_the_charge_as_it_was
         }
     };
     (@each $place:expr, $($behaviour:ident)*) => {

@@ -9,7 +9,7 @@ use farebox_core::{HoldId, Msat, UnixMillis};
 
 use crate::queue::Queue;
 use crate::store::{Granted, Resolution};
-use crate::{Remaining, VoidReason};
+use crate::{Measured, Remaining, VoidReason};
 
 /// Money reserved for one request. Dropping it voids it.
 #[must_use = "a hold that is dropped is voided: settle it, or void it with its reason"]
@@ -67,23 +67,33 @@ impl Hold {
     /// Charges the whole hold.
     pub fn settle(self) {
         let charge = self.granted.charge;
-        self.resolve(Resolution::Settle { used: charge });
+        self.resolve(Resolution::Settle { used: charge }, None);
     }
 
     /// Charges `used` and releases the rest. Usage above the hold is charged up to the hold; the
     /// rest becomes the seller's loss, in an entry of its own.
     pub fn settle_part(self, used: Msat) {
-        self.resolve(Resolution::Settle { used });
+        self.resolve(Resolution::Settle { used }, None);
+    }
+
+    /// The same, and keeps with the charge what the answer showed.
+    pub fn settle_part_with(self, used: Msat, measured: Measured) {
+        self.resolve(Resolution::Settle { used }, Some(Box::new(measured)));
     }
 
     /// Releases the whole hold.
     pub fn void(self, reason: VoidReason) {
-        self.resolve(Resolution::Void { reason });
+        self.resolve(Resolution::Void { reason }, None);
     }
 
-    fn resolve(mut self, how: Resolution) {
+    /// The same, and keeps what the answer showed although nothing is charged for it.
+    pub fn void_with(self, reason: VoidReason, measured: Measured) {
+        self.resolve(Resolution::Void { reason }, Some(Box::new(measured)));
+    }
+
+    fn resolve(mut self, how: Resolution, measured: Option<Box<Measured>>) {
         if let Some(queue) = self.queue.take() {
-            queue.resolve(self.granted.hold, how);
+            queue.resolve(self.granted.hold, how, measured);
         }
     }
 }
@@ -96,6 +106,7 @@ impl Drop for Hold {
                 Resolution::Void {
                     reason: VoidReason::Dropped,
                 },
+                None,
             );
         }
     }

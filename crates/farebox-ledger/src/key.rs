@@ -5,7 +5,7 @@
 
 use farebox_core::{HoldId, KeyHash, Msat, PaymentHash, RouteName, UnixMillis};
 
-use crate::{LedgerError, Once};
+use crate::{ChargeBasis, LedgerError, Once};
 
 /// The longest public name of a key, in bytes.
 pub const MAX_KEY_ID: usize = 64;
@@ -112,6 +112,8 @@ pub struct AdmitKey {
     pub max_voids: u32,
     /// The present instant by the caller's clock.
     pub now: UnixMillis,
+    /// What the price was found by, where there is anything to tell.
+    pub basis: Option<Box<ChargeBasis>>,
 }
 
 /// Why a key may not do what it asks, beyond what tokens are refused for.

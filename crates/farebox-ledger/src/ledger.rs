@@ -1,5 +1,6 @@
 //! The front: what the rest of Farebox asks of its ledger.
 
+mod charges;
 mod held;
 mod keys;
 mod payouts;
@@ -264,11 +265,14 @@ impl Ledger {
     ///
     /// # Errors
     /// [`LedgerError`]; nothing was held.
-    pub async fn admit(&self, request: AdmitRequest) -> Result<Admitted, LedgerError> {
+    pub async fn admit(&self, mut request: AdmitRequest) -> Result<Admitted, LedgerError> {
         if let Kind::Pass(_) = request.terms.kind
             && let Some(known) = self.inner.passes.find(&request)
         {
             return Ok(known);
+        }
+        if let Some(basis) = &mut request.basis {
+            basis.fit()?;
         }
         let (reply, answer) = oneshot::channel();
         self.inner

@@ -10,6 +10,7 @@
 
 mod admit;
 mod book;
+mod charge;
 #[cfg(feature = "contract")]
 pub mod contract;
 mod crash;
@@ -30,6 +31,10 @@ mod view;
 mod writer;
 
 pub use admit::{AdmitRequest, Admitted, ClaimPolicy, Cost, Once, Receipt, Remaining, VoidReason};
+pub use charge::{
+    ChargeBasis, ChargePage, ChargeQuery, ChargeView, MAX_CHARGE_CLASSES, MAX_CHARGE_MODEL,
+    MAX_CHARGE_RATE, Measured, RECOVERED, RateUsed,
+};
 pub use crash::{
     CRASH_POINTS, HELD_CRASH_POINTS, KEY_CRASH_POINTS, PAYOUT_CRASH_POINTS, crash_point,
 };

@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 
 use crate::stats::Counters;
 use crate::store::{Command, KeyDone, Resolution};
-use crate::{Admitted, LedgerError, PayoutAnswer, PayoutView, Pruned};
+use crate::{Admitted, LedgerError, Measured, PayoutAnswer, PayoutView, Pruned};
 
 /// Who waits for the outcome of a command.
 #[derive(Debug)]
@@ -176,7 +176,7 @@ impl Queue {
     }
 
     /// Ends a hold. Comes in even while closing: what was served must be charged.
-    pub(crate) fn resolve(&self, hold: HoldId, how: Resolution) {
+    pub(crate) fn resolve(&self, hold: HoldId, how: Resolution, measured: Option<Box<Measured>>) {
         let at = self.clock.now();
         let mut state = self.lock();
         if state.writer_gone {
@@ -184,7 +184,12 @@ impl Queue {
             return;
         }
         state.progress.remove(&hold);
-        state.commands.push(Command::Resolve { hold, how, at });
+        state.commands.push(Command::Resolve {
+            hold,
+            how,
+            measured,
+            at,
+        });
         state.replies.push(Reply::Nobody);
         self.wake(state);
     }

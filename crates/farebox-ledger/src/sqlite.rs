@@ -2,6 +2,7 @@
 //!
 //! The rules are in [`book`](crate::book); here are statements. Never here: a decision about money.
 
+mod charges;
 mod columns;
 mod flush;
 mod held;

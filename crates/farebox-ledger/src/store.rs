@@ -9,10 +9,10 @@ use std::fmt;
 use farebox_core::{HoldId, KeyHash, Msat, PaymentHash, PayoutId, ProcessEpoch, UnixMillis};
 
 use crate::{
-    AccountView, AdmitKey, AdmitRequest, Admitted, Deposit, HeldCall, HeldLimits, HeldSummary,
-    KeyLimits, KeyView, LedgerError, OpenChild, OpenKey, PayoutAnswer, PayoutEnd, PayoutRequest,
-    PayoutView, PendingDeposit, Pruned, Recovery, Remaining, TransferView, TrialBalance,
-    VoidReason,
+    AccountView, AdmitKey, AdmitRequest, Admitted, ChargePage, ChargeQuery, ChargeView, Deposit,
+    HeldCall, HeldLimits, HeldSummary, KeyLimits, KeyView, LedgerError, Measured, OpenChild,
+    OpenKey, PayoutAnswer, PayoutEnd, PayoutRequest, PayoutView, PendingDeposit, Pruned, Recovery,
+    Remaining, TransferView, TrialBalance, VoidReason,
 };
 
 /// One thing for the writer to do.
@@ -26,6 +26,8 @@ pub enum Command {
         hold: HoldId,
         /// How it ends.
         how: Resolution,
+        /// What its answer showed, which is kept with the charge.
+        measured: Option<Box<Measured>>,
         /// When it ended.
         at: UnixMillis,
     },
@@ -439,6 +441,18 @@ pub trait Reader {
     /// # Errors
     /// [`StoreError`].
     fn pending_deposit(&mut self, hash: PaymentHash) -> Result<Option<PendingDeposit>, StoreError>;
+
+    /// One charge, or a measured request that was not charged.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn charge(&mut self, hold: HoldId) -> Result<Option<ChargeView>, StoreError>;
+
+    /// Up to `limit` charges, the latest admitted first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn charges(&mut self, query: &ChargeQuery, limit: u32) -> Result<ChargePage, StoreError>;
 
     /// Adds up everything, in one snapshot.
     ///

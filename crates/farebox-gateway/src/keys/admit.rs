@@ -120,6 +120,7 @@ impl Worker {
             once: asking.once,
             max_voids: asking.sale.max_voids,
             now: exchange.received_at,
+            basis: None,
         };
         Ok(self.shared.ledger.admit_key(request).await?)
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use farebox_core::{HoldId, Msat, PaymentHash, UnixMillis};
 
-use super::rows::{AccountRow, Retry, Transfer};
+use super::rows::{AccountRow, Charge, Retry, Transfer};
 use crate::day::Day;
 
 /// The changes since the last commit. Accounts, holds and house accounts are named here and read
@@ -21,6 +21,8 @@ pub(crate) struct Changes {
     /// The numbers of ended holds that the store has.
     pub(crate) ended: Vec<i64>,
     pub(crate) retries: HashMap<RetryKey, Retry>,
+    /// Ended holds of which there is more to tell than their transfer does.
+    pub(crate) charges: Vec<Charge>,
     /// What counts against keys on a day, now.
     pub(crate) key_days: HashMap<(AccountRow, Day), Msat>,
     /// Payments revoked before their first claim.
@@ -44,6 +46,7 @@ impl Changes {
         self.progress.clear();
         self.ended.clear();
         self.retries.clear();
+        self.charges.clear();
         self.key_days.clear();
         self.revoked.clear();
     }

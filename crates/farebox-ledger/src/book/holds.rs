@@ -5,7 +5,7 @@ use farebox_core::{HoldId, Msat, UnixMillis};
 use super::{Book, OnceKey, OpenHold, Retry, RetryKey, Rows};
 use crate::decide::Grant;
 use crate::store::{Granted, Resolution, StoreError};
-use crate::{AdmitRequest, VoidReason};
+use crate::{AdmitRequest, Measured, VoidReason};
 
 impl Book {
     pub(crate) fn open_ids(&self) -> Vec<HoldId> {
@@ -35,6 +35,7 @@ impl Book {
             number: self.next_hold,
             stored: false,
             key: None,
+            basis: request.basis.clone(),
         };
         self.open_hold(request.hold, hold);
         Granted {
@@ -84,6 +85,7 @@ impl Book {
         &mut self,
         id: HoldId,
         how: Resolution,
+        measured: Option<&Measured>,
         at: UnixMillis,
         rows: &mut dyn Rows,
     ) -> Result<Msat, StoreError> {
@@ -99,12 +101,13 @@ impl Book {
         if !known {
             return Err(StoreError::Corrupt("a hold without an account"));
         }
-        let Some(hold) = self.untrack(&id) else {
+        let Some(mut hold) = self.untrack(&id) else {
             return Ok(Msat::ZERO);
         };
         if hold.stored {
             self.changes.ended.push(hold.number);
         }
+        self.note_charge(id, &mut hold, how, measured, at);
         match how {
             Resolution::Settle { used } => Ok(self.settle(id, &hold, used, at)),
             Resolution::Void { reason } => {
@@ -187,7 +190,8 @@ impl Book {
             },
             |(used, _)| Resolution::Settle { used },
         );
-        self.resolve(id, how, at, rows)?;
+        let measured = recorded.map(|_| Measured::recovered());
+        self.resolve(id, how, measured.as_ref(), at, rows)?;
         Ok(recorded.map(|(used, amount)| used.min(amount)))
     }
 }

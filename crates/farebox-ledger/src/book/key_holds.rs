@@ -87,6 +87,7 @@ impl Book {
             number: self.next_hold,
             stored: false,
             key: Some(Box::new(used)),
+            basis: request.basis.clone(),
         };
         self.open_hold(request.hold, hold);
         Granted {

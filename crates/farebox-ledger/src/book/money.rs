@@ -44,10 +44,7 @@ impl Book {
         used: Msat,
         at: UnixMillis,
     ) -> Msat {
-        let payer = self.accounts.peek(&hold.payment_hash);
-        let sold_for = payer.and_then(Account::terms).map(|terms| &terms.route);
-        let route = hold.key.as_ref().map(|key| &key.route).or(sold_for);
-        let Some(name) = route.map(revenue) else {
+        let Some(name) = self.route_of(hold).map(revenue) else {
             return Msat::ZERO;
         };
         let charged = used.min(hold.amount);
@@ -55,6 +52,13 @@ impl Book {
         let hash = &hold.payment_hash;
         self.charge_to(&name, hash, *id.as_bytes(), charged, kind, at);
         self.lose_to(&name, hash, used.saturating_sub(charged), at)
+    }
+
+    /// What earns the money of a hold.
+    pub(super) fn route_of<'a>(&'a self, hold: &'a OpenHold) -> Option<&'a RouteName> {
+        let payer = self.accounts.peek(&hold.payment_hash);
+        let sold_for = payer.and_then(Account::terms).map(|terms| &terms.route);
+        hold.key.as_ref().map(|key| &key.route).or(sold_for)
     }
 
     fn charge_to(

@@ -12,7 +12,10 @@ use crate::day::Day;
 use crate::decide::Reserve;
 use crate::store::StoreError;
 use crate::view::TransferKind;
-use crate::{Deposit, HeldCall, HeldState, KeyLimits, PayoutView, PendingDeposit, Receipt};
+use crate::{
+    ChargeBasis, Deposit, HeldCall, HeldState, KeyLimits, Measured, PayoutView, PendingDeposit,
+    Receipt,
+};
 
 /// The number of an account inside one store.
 pub(crate) type AccountRow = i64;
@@ -356,6 +359,25 @@ pub(crate) struct OpenHold {
     pub(crate) stored: bool,
     /// Who asked for it and why, where it is on the money of a key.
     pub(crate) key: Option<Box<KeyUse>>,
+    /// What its price was found by.
+    pub(crate) basis: Option<Box<ChargeBasis>>,
+}
+
+/// An ended hold of which there is more to tell than its transfer does.
+#[derive(Clone, Debug)]
+pub(crate) struct Charge {
+    pub(crate) id: HoldId,
+    pub(crate) account: AccountRow,
+    /// The prepaid key that asked, where it is a child.
+    pub(crate) asker: Option<PaymentHash>,
+    pub(crate) route: RouteName,
+    pub(crate) held: Msat,
+    pub(crate) used: Msat,
+    /// None where the hold was released.
+    pub(crate) charged: Option<Msat>,
+    pub(crate) at: UnixMillis,
+    pub(crate) basis: Option<Box<ChargeBasis>>,
+    pub(crate) measured: Option<Measured>,
 }
 
 /// What is known of a hold on the money of a key.

@@ -128,6 +128,7 @@ impl Shop {
             once: None,
             max_voids: 1_000,
             now: self.clock.now(),
+            basis: None,
         }
     }
 

@@ -140,6 +140,7 @@ impl Shop {
             claims: ClaimPolicy::Open,
             max_voids: 1_000,
             now: self.clock.now(),
+            basis: None,
         }
     }
 

@@ -149,7 +149,10 @@ impl Ledger {
     ///
     /// # Errors
     /// [`LedgerError`]; nothing was held.
-    pub async fn admit_key(&self, request: AdmitKey) -> Result<Admitted, LedgerError> {
+    pub async fn admit_key(&self, mut request: AdmitKey) -> Result<Admitted, LedgerError> {
+        if let Some(basis) = &mut request.basis {
+            basis.fit()?;
+        }
         let (reply, answer) = oneshot::channel();
         let command = Command::AdmitKey(Box::new(request));
         self.inner.queue.request(command, Reply::Admit(reply))?;

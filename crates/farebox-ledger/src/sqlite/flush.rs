@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 use super::columns::{binding_column, instant_column, kind_columns, methods_column, span_column};
-use super::keys;
+use super::{charges, keys};
 use crate::book::{Account, Book, Origin, Transfer, signed};
 use crate::store::StoreError;
 
@@ -16,6 +16,7 @@ pub(super) fn write(book: &Book, connection: &Connection) -> Result<(), StoreErr
     write_progress(book, connection)?;
     delete_holds(book, connection)?;
     write_retries(book, connection)?;
+    charges::write(book, connection)?;
     keys::write_days(book, connection)?;
     write_revoked(book, connection)
 }
@@ -175,7 +176,8 @@ pub(super) fn append_transfers(
 
 fn write_holds(book: &Book, connection: &Connection) -> Result<(), StoreError> {
     let mut insert = connection.prepare_cached(
-        "INSERT INTO holds VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+        "INSERT INTO holds VALUES \
+         (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
     )?;
     let epoch = book.epoch().0;
     for id in &book.changes().holds {
@@ -183,6 +185,7 @@ fn write_holds(book: &Book, connection: &Connection) -> Result<(), StoreError> {
             continue;
         };
         let key = hold.key.as_ref();
+        let (rate, model) = charges::basis_columns(hold.basis.as_deref());
         insert.execute((
             hold.number,
             id.as_bytes(),
@@ -195,6 +198,10 @@ fn write_holds(book: &Book, connection: &Connection) -> Result<(), StoreError> {
             key.map(|key| key.asker_row),
             key.map(|key| key.route.as_str()),
             key.map(|key| key.day),
+            rate.map(|rate| &rate.currency),
+            rate.map(|rate| &rate.bitcoin_price),
+            rate.and_then(|rate| rate.age_ms).map(charges::age_column),
+            model,
         ))?;
     }
     Ok(())

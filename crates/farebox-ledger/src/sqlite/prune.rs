@@ -145,6 +145,7 @@ fn remove(
         "DELETE FROM claims WHERE account = ?1",
         "DELETE FROM accounts WHERE id = ?1",
         "DELETE FROM retries WHERE account = ?1",
+        "DELETE FROM charges WHERE account = ?1",
     ] {
         connection.prepare_cached(sql)?.execute([account.row])?;
     }

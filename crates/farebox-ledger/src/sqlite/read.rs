@@ -2,15 +2,17 @@
 
 use std::path::PathBuf;
 
-use farebox_core::{KeyHash, PaymentHash, PayoutId};
+use farebox_core::{HoldId, KeyHash, PaymentHash, PayoutId};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Transaction};
 
 use super::columns::{self, CLAIM, CLAIM_WIDTH, Claim};
-use super::{held, key_views, payouts, trial};
+use super::{charges, held, key_views, payouts, trial};
 use crate::ledger::MAX_PAGE;
 use crate::store::{OpenReader, Reader, StoreError};
 use crate::view::{AccountName, AccountView, TransferKind, TransferView, TrialBalance};
-use crate::{HeldCall, HeldSummary, KeyView, PayoutView, PendingDeposit};
+use crate::{
+    ChargePage, ChargeQuery, ChargeView, HeldCall, HeldSummary, KeyView, PayoutView, PendingDeposit,
+};
 
 /// Opens read-only connections on one file.
 pub(super) struct OpenSqlite {
@@ -132,6 +134,14 @@ impl Reader for SqliteReader {
         key_views::find_pending(&self.connection, &hash)
     }
 
+    fn charge(&mut self, hold: HoldId) -> Result<Option<ChargeView>, StoreError> {
+        charges::find(&self.connection, &hold)
+    }
+
+    fn charges(&mut self, query: &ChargeQuery, limit: u32) -> Result<ChargePage, StoreError> {
+        charges::list(&self.connection.transaction()?, query, limit.min(MAX_PAGE))
+    }
+
     fn trial_balance(&mut self) -> Result<TrialBalance, StoreError> {
         trial::balance(&self.connection.transaction()?)
     }
@@ -211,7 +221,7 @@ fn read_transfer(snapshot: &Transaction<'_>, id: [u8; 16]) -> Result<TransferVie
     })
 }
 
-fn read_name(
+pub(super) fn read_name(
     payer: Option<[u8; 32]>,
     key: Option<[u8; 32]>,
     house: Option<String>,

@@ -6,7 +6,7 @@ use farebox_core::{PaymentHash, RequestDigest};
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::columns::{self, CLAIM, CLAIM_WIDTH, Claim};
-use super::{held, keys, payouts};
+use super::{charges, held, keys, payouts};
 use crate::book::{
     self, Account, House, Loaded, OnceKey, OpenHold, Origin, Retry, RetryKey, Rows, TransferId,
     Unclaimed, Unsaved,
@@ -136,7 +136,8 @@ fn load_holds(
 ) -> Result<Vec<(farebox_core::HoldId, OpenHold)>, StoreError> {
     let mut statement = connection.prepare(
         "SELECT h.id, h.account, coalesce(c.payment_hash, k.key_hash), h.msat, h.progress, \
-         h.once_key, h.once_digest, h.number, h.asker, a.key_hash, h.route, h.day \
+         h.once_key, h.once_digest, h.number, h.asker, a.key_hash, h.route, h.day, \
+         h.currency, h.bitcoin_price, h.rate_age, h.model \
          FROM holds h LEFT JOIN claims c ON c.account = h.account \
          LEFT JOIN keys k ON k.account = h.account LEFT JOIN keys a ON a.account = h.asker",
     )?;
@@ -169,5 +170,6 @@ fn read_hold(row: &Row<'_>) -> Result<OpenHold, StoreError> {
         number: row.get(7)?,
         stored: true,
         key: keys::read_use(row)?.map(Box::new),
+        basis: charges::read_basis(row, 12)?.map(Box::new),
     })
 }

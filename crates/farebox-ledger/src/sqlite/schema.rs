@@ -11,13 +11,14 @@ use crate::store::StoreError;
 /// Marks the file as a ledger of Farebox ("Fare").
 const APPLICATION_ID: i64 = 0x4661_7265;
 /// What brings the schema from each version to the next. Only ever appended to.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("migrations/0001_ledger.sql"),
     include_str!("migrations/0002_payouts.sql"),
     include_str!("migrations/0003_keys.sql"),
+    include_str!("migrations/0004_charges.sql"),
 ];
 /// The version that this build writes.
-pub(crate) const SCHEMA_VERSION: u32 = 3;
+pub(crate) const SCHEMA_VERSION: u32 = 4;
 const _: () = assert!(
     MIGRATIONS.len() == SCHEMA_VERSION as usize,
     "one migration a version"

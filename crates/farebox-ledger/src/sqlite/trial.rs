@@ -86,7 +86,7 @@ fn add_up_holds(snapshot: &Transaction<'_>, trial: &mut TrialBalance) -> Result<
         let (found, _) = sums(wrong)?;
         trial.overdrawn += found.unsigned_abs();
     }
-    for wrong in [MISCOUNTED_KEYS, MISCOUNTED_CHILDREN] {
+    for wrong in [MISCOUNTED_KEYS, MISCOUNTED_CHILDREN, UNPROVEN_CHARGES] {
         let (found, _) = sums(wrong)?;
         trial.unproven += found.unsigned_abs();
     }
@@ -125,6 +125,11 @@ const MISCOUNTED_CHILDREN: &str = "SELECT count(*), 0 FROM (SELECT k.parent, d.d
      WHERE k.parent IS NOT NULL GROUP BY k.parent, d.day) c \
      LEFT JOIN key_days p ON p.account = c.parent AND p.day = c.day \
      WHERE c.msat > coalesce(p.msat, 0)";
+/// Charges whose details are not those of their transfer.
+const UNPROVEN_CHARGES: &str = "SELECT count(*), 0 FROM charges c \
+     LEFT JOIN transfers t ON t.id = c.id AND t.kind = 2 \
+     WHERE t.msat IS NOT c.charged OR (t.id IS NOT NULL AND t.debit <> c.account) \
+     OR coalesce(c.charged, 0) > min(c.held, c.used)";
 /// A hold on an account that does not exist holds nobody's money.
 const STRAY_HOLDS: &str = "SELECT count(*), 0 FROM holds \
      WHERE account NOT IN (SELECT account FROM claims UNION ALL SELECT account FROM keys)";

@@ -110,6 +110,7 @@ fn request(number: u8) -> AdmitRequest {
         claims: ClaimPolicy::Open,
         max_voids: 10,
         now,
+        basis: None,
     }
 }
 

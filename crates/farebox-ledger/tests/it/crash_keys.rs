@@ -67,6 +67,7 @@ fn call(number: u8) -> AdmitKey {
         }),
         max_voids: 10,
         now: NOW,
+        basis: None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! What can be wrong with the file: too new, another program's, in use under another name.
 
-use farebox_ledger::OpenError;
+use farebox_core::{HoldId, Msat};
+use farebox_ledger::{AdmitRequest, ChargeBasis, Measured, OpenError};
 use rusqlite::Connection;
 
 use crate::place::{SqlitePlace, hold, open_at, request};
@@ -19,7 +20,7 @@ async fn a_newer_schema_is_refused_and_left_alone() {
         error,
         OpenError::Newer {
             found: 77,
-            known: 3
+            known: 4
         }
     ));
     assert!(error.to_string().contains("version 77"));
@@ -177,4 +178,80 @@ async fn a_ledger_of_the_second_version_is_brought_up_to_date() {
     assert_eq!((left.available.get(), left.held.get()), (7, 4));
     assert!(ledger.keys(0, 10).await.unwrap().is_empty());
     assert!(ledger.trial_balance().await.unwrap().is_sound());
+}
+
+#[tokio::test]
+async fn a_ledger_of_the_third_version_is_brought_up_to_date() {
+    let place = SqlitePlace::new();
+    let old = Connection::open(place.path()).unwrap();
+    for migration in [
+        include_str!("../../src/sqlite/migrations/0001_ledger.sql"),
+        include_str!("../../src/sqlite/migrations/0002_payouts.sql"),
+        include_str!("../../src/sqlite/migrations/0003_keys.sql"),
+    ] {
+        old.execute_batch(migration).unwrap();
+    }
+    // The rows of claim and hold have more columns than in the first version.
+    let grown = VERSION_1
+        .replace(
+            "0, 0, 0, NULL);\n    INSERT INTO transfers",
+            "0, 0, 0, NULL, 0);\n    INSERT INTO transfers",
+        )
+        .replace("6, 5, NULL, NULL);", "6, 5, NULL, NULL, NULL, NULL, NULL);");
+    old.execute_batch(&grown).unwrap();
+    old.pragma_update(None, "application_id", 0x4661_7265)
+        .unwrap();
+    old.pragma_update(None, "user_version", 3).unwrap();
+    drop(old);
+    let (ledger, recovery) = place.reopen();
+    assert_eq!((recovery.settled, recovery.charged.get()), (1, 5));
+    let charge = ledger.charge(HoldId::from_bytes([2; 16])).await.unwrap();
+    let charge = charge.unwrap();
+    assert_eq!((charge.charged.get(), charge.held.unwrap().get()), (5, 6));
+    assert_eq!(charge.terminal.as_deref(), Some("recovered"));
+    assert!(ledger.trial_balance().await.unwrap().is_sound());
+}
+
+fn count_details(place: &SqlitePlace) -> u64 {
+    let look = Connection::open(place.path()).unwrap();
+    let sql = "SELECT count(*) FROM charges";
+    look.query_row(sql, [], |row| row.get(0)).unwrap()
+}
+
+#[tokio::test]
+async fn the_charge_of_a_fixed_price_writes_no_row_of_details() {
+    let place = SqlitePlace::new();
+    let (ledger, _) = place.reopen();
+    hold(&ledger, request(1, 1)).await.settle();
+    ledger.flush().await.unwrap();
+    assert_eq!(count_details(&place), 0);
+    let told = AdmitRequest {
+        basis: Some(Box::new(ChargeBasis {
+            rate: None,
+            model: Some("m".to_owned()),
+        })),
+        ..request(1, 2)
+    };
+    hold(&ledger, told).await.settle();
+    ledger.flush().await.unwrap();
+    assert_eq!(count_details(&place), 1);
+}
+
+#[tokio::test]
+async fn details_that_contradict_their_transfer_show_in_the_trial_balance() {
+    let place = SqlitePlace::new();
+    let (ledger, _) = place.reopen();
+    let hold = hold(&ledger, request(1, 1)).await;
+    hold.settle_part_with(
+        Msat::new(7).unwrap(),
+        Measured {
+            terminal: "complete",
+            usage: Vec::new(),
+        },
+    );
+    ledger.flush().await.unwrap();
+    assert!(ledger.trial_balance().await.unwrap().is_sound());
+    let edit = Connection::open(place.path()).unwrap();
+    edit.execute("UPDATE charges SET charged = 6", []).unwrap();
+    assert_eq!(ledger.trial_balance().await.unwrap().unproven, 1);
 }

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
+mod crash_charges;
+#[cfg(test)]
 mod crash_keys;
 #[cfg(test)]
 mod crash_payouts;

@@ -76,6 +76,7 @@ pub(crate) fn request(token: u8, number: u8) -> AdmitRequest {
         claims: ClaimPolicy::Open,
         max_voids: 10,
         now,
+        basis: None,
     }
 }
 

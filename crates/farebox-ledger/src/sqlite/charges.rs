@@ -1,0 +1,216 @@
+//! What charges were made of, as rows: written with the settlement, read with its transfer.
+
+use farebox_core::{HoldId, KeyHash, Msat, RouteName, UnixMillis};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction};
+
+use super::columns::{self, instant, instant_column, msat};
+use super::read::read_name;
+use crate::book::{Book, Charge, signed};
+use crate::charge::MAX_CHARGE_CLASSES;
+use crate::store::StoreError;
+use crate::{AccountName, ChargeBasis, ChargePage, ChargeQuery, ChargeView, Measured, RateUsed};
+
+/// Transfers looked at for one page of charges.
+const PAGE_TRANSFERS: u32 = 50_000;
+/// What the name of a house's account begins with that collects what a route earned.
+const REVENUE: &str = "revenue:";
+
+/// Writes what the ends of holds tell.
+pub(super) fn write(book: &Book, connection: &Connection) -> Result<(), StoreError> {
+    for charge in &book.changes().charges {
+        insert(connection, charge)?;
+    }
+    Ok(())
+}
+
+fn insert(connection: &Connection, charge: &Charge) -> Result<(), StoreError> {
+    let (rate, model) = basis_columns(charge.basis.as_deref());
+    let measured = charge.measured.as_ref();
+    connection
+        .prepare_cached(
+            "INSERT INTO charges VALUES \
+             (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+        )?
+        .execute((
+            charge.id.as_bytes(),
+            charge.account,
+            charge.asker.as_ref().map(|asker| asker.as_bytes()),
+            charge.route.as_str(),
+            signed(charge.held),
+            signed(charge.used),
+            charge.charged.map(signed),
+            instant_column(charge.at),
+            rate.map(|rate| &rate.currency),
+            rate.map(|rate| &rate.bitcoin_price),
+            rate.and_then(|rate| rate.age_ms).map(age_column),
+            model,
+            measured.map(|measured| measured.terminal),
+            measured.and_then(usage_column),
+        ))?;
+    Ok(())
+}
+
+/// The columns of what a price was found by.
+pub(super) fn basis_columns(basis: Option<&ChargeBasis>) -> (Option<&RateUsed>, Option<&str>) {
+    let rate = basis.and_then(|basis| basis.rate.as_ref());
+    (rate, basis.and_then(|basis| basis.model.as_deref()))
+}
+
+/// The column `rate_age`.
+pub(super) fn age_column(millis: u64) -> i64 {
+    i64::try_from(millis).unwrap_or(i64::MAX)
+}
+
+/// What a price was found by, from the column `first` and the three after it.
+pub(super) fn read_basis(row: &Row<'_>, first: usize) -> Result<Option<ChargeBasis>, StoreError> {
+    let currency: Option<String> = row.get(first)?;
+    let price: Option<String> = row.get(first + 1)?;
+    let age: Option<i64> = row.get(first + 2)?;
+    let model: Option<String> = row.get(first + 3)?;
+    let age_ms = age.map(u64::try_from).transpose();
+    let age_ms = age_ms.map_err(|_| StoreError::Corrupt("the age of a rate"))?;
+    let rate = currency
+        .zip(price)
+        .map(|(currency, bitcoin_price)| RateUsed {
+            currency,
+            bitcoin_price,
+            age_ms,
+        });
+    let is_nothing = rate.is_none() && model.is_none();
+    Ok((!is_nothing).then_some(ChargeBasis { rate, model }))
+}
+
+fn usage_column(measured: &Measured) -> Option<String> {
+    use std::fmt::Write as _;
+    let mut text = String::new();
+    for (class, count) in measured.usage.iter().take(MAX_CHARGE_CLASSES) {
+        let gap = if text.is_empty() { "" } else { " " };
+        let _ = write!(text, "{gap}{class}={count}");
+    }
+    (!text.is_empty()).then_some(text)
+}
+
+fn read_usage(text: Option<&str>) -> Result<Vec<(String, u64)>, StoreError> {
+    let one = |entry: &str| {
+        let (class, count) = entry.split_once('=')?;
+        Some((class.to_owned(), count.parse().ok()?))
+    };
+    let entries = text.unwrap_or_default().split_ascii_whitespace();
+    let usage: Option<_> = entries.map(one).collect();
+    usage.ok_or(StoreError::Corrupt("what a charge used"))
+}
+
+/// What [`read`] expects, of a transfer `t` and its details `c`, where one of them may be missing.
+const VIEW: &str = "SELECT coalesce(t.id, c.id), t.msat, coalesce(t.at, c.at), \
+     coalesce(c.route, h.name), p.payment_hash, k.key_hash, c.asker, c.held, c.used, \
+     c.currency, c.bitcoin_price, c.rate_age, c.model, c.terminal, c.usage";
+/// Whose money it was, and what earned it.
+const NAMES: &str = "LEFT JOIN claims p ON p.account = coalesce(t.debit, c.account) \
+     LEFT JOIN keys k ON k.account = coalesce(t.debit, c.account) \
+     LEFT JOIN house h ON h.account = t.credit";
+
+pub(super) fn find(
+    connection: &Connection,
+    hold: &HoldId,
+) -> Result<Option<ChargeView>, StoreError> {
+    let mut statement = connection.prepare(&format!(
+        "{VIEW} FROM (SELECT ?1 AS id) q LEFT JOIN transfers t ON t.id = q.id AND t.kind = 2 \
+         LEFT JOIN charges c ON c.id = q.id {NAMES} WHERE t.id IS NOT NULL OR c.id IS NOT NULL"
+    ))?;
+    let mut found = statement.query([hold.as_bytes()])?;
+    found.next()?.map(read).transpose()
+}
+
+/// The transfers that one page looks at.
+const PART: &str = "SELECT * FROM transfers WHERE id >= ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3";
+
+pub(super) fn list(
+    snapshot: &Transaction<'_>,
+    query: &ChargeQuery,
+    limit: u32,
+) -> Result<ChargePage, StoreError> {
+    let (from, to) = bounds(query);
+    let (route, account) = (revenue(query), account_bytes(query));
+    let mut statement = snapshot.prepare(&format!(
+        "{VIEW} FROM ({PART}) t LEFT JOIN charges c ON c.id = t.id {NAMES} WHERE t.kind = 2 \
+         AND (?4 IS NULL OR t.credit = (SELECT account FROM house WHERE name = ?4)) \
+         AND (?5 IS NULL OR ?5 IN (p.payment_hash, k.key_hash, c.asker)) \
+         ORDER BY t.id DESC LIMIT ?6"
+    ))?;
+    let mut found = statement.query((from, to, PAGE_TRANSFERS, route, account, limit))?;
+    let mut charges = Vec::new();
+    while let Some(row) = found.next()? {
+        charges.push(read(row)?);
+    }
+    let is_full = u32::try_from(charges.len()).is_ok_and(|count| count >= limit);
+    let next = match charges.last() {
+        Some(last) if is_full => Some(last.hold),
+        _ => last_looked_at(snapshot, from, to)?,
+    };
+    Ok(ChargePage { charges, next })
+}
+
+/// Where the next page begins, if there are more transfers than one page looks at.
+fn last_looked_at(
+    snapshot: &Transaction<'_>,
+    from: [u8; 16],
+    to: [u8; 16],
+) -> Result<Option<HoldId>, StoreError> {
+    let sql = "SELECT id FROM transfers WHERE id >= ?1 AND id < ?2 ORDER BY id DESC \
+               LIMIT 1 OFFSET ?3";
+    let last = snapshot
+        .query_row(sql, (from, to, PAGE_TRANSFERS - 1), |row| row.get(0))
+        .optional()?;
+    Ok(last.map(columns::hold_id))
+}
+
+/// The ids between which a listing searches: they begin with the instant of the admission.
+fn bounds(query: &ChargeQuery) -> ([u8; 16], [u8; 16]) {
+    let first = |at: UnixMillis| {
+        let mut id = [0; 16];
+        id[..6].copy_from_slice(&at.get().min((1 << 48) - 1).to_be_bytes()[2..]);
+        id
+    };
+    let until = query.until.map_or([0xff; 16], first);
+    let before = query.before.map_or([0xff; 16], |hold| *hold.as_bytes());
+    (query.since.map_or([0; 16], first), until.min(before))
+}
+
+fn revenue(query: &ChargeQuery) -> Option<String> {
+    let route = query.route.as_ref()?;
+    Some(format!("{REVENUE}{route}"))
+}
+
+const fn account_bytes(query: &ChargeQuery) -> Option<&[u8; 32]> {
+    match &query.account {
+        Some(AccountName::Payer(hash)) => Some(hash.as_bytes()),
+        Some(AccountName::Key(key)) => Some(key.as_bytes()),
+        Some(AccountName::House(_)) | None => None,
+    }
+}
+
+fn read(row: &Row<'_>) -> Result<ChargeView, StoreError> {
+    let amount = |column| -> Result<Option<Msat>, StoreError> {
+        let found: Option<i64> = row.get(column)?;
+        found.map(msat).transpose()
+    };
+    let charged = amount(1)?;
+    let asker: Option<[u8; 32]> = row.get(6)?;
+    let route: String = row.get(3)?;
+    let route = route.strip_prefix(REVENUE).unwrap_or(&route);
+    let usage: Option<String> = row.get(14)?;
+    Ok(ChargeView {
+        hold: columns::hold_id(row.get(0)?),
+        account: read_name(row.get(4)?, row.get(5)?, None)?,
+        asker: asker.map(KeyHash::from_bytes),
+        route: RouteName::parse(route).map_err(|_| StoreError::Corrupt("a route's name"))?,
+        at: instant(row.get(2)?)?,
+        held: amount(7)?,
+        used: amount(8)?.or(charged).unwrap_or_default(),
+        charged: charged.unwrap_or_default(),
+        released: charged.is_none(),
+        basis: read_basis(row, 9)?.unwrap_or_default(),
+        terminal: row.get(13)?,
+        usage: read_usage(usage.as_deref())?,
+    })
+}

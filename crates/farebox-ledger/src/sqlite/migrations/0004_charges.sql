@@ -1,0 +1,28 @@
+-- Version 4. Never edited: a change is a new file.
+-- What charges were made of.
+
+-- Of holds whose price was found by a rate or for a model.
+ALTER TABLE holds ADD COLUMN currency TEXT;
+ALTER TABLE holds ADD COLUMN bitcoin_price TEXT;
+ALTER TABLE holds ADD COLUMN rate_age INTEGER;  -- in milliseconds; NULL of a fixed rate
+ALTER TABLE holds ADD COLUMN model TEXT;
+
+-- One row for a settled hold of which there is more to tell than its transfer does, and for a
+-- measured one that was released. It goes with the account.
+CREATE TABLE charges (
+    id            BLOB PRIMARY KEY,  -- of the hold, and of the transfer that settled it
+    account       INTEGER NOT NULL,  -- whose money
+    asker         BLOB,              -- the prepaid key that asked, where it is a child
+    route         TEXT NOT NULL,
+    held          INTEGER NOT NULL,
+    used          INTEGER NOT NULL,
+    charged       INTEGER,           -- NULL where the hold was released
+    at            INTEGER NOT NULL,
+    currency      TEXT,
+    bitcoin_price TEXT,
+    rate_age      INTEGER,
+    model         TEXT,
+    terminal      TEXT,
+    usage         TEXT               -- class=count, parted by spaces
+) STRICT, WITHOUT ROWID;
+CREATE INDEX charges_account ON charges (account);
