@@ -6,7 +6,7 @@ use farebox_core::{Kind, Terms};
 use farebox_wire::caveat::{Granted, print_terms, read_caveats};
 use libfuzzer_sys::fuzz_target;
 
-const BLOCKS: [&[&str]; 4] = [
+const BLOCKS: [&[&str]; 5] = [
     &[
         "amount_msat=5000",
         "kind=calls",
@@ -38,6 +38,16 @@ const BLOCKS: [&[&str]; 4] = [
         "claim_by=1893456000",
     ],
     &[],
+    &[
+        "amount_msat=5000",
+        "kind=balance",
+        "route=r",
+        "r_capabilities=read,write",
+        "methods=any",
+        "terms=0000002a",
+        "valid_for=3600",
+        "claim_by=1893456000",
+    ],
 ];
 
 fuzz_target!(|data: &[u8]| {
@@ -51,12 +61,17 @@ fuzz_target!(|data: &[u8]| {
         check(&granted);
         if let Ok(sold) = read_caveats(block) {
             assert_eq!(granted.terms, sold.terms, "a holder changed what was sold");
+            assert_eq!(granted.capabilities, sold.capabilities);
         }
     }
 });
 
 fn check(granted: &Granted) {
     let Granted { terms, holder, .. } = granted;
+    if let Some(sold) = &granted.capabilities {
+        let left = holder.capabilities.as_ref();
+        assert!(left.is_some_and(|left| left.is_within(sold)));
+    }
     let reread = read_caveats(print_terms(terms)).expect("our own block");
     assert_eq!(reread.terms, *terms);
     assert!(terms.methods.covers(holder.methods));

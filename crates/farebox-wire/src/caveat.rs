@@ -5,6 +5,7 @@
 //! it, and a word that we do not know, or could not enforce, refuses the token. The signature is
 //! the caller's to check first.
 
+mod capabilities;
 mod holder;
 mod terms;
 #[cfg(test)]
@@ -14,7 +15,9 @@ use farebox_core::{Allowance, MethodClass, Preimage, RequestDigest, Terms};
 
 use crate::macaroon::MAX_CAVEATS;
 
-pub use terms::print_terms;
+pub use capabilities::{BadCapabilities, Capabilities, MAX_CAPABILITIES, MAX_CAPABILITY_LENGTH};
+pub(crate) use terms::block_length;
+pub use terms::{print_block, print_terms};
 
 /// The longest caveat that is read, in bytes.
 pub const MAX_CAVEAT_LENGTH: usize = 512;
@@ -24,6 +27,8 @@ pub const MAX_CAVEAT_LENGTH: usize = 512;
 pub struct Granted {
     /// The terms exactly as the gateway issued them.
     pub terms: Terms,
+    /// The capabilities that were sold with them; all that there are when absent.
+    pub capabilities: Option<Capabilities>,
     /// The conjunction of everything appended later.
     pub holder: HolderLimits,
     /// The proof of payment that some clients carry as a caveat; it restricts nothing.
@@ -31,7 +36,7 @@ pub struct Granted {
 }
 
 /// How far holders have narrowed a token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HolderLimits {
     /// Caps on all that the account spends; absent where no holder set one.
     pub allowance: Allowance,
@@ -39,6 +44,8 @@ pub struct HolderLimits {
     pub methods: MethodClass,
     /// The only request that is left, whether the terms or a holder says so.
     pub request: Option<RequestDigest>,
+    /// The capabilities that are left: those that were sold or fewer.
+    pub capabilities: Option<Capabilities>,
 }
 
 /// Why caveats grant nothing. Never repeats the holder's text.
@@ -93,8 +100,8 @@ pub fn read_caveats<C: AsRef<[u8]>>(
     caveats: impl IntoIterator<Item = C>,
 ) -> Result<Granted, CaveatError> {
     let mut caveats = caveats.into_iter().enumerate().map(bounded).peekable();
-    let terms = terms::read_terms(&mut caveats)?;
-    let mut narrowing = holder::Narrowing::of(&terms);
+    let (terms, capabilities) = terms::read_block(&mut caveats)?;
+    let mut narrowing = holder::Narrowing::of(&terms, capabilities.as_ref());
     for caveat in caveats {
         let caveat = caveat?;
         let (word, value) = split(caveat.as_ref())?;
@@ -103,6 +110,7 @@ pub fn read_caveats<C: AsRef<[u8]>>(
     let (holder, preimage) = narrowing.finish();
     Ok(Granted {
         terms,
+        capabilities,
         holder,
         preimage,
     })

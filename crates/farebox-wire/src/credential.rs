@@ -12,7 +12,7 @@ use farebox_core::{Preimage, Terms};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue};
 
-use crate::caveat::{CaveatError, Granted, print_terms, read_caveats};
+use crate::caveat::{CaveatError, Granted, block_length, read_caveats};
 use crate::identifier::{IdentifierError, TokenIdentifier};
 use crate::macaroon::{self, Macaroon, MacaroonError, RootKey};
 
@@ -177,7 +177,7 @@ impl L402Credential {
     /// counts as appended: whoever passed the token on said so that it was not the whole.
     #[must_use]
     pub fn is_as_issued(&self, terms: &Terms) -> bool {
-        let sold = print_terms(terms).len();
+        let sold = block_length(terms, self.macaroon.caveats());
         let mut appended = self.macaroon.caveats().skip(sold);
         appended.all(|caveat| caveat.starts_with(b"preimage="))
     }

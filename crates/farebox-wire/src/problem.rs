@@ -19,6 +19,10 @@ pub use kind::ProblemKind;
 /// The media type of a problem document.
 pub const CONTENT_TYPE: &str = "application/problem+json";
 
+/// The header that repeats for people why a credential was refused, such as `quota exhausted`,
+/// `expired` or `wrong route`.
+pub const REASON_HEADER: &str = "x-reason";
+
 const TYPE_PREFIX: &str = "https://farebox.dev/problems/";
 /// The members RFC 9457 section 3.1 defines; no extension may take their names.
 const STANDARD: [&str; 5] = ["type", "title", "status", "detail", "instance"];
@@ -60,6 +64,19 @@ impl Problem {
     #[must_use]
     pub fn sentence(&self) -> &str {
         self.detail.as_deref().unwrap_or(self.kind.title)
+    }
+
+    /// Why what was presented does not pay, in the words of [`REASON_HEADER`]; nothing where nothing
+    /// was presented.
+    #[must_use]
+    pub fn spoken_reason(&self) -> Option<String> {
+        const NOTHING_PRESENTED: &str = "no_credential";
+        let (_, reason) = self.extensions.iter().find(|(name, _)| *name == "reason")?;
+        match reason.as_str()? {
+            NOTHING_PRESENTED => None,
+            "used_up" => Some("quota exhausted".to_owned()),
+            word => Some(word.replace('_', " ")),
+        }
     }
 
     /// Replaces the kind's status, where the payment method or the configuration asks for another.

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use farebox_core::{Allowance, Binding, Kind, MethodClass, Msat, Preimage, Terms, UnixMillis};
 
+use super::capabilities::is_word_for;
 use super::terms::{KindWord, amount, terms_epoch};
-use super::{CaveatError, HolderLimits, count, method_class, number, request};
+use super::{Capabilities, CaveatError, HolderLimits, count, method_class, number, request};
 
 /// The limits so far; starts as wide as the terms.
 pub(super) struct Narrowing<'t> {
@@ -19,7 +20,7 @@ pub(super) struct Narrowing<'t> {
 }
 
 impl<'t> Narrowing<'t> {
-    pub(super) fn of(terms: &'t Terms) -> Self {
+    pub(super) fn of(terms: &'t Terms, capabilities: Option<&Capabilities>) -> Self {
         let request = match terms.binding {
             Binding::Route => None,
             Binding::Request(digest) => Some(digest),
@@ -33,6 +34,7 @@ impl<'t> Narrowing<'t> {
             allowance: Allowance::default(),
             methods: terms.methods,
             request,
+            capabilities: capabilities.cloned(),
         };
         Self {
             terms,
@@ -55,6 +57,7 @@ impl<'t> Narrowing<'t> {
             "request" => self.request(value),
             "valid_until" => self.valid_until(value),
             "preimage" => same_preimage(&mut self.preimage, value.as_bytes()),
+            _ if is_word_for(&self.terms.route, word) => self.capabilities(value),
             _ => self.repeated(word, value),
         }
     }
@@ -98,6 +101,17 @@ impl<'t> Narrowing<'t> {
             return Err(CaveatError::Widened { word: WORD });
         }
         self.limits.methods = class;
+        Ok(())
+    }
+
+    fn capabilities(&mut self, value: &str) -> Result<(), CaveatError> {
+        const WORD: &str = "capabilities";
+        let left = Capabilities::parse(value).ok_or(CaveatError::Malformed { word: WORD })?;
+        let so_far = self.limits.capabilities.as_ref();
+        if so_far.is_some_and(|so_far| !left.is_within(so_far)) {
+            return Err(CaveatError::Widened { word: WORD });
+        }
+        self.limits.capabilities = Some(left);
         Ok(())
     }
 

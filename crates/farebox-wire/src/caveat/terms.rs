@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use farebox_core::{Binding, Kind, Msat, RouteName, Terms, TermsEpoch, UnixMillis};
 
-use super::{CaveatError, count, method_class, number, request, split};
+use super::capabilities::is_word_for;
+use super::{Capabilities, CaveatError, count, method_class, number, request, split};
 
 /// The caveats that say `terms`, in the order in which [`read_caveats`](super::read_caveats)
 /// expects them.
@@ -15,7 +16,14 @@ use super::{CaveatError, count, method_class, number, request, split};
 /// span, so that span is what its `valid_for` says, and what both read back as.
 #[must_use]
 pub fn print_terms(terms: &Terms) -> Vec<String> {
-    let mut caveats = Vec::with_capacity(9);
+    print_block(terms, None)
+}
+
+/// The same with the capabilities that are sold with them. They stand inside the block, where no
+/// holder can append any.
+#[must_use]
+pub fn print_block(terms: &Terms, capabilities: Option<&Capabilities>) -> Vec<String> {
+    let mut caveats = Vec::with_capacity(10);
     caveats.push(format!("amount_msat={}", terms.amount.get()));
     caveats.push(format!("kind={}", KindWord::of(terms.kind).as_str()));
     match terms.kind {
@@ -24,6 +32,7 @@ pub fn print_terms(terms: &Terms) -> Vec<String> {
         Kind::Pass(_) | Kind::Balance => {}
     }
     caveats.push(format!("route={}", terms.route));
+    caveats.extend(capabilities.map(|capabilities| capabilities.caveat(&terms.route)));
     caveats.push(format!("methods={}", terms.methods));
     if let Binding::Request(digest) = terms.binding {
         caveats.push(format!("request={}", hex::encode(digest.as_bytes())));
@@ -81,10 +90,22 @@ impl KindWord {
     }
 }
 
+/// How many of a token's caveats are the gateway's own block, which says `terms`.
+pub(crate) fn block_length<'c>(
+    terms: &Terms,
+    mut caveats: impl Iterator<Item = &'c [u8]>,
+) -> usize {
+    let sold = print_terms(terms);
+    let methods = sold.iter().position(|own| own.starts_with("methods="));
+    let there = methods.and_then(|methods| caveats.nth(methods));
+    let names_capabilities = there.is_some_and(|there| is_capabilities(&terms.route, there));
+    sold.len() + usize::from(names_capabilities)
+}
+
 /// Reads the block and leaves `caveats` behind its last word.
-pub(super) fn read_terms<C: AsRef<[u8]>>(
+pub(super) fn read_block<C: AsRef<[u8]>>(
     caveats: &mut Peekable<impl Iterator<Item = Result<C, CaveatError>>>,
-) -> Result<Terms, CaveatError> {
+) -> Result<(Terms, Option<Capabilities>), CaveatError> {
     let amount = next(caveats, "amount_msat", amount)?;
     let kind = next(caveats, "kind", KindWord::parse)?;
     let calls = match kind {
@@ -93,6 +114,7 @@ pub(super) fn read_terms<C: AsRef<[u8]>>(
         KindWord::Pass | KindWord::Balance => 0,
     };
     let route = next(caveats, "route", |text| RouteName::parse(text).ok())?;
+    let capabilities = capabilities(&route, caveats)?;
     let methods = next(caveats, "methods", method_class)?;
     let binding = binding(caveats)?;
     let epoch = next(caveats, "terms", terms_epoch)?;
@@ -104,7 +126,7 @@ pub(super) fn read_terms<C: AsRef<[u8]>>(
         KindWord::Pass => Kind::Pass(valid_for),
         KindWord::Balance => Kind::Balance,
     };
-    Ok(Terms {
+    let terms = Terms {
         amount,
         kind,
         route,
@@ -113,7 +135,28 @@ pub(super) fn read_terms<C: AsRef<[u8]>>(
         epoch,
         valid_for,
         claim_by,
-    })
+    };
+    Ok((terms, capabilities))
+}
+
+fn capabilities<C: AsRef<[u8]>>(
+    route: &RouteName,
+    caveats: &mut Peekable<impl Iterator<Item = Result<C, CaveatError>>>,
+) -> Result<Option<Capabilities>, CaveatError> {
+    let is_next =
+        matches!(caveats.peek(), Some(Ok(caveat)) if is_capabilities(route, caveat.as_ref()));
+    let Some(Ok(caveat)) = caveats.next_if(|_| is_next) else {
+        return Ok(None);
+    };
+    let (_, value) = split(caveat.as_ref())?;
+    let word = "capabilities";
+    Capabilities::parse(value)
+        .map(Some)
+        .ok_or(CaveatError::Malformed { word })
+}
+
+fn is_capabilities(route: &RouteName, caveat: &[u8]) -> bool {
+    split(caveat).is_ok_and(|(word, _)| is_word_for(route, word))
 }
 
 fn next<C: AsRef<[u8]>, T>(

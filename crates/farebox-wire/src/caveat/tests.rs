@@ -95,6 +95,7 @@ fn an_unattenuated_token_grants_its_terms_and_no_less() {
         allowance: Allowance::default(),
         methods: MethodClass::Any,
         request: None,
+        capabilities: None,
     };
     assert_eq!(granted.holder, all);
 }
@@ -292,6 +293,78 @@ fn a_limit_that_nobody_counts_on_a_pass_is_refused_rather_than_ignored() {
 }
 
 #[test]
+fn capabilities_stand_inside_the_block_and_are_read_back() {
+    let sold = Capabilities::new(["write", "read"]).unwrap();
+    let block = print_block(&calls(), Some(&sold));
+    assert_eq!(
+        block[3..6],
+        [
+            "route=weather",
+            "weather_capabilities=read,write",
+            "methods=any"
+        ]
+    );
+    let granted = read_caveats(&block).unwrap();
+    assert_eq!(granted.terms, calls());
+    assert_eq!(granted.capabilities.as_ref(), Some(&sold));
+    assert_eq!(granted.holder.capabilities, Some(sold));
+    assert_eq!(limits(&calls(), &[]).capabilities, None);
+}
+
+#[test]
+fn a_holder_leaves_fewer_capabilities_and_cannot_add_any() {
+    let sold = Capabilities::new(["read", "write"]).unwrap();
+    let narrowed = |more: &[&str]| {
+        let mut block = print_block(&calls(), Some(&sold));
+        block.extend(more.iter().map(|&caveat| caveat.to_owned()));
+        read_caveats(block).map(|granted| granted.holder.capabilities)
+    };
+    let left = narrowed(&["weather_capabilities=read"]).unwrap().unwrap();
+    assert!(left.contains("read") && !left.contains("write"));
+    let word = "capabilities";
+    for wider in [
+        &["weather_capabilities=admin"][..],
+        &["weather_capabilities=read,admin"],
+        &[
+            "weather_capabilities=read",
+            "weather_capabilities=read,write",
+        ],
+    ] {
+        assert_eq!(
+            narrowed(wider),
+            Err(CaveatError::Widened { word }),
+            "{wider:?}"
+        );
+    }
+    for bad in ["weather_capabilities=", "weather_capabilities=read,read"] {
+        assert_eq!(
+            narrowed(&[bad]),
+            Err(CaveatError::Malformed { word }),
+            "{bad}"
+        );
+    }
+    let other = narrowed(&["other_capabilities=read"]);
+    assert_eq!(other, Err(CaveatError::Unknown));
+}
+
+#[test]
+fn a_token_sold_without_capabilities_may_be_narrowed_to_some() {
+    let left = limits(&calls(), &["weather_capabilities=read"]).capabilities;
+    assert_eq!(left, Capabilities::new(["read"]).ok());
+    assert_eq!(
+        appended(&calls(), &["weather_capabilities=read"])
+            .unwrap()
+            .capabilities,
+        None
+    );
+    widened(
+        &calls(),
+        &["weather_capabilities=read", "weather_capabilities=write"],
+        "capabilities",
+    );
+}
+
+#[test]
 fn unknown_words_refuse_the_token() {
     for caveat in [
         "services=weather:0",
@@ -451,6 +524,8 @@ fn holder_caveat() -> impl Strategy<Value = String> {
         (100_u64..110).prop_map(|end| format!("valid_until={end}")),
         (3599_u64..3602).prop_map(|span| format!("valid_for={span}")),
         Just("route=weather".to_owned()),
+        prop_oneof![Just("a"), Just("b"), Just("a,b")]
+            .prop_map(|names| format!("weather_capabilities={names}")),
     ]
 }
 
@@ -465,6 +540,10 @@ fn within(after: &HolderLimits, before: &HolderLimits) -> bool {
         && capped(after.allowance.expires_at, before.allowance.expires_at)
         && before.methods.covers(after.methods)
         && request
+        && before.capabilities.as_ref().is_none_or(|before| {
+            let after = after.capabilities.as_ref();
+            after.is_some_and(|after| after.is_within(before))
+        })
 }
 
 proptest! {

@@ -6,7 +6,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::caveat::print_terms;
+use crate::caveat::{Capabilities, print_block, print_terms};
 
 fn key() -> RootKey {
     RootKey::from_bytes([1; 32])
@@ -102,6 +102,21 @@ fn a_token_attenuated_by_its_holder_grants_less() {
     macaroon.attenuate("count=3");
     let widened = presented(&macaroon, &preimage()).verify(&key());
     assert_eq!(widened, Err(CaveatError::Widened { word: "count" }.into()));
+}
+
+#[test]
+fn a_token_is_as_issued_until_a_holder_appends_to_it() {
+    let sold = Capabilities::new(["read", "write"]).unwrap();
+    for block in [print_terms(&terms()), print_block(&terms(), Some(&sold))] {
+        let mut macaroon = token(&block);
+        let as_issued =
+            |macaroon: &Macaroon| presented(macaroon, &preimage()).is_as_issued(&terms());
+        assert!(as_issued(&macaroon));
+        macaroon.attenuate(&format!("preimage={}", hex::encode(preimage().reveal())));
+        assert!(as_issued(&macaroon));
+        macaroon.attenuate("weather_capabilities=read,write");
+        assert!(!as_issued(&macaroon));
+    }
 }
 
 #[test]

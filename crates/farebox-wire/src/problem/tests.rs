@@ -32,6 +32,23 @@ fn a_402_reads_like_this() {
 }
 
 #[test]
+fn a_credential_is_refused_in_words_and_nothing_presented_needs_none() {
+    let spoken = |reason| {
+        Problem::new(ProblemKind::CREDENTIAL_EXPIRED)
+            .with_reason(reason)
+            .spoken_reason()
+    };
+    assert_eq!(spoken("used_up").as_deref(), Some("quota exhausted"));
+    assert_eq!(spoken("wrong_route").as_deref(), Some("wrong route"));
+    assert_eq!(spoken("expired").as_deref(), Some("expired"));
+    assert_eq!(spoken("no_credential"), None);
+    assert_eq!(
+        Problem::new(ProblemKind::RATE_LIMITED).spoken_reason(),
+        None
+    );
+}
+
+#[test]
 fn the_standard_members_come_first_and_absent_ones_are_left_out() {
     let json = Problem::new(ProblemKind::RATE_LIMITED)
         .with_reason("per_token")
