@@ -10,7 +10,7 @@ use crate::{AccountName, LedgerError};
 
 /// The most that is kept of a model's name, in bytes.
 pub const MAX_CHARGE_MODEL: usize = 128;
-/// The longest name of a currency, and the longest price of a bitcoin, in bytes.
+/// The longest name of a currency, the longest price of a bitcoin and the longest quantity, in bytes.
 pub const MAX_CHARGE_RATE: usize = 64;
 /// The most classes of usage that are kept of one charge.
 pub const MAX_CHARGE_CLASSES: usize = 16;
@@ -45,6 +45,9 @@ pub struct Measured {
     /// How much of each class was used, at most [`MAX_CHARGE_CLASSES`]. Names have neither spaces
     /// nor equals signs.
     pub usage: Vec<(&'static str, u64)>,
+    /// How much was used where that has no classes, as a decimal number of at most
+    /// [`MAX_CHARGE_RATE`] bytes; a longer one is not kept.
+    pub quantity: Option<String>,
 }
 
 /// One charge, with what is known of how it came about.
@@ -74,6 +77,8 @@ pub struct ChargeView {
     pub terminal: Option<String>,
     /// How much of each class was used.
     pub usage: Vec<(String, u64)>,
+    /// How much was used where that has no classes, as a decimal number.
+    pub quantity: Option<String>,
 }
 
 /// Which charges are listed, the latest first. What is absent limits nothing.
@@ -126,6 +131,7 @@ impl Measured {
         Self {
             terminal: RECOVERED,
             usage: Vec::new(),
+            quantity: None,
         }
     }
 }

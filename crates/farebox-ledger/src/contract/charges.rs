@@ -30,6 +30,7 @@ fn measured() -> Measured {
     Measured {
         terminal: "complete",
         usage: vec![("input", 812), ("output", u64::MAX)],
+        quantity: Some("0.125".to_owned()),
     }
 }
 
@@ -77,6 +78,7 @@ pub async fn a_charge_is_kept_with_what_it_was_made_of(place: &dyn Place) {
         basis: basis(),
         terminal: Some("complete".to_owned()),
         usage: vec![("input".to_owned(), 812), ("output".to_owned(), u64::MAX)],
+        quantity: Some("0.125".to_owned()),
     };
     assert_eq!(shop.charge(id).await.as_ref(), Some(&charge));
     shop.sound().await;
@@ -147,6 +149,7 @@ pub async fn a_measured_release_is_told_and_not_listed(place: &dyn Place) {
     let cut = Measured {
         terminal: "cut_by_upstream",
         usage: Vec::new(),
+        quantity: None,
     };
     told.void_with(VoidReason::CutShort, cut);
     silent.void(VoidReason::CutShort);

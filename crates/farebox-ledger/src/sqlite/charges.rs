@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction};
 use super::columns::{self, instant, instant_column, msat};
 use super::read::read_name;
 use crate::book::{Book, Charge, signed};
-use crate::charge::MAX_CHARGE_CLASSES;
+use crate::charge::{MAX_CHARGE_CLASSES, MAX_CHARGE_RATE};
 use crate::store::StoreError;
 use crate::{AccountName, ChargeBasis, ChargePage, ChargeQuery, ChargeView, Measured, RateUsed};
 
@@ -29,7 +29,7 @@ fn insert(connection: &Connection, charge: &Charge) -> Result<(), StoreError> {
     connection
         .prepare_cached(
             "INSERT INTO charges VALUES \
-             (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+             (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
         )?
         .execute((
             charge.id.as_bytes(),
@@ -46,6 +46,7 @@ fn insert(connection: &Connection, charge: &Charge) -> Result<(), StoreError> {
             model,
             measured.map(|measured| measured.terminal),
             measured.and_then(usage_column),
+            measured.and_then(quantity_column),
         ))?;
     Ok(())
 }
@@ -90,6 +91,11 @@ fn usage_column(measured: &Measured) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
+fn quantity_column(measured: &Measured) -> Option<&str> {
+    let quantity = measured.quantity.as_deref();
+    quantity.filter(|text| text.len() <= MAX_CHARGE_RATE)
+}
+
 fn read_usage(text: Option<&str>) -> Result<Vec<(String, u64)>, StoreError> {
     let one = |entry: &str| {
         let (class, count) = entry.split_once('=')?;
@@ -103,7 +109,7 @@ fn read_usage(text: Option<&str>) -> Result<Vec<(String, u64)>, StoreError> {
 /// What [`read`] expects, of a transfer `t` and its details `c`, where one of them may be missing.
 const VIEW: &str = "SELECT coalesce(t.id, c.id), t.msat, coalesce(t.at, c.at), \
      coalesce(c.route, h.name), p.payment_hash, k.key_hash, c.asker, c.held, c.used, \
-     c.currency, c.bitcoin_price, c.rate_age, c.model, c.terminal, c.usage";
+     c.currency, c.bitcoin_price, c.rate_age, c.model, c.terminal, c.usage, c.quantity";
 /// Whose money it was, and what earned it.
 const NAMES: &str = "LEFT JOIN claims p ON p.account = coalesce(t.debit, c.account) \
      LEFT JOIN keys k ON k.account = coalesce(t.debit, c.account) \
@@ -212,5 +218,6 @@ fn read(row: &Row<'_>) -> Result<ChargeView, StoreError> {
         basis: read_basis(row, 9)?.unwrap_or_default(),
         terminal: row.get(13)?,
         usage: read_usage(usage.as_deref())?,
+        quantity: row.get(15)?,
     })
 }

@@ -54,6 +54,7 @@ async fn the_story_of_a_measured_request_in_a_child() {
     let measured = Measured {
         terminal: "complete",
         usage: vec![("input", 3), ("output", 4)],
+        quantity: None,
     };
     hold.settle_part_with(Msat::new(15).unwrap(), measured);
     ledger.close().await;

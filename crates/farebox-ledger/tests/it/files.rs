@@ -247,6 +247,7 @@ async fn details_that_contradict_their_transfer_show_in_the_trial_balance() {
         Measured {
             terminal: "complete",
             usage: Vec::new(),
+            quantity: None,
         },
     );
     ledger.flush().await.unwrap();

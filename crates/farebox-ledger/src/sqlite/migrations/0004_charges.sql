@@ -23,6 +23,7 @@ CREATE TABLE charges (
     rate_age      INTEGER,
     model         TEXT,
     terminal      TEXT,
-    usage         TEXT               -- class=count, parted by spaces
+    usage         TEXT,              -- class=count, parted by spaces
+    quantity      TEXT               -- a decimal number, where use has no classes
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX charges_account ON charges (account);
