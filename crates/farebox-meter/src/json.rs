@@ -4,6 +4,7 @@
 //! names, at any depth, is refused. What is kept is the text of each member: an edited body has
 //! every other value byte for byte as it came, and what is forwarded is what was priced.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 
@@ -123,16 +124,25 @@ impl Object {
             if place > 0 {
                 out.push(b',');
             }
-            out.extend_from_slice(
-                serde_json::Value::from(name.as_str())
-                    .to_string()
-                    .as_bytes(),
-            );
+            write_name(name, &mut out);
             out.push(b':');
             out.extend_from_slice(value.get().as_bytes());
         }
         out.push(b'}');
         out
+    }
+}
+
+/// Writes the name of a member. Hardly any has a character in it that JSON escapes.
+fn write_name(name: &str, out: &mut Vec<u8>) {
+    let is_plain = |byte: u8| byte >= b' ' && byte != b'"' && byte != b'\\';
+    if name.bytes().all(is_plain) {
+        out.push(b'"');
+        out.extend_from_slice(name.as_bytes());
+        out.push(b'"');
+    } else {
+        let escaped = serde_json::Value::from(name).to_string();
+        out.extend_from_slice(escaped.as_bytes());
     }
 }
 
@@ -229,12 +239,11 @@ impl<'de> Visitor<'de> for Walk<'_> {
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
         self.check_depth()?;
-        let mut names = HashSet::new();
-        while let Some(name) = map.next_key::<String>()? {
-            if names.contains(&name) {
-                return Err(self.refuse(JsonError::Duplicate(name)));
+        let mut names = Names::default();
+        while let Some(Name(name)) = map.next_key()? {
+            if let Err(name) = names.insert(name) {
+                return Err(self.refuse(JsonError::Duplicate(name.into_owned())));
             }
-            names.insert(name);
             map.next_value_seed(self.below())?;
         }
         Ok(())
@@ -267,6 +276,58 @@ impl<'de> Visitor<'de> for Walk<'_> {
     }
 
     fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+}
+
+/// The name of a member, out of the body itself where it has no escapes in it.
+struct Name<'de>(Cow<'de, str>);
+
+impl<'de> Deserialize<'de> for Name<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+
+        impl<'de> Visitor<'de> for Text {
+            type Value = Name<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a name")
+            }
+
+            fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Name<'de>, E> {
+                Ok(Name(Cow::Borrowed(name)))
+            }
+
+            fn visit_str<E>(self, name: &str) -> Result<Name<'de>, E> {
+                Ok(Name(Cow::Owned(name.to_owned())))
+            }
+        }
+
+        deserializer.deserialize_str(Text)
+    }
+}
+
+/// The names in one object. Most have so few that looking through them is the fastest.
+#[derive(Default)]
+struct Names<'de> {
+    few: Vec<Cow<'de, str>>,
+    many: HashSet<Cow<'de, str>>,
+}
+
+/// So many names are looked through.
+const FEW_NAMES: usize = 16;
+
+impl<'de> Names<'de> {
+    /// Gives a name back that is there already.
+    fn insert(&mut self, name: Cow<'de, str>) -> Result<(), Cow<'de, str>> {
+        if self.few.contains(&name) || self.many.contains(&name) {
+            return Err(name);
+        }
+        if self.few.len() < FEW_NAMES {
+            self.few.push(name);
+        } else {
+            self.many.insert(name);
+        }
         Ok(())
     }
 }
@@ -312,6 +373,23 @@ mod tests {
         ] {
             assert!(matches!(error(body), JsonError::Duplicate(_)), "{body}");
         }
+    }
+
+    #[test]
+    fn a_name_twice_is_refused_among_many_and_in_every_place() {
+        let names: Vec<String> = (0..40).map(|number| format!("\"n{number}\":1")).collect();
+        assert!(Object::parse(format!("{{{}}}", names.join(",")).as_bytes()).is_ok());
+        for again in [0, FEW_NAMES - 1, FEW_NAMES, 39] {
+            let body = format!("{{{},\"n{again}\":2}}", names.join(","));
+            assert_eq!(error(&body), JsonError::Duplicate(format!("n{again}")));
+        }
+    }
+
+    #[test]
+    fn names_with_escapes_are_written_as_they_mean() {
+        let body = r#"{"a\"b":1,"c\\d":2,"\n":3,"é":4,"\u00e9f":5}"#;
+        let expected = r#"{"a\"b":1,"c\\d":2,"\n":3,"é":4,"éf":5}"#;
+        assert_eq!(edited(body, |_| ()), expected);
     }
 
     #[test]

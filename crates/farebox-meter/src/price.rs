@@ -174,6 +174,15 @@ impl Exchange {
         let msat = u64::try_from(msat).map_err(|_| Unpriced::TooMuch)?;
         Msat::new(msat).map_err(|_| Unpriced::TooMuch)
     }
+
+    /// The same in numbers of a machine, which allocates nothing; nothing where they do not suffice.
+    fn round_up_small(&self, digits: u128, scale: u32) -> Option<Msat> {
+        let per = u128::try_from(&self.per).ok()?;
+        let per = per.checked_mul(10_u128.checked_pow(scale)?)?;
+        let msat = digits.checked_mul(u128::try_from(&self.msat).ok()?)?;
+        let msat = msat.div_ceil(per);
+        Msat::new(u64::try_from(msat).ok()?).ok()
+    }
 }
 
 impl ModelPrice {
@@ -255,17 +264,59 @@ impl ModelPrice {
         if self.is_free {
             return Ok(Msat::ZERO);
         }
-        let mut sum = BigUint::default();
+        let mut parts = Parts::default();
         for (unit, count) in usage.iter() {
-            if self.counts_otherwise(unit, usage) {
-                continue;
+            if !self.counts_otherwise(unit, usage) {
+                let price = self.row(unit).ok_or(Unpriced::Unit(unit))?;
+                parts.add(price, count);
             }
-            let price = self.row(unit).ok_or(Unpriced::Unit(unit))?;
-            let (digits, scale) = price.parts();
-            let to_common = BigUint::from(10_u32).pow(MAX_SCALE - scale);
-            sum += BigUint::from(digits) * count * to_common;
         }
-        exchange.round_up(sum, MAX_SCALE)
+        let small = parts.small_sum();
+        let small = small.and_then(|(digits, scale)| exchange.round_up_small(digits, scale));
+        match small {
+            Some(cost) => Ok(cost),
+            None => exchange.round_up(parts.sum(), MAX_SCALE),
+        }
+    }
+}
+
+/// What is added up to a charge: a price and how often it is due, for each class.
+#[derive(Default)]
+struct Parts {
+    parts: [(Decimal, u64); Unit::ALL.len()],
+    count: usize,
+}
+
+impl Parts {
+    fn add(&mut self, price: Decimal, count: u64) {
+        self.parts[self.count] = (price, count);
+        self.count += 1;
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (u128, u32, u64)> {
+        self.parts[..self.count].iter().map(|(price, count)| {
+            let (digits, scale) = price.parts();
+            (digits, scale, *count)
+        })
+    }
+
+    /// In units of 10⁻¹⁸.
+    fn sum(&self) -> BigUint {
+        self.iter()
+            .fold(BigUint::default(), |sum, (digits, scale, count)| {
+                sum + BigUint::from(digits) * count * BigUint::from(10_u32).pow(MAX_SCALE - scale)
+            })
+    }
+
+    /// The digits and the scale of the sum, where a machine's numbers suffice: mostly they do.
+    fn small_sum(&self) -> Option<(u128, u32)> {
+        let scale = self.iter().map(|(_, scale, _)| scale).max().unwrap_or(0);
+        let mut parts = self.iter();
+        let sum = parts.try_fold(0_u128, |sum, (digits, own, count)| {
+            let part = digits.checked_mul(count.into())?;
+            sum.checked_add(part.checked_mul(10_u128.checked_pow(scale - own)?)?)
+        });
+        Some((sum?, scale))
     }
 }
 
@@ -363,6 +414,20 @@ mod tests {
     }
 
     #[test]
+    fn usual_prices_need_no_large_numbers() {
+        let model = price(&[(Unit::Input, "0.00000015"), (Unit::Output, "0.0000006")]);
+        let mut parts = Parts::default();
+        for price in model.rows.values() {
+            parts.add(*price, 1_000_000);
+        }
+        let (digits, scale) = parts.small_sum().unwrap();
+        let exchange = exchange().dearer_by(5_000).dearer_by(200_000);
+        let cost = exchange.round_up_small(digits, scale).unwrap();
+        assert_eq!(cost, exchange.round_up(parts.sum(), MAX_SCALE).unwrap());
+        assert_eq!(cost.get(), 904_500);
+    }
+
+    #[test]
     fn markup_and_buffer_are_exact() {
         let dearer = exchange().dearer_by(5_000).dearer_by(200_000);
         assert_eq!(msat(dearer.to_msat(decimal("1"))), 1_206_000);
@@ -393,6 +458,26 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn numbers_of_a_machine_come_to_the_same_or_to_nothing(
+            counts in proptest::collection::vec(0_u64..u64::MAX, 4),
+            prices in proptest::collection::vec((0_u128..10_u128.pow(24), 0_u32..=18), 4),
+            btc in 1_u128..10_u128.pow(9), (markup, shift) in (0_u64..1_000_000, 0_u32..50),
+        ) {
+            let exchange = Exchange::of_bitcoin_price(Decimal::new(btc, 2).unwrap()).unwrap();
+            let exchange = exchange.dearer_by(markup);
+            let mut parts = Parts::default();
+            for (count, (digits, scale)) in counts.iter().zip(prices) {
+                parts.add(Decimal::new(digits >> shift, scale).unwrap(), count >> shift);
+            }
+            let exact = exchange.round_up(parts.sum(), MAX_SCALE);
+            let small = parts.small_sum();
+            let small = small.and_then(|(digits, scale)| exchange.round_up_small(digits, scale));
+            if let Some(small) = small {
+                prop_assert_eq!(Ok(small), exact);
+            }
+        }
+
         #[test]
         fn a_sum_costs_at_most_its_parts_and_less_than_one_msat_below(
             input in 0_u64..10_000_000, output in 0_u64..10_000_000,
