@@ -6,17 +6,22 @@
 
 mod chunk;
 mod frame;
+mod kept;
 #[cfg(test)]
 mod tests;
 mod told;
 
+use std::borrow::Cow;
+
 use farebox_core::Msat;
 
-use crate::answer::is_credible;
+use crate::answer::{is_credible, length};
 use crate::endpoint::Endpoint;
 use crate::usage::{Unit, Usage};
 use chunk::Chunk;
-use frame::Frames;
+use frame::{Frames, Passing};
+
+pub use kept::{KeptText, MAX_KEPT_TEXT};
 pub use told::Told;
 
 /// How many bytes of content are one token, where nobody tells the tokens.
@@ -33,6 +38,7 @@ pub struct StreamMeter {
     cost: Cost,
     frames: Frames,
     observed: Observed,
+    text: Option<KeptText>,
 }
 
 /// What was seen so far.
@@ -70,14 +76,25 @@ impl Observed {
     /// where a stream is cut that told nothing but its prompt yet: that is counted as it was seen.
     #[must_use]
     pub fn usage(&self) -> Option<Usage> {
+        self.usage_by(|bytes| bytes.div_ceil(BYTES_PER_TOKEN))
+    }
+
+    /// The same, with `unreported_tokens` telling the tokens of the bytes that came after the last
+    /// report.
+    pub fn usage_by(&self, unreported_tokens: impl FnOnce(u64) -> u64) -> Option<Usage> {
         let silent = self.end.is_told() && self.output_bytes > 0 && self.reported.all_output() == 0;
         if !is_credible(&self.reported) || silent {
             return None;
         }
         let told = self.reported.get(Unit::Output);
-        let seen = self.unreported_bytes.div_ceil(BYTES_PER_TOKEN);
-        let output = told.saturating_add(seen);
+        let output = told.saturating_add(unreported_tokens(self.unreported_bytes));
         Some(self.reported.with(Unit::Output, output))
+    }
+
+    /// Bytes of content that came after the last report.
+    #[must_use]
+    pub const fn unreported_bytes(&self) -> u64 {
+        self.unreported_bytes
     }
 
     /// The output as it is counted where nobody tells the tokens: a token for four bytes.
@@ -125,6 +142,7 @@ impl StreamMeter {
             cost,
             frames: Frames::default(),
             observed: Observed::default(),
+            text: None,
         }
     }
 
@@ -134,56 +152,98 @@ impl StreamMeter {
         &self.observed
     }
 
-    /// Takes in what came, and appends to `out` what may pass on. An event that is too long to be
-    /// read counts as content, but for Responses: there it is one that repeats the request.
-    pub fn push(&mut self, mut bytes: &[u8], out: &mut Vec<u8>) {
-        while let Some(event) = self.frames.next(&mut bytes, out) {
-            self.pass(&event, out);
+    /// The same, and the text of what came after the last report is kept too, up to
+    /// [`MAX_KEPT_TEXT`], for those who count better than by its bytes.
+    #[must_use]
+    pub fn keeping_text(mut self) -> Self {
+        self.text = Some(KeptText::default());
+        self
+    }
+
+    /// What came after the last report, as far as it was kept.
+    #[must_use]
+    pub fn text(&self) -> Option<&KeptText> {
+        self.text.as_ref()
+    }
+
+    /// Takes in what came, and gives what may pass on: mostly just that. An event that is too long
+    /// to be read counts as content, but for Responses: there it is one that repeats the request.
+    pub fn pass<'a>(&mut self, piece: &'a [u8]) -> Cow<'a, [u8]> {
+        let (mut out, mut rest) = (Passing::of(piece), piece);
+        while let Some(event) = self.frames.next(&mut rest, &mut out) {
+            self.read(&event, &mut out);
         }
         let unread = self.frames.take_unread();
         if self.endpoint != Endpoint::Responses {
             self.observed.see(unread);
         }
+        out.finish()
+    }
+
+    /// Takes in what came, and appends to `out` what may pass on.
+    pub fn push(&mut self, piece: &[u8], out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.pass(piece));
     }
 
     /// The stream has ended: appends what was still waiting for its end.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
         let rest = self.frames.take_rest();
         if !rest.is_empty() {
-            self.pass(&rest, out);
+            let mut passing = Passing::of(&rest);
+            self.read(&rest, &mut passing);
+            out.extend_from_slice(&passing.finish());
         }
     }
 
-    fn pass(&mut self, event: &[u8], out: &mut Vec<u8>) {
+    fn read(&mut self, event: &[u8], out: &mut Passing<'_>) {
         let Some(data) = frame::data(event) else {
-            out.extend_from_slice(event);
-            return;
+            return out.pass(event);
         };
         if data.trim_ascii_end() == b"[DONE]" {
             self.observed.end.follow(StreamEnd::Complete);
-            out.extend_from_slice(event);
-            return;
+            return out.pass(event);
         }
-        let Some(chunk) = Chunk::read(self.endpoint, &data) else {
-            out.extend_from_slice(event);
-            return;
-        };
         let is_over = self.observed.end.is_told();
-        self.observed.see(chunk.output_bytes);
-        self.observed.end.follow(chunk.end);
-        let Some(usage) = chunk.usage else {
-            out.extend_from_slice(event);
-            return;
+        let Some(chunk) = self.take_in(&data) else {
+            return out.pass(event);
         };
-        self.observed.report(usage);
+        let Some(usage) = chunk.usage else {
+            return out.pass(event);
+        };
+        self.report(usage);
         if self.strip_usage && chunk.is_usage_alone(is_over) {
             self.frames.take_out();
             return;
         }
         let cost = self.observed.usage().and_then(|usage| (self.cost)(&usage));
         match cost.and_then(|cost| chunk::with_cost(&data, cost)) {
-            Some(priced) => frame::write(event, &priced, out),
-            None => out.extend_from_slice(event),
+            Some(priced) => {
+                let mut event_with_cost = Vec::with_capacity(event.len() + priced.len());
+                frame::write(event, &priced, &mut event_with_cost);
+                out.pass(&event_with_cost);
+            }
+            None => out.pass(event),
+        }
+    }
+
+    /// Counts what an event says.
+    fn take_in(&mut self, data: &[u8]) -> Option<Chunk> {
+        let (mut bytes, kept) = (0, &mut self.text);
+        let chunk = Chunk::read(self.endpoint, data, &mut |text| {
+            bytes += length(text);
+            if let Some(kept) = kept {
+                kept.push(text);
+            }
+        })?;
+        self.observed.see(bytes);
+        self.observed.end.follow(chunk.end);
+        Some(chunk)
+    }
+
+    fn report(&mut self, usage: Usage) {
+        self.observed.report(usage);
+        if let Some(kept) = self.text.as_mut().filter(|_| usage.all_output() > 0) {
+            kept.clear();
         }
     }
 }

@@ -128,12 +128,45 @@ fn pictures_are_counted_as_delivered() {
 fn the_cost_stands_in_the_usage_and_the_rest_as_it_was() {
     let body = br#"{"id": "x","usage":{"prompt_tokens":1,"cost":0.5},"n":1.50}"#;
     let priced = with_cost(body, Msat::new(12_345).unwrap()).unwrap();
-    let expected = r#"{"id":"x","usage":{"prompt_tokens":1,"cost":12.345,"upstream_cost":0.5,"cost_unit":"sat","cost_msat":12345},"n":1.50}"#;
+    let expected = r#"{"id": "x","usage":{"prompt_tokens":1,"cost":12.345,"upstream_cost":0.5,"cost_unit":"sat","cost_msat":12345},"n":1.50}"#;
     assert_eq!(String::from_utf8(priced).unwrap(), expected);
     let bare = with_cost(br#"{"data":[]}"#, Msat::new(7).unwrap()).unwrap();
     let bare: Value = serde_json::from_slice(&bare).unwrap();
     assert_eq!(bare["usage"]["cost_msat"], 7);
     assert_eq!(with_cost(b"[1]", Msat::ZERO), None);
+}
+
+#[test]
+fn the_cost_finds_its_place_wherever_the_usage_is() {
+    let cost = Msat::new(1).unwrap();
+    let told = r#"{"cost":0.001,"cost_unit":"sat","cost_msat":1}"#;
+    for (body, expected) in [
+        ("{}", format!("{{\"usage\":{told}}}")),
+        (" { } \n", format!(" {{ \"usage\":{told}}} \n")),
+        (
+            r#"{"a":{"usage":1} }"#,
+            format!(r#"{{"a":{{"usage":1}} ,"usage":{told}}}"#),
+        ),
+        (
+            r#"{"usage": null,"a":"}"}"#,
+            format!(r#"{{"usage": {told},"a":"}}"}}"#),
+        ),
+        (r#"{"usage":{ } }"#, format!(r#"{{"usage":{told} }}"#)),
+    ] {
+        let priced = with_cost(body.as_bytes(), cost).unwrap();
+        assert_eq!(String::from_utf8(priced).unwrap(), expected, "{body}");
+    }
+}
+
+#[test]
+fn an_answer_that_names_its_usage_twice_tells_none_and_its_cost_stands_in_the_first() {
+    let body = br#"{"usage":{"prompt_tokens":1},"usage":{"prompt_tokens":2},"error":{}}"#;
+    let whole = Whole::read(Endpoint::ChatCompletions, body);
+    assert_eq!(whole.usage(), None);
+    assert!(whole.is_error());
+    let priced = whole.with_cost(Msat::new(7).unwrap()).unwrap();
+    let expected = r#"{"usage":{"prompt_tokens":1,"cost":0.007,"#;
+    assert!(priced.starts_with(expected.as_bytes()));
 }
 
 #[test]

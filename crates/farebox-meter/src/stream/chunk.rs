@@ -9,16 +9,18 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::StreamEnd;
-use crate::answer::{priced_usage, reported, texts_within};
+use crate::answer::{each_text_within, priced_usage, reported};
 use crate::endpoint::Endpoint;
 use crate::json::Object;
 use crate::usage::Usage;
+
+/// Who is shown each text of an event.
+pub(super) type See<'a> = &'a mut dyn FnMut(&str);
 
 /// What one event says.
 pub(super) struct Chunk {
     pub(super) usage: Option<Usage>,
     alone: Alone,
-    pub(super) output_bytes: u64,
     pub(super) end: StreamEnd,
 }
 
@@ -128,15 +130,16 @@ struct Holder<'a> {
 }
 
 impl Chunk {
-    pub(super) fn read(endpoint: Endpoint, data: &[u8]) -> Option<Self> {
+    /// Reads one event, and shows what of an answer it brings.
+    pub(super) fn read(endpoint: Endpoint, data: &[u8], see: See<'_>) -> Option<Self> {
         let Ok(event) = serde_json::from_slice::<Event<'_>>(data) else {
-            return loose::read(endpoint, data);
+            return loose::read(endpoint, data, see);
         };
+        event.each_text(see);
         let usage = event.usages().filter_map(|usage| reported(endpoint, usage));
         Some(Self {
             usage: usage.reduce(Usage::updated_by),
             alone: event.alone(),
-            output_bytes: event.output_bytes(),
             end: event.end(),
         })
     }
@@ -170,22 +173,27 @@ impl<'a> Event<'a> {
         }
     }
 
-    fn output_bytes(&self) -> u64 {
-        let choices = self.choices.iter().flatten().map(Choice::bytes);
-        let block = self.content_block.as_ref().map_or(0, texts_within);
-        choices.sum::<u64>() + self.own_delta() + block
+    fn each_text(&self, see: See<'_>) {
+        for choice in self.choices.iter().flatten() {
+            choice.each_text(see);
+        }
+        self.own_delta(see);
+        if let Some(block) = &self.content_block {
+            each_text_within(block, see);
+        }
     }
 
     /// Anthropic's deltas are objects; those of the Responses API are texts, but for those of whole
     /// parts, whose texts came before.
-    fn own_delta(&self) -> u64 {
+    fn own_delta(&self, see: See<'_>) {
         let Some(delta) = self.delta.map(RawValue::get) else {
-            return 0;
+            return;
         };
         if let Ok(text) = serde_json::from_str::<Cow<'_, str>>(delta) {
-            return length(Some(&text));
+            see(&text);
+        } else if let Ok(delta) = serde_json::from_str::<Delta<'_>>(delta) {
+            delta.each_text(see);
         }
-        serde_json::from_str::<Delta<'_>>(delta).map_or(0, |delta| delta.bytes())
     }
 
     fn end(&self) -> StreamEnd {
@@ -216,7 +224,9 @@ fn end_by_kind(kind: &str) -> StreamEnd {
 
 impl Choice<'_> {
     fn is_empty(&self) -> bool {
-        self.bytes() == 0 && !self.is_finished()
+        let mut is_empty = true;
+        self.each_text(&mut |text| is_empty &= text.is_empty());
+        is_empty && !self.is_finished()
     }
 
     /// Some write an empty reason until there is one.
@@ -225,52 +235,51 @@ impl Choice<'_> {
         reason.is_some_and(|reason| !reason.is_empty())
     }
 
-    fn bytes(&self) -> u64 {
-        let delta = self.delta.as_ref().map_or(0, Delta::bytes);
-        delta + length(self.text.as_ref())
+    fn each_text(&self, see: See<'_>) {
+        if let Some(delta) = &self.delta {
+            delta.each_text(see);
+        }
+        show(&self.text, see);
     }
 }
 
 impl Delta<'_> {
-    fn bytes(&self) -> u64 {
+    fn each_text(&self, see: See<'_>) {
+        // The same thought under two names is one thought.
+        let reasoning = match self.reasoning_content {
+            Some(_) => &self.reasoning_content,
+            None => &self.reasoning,
+        };
         let texts = [
+            reasoning,
             &self.refusal,
-            &self.reasoning_content,
             &self.text,
             &self.thinking,
             &self.partial_json,
         ];
-        let texts: u64 = texts.iter().map(|text| length(text.as_ref())).sum();
-        // The same thought under two names is one thought.
-        let reasoning = if self.reasoning_content.is_some() {
-            0
-        } else {
-            length(self.reasoning.as_ref())
-        };
+        for text in texts {
+            show(text, see);
+        }
+        match &self.content {
+            Some(Content::Text(text)) => see(text),
+            Some(Content::Parts(parts)) => {
+                parts.iter().for_each(|part| each_text_within(part, see));
+            }
+            None => {}
+        }
         let calls = self.tool_calls.iter().flatten();
         let calls = calls.filter_map(|call| call.function.as_ref());
-        let calls: u64 = calls.chain(&self.function_call).map(Function::bytes).sum();
-        texts + reasoning + calls + self.content.as_ref().map_or(0, Content::bytes)
-    }
-}
-
-impl Content<'_> {
-    fn bytes(&self) -> u64 {
-        match self {
-            Self::Text(text) => length(Some(text)),
-            Self::Parts(parts) => parts.iter().map(texts_within).sum(),
+        for call in calls.chain(&self.function_call) {
+            show(&call.name, see);
+            show(&call.arguments, see);
         }
     }
 }
 
-impl Function<'_> {
-    fn bytes(&self) -> u64 {
-        length(self.name.as_ref()) + length(self.arguments.as_ref())
+fn show(text: &Option<Cow<'_, str>>, see: See<'_>) {
+    if let Some(text) = text {
+        see(text);
     }
-}
-
-fn length(text: Option<&Cow<'_, str>>) -> u64 {
-    text.map_or(0, |text| u64::try_from(text.len()).unwrap_or_default())
 }
 
 /// The data with its cost where its usage is.

@@ -26,54 +26,70 @@ pub(super) struct Frames {
 
 impl Frames {
     /// The next complete event of what came so far; takes from `bytes` what it has looked at. What
-    /// belongs to no event that is read goes to `out` at once.
-    pub(super) fn next(&mut self, bytes: &mut &[u8], out: &mut Vec<u8>) -> Option<Vec<u8>> {
+    /// belongs to no event that is read passes on at once.
+    pub(super) fn next<'a>(
+        &mut self,
+        bytes: &mut &'a [u8],
+        out: &mut Passing<'_>,
+    ) -> Option<Cow<'a, [u8]>> {
+        let mut event = *bytes;
         while !bytes.is_empty() {
-            let end = bytes.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
-            let Some(end) = end else {
+            let Some(end) = memchr::memchr2(b'\n', b'\r', bytes) else {
                 self.line += bytes.len();
                 self.after_cr = false;
-                self.keep(bytes, out);
                 *bytes = &[];
-                return None;
+                break;
             };
             let same_end = end == 0 && self.after_cr && bytes[0] == b'\n';
             self.after_cr = bytes[end] == b'\r';
             let is_empty = self.line + end == 0 && !same_end;
             self.line = 0;
-            let (line, rest) = bytes.split_at(end + 1);
-            *bytes = rest;
-            if same_end && self.pending.is_empty() && !self.too_long {
+            *bytes = bytes.split_at(end + 1).1;
+            let so_far = event.split_at(event.len() - bytes.len()).0;
+            if same_end && so_far.len() == 1 && self.pending.is_empty() && !self.too_long {
                 // The rest of the end of the event before.
                 if !self.taken_out {
-                    out.push(b'\n');
+                    out.pass(so_far);
                 }
-                continue;
-            }
-            self.keep(line, out);
-            if is_empty {
+                event = *bytes;
+            } else if is_empty {
                 self.taken_out = false;
-                if std::mem::take(&mut self.too_long) {
-                    continue;
+                event = *bytes;
+                if let Some(whole) = self.end(so_far, out) {
+                    return Some(whole);
                 }
-                return Some(std::mem::take(&mut self.pending));
             }
         }
+        self.keep(event, out);
         None
     }
 
-    fn keep(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
+    /// An event ends with `part`; nothing where it is too long to be read.
+    fn end<'a>(&mut self, part: &'a [u8], out: &mut Passing<'_>) -> Option<Cow<'a, [u8]>> {
+        if !self.too_long && self.pending.is_empty() && part.len() <= MAX_EVENT {
+            return Some(Cow::Borrowed(part));
+        }
+        self.keep(part, out);
+        if std::mem::take(&mut self.too_long) {
+            return None;
+        }
+        Some(Cow::Owned(std::mem::take(&mut self.pending)))
+    }
+
+    fn keep(&mut self, bytes: &[u8], out: &mut Passing<'_>) {
         if self.too_long {
             self.unread += u64::try_from(bytes.len()).unwrap_or_default();
-            out.extend_from_slice(bytes);
+            out.pass(bytes);
             return;
         }
-        self.pending.extend_from_slice(bytes);
-        if self.pending.len() > MAX_EVENT {
-            self.too_long = true;
-            self.unread += u64::try_from(self.pending.len()).unwrap_or_default();
-            out.append(&mut self.pending);
+        if self.pending.len() + bytes.len() <= MAX_EVENT {
+            self.pending.extend_from_slice(bytes);
+            return;
         }
+        self.too_long = true;
+        self.unread += u64::try_from(self.pending.len() + bytes.len()).unwrap_or_default();
+        out.pass(&std::mem::take(&mut self.pending));
+        out.pass(bytes);
     }
 
     /// The event that was given last does not pass on.
@@ -86,9 +102,61 @@ impl Frames {
         std::mem::take(&mut self.unread)
     }
 
+    #[cfg(test)]
+    pub(super) const fn capacity(&self) -> usize {
+        self.pending.capacity()
+    }
+
     /// What is left at the end of the stream.
     pub(super) fn take_rest(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.pending)
+    }
+}
+
+/// What passes on of one piece: as long as that is how the piece begins, nothing is copied.
+pub(super) struct Passing<'a> {
+    piece: &'a [u8],
+    same: usize,
+    other: Option<Vec<u8>>,
+}
+
+impl<'a> Passing<'a> {
+    pub(super) const fn of(piece: &'a [u8]) -> Self {
+        Self {
+            piece,
+            same: 0,
+            other: None,
+        }
+    }
+
+    pub(super) fn pass(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        if self.other.is_none() && self.continues_with(bytes) {
+            self.same += bytes.len();
+            return;
+        }
+        let begun = self.piece.split_at(self.same).0;
+        let other = self.other.get_or_insert_with(|| {
+            let mut other = Vec::with_capacity(self.piece.len() + bytes.len());
+            other.extend_from_slice(begun);
+            other
+        });
+        other.extend_from_slice(bytes);
+    }
+
+    /// Whether these very bytes are the next ones of the piece.
+    fn continues_with(&self, bytes: &[u8]) -> bool {
+        let next = self.piece.split_at(self.same).1;
+        bytes.len() <= next.len() && std::ptr::eq(bytes.as_ptr(), next.as_ptr())
+    }
+
+    pub(super) fn finish(self) -> Cow<'a, [u8]> {
+        match self.other {
+            Some(other) => Cow::Owned(other),
+            None => Cow::Borrowed(self.piece.split_at(self.same).0),
+        }
     }
 }
 

@@ -1,3 +1,5 @@
+use std::borrow::Cow;
+
 use super::*;
 use crate::usage::Unit;
 
@@ -81,6 +83,43 @@ fn usage_on_the_last_piece_of_an_answer_stays_with_it() {
         "{out}"
     );
     assert_eq!(observed.end, StreamEnd::Finished);
+}
+
+#[test]
+fn what_passes_as_it_came_is_not_copied() {
+    let mut meter = meter(Endpoint::ChatCompletions, true);
+    let whole = [TEXT, ": ping\r\n\r\n", TEXT].concat();
+    let piece = [&whole, &TEXT[..20]].concat();
+    let passed = meter.pass(piece.as_bytes());
+    assert!(matches!(passed, Cow::Borrowed(_)));
+    assert_eq!(*passed, *whole.as_bytes());
+    let passed = meter.pass(&TEXT.as_bytes()[20..]);
+    assert_eq!(*passed, *TEXT.as_bytes());
+    let stop = [STOP, USAGE].concat();
+    let passed = meter.pass(stop.as_bytes());
+    assert!(matches!(passed, Cow::Borrowed(_)));
+    assert_eq!(*passed, *STOP.as_bytes());
+}
+
+#[test]
+fn the_text_that_no_report_covers_is_kept_up_to_its_limit() {
+    let mut meter = meter(Endpoint::ChatCompletions, true).keeping_text();
+    let text = |meter: &StreamMeter| meter.text().unwrap().as_str().to_owned();
+    meter.pass(TEXT.as_bytes());
+    meter.pass(TEXT.as_bytes());
+    assert_eq!(text(&meter), "hellohello");
+    meter.pass(USAGE.as_bytes());
+    meter.pass(TEXT.as_bytes());
+    assert_eq!(text(&meter), "hello");
+    assert_eq!(meter.observed().unreported_bytes(), 5);
+    let usage = meter.observed().usage_by(|bytes| 100 * bytes).unwrap();
+    assert_eq!(usage.get(Unit::Output), 3 + 500);
+    let long = "x".repeat(MAX_KEPT_TEXT - 4);
+    let long = format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"{long}\"}}}}]}}\n\n");
+    meter.pass(long.as_bytes());
+    meter.pass(TEXT.as_bytes());
+    assert_eq!(text(&meter), "hello");
+    assert!(meter.observed().unreported_bytes() > 100_000);
 }
 
 #[test]

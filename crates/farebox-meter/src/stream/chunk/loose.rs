@@ -4,19 +4,20 @@
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{Alone, Chunk, end_by_kind};
-use crate::answer::{reported, texts_within};
+use super::{Alone, Chunk, See, end_by_kind};
+use crate::answer::{each_text_within, reported};
 use crate::endpoint::Endpoint;
 use crate::stream::StreamEnd;
 
 /// Reads any JSON object as an event.
-pub(super) fn read(endpoint: Endpoint, data: &[u8]) -> Option<Chunk> {
+pub(super) fn read(endpoint: Endpoint, data: &[u8], see: See<'_>) -> Option<Chunk> {
     let event: Value = serde_json::from_slice(data).ok()?;
     let members = event.as_object()?;
     let usage = members.get("usage").and_then(|usage| {
         let raw: Box<RawValue> = serde_json::value::to_raw_value(usage).ok()?;
         reported(endpoint, &raw)
     });
+    contents(&event).for_each(|part| each_text_within(part, see));
     let choices = members.get("choices").and_then(Value::as_array);
     Some(Chunk {
         usage,
@@ -25,7 +26,6 @@ pub(super) fn read(endpoint: Endpoint, data: &[u8]) -> Option<Chunk> {
         } else {
             Alone::No
         },
-        output_bytes: contents(&event).map(texts_within).sum(),
         end: end(&event),
     })
 }
