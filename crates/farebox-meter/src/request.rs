@@ -23,6 +23,8 @@ use crate::json::{JsonError, Object, WrongType};
 
 /// The most answers to one prompt, where the rules do not say otherwise.
 const MAX_CHOICES: u64 = 16;
+/// Whom a request for pictures is for that names no model, as OpenAI's API says.
+const DEFAULT_PAINTER: &str = "dall-e-2";
 /// The longest name of a model, in bytes.
 const MAX_MODEL_NAME: usize = 200;
 
@@ -123,8 +125,11 @@ impl ModelRequest {
     /// [`Refused`], with the name of what is not sold.
     pub fn read(endpoint: Endpoint, body: &[u8], rules: &RequestRules) -> Result<Self, Refused> {
         let length = u64::try_from(body.len()).unwrap_or(u64::MAX);
-        let body = Object::parse(body)?;
+        let mut body = Object::parse(body)?;
         fields::check(endpoint, &body, rules)?;
+        if endpoint == Endpoint::Images && !body.has("model") {
+            body.set("model", &DEFAULT_PAINTER.into());
+        }
         let model: String = body.read("model")?.ok_or(Refused::Missing("model"))?;
         if model.is_empty() || model.len() > MAX_MODEL_NAME {
             return Err(Refused::Missing("model"));

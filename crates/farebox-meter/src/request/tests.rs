@@ -468,3 +468,21 @@ fn a_cache_that_lasts_longer_than_its_price_is_refused_wherever_it_stands() {
     let usual = json!({ "cache_control": { "type": "ephemeral", "ttl": "5m" } });
     read(Endpoint::Messages, &message(usual)).ok().unwrap();
 }
+
+#[test]
+fn pictures_of_no_named_model_are_those_of_the_model_that_is_meant() {
+    let request = read(Endpoint::Images, &json!({ "prompt": "A coin" }))
+        .ok()
+        .unwrap();
+    assert_eq!(request.model, "dall-e-2");
+    let forwarded: Value = serde_json::from_slice(&request.to_body()).unwrap();
+    assert_eq!(forwarded["model"], "dall-e-2");
+    assert!(
+        read(
+            Endpoint::Images,
+            &json!({ "prompt": "A coin", "model": "" })
+        )
+        .is_err()
+    );
+    assert!(read(Endpoint::Embeddings, &json!({ "input": "A coin" })).is_err());
+}
