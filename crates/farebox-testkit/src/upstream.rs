@@ -13,7 +13,8 @@
 //! | `/refuse` | the connection is dropped before any answer |
 //! | `/cut/SENT/DECLARED` | declares a length, sends fewer bytes, drops the connection |
 //! | `/cut-chunked/SENT` | chunked, dropped without the last chunk |
-//! | `/stream/NAME` | an SSE stream in the hands of a [`StreamControl`] |
+//! | `/stream/NAME` | an SSE stream in the hands of a [`StreamControl`]; `?name=value` sets a header |
+//! | `/say` | what the request's JSON says: `{"status","headers":[[name,value]…],"trailers","body"}` |
 //! | `/large/BYTES` | so many bytes of [`Pattern`], chunked; `?length` declares the length |
 //! | `/digest` | reads the body to its end: `{"bytes","sha256"}` |
 //! | `/upgrade` | 101, then every byte is sent back |
@@ -147,7 +148,8 @@ impl ScriptedUpstream {
             .clone()
     }
 
-    /// Answers every request to `path`, which begins with `/v1/`, with this text from now on.
+    /// Answers requests to `path`, which begins with `/v1/`, with this text from now on: those that
+    /// ask for a stream where it is one (`text/event-stream`), else the others.
     pub fn will_tell(&self, path: &str, kind: &'static str, text: impl Into<Bytes>) {
         let kind = http::HeaderValue::from_static(kind);
         self.state.told.set(path, kind, text.into());

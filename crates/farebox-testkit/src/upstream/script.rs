@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
@@ -17,7 +17,7 @@ use crate::background::{Answer, Body, Cut};
 /// Bodies that are echoed or parsed are read up to here; `/digest` takes any length.
 const MAX_KEPT_BODY_BYTES: usize = 16 * 1024 * 1024;
 
-const SCRIPTS: [&str; 15] = [
+const SCRIPTS: [&str; 16] = [
     "status",
     "challenge",
     "gate",
@@ -32,6 +32,7 @@ const SCRIPTS: [&str; 15] = [
     "cacheable",
     "hop",
     "trailers",
+    "say",
     "v1",
 ];
 
@@ -58,7 +59,8 @@ pub(super) async fn answer(request: Request<Incoming>, state: &State) -> Answer 
         "refuse" => return Err(Cut),
         "cut" => cut(number(1), number(2)),
         "cut-chunked" => Response::new(body::breaking_off(number(1))),
-        "stream" => stream(state, name),
+        "stream" => stream(state, name, request.uri().query()),
+        "say" => say(&keep(request.into_body()).await?),
         "large" => large(number(1), request.uri().query() == Some("length")),
         "digest" => digest(request.into_body()).await?,
         "upgrade" => upgrade(request),
@@ -69,7 +71,7 @@ pub(super) async fn answer(request: Request<Incoming>, state: &State) -> Answer 
             let method = request.method().clone();
             let body = keep(request.into_body()).await?;
             state.note_asked(body.clone());
-            let told = state.told.answer(&path);
+            let told = state.told.answer(&path, &body);
             told.unwrap_or_else(|| openai::answer(&method, &path, &body))
         }
         _ => echo(&recorded, &keep(request.into_body()).await?),
@@ -154,7 +156,7 @@ fn cut(sent: u64, declared: u64) -> Response<Body> {
     response
 }
 
-fn stream(state: &State, name: &str) -> Response<Body> {
+fn stream(state: &State, name: &str, query: Option<&str>) -> Response<Body> {
     let Some(body) = state.streams.take(name) else {
         return with_status(404);
     };
@@ -164,7 +166,58 @@ fn stream(state: &State, name: &str) -> Response<Body> {
         ("cache-control", "no-cache"),
     ];
     insert(response.headers_mut(), &fields);
+    let pairs = query.into_iter().flat_map(|query| query.split('&'));
+    for (name, value) in pairs.filter_map(|pair| pair.split_once('=')) {
+        append(response.headers_mut(), name, value);
+    }
     response
+}
+
+/// What a test wants to be answered, in full.
+#[derive(serde::Deserialize)]
+#[serde(default)]
+struct Said {
+    status: u16,
+    headers: Vec<(String, String)>,
+    trailers: Vec<(String, String)>,
+    body: String,
+}
+
+impl Default for Said {
+    fn default() -> Self {
+        Self {
+            status: 200,
+            headers: Vec::new(),
+            trailers: Vec::new(),
+            body: "said".to_owned(),
+        }
+    }
+}
+
+fn say(asked: &[u8]) -> Response<Body> {
+    let said: Said = serde_json::from_slice(asked).unwrap_or_default();
+    let mut trailers = HeaderMap::new();
+    for (name, value) in &said.trailers {
+        append(&mut trailers, name, value);
+    }
+    let body = if trailers.is_empty() {
+        body::whole(said.body)
+    } else {
+        body::with_trailers(said.body, trailers)
+    };
+    let mut response = with_status(said.status.into());
+    *response.body_mut() = body;
+    for (name, value) in &said.headers {
+        append(response.headers_mut(), name, value);
+    }
+    response
+}
+
+fn append(headers: &mut HeaderMap, name: &str, value: &str) {
+    let pair = (HeaderName::try_from(name), HeaderValue::try_from(value));
+    if let (Ok(name), Ok(value)) = pair {
+        headers.append(name, value);
+    }
 }
 
 fn large(length: u64, declared: bool) -> Response<Body> {

@@ -5,26 +5,29 @@ use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, header};
+use serde_json::Value;
 
 use super::body;
 use crate::background::Body;
 
-/// The answers, by path.
+/// The answers, by path and whether they are streams.
 #[derive(Debug, Default)]
-pub(super) struct Told(Mutex<HashMap<String, (HeaderValue, Bytes)>>);
+pub(super) struct Told(Mutex<HashMap<(String, bool), (HeaderValue, Bytes)>>);
 
 impl Told {
     pub(super) fn set(&self, path: &str, kind: HeaderValue, text: Bytes) {
         let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        told.insert(path.to_owned(), (kind, text));
+        let is_stream = kind.as_bytes().starts_with(b"text/event-stream");
+        told.insert((path.to_owned(), is_stream), (kind, text));
     }
 
-    /// A stream leaves in one piece for each event, everything else whole.
-    pub(super) fn answer(&self, path: &str) -> Option<Response<Body>> {
+    /// The answer to `asked`. A stream leaves in one piece for each event, everything else whole.
+    pub(super) fn answer(&self, path: &str, asked: &[u8]) -> Option<Response<Body>> {
+        let asked: Value = serde_json::from_slice(asked).unwrap_or_default();
+        let is_stream = asked["stream"] == true;
         let told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (kind, text) = told.get(path)?.clone();
+        let (kind, text) = told.get(&(path.to_owned(), is_stream))?.clone();
         drop(told);
-        let is_stream = kind.as_bytes().starts_with(b"text/event-stream");
         let mut response = Response::new(if is_stream {
             body::in_pieces(events(&text))
         } else {
