@@ -115,10 +115,7 @@ pub(super) fn in_pieces(pieces: Vec<Bytes>) -> Body {
     Frames(pieces.into_iter().map(|piece| Ok(Frame::data(piece)))).boxed_unsync()
 }
 
-pub(super) fn with_trailers(bytes: &'static str, trailers: http::HeaderMap) -> Body {
-    let frames = [
-        Frame::data(Bytes::from_static(bytes.as_bytes())),
-        Frame::trailers(trailers),
-    ];
+pub(super) fn with_trailers(bytes: impl Into<Bytes>, trailers: http::HeaderMap) -> Body {
+    let frames = [Frame::data(bytes.into()), Frame::trailers(trailers)];
     Frames(frames.into_iter().map(Ok)).boxed_unsync()
 }
