@@ -4,6 +4,7 @@ use farebox_core::{HoldId, KeyHash, Msat, RouteName, UnixMillis};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction};
 
 use super::columns::{self, instant, instant_column, msat};
+use super::flush::expect_one;
 use super::read::read_name;
 use crate::book::{Book, Charge, signed};
 use crate::charge::{MAX_CHARGE_CLASSES, MAX_CHARGE_RATE};
@@ -19,6 +20,32 @@ const REVENUE: &str = "revenue:";
 pub(super) fn write(book: &Book, connection: &Connection) -> Result<(), StoreError> {
     for charge in &book.changes().charges {
         insert(connection, charge)?;
+    }
+    Ok(())
+}
+
+pub(super) fn insert_basis(
+    connection: &Connection,
+    hold: i64,
+    basis: &ChargeBasis,
+) -> Result<(), StoreError> {
+    let (rate, model) = basis_columns(Some(basis));
+    connection
+        .prepare_cached("INSERT INTO bases VALUES (?1, ?2, ?3, ?4, ?5)")?
+        .execute((
+            hold,
+            rate.map(|rate| &rate.currency),
+            rate.map(|rate| &rate.bitcoin_price),
+            rate.and_then(|rate| rate.age_ms).map(age_column),
+            model,
+        ))?;
+    Ok(())
+}
+
+pub(super) fn delete_bases(connection: &Connection, holds: &[i64]) -> Result<(), StoreError> {
+    for hold in holds {
+        let mut delete = connection.prepare_cached("DELETE FROM bases WHERE hold = ?1")?;
+        expect_one(delete.execute([hold])?, "what a hold was found by")?;
     }
     Ok(())
 }
@@ -52,13 +79,13 @@ fn insert(connection: &Connection, charge: &Charge) -> Result<(), StoreError> {
 }
 
 /// The columns of what a price was found by.
-pub(super) fn basis_columns(basis: Option<&ChargeBasis>) -> (Option<&RateUsed>, Option<&str>) {
+fn basis_columns(basis: Option<&ChargeBasis>) -> (Option<&RateUsed>, Option<&str>) {
     let rate = basis.and_then(|basis| basis.rate.as_ref());
     (rate, basis.and_then(|basis| basis.model.as_deref()))
 }
 
-/// The column `rate_age`.
-pub(super) fn age_column(millis: u64) -> i64 {
+/// The column `rate_age`: ages beyond all time are as old as can be.
+fn age_column(millis: u64) -> i64 {
     i64::try_from(millis).unwrap_or(i64::MAX)
 }
 

@@ -176,8 +176,7 @@ pub(super) fn append_transfers(
 
 fn write_holds(book: &Book, connection: &Connection) -> Result<(), StoreError> {
     let mut insert = connection.prepare_cached(
-        "INSERT INTO holds VALUES \
-         (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+        "INSERT INTO holds VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
     )?;
     let epoch = book.epoch().0;
     for id in &book.changes().holds {
@@ -185,7 +184,6 @@ fn write_holds(book: &Book, connection: &Connection) -> Result<(), StoreError> {
             continue;
         };
         let key = hold.key.as_ref();
-        let (rate, model) = charges::basis_columns(hold.basis.as_deref());
         insert.execute((
             hold.number,
             id.as_bytes(),
@@ -198,11 +196,10 @@ fn write_holds(book: &Book, connection: &Connection) -> Result<(), StoreError> {
             key.map(|key| key.asker_row),
             key.map(|key| key.route.as_str()),
             key.map(|key| key.day),
-            rate.map(|rate| &rate.currency),
-            rate.map(|rate| &rate.bitcoin_price),
-            rate.and_then(|rate| rate.age_ms).map(charges::age_column),
-            model,
         ))?;
+        if let Some(basis) = &hold.basis {
+            charges::insert_basis(connection, hold.number, basis)?;
+        }
     }
     Ok(())
 }
@@ -225,7 +222,7 @@ fn delete_holds(book: &Book, connection: &Connection) -> Result<(), StoreError> 
     for number in &book.changes().ended {
         expect_one(delete.execute([number])?, "an open hold")?;
     }
-    Ok(())
+    charges::delete_bases(connection, &book.changes().bases_ended)
 }
 
 fn write_retries(book: &Book, connection: &Connection) -> Result<(), StoreError> {

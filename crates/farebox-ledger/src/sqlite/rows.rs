@@ -137,9 +137,10 @@ fn load_holds(
     let mut statement = connection.prepare(
         "SELECT h.id, h.account, coalesce(c.payment_hash, k.key_hash), h.msat, h.progress, \
          h.once_key, h.once_digest, h.number, h.asker, a.key_hash, h.route, h.day, \
-         h.currency, h.bitcoin_price, h.rate_age, h.model \
+         b.currency, b.bitcoin_price, b.rate_age, b.model \
          FROM holds h LEFT JOIN claims c ON c.account = h.account \
-         LEFT JOIN keys k ON k.account = h.account LEFT JOIN keys a ON a.account = h.asker",
+         LEFT JOIN keys k ON k.account = h.account LEFT JOIN keys a ON a.account = h.asker \
+         LEFT JOIN bases b ON b.hold = h.number",
     )?;
     let mut found = statement.query([])?;
     let mut holds = Vec::new();

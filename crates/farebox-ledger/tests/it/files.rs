@@ -212,19 +212,21 @@ async fn a_ledger_of_the_third_version_is_brought_up_to_date() {
     assert!(ledger.trial_balance().await.unwrap().is_sound());
 }
 
-fn count_details(place: &SqlitePlace) -> u64 {
+fn count(place: &SqlitePlace, table: &str) -> u64 {
     let look = Connection::open(place.path()).unwrap();
-    let sql = "SELECT count(*) FROM charges";
-    look.query_row(sql, [], |row| row.get(0)).unwrap()
+    let sql = format!("SELECT count(*) FROM {table}");
+    look.query_row(&sql, [], |row| row.get(0)).unwrap()
 }
 
 #[tokio::test]
 async fn the_charge_of_a_fixed_price_writes_no_row_of_details() {
     let place = SqlitePlace::new();
     let (ledger, _) = place.reopen();
-    hold(&ledger, request(1, 1)).await.settle();
+    let open = hold(&ledger, request(1, 1)).await;
+    assert_eq!(count(&place, "bases"), 0);
+    open.settle();
     ledger.flush().await.unwrap();
-    assert_eq!(count_details(&place), 0);
+    assert_eq!(count(&place, "charges"), 0);
     let told = AdmitRequest {
         basis: Some(Box::new(ChargeBasis {
             rate: None,
@@ -232,9 +234,11 @@ async fn the_charge_of_a_fixed_price_writes_no_row_of_details() {
         })),
         ..request(1, 2)
     };
-    hold(&ledger, told).await.settle();
+    let open = hold(&ledger, told).await;
+    assert_eq!(count(&place, "bases"), 1);
+    open.settle();
     ledger.flush().await.unwrap();
-    assert_eq!(count_details(&place), 1);
+    assert_eq!((count(&place, "bases"), count(&place, "charges")), (0, 1));
 }
 
 #[tokio::test]

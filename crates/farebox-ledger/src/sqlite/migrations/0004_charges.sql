@@ -1,11 +1,14 @@
 -- Version 4. Never edited: a change is a new file.
 -- What charges were made of.
 
--- Of holds whose price was found by a rate or for a model.
-ALTER TABLE holds ADD COLUMN currency TEXT;
-ALTER TABLE holds ADD COLUMN bitcoin_price TEXT;
-ALTER TABLE holds ADD COLUMN rate_age INTEGER;  -- in milliseconds; NULL of a fixed rate
-ALTER TABLE holds ADD COLUMN model TEXT;
+-- Of open holds whose price was found by a rate or for a model. A row goes with its hold.
+CREATE TABLE bases (
+    hold          INTEGER PRIMARY KEY,  -- its number
+    currency      TEXT,
+    bitcoin_price TEXT,
+    rate_age      INTEGER,              -- in milliseconds; NULL of a fixed rate
+    model         TEXT
+) STRICT;
 
 -- One row for a settled hold of which there is more to tell than its transfer does, and for a
 -- measured one that was released. It goes with the account.
