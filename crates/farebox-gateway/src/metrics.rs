@@ -37,6 +37,11 @@ struct MethodLabel {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResultLabel {
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct EndLabel {
     end: &'static str,
 }
@@ -60,6 +65,7 @@ pub struct Metrics {
     node_failures: Counter,
     repeated_payment_hashes: Counter,
     held_calls: Family<EndLabel, Counter>,
+    webhooks: Family<ResultLabel, Counter>,
     connections: Gauge,
     log_batches_dropped: Counter,
     backends: BackendHealth,
@@ -91,6 +97,7 @@ impl Metrics {
             node_failures: Counter::default(),
             repeated_payment_hashes: Counter::default(),
             held_calls: Family::default(),
+            webhooks: Family::default(),
             connections: Gauge::default(),
             log_batches_dropped: Counter::default(),
             backends: BackendHealth::new(settlements),
@@ -135,6 +142,12 @@ impl Metrics {
             "Calls whose payment was held, by how they ended: paid, canceled, or lost where a \
              served call was not paid",
             self.held_calls.clone(),
+        );
+        registry.register(
+            "webhooks",
+            "Calls of the backends' webhooks: heard, ignored because they tell of something else, \
+             or refused for their signature",
+            self.webhooks.clone(),
         );
         registry.register(
             "node_failures",
@@ -219,6 +232,11 @@ impl Metrics {
     /// A call whose payment was held has ended.
     pub(crate) fn held_call(&self, end: &'static str) {
         self.held_calls.get_or_create(&EndLabel { end }).inc();
+    }
+
+    /// A backend called, or somebody in its name.
+    pub(crate) fn webhook(&self, result: &'static str) {
+        self.webhooks.get_or_create(&ResultLabel { result }).inc();
     }
 
     /// Money was earned other than by an answer's own settlement.

@@ -10,9 +10,11 @@
 //! | `DELETE /.farebox/keys/children/{id}` | revokes one of them |
 //! | `GET /.farebox/refund` | what could be paid back on the presented token, and its refunds |
 //! | `POST /.farebox/refund` | pays back what is left on the presented token |
+//! | `POST /.farebox/webhooks/phoenixd` | phoenixd says that a payment came in |
 
 mod keys;
 mod refund;
+mod webhook;
 
 pub(crate) use refund::RefundDesk;
 
@@ -58,6 +60,7 @@ impl Worker {
                 Ok(json(&b"{\"status\":\"ok\"}\n"[..]))
             }
             REFUND => self.refund(exchange, arrival).await,
+            webhook::PHOENIXD => self.webhook(plan, exchange, arrival).await,
             path if is_in(KEYS, path) => Box::pin(self.keys(plan, exchange, arrival)).await,
             _ => Err(Refusal::NoRoute),
         }

@@ -93,6 +93,8 @@ kinds! {
     REFUND_LIMIT = "refund-limit-reached", 429, "No more is paid back at the moment";
     /// The payment failed; the money is back on the token.
     REFUND_FAILED = "refund-failed", 502, "The refund could not be delivered";
+    /// A call of a node's webhook that the node did not sign.
+    SIGNATURE_REFUSED = "signature-refused", 401, "The signature is missing or wrong";
     /// Too many requests.
     RATE_LIMITED = "rate-limited", 429, "Too many requests";
     /// The request breaks HTTP or our limits on it.

@@ -5,7 +5,15 @@ use std::fmt;
 use serde::Serialize;
 
 /// Keys of `[lightning]` whose value is a secret, where it was written in the clear by mistake.
-const SECRET_KEYS: [&str; 6] = ["macaroon", "rune", "password", "key", "admin_key", "uri"];
+const SECRET_KEYS: [&str; 7] = [
+    "macaroon",
+    "rune",
+    "password",
+    "webhook_secret",
+    "key",
+    "admin_key",
+    "uri",
+];
 
 /// Where in the configuration: `route[1].price.msat`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

@@ -101,6 +101,7 @@ fn hide_credentials(section: &mut LightningSection, look_up: bool) {
     let texts = [
         &mut section.rune,
         &mut section.password,
+        &mut section.webhook_secret,
         &mut section.key,
         &mut section.admin_key,
         &mut section.uri,

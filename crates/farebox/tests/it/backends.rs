@@ -1,13 +1,16 @@
 //! Nodes behind the gateway: away and back, several of them, and what the operator is told. The
-//! node is `node`, a stand-in that speaks LND's REST API from the test's own process, so that it
-//! outlives every restart of the gateway.
+//! node is `node` or `phoenixd`, a stand-in that speaks the API of LND or phoenixd from the test's own
+//! process, so that it outlives every restart of the gateway.
 
 mod away;
+mod calls;
 mod check;
 mod doctor;
 pub(crate) mod node;
+mod phoenixd;
 mod quick;
 mod settlements;
+mod webhook;
 
 use std::time::{Duration, Instant};
 

@@ -16,7 +16,7 @@ use farebox_testkit::ScriptedUpstream;
 
 use crate::harness::{Route, Setup, TestGateway};
 use crate::rules::MANY_CHALLENGES;
-use jar::Visitor;
+pub(crate) use jar::Visitor;
 
 const PRICE: u64 = 2000;
 

@@ -36,6 +36,11 @@ pub struct LightningSection {
     /// phoenixd's `http-password`, or `http-password-limited-access` for invoices alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password: Option<SecretSource>,
+    /// phoenixd's `webhook-secret`: payments are then heard of at once, from
+    /// `/.farebox/webhooks/phoenixd` on the gateway's port. At least 16 characters. Default: phoenixd
+    /// is asked every second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub webhook_secret: Option<SecretSource>,
     /// The invoice key of a wallet at LNbits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<SecretSource>,

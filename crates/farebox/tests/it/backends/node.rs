@@ -2,7 +2,7 @@
 //! who it is.
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex};
@@ -17,6 +17,8 @@ use farebox_lightning::{CreateInvoice, InvoiceRequest};
 use farebox_testkit::ManualClock;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+use super::calls::{answer_with, read};
 
 /// Everything that receiving needs.
 pub(crate) const INVOICES: &[(&str, &[&str])] = &[("invoices", &["read", "write"])];
@@ -43,13 +45,6 @@ struct Book {
     settled: Vec<(PaymentHash, u64)>,
     /// From where each subscription wanted to hear.
     subscriptions: Vec<u64>,
-}
-
-struct Ask {
-    method: String,
-    path: String,
-    query: String,
-    body: String,
 }
 
 impl Node {
@@ -149,15 +144,7 @@ impl Desk {
             }
             _ => (404, json!({ "code": 5, "message": "Not Found" })),
         };
-        let body = answer.to_string();
-        let head = format!(
-            "HTTP/1.1 {status} Scripted\r\nContent-Type: application/json\r\n\
-             Connection: close\r\nContent-Length: {}\r\n\r\n",
-            body.len()
-        );
-        // Whoever asked may have left.
-        let _ = stream.write_all(head.as_bytes());
-        let _ = stream.write_all(body.as_bytes());
+        answer_with(&mut stream, status, &answer.to_string());
     }
 
     fn add(&self, body: &str) -> Value {
@@ -266,32 +253,4 @@ fn macaroon(operations: &[(&str, &[&str])]) -> Vec<u8> {
     }
     let (identifier, signature) = (field(2, &identifier), field(6, &[0; 32]));
     [&[2], &identifier[..], &[0, 0], &signature].concat()
-}
-
-fn read(stream: &TcpStream) -> Option<Ask> {
-    let mut reader = BufReader::new(stream);
-    let mut line = String::new();
-    reader.read_line(&mut line).ok()?;
-    let mut words = line.split_whitespace();
-    let (method, target) = (words.next()?.to_owned(), words.next()?.to_owned());
-    let mut length = 0;
-    loop {
-        let mut header = String::new();
-        reader.read_line(&mut header).ok()?;
-        let Some((name, value)) = header.trim().split_once(':') else {
-            break;
-        };
-        if name.eq_ignore_ascii_case("content-length") {
-            length = value.trim().parse().ok()?;
-        }
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).ok()?;
-    let (path, query) = target.split_once('?').unwrap_or((&target, ""));
-    Some(Ask {
-        method,
-        path: path.to_owned(),
-        query: query.to_owned(),
-        body: String::from_utf8(body).ok()?,
-    })
 }

@@ -23,12 +23,16 @@ const NOBODY: &str = "nostr+walletconnect://\
 /// The same for a macaroon: what it would allow is not known.
 const NO_MACAROON: &[u8] = b"0010location lnd";
 
+/// Who guesses less than this many characters can tell us of payments.
+const LEAST_WEBHOOK_SECRET: usize = 16;
+
 /// What a backend is opened with.
 pub(super) struct Credentials {
     pub(super) macaroon: Secret<Vec<u8>>,
     /// Rune, password, invoice key or connection string: a backend has one of them.
     pub(super) text: Secret<String>,
     pub(super) admin_key: Option<Secret<String>>,
+    pub(super) webhook_secret: Option<Secret<String>>,
     pub(super) certificates: Option<Vec<CertificateDer<'static>>>,
 }
 
@@ -39,6 +43,10 @@ pub(super) struct Fingerprint([u8; 32]);
 impl Credentials {
     /// Credentials of the right form that open nothing, to learn what a backend could do.
     fn placeholder(section: &LightningSection) -> Self {
+        let nobody = |source: &Option<SecretSource>| {
+            let is_set = source.is_some();
+            is_set.then(|| Secret::new("nobody".to_owned()))
+        };
         let text = if section.uri.is_some() {
             NOBODY
         } else {
@@ -47,10 +55,8 @@ impl Credentials {
         Self {
             macaroon: Secret::new(NO_MACAROON.to_vec()),
             text: Secret::new(text.to_owned()),
-            admin_key: section
-                .admin_key
-                .as_ref()
-                .map(|_| Secret::new("nobody".to_owned())),
+            admin_key: nobody(&section.admin_key),
+            webhook_secret: nobody(&section.webhook_secret),
             certificates: None,
         }
     }
@@ -58,11 +64,16 @@ impl Credentials {
     /// The same for the same credentials, and for no others.
     pub(super) fn fingerprint(&self) -> Fingerprint {
         let mut hasher = Sha256::new();
-        let admin_key = self.admin_key.as_ref().map(|key| key.reveal().as_bytes());
+        let bytes = |secret: &Option<Secret<String>>| {
+            let bytes = secret.as_ref().map(|secret| secret.reveal().as_bytes());
+            bytes.unwrap_or_default().to_vec()
+        };
+        let (admin_key, webhook_secret) = (bytes(&self.admin_key), bytes(&self.webhook_secret));
         let parts = [
             self.macaroon.reveal(),
             self.text.reveal().as_bytes(),
-            admin_key.unwrap_or(&[]),
+            &admin_key,
+            &webhook_secret,
         ];
         let certificates = self.certificates.iter().flatten().map(AsRef::as_ref);
         for part in parts.into_iter().chain(certificates) {
@@ -93,6 +104,10 @@ pub(super) fn read(
         .admin_key
         .as_ref()
         .map(|source| mistakes.take(at.key("admin_key"), "", secrets::fetch(source)));
+    let webhook_secret = section
+        .webhook_secret
+        .as_ref()
+        .map(|source| webhook_secret(source, at, mistakes));
     let certificates = section
         .tls_cert
         .as_deref()
@@ -101,8 +116,24 @@ pub(super) fn read(
         macaroon: complete(macaroon)?.unwrap_or_else(|| Secret::new(Vec::new())),
         text: complete(text)?.unwrap_or_else(|| Secret::new(String::new())),
         admin_key: complete(admin_key)?,
+        webhook_secret: complete(webhook_secret)?,
         certificates: complete(certificates)?,
     })
+}
+
+fn webhook_secret(
+    source: &SecretSource,
+    at: &KeyPath,
+    mistakes: &mut Mistakes,
+) -> Option<Secret<String>> {
+    let at = at.key("webhook_secret");
+    let secret = mistakes.take(at.clone(), "", secrets::fetch(source))?;
+    if secret.reveal().len() < LEAST_WEBHOOK_SECRET {
+        let reason = format!("is too short to prove anything: at least {LEAST_WEBHOOK_SECRET}");
+        mistakes.note(at, None, format!("{reason} characters"));
+        return None;
+    }
+    Some(secret)
 }
 
 /// `None` where something was named and not found.

@@ -15,7 +15,7 @@ struct Field {
     needed: Option<&'static str>,
 }
 
-const FIELDS: [Field; 14] = [
+const FIELDS: [Field; 15] = [
     Field {
         key: "url",
         is_set: |section| section.url.is_some(),
@@ -39,6 +39,12 @@ const FIELDS: [Field; 14] = [
         is_set: |section| section.password.is_some(),
         of: &[Phoenixd],
         needed: Some("phoenixd's http-password, as { file = \"…\" } or { env = \"…\" }"),
+    },
+    Field {
+        key: "webhook_secret",
+        is_set: |section| section.webhook_secret.is_some(),
+        of: &[Phoenixd],
+        needed: None,
     },
     Field {
         key: "key",

@@ -95,6 +95,14 @@ fn what_a_backend_lacks_and_what_it_does_not_know_are_mistakes_all_at_once() {
         ],
     );
     refuses(
+        "backend = \"mock\"\nwebhook_secret = { env = \"W\" }",
+        "",
+        PRICED,
+        &[
+            "lightning.webhook_secret: makes no sense with the backend `mock`; it belongs to `phoenixd`",
+        ],
+    );
+    refuses(
         "backend = \"mock\"\nallow_hosts = [\"a:1\"]\ntls_cert = \"x\"",
         "",
         PRICED,
@@ -388,6 +396,31 @@ fn a_macaroon_for_invoices_alone_turns_refunds_off_by_itself() {
         mistakes.to_string().contains("no backend can pay"),
         "{mistakes}"
     );
+}
+
+#[test]
+fn a_webhook_is_heard_with_a_secret_that_cannot_be_guessed() {
+    let folder = tempfile::tempdir().unwrap();
+    let build = |secret: &str| {
+        let file = folder.path().join("secret");
+        std::fs::write(&file, secret).unwrap();
+        let lightning = format!(
+            "backend = \"phoenixd\"\nurl = \"http://127.0.0.1:9740\"\n\
+             password = {{ file = {file:?} }}\nwebhook_secret = {{ file = {file:?} }}"
+        );
+        build_text(&text(&lightning, "", PRICED), &context(Lookups::Real))
+    };
+    let built = build("ef72d3b96324106d").unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    assert_eq!(built.node.unwrap().backends().webhooks().count(), 1);
+    let Err(mistakes) = build("ef72d3b96324106") else {
+        panic!("built")
+    };
+    let said = mistakes.to_string();
+    assert!(
+        said.contains("lightning.webhook_secret: is too short"),
+        "{said}"
+    );
+    assert!(!said.contains("ef72d3b9"), "{said}");
 }
 
 fn nodes(node: &BuiltNode) -> Vec<*const ()> {

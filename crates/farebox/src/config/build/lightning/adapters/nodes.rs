@@ -60,6 +60,7 @@ pub(super) fn phoenixd(
         min_amount: common.min_amount,
         call_timeout: common.call_timeout,
         needs: paying_unless_refused(needs),
+        webhook_secret: credentials.webhook_secret,
         ..PhoenixdOptions::new(endpoint.url, credentials.text, common.clock)
     });
     finish(node, "password", at, mistakes)

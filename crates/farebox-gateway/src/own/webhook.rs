@@ -1,0 +1,109 @@
+//! `/.farebox/webhooks/phoenixd`: the node says that a payment came in.
+//!
+//! There is such a path only while a backend was given the secret that its webhook is signed with.
+//! Nobody is believed before the signature over the whole body is right, and then nothing is booked
+//! from here: the node is asked at once what it has been asked all along. So neither a forged nor a
+//! repeated call changes anything.
+
+use farebox_lightning::backends::Backends;
+use farebox_lightning::{HearWebhook, WebhookError};
+use farebox_wire::problem::{Problem, ProblemKind};
+use http::header::{HeaderMap, HeaderName, HeaderValue, WWW_AUTHENTICATE};
+use http::{Method, Response, StatusCode};
+
+use crate::access_log::Exchange;
+use crate::answer::AnswerBody;
+use crate::arrival::{Arrival, ArrivedBody};
+use crate::body_budget::{Keep, Patience, read_body};
+use crate::outcome::Outcome;
+use crate::plan::Plan;
+use crate::refusal::{Refusal, document};
+use crate::worker::Worker;
+
+pub(super) const PHOENIXD: &str = "/.farebox/webhooks/phoenixd";
+
+/// Where phoenixd puts the HMAC of the body.
+const SIGNATURE: HeaderName = HeaderName::from_static("x-phoenix-signature");
+/// What a caller without it is told to bring.
+const AUTHENTICATE: HeaderValue = HeaderValue::from_static("X-Phoenix-Signature");
+
+impl Worker {
+    pub(super) async fn webhook(
+        &self,
+        plan: &Plan,
+        exchange: &mut Exchange,
+        arrival: Arrival,
+    ) -> Result<Response<AnswerBody>, Refusal> {
+        let node = plan.node.as_deref();
+        let longest = node.into_iter().flat_map(Backends::webhooks);
+        let longest = longest.map(HearWebhook::max_body).max();
+        let (Some(node), Some(longest)) = (node, longest) else {
+            return Err(Refusal::NoRoute);
+        };
+        if arrival.parts.method != Method::POST {
+            return Err(Refusal::Method {
+                allowed: vec![Method::POST],
+            });
+        }
+        let Some(signature) = signature(&arrival.parts.headers) else {
+            return Ok(self.unsigned(exchange));
+        };
+        let body = self.read_event(arrival.body, longest).await?;
+        match hear(node, &signature, &body) {
+            // What it tells besides payments is nothing to us, and nothing to try again.
+            Ok(result) => {
+                self.shared.metrics.webhook(result);
+                exchange.outcome = Outcome::Free;
+                let mut response = Response::new(AnswerBody::empty());
+                *response.status_mut() = StatusCode::NO_CONTENT;
+                Ok(response)
+            }
+            Err(Unbelieved) => Ok(self.unsigned(exchange)),
+        }
+    }
+
+    fn unsigned(&self, exchange: &mut Exchange) -> Response<AnswerBody> {
+        self.shared.metrics.webhook("refused");
+        let kind = ProblemKind::SIGNATURE_REFUSED;
+        (exchange.outcome, exchange.reason) = (Outcome::Refused, kind.code);
+        let problem = Problem::new(kind).with_request_id(exchange.request_id);
+        let mut response = document(&problem);
+        let headers = response.headers_mut();
+        headers.insert(WWW_AUTHENTICATE, AUTHENTICATE);
+        response
+    }
+
+    async fn read_event(&self, body: ArrivedBody, longest: usize) -> Result<bytes::Bytes, Refusal> {
+        let ArrivedBody::Unread(body) = body else {
+            return Ok(bytes::Bytes::new());
+        };
+        let (patience, budget) = (Patience::default(), &self.shared.bodies);
+        let read = read_body(body, longest, patience, budget, Keep::Bytes).await?;
+        Ok(read.bytes.unwrap_or_default())
+    }
+}
+
+/// No backend's secret makes this signature.
+struct Unbelieved;
+
+/// Whose call it is only the signature tells. What became of it is a word for the metrics.
+fn hear(node: &Backends, signature: &str, body: &[u8]) -> Result<&'static str, Unbelieved> {
+    for webhook in node.webhooks() {
+        match webhook.hear(signature, body) {
+            Ok(payment_hash) => {
+                tracing::debug!(payment.hash = %payment_hash, "a webhook tells of a payment");
+                return Ok("heard");
+            }
+            Err(WebhookError::NotAPayment) => return Ok("ignored"),
+            Err(WebhookError::Signature | WebhookError::TooLarge { .. }) => {}
+        }
+    }
+    Err(Unbelieved)
+}
+
+/// The one signature; two of them are none.
+fn signature(headers: &HeaderMap) -> Option<String> {
+    let mut all = headers.get_all(SIGNATURE).iter();
+    let only = all.next().filter(|_| all.next().is_none())?;
+    only.to_str().ok().map(str::to_owned)
+}
