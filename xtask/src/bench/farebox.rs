@@ -27,7 +27,8 @@ pub(crate) const SINGLE: &str = "/single";
 const KEYS: &str = "/.farebox/keys";
 /// How soon a payment has to be on its key.
 const CREDITED_WITHIN: Duration = Duration::from_secs(20);
-const ASK_EVERY: Duration = Duration::from_millis(20);
+/// Clients that ask more often than they may are refused.
+const ASK_EVERY: Duration = Duration::from_millis(200);
 
 const READY: &str = "farebox: ready ";
 const TEST_MONEY: &str = "backend = \"mock\"";
@@ -200,7 +201,7 @@ impl Gateway {
         self.pay(text("invoice")?)?;
         let bearer = format!("Bearer {}", text("key")?);
         let give_up_at = Instant::now() + CREDITED_WITHIN;
-        while self.standing(&bearer)?["balance_msat"] != msat {
+        while self.standing(&bearer, &client)?["balance_msat"] != msat {
             if Instant::now() > give_up_at {
                 bail!("a key that was paid for is not credited");
             }
@@ -209,9 +210,9 @@ impl Gateway {
         Ok(bearer)
     }
 
-    fn standing(&self, bearer: &str) -> Result<Value> {
-        let path = format!("{KEYS}/self");
-        let ask = request("GET", &path, &[("Authorization", bearer)], "");
+    fn standing(&self, bearer: &str, client: &str) -> Result<Value> {
+        let fields = [("Authorization", bearer), ("X-Forwarded-For", client)];
+        let ask = request("GET", &format!("{KEYS}/self"), &fields, "");
         Ok(serde_json::from_str(
             &call(self.address, &ask)?.expect(200)?.body,
         )?)
