@@ -18,13 +18,16 @@ use std::time::Instant;
 use farebox_core::{Msat, RequestId, UnixMillis};
 use http::{HeaderValue, Method, StatusCode};
 use prometheus_client::metrics::counter::Counter;
+use tokio::runtime::Handle;
 
+use crate::by_use::said::SaidLine;
 use crate::meter::MeteredLine;
 use crate::metrics::Metrics;
 use crate::outcome::Outcome;
 use crate::plan::Route;
 use crate::rates::Rate;
 use crate::settle::Ending;
+use crate::settle::counting::Counting;
 
 /// A worker hands its lines over when it has gathered so many bytes.
 const BATCH_BYTES: usize = 32 * 1024;
@@ -208,6 +211,10 @@ pub(crate) struct Exchange {
     pub(crate) rate: Option<Rate>,
     /// What a metered answer used.
     pub(crate) metered: Option<Box<MeteredLine>>,
+    /// What any other answer that is charged by use came to.
+    pub(crate) said: Option<SaidLine>,
+    /// What its charge still waits for.
+    pub(crate) counting: Option<Counting>,
     bytes_sent: u64,
     reported: bool,
 }
@@ -239,6 +246,8 @@ impl Exchange {
             charged: Msat::ZERO,
             rate: None,
             metered: None,
+            said: None,
+            counting: None,
             bytes_sent: 0,
             reported: false,
         })
@@ -250,7 +259,14 @@ impl Exchange {
 
     pub(crate) fn finish(mut self: Box<Self>, ending: Ending, charged: Option<Msat>) {
         self.outcome = self.outcome.ended(ending);
-        self.report(charged.unwrap_or(self.charged));
+        self.charged = charged.unwrap_or(self.charged);
+        match (self.counting.take(), Handle::try_current()) {
+            (Some(counting), Ok(runtime)) => {
+                let late = LateLine(Some(self));
+                drop(runtime.spawn(late.wait_for(counting)));
+            }
+            _ => self.report(self.charged),
+        }
     }
 
     fn report(&mut self, charged: Msat) {
@@ -259,8 +275,33 @@ impl Exchange {
             exchange: self,
             charged,
         };
+        line.complain();
         self.metrics.count(&line);
         self.log.write(&line);
+    }
+}
+
+/// The line of an answer whose charge is known only after it has ended. Where that is never told,
+/// since everything ends, it says what would have been charged.
+struct LateLine(Option<Box<Exchange>>);
+
+impl LateLine {
+    async fn wait_for(mut self, counting: Counting) {
+        let settled = counting.settled().await;
+        if let (Some(exchange), Some(settled)) = (&mut self.0, settled) {
+            exchange.charged = settled.charged;
+            if let Some(line) = &mut exchange.metered {
+                (line.usage, line.terminal) = (settled.bill.usage, settled.bill.terminal);
+            }
+        }
+    }
+}
+
+impl Drop for LateLine {
+    fn drop(&mut self) {
+        if let Some(mut exchange) = self.0.take() {
+            exchange.report(exchange.charged);
+        }
     }
 }
 
@@ -295,6 +336,18 @@ pub(crate) struct Line<'a> {
 }
 
 impl Line<'_> {
+    /// Tells the seller of an answer that nobody said the cost of.
+    fn complain(&self) {
+        if let Some(complaint) = self.exchange.said.and_then(|said| said.complaint()) {
+            tracing::warn!(
+                route = self.route(),
+                request.id = %self.exchange.request_id,
+                charged_msat = self.charged.get(),
+                "{complaint}"
+            );
+        }
+    }
+
     fn route(&self) -> &str {
         self.exchange
             .route
@@ -332,6 +385,9 @@ impl Line<'_> {
         }
         if let Some(metered) = &it.metered {
             line.metered(metered)?;
+        }
+        if let Some(said) = it.said {
+            line.said(said)?;
         }
         if let Some(hold) = it.hold {
             write!(line.0, ",\"hold\":\"{hold}\"")?;
@@ -383,6 +439,16 @@ impl JsonLine<'_> {
         for (unit, count) in metered.usage.iter() {
             self.plain(",\"used_", unit.as_str().as_bytes());
             self.number("\":", count);
+        }
+        Ok(())
+    }
+
+    /// What an answer said that it used, or was measured to.
+    fn said(&mut self, said: SaidLine) -> io::Result<()> {
+        self.plain(",\"ended\":\"", said.end.as_str().as_bytes());
+        self.plain("\"", b"");
+        if let Some(quantity) = said.quantity {
+            write!(self.0, ",\"quantity\":\"{quantity}\"")?;
         }
         Ok(())
     }

@@ -10,12 +10,15 @@ use farebox_ledger::{AdmitRequest, Admitted, Cost, Hold, Ledger, Once, Receipt};
 use http::HeaderMap;
 use sha2::{Digest, Sha256};
 
+use crate::by_use::said::Said;
 use crate::limits::TokenPermit;
 use crate::meter::Meter;
 use crate::plan::{Route, Sale};
 use crate::presented::{PresentedError, Token};
 use crate::price::Metered;
 use crate::refusal::Refusal;
+use crate::settle::Gauge;
+use crate::webhook::asked::Inquiry;
 
 /// The permission to forward one request. Its fields are private: only [`free`](Admission::free)
 /// routes, keys and [`admit`] make one, and `forward` consumes it.
@@ -38,7 +41,7 @@ pub(crate) enum Payment {
         hold: Hold,
         once: bool,
         /// What tells the charge, where it is not the whole hold.
-        meter: Option<Box<Meter>>,
+        gauge: Option<Gauge>,
     },
 }
 
@@ -65,6 +68,8 @@ pub(crate) enum Owed {
     WrongMethod,
     /// The token is for another request.
     WrongRequest,
+    /// A holder left the token less than the request needs.
+    MissingCapability,
     /// Its time is over.
     Expired,
     /// The operator revoked it.
@@ -108,19 +113,33 @@ impl Admission {
             payment: Payment::Held {
                 hold,
                 once,
-                meter: None,
+                gauge: None,
             },
             permit: Some(permit),
         }
     }
 
-    /// The same request, charged by what it uses. A token that bought calls pays with a call,
-    /// whatever that uses.
-    pub(crate) fn metered(mut self, by: Metered) -> Self {
-        if let Payment::Held { meter, hold, .. } = &mut self.payment
+    /// The same request, charged by the usage of its model.
+    pub(crate) fn metered(self, by: Metered) -> Self {
+        self.gauged(|| Gauge::Model(Box::new(Meter::of(by))))
+    }
+
+    /// The same request, charged by what its answer turns out to have used.
+    pub(crate) fn told_by(self, said: Box<Said>) -> Self {
+        self.gauged(|| Gauge::Said(said))
+    }
+
+    /// The same request, charged by what its webhook says when it has ended.
+    pub(crate) fn asked_about(self, asked: Box<Inquiry>) -> Self {
+        self.gauged(|| Gauge::Asked(asked))
+    }
+
+    /// A token that bought calls pays with a call, whatever that uses.
+    fn gauged(mut self, by: impl FnOnce() -> Gauge) -> Self {
+        if let Payment::Held { gauge, hold, .. } = &mut self.payment
             && hold.remaining().calls.is_none()
         {
-            *meter = Some(Box::new(Meter::of(by)));
+            *gauge = Some(by());
         }
         self
     }
@@ -249,7 +268,7 @@ pub(crate) async fn admit(
         Admitted::Held(hold) => Payment::Held {
             hold,
             once: keeps_answer,
-            meter: None,
+            gauge: None,
         },
         Admitted::Pass { expires_at } => Payment::Pass { expires_at },
         Admitted::Finished(receipt) => return Ok(Verdict::Finished(receipt)),
@@ -305,6 +324,7 @@ impl Owed {
             Self::WrongRoute => "wrong_route",
             Self::WrongMethod => "wrong_method",
             Self::WrongRequest => "wrong_request",
+            Self::MissingCapability => "missing_capability",
             Self::Expired => "expired",
             Self::Revoked => "revoked",
             Self::Exhausted => "used_up",

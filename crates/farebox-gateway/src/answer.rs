@@ -14,12 +14,12 @@ use bytes::Bytes;
 use farebox_ledger::crash_point;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use crate::access_log::Exchange;
 use crate::body::Silence;
 use crate::crash;
+use crate::decode::{DecodeFault, DecodedBody, InflowError};
 use crate::headers::prepare_response_trailers;
 use crate::limits::TokenPermit;
 use crate::replay::{Finishing, Recorder};
@@ -40,9 +40,9 @@ const MAX_PAUSE: Duration = Duration::from_secs(30);
 /// Why an answer broke off. The client sees a closed connection or a reset stream.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AnswerFault {
-    /// The upstream connection broke.
-    #[error("the upstream broke off in the middle of its answer")]
-    Upstream(#[source] hyper::Error),
+    /// The upstream connection broke, or what came over it cannot be read.
+    #[error(transparent)]
+    Upstream(InflowError),
     /// The upstream said nothing for too long.
     #[error("the upstream was silent for {0:?}")]
     Silent(Duration),
@@ -71,7 +71,9 @@ enum Source {
 
 /// An upstream's body, with everything that waits for its end.
 pub(crate) struct UpstreamBody {
-    pub(crate) incoming: Incoming,
+    pub(crate) incoming: DecodedBody,
+    /// Trailers that wait until what the meter held back has passed.
+    pub(crate) trailers: Option<Frame<Bytes>>,
     pub(crate) silence: Silence,
     pub(crate) settlement: Settlement,
     pub(crate) recorder: Option<Recorder>,
@@ -210,10 +212,15 @@ impl UpstreamBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, AnswerFault>>> {
         self.pace.asked_for_more();
+        if let Some(trailers) = self.trailers.take() {
+            self.pass(&trailers);
+            return Poll::Ready(Some(Ok(trailers)));
+        }
         match Pin::new(&mut self.incoming).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
-                let frame = self.meter(prepare_response_trailers(frame));
                 self.silence.broken();
+                let frame = self.hear(frame);
+                let frame = self.meter(prepare_response_trailers(frame));
                 self.pass(&frame);
                 Poll::Ready(Some(Ok(frame)))
             }
@@ -223,7 +230,7 @@ impl UpstreamBody {
                 Poll::Ready(rest.map(|rest| Ok(Frame::data(rest))))
             }
             Poll::Ready(Some(Err(error))) => {
-                self.end(self.pace.broken_off_by());
+                self.end(self.broken_off_by(&error));
                 Poll::Ready(Some(Err(AnswerFault::Upstream(error))))
             }
             Poll::Pending => self.silence.poll_exceeded(cx).map(|limit| {
@@ -231,6 +238,35 @@ impl UpstreamBody {
                 Some(Err(AnswerFault::Silent(limit)))
             }),
         }
+    }
+
+    /// Nobody but the upstream damages what it sends.
+    fn broken_off_by(&self, error: &InflowError) -> Ending {
+        match error {
+            InflowError::Broken(_) | InflowError::Unreadable(DecodeFault::Truncated) => {
+                self.pace.broken_off_by()
+            }
+            InflowError::Unreadable(fault) => {
+                tracing::warn!(%fault, "the upstream's compressed answer cannot be read on");
+                Ending::CutByUpstream
+            }
+        }
+    }
+
+    /// Shows a frame to who tells the charge by it; the frame passes untouched, but for a cost among
+    /// its trailers.
+    fn hear(&mut self, mut frame: Frame<Bytes>) -> Frame<Bytes> {
+        if let Some(said) = self.settlement.said() {
+            if let Some(data) = frame.data_ref() {
+                said.saw(data);
+            } else if let Some(trailers) = frame.trailers_mut() {
+                said.hear(trailers);
+            }
+        }
+        if let (Some(asked), Some(data)) = (self.settlement.asked(), frame.data_ref()) {
+            asked.saw(data.len());
+        }
+        frame
     }
 
     /// What passes on of a frame that is metered on its way. It may be nothing for now.
@@ -246,10 +282,25 @@ impl UpstreamBody {
                     return Frame::data(passed);
                 }
                 let rest = meter.finish();
+                if rest.is_empty() {
+                    return Frame::data(passed);
+                }
                 Frame::data([passed, rest].concat().into())
             }
-            Err(frame) => frame,
+            Err(trailers) => {
+                let rest = meter.finish();
+                if rest.is_empty() {
+                    return trailers;
+                }
+                self.trailers = Some(trailers);
+                Frame::data(rest)
+            }
         }
+    }
+
+    /// Whether all of it has been handed over.
+    fn is_at_end(&self) -> bool {
+        self.trailers.is_none() && self.incoming.is_end_stream()
     }
 
     /// What the meter still held back when the upstream's answer had ended.
@@ -272,7 +323,7 @@ impl UpstreamBody {
         if let (Some(recorder), Some(data)) = (&mut self.recorder, frame.data_ref()) {
             recorder.push(data);
         }
-        if self.incoming.is_end_stream() {
+        if self.is_at_end() {
             self.end(Ending::Complete);
         } else {
             self.pace.handed_over();
@@ -392,7 +443,7 @@ impl Body for AnswerBody {
         match &self.source {
             Source::Done => true,
             Source::Own(_) | Source::Stored { .. } | Source::Trailers(_) => false,
-            Source::Upstream(body) => body.incoming.is_end_stream(),
+            Source::Upstream(body) => body.is_at_end(),
             Source::Watched(answer) => answer.is_end_stream(),
         }
     }
@@ -463,8 +514,14 @@ impl UpstreamBody {
     }
 
     fn report(&mut self, exchange: Option<Box<Exchange>>, ending: Ending) {
+        if let Some(owing) = self.settlement.take_owing() {
+            tokio::spawn(owing.settle(exchange));
+            return;
+        }
         if let Some(mut exchange) = exchange {
             exchange.metered = self.settlement.line();
+            exchange.said = self.settlement.said_line();
+            exchange.counting = self.settlement.take_counting();
             exchange.finish(ending, Some(self.settlement.charged()));
         }
     }

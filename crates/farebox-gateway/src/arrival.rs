@@ -99,6 +99,14 @@ impl Arrival {
         RequestDigest::of_request(method, &self.path, query, body)
     }
 
+    /// Length and SHA-256 of a body that was read.
+    pub(crate) fn read_facts(&self) -> (u64, [u8; 32]) {
+        match &self.body {
+            ArrivedBody::Read(read) => (read.length, read.sha256),
+            ArrivedBody::Unread(_) | ArrivedBody::Taken => (0, Sha256::digest([]).into()),
+        }
+    }
+
     /// The bytes of a body that was read and kept.
     pub(crate) fn read_bytes(&self) -> Option<bytes::Bytes> {
         match &self.body {

@@ -2,6 +2,8 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -10,7 +12,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
-use crate::body_budget::Lease;
+use crate::body_budget::{ByteBudget, Lease};
 use crate::headers::prepare_request_trailers;
 
 /// Why a request body ended early.
@@ -85,6 +87,7 @@ pub struct StreamedBody {
     limit: u64,
     left: u64,
     silence: Silence,
+    counted: Option<Arc<AtomicU64>>,
 }
 
 impl RequestBody {
@@ -101,7 +104,22 @@ impl RequestBody {
             limit,
             left: limit,
             silence,
+            counted: None,
         }))
+    }
+
+    /// A body of our own.
+    pub(crate) fn own(bytes: Bytes) -> Self {
+        Self::Whole(Some(bytes), ByteBudget::new(0).lease())
+    }
+
+    /// Lets the length of what passes be known at any time, in bytes.
+    pub(crate) fn count_into(&mut self, counted: Arc<AtomicU64>) {
+        match self {
+            Self::Empty | Self::Whole(None, _) => {}
+            Self::Whole(Some(bytes), _) => counted.store(bytes.len() as u64, Ordering::Relaxed),
+            Self::Stream(body) => body.counted = Some(counted),
+        }
     }
 }
 
@@ -130,6 +148,9 @@ impl StreamedBody {
             .left
             .checked_sub(length)
             .ok_or(BodyFault::TooLarge { limit: self.limit })?;
+        if let Some(counted) = &self.counted {
+            counted.fetch_add(length, Ordering::Relaxed);
+        }
         Ok(frame)
     }
 }

@@ -74,6 +74,8 @@ pub struct Patience {
 pub struct ReadBody {
     /// SHA-256 of its bytes.
     pub sha256: [u8; 32],
+    /// How many they are.
+    pub length: u64,
     /// Its bytes, with [`Keep::Bytes`].
     pub bytes: Option<Bytes>,
     /// Its trailers, if any came, with [`Keep::Bytes`].
@@ -108,6 +110,7 @@ impl ReadBody {
         let no_budget = ByteBudget::new(0);
         Self {
             sha256: Sha256::digest(&bytes).into(),
+            length: bytes.len() as u64,
             bytes: Some(bytes),
             trailers: None,
             lease: no_budget.lease(),
@@ -320,10 +323,12 @@ impl Reading {
             hasher,
             trailers,
             lease,
+            received,
             ..
         } = self;
         ReadBody {
             sha256: hasher.finalize().into(),
+            length: received as u64,
             bytes,
             trailers,
             lease,

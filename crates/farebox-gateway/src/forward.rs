@@ -4,6 +4,8 @@
 //! about payment or its own credentials never comes back.
 
 mod metered;
+mod said;
+mod shaped;
 
 use std::error::Error;
 use std::sync::Arc;
@@ -15,6 +17,7 @@ use farebox_ledger::{Receipt, crash_point};
 use http::header::{
     ACCEPT_ENCODING, HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING, VARY,
 };
+use http::response::Parts;
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper::upgrade::OnUpgrade;
 
@@ -25,6 +28,7 @@ use crate::arrival::{Arrival, ArrivedBody};
 use crate::body::{BodyFault, RequestBody, Silence};
 use crate::body_budget::{BodyError, ReadBody};
 use crate::crash;
+use crate::decode::DecodedBody;
 use crate::headers;
 use crate::limits::TokenPermit;
 use crate::outcome::Outcome;
@@ -33,7 +37,7 @@ use crate::refusal::Refusal;
 use crate::replay::{Recorder, ReplayPolicy, ReplayStore};
 use crate::settle::{Ending, Settlement};
 use crate::tunnel;
-use crate::upstream::{Answer, SendError};
+use crate::upstream::{Answer, Lease, SendError};
 use crate::worker::Worker;
 
 const CHARGE: HeaderName = HeaderName::from_static("farebox-charge-msat");
@@ -88,6 +92,7 @@ impl Worker {
             // What is compressed cannot be counted while it passes.
             arrival.parts.headers.remove(ACCEPT_ENCODING);
         }
+        let counted = said::prepare(&mut fare, &mut arrival.parts.headers);
         let call = GrpcCall {
             has_deadline: arrival.parts.headers.contains_key(GRPC_TIMEOUT),
         };
@@ -97,10 +102,13 @@ impl Worker {
             Outcome::Free
         };
         exchange.hold = fare.receipt.hold();
-        let request = match self.upstream_request(plan, exchange, &route, arrival) {
+        let mut request = match self.upstream_request(plan, exchange, &route, arrival) {
             Ok(request) => request,
             Err(refusal) => return Err(fare.refuse(refusal)),
         };
+        if let Some(counted) = counted {
+            request.body_mut().count_into(counted);
+        }
         crash_point(crash::FORWARD_BEFORE_SEND);
         let sent_at = Instant::now();
         let answer = match self.send(&route, request, upgrade.is_some()).await {
@@ -111,6 +119,13 @@ impl Worker {
         crash_point(crash::FORWARD_HEADERS_RECEIVED);
         if fare.settlement.meter().is_some() {
             return Box::pin(self.pass_back_metered(exchange, &route, answer, fare)).await;
+        }
+        if fare.settlement.is_followed() {
+            return Box::pin(self.pass_back_said(exchange, &route, answer, fare, call)).await;
+        }
+        if let Some(extract) = route.extract() {
+            let sold = (&*route, extract);
+            return Box::pin(self.pass_back_shaped(exchange, sold, answer, fare, call)).await;
         }
         self.pass_back(&route, answer, fare, upgrade, call)
     }
@@ -151,7 +166,11 @@ impl Worker {
             ..
         } = arrival;
         let upstream = &route.upstream;
-        parts.uri = target_for(upstream, &path, parts.uri.query())?;
+        let query = parts.uri.query().filter(|_| route.keeps_query());
+        parts.uri = target_for(upstream, &path, query)?;
+        if let Some(shape) = &route.shape {
+            shape.prepare(&mut parts.method, &mut parts.headers)?;
+        }
         parts.version = Version::HTTP_11;
         headers::prepare_request(
             &mut parts.headers,
@@ -225,13 +244,27 @@ impl Worker {
         &self,
         route: &Route,
         (answer, lease): Answer,
-        mut fare: Fare,
+        fare: Fare,
         grpc: Option<GrpcCall>,
     ) -> Response<AnswerBody> {
         let (parts, incoming) = answer.into_parts();
+        let body = (parts, DecodedBody::plain(incoming));
+        self.stream_decoded(route, body, lease, fare, grpc)
+    }
+
+    /// The same for a body that may have come compressed.
+    fn stream_decoded(
+        &self,
+        route: &Route,
+        (parts, incoming): (Parts, DecodedBody),
+        lease: Lease,
+        mut fare: Fare,
+        grpc: Option<GrpcCall>,
+    ) -> Response<AnswerBody> {
         let recorder = fare.recorder(&self.shared.replays, &parts);
         let body = UpstreamBody {
             incoming,
+            trailers: None,
             silence: Silence::new(route.idle_timeout),
             settlement: fare.settlement,
             recorder,
@@ -254,15 +287,15 @@ impl Fare {
                 Self::without_hold(ReceiptHeaders::Pass(expires_at.as_secs()), permit, true)
             }
             Payment::Accepted => Self::without_hold(ReceiptHeaders::Nothing, permit, true),
-            Payment::Held { hold, once, meter } => Self {
+            Payment::Held { hold, once, gauge } => Self {
                 receipt: ReceiptHeaders::Held {
                     hold: hold.id(),
                     charge: hold.charge(),
                     left: hold.remaining(),
-                    is_most: meter.is_some(),
+                    is_most: gauge.is_some(),
                 },
                 keep_for: replay.filter(|_| once).map(|replay| (hold.id(), replay)),
-                settlement: Settlement::metered(hold, meter),
+                settlement: Settlement::metered(hold, gauge),
                 permit,
                 paid: true,
             },

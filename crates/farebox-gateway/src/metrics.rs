@@ -60,6 +60,7 @@ pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
     upstream_seconds: Family<RouteLabel, Histogram, fn() -> Histogram>,
     charged_msat: Family<RouteLabel, Counter>,
+    costs_missing: Family<RouteLabel, Counter>,
     challenges: Family<MethodLabel, Counter>,
     refused_challenges: Counter,
     node_failures: Counter,
@@ -87,11 +88,13 @@ impl Metrics {
         let upstream_seconds =
             Family::new_with_constructor(upstream_histogram as fn() -> Histogram);
         let charged_msat = Family::default();
+        let costs_missing = Family::default();
         let unrouted = route_metrics("-", &requests, &upstream_seconds, &charged_msat);
         let mut metrics = Self {
             requests,
             upstream_seconds,
             charged_msat,
+            costs_missing,
             challenges: Family::default(),
             refused_challenges: Counter::default(),
             node_failures: Counter::default(),
@@ -126,6 +129,11 @@ impl Metrics {
             "charged_msat",
             "Charged, in msat, by route",
             self.charged_msat.clone(),
+        );
+        registry.register(
+            "costs_missing",
+            "Complete answers whose upstream did not say what they cost, by route",
+            self.costs_missing.clone(),
         );
         registry.register(
             "challenges",
@@ -215,6 +223,13 @@ impl Metrics {
         route.requests[exchange.outcome as usize].inc();
         if !line.charged.is_zero() {
             route.charged_msat.inc_by(line.charged.get());
+        }
+        if exchange.said.and_then(|said| said.complaint()).is_some() {
+            let route = exchange.route.as_ref().map_or("-", |it| it.name.as_str());
+            let route = route.to_owned();
+            self.costs_missing
+                .get_or_create(&RouteLabel { route })
+                .inc();
         }
         if let Some(micros) = exchange.upstream_micros {
             route

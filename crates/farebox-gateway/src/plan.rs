@@ -8,11 +8,13 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use farebox_core::{Kind, MethodClass, Msat, RouteName, TermsEpoch};
-use farebox_lightning::HoldInvoice;
+use farebox_lightning::CreateInvoice;
 use farebox_lightning::backends::Backends;
 use farebox_meter::{Currency, Decimal, RequestRules};
 use http::header::{HeaderName, HeaderValue};
 
+use crate::by_use::ByUse;
+use crate::capability::RouteCapabilities;
 use crate::client_addr::TrustedProxies;
 use crate::cors::Cors;
 use crate::limits::TokenLimit;
@@ -22,7 +24,9 @@ use crate::prices::Prices;
 use crate::rates::Rates;
 use crate::replay::ReplayPolicy;
 use crate::routes::RouteTable;
+use crate::shape::Shape;
 use crate::upstream::UpstreamPool;
+use crate::webhook::Webhook;
 
 /// Everything a request may meet.
 pub struct Plan {
@@ -35,14 +39,11 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The name of the backend that new payments are held by.
-    pub(crate) fn holder_name(&self) -> Option<&str> {
-        Some(self.node.as_ref()?.holder()?.0)
-    }
-
-    /// The backend of this name as one that holds payments.
-    pub(crate) fn holder(&self, name: &str) -> Option<&dyn HoldInvoice> {
-        self.node.as_ref()?.named(name)?.hold()
+    /// The backend that new payments are held by, and its name.
+    pub(crate) fn holder(&self) -> Option<(&str, &Arc<dyn CreateInvoice>)> {
+        let node = self.node.as_ref()?;
+        let (name, _) = node.holder()?;
+        Some((name, node.named(name)?))
     }
 }
 
@@ -104,6 +105,10 @@ pub struct Route {
     pub paid_cache: PaidCache,
     /// Whether a person with a browser gets the challenge of a GET as a page.
     pub page: bool,
+    /// What may be asked of it, where tokens can be narrowed to a part of that.
+    pub capabilities: Option<Box<RouteCapabilities>>,
+    /// What is made of its requests and answers; they pass as they are when absent.
+    pub shape: Option<Box<Shape>>,
     /// The canonical path that all its paths lie under, where it has one: what a browser that
     /// bought something for the whole route sends its claim to.
     pub root: Option<String>,
@@ -171,6 +176,10 @@ pub enum Pricing {
     Fiat(FiatPrice),
     /// By what the call of a model uses. Sold as balances only.
     Models(Arc<ModelSale>),
+    /// By what the answer turns out to have used. Sold as balances only.
+    ByUse(Arc<ByUse>),
+    /// As a program of the seller says. Sold as balances, or as single calls.
+    Webhook(Arc<Webhook>),
 }
 
 /// A price in the money of some state.
@@ -202,6 +211,9 @@ pub struct ModelSale {
     pub markup: u64,
     /// What is charged where an answer does not end well.
     pub billing: Billing,
+    /// Whether the tokens of models whose vocabulary is public are counted by it where nobody tells
+    /// them. A token is four bytes else.
+    pub knows_vocabularies: bool,
     /// The canonical path in front of the endpoints, such as `/openai` or nothing.
     pub root: String,
 }

@@ -14,9 +14,12 @@ use http::header::{CONTENT_TYPE, HeaderMap};
 
 use crate::arrival::Arrival;
 use crate::body_budget::Keep;
+use crate::by_use::UpTo;
 use crate::plan::{FiatPrice, ModelSale, Pricing, Route, Sale};
 use crate::rates::{NoRate, Rate};
 use crate::refusal::Refusal;
+use crate::tokens::{TokenCounter, Vocabulary};
+use crate::webhook::asked::Inquiry;
 use crate::worker::Worker;
 
 /// The least answer that is worth buying, in tokens, where the payer has less than the whole costs.
@@ -32,6 +35,12 @@ pub(crate) enum Quote {
     Fiat(Msat, Option<Rate>),
     /// By what it uses.
     Metered(Box<Metered>),
+    /// By what its answer turns out to have used.
+    UpTo(UpTo),
+    /// By what its webhook says when it has ended.
+    Asked(Box<Inquiry>),
+    /// Nobody has asked yet.
+    Unasked,
 }
 
 /// A request that is charged by what it uses.
@@ -43,6 +52,8 @@ pub(crate) struct Metered {
     pub(crate) sale: Arc<ModelSale>,
     /// The most that it can cost.
     pub(crate) at_most: Msat,
+    /// Who counts its tokens where nobody tells them.
+    pub(crate) counter: Option<(Vocabulary, Arc<TokenCounter>)>,
     bound: Bound,
 }
 
@@ -73,18 +84,21 @@ impl Quote {
     /// The rate by which it was found.
     pub(crate) fn rate(&self) -> Option<Rate> {
         match self {
-            Self::Free | Self::Fixed(_) => None,
+            Self::Free | Self::Fixed(_) | Self::Asked(_) | Self::Unasked => None,
             Self::Fiat(_, rate) => *rate,
             Self::Metered(metered) => metered.rate,
+            Self::UpTo(up_to) => up_to.rate,
         }
     }
 
     /// The most that the request can cost.
     pub(crate) fn at_most(&self) -> Msat {
         match self {
-            Self::Free => Msat::ZERO,
+            Self::Free | Self::Unasked => Msat::ZERO,
             Self::Fixed(price) | Self::Fiat(price, _) => *price,
             Self::Metered(metered) => metered.at_most,
+            Self::UpTo(up_to) => up_to.at_most,
+            Self::Asked(asked) => asked.at_most,
         }
     }
 }
@@ -100,6 +114,9 @@ impl Worker {
         match &sale.pricing {
             Pricing::Fixed => Ok(Quote::Fixed(sale.price)),
             Pricing::Fiat(price) => Ok(self.convert(price)?),
+            // Who asks is known first.
+            Pricing::Webhook(_) => Ok(Quote::Unasked),
+            Pricing::ByUse(by_use) => Ok(by_use.quote(arrival, self.shared.clock.now())?),
             Pricing::Models(models) => Box::pin(self.price_call(route, models, arrival)).await,
         }
     }
@@ -150,10 +167,18 @@ impl Worker {
             exchange,
             rate: quoted.rate,
             sale: Arc::clone(models),
+            counter: self.counter(models, &request.model),
             at_most,
             bound,
             request,
         })
+    }
+}
+
+impl Worker {
+    fn counter(&self, sale: &ModelSale, model: &str) -> Option<(Vocabulary, Arc<TokenCounter>)> {
+        let vocabulary = Vocabulary::of_model(model).filter(|_| sale.knows_vocabularies)?;
+        Some((vocabulary, Arc::clone(&self.shared.counter)))
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use farebox_ledger::{LedgerError, Receipt, VoidReason};
 use farebox_wire::problem::{self, Problem, ProblemKind};
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
-use http::{Method, Response, StatusCode};
+use http::{HeaderMap, HeaderName, Method, Response, StatusCode};
 
 use crate::access_log::Exchange;
 use crate::answer::AnswerBody;
@@ -19,7 +19,9 @@ use crate::outcome::Outcome;
 use crate::path::PathError;
 use crate::price::Unsold;
 use crate::sdk_error::for_sdks;
+use crate::shape::BadFields;
 
+const REASON: HeaderName = HeaderName::from_static(problem::REASON_HEADER);
 /// How long a client should wait before it asks again for a request that is in flight.
 const IN_FLIGHT_RETRY: Duration = Duration::from_secs(1);
 /// How long a client should wait when our node or store is away.
@@ -68,10 +70,16 @@ pub(crate) enum Refusal {
     NotSettled,
     #[error(transparent)]
     Unsold(#[from] Unsold),
+    #[error(transparent)]
+    Fields(#[from] BadFields),
     #[error("as many calls as are kept at a time wait for their payment already")]
     TooManyHeld,
     #[error("this route runs calls while their payment is held: it takes no upgrades and no gRPC")]
     CannotHold,
+    #[error("nobody says at the moment what this costs; ask again")]
+    Unquoted,
+    #[error("the seller does not sell this: {0}")]
+    Declined(String),
     #[error("the ledger does not answer")]
     Ledger(#[from] LedgerError),
     #[error("the upstream cannot be reached; nothing was charged")]
@@ -103,6 +111,12 @@ impl Refusal {
                 .with("receipt", receipt.hold.to_string())
                 .with("charged_msat", receipt.charged.get());
         }
+        if let Self::NotSettled = self {
+            problem = problem.with_reason("no_settled_invoice");
+        }
+        if let Self::Fields(fields) = self {
+            problem = name_field(problem, fields);
+        }
         let mut response = document(&for_sdks(exchange, problem));
         if let Some(wait) = self.retry_after() {
             response.headers_mut().insert(RETRY_AFTER, seconds(wait));
@@ -118,6 +132,7 @@ impl Refusal {
     fn outcome(&self) -> Outcome {
         match self {
             Self::NodeDown
+            | Self::Unquoted
             | Self::PaymentUnknown
             | Self::AmountNotTaken
             | Self::Unsold(Unsold::NoRate(_))
@@ -132,6 +147,7 @@ impl Refusal {
 
     const fn retry_after(&self) -> Option<Duration> {
         match self {
+            Self::Unquoted => Some(OUTAGE_RETRY),
             Self::InFlight | Self::NotSettled | Self::Reserved => Some(IN_FLIGHT_RETRY),
             Self::TooOften(refusal) => Some(refusal.retry_after().0),
             Self::NodeDown
@@ -166,7 +182,9 @@ impl Refusal {
                 ProblemKind::PAYMENT_UNAVAILABLE
             }
             Self::Ledger(_) | Self::TooManyHeld => ProblemKind::OVERLOADED,
-            Self::CannotHold => ProblemKind::BAD_REQUEST,
+            Self::Unquoted => ProblemKind::PAYMENT_UNAVAILABLE,
+            Self::Declined(_) => ProblemKind::FORBIDDEN,
+            Self::CannotHold | Self::Fields(_) => ProblemKind::BAD_REQUEST,
             Self::Unsold(Unsold::NoRate(_)) => ProblemKind::PAYMENT_UNAVAILABLE,
             Self::Unsold(Unsold::Endpoint | Unsold::Model(_)) => ProblemKind::NOT_FOUND,
             Self::Unsold(_) => ProblemKind::NOT_SOLD,
@@ -184,6 +202,15 @@ fn names(methods: &[Method]) -> String {
         .map(Method::as_str)
         .collect::<Vec<_>>()
         .join(", ")
+}
+
+/// Says which field of the body was wrong, and what was expected there.
+fn name_field(problem: Problem, fields: &BadFields) -> Problem {
+    match fields.about() {
+        Some((field, Some(expected))) => problem.with("field", field).with("expected", expected),
+        Some((field, None)) => problem.with("field", field),
+        None => problem,
+    }
 }
 
 /// Whole seconds, rounded up, at least one.
@@ -206,7 +233,16 @@ pub(crate) fn document(problem: &Problem) -> Response<AnswerBody> {
         HeaderValue::from_static(problem::CONTENT_TYPE),
     );
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    speak(headers, problem);
     response
+}
+
+/// Says in a header why what was presented does not pay.
+pub(crate) fn speak(headers: &mut HeaderMap, problem: &Problem) {
+    let reason = problem.spoken_reason().map(HeaderValue::try_from);
+    if let Some(Ok(reason)) = reason {
+        headers.insert(REASON, reason);
+    }
 }
 
 impl Refusal {

@@ -16,6 +16,7 @@ use crate::admit::{self, Admission, Asked, Fingerprint, Owed, Verdict};
 use crate::answer::AnswerBody;
 use crate::arrival::{Arrival, ArrivedBody};
 use crate::body_budget::{Keep, Patience, read_body};
+use crate::capability;
 use crate::challenge::Debt;
 use crate::claim::form;
 use crate::claim::redeem::{OpenClaim, Redeemed};
@@ -152,6 +153,9 @@ impl Worker {
         let presented = self
             .reader
             .take(&mut arrival.parts.headers, &self.shared.keyring);
+        if let Some(shape) = &route.shape {
+            Box::pin(self.shape(route, shape, &mut arrival)).await?;
+        }
         let Some(sale) = &route.sale else {
             return self
                 .forward(plan, exchange, Admission::free(Arc::clone(route)), arrival)
@@ -175,6 +179,12 @@ impl Worker {
             Redeemed::Key(key) => {
                 // A key pays what the request costs now, which somebody has to know.
                 let quote = unpriced.map_or(Ok(quote), Err)?;
+                let (sold, place) = ((route.as_ref(), sale), &mut arrival);
+                let quote = self.ask_for_key(exchange, sold, key, place, quote).await?;
+                if let Quote::Free = quote {
+                    let free = Admission::free(Arc::clone(route));
+                    return self.forward(plan, exchange, free, arrival).await;
+                }
                 let asked = (route, sale, quote);
                 return Box::pin(self.serve_for_key(plan, exchange, asked, key, arrival)).await;
             }
@@ -186,6 +196,14 @@ impl Worker {
                 }
                 if plan.server.strict_settlement {
                     Box::pin(self.demand_settled(plan, &token)).await?;
+                }
+                let sold = (route.as_ref(), sale);
+                quote = self
+                    .ask_for_token(exchange, sold, &token, &mut arrival, quote)
+                    .await?;
+                if let Quote::Free = quote {
+                    let free = Admission::free(Arc::clone(route));
+                    return self.forward(plan, exchange, free, arrival).await;
                 }
                 let verdict = self
                     .admit_within_means(exchange, (route, sale), &token, &mut quote, &mut arrival)
@@ -204,6 +222,14 @@ impl Worker {
         };
         if let Some(refusal) = unpriced {
             return Err(refusal);
+        }
+        let sold = (route.as_ref(), sale);
+        quote = self
+            .ask_for_nobody(exchange, sold, &mut arrival, quote)
+            .await?;
+        if let Quote::Free = quote {
+            let free = Admission::free(Arc::clone(route));
+            return self.forward(plan, exchange, free, arrival).await;
         }
         let asked = (route, sale, quote.at_most());
         let unpaid = (arrival, visit.as_deref());
@@ -281,7 +307,7 @@ impl Worker {
         else {
             return Ok(verdict);
         };
-        let left = self.shared.free_balance(token.payment_hash).await?;
+        let left = self.shared.free_balance(token).await?;
         if !metered.lower_to(left) {
             return Ok(verdict);
         }
@@ -300,6 +326,10 @@ impl Worker {
     ) -> Result<Verdict, Refusal> {
         let method = &arrival.parts.method;
         if let Err(owed) = admit::check_scope(token, route, method, exchange.received_at) {
+            return Ok(Verdict::Owed(owed));
+        }
+        let capabilities = route.capabilities.as_deref();
+        if let Err(owed) = capability::check(&token.granted, capabilities, method, &arrival.path) {
             return Ok(Verdict::Owed(owed));
         }
         // Before the body is read: what a token may have in flight bounds the memory it takes too.
@@ -462,7 +492,9 @@ pub(crate) fn metered(admission: Admission, quote: Quote, arrival: &mut Arrival)
             arrival.replace_body(metered.body());
             admission.metered(*metered)
         }
-        Quote::Fixed(_) | Quote::Fiat(..) | Quote::Free => admission,
+        Quote::UpTo(up_to) => admission.told_by(up_to.said),
+        Quote::Asked(asked) => admission.asked_about(asked),
+        Quote::Fixed(_) | Quote::Fiat(..) | Quote::Free | Quote::Unasked => admission,
     }
 }
 

@@ -3,6 +3,7 @@
 //! A stream passes on while it is counted, and is charged when it ends. A whole answer is read to
 //! its end first: nobody can use a part of it, and so its charge can stand in its headers.
 
+use std::error::Error;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -16,17 +17,28 @@ use hyper::body::Incoming;
 use super::{Fare, ReceiptHeaders};
 use crate::access_log::Exchange;
 use crate::answer::AnswerBody;
-use crate::body_budget::{BodyError, Keep, Patience, read_body};
+use crate::body_budget::{BodyError, Keep, Lease, Patience, read_body};
+use crate::decode::{self, DecodeFault, DecodedBody, Decoder, Encoding};
 use crate::headers;
+use crate::meter::Reckoning;
 use crate::plan::Route;
 use crate::refusal::Refusal;
-use crate::upstream::{Answer, Lease};
+use crate::upstream::{self, Answer};
 use crate::worker::Worker;
 
 /// The longest whole answer, in bytes: ten large pictures in base64.
 const MAX_WHOLE: usize = 64 * 1024 * 1024;
 /// The slowest that a whole answer may come, once it comes, in bytes per second.
 const SLOWEST: u32 = 1024;
+
+/// Why there is no whole answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum WholeError {
+    #[error(transparent)]
+    Read(#[from] BodyError),
+    #[error(transparent)]
+    Decode(#[from] DecodeFault),
+}
 
 impl Worker {
     /// Gives the upstream's answer to a metered request.
@@ -47,55 +59,59 @@ impl Worker {
         }
         let is_charged = fare.judge(parts.status, route, false);
         headers::prepare_response(&mut parts.headers, false);
-        if is_charged && is_compressed(&parts.headers) {
-            tracing::error!(
-                route = route.name.as_str(),
-                "the upstream compresses its answer although it was asked not to: it cannot be \
-                 counted, and is not sold"
-            );
-            return Err(fare.refuse(Refusal::UpstreamBroken));
+        if !is_charged {
+            let body = (parts, DecodedBody::plain(incoming));
+            return Ok(self.metered_back(route, body, lease, fare));
         }
-        if is_charged && !is_event_stream(&parts.headers) {
+        let decoder = match Encoding::of(&parts.headers) {
+            Ok(encoding) => encoding.map(Decoder::new),
+            Err(error) => return Err(fare.unreadable(route, &error)),
+        };
+        if decoder.is_some() {
+            decode::forget_encoding(&mut parts.headers);
+        }
+        if !is_event_stream(&parts.headers) {
             return self
-                .whole(exchange, route, parts, incoming, lease, fare)
+                .whole(exchange, route, (parts, incoming, decoder), lease, fare)
                 .await;
         }
-        if let Some(meter) = fare.settlement.meter().filter(|_| is_charged) {
+        if let Some(meter) = fare.settlement.meter() {
             meter.begin_stream();
             parts.headers.remove(CONTENT_LENGTH);
         }
+        let body = match decoder {
+            Some(decoder) => DecodedBody::unpacked(incoming, decoder),
+            None => DecodedBody::plain(incoming),
+        };
+        Ok(self.metered_back(route, (parts, body), lease, fare))
+    }
+
+    fn metered_back(
+        &self,
+        route: &Route,
+        (mut parts, body): (Parts, DecodedBody),
+        lease: upstream::Lease,
+        fare: Fare,
+    ) -> Response<AnswerBody> {
         fare.mark(&mut parts.headers, route);
-        Ok(self.stream_back(
-            route,
-            (Response::from_parts(parts, incoming), lease),
-            fare,
-            None,
-        ))
+        self.stream_decoded(route, (parts, body), lease, fare, None)
     }
 
     async fn whole(
         &self,
         exchange: &mut Exchange,
         route: &Route,
-        mut parts: Parts,
-        incoming: Incoming,
-        mut lease: Lease,
+        (mut parts, incoming, decoder): (Parts, Incoming, Option<Decoder>),
+        mut lease: upstream::Lease,
         mut fare: Fare,
     ) -> Result<Response<AnswerBody>, Refusal> {
-        let patience = Patience {
-            grace: route.idle_timeout,
-            min_bytes_per_second: SLOWEST,
-            total: route.timeout.max(route.idle_timeout),
-        };
-        let budget = &self.shared.bodies;
-        let read = read_body(incoming, MAX_WHOLE, patience, budget, Keep::Bytes).await;
-        let body = match read {
-            Ok(read) => read.bytes.unwrap_or_default(),
-            Err(BodyError::TimedOut) => return Err(fare.refuse(Refusal::UpstreamTimedOut)),
-            Err(_) => return Err(fare.refuse(Refusal::UpstreamBroken)),
+        let read = match self.read_leased(route, incoming, decoder).await {
+            Ok(read) => read,
+            Err(error) => return Err(fare.refuse_whole(route, &error)),
         };
         lease.give_back();
-        let body = fare.charge_whole(body);
+        let body = fare.charge_whole(read);
+        exchange.counting = fare.settlement.take_counting();
         exchange.charged = fare.settlement.charged();
         exchange.metered = fare.settlement.line();
         parts
@@ -108,27 +124,111 @@ impl Worker {
         }
         Ok(Response::from_parts(parts, AnswerBody::own(body)))
     }
+
+    /// Reads a whole answer in the clear. Its memory is on the budget until its last byte has left.
+    pub(super) async fn read_counted(
+        &self,
+        route: &Route,
+        incoming: Incoming,
+        decoder: Option<Decoder>,
+    ) -> Result<Bytes, WholeError> {
+        let (body, lease) = self.read_leased(route, incoming, decoder).await?;
+        Ok(leased(body, lease))
+    }
+
+    async fn read_leased(
+        &self,
+        route: &Route,
+        incoming: Incoming,
+        decoder: Option<Decoder>,
+    ) -> Result<(Bytes, Lease), WholeError> {
+        let patience = Patience {
+            grace: route.idle_timeout,
+            min_bytes_per_second: SLOWEST,
+            total: route.timeout.max(route.idle_timeout),
+        };
+        let budget = &self.shared.answers;
+        let read = read_body(incoming, MAX_WHOLE, patience, budget, Keep::Bytes).await?;
+        let body = read.bytes.unwrap_or_default();
+        let Some(decoder) = decoder else {
+            return Ok((body, read.lease));
+        };
+        let (body, lease) = decoder.whole(body, MAX_WHOLE, read.lease).await?;
+        Ok((body.into(), lease))
+    }
 }
 
 impl Fare {
-    /// Charges a whole answer, and writes into it what it cost.
-    fn charge_whole(&mut self, body: Bytes) -> Bytes {
-        let Some(bill) = self.settlement.meter().map(|meter| meter.bill_whole(&body)) else {
-            return body;
-        };
-        self.settlement.settle(bill);
-        let charged = self.settlement.charged();
-        self.receipt.settle(charged);
-        match self.settlement.meter() {
-            Some(meter) => meter.with_cost(body, charged),
-            None => body,
+    /// An answer that cannot be read cannot be counted, and is not sold.
+    fn unreadable(self, route: &Route, error: &dyn Error) -> Refusal {
+        tracing::error!(
+            route = route.name.as_str(),
+            %error,
+            "the upstream compresses its answer although it was asked not to, and it cannot be read: \
+             it is not sold"
+        );
+        self.refuse(Refusal::UpstreamBroken)
+    }
+
+    pub(super) fn refuse_whole(self, route: &Route, error: &WholeError) -> Refusal {
+        match error {
+            WholeError::Read(BodyError::TimedOut) => self.refuse(Refusal::UpstreamTimedOut),
+            WholeError::Read(BodyError::BudgetExhausted(full)) => {
+                self.refuse(Refusal::Body((*full).into()))
+            }
+            WholeError::Decode(DecodeFault::NoRoom(full)) => {
+                self.refuse(Refusal::Body((*full).into()))
+            }
+            WholeError::Read(_) => self.refuse(Refusal::UpstreamBroken),
+            WholeError::Decode(fault) => self.unreadable(route, fault),
         }
     }
+
+    /// Charges a whole answer, and writes into it what it cost.
+    fn charge_whole(&mut self, (body, lease): (Bytes, Lease)) -> Bytes {
+        let Some(meter) = self.settlement.meter() else {
+            return body;
+        };
+        let answer = meter.read(&body);
+        let reckoning = meter.bill_whole(&answer);
+        let is_known = matches!(reckoning, Reckoning::Known(_));
+        self.settlement.reckon(reckoning);
+        if !is_known {
+            // No answer waits until it is counted: as of a stream, its headers tell what is held.
+            return leased(body, lease);
+        }
+        let charged = self.settlement.charged();
+        self.receipt.settle(charged);
+        let meter = self.settlement.meter();
+        let priced = meter.and_then(|meter| meter.with_cost(&answer, charged));
+        leased(priced.map_or(body, Bytes::from), lease)
+    }
+}
+
+/// A body that gives its memory back to the budget when its last byte has left.
+fn leased(body: Bytes, mut lease: Lease) -> Bytes {
+    struct Leased {
+        body: Bytes,
+        _lease: Lease,
+    }
+
+    impl AsRef<[u8]> for Leased {
+        fn as_ref(&self) -> &[u8] {
+            &self.body
+        }
+    }
+
+    // The cost adds a few bytes to what was leased, which are not worth failing for.
+    lease.shrink_to(body.len());
+    Bytes::from_owner(Leased {
+        body,
+        _lease: lease,
+    })
 }
 
 impl ReceiptHeaders {
     /// The charge is known: what of the hold it left is back on the balance.
-    fn settle(&mut self, charged: Msat) {
+    pub(super) fn settle(&mut self, charged: Msat) {
         if let Self::Held {
             charge,
             left,
@@ -150,7 +250,7 @@ fn is_event_stream(headers: &HeaderMap) -> bool {
         .is_some_and(|start| start.eq_ignore_ascii_case(EVENT_STREAM))
 }
 
-fn is_compressed(headers: &HeaderMap) -> bool {
+pub(super) fn is_compressed(headers: &HeaderMap) -> bool {
     let encoding = headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes);
     encoding.is_some_and(|encoding| !encoding.eq_ignore_ascii_case(b"identity"))
 }

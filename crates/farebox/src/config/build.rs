@@ -5,6 +5,8 @@
 //! certificates are read.
 
 mod abilities;
+mod by_use;
+mod capabilities;
 mod lightning;
 mod models;
 mod overlap;
@@ -13,7 +15,9 @@ mod refunds;
 mod route;
 mod sale;
 mod server;
+mod shape;
 mod upstream;
+mod webhook;
 
 pub use lightning::{BuiltBackend, BuiltNode, Money, NodeKind};
 pub use models::Market;

@@ -2,9 +2,15 @@
 //!
 //! Each reads its forms itself, because a derived choice could only say that nothing matched.
 
+mod price;
 mod secret;
+mod shape;
 
+pub use price::{Free, MissingSetting, Money, OfSetting, PriceSetting, UsePrice, WebhookPrice};
 pub use secret::SecretSource;
+pub use shape::{
+    CapabilitiesSetting, CapabilityTable, FieldSetting, FieldTable, FieldType, Fields,
+};
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -14,14 +20,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use farebox_core::{Msat, Sat};
-use farebox_meter::{Currency, Decimal};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize as DeriveDeserialize, Serialize, Serializer};
 
-use crate::config::file::ModelTokensTable;
-use crate::config::known_keys::explain_later;
 use crate::config::units::{ByteSize, Lasting};
 
 /// Which paths a route takes.
@@ -40,31 +43,6 @@ pub enum PathMatch {
         /// The pattern.
         regex: String,
     },
-}
-
-/// The price of one request.
-#[derive(Clone, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(untagged)]
-pub enum PriceSetting {
-    /// Nothing.
-    Free(Free),
-    /// A fixed amount.
-    Fixed(Amount),
-    /// An amount in the money of some state, such as `{ usd = "0.002" }`.
-    Fiat(#[schemars(with = "BTreeMap<String, String>")] BTreeMap<String, Decimal>),
-    /// By what the call of a model uses.
-    Models {
-        /// How that is counted and charged.
-        model_tokens: ModelTokensTable,
-    },
-}
-
-/// The word for a price of nothing.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
-pub enum Free {
-    /// Nothing is charged.
-    #[serde(rename = "free")]
-    Free,
 }
 
 /// An amount of money: `{ msat = 2000 }` or `{ sat = 2 }`.
@@ -195,15 +173,15 @@ reads_as_choice!(
     HeaderText,
     ReplaySetting,
     Origins,
-    SecretSource
+    SecretSource,
+    FieldSetting,
+    Fields,
+    CapabilitiesSetting
 );
 
 /// The tables of the choices, before it is known that exactly one form was written.
 mod tables {
-    use super::{
-        Amount as Sum, BTreeMap, Decimal, DeriveDeserialize, JsonSchema, ModelTokensTable, Msat,
-        PathBuf, Sat, de,
-    };
+    use super::{Amount as Sum, DeriveDeserialize, JsonSchema, Msat, PathBuf, Sat, de};
 
     #[derive(Default, DeriveDeserialize)]
     #[serde(default)]
@@ -221,33 +199,6 @@ mod tables {
         pub(super) msat: Option<u64>,
         /// Satoshi.
         pub(super) sat: Option<u64>,
-    }
-
-    #[derive(Default, DeriveDeserialize)]
-    #[serde(default)]
-    pub(super) struct Price {
-        pub(super) msat: Option<u64>,
-        pub(super) sat: Option<u64>,
-        pub(super) model_tokens: Option<ModelTokensTable>,
-        #[serde(flatten)]
-        pub(super) fiat: BTreeMap<String, Number>,
-    }
-
-    /// A number as it was written, or a word that is none.
-    #[derive(DeriveDeserialize)]
-    #[serde(untagged)]
-    pub(super) enum Number {
-        Decimal(Decimal),
-        Other(serde::de::IgnoredAny),
-    }
-
-    impl Number {
-        pub(super) fn parse(self) -> Result<Decimal, farebox_meter::decimal::BadDecimal> {
-            match self {
-                Self::Decimal(number) => Ok(number),
-                Self::Other(_) => Err(farebox_meter::decimal::BadDecimal),
-            }
-        }
     }
 
     /// The amount of a table that may have it in two units.
@@ -284,38 +235,6 @@ impl Choice for PathMatch {
             _ => Err(de::Error::custom(
                 "needs exactly one of `exact` and `regex`",
             )),
-        }
-    }
-}
-
-impl Choice for PriceSetting {
-    const EXPECTED: &'static str =
-        "\"free\", { msat = … }, { sat = … }, { usd = \"…\" } or { model_tokens = {} }";
-
-    fn from_text(text: &str) -> Result<Self, String> {
-        match text {
-            "free" => Ok(Self::Free(Free::Free)),
-            _ => Err(format!("expected {}", Self::EXPECTED)),
-        }
-    }
-
-    fn from_map<'de, A: MapAccess<'de>>(map: A) -> Result<Self, A::Error> {
-        let table = tables::Price::deserialize(MapAccessDeserializer::new(map))?;
-        let mut fiat = BTreeMap::new();
-        for (name, written) in table.fiat {
-            if name.parse::<Currency>().is_err() {
-                let later = explain_later(&name);
-                let reason = later.unwrap_or_else(|| format!("unknown kind of price: {name}"));
-                return Err(de::Error::custom(reason));
-            }
-            fiat.insert(name, written.parse().map_err(de::Error::custom)?);
-        }
-        let is_amount = table.msat.is_some() || table.sat.is_some();
-        match (table.model_tokens, is_amount, fiat.len()) {
-            (None, true, 0) => tables::amount(table.msat, table.sat).map(Self::Fixed),
-            (None, false, 1) => Ok(Self::Fiat(fiat)),
-            (Some(model_tokens), false, 0) => Ok(Self::Models { model_tokens }),
-            _ => Err(de::Error::custom("needs exactly one kind of price")),
         }
     }
 }

@@ -10,10 +10,8 @@ use crate::config::mistake::{KeyPath, Segment};
 const SIMILAR: f64 = 0.85;
 
 /// Settings that Farebox will know and does not yet.
-const LATER: [(&str, &str); 6] = [
+const LATER: [(&str, &str); 4] = [
     ("mint", "ecash"),
-    ("upstream_header", "a metered price"),
-    ("webhook", "a price from a webhook"),
     ("paywall", "the paywall API"),
     ("wallet", "the buyer's side"),
     ("unclaimed_after", "breakage"),

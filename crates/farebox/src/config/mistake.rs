@@ -89,7 +89,7 @@ impl KeyPath {
         };
         let in_lightning = self.0.first().is_some_and(|top| named(top, &["lightning"]));
         self.0.iter().any(|segment| {
-            named(segment, &["headers"]) || (in_lightning && named(segment, &SECRET_KEYS))
+            named(segment, &["headers", "secret"]) || (in_lightning && named(segment, &SECRET_KEYS))
         })
     }
 }

@@ -11,13 +11,17 @@ use farebox_gateway::prices::book::BookRules;
 use farebox_gateway::rates::Rates;
 use farebox_gateway::rates::watch::LiveRates;
 use farebox_lightning::guard::AllowedHosts;
+use farebox_meter::request::LimitField;
 use farebox_meter::{Currency, Decimal, ModelPrice, PriceTable, RequestRules, Unit};
 
 use super::lightning::allowed_hosts;
 use super::rates;
 use super::server::not_zero;
 use crate::config::choice::PriceSetting;
-use crate::config::file::{ConfigFile, ModelSection, ModelTokensTable, PerSetting, UnsaidSetting};
+use crate::config::file::{
+    ConfigFile, LimitFieldSetting, ModelSection, ModelTokensTable, PerSetting, TokenizerSetting,
+    UnsaidSetting,
+};
 use crate::config::mistake::{KeyPath, Mistakes};
 
 /// The file of the prices that were taken over, beside the store.
@@ -38,6 +42,7 @@ pub struct Market {
     guard: u64,
     allow_hosts: AllowedHosts,
     configured: PriceTable,
+    limit_fields: BTreeMap<String, LimitField>,
 }
 
 impl Market {
@@ -57,6 +62,7 @@ impl Market {
             guard: percent(section.guard_percent, &at.key("guard_percent"), mistakes),
             allow_hosts: allowed_hosts(&section.allow_hosts, &at, mistakes),
             configured: table,
+            limit_fields: limit_fields(file),
         }
     }
 
@@ -107,6 +113,7 @@ impl Market {
             rules: RequestRules {
                 allow_fields: settings.allow_fields.iter().cloned().collect(),
                 max_choices: settings.max_choices.max(1),
+                limit_fields: self.limit_fields.clone(),
             },
             markup: percent(settings.markup_percent, &at.key("markup_percent"), mistakes),
             billing: Billing {
@@ -116,6 +123,7 @@ impl Market {
                     OnDisconnect::Drain(not_zero(at.key("drain"), time, mistakes))
                 }),
             },
+            knows_vocabularies: settings.tokenizer == TokenizerSetting::Auto,
             root: root.to_owned(),
         }
     }
@@ -147,12 +155,25 @@ impl Market {
     }
 }
 
+fn limit_fields(file: &ConfigFile) -> BTreeMap<String, LimitField> {
+    let sections = file.model.iter();
+    let chosen = sections.filter_map(|model| Some((model.name.clone(), model.limit_field?)));
+    let field = |setting| match setting {
+        LimitFieldSetting::MaxTokens => LimitField::MaxTokens,
+        LimitFieldSetting::MaxCompletionTokens => LimitField::MaxCompletionTokens,
+        LimitFieldSetting::Both => LimitField::Both,
+    };
+    chosen
+        .map(|(name, setting)| (name, field(setting)))
+        .collect()
+}
+
 fn knows_rate(rates: &Rates, live: &LiveRates, currency: Currency) -> bool {
     let is_fiat = matches!(currency, Currency::Fiat(_));
     !is_fiat || rates.find(currency).is_some() || live.currencies.contains(&currency)
 }
 
-const fn unsaid(setting: UnsaidSetting) -> Unsaid {
+pub(super) const fn unsaid(setting: UnsaidSetting) -> Unsaid {
     match setting {
         UnsaidSetting::Observed => Unsaid::Observed,
         UnsaidSetting::Nothing => Unsaid::Nothing,
@@ -178,7 +199,7 @@ pub(super) fn percent(percent: Decimal, at: &KeyPath, mistakes: &mut Mistakes) -
     }
 }
 
-fn no_rate(currency: Currency) -> String {
+pub(super) fn no_rate(currency: Currency) -> String {
     let name = currency.name();
     format!(
         "no rate is known for it: add {name:?} to rates.live, or set rates.fixed.{name} to the \

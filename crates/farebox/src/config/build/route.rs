@@ -15,14 +15,16 @@ use super::models::Market;
 use super::sale::{self, binds_request};
 use super::server::{bytes, not_zero, rate};
 use super::upstream::{self, Transports};
-use super::{BuiltNode, Context, abilities};
-use crate::config::choice;
+use super::{BuiltNode, Context, abilities, capabilities, shape, webhook};
+use crate::config::choice::{self, PriceSetting};
 use crate::config::file::{CacheSetting, ConfigFile, CorsSection, RouteSection};
 use crate::config::mistake::{KeyPath, Mistakes};
 use crate::config::units::ByteSize;
 
 /// The longest body that is read before it is forwarded, unless the route says otherwise.
 const DEFAULT_READ: ByteSize = ByteSize(8 << 20);
+/// The longest body that is put into a template, unless the route says otherwise.
+const DEFAULT_FILLED: ByteSize = ByteSize(1 << 20);
 /// The longest body that is streamed through, unless the route says otherwise.
 const DEFAULT_STREAMED: ByteSize = ByteSize(1 << 30);
 
@@ -88,14 +90,21 @@ impl<'a> Builder<'a> {
         let name = self.name(place, section, at, mistakes);
         let transports = &mut self.transports;
         let upstream = upstream::upstream(section, at, transports, self.context, mistakes);
-        let sale = sale::sale(section, &self.file.server, &self.market, at, mistakes);
+        let webhook = match &section.price {
+            Some(PriceSetting::Webhook(written)) => {
+                let key = at.key("price");
+                webhook::webhook(written, transports, self.context, &key, mistakes)
+            }
+            _ => None,
+        };
+        let server = &self.file.server;
+        let sale = sale::sale(section, server, &self.market, webhook, at, mistakes);
         if let (Some(sale), Some(node)) = (&sale, self.node) {
             abilities::check_amounts(sale, section.on_failure, node, at, mistakes);
         }
         let (read, streamed) = self.body_limits(section, at, mistakes)?;
         let route = Route {
             http_methods: http_methods(section, at, mistakes),
-            sale,
             max_read_bytes: read,
             max_body_bytes: streamed,
             timeout: not_zero(at.key("timeout"), section.timeout, mistakes),
@@ -110,8 +119,11 @@ impl<'a> Builder<'a> {
                 CacheSetting::Upstream => PaidCache::Upstream,
             },
             page: section.page,
+            capabilities: capabilities::capabilities(section, sale.as_ref(), at, mistakes),
+            shape: shape::shape(section, sale.as_ref(), at, mistakes),
             root: root(section),
             metrics: RouteCounters::new(),
+            sale,
             name: name?,
             upstream: upstream?,
         };
@@ -145,13 +157,14 @@ impl<'a> Builder<'a> {
         mistakes: &mut Mistakes,
     ) -> Option<(usize, u64)> {
         let key = at.key("max_body");
-        let default = if binds_request(section) {
-            DEFAULT_READ
-        } else {
-            DEFAULT_STREAMED
+        let is_filled = section.request.is_some();
+        let is_read = is_filled || binds_request(section);
+        let default = match (is_filled, is_read) {
+            (true, _) => DEFAULT_FILLED,
+            (false, true) => DEFAULT_READ,
+            (false, false) => DEFAULT_STREAMED,
         };
         let streamed = section.max_body.unwrap_or(default);
-        let is_read = binds_request(section);
         let read = if is_read {
             streamed
         } else {

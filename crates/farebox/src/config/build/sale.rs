@@ -6,8 +6,10 @@ use std::time::Duration;
 use farebox_core::{Kind, Msat, Sat, TermsEpoch};
 use farebox_gateway::plan::{Bind, ChargeOn, MethodScope, OnFailure, Pricing, Sale};
 use farebox_gateway::replay::ReplayPolicy;
+use farebox_gateway::webhook::Webhook;
 use sha2::{Digest, Sha256};
 
+use super::by_use;
 use super::models::Market;
 use super::server::{bytes, not_zero};
 use crate::config::choice::{PriceSetting, ReplaySetting};
@@ -32,6 +34,7 @@ pub(super) fn sale(
     route: &RouteSection,
     server: &ServerSection,
     market: &Market,
+    webhook: Option<Webhook>,
     at: &KeyPath,
     mistakes: &mut Mistakes,
 ) -> Option<Sale> {
@@ -60,6 +63,15 @@ pub(super) fn sale(
             pricing = Pricing::Models(Arc::new(models));
             Msat::ZERO
         }
+        Some(PriceSetting::ByUse(written)) => {
+            let by_use = by_use::sale(written, market, &at.key("price"), mistakes)?;
+            pricing = Pricing::ByUse(Arc::new(by_use));
+            Msat::ZERO
+        }
+        Some(PriceSetting::Webhook(_)) => {
+            pricing = Pricing::Webhook(Arc::new(webhook?));
+            Msat::ZERO
+        }
     };
     let is_fixed = matches!(pricing, Pricing::Fixed);
     if price.is_zero() && is_fixed {
@@ -67,7 +79,10 @@ pub(super) fn sale(
         mistakes.note(at.key("price"), None, reason);
     }
     let (kind, amount) = match pricing {
-        Pricing::Models(_) => deposit(route, at, mistakes),
+        Pricing::Webhook(_) if sells_quotes(route) => quoted(route, at, mistakes),
+        Pricing::Models(_) | Pricing::ByUse(_) | Pricing::Webhook(_) => {
+            deposit(route, at, mistakes)
+        }
         Pricing::Fixed | Pricing::Fiat(_) => kind(route, price, at, mistakes)?,
     };
     let bind = bind(route, kind, at, mistakes);
@@ -118,10 +133,11 @@ pub(super) fn binds_request(route: &RouteSection) -> bool {
     let is_single = route.calls.is_none_or(|calls| calls == 1)
         && route.pass.is_none()
         && route.balance.is_none();
-    let is_paid = matches!(
-        route.price,
-        Some(PriceSetting::Fixed(_) | PriceSetting::Fiat(_))
-    );
+    let is_paid = match route.price {
+        Some(PriceSetting::Fixed(_) | PriceSetting::Fiat(_)) => true,
+        Some(PriceSetting::Webhook(_)) => sells_quotes(route),
+        _ => false,
+    };
     is_paid && is_single && route.bind != Some(BindSetting::Route)
 }
 
@@ -142,6 +158,28 @@ fn refuse_for_free(route: &RouteSection, at: &KeyPath, mistakes: &mut Mistakes) 
             "makes no sense on a route whose price is \"free\"",
         );
     }
+}
+
+/// Whether each quote of a webhook is sold by itself, as the price of that one call, instead of being
+/// drawn from a balance.
+fn sells_quotes(route: &RouteSection) -> bool {
+    route.calls == Some(1) || route.bind == Some(BindSetting::Request)
+}
+
+/// A quote is for one request, and so is what is bought at it.
+fn quoted(route: &RouteSection, at: &KeyPath, mistakes: &mut Mistakes) -> (Kind, Msat) {
+    let others = [
+        ("calls", route.calls.is_some_and(|calls| calls != 1)),
+        ("pass", route.pass.is_some()),
+        ("balance", route.balance.is_some()),
+        ("bind", route.bind == Some(BindSetting::Route)),
+        ("on_failure", route.on_failure == OnFailureSetting::Cancel),
+    ];
+    for (key, _) in others.into_iter().filter(|(_, set)| *set) {
+        let reason = "makes no sense with a webhook's price for one call";
+        mistakes.note(at.key(key), None, reason);
+    }
+    (Kind::Single, Msat::ZERO)
 }
 
 /// What is charged by use is paid from a balance.

@@ -48,10 +48,12 @@ pub(super) struct Transports {
 
 /// The target of an upstream URL.
 pub(super) struct Target {
-    scheme: Scheme,
+    /// How it is spoken to.
+    pub scheme: Scheme,
     /// Host and port.
     pub authority: Authority,
-    base_path: String,
+    /// What stands in front of every path; empty, or begins with a slash and does not end with one.
+    pub base_path: String,
 }
 
 impl Transports {
@@ -61,6 +63,15 @@ impl Transports {
             workers,
             made: HashMap::new(),
         }
+    }
+
+    /// The transport that routes have which say nothing about theirs.
+    pub(super) fn plain(
+        &mut self,
+        at: &KeyPath,
+        mistakes: &mut Mistakes,
+    ) -> Option<Arc<Transport>> {
+        self.get(&RouteSection::default(), Lookups::Skipped, at, mistakes)
     }
 
     fn get(

@@ -1,0 +1,175 @@
+//! Prices by what a call turns out to have used, where no model is counted: the upstream says it in a
+//! header or in its JSON, or bytes and seconds are measured here.
+//!
+//! What such a call costs at most is written beside its price and held before it is forwarded. What
+//! it did cost is rounded up once. Beyond the hold it is the seller's loss, and what nobody told is an
+//! end of its own, never a silent zero.
+
+pub(crate) mod said;
+
+use std::sync::Arc;
+
+use farebox_core::{Msat, UnixMillis};
+use farebox_meter::{Currency, Decimal, Exchange, Pointer};
+use http::header::HeaderName;
+
+use crate::arrival::Arrival;
+use crate::meter::Billing;
+use crate::price::{Quote, Unsold};
+use crate::rates::{Rate, Rates};
+use said::Said;
+
+/// What a route charges by use.
+pub struct ByUse {
+    /// Who tells how much was used.
+    pub teller: Teller,
+    /// What one unit of that costs.
+    pub each: Rated,
+    /// What one call costs at most: held before it is forwarded.
+    pub at_most: Rated,
+    /// What one call costs at least, where it is charged at all.
+    pub least: Option<Rated>,
+    /// What a bitcoin costs, for prices in other money.
+    pub rates: Arc<Rates>,
+    /// Millionths on top of what the upstream says.
+    pub markup: u64,
+    /// What is charged where an answer does not end well.
+    pub billing: Billing,
+}
+
+/// An amount in some currency.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rated {
+    /// In which.
+    pub currency: Currency,
+    /// How much.
+    pub amount: Decimal,
+}
+
+/// Who tells how much a call used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Teller {
+    /// The upstream, in a header of its answer or in a trailer of this name.
+    Header {
+        /// Which.
+        name: HeaderName,
+        /// Whether the client sees it too.
+        shown: bool,
+    },
+    /// The upstream, in its JSON, or in the last event of a stream that has it.
+    Json(Pointer),
+    /// The length of bodies as they passed here.
+    Bytes {
+        /// Whose.
+        of: Of,
+        /// How many bytes the price is for.
+        per: u32,
+    },
+    /// The time from forwarding to the end of the answer, in seconds.
+    Seconds,
+}
+
+/// Whose bytes are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Of {
+    /// The answer's.
+    Answer,
+    /// The request's.
+    Request,
+    /// Both.
+    Both,
+}
+
+/// A call that is charged by what it uses.
+pub(crate) struct UpTo {
+    pub(crate) said: Box<Said>,
+    /// The most that it can cost.
+    pub(crate) at_most: Msat,
+    pub(crate) rate: Option<Rate>,
+}
+
+/// What use costs, at the rates of the moment.
+pub(crate) struct Tariff {
+    pub(crate) each: Decimal,
+    pub(crate) exchange: Exchange,
+    pub(crate) at_most: Msat,
+    pub(crate) least: Msat,
+    pub(crate) rate: Option<Rate>,
+}
+
+impl Tariff {
+    /// What so much costs; nothing where that is more than all bitcoin, and so cannot be true.
+    pub(crate) fn cost(&self, quantity: Decimal) -> Option<Msat> {
+        let cost = self.exchange.times(quantity, self.each).ok()?;
+        Some(cost.max(self.least))
+    }
+}
+
+impl ByUse {
+    /// What one request costs at most, or exactly where its own length tells.
+    pub(crate) fn quote(
+        self: &Arc<Self>,
+        arrival: &Arrival,
+        now: UnixMillis,
+    ) -> Result<Quote, Unsold> {
+        let tariff = self.tariff(now)?;
+        if let Teller::Bytes {
+            of: Of::Request, ..
+        } = self.teller
+            && let (length, true) = arrival.body_length()
+        {
+            let cost = tariff.cost(whole(length)).unwrap_or(tariff.at_most);
+            return Ok(Quote::Fiat(cost.min(tariff.at_most), tariff.rate));
+        }
+        let (at_most, rate) = (tariff.at_most, tariff.rate);
+        let said = Box::new(Said::new(Arc::clone(self), tariff));
+        Ok(Quote::UpTo(UpTo {
+            said,
+            at_most,
+            rate,
+        }))
+    }
+
+    fn tariff(&self, now: UnixMillis) -> Result<Tariff, Unsold> {
+        let each = self.rates.quote(self.each.currency, now)?;
+        let most = self.rates.quote(self.at_most.currency, now)?;
+        let at_most = most.exchange.to_msat(self.at_most.amount)?;
+        let (least, rate) = match self.least {
+            None => (Msat::ZERO, None),
+            Some(least) => {
+                let quoted = self.rates.quote(least.currency, now)?;
+                (quoted.exchange.to_msat(least.amount)?, quoted.rate)
+            }
+        };
+        let exchange = each.exchange.dearer_by(self.markup);
+        Ok(Tariff {
+            each: self.each.amount,
+            exchange: match self.teller {
+                Teller::Bytes { per, .. } => exchange.split(per),
+                _ => exchange,
+            },
+            at_most,
+            // Where rates move the two apart, the most holds: it was promised.
+            least: least.min(at_most),
+            rate: each.rate.or(most.rate).or(rate),
+        })
+    }
+}
+
+/// A count as a decimal.
+pub(crate) fn whole(count: u64) -> Decimal {
+    Decimal::new(count.into(), 0).unwrap_or_default()
+}
+
+impl std::fmt::Debug for ByUse {
+    /// What the terms of a sale are told apart by.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ByUse")
+            .field("teller", &self.teller)
+            .field("each", &self.each)
+            .field("at_most", &self.at_most)
+            .field("least", &self.least)
+            .field("markup", &self.markup)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,78 @@
+//! Prices that a program of the seller says: it is asked before a call, and where it said only the
+//! most, told afterwards what the call was and asked what it came to.
+//!
+//! Each question is signed. An answer that is late, too long or not exactly one of those that there
+//! are is no answer: then nothing is sold. Only the seller's own file says who is asked, so any
+//! address is, and redirects are not followed. Credentials of the client are never told.
+
+mod ask;
+pub(crate) mod asked;
+mod message;
+mod price;
+
+use std::time::Duration;
+
+use farebox_core::Secret;
+use http::HeaderName;
+use http::header::HeaderValue;
+use http::uri::PathAndQuery;
+use tokio::sync::Semaphore;
+
+use crate::meter::Unsaid;
+use crate::upstream::UpstreamPool;
+
+/// Who says what a route's calls cost.
+pub struct Webhook {
+    pool: UpstreamPool,
+    target: PathAndQuery,
+    host: HeaderValue,
+    secret: Secret<Vec<u8>>,
+    rules: WebhookRules,
+    places: Semaphore,
+}
+
+/// How a webhook is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebhookRules {
+    /// How long one answer may take, in all.
+    pub timeout: Duration,
+    /// How many questions may be open at a time.
+    pub max_in_flight: usize,
+    /// How often it is asked what a call came to; at least once.
+    pub attempts: u32,
+    /// Headers of the request that it is told.
+    pub tell: Vec<HeaderName>,
+    /// What is charged where it does not say what a call came to.
+    pub missing: Unsaid,
+}
+
+impl Webhook {
+    /// The webhook at `target` of the server behind `pool`.
+    #[must_use]
+    pub fn new(
+        pool: UpstreamPool,
+        target: PathAndQuery,
+        secret: Secret<Vec<u8>>,
+        rules: WebhookRules,
+    ) -> Self {
+        let host = HeaderValue::from_str(pool.authority().as_str());
+        Self {
+            pool,
+            target,
+            host: host.unwrap_or(HeaderValue::from_static("webhook")),
+            secret,
+            places: Semaphore::new(rules.max_in_flight.clamp(1, Semaphore::MAX_PERMITS)),
+            rules,
+        }
+    }
+}
+
+impl std::fmt::Debug for Webhook {
+    /// What the terms of a sale are told apart by.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Webhook")
+            .field("authority", self.pool.authority())
+            .field("path", &self.target.path())
+            .finish_non_exhaustive()
+    }
+}

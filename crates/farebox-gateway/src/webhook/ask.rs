@@ -1,0 +1,193 @@
+//! Asking: one signed POST, within a time, with a short answer.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use farebox_core::{Msat, UnixMillis};
+use http::header::{
+    ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue,
+};
+use http::{Method, Request, StatusCode, Uri};
+use tokio::sync::AcquireError;
+
+use super::Webhook;
+use super::message::{
+    NoAnswer, QuoteQuestion, Said, SettleQuestion, read_charge, read_quote, sign,
+};
+use crate::access_log::Exchange;
+use crate::arrival::Arrival;
+use crate::body::RequestBody;
+use crate::body_budget::{BodyError, ByteBudget, Keep, Patience, read_body};
+use crate::plan::Route;
+use crate::upstream::SendError;
+
+/// The longest answer, in bytes.
+const MAX_ANSWER: usize = 16 * 1024;
+/// The longest that is waited between two attempts to ask what a call came to.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// How long is waited after the first.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+
+const SIGNATURE: HeaderName = HeaderName::from_static("farebox-signature");
+
+/// Headers that hold credentials, whatever a file says.
+const NEVER_TOLD: [&str; 5] = [
+    "authorization",
+    "cookie",
+    "proxy-authorization",
+    "x-api-key",
+    "farebox-claim",
+];
+
+/// Why a webhook's answer is not to be had.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AskError {
+    #[error("as many questions as may be open at a time wait for the webhook already")]
+    Busy,
+    #[error("the gateway is closing")]
+    Closed(#[from] AcquireError),
+    #[error("the webhook cannot be reached")]
+    Send(#[from] SendError),
+    #[error("the webhook took longer than {0:?}")]
+    TimedOut(Duration),
+    #[error("the webhook answers {0}")]
+    Status(StatusCode),
+    #[error("the webhook's answer cannot be read")]
+    Body(#[from] BodyError),
+    #[error("the webhook's answer is none")]
+    Answer(#[from] NoAnswer),
+    #[error("the webhook says the most a call can cost, but the route sells single calls")]
+    NotExact,
+    #[error("the question cannot be written")]
+    Question(#[from] serde_json::Error),
+}
+
+impl Webhook {
+    /// Asks what a request costs. Its body has been read.
+    pub(super) async fn quote(
+        &self,
+        worker: usize,
+        exchange: &Exchange,
+        route: &Route,
+        arrival: &Arrival,
+    ) -> Result<Said, AskError> {
+        let (body_bytes, sha256) = arrival.read_facts();
+        let question = QuoteQuestion {
+            event: "quote",
+            request_id: exchange.request_id.to_string(),
+            route: route.name.as_str(),
+            method: arrival.parts.method.as_str(),
+            path: &arrival.path,
+            query: arrival.parts.uri.query(),
+            headers: self.told(&arrival.parts.headers),
+            body_bytes,
+            body_sha256: hex::encode(sha256),
+        };
+        let question = serde_json::to_vec(&question)?;
+        // Who does not find a place is told at once: questions are asked before anybody has paid.
+        let _place = self.places.try_acquire().map_err(|_| AskError::Busy)?;
+        let answer = self.ask(worker, exchange.received_at, question).await?;
+        Ok(read_quote(&answer)?)
+    }
+
+    fn told<'a>(&'a self, headers: &HeaderMap) -> Vec<(&'a str, String)> {
+        let names = self.rules.tell.iter().map(HeaderName::as_str);
+        let told = names.filter(|name| !NEVER_TOLD.contains(name));
+        told.flat_map(|name| {
+            let lines = headers.get_all(name).iter();
+            lines.map(move |line| (name, String::from_utf8_lossy(line.as_bytes()).into_owned()))
+        })
+        .collect()
+    }
+
+    /// Asks what a call came to, again and again but not for ever.
+    pub(super) async fn charge(
+        &self,
+        worker: usize,
+        question: &SettleQuestion,
+        now: impl Fn() -> UnixMillis,
+    ) -> Option<Msat> {
+        let mut pause = FIRST_PAUSE;
+        for attempt in 1..=self.rules.attempts.max(1) {
+            match self.charge_once(worker, question, now()).await {
+                Ok(charge) => return Some(charge),
+                Err(error) => {
+                    let error: &dyn std::error::Error = &error;
+                    tracing::warn!(
+                        route = question.route,
+                        attempt,
+                        error,
+                        "not told what a call came to"
+                    );
+                }
+            }
+            if attempt < self.rules.attempts {
+                tokio::time::sleep(pause).await;
+                pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
+            }
+        }
+        None
+    }
+
+    async fn charge_once(
+        &self,
+        worker: usize,
+        question: &SettleQuestion,
+        now: UnixMillis,
+    ) -> Result<Msat, AskError> {
+        let question = serde_json::to_vec(question)?;
+        let _place = self.places.acquire().await?;
+        let answer = self.ask(worker, now, question).await?;
+        Ok(read_charge(&answer)?)
+    }
+
+    async fn ask(
+        &self,
+        worker: usize,
+        now: UnixMillis,
+        question: Vec<u8>,
+    ) -> Result<Bytes, AskError> {
+        let limit = self.rules.timeout;
+        let answer = tokio::time::timeout(limit, self.post(worker, now, question)).await;
+        answer.unwrap_or(Err(AskError::TimedOut(limit)))
+    }
+
+    async fn post(
+        &self,
+        worker: usize,
+        now: UnixMillis,
+        question: Vec<u8>,
+    ) -> Result<Bytes, AskError> {
+        let request = self.request(now, question);
+        let (answer, mut lease) = self.pool.send(worker, request).await?;
+        if answer.status() != StatusCode::OK {
+            return Err(AskError::Status(answer.status()));
+        }
+        let patience = Patience {
+            total: self.rules.timeout,
+            ..Patience::default()
+        };
+        let room = ByteBudget::new(MAX_ANSWER);
+        let read = read_body(answer.into_body(), MAX_ANSWER, patience, &room, Keep::Bytes).await?;
+        lease.give_back();
+        Ok(read.bytes.unwrap_or_default())
+    }
+
+    fn request(&self, now: UnixMillis, question: Vec<u8>) -> Request<RequestBody> {
+        let signature = sign(self.secret.reveal(), now.as_secs(), &question);
+        let length = question.len();
+        let mut request = Request::new(RequestBody::own(question.into()));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = Uri::from(self.target.clone());
+        let headers = request.headers_mut();
+        headers.insert(HOST, self.host.clone());
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        let json = HeaderValue::from_static("application/json");
+        headers.insert(CONTENT_TYPE, json.clone());
+        headers.insert(ACCEPT, json);
+        if let Ok(signature) = HeaderValue::try_from(signature) {
+            headers.insert(SIGNATURE, signature);
+        }
+        request
+    }
+}

@@ -1,0 +1,115 @@
+//! Who may make a webhook be asked, and when.
+//!
+//! A credential that pays comes first: a call that was bought needs no price, and who has nothing
+//! is asked for within the limits on challenges alone. So a stranger cannot make the seller's program
+//! work more often than the node.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use farebox_core::{KeyHash, Kind};
+use http::Method;
+
+use super::Webhook;
+use crate::access_log::Exchange;
+use crate::admit;
+use crate::arrival::Arrival;
+use crate::body_budget::Keep;
+use crate::client_addr::AddressPrefix;
+use crate::plan::{Pricing, Route, Sale};
+use crate::presented::Token;
+use crate::price::Quote;
+use crate::refusal::Refusal;
+use crate::worker::Worker;
+
+impl Worker {
+    /// The price of a request that a key pays for. A key that nobody has heard of learns nothing.
+    pub(crate) async fn ask_for_key(
+        &self,
+        exchange: &Exchange,
+        (route, sale): (&Route, &Sale),
+        key: KeyHash,
+        arrival: &mut Arrival,
+        quote: Quote,
+    ) -> Result<Quote, Refusal> {
+        let Some(webhook) = unasked(sale, &quote) else {
+            return Ok(quote);
+        };
+        if self.shared.ledger.key(key).await?.is_none() {
+            return Ok(quote);
+        }
+        let sold = (route, sale, webhook);
+        self.read_and_ask(exchange, sold, arrival, Keep::Bytes)
+            .await
+    }
+
+    /// The price of a request that a balance pays for. What was sold by the call is paid already.
+    pub(crate) async fn ask_for_token(
+        &self,
+        exchange: &Exchange,
+        (route, sale): (&Route, &Sale),
+        token: &Token,
+        arrival: &mut Arrival,
+        quote: Quote,
+    ) -> Result<Quote, Refusal> {
+        let Some(webhook) = unasked(sale, &quote) else {
+            return Ok(quote);
+        };
+        let method = &arrival.parts.method;
+        let fits = admit::check_scope(token, route, method, exchange.received_at).is_ok();
+        if !fits || !matches!(token.granted.terms.kind, Kind::Balance) {
+            return Ok(quote);
+        }
+        let sold = (route, sale, webhook);
+        self.read_and_ask(exchange, sold, arrival, Keep::Bytes)
+            .await
+    }
+
+    /// The price of a request that nobody pays for yet.
+    pub(crate) async fn ask_for_nobody(
+        &self,
+        exchange: &Exchange,
+        (route, sale): (&Route, &Sale),
+        arrival: &mut Arrival,
+        quote: Quote,
+    ) -> Result<Quote, Refusal> {
+        let Some(webhook) = unasked(sale, &quote) else {
+            return Ok(quote);
+        };
+        let (prefix, now) = (AddressPrefix::of(exchange.client), Instant::now());
+        // These get no invoice, and so would take nothing of the limit later on.
+        let is_probe = matches!(arrival.parts.method, Method::HEAD | Method::OPTIONS);
+        let refused = if is_probe {
+            self.shared.challenges.try_take(prefix, now).is_err()
+        } else {
+            self.shared.challenges.would_refuse(prefix, now)
+        };
+        if refused {
+            self.shared.metrics.challenge_refused();
+            return Err(Refusal::Unquoted);
+        }
+        let sold = (route, sale, webhook);
+        self.read_and_ask(exchange, sold, arrival, Keep::HashOnly)
+            .await
+    }
+
+    async fn read_and_ask(
+        &self,
+        exchange: &Exchange,
+        (route, sale, webhook): (&Route, &Sale, &Arc<Webhook>),
+        arrival: &mut Arrival,
+        keep: Keep,
+    ) -> Result<Quote, Refusal> {
+        let budget = &self.shared.bodies;
+        arrival.digest(route.max_read_bytes, budget, keep).await?;
+        self.ask_price(exchange, (route, sale), webhook, arrival)
+            .await
+    }
+}
+
+fn unasked<'a>(sale: &'a Sale, quote: &Quote) -> Option<&'a Arc<Webhook>> {
+    match (&sale.pricing, quote) {
+        (Pricing::Webhook(webhook), Quote::Unasked) => Some(webhook),
+        _ => None,
+    }
+}
