@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use farebox_core::{Msat, RequestDigest, Terms};
 use farebox_lightning::{CreateInvoice, CreatedInvoice, InvoiceRequest, NodeError, PaymentHashes};
-use farebox_wire::caveat::print_terms;
+use farebox_wire::caveat::print_block;
 use farebox_wire::challenge::{Challenge, InvoiceText, LegacyLsat};
 use farebox_wire::grpc;
 use farebox_wire::macaroon::Macaroon;
@@ -28,7 +28,7 @@ use crate::held::{KeptRequest, Seed};
 use crate::outcome::Outcome;
 use crate::plan::{BadCredential, Bind, Plan, Route, Sale};
 use crate::presented::PresentedError;
-use crate::refusal::{OUTAGE_RETRY, Refusal, document, seconds};
+use crate::refusal::{OUTAGE_RETRY, Refusal, document, seconds, speak};
 use crate::sdk_error::for_sdks;
 use crate::tender::Tender;
 use crate::worker::Worker;
@@ -109,7 +109,7 @@ impl Worker {
             Some(_) => self.create_held_invoice(plan, &debt, seed).await?,
         };
         let terms = tender.terms(&debt, &invoice, CLAIM_GRACE);
-        let macaroon = self.issue(seed, &terms, &invoice)?;
+        let macaroon = self.issue(seed, (debt.route, &terms), &invoice)?;
         let text = InvoiceText::parse(invoice.bolt11.as_str()).map_err(|_| Refusal::NodeDown)?;
         if let Some(kept) = &debt.kept {
             self.keep_for_payment(plan, kept, terms.clone(), seed, &invoice)
@@ -282,7 +282,7 @@ impl Worker {
     fn issue(
         &self,
         seed: Seed,
-        terms: &Terms,
+        (route, terms): (&Route, &Terms),
         invoice: &CreatedInvoice,
     ) -> Result<Macaroon, Refusal> {
         let keyring = &self.shared.keyring;
@@ -290,7 +290,8 @@ impl Worker {
         let (root_key, _) = keyring
             .root_key(seed.epoch, &identifier)
             .ok_or(Refusal::NodeDown)?;
-        let caveats = print_terms(terms);
+        let sold = route.capabilities.as_ref().map(|it| &it.sold);
+        let caveats = print_block(terms, sold);
         Ok(Macaroon::issue(&root_key, LOCATION, &identifier, caveats))
     }
 
@@ -312,6 +313,7 @@ impl Worker {
         if debt.grpc {
             let mut response = Response::new(AnswerBody::empty());
             *response.headers_mut() = grpc::trailers_only(&challenge, legacy);
+            speak(response.headers_mut(), &problem);
             return response;
         }
         let problem = problem
@@ -348,6 +350,8 @@ fn problem(plan: &Plan, exchange: &Exchange, debt: &Debt<'_>) -> Problem {
         .with_request_id(exchange.request_id);
     if let Owed::Unproven(error) = debt.owed {
         problem = problem.with_detail(error.to_string());
+    } else if let Some(reason) = problem.spoken_reason() {
+        problem = problem.with_detail(reason);
     }
     problem
 }
@@ -372,7 +376,7 @@ const fn kind(owed: Owed) -> ProblemKind {
         )) => ProblemKind::CREDENTIAL_AMBIGUOUS,
         Owed::Unproven(PresentedError::Unreadable(_)) => ProblemKind::CREDENTIAL_MALFORMED,
         Owed::Unproven(_) | Owed::TermsMismatch => ProblemKind::CREDENTIAL_INVALID,
-        Owed::WrongRoute | Owed::WrongMethod | Owed::WrongRequest => {
+        Owed::WrongRoute | Owed::WrongMethod | Owed::WrongRequest | Owed::MissingCapability => {
             ProblemKind::CREDENTIAL_OUT_OF_SCOPE
         }
         Owed::Expired => ProblemKind::CREDENTIAL_EXPIRED,

@@ -16,13 +16,14 @@ use http::header::{
 use http::{Method, Uri};
 
 /// The answer fields that a buyer in a browser has to read, which CORS would hide from it.
-pub const EXPOSED_HEADERS: [&str; 15] = [
+pub const EXPOSED_HEADERS: [&str; 16] = [
     "WWW-Authenticate",
     "X-Cashu",
     "X-Change-Sats",
     "Payment-Receipt",
     "Retry-After",
     "X-Request-Id",
+    "X-Reason",
     "Farebox-Claim",
     "Farebox-Charge-Msat",
     "Farebox-Balance-Msat",

@@ -72,8 +72,9 @@ fn what_was_imported_passes_the_check_and_the_rest_is_listed() {
         (
             "lsat-proxy",
             "samples/import/lsat-proxy.yaml",
-            "response_fields",
+            "proto: no counterpart",
         ),
+        ("aperture", "samples/import/aperture.yaml", "prometheus"),
     ] {
         let result = folder.path().join(format!("{from}.toml"));
         let result = result.to_str().unwrap();

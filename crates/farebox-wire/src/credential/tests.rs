@@ -112,7 +112,7 @@ fn a_token_is_as_issued_until_a_holder_appends_to_it() {
         let as_issued =
             |macaroon: &Macaroon| presented(macaroon, &preimage()).is_as_issued(&terms());
         assert!(as_issued(&macaroon));
-        macaroon.attenuate(&format!("preimage={}", hex::encode(preimage().reveal())));
+        macaroon.attenuate(format!("preimage={}", hex::encode(preimage().reveal())));
         assert!(as_issued(&macaroon));
         macaroon.attenuate("weather_capabilities=read,write");
         assert!(!as_issued(&macaroon));

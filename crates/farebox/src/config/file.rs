@@ -7,19 +7,21 @@
 mod lightning;
 mod models;
 mod route;
+mod shape;
 
 pub use lightning::{
     HeldSection, KeysSection, LightningBackend, LightningSection, MaxFeeTable, NetworkSetting,
     RefundsSection,
 };
 pub use models::{
-    ModelSection, ModelTokensTable, PerSetting, PricesSection, RateSourceSection, RatesSection,
-    UnsaidSetting,
+    LimitFieldSetting, ModelSection, ModelTokensTable, PerSetting, PricesSection,
+    RateSourceSection, RatesSection, TokenizerSetting, UnsaidSetting,
 };
 pub use route::{
     BindSetting, CacheSetting, ChargeOnSetting, CorsSection, MethodScopeSetting, OnFailureSetting,
     PaymentMethod, ProtocolSetting, RouteSection,
 };
+pub use shape::{FormatSetting, OtherFieldsSetting, RequestSection, ResponseSection};
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -1,4 +1,7 @@
-//! lsat-proxy-rs's `config.yaml`: backends with an exact path, a fixed price and header lines.
+//! lsat-proxy-rs's `config.yaml`: backends with an exact path, a fixed price, header lines, a body to
+//! fill in and a field to sell.
+
+mod shape;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -8,7 +11,7 @@ use std::time::Duration;
 use farebox_core::Msat;
 use yaml_rust2::{Yaml, YamlLoader};
 
-use super::{ImportError, Imported, lightning_address, route_name};
+use super::{ImportError, Imported, host_of, lightning_address, route_name};
 use crate::config::choice::{Amount, Free, HeaderText, PathMatch, PriceSetting, SecretSource};
 use crate::config::file::{
     ConfigFile, LightningBackend, LightningSection, RouteSection, ServerSection,
@@ -18,17 +21,21 @@ use crate::config::units::Lasting;
 /// Where LND's REST API listens unless `restlisten` says otherwise.
 const REST_PORT: u16 = 8080;
 /// Settings of a backend that are turned into ours.
-const TAKEN: [&str; 7] = [
+const TAKEN: [&str; 12] = [
     "name",
     "path",
     "upstream",
     "headers",
+    "body",
+    "pass_fields",
+    "response_fields",
+    // As lsat-proxy spells it, and as it should be.
+    "capabilties",
+    "capabilities",
     "price_msat",
     "budget_multiple",
     "constraints",
 ];
-/// Settings that lsat-proxy itself never used.
-const UNUSED: [&str; 4] = ["capabilties", "capabilities", "price_passthrough", "proto"];
 
 /// Turns a `config.yaml` (or JSON) of lsat-proxy into a configuration.
 ///
@@ -88,14 +95,6 @@ fn lightning(lnd: &Yaml, notes: &mut Vec<String>) -> LightningSection {
     }
 }
 
-/// The host of `https://host:port` or `host:port`.
-fn host_of(written: &str) -> Option<String> {
-    let authority = written.split_once("://").map_or(written, |(_, rest)| rest);
-    let authority: http::uri::Authority = authority.trim_end_matches('/').parse().ok()?;
-    let plain = !authority.as_str().contains('@') && !authority.host().is_empty();
-    plain.then(|| authority.host().to_owned())
-}
-
 fn note_unknown(node: &Yaml, place: &str, known: &[&str], notes: &mut Vec<String>) {
     let keys = node.as_hash().into_iter().flat_map(|keys| keys.keys());
     for key in keys
@@ -134,6 +133,9 @@ fn read_backend(backend: &Yaml, place: usize, notes: &mut Vec<String>) -> RouteS
         price: price(&backend["price_msat"], &name, notes),
         calls: calls(&backend["budget_multiple"], &name, notes),
         timeout: timeout(&backend["constraints"], &name, notes),
+        capabilities: shape::capabilities(backend, &name, notes),
+        request: shape::request(backend, &name, notes),
+        response: shape::response(backend, &name, notes),
         name,
         ..RouteSection::default()
     }
@@ -143,10 +145,12 @@ fn note_without_counterpart(backend: &Yaml, name: &str, notes: &mut Vec<String>)
     let keys = backend.as_hash().into_iter().flat_map(|keys| keys.keys());
     for key in keys.filter_map(Yaml::as_str) {
         let reason = match key {
-            "body" => "no counterpart yet; the client's own method and body are forwarded",
-            "pass_fields" => "no counterpart yet; the whole body is forwarded",
-            "response_fields" => "no counterpart yet; the whole answer is returned",
-            _ if UNUSED.contains(&key) => "no counterpart; lsat-proxy did not use it either",
+            "price_passthrough" if backend[key].as_bool() == Some(true) => {
+                "lsat-proxy never asked the upstream for its price, so `price_msat` stays; Farebox can: \
+                 see `price` in the configuration reference"
+            }
+            "price_passthrough" => continue,
+            "proto" => "no counterpart; lsat-proxy did not use it either: the URL says it",
             _ if TAKEN.contains(&key) => continue,
             _ => "no counterpart",
         };
@@ -233,6 +237,8 @@ fn timeout(constraints: &Yaml, name: &str, notes: &mut Vec<String>) -> Lasting {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::choice::{CapabilitiesSetting, FieldType, Fields};
+    use crate::config::file::FormatSetting;
 
     const YAML: &str = r#"
 server: { host: 0.0.0.0, port: 3030 }
@@ -245,13 +251,14 @@ backends:
       - "Authorization: Bearer abc:def"
       - "X-Callback: https://me.example.com:8443/x"
       - "no colon here"
-    body: '{"a": 1}'
-    pass_fields: { prompt: string }
-    capabilties: ""
+    body: '{"a": 1, "max_tokens": 57}'
+    pass_fields: { prompt: string, max_tokens: int, odd: date }
+    capabilties: "add, subtract"
+    proto: https
     constraints: { timeout: 600, size: 3 }
     price_msat: 1500
     budget_multiple: 4
-    price_passthrough: false
+    price_passthrough: true
     response_fields: choices.0.text
 "#;
 
@@ -302,14 +309,41 @@ backends:
     }
 
     #[test]
+    fn the_body_its_fields_and_the_field_of_the_answer_are_kept() {
+        let imported = import(YAML).unwrap();
+        let route = &imported.file.route[0];
+        let request = route.request.as_ref().unwrap();
+        assert_eq!(request.body, r#"{"a": 1, "max_tokens": 57}"#);
+        let field = |name: &str| request.pass_fields[name].table();
+        assert!(field("prompt").kind == FieldType::String && field("prompt").required);
+        let tokens = field("max_tokens");
+        assert!(tokens.kind == FieldType::Int && tokens.from_text && !tokens.required);
+        let response = route.response.as_ref().unwrap();
+        assert!(response.fields == Fields::One("choices.0.text".to_owned()));
+        assert!(response.format == FormatSetting::LsatProxy);
+        let names = ["add", "subtract"].map(str::to_owned).to_vec();
+        assert!(route.capabilities == Some(CapabilitiesSetting::Listed(names)));
+    }
+
+    #[test]
+    fn a_backend_without_fields_sends_its_body_as_it_is() {
+        let yaml = "backends: [{ name: a, path: /a, upstream: 'http://b', price_msat: 1, \
+                    body: '{\"a\":1}', capabilties: '' }]";
+        let imported = import(yaml).unwrap();
+        let route = &imported.file.route[0];
+        assert!(route.request.as_ref().unwrap().pass_fields.is_empty());
+        assert!(route.response.is_none() && route.capabilities.is_none());
+        assert!(imported.notes.join("\n").contains("pass_fields"));
+    }
+
+    #[test]
     fn everything_without_a_counterpart_is_listed() {
         let notes = import(YAML).unwrap().notes.join("\n");
         for part in [
             "lnd:",
-            "body:",
-            "pass_fields:",
-            "response_fields:",
-            "capabilties:",
+            "proto:",
+            "pass_fields: odd",
+            "price_passthrough:",
             "constraints.size",
             "without a colon",
         ] {

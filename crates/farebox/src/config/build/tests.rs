@@ -449,3 +449,86 @@ fn a_rate_source_is_a_known_name_or_a_url_with_a_pointer() {
     let twice = "name = \"kraken\"\n[[rates.source]]\nname = \"kraken\"";
     refuses(&source(twice), &["written twice"]);
 }
+
+#[test]
+fn a_template_and_a_field_of_the_answer_shape_a_route() {
+    let shaped = route(
+        "price = { msat = 5 }\ncalls = 2\nresponse = { fields = [\"a.0\", \"/b\"] }\n\
+         [route.request]\nbody = '{\"m\":1,\"c\":[{\"t\":\"\"}]}'\n\
+         pass_fields = { p = { type = \"string\", to = \"/c/0/t\" }, n = \"int\", x = \"any\" }",
+    );
+    assert_eq!(shaped.max_read_bytes, 1 << 20);
+    let shape = shaped.shape.as_ref().unwrap();
+    assert_eq!(shape.request.as_ref().unwrap().method(), http::Method::POST);
+    assert_eq!(shape.response.as_ref().unwrap().paths.len(), 2);
+    assert!(route("price = { msat = 5 }").shape.is_none());
+}
+
+#[test]
+fn a_template_that_cannot_be_filled_is_refused_with_its_place() {
+    let request = |lines: &str| format!("price = {{ msat = 5 }}\n[route.request]\n{lines}");
+    for (lines, expected) in [
+        (
+            "body = '[]'",
+            "route[0].request.body: the body is not a JSON object",
+        ),
+        ("body = '{\"a\":1,\"a\":2}'", "names \"a\" twice"),
+        ("method = \"GET\"", "a method that sends a body"),
+        (
+            "pass_fields = { a = \"date\" }",
+            "expected \"string\", \"int\"",
+        ),
+        (
+            "pass_fields = { a = { type = \"int\", to = \"/x/y\" } }",
+            "route[0].request.pass_fields.a: \"a\" has no place in the body",
+        ),
+        (
+            "pass_fields = { a = { type = \"int\", to = \"x\" } }",
+            "expected a JSON pointer",
+        ),
+    ] {
+        refuses_route(&request(lines), expected);
+    }
+    refuses_route(
+        "price = { msat = 5 }\nresponse = { fields = [] }",
+        "expected 1 to 16 paths",
+    );
+    refuses_route(
+        "price = { msat = 5 }\nresponse = { fields = \"a..b\" }",
+        "such as choices.0.text",
+    );
+}
+
+#[test]
+fn a_shape_does_not_go_together_with_a_price_by_use() {
+    let models = "price = { model_tokens = {} }\n[route.request]\nbody = '{}'";
+    refuses_route(models, "makes no sense with model_tokens");
+}
+
+#[test]
+fn capabilities_are_names_that_fit_into_a_token() {
+    let named = |lines: &str| format!("price = {{ msat = 5 }}\n{lines}");
+    let ruled = route(&named(
+        "capabilities = { read = { http_methods = [\"GET\"] }, files = { paths = [\"/a/f\"] } }",
+    ));
+    let capabilities = ruled.capabilities.as_ref().unwrap();
+    assert_eq!(capabilities.sold.to_string(), "files,read");
+    for (lines, expected) in [
+        ("capabilities = []", "expected 1 to 16 different names"),
+        ("capabilities = [\"a b\"]", "different names"),
+        (
+            "capabilities = { a = { paths = [\"x\"] } }",
+            "paths begin with a slash",
+        ),
+        (
+            "capabilities = { a = { http_methods = [] } }",
+            "no request would need it",
+        ),
+    ] {
+        refuses_route(&named(lines), expected);
+    }
+    refuses_route(
+        "price = \"free\"\ncapabilities = [\"a\"]",
+        "nobody brings a token",
+    );
+}

@@ -7,7 +7,10 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::config::choice::{Amount, HeaderText, Origins, PathMatch, PriceSetting, ReplaySetting};
+use crate::config::choice::{
+    Amount, CapabilitiesSetting, HeaderText, Origins, PathMatch, PriceSetting, ReplaySetting,
+};
+use crate::config::file::{RequestSection, ResponseSection};
 use crate::config::units::{ByteSize, Lasting, PerPeriod};
 
 /// What is sold, for how much, and where requests go.
@@ -79,8 +82,8 @@ pub struct RouteSection {
     /// The memo of invoices. Default: the route's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// The longest request body. Default: 8MiB where tokens are bound to the request, 1GiB where
-    /// bodies are only streamed through.
+    /// The longest request body. Default: 1MiB where it goes into a template (`request`), else 8MiB
+    /// where tokens are bound to the request, 1GiB where bodies are only streamed through.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_body: Option<ByteSize>,
     /// How long the upstream may take until its response headers.
@@ -107,6 +110,16 @@ pub struct RouteSection {
     pub cors: Option<CorsSection>,
     /// What caches are told about paid answers.
     pub cache: CacheSetting,
+    /// What may be asked of the route, by name. Tokens carry all of it, and a holder may leave fewer
+    /// (`<route>_capabilities=…`); requests that need more are then refused. Default: nothing is named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capabilities: Option<CapabilitiesSetting>,
+    /// How requests are written before they are forwarded. Default: they pass as they came.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request: Option<RequestSection>,
+    /// What of the upstream's answers the client gets. Default: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub response: Option<ResponseSection>,
 }
 
 /// How a route can be paid.
@@ -236,6 +249,9 @@ impl Default for RouteSection {
             rate: None,
             cors: None,
             cache: CacheSetting::default(),
+            capabilities: None,
+            request: None,
+            response: None,
         }
     }
 }

@@ -1,0 +1,178 @@
+//! The answer of a route that sells only a part of it.
+//!
+//! It is read to its end, because its part is known only then. Nobody has had anything of it before
+//! that, so an answer without the part is the upstream's failure and costs nothing.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::Response;
+use http::header::{
+    ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
+    CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, LAST_MODIFIED, TRAILER,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use http::response::Parts;
+use hyper::body::Incoming;
+
+use super::{Fare, ReceiptHeaders};
+use crate::access_log::Exchange;
+use crate::answer::{AnswerBody, GrpcCall};
+use crate::body_budget::{BodyError, Keep, Lease, Patience, read_body};
+use crate::decode::{DecodeFault, Decoder, Encoding, Undecodable};
+use crate::headers;
+use crate::plan::Route;
+use crate::refusal::Refusal;
+use crate::shape::{Extract, Extracted, Form, MAX_ANSWER_BYTES, NotThere, beside};
+use crate::upstream::Answer;
+use crate::worker::Worker;
+
+/// The slowest that an answer may come, once it comes, in bytes per second.
+const SLOWEST: u32 = 1024;
+
+/// What is left of the payment, as lsat-proxy says it.
+const QUOTA: HeaderName = HeaderName::from_static("x-msats-quota");
+
+/// Fields that speak of the bytes of the whole answer.
+const OF_THE_WHOLE: [HeaderName; 12] = [
+    ACCEPT_RANGES,
+    CONTENT_DISPOSITION,
+    CONTENT_ENCODING,
+    CONTENT_RANGE,
+    ETAG,
+    LAST_MODIFIED,
+    TRAILER,
+    HeaderName::from_static("content-digest"),
+    HeaderName::from_static("content-md5"),
+    HeaderName::from_static("digest"),
+    HeaderName::from_static("repr-digest"),
+    HeaderName::from_static("signature"),
+];
+
+/// Why there is nothing to sell.
+#[derive(Debug, thiserror::Error)]
+enum Unsellable {
+    #[error(transparent)]
+    Read(#[from] BodyError),
+    #[error(transparent)]
+    Encoding(#[from] Undecodable),
+    #[error(transparent)]
+    Decode(#[from] DecodeFault),
+    #[error(transparent)]
+    Part(#[from] NotThere),
+}
+
+impl Worker {
+    /// Gives what the route sells of the upstream's answer. What is no success passes as it is.
+    pub(super) async fn pass_back_shaped(
+        &self,
+        exchange: &mut Exchange,
+        (route, extract): (&Route, &Arc<Extract>),
+        (answer, mut lease): Answer,
+        mut fare: Fare,
+        call: GrpcCall,
+    ) -> Result<Response<AnswerBody>, Refusal> {
+        if !answer.status().is_success() {
+            return self.pass_back(route, (answer, lease), fare, None, call);
+        }
+        let (mut parts, incoming) = answer.into_parts();
+        headers::prepare_response(&mut parts.headers, false);
+        let part = self.read_part(route, extract, (&parts.headers, incoming));
+        let extracted = match part.await {
+            Ok(extracted) => extracted,
+            Err(error) => return Err(fare.refuse(error.refusal(route))),
+        };
+        lease.give_back();
+        fare.judge(parts.status, route, false);
+        let body = relabel(&mut parts, extracted);
+        fare.mark(&mut parts.headers, route);
+        if extract.form == Form::LsatProxy {
+            fare.receipt.write_quota(&mut parts.headers);
+        }
+        fare.sell(exchange, self, &parts, &body);
+        Ok(Response::from_parts(parts, AnswerBody::own(body)))
+    }
+
+    /// Reads the answer to its end, and takes the part out.
+    async fn read_part(
+        &self,
+        route: &Route,
+        extract: &Arc<Extract>,
+        (headers, incoming): (&HeaderMap, Incoming),
+    ) -> Result<Extracted, Unsellable> {
+        let patience = Patience {
+            grace: route.idle_timeout,
+            min_bytes_per_second: SLOWEST,
+            total: route.timeout.max(route.idle_timeout),
+        };
+        let encoding = Encoding::of(headers)?;
+        let budget = &self.shared.bodies;
+        let read = read_body(incoming, MAX_ANSWER_BYTES, patience, budget, Keep::Bytes).await?;
+        let bytes = read.bytes.unwrap_or_default();
+        let (bytes, _lease): (Bytes, Lease) = match encoding {
+            None => (bytes, read.lease),
+            Some(encoding) => {
+                let decoder = Decoder::new(encoding);
+                let decoded = decoder.whole(bytes, MAX_ANSWER_BYTES, read.lease).await?;
+                (decoded.0.into(), decoded.1)
+            }
+        };
+        let (length, extract) = (bytes.len(), Arc::clone(extract));
+        let part = beside(length, move || extract.apply(&bytes)).await;
+        Ok(part.unwrap_or(Err(NotThere::Lost))?)
+    }
+}
+
+impl Unsellable {
+    /// Tells the seller what is wrong, and the client that nothing was charged.
+    fn refusal(self, route: &Route) -> Refusal {
+        tracing::warn!(
+            route = route.name.as_str(),
+            error = &self as &dyn std::error::Error,
+            "the upstream's answer does not have what the route sells; nothing was charged"
+        );
+        match self {
+            Self::Read(BodyError::TimedOut) => Refusal::UpstreamTimedOut,
+            Self::Read(error @ BodyError::BudgetExhausted(_)) => Refusal::Body(error),
+            _ => Refusal::UpstreamBroken,
+        }
+    }
+}
+
+/// Lets the head of an answer speak of the part of it that is sold.
+fn relabel(parts: &mut Parts, extracted: Extracted) -> Bytes {
+    let body = Bytes::from(extracted.body);
+    let headers = &mut parts.headers;
+    for name in &OF_THE_WHOLE {
+        headers.remove(name);
+    }
+    headers.insert(CONTENT_TYPE, extracted.content_type);
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+    // What an upstream, or its model, wrote is never taken for a page.
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    body
+}
+
+impl Fare {
+    /// Charges a whole answer, and keeps it for a retry where that is wanted.
+    fn sell(&mut self, exchange: &mut Exchange, worker: &Worker, parts: &Parts, body: &Bytes) {
+        // Announced first: a retry that comes in between waits for it.
+        let recorder = self.recorder(&worker.shared.replays, parts);
+        self.settlement.complete();
+        exchange.charged = self.settlement.charged();
+        if let Some(mut recorder) = recorder {
+            recorder.push(body);
+            recorder.finish(Instant::now());
+        }
+    }
+}
+
+impl ReceiptHeaders {
+    /// What is left, under the name that clients of lsat-proxy look for.
+    fn write_quota(&self, headers: &mut HeaderMap) {
+        if let Self::Held { left, .. } = self {
+            headers.insert(QUOTA, HeaderValue::from(left.msat.get()));
+        }
+    }
+}

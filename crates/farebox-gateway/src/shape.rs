@@ -1,0 +1,144 @@
+//! Routes whose requests are written from a template of the seller's, and whose answers are cut down
+//! to what is sold.
+//!
+//! The client's body is read, checked field by field and put into the template before anything is
+//! priced, bound or paid: what is forwarded is what was priced, and nothing of a body that the route
+//! does not name gets any further. A token is bound to what the client sent, never to what was made
+//! of it. A route without a shape never comes here.
+
+mod client;
+mod extract;
+mod field;
+mod template;
+
+use std::sync::Arc;
+
+use http::Method;
+use http::header::{
+    ACCEPT_ENCODING, CONTENT_ENCODING, HeaderMap, HeaderName, IF_MATCH, IF_MODIFIED_SINCE,
+    IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE,
+};
+use tokio::sync::Semaphore;
+
+use crate::arrival::Arrival;
+use crate::body_budget::Keep;
+use crate::headers::is_websocket_upgrade;
+use crate::plan::Route;
+use crate::refusal::Refusal;
+use crate::worker::Worker;
+
+pub(crate) use client::BadFields;
+pub use extract::{BadPath, Extract, Form, MAX_ANSWER_BYTES, MAX_PATHS, Path};
+pub(crate) use extract::{Extracted, NotThere};
+pub use field::{Field, FieldKind};
+pub use template::{BadTemplate, MAX_FIELDS, MAX_TEMPLATE_BYTES, OtherFields, Template};
+
+/// What is made of a route's requests and answers.
+pub struct Shape {
+    /// How requests are written; they pass as they came when absent.
+    pub request: Option<Arc<Template>>,
+    /// What answers are cut down to; they pass whole when absent.
+    pub response: Option<Arc<Extract>>,
+}
+
+/// A longer body or answer, in bytes, is not read on a data thread.
+const MAX_INLINE: usize = 32 * 1024;
+/// Bodies and answers that are read beside the data threads at once, in all.
+const MAX_READERS: usize = 2;
+
+static READERS: Semaphore = Semaphore::const_new(MAX_READERS);
+
+/// Fields of a request that ask for something else than the whole answer: a part of it cannot be
+/// read, and "not modified" was never said about what the client got.
+const PARTIAL: [HeaderName; 6] = [
+    RANGE,
+    IF_RANGE,
+    IF_MATCH,
+    IF_NONE_MATCH,
+    IF_MODIFIED_SINCE,
+    IF_UNMODIFIED_SINCE,
+];
+
+impl Worker {
+    /// Puts what the client sent into the route's template.
+    pub(crate) async fn shape(
+        &self,
+        route: &Route,
+        shape: &Shape,
+        arrival: &mut Arrival,
+    ) -> Result<(), Refusal> {
+        if is_websocket_upgrade(&arrival.parts.headers) {
+            return Err(BadFields::Upgrade.into());
+        }
+        let Some(template) = shape.request.as_ref() else {
+            return Ok(());
+        };
+        if arrival.is_bodiless_probe() {
+            return Ok(());
+        }
+        if arrival.parts.headers.contains_key(CONTENT_ENCODING) {
+            return Err(BadFields::Compressed.into());
+        }
+        let budget = &self.shared.bodies;
+        arrival
+            .digest(route.max_read_bytes, budget, Keep::Bytes)
+            .await?;
+        let sent = arrival.read_bytes().unwrap_or_default();
+        let (length, template) = (sent.len(), Arc::clone(template));
+        let filled = beside(length, move || template.fill(&sent)).await;
+        let body = filled.unwrap_or(Err(BadFields::Lost))?;
+        arrival.replace_body(body.into());
+        Ok(())
+    }
+}
+
+impl Shape {
+    /// Makes the head of a request fit for its upstream.
+    pub(crate) fn prepare(
+        &self,
+        method: &mut Method,
+        headers: &mut HeaderMap,
+    ) -> Result<(), Refusal> {
+        if let Some(template) = &self.request {
+            // Nothing was made of it, and so nothing was checked.
+            if matches!(*method, Method::HEAD | Method::OPTIONS) {
+                let allowed = vec![Method::POST];
+                return Err(Refusal::Method { allowed });
+            }
+            method.clone_from(template.method());
+        }
+        if self.response.is_some() {
+            headers.remove(ACCEPT_ENCODING);
+            for name in &PARTIAL {
+                headers.remove(name);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Route {
+    /// What its answers are cut down to.
+    pub(crate) fn extract(&self) -> Option<&Arc<Extract>> {
+        self.shape.as_ref()?.response.as_ref()
+    }
+
+    /// Whether the client's query goes on to the upstream: a template says all that is asked.
+    pub(crate) fn keeps_query(&self) -> bool {
+        let template = self.shape.as_ref().and_then(|it| it.request.as_ref());
+        template.is_none()
+    }
+}
+
+/// Does some work on so many bytes, beside the data thread where they are many. Nothing comes of
+/// work that died.
+pub(crate) async fn beside<T: Send + 'static>(
+    length: usize,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    if length <= MAX_INLINE {
+        return Some(work());
+    }
+    let _turn = READERS.acquire().await.ok()?;
+    tokio::task::spawn_blocking(work).await.ok()
+}
