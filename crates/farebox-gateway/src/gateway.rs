@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use farebox_core::{Clock, PaymentHash};
+use farebox_core::Clock;
 use farebox_ledger::Ledger;
 use farebox_lightning::follow::Settlements;
 use tokio::sync::mpsc;
@@ -19,7 +19,7 @@ use crate::challenge::WaitingInvoices;
 use crate::claim::settled::Lookups;
 use crate::claim::status::Waiters;
 use crate::drain::Drain;
-use crate::held::{self, HeldDoor, HeldLimits};
+use crate::held::{self, HeldDoor, HeldLimits, Offered};
 use crate::keyring::Keyring;
 use crate::limits::{ChallengeLimits, ChallengeRates, TokenLimits};
 use crate::listen::{self, ListenLimits};
@@ -164,7 +164,7 @@ fn spawn(
 fn spawn_held(
     index: usize,
     shared: &Arc<Shared>,
-    offered: mpsc::Receiver<PaymentHash>,
+    offered: mpsc::Receiver<Offered>,
 ) -> io::Result<JoinHandle<()>> {
     let worker = Arc::new(Worker::new(index, Arc::clone(shared)).map_err(io::Error::other)?);
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -17,6 +17,7 @@
 //! Never here: a preimage given away before its answer is stored.
 
 mod call;
+mod holder;
 mod kept;
 mod offer;
 mod run;
@@ -26,6 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use farebox_core::PaymentHash;
+use farebox_lightning::CreateInvoice;
 use tokio::sync::mpsc;
 
 pub(crate) use kept::{KeptAnswer, KeptRequest};
@@ -60,13 +62,19 @@ impl Default for HeldLimits {
 /// Where the data threads tell of calls they offered.
 pub(crate) struct HeldDoor {
     pub(crate) limits: HeldLimits,
-    offered: mpsc::Sender<PaymentHash>,
+    offered: mpsc::Sender<Offered>,
+}
+
+/// A call that was just offered, and the backend that made its invoice: no reload takes that away.
+pub(crate) struct Offered {
+    hash: PaymentHash,
+    node: Arc<dyn CreateInvoice>,
 }
 
 impl HeldDoor {
     /// The door, and what [`follow_all`] listens to. No more calls are ever open than the ledger
     /// lets in, so the queue always has room for one more.
-    pub(crate) fn new(limits: HeldLimits) -> (Self, mpsc::Receiver<PaymentHash>) {
+    pub(crate) fn new(limits: HeldLimits) -> (Self, mpsc::Receiver<Offered>) {
         let room = usize::try_from(limits.max_calls).unwrap_or(usize::MAX);
         let (offered, news) = mpsc::channel(room.clamp(1, 1 << 20));
         (Self { limits, offered }, news)
@@ -79,25 +87,25 @@ impl HeldDoor {
         }
     }
 
-    fn tell(&self, hash: PaymentHash) {
-        let _ = self.offered.try_send(hash);
+    fn tell(&self, hash: PaymentHash, node: Arc<dyn CreateInvoice>) {
+        let _ = self.offered.try_send(Offered { hash, node });
     }
 }
 
 /// Follows every call that earlier processes left open, and those that are offered from now on,
 /// until the gateway drains.
-pub(crate) async fn follow_all(worker: Arc<Worker>, mut news: mpsc::Receiver<PaymentHash>) {
+pub(crate) async fn follow_all(worker: Arc<Worker>, mut news: mpsc::Receiver<Offered>) {
     let drain = worker.shared.drain.clone();
     let work = async {
         // A call has one follower: a second one would take a call that runs for one that died. What
         // was offered while the list was read is in both.
         let listed: HashSet<_> = left_open(&worker).await.into_iter().collect();
         for hash in &listed {
-            tokio::spawn(run::follow(Arc::clone(&worker), *hash));
+            tokio::spawn(run::follow(Arc::clone(&worker), *hash, None));
         }
-        while let Some(hash) = news.recv().await {
+        while let Some(Offered { hash, node }) = news.recv().await {
             if !listed.contains(&hash) {
-                tokio::spawn(run::follow(Arc::clone(&worker), hash));
+                tokio::spawn(run::follow(Arc::clone(&worker), hash, Some(node)));
             }
         }
     };

@@ -1,6 +1,8 @@
 //! The challenge for a call whose payment will be held: an invoice for a preimage of our own, and
 //! the request kept until it is paid.
 
+use std::sync::Arc;
+
 use farebox_core::{Binding, KeyEpoch, PaymentHash, Preimage, Terms};
 use farebox_ledger::{HeldCall, HeldState};
 use farebox_lightning::{CreateInvoice, CreatedInvoice, InvoiceRequest};
@@ -117,6 +119,7 @@ impl Worker {
         let Binding::Request(digest) = terms.binding else {
             return Err(Refusal::CannotHold);
         };
+        let (backend, node) = plan.holder().ok_or(Refusal::NodeDown)?;
         let call = HeldCall {
             payment_hash: invoice.payment_hash,
             token_id: seed.identifier(invoice.payment_hash).token_id,
@@ -124,7 +127,7 @@ impl Worker {
             terms,
             digest,
             request: kept.to_bytes(),
-            backend: plan.holder_name().ok_or(Refusal::NodeDown)?.to_owned(),
+            backend: backend.to_owned(),
             state: HeldState::Offered,
             created_at: self.shared.clock.now(),
             expires_at: invoice.expires_at,
@@ -134,7 +137,7 @@ impl Worker {
         if !self.shared.ledger.open_held_call(call, door.room()).await? {
             return Err(Refusal::TooManyHeld);
         }
-        door.tell(invoice.payment_hash);
+        door.tell(invoice.payment_hash, Arc::clone(node));
         Ok(())
     }
 }

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use farebox_core::{PaymentHash, UnixMillis};
 use farebox_ledger::{HeldCall, HeldState, LedgerError, crash_point};
-use farebox_lightning::{HoldInvoice, HoldState, NodeError};
+use farebox_lightning::{CreateInvoice, HoldInvoice, HoldState, NodeError};
 use tokio::time::Instant;
 
+use super::holder::Holder;
 use super::offer::preimage;
 use crate::crash;
 use crate::plan::Plan;
@@ -16,6 +17,8 @@ use crate::worker::Worker;
 
 /// How long to wait before a step that failed is taken again: the node or the store is away.
 const RETRY: Duration = Duration::from_secs(2);
+/// The same where only a reload could help.
+const RETRY_WITHOUT_HOLDER: Duration = Duration::from_secs(30);
 /// How long after its expiry an unpaid invoice is canceled: a payment on its way may still arrive.
 const EXPIRY_GRACE: Duration = Duration::from_secs(5);
 /// A call is not begun with fewer blocks (of about ten minutes) until the payment falls back.
@@ -28,7 +31,7 @@ enum Next {
     /// Look at the call again.
     Look,
     /// The same, after a while.
-    Retry,
+    Retry(Duration),
     /// It has ended.
     Done,
 }
@@ -40,30 +43,41 @@ enum StepError {
     Ledger(#[from] LedgerError),
     #[error(transparent)]
     Node(#[from] NodeError),
-    #[error("no Lightning backend holds payments")]
-    NoHolder,
+    #[error(
+        "no Lightning backend called {0:?} holds payments; configure it again, or the payment falls \
+         back to its payer when the node gives it up"
+    )]
+    NoHolder(String),
     #[error("the secret that the preimage follows from is gone")]
     NoSecret,
 }
 
 /// Takes a call from step to step until it has ended, or until the gateway drains and nothing of it
-/// is under way.
-pub(super) async fn follow(worker: Arc<Worker>, hash: PaymentHash) {
+/// is under way. `node` made its invoice, where that was this process.
+pub(super) async fn follow(
+    worker: Arc<Worker>,
+    hash: PaymentHash,
+    node: Option<Arc<dyn CreateInvoice>>,
+) {
     let drain = worker.shared.drain.clone();
+    let mut follower = Follower {
+        worker: Arc::clone(&worker),
+        hash,
+        node,
+        holder: None,
+        complaint: String::new(),
+    };
     loop {
-        let next = match step(&worker, hash).await {
+        let next = match follower.step().await {
             Ok(next) => next,
             Err(StepError::Ledger(LedgerError::Closed)) => return,
-            Err(error) => {
-                tracing::warn!(payment.hash = %hash, %error, "a held call has to wait");
-                Next::Retry
-            }
+            Err(error) => follower.complain(&error),
         };
         worker.shared.log.flush();
         match next {
             Next::Look => {}
-            Next::Retry => tokio::select! {
-                () = tokio::time::sleep(RETRY) => {}
+            Next::Retry(pause) => tokio::select! {
+                () = tokio::time::sleep(pause) => {}
                 () = drain.draining() => return,
             },
             Next::Done => return,
@@ -71,30 +85,72 @@ pub(super) async fn follow(worker: Arc<Worker>, hash: PaymentHash) {
     }
 }
 
-async fn step(worker: &Arc<Worker>, hash: PaymentHash) -> Result<Next, StepError> {
-    let Some(call) = worker.shared.ledger.held_call(hash).await? else {
-        return Ok(Next::Done);
-    };
-    let plan = worker.shared.plan.load_full();
-    match call.state {
-        HeldState::Offered => wait_for_payment(worker, &plan, &call).await,
-        // Begun by a process that died: nobody knows what the upstream did, so nobody pays.
-        HeldState::Running => give_back(worker, &plan, &call, "the process died").await,
-        HeldState::Answered => take(worker, &plan, &call).await,
-        HeldState::Settled | HeldState::Canceled => Ok(Next::Done),
+struct Follower {
+    worker: Arc<Worker>,
+    hash: PaymentHash,
+    node: Option<Arc<dyn CreateInvoice>>,
+    holder: Option<Holder>,
+    /// What was said last of why it has to wait.
+    complaint: String,
+}
+
+impl Follower {
+    async fn step(&mut self) -> Result<Next, StepError> {
+        let worker = Arc::clone(&self.worker);
+        let Some(call) = worker.shared.ledger.held_call(self.hash).await? else {
+            return Ok(Next::Done);
+        };
+        if matches!(call.state, HeldState::Settled | HeldState::Canceled) {
+            return Ok(Next::Done);
+        }
+        let plan = worker.shared.plan.load_full();
+        let node = self.holder(&plan, &call).await?;
+        let node = node.hold().ok_or_else(|| no_holder(&call))?;
+        match call.state {
+            HeldState::Offered => wait_for_payment(&worker, &plan, node, &call).await,
+            // Begun by a process that died: nobody knows what the upstream did, so nobody pays.
+            HeldState::Running => give_back(&worker, node, &call, "the process died").await,
+            HeldState::Answered => take(&worker, node, &call).await,
+            HeldState::Settled | HeldState::Canceled => Ok(Next::Done),
+        }
+    }
+
+    async fn holder(
+        &mut self,
+        plan: &Plan,
+        call: &HeldCall,
+    ) -> Result<Arc<dyn CreateInvoice>, StepError> {
+        let known = self.node.take();
+        let new = || Holder::new(call.backend.clone(), call.payment_hash, known);
+        let holder = self.holder.get_or_insert_with(new);
+        let found = holder.find(plan.node.as_deref()).await;
+        found.ok_or_else(|| no_holder(call))
+    }
+
+    /// Says once why the call has to wait, and how long it does.
+    fn complain(&mut self, error: &StepError) -> Next {
+        let complaint = error.to_string();
+        if complaint != self.complaint {
+            tracing::warn!(payment.hash = %self.hash, %error, "a held call has to wait");
+            self.complaint = complaint;
+        }
+        Next::Retry(match error {
+            StepError::NoHolder(_) => RETRY_WITHOUT_HOLDER,
+            _ => RETRY,
+        })
     }
 }
 
-fn holder<'p>(plan: &'p Plan, call: &HeldCall) -> Result<&'p dyn HoldInvoice, StepError> {
-    plan.holder(&call.backend).ok_or(StepError::NoHolder)
+fn no_holder(call: &HeldCall) -> StepError {
+    StepError::NoHolder(call.backend.clone())
 }
 
 async fn wait_for_payment(
     worker: &Arc<Worker>,
     plan: &Plan,
+    node: &dyn HoldInvoice,
     call: &HeldCall,
 ) -> Result<Next, StepError> {
-    let node = holder(plan, call)?;
     let began = Instant::now();
     let patience = until(worker.shared.clock.now(), call.expires_at) + EXPIRY_GRACE;
     let state = tokio::select! {
@@ -104,28 +160,33 @@ async fn wait_for_payment(
     };
     match state {
         HoldState::Accepted { received, .. } if received < call.terms.amount => {
-            give_back(worker, plan, call, "too little was paid").await
+            give_back(worker, node, call, "too little was paid").await
         }
         HoldState::Accepted { blocks_left, .. } if blocks_left < MIN_BLOCKS_TO_START => {
-            give_back(worker, plan, call, "too few blocks are left").await
+            give_back(worker, node, call, "too few blocks are left").await
         }
-        HoldState::Accepted { .. } => run(worker, plan, call).await,
+        HoldState::Accepted { .. } => run(worker, plan, node, call).await,
         // Taken by somebody else's hand: the token is an ordinary one from now on.
         HoldState::Settled { .. } | HoldState::Canceled | HoldState::Unknown => {
             ended(worker, call).await
         }
         // The line to the node ended by itself: the invoice can still be paid.
-        HoldState::Open if began.elapsed() < patience => Ok(Next::Retry),
-        HoldState::Open => give_back(worker, plan, call, "the invoice expired").await,
+        HoldState::Open if began.elapsed() < patience => Ok(Next::Retry(RETRY)),
+        HoldState::Open => give_back(worker, node, call, "the invoice expired").await,
     }
 }
 
 /// Runs the call once. Whoever wins the step to `Running` is the only one who ever does.
-async fn run(worker: &Arc<Worker>, plan: &Plan, call: &HeldCall) -> Result<Next, StepError> {
+async fn run(
+    worker: &Arc<Worker>,
+    plan: &Plan,
+    node: &dyn HoldInvoice,
+    call: &HeldCall,
+) -> Result<Next, StepError> {
     let _open = worker.shared.drain.enter();
     let ledger = &worker.shared.ledger;
     if !ledger.held_run(call.payment_hash).await? {
-        return Ok(Next::Retry);
+        return Ok(Next::Retry(RETRY));
     }
     crash_point(crash::HELD_RUNNING);
     let called = tokio::time::timeout(MAX_RUN, worker.call_upstream(plan, call));
@@ -135,19 +196,22 @@ async fn run(worker: &Arc<Worker>, plan: &Plan, call: &HeldCall) -> Result<Next,
     };
     let answer = match answer {
         Ok(answer) => answer.to_bytes(),
-        Err(reason) => return give_back(worker, plan, call, reason).await,
+        Err(reason) => return give_back(worker, node, call, reason).await,
     };
     if !ledger.held_answered(call.payment_hash, answer).await? {
         return Ok(Next::Look);
     }
     crash_point(crash::HELD_ANSWERED);
-    take(worker, plan, call).await
+    take(worker, node, call).await
 }
 
 /// Takes the payment of a call whose answer is stored.
-async fn take(worker: &Arc<Worker>, plan: &Plan, call: &HeldCall) -> Result<Next, StepError> {
+async fn take(
+    worker: &Arc<Worker>,
+    node: &dyn HoldInvoice,
+    call: &HeldCall,
+) -> Result<Next, StepError> {
     let _open = worker.shared.drain.enter();
-    let node = holder(plan, call)?;
     let key = preimage(&worker.shared.keyring, call.key_epoch, &call.token_id);
     let preimage = key.ok_or(StepError::NoSecret)?;
     let asked = node.settle_invoice(preimage).await;
@@ -180,7 +244,7 @@ async fn take(worker: &Arc<Worker>, plan: &Plan, call: &HeldCall) -> Result<Next
         }
         HoldState::Open | HoldState::Accepted { .. } | HoldState::Unknown => {
             asked?;
-            Ok(Next::Retry)
+            Ok(Next::Retry(RETRY))
         }
     }
 }
@@ -188,16 +252,15 @@ async fn take(worker: &Arc<Worker>, plan: &Plan, call: &HeldCall) -> Result<Next
 /// Gives the payment back, or makes an unpaid invoice impossible to pay.
 async fn give_back(
     worker: &Arc<Worker>,
-    plan: &Plan,
+    node: &dyn HoldInvoice,
     call: &HeldCall,
     reason: &'static str,
 ) -> Result<Next, StepError> {
-    let node = holder(plan, call)?;
     let asked = node.cancel_invoice(call.payment_hash).await;
     match node.hold_state(call.payment_hash).await? {
         HoldState::Open | HoldState::Accepted { .. } => {
             asked?;
-            Ok(Next::Retry)
+            Ok(Next::Retry(RETRY))
         }
         HoldState::Canceled | HoldState::Unknown | HoldState::Settled { .. } => {
             tracing::info!(payment.hash = %call.payment_hash, reason, "a held call was given up");
