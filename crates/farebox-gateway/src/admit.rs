@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use farebox_core::{HoldId, Kind, Msat, RequestDigest, UnixMillis};
-use farebox_ledger::{AdmitRequest, Admitted, Cost, Hold, Ledger, Once, Receipt};
+use farebox_ledger::{AdmitRequest, Admitted, ChargeBasis, Cost, Hold, Ledger, Once, Receipt};
 use http::HeaderMap;
 use sha2::{Digest, Sha256};
 
@@ -182,6 +182,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) sale: &'a Sale,
     /// The most that the request can cost.
     pub(crate) at_most: Msat,
+    /// What that was found by.
+    pub(crate) basis: Option<Box<ChargeBasis>>,
     pub(crate) fingerprint: Fingerprint,
     pub(crate) idempotency_key: Option<[u8; 32]>,
     pub(crate) now: UnixMillis,
@@ -262,7 +264,7 @@ pub(crate) async fn admit(
         claims,
         max_voids: asked.sale.max_voids,
         now: asked.now,
-        basis: None,
+        basis: asked.basis.clone(),
     };
     let payment = match ledger.admit(request).await? {
         Admitted::Held(hold) => Payment::Held {

@@ -19,6 +19,7 @@ mod answer;
 mod arrival;
 mod body;
 mod challenge;
+mod charge;
 mod claim;
 mod crash;
 mod decode;

@@ -26,7 +26,9 @@ pub struct Rates {
 /// The price of one bitcoin, and since when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
-    /// In units of the currency.
+    /// In which money.
+    pub currency: Currency,
+    /// In units of it.
     pub bitcoin_price: Decimal,
     /// When it was true; a rate that the seller fixed is always true.
     pub taken_at: Option<UnixMillis>,
@@ -129,6 +131,7 @@ mod tests {
 
     fn rate(price: &str, taken_at: Option<u64>) -> Rate {
         Rate {
+            currency: usd(),
             bitcoin_price: price.parse().unwrap(),
             taken_at: taken_at.map(UnixMillis::new),
         }

@@ -299,9 +299,8 @@ impl Worker {
         quote: &mut Quote,
         arrival: &mut Arrival,
     ) -> Result<Verdict, Refusal> {
-        let at_most = quote.at_most();
         let verdict = self
-            .admit(exchange, (route, sale), token, at_most, arrival)
+            .admit(exchange, (route, sale), token, quote, arrival)
             .await?;
         let (Verdict::Owed(Owed::Exhausted), Quote::Metered(metered)) = (&verdict, &mut *quote)
         else {
@@ -311,8 +310,7 @@ impl Worker {
         if !metered.lower_to(left) {
             return Ok(verdict);
         }
-        let at_most = metered.at_most;
-        self.admit(exchange, (route, sale), token, at_most, arrival)
+        self.admit(exchange, (route, sale), token, quote, arrival)
             .await
     }
 
@@ -321,7 +319,7 @@ impl Worker {
         exchange: &Exchange,
         (route, sale): (&Arc<Route>, &Sale),
         token: &Token,
-        at_most: Msat,
+        quote: &Quote,
         arrival: &mut Arrival,
     ) -> Result<Verdict, Refusal> {
         let method = &arrival.parts.method;
@@ -347,7 +345,8 @@ impl Worker {
         let asked = Asked {
             route,
             sale,
-            at_most,
+            at_most: quote.at_most(),
+            basis: quote.basis(exchange.received_at),
             fingerprint,
             idempotency_key,
             now: exchange.received_at,

@@ -277,9 +277,9 @@ impl Settlement {
         self.charged = bill.used.min(self.price);
         self.reading = Some(Reading::Said(bill));
         if bill.used.is_zero() && ending != Ending::Complete {
-            hold.void(VoidReason::CutShort);
+            hold.void_with(VoidReason::CutShort, bill.measured());
         } else {
-            hold.settle_part(bill.used);
+            hold.settle_part_with(bill.used, bill.measured());
         }
     }
 
@@ -317,9 +317,9 @@ impl Settlement {
 
 fn settle_by(hold: Hold, bill: Bill) {
     if bill.used.is_zero() {
-        hold.void(VoidReason::CutShort);
+        hold.void_with(VoidReason::CutShort, bill.measured());
     } else {
-        hold.settle_part(bill.used);
+        hold.settle_part_with(bill.used, bill.measured());
     }
 }
 

@@ -121,7 +121,7 @@ impl Worker {
             once: asking.once,
             max_voids: asking.sale.max_voids,
             now: exchange.received_at,
-            basis: None,
+            basis: quote.basis(exchange.received_at),
         };
         Ok(self.shared.ledger.admit_key(request).await?)
     }

@@ -159,6 +159,7 @@ async fn follow(live: LiveRates, rates: Arc<Rates>, clock: Arc<dyn Clock>, metri
             if let Ok(agreed) = survey.agreed {
                 // As old as the question: what a slow source says may have been true then.
                 let rate = Rate {
+                    currency: *currency,
                     bitcoin_price: agreed.price,
                     taken_at: Some(asked_at),
                 };

@@ -183,10 +183,11 @@ impl Owing {
             return Msat::ZERO;
         };
         let used = said.unwrap_or_else(|| self.asked.unsaid());
+        let measured = self.line(said).measured();
         if used.is_zero() && self.ending == Ending::CutByUpstream {
-            hold.void(VoidReason::CutShort);
+            hold.void_with(VoidReason::CutShort, measured);
         } else {
-            hold.settle_part(used);
+            hold.settle_part_with(used, measured);
         }
         used.min(self.asked.at_most)
     }

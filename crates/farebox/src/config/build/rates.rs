@@ -32,6 +32,7 @@ pub(super) fn rates(file: &ConfigFile, mistakes: &mut Mistakes) -> Rates {
             mistakes.note(key, None, "a bitcoin for nothing");
         } else if let Some(currency) = currency {
             let rate = Rate {
+                currency,
                 bitcoin_price: *price,
                 taken_at: None,
             };
