@@ -19,6 +19,7 @@ use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
@@ -144,7 +145,7 @@ impl RestClient {
     pub(crate) async fn post_json(
         &self,
         path: &str,
-        body: &Value,
+        body: &impl Serialize,
     ) -> Result<RestAnswer, NodeError> {
         self.call(Method::POST, path, Content::json(body)).await
     }
@@ -277,8 +278,10 @@ pub(crate) enum Content {
 }
 
 impl Content {
-    fn json(value: &Value) -> Self {
-        Self::Json(value.to_string())
+    /// What is sent is made of texts and numbers, whose writing does not fail; no node would take
+    /// an empty body for a call.
+    fn json(body: &impl Serialize) -> Self {
+        Self::Json(serde_json::to_string(body).unwrap_or_default())
     }
 
     fn into_parts(self) -> (Option<&'static str>, Bytes) {

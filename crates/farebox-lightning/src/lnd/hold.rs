@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::Lnd;
 use super::answer::{self, Denial, InvoiceJson, base64};
+use super::invoices::HeldJson;
 use crate::{
     AnswerFault, BoxFuture, CreatedInvoice, HoldInvoice, HoldState, InvoiceRequest, NodeError,
 };
@@ -62,8 +63,10 @@ impl Lnd {
     ) -> Result<CreatedInvoice, NodeError> {
         self.check_amount(request)?;
         let mut body = self.invoice_json(request);
-        body["hash"] = base64(hash.as_bytes()).into();
-        body["cltv_expiry"] = self.hold_blocks.to_string().into();
+        body.held = Some(HeldJson {
+            hash: base64(hash.as_bytes()),
+            cltv_expiry: self.hold_blocks.to_string(),
+        });
         let answer = self.client.post_json("/v2/invoices/hodl", &body).await?;
         let added: AddedJson = answer::read(&answer)?;
         let created = self.check_invoice(&added.payment_request, request)?;

@@ -1,8 +1,7 @@
 //! Making invoices and asking what became of them.
 
 use farebox_core::PaymentHash;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 
 use super::Lnd;
 use super::answer::{self, Denial, InvoiceJson};
@@ -12,6 +11,24 @@ use crate::{AnswerFault, CreatedInvoice, InvoiceRequest, InvoiceState, NodeError
 
 /// The longest memo, in bytes: what one field of a BOLT 11 invoice holds.
 const MAX_MEMO: usize = 639;
+
+/// What an invoice is asked for with. LND reads numbers of 64 bits as text.
+#[derive(Serialize)]
+pub(super) struct WantedJson<'a> {
+    value_msat: String,
+    memo: &'a str,
+    expiry: String,
+    private: bool,
+    #[serde(flatten)]
+    pub(super) held: Option<HeldJson>,
+}
+
+/// What one whose payment will be held needs besides.
+#[derive(Serialize)]
+pub(super) struct HeldJson {
+    pub(super) hash: String,
+    pub(super) cltv_expiry: String,
+}
 
 #[derive(Deserialize)]
 struct AddedJson {
@@ -51,14 +68,14 @@ impl Lnd {
     }
 
     /// What both kinds of invoices are asked for with. LND counts expiry in seconds, at least one.
-    pub(super) fn invoice_json(&self, request: &InvoiceRequest) -> Value {
-        let memo = &request.memo[..request.memo.floor_char_boundary(MAX_MEMO)];
-        json!({
-            "value_msat": request.amount.get().to_string(),
-            "memo": memo,
-            "expiry": request.expiry.as_secs().max(1).to_string(),
-            "private": self.private_hints,
-        })
+    pub(super) fn invoice_json<'a>(&self, request: &'a InvoiceRequest) -> WantedJson<'a> {
+        WantedJson {
+            value_msat: request.amount.get().to_string(),
+            memo: &request.memo[..request.memo.floor_char_boundary(MAX_MEMO)],
+            expiry: request.expiry.as_secs().max(1).to_string(),
+            private: self.private_hints,
+            held: None,
+        }
     }
 
     pub(super) fn check_invoice(

@@ -166,7 +166,9 @@ async fn its_webhook_makes_the_next_question_come_at_once() {
     let (tell, mut heard) = mpsc::unbounded_channel();
     let watched = Arc::clone(&backend);
     let watching = tokio::spawn(async move {
-        let mut sink = |event| drop(tell.send(event));
+        let mut sink = |event| {
+            let _ = tell.send(event);
+        };
         let after = Some(SettlementCursor(1_000_000));
         watched.watch(after, &mut sink).await
     });
