@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
 
 use anyhow::{Context, Result, bail};
 
@@ -11,11 +12,12 @@ use crate::process::{cache, command, is_ci, root, run, works};
 type Install = fn() -> Result<()>;
 
 /// What there is to install, and how the closing summary calls it.
-const PARTS: [(&str, Install); 7] = [
+const PARTS: [(&str, Install); 8] = [
     ("Node packages", node),
     ("Python packages", python),
     ("SDKs", sdks),
     ("LNbits", lnbits),
+    ("LiteLLM", litellm),
     ("nginx", nginx),
     ("nghttp", nghttp),
     ("chromium", chromium),
@@ -28,13 +30,27 @@ pub(crate) struct Parts {
     pub(crate) missing: Vec<(&'static str, String)>,
 }
 
+/// The parts on their way in, while something else is built.
+pub(crate) struct Installing(JoinHandle<Result<Parts>>);
+
+impl Installing {
+    pub(crate) fn start() -> Self {
+        Self(std::thread::spawn(install))
+    }
+
+    pub(crate) fn finish(self) -> Result<Parts> {
+        let installed = self.0.join();
+        installed.unwrap_or_else(|_| bail!("the thread that installs parts panicked"))
+    }
+}
+
 /// Where the tests find the parts.
 pub(crate) fn folder() -> PathBuf {
     cache().join("parts")
 }
 
 /// Installs what is missing. A part that cannot be had is an error under CI only.
-pub(crate) fn install() -> Result<Parts> {
+fn install() -> Result<Parts> {
     let mut parts = Parts {
         present: Vec::new(),
         missing: Vec::new(),
@@ -83,6 +99,11 @@ fn sdks() -> Result<()> {
 /// whose pins its own do not agree.
 fn lnbits() -> Result<()> {
     environment("lnbits", "lnbits-requirements.txt")
+}
+
+/// A gateway to models. Apart too, for the same reason.
+fn litellm() -> Result<()> {
+    environment("litellm", "litellm-requirements.txt")
 }
 
 /// A virtual environment with exactly these pins.

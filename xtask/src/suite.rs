@@ -9,7 +9,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 
 use crate::lab::{Preparing, UpForTests};
-use crate::parts::{self, Parts};
+use crate::parts::{self, Installing, Parts};
 use crate::process::{cache, cargo, run, spelled};
 
 /// All features, so that the binary under test has its crash points and contract tests run.
@@ -29,8 +29,9 @@ pub(crate) fn test(arguments: &[String]) -> Result<()> {
     let filters = arguments.iter().filter(|argument| *argument != "--fast");
     // Beside the build, which takes as long where nothing is there yet.
     let preparing = (!fast).then(Preparing::start);
-    let mut parts = if fast { None } else { Some(parts::install()?) };
+    let installing = (!fast).then(Installing::start);
     run(cargo(SUITE).arg("--no-run"))?;
+    let mut parts = installing.map(Installing::finish).transpose()?;
     let lab = preparing.map(Preparing::finish).transpose()?;
     let lab = with_lab(lab, parts.as_mut());
 

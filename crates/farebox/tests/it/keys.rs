@@ -21,8 +21,8 @@ const ANSWER_WORDS: u64 = 12;
 const COST: u64 = 3 * INPUT + ANSWER_WORDS * OUTPUT;
 
 /// A key, as the one who bought it got it.
-struct Bought {
-    key: String,
+pub(crate) struct Bought {
+    pub(crate) key: String,
     id: String,
     invoice: String,
 }
@@ -72,7 +72,7 @@ fn order(gateway: &TestGateway, msat: u64) -> Bought {
     }
 }
 
-fn buy(gateway: &TestGateway, msat: u64) -> Bought {
+pub(crate) fn buy(gateway: &TestGateway, msat: u64) -> Bought {
     let bought = order(gateway, msat);
     gateway.pay(&bought.invoice);
     bought
@@ -105,7 +105,7 @@ fn wait_until_paid(gateway: &TestGateway, key: &str) {
     }
 }
 
-fn balance(gateway: &TestGateway, key: &str) -> u64 {
+pub(crate) fn balance(gateway: &TestGateway, key: &str) -> u64 {
     standing(gateway, key)["balance_msat"].as_u64().unwrap()
 }
 

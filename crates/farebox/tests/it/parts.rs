@@ -4,7 +4,7 @@
 use std::env;
 use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -12,8 +12,12 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-/// How long a part may take to start or end.
-const WAIT_AT_MOST: Duration = Duration::from_secs(60);
+use crate::harness::ports;
+
+/// How long a part may take to start. LiteLLM needs half a minute where others use the machine too.
+const START_AT_MOST: Duration = Duration::from_secs(180);
+/// How long it may take to end.
+const END_AT_MOST: Duration = Duration::from_secs(60);
 
 /// A JavaScript file of `conformance/`, able to require the pinned packages.
 pub(crate) fn node(script: &str) -> Option<Command> {
@@ -54,6 +58,19 @@ pub(crate) fn mock_ai_api(api: &str, port: u16) -> Option<Command> {
     Some(command)
 }
 
+/// LiteLLM's proxy with the models of `litellm.yaml`, which asks nobody for anything.
+pub(crate) fn litellm(port: u16) -> Option<Command> {
+    let venv = folder().join("litellm/venv/bin");
+    let mut command = if_there(venv.join("python"), "LiteLLM")?;
+    command.arg(venv.join("litellm"));
+    command.arg("--config").arg(conformance("litellm.yaml"));
+    command.args(["--host", "127.0.0.1", "--port", &port.to_string()]);
+    command.env("LITELLM_LOCAL_MODEL_COST_MAP", "True");
+    // It tells of every step.
+    command.stderr(Stdio::null());
+    Some(command)
+}
+
 /// nginx, without a configuration yet.
 pub(crate) fn nginx() -> Option<Command> {
     if_there(installed("nginx"), "nginx")
@@ -88,8 +105,7 @@ pub(crate) fn conformance(file: &str) -> PathBuf {
 
 /// A port that is free now. Only for parts that cannot bind port 0 and tell.
 pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    listener.local_addr().unwrap().port()
+    ports::free()
 }
 
 /// Runs a client to its end and reads the one line of JSON that it prints last.
@@ -163,7 +179,7 @@ impl Server {
             .spawn()
             .unwrap();
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let give_up_at = Instant::now() + WAIT_AT_MOST;
+        let give_up_at = Instant::now() + START_AT_MOST;
         while TcpStream::connect(address).is_err() {
             assert!(Instant::now() < give_up_at, "{command:?} does not accept");
             assert!(child.try_wait().unwrap().is_none(), "{command:?} ended");
@@ -196,7 +212,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         // SIGTERM, so that nginx ends its workers too.
         let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
-        let give_up_at = Instant::now() + WAIT_AT_MOST;
+        let give_up_at = Instant::now() + END_AT_MOST;
         while self.child.try_wait().is_ok_and(|status| status.is_none()) {
             if Instant::now() > give_up_at {
                 drop(self.child.kill());
