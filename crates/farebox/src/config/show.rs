@@ -5,7 +5,9 @@ use sha2::{Digest, Sha256};
 use toml::{Table, Value};
 
 use crate::config::choice::{HeaderText, SecretSource};
-use crate::config::file::{ConfigFile, LightningSection, RouteSection};
+use crate::config::file::{
+    ConfigFile, LightningSection, ModelSection, ModelTokensTable, RouteSection,
+};
 use crate::config::secrets;
 
 /// Parts of header names that hold secrets.
@@ -26,11 +28,20 @@ pub fn is_sensitive(header: &str) -> bool {
 pub fn to_sparse_toml(file: &ConfigFile) -> Result<String, toml::ser::Error> {
     let mut table = Table::try_from(file)?;
     let default = Table::try_from(ConfigFile::default())?;
-    let route_default = Table::try_from(RouteSection::default())?;
-    if let Some(Value::Array(routes)) = table.get_mut("route") {
-        for route in routes.iter_mut().filter_map(Value::as_table_mut) {
-            drop_defaults(route, &route_default);
+    let one_route = Table::try_from(RouteSection::default())?;
+    let one_model = Table::try_from(ModelSection::default())?;
+    let by_tokens = Table::try_from(ModelTokensTable::default())?;
+    for route in tables_in(&mut table, "route") {
+        drop_defaults(route, &one_route);
+        let tokens = route
+            .get_mut("price")
+            .and_then(|price| price.get_mut("model_tokens"));
+        if let Some(Value::Table(tokens)) = tokens {
+            drop_defaults(tokens, &by_tokens);
         }
+    }
+    for model in tables_in(&mut table, "model") {
+        drop_defaults(model, &one_model);
     }
     drop_defaults(&mut table, &default);
     if let (Some(Value::Table(lightning)), Some(written)) =
@@ -39,6 +50,11 @@ pub fn to_sparse_toml(file: &ConfigFile) -> Result<String, toml::ser::Error> {
         drop_lightning_defaults(lightning, written)?;
     }
     toml::to_string_pretty(&table)
+}
+
+fn tables_in<'a>(table: &'a mut Table, name: &str) -> impl Iterator<Item = &'a mut Table> {
+    let listed = table.get_mut(name).and_then(Value::as_array_mut);
+    listed.into_iter().flatten().filter_map(Value::as_table_mut)
 }
 
 fn drop_lightning_defaults(
@@ -142,11 +158,15 @@ mod tests {
     #[test]
     fn a_sparse_file_reads_back_as_the_same_configuration() {
         let text = "[server]\nthreads = 3\n[lightning]\nbackend = \"mock\"\n\
-            [[route]]\nname = \"a\"\npath = { exact = \"/a\" }\nprice = { msat = 5 }\nreplay = false\n";
+            [[route]]\nname = \"a\"\npath = { exact = \"/a\" }\nprice = { msat = 5 }\nreplay = false\n\
+            [[route]]\nname = \"b\"\npath = \"/b\"\nprice = { model_tokens = {} }\n\
+            [[model]]\nname = \"m\"\ninput = \"2\"\n";
         let file = load(text).file;
         let sparse = to_sparse_toml(&file).unwrap();
         assert!(load(&sparse).file == file, "{sparse}");
-        assert!(!sparse.contains("drain_timeout"), "{sparse}");
+        for default in ["drain_timeout", "markup_percent", "currency"] {
+            assert!(!sparse.contains(default), "{sparse}");
+        }
     }
 
     #[test]

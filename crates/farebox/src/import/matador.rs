@@ -1,4 +1,7 @@
-//! matador's `.env`: one upstream, one Lightning Address, prices in the code.
+//! matador's `.env`: one upstream, one Lightning Address, prices in the code. What it sold is sold on:
+//! chat, pictures, embeddings and the list of models; the first three by what they use.
+
+mod models;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -7,12 +10,12 @@ use farebox_core::Msat;
 
 use super::{ImportError, Imported, lightning_address};
 use crate::config::choice::{Amount, HeaderText, PathMatch, PriceSetting};
-use crate::config::file::{ConfigFile, RouteSection, ServerSection};
+use crate::config::file::{
+    ConfigFile, ModelTokensTable, RatesSection, RouteSection, ServerSection,
+};
 
 /// What matador charged for the list of models.
 const MODELS_MSAT: u64 = 1_000;
-/// What matador charged for paths it had no other price for.
-const FLAT_MSAT: u64 = 21_000;
 /// Where matador listened.
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080);
 
@@ -40,23 +43,37 @@ pub fn import(text: &str) -> Result<Imported, ImportError> {
             ..ServerSection::default()
         },
         lightning: Some(lightning_address(address.as_deref(), &mut notes)),
-        route: vec![models(&upstream), everything(&upstream)],
+        rates: RatesSection {
+            live: vec!["usd".to_owned()],
+            ..RatesSection::default()
+        },
+        model: models::models(),
+        route: vec![list(&upstream), calls(&upstream)],
         ..ConfigFile::default()
     };
     Ok(Imported { file, notes })
 }
 
 fn fixed_notes() -> Vec<String> {
-    vec![
-        "prices: matador counted model tokens and images at 25,000 USD for a bitcoin; metered \
-         prices come with a later version, so every call under /v1 costs its flat 21,000 msat"
-            .to_owned(),
-        "server.listen: 0.0.0.0:8080 as matador; Farebox itself would listen on 127.0.0.1:8402"
-            .to_owned(),
-        "API_KEY: read from the environment when Farebox starts; it is not in the result"
-            .to_owned(),
-        "tokens.db: tokens sold by matador are runes and are not accepted".to_owned(),
+    [
+        "rates: a bitcoin costs what public sources say now; matador took it for 25,000 USD for good. \
+         To keep that, replace `live = [\"usd\"]` by `fixed = { usd = \"25000\" }`",
+        "model: matador's models at its prices of 2023. For others and for today's prices: \
+         `farebox admin prices import --from models.dev --only 'openai/*' --add`, and delete the \
+         [[model]] tables, which win over every list",
+        "chat: charged by the tokens read and written, each at matador's price; matador charged twice \
+         the prompt and at least a thousand tokens. What is not used of a payment buys further calls",
+        "embeddings: charged by their tokens; matador charged at least 1,000 msat",
+        "images: by size, 256x256, 512x512 or any other; a request that names no model is for dall-e-2",
+        "models: the list costs 1,000 msat as with matador; without the route \"models\" it is free",
+        "other paths under /v1: not sold. matador sold everything for 21,000 msat, also the files and \
+         fine-tuned models of your account; write a route with a price for each path that you mean",
+        "server.listen: 0.0.0.0:8080 as matador; Farebox itself would listen on 127.0.0.1:8402",
+        "API_KEY: read from the environment when Farebox starts; it is not in the result",
+        "tokens.db: tokens sold by matador are runes and are not accepted",
     ]
+    .map(str::to_owned)
+    .to_vec()
 }
 
 fn upstream(root: Option<String>, notes: &mut Vec<String>) -> String {
@@ -80,23 +97,23 @@ fn note_rest(settings: BTreeMap<String, String>, notes: &mut Vec<String>) {
     }
 }
 
-fn models(upstream: &str) -> RouteSection {
+fn list(upstream: &str) -> RouteSection {
     let path = PathMatch::Exact {
         exact: "/v1/models".to_owned(),
     };
-    route("models", path, upstream, MODELS_MSAT)
+    let price = Msat::new(MODELS_MSAT).ok().map(Amount);
+    route("models", path, upstream, price.map(PriceSetting::Fixed))
 }
 
-fn everything(upstream: &str) -> RouteSection {
-    route(
-        "v1",
-        PathMatch::Prefix("/v1".to_owned()),
-        upstream,
-        FLAT_MSAT,
-    )
+fn calls(upstream: &str) -> RouteSection {
+    let path = PathMatch::Prefix("/v1".to_owned());
+    let price = PriceSetting::Models {
+        model_tokens: ModelTokensTable::default(),
+    };
+    route("v1", path, upstream, Some(price))
 }
 
-fn route(name: &str, path: PathMatch, upstream: &str, msat: u64) -> RouteSection {
+fn route(name: &str, path: PathMatch, upstream: &str, price: Option<PriceSetting>) -> RouteSection {
     let key = HeaderText::Env {
         env: "API_KEY".to_owned(),
         prefix: "Bearer ".to_owned(),
@@ -106,9 +123,7 @@ fn route(name: &str, path: PathMatch, upstream: &str, msat: u64) -> RouteSection
         path,
         upstream: upstream.to_owned(),
         headers: BTreeMap::from([("Authorization".to_owned(), key)]),
-        price: Msat::new(msat)
-            .ok()
-            .map(|amount| PriceSetting::Fixed(Amount(amount))),
+        price,
         ..RouteSection::default()
     }
 }

@@ -2,6 +2,7 @@
 
 mod ends;
 mod evasion;
+mod imported;
 mod refusals;
 mod sales;
 mod sdks;
