@@ -144,7 +144,7 @@ pub(crate) async fn revoke(
     Ok(Json(describe(&view)))
 }
 
-async fn find(state: &Shared, id: &str) -> Result<KeyView, ConsoleError> {
+pub(crate) async fn find(state: &Shared, id: &str) -> Result<KeyView, ConsoleError> {
     let view = settled(state).await?.key_by_public_id(id).await?;
     view.ok_or(ConsoleError::NoKey)
 }

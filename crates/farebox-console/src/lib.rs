@@ -130,6 +130,7 @@ pub fn router(options: Options) -> Router {
         .route("/admin/v1/keys/{id}", get(keys::show))
         .route("/admin/v1/keys/{id}/limits", post(keys::set_limits))
         .route("/admin/v1/keys/{id}/revoke", post(keys::revoke))
+        .route("/admin/v1/keys/{id}/refund", post(payouts::refund_key))
         .route("/admin/v1/ledger/trial-balance", get(admin::trial_balance))
         .layer(from_fn_with_state(
             Arc::clone(&state),

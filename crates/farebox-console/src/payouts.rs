@@ -1,4 +1,4 @@
-//! The operator pays back what is on a token, and looks at what was paid back.
+//! The operator pays back what is on a token or a prepaid key, and looks at what was paid back.
 //!
 //! The operator may refund any account the ledger knows, revoked and expired ones too. A payment
 //! that was never claimed is unknown to it: its token was never used, and only its holder can ask.
@@ -8,9 +8,9 @@ use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use farebox_core::{Msat, PayoutId};
-use farebox_gateway::payout::{RefundError, RefundRequest};
-use farebox_ledger::{AskedBy, PayoutEnd, PayoutState, PayoutView};
+use farebox_core::{KeyHash, Msat, PayoutId};
+use farebox_gateway::payout::{Payer, RefundError, RefundRequest};
+use farebox_ledger::{AskedBy, LedgerError, PayoutEnd, PayoutState, PayoutView};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -53,6 +53,9 @@ pub(crate) struct PayoutPage {
 #[derive(Serialize)]
 pub(crate) struct PayoutJson {
     id: String,
+    /// The public name of the key that gives the money, where it is no token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
     payment_hash: String,
     state: &'static str,
     amount_msat: u64,
@@ -75,18 +78,39 @@ pub(crate) async fn refund(
     Path(hash): Path<String>,
     body: Result<Json<RefundBody>, JsonRejection>,
 ) -> Result<Response, ConsoleError> {
+    let payer = Payer::Token {
+        payment_hash: payment_hash(&hash)?,
+        claim: None,
+    };
+    pay_back(&state, payer, body).await
+}
+
+/// The same for a key, by its public name.
+pub(crate) async fn refund_key(
+    State(state): State<Shared>,
+    Path(id): Path<String>,
+    body: Result<Json<RefundBody>, JsonRejection>,
+) -> Result<Response, ConsoleError> {
+    let key = crate::keys::find(&state, &id).await?.key;
+    pay_back(&state, Payer::Key(key), body).await
+}
+
+async fn pay_back(
+    state: &Shared,
+    payer: Payer,
+    body: Result<Json<RefundBody>, JsonRejection>,
+) -> Result<Response, ConsoleError> {
     let Json(body) = body.map_err(|error| bad_request("", &error))?;
-    let account = payment_hash(&hash)?;
     let amount = body.amount_msat.map(Msat::new).transpose();
     let amount = amount.map_err(|error| bad_request("amount_msat: ", &error))?;
     let payouts = state.options.payouts.as_ref();
     let payouts = payouts.ok_or(RefundError::NoPayer)?;
     let request = RefundRequest {
-        account,
-        claim: None,
+        payer,
         destination: body.to.parse()?,
         asked_by: AskedBy::Operator,
         amount,
+        repeat: None,
     };
     let view = payouts.refund(request).await?;
     let status = match view.state {
@@ -94,7 +118,8 @@ pub(crate) async fn refund(
         PayoutState::Open => StatusCode::ACCEPTED,
         PayoutState::Failed => StatusCode::BAD_GATEWAY,
     };
-    Ok((status, Json(PayoutJson::new(&view))).into_response())
+    let told = PayoutJson::new(&view, state).await?;
+    Ok((status, Json(told)).into_response())
 }
 
 pub(crate) async fn list(
@@ -107,8 +132,11 @@ pub(crate) async fn list(
     let payouts = ledger.payouts(page.after.unwrap_or(0), limit).await?;
     let full = u32::try_from(payouts.len()).is_ok_and(|rows| rows == limit);
     let next = payouts.last().filter(|_| full).map(|last| last.cursor);
-    let payouts: Vec<_> = payouts.iter().map(PayoutJson::new).collect();
-    Ok(Json(json!({ "payouts": payouts, "next": next })))
+    let mut told = Vec::with_capacity(payouts.len());
+    for payout in &payouts {
+        told.push(PayoutJson::new(payout, &state).await?);
+    }
+    Ok(Json(json!({ "payouts": told, "next": next })))
 }
 
 pub(crate) async fn show(
@@ -117,8 +145,8 @@ pub(crate) async fn show(
 ) -> Result<Json<PayoutJson>, ConsoleError> {
     let id = PayoutId::parse(&id).map_err(|error| bad_request("", &error))?;
     let view = state.options.ledger.payout(id).await?;
-    view.map(|view| Json(PayoutJson::new(&view)))
-        .ok_or(ConsoleError::NoPayout)
+    let view = view.ok_or(ConsoleError::NoPayout)?;
+    Ok(Json(PayoutJson::new(&view, &state).await?))
 }
 
 /// Ends a refund by the operator's word, unless its backend knows better.
@@ -137,14 +165,17 @@ pub(crate) async fn close(
     };
     let payouts = state.options.payouts.as_ref();
     let view = payouts.ok_or(RefundError::NoPayer)?.close(id, end).await?;
-    Ok(Json(PayoutJson::new(&view)))
+    Ok(Json(PayoutJson::new(&view, &state).await?))
 }
 
 impl PayoutJson {
     /// The invoice itself stays in the store: it may name its payee.
-    fn new(view: &PayoutView) -> Self {
-        Self {
+    async fn new(view: &PayoutView, state: &Shared) -> Result<Self, LedgerError> {
+        let key = KeyHash::from_bytes(*view.payment_hash.as_bytes());
+        let key = state.options.ledger.key(key).await?;
+        Ok(Self {
             id: view.id.to_string(),
+            key: key.map(|key| key.public_id),
             payment_hash: view.payment_hash.to_string(),
             state: view.state.as_str(),
             amount_msat: view.amount.get(),
@@ -160,7 +191,7 @@ impl PayoutJson {
             asked_at: rfc3339(view.asked_at),
             ended_at: view.ended_at.map(rfc3339),
             cursor: view.cursor,
-        }
+        })
     }
 }
 

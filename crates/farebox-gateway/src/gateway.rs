@@ -24,7 +24,7 @@ use crate::keyring::Keyring;
 use crate::limits::{ChallengeLimits, ChallengeRates, TokenLimits};
 use crate::listen::{self, ListenLimits};
 use crate::metrics::Metrics;
-use crate::own::RefundDesk;
+use crate::own::{KeyDesk, RefundDesk};
 use crate::payout::Payouts;
 use crate::plan::Plan;
 use crate::replay::{DEFAULT_MAX_ANSWERS, ReplayLimits, ReplayStore};
@@ -109,6 +109,7 @@ pub fn start(options: Options, plan: Plan) -> io::Result<Gateway> {
         waiting_invoices: WaitingInvoices::default(),
         held,
         refunds: RefundDesk::new(options.payouts, Instant::now()),
+        keys: KeyDesk::new(Instant::now()),
         settlements: options.settlements,
         lookups: Lookups::new(),
         waiters: Waiters::default(),

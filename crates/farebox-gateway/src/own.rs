@@ -16,6 +16,7 @@ mod keys;
 mod refund;
 mod webhook;
 
+pub(crate) use keys::KeyDesk;
 pub(crate) use refund::RefundDesk;
 
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};

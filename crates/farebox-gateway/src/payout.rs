@@ -1,4 +1,4 @@
-//! Money out: what is left on a token goes back to its holder over Lightning.
+//! Money out: what is left on a token or a prepaid key goes back to its holder over Lightning.
 //!
 //! A payout is written down before anything is sent, and exactly one invoice is ever tried for it:
 //!
@@ -23,7 +23,9 @@ mod crash;
 mod destination;
 mod error;
 mod metrics;
+mod purse;
 mod recover;
+mod repeat;
 mod rules;
 mod send;
 
@@ -31,13 +33,15 @@ pub use close::CloseError;
 pub use crash::CRASH_POINTS;
 pub use destination::Destination;
 pub use error::RefundError;
+pub use repeat::Repeat;
 pub use rules::{MaxFee, RefundRules};
 
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use farebox_core::{Clock, Msat, PaymentHash, PayoutId};
+use farebox_core::{Clock, KeyHash, Msat, PaymentHash, PayoutId};
 use farebox_ledger::{AskedBy, Ledger, PayoutClaim, PayoutState, PayoutView};
 use farebox_lightning::backends::Backends;
 use farebox_lightning::guard::GuardedClient;
@@ -74,16 +78,42 @@ pub struct PayoutOptions {
 /// One wish for a refund.
 #[derive(Clone, Debug)]
 pub struct RefundRequest {
-    /// The account.
-    pub account: PaymentHash,
-    /// What the token says, where its holder asks.
-    pub claim: Option<PayoutClaim>,
+    /// Whose money it is.
+    pub payer: Payer,
     /// Where the money goes.
     pub destination: Destination,
     /// Who asks.
     pub asked_by: AskedBy,
     /// How much; as much as goes when absent, or what the invoice says.
     pub amount: Option<Msat>,
+    /// What the same wish is known by when it comes again; without it an invoice is known again,
+    /// and an address is not.
+    pub repeat: Option<Repeat>,
+}
+
+/// Whose money goes out.
+#[derive(Clone, Debug)]
+pub enum Payer {
+    /// A token's.
+    Token {
+        /// Its payment.
+        payment_hash: PaymentHash,
+        /// What it says, where its holder asks.
+        claim: Option<PayoutClaim>,
+    },
+    /// A prepaid key's, which is no child.
+    Key(KeyHash),
+}
+
+impl Payer {
+    /// The account in the ledger.
+    #[must_use]
+    pub const fn account(&self) -> PaymentHash {
+        match self {
+            Self::Token { payment_hash, .. } => *payment_hash,
+            Self::Key(key) => key.account(),
+        }
+    }
 }
 
 /// Everything that leaves over Lightning.
@@ -96,6 +126,9 @@ pub struct Payouts {
     payouts: Busy<PayoutId>,
     room: Arc<Semaphore>,
     following: Arc<Semaphore>,
+    /// Who of those that are followed comes first the next time, so that more than there is room for
+    /// take turns.
+    turn: AtomicUsize,
     /// Where the work runs, so that it goes on when the one who asked has left.
     home: Handle,
     timer: Mutex<Option<JoinHandle<()>>>,
@@ -140,6 +173,7 @@ impl Payouts {
             payouts: Busy::default(),
             room: Arc::new(Semaphore::new(MAX_IN_WORK as usize)),
             following: Arc::new(Semaphore::new(MAX_FOLLOWED as usize)),
+            turn: AtomicUsize::new(0),
             home: Handle::current(),
             timer: Mutex::default(),
         });

@@ -19,9 +19,9 @@ use crate::held::HeldDoor;
 use crate::keyring::Keyring;
 use crate::limits::{ChallengeLimits, TokenLimits};
 use crate::metrics::Metrics;
-use crate::own::RefundDesk;
+use crate::own::{KeyDesk, RefundDesk};
 use crate::plan::Plan;
-use crate::presented::Reader;
+use crate::presented::{Reader, Token};
 use crate::replay::ReplayStore;
 
 /// What all data threads share.
@@ -39,6 +39,7 @@ pub(crate) struct Shared {
     pub(crate) waiting_invoices: WaitingInvoices,
     pub(crate) held: HeldDoor,
     pub(crate) refunds: RefundDesk,
+    pub(crate) keys: KeyDesk,
     pub(crate) settlements: Settlements,
     pub(crate) lookups: Lookups,
     pub(crate) waiters: Waiters,
@@ -109,11 +110,19 @@ impl Shared {
         Ok(random)
     }
 
-    /// What an account has that is neither spent nor held.
-    pub(crate) async fn free_balance(&self, hash: PaymentHash) -> Result<Msat, LedgerError> {
-        let account = self.ledger.account(hash).await?;
-        let free = account.map(|account| account.balance.saturating_sub(account.held));
-        Ok(free.unwrap_or_default())
+    /// What a token may still spend: neither spent nor held, and within what its holder left of it.
+    pub(crate) async fn free_balance(&self, token: &Token) -> Result<Msat, LedgerError> {
+        let most = token.granted.holder.allowance.amount;
+        let Some(account) = self.ledger.account(token.payment_hash).await? else {
+            // Never used: all that was sold.
+            let sold = token.granted.terms.amount;
+            return Ok(most.map_or(sold, |most| sold.min(most)));
+        };
+        let free = account.balance.saturating_sub(account.held);
+        let came = account.terms.amount.checked_add(account.excess);
+        let spent = came.unwrap_or(Msat::MAX).saturating_sub(account.balance);
+        let within = |most: Msat| most.saturating_sub(spent).saturating_sub(account.held);
+        Ok(most.map_or(free, |most| free.min(within(most))))
     }
 
     /// Whether a payment with this hash was ever claimed.

@@ -19,6 +19,8 @@ pub const MAX_KEY_NAMES: usize = 256;
 pub const MAX_CHILDREN: u32 = 1_000;
 /// The most invoices for one key that can still be paid.
 pub const MAX_PENDING_PER_KEY: u32 = 32;
+/// How many of them may be asked for by others than its holder, who always has room for the rest.
+pub const MAX_PENDING_OF_STRANGERS: u32 = 24;
 /// The most invoices that are remembered for all keys together, expired ones included.
 pub const MAX_PENDING: u32 = 100_000;
 
@@ -90,6 +92,15 @@ pub struct PendingDeposit {
     pub amount: Msat,
     /// When it can no longer be paid. It is remembered for a week more.
     pub expires_at: UnixMillis,
+}
+
+/// Who asks for an invoice for a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TopUpBy {
+    /// Whoever has the key itself.
+    Holder,
+    /// Anybody who knows its public name.
+    Stranger,
 }
 
 /// One request for a hold on the money of a key.
@@ -181,7 +192,8 @@ pub enum Noted {
     Taken,
     /// The key was revoked: what is paid for it could not be spent.
     Revoked,
-    /// This key has [`MAX_PENDING_PER_KEY`], or all keys have [`MAX_PENDING`].
+    /// This key has [`MAX_PENDING_PER_KEY`], or as many of them as a stranger may add to, or all keys
+    /// have [`MAX_PENDING`].
     Full,
 }
 
@@ -223,6 +235,16 @@ pub struct KeyView {
     pub voids: u32,
     /// What it may spend.
     pub limits: KeyLimits,
+}
+
+impl TopUpBy {
+    /// How many invoices may wait for one key before another one is refused.
+    pub(crate) const fn most(self) -> u32 {
+        match self {
+            Self::Holder => MAX_PENDING_PER_KEY,
+            Self::Stranger => MAX_PENDING_OF_STRANGERS,
+        }
+    }
 }
 
 impl OpenKey {

@@ -42,8 +42,8 @@ pub use held::{HeldCall, HeldLimits, HeldState, HeldSummary, MAX_HELD_ANSWER};
 pub use hold::Hold;
 pub use key::{
     AdmitKey, Deposit, Deposited, KeyLimits, KeyRefusal, KeyView, MAX_CHILDREN, MAX_KEY_ID,
-    MAX_KEY_MODEL, MAX_KEY_NAMES, MAX_KEY_NOTE, MAX_PENDING, MAX_PENDING_PER_KEY, Noted, OpenChild,
-    OpenKey, Opened, PendingDeposit,
+    MAX_KEY_MODEL, MAX_KEY_NAMES, MAX_KEY_NOTE, MAX_PENDING, MAX_PENDING_OF_STRANGERS,
+    MAX_PENDING_PER_KEY, Noted, OpenChild, OpenKey, Opened, PendingDeposit, TopUpBy,
 };
 pub use ledger::{Ledger, LedgerError, OpenError, OpenOptions, Recovery, open};
 pub use lock::Owner;

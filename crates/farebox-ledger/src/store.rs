@@ -12,7 +12,7 @@ use crate::{
     AccountView, AdmitKey, AdmitRequest, Admitted, ChargePage, ChargeQuery, ChargeView, Deposit,
     HeldCall, HeldLimits, HeldSummary, KeyLimits, KeyView, LedgerError, Measured, OpenChild,
     OpenKey, PayoutAnswer, PayoutEnd, PayoutRequest, PayoutView, PendingDeposit, Pruned, Recovery,
-    Remaining, TransferView, TrialBalance, VoidReason,
+    Remaining, TopUpBy, TransferView, TrialBalance, VoidReason,
 };
 
 /// One thing for the writer to do.
@@ -80,7 +80,7 @@ pub enum KeyStep {
     /// It is revoked.
     Revoke(KeyHash),
     /// An invoice is made for it.
-    Pending(PendingDeposit),
+    Pending(PendingDeposit, TopUpBy),
     /// A payment for it is settled.
     Deposit(KeyHash, Deposit),
 }
@@ -435,6 +435,12 @@ pub trait Reader {
     /// [`StoreError`].
     fn pending_deposits(&mut self, key: Option<KeyHash>)
     -> Result<Vec<PendingDeposit>, StoreError>;
+
+    /// What was paid for a key, the largest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn deposits_of(&mut self, key: KeyHash, limit: u32) -> Result<Vec<Deposit>, StoreError>;
 
     /// The invoice that waits for this payment, if it is for a key.
     ///

@@ -359,15 +359,16 @@ pub enum AdminCommand {
     /// Tokens and their accounts
     #[command(subcommand)]
     Tokens(TokensCommand),
-    /// Pay back what is left on a token, to an invoice or a Lightning Address
+    /// Pay back what is left on a token or a prepaid key, to an invoice or a Lightning Address
     #[command(after_help = "\
 Examples:
   farebox admin refund 02d449a3… --to me@example.com --wait
-  farebox admin refund 02d449a3… --to lnbc20u1… --json
+  farebox admin refund fk_0123456789abcdef --to lnbc20u1… --json
 
-Expired and revoked tokens can be refunded too; a payment whose token was never used cannot, for
-nobody has claimed it. The routing fee comes out of the refund. Exits 0 when it is paid or, without
---wait, under way; 1 when nothing was begun or the payment failed.")]
+What has expired or was revoked can be refunded too; a payment whose token was never used cannot, for
+nobody has claimed it, and a child key has no money of its own. The routing fee comes out of the
+refund. Exits 0 when it is paid or, without --wait, under way; 1 when nothing was begun or the payment
+failed.")]
     Refund(RefundArgs),
     /// What was paid back, and what is under way
     #[command(subcommand)]
@@ -388,8 +389,9 @@ nobody has claimed it. The routing fee comes out of the refund. Exits 0 when it 
 /// What to pay back.
 #[derive(Args)]
 pub struct RefundArgs {
-    /// The payment hash of the token, 64 hex digits
-    pub hash: String,
+    /// The payment hash of the token, 64 hex digits, or the id of the prepaid key, fk_…
+    #[arg(value_name = "HASH|KEY")]
+    pub payer: String,
     /// Where the money goes: a BOLT 11 invoice, or user@host
     #[arg(long, value_name = "INVOICE|ADDRESS")]
     pub to: String,

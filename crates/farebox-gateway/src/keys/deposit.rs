@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use farebox_core::{KeyHash, Msat};
-use farebox_ledger::{Deposit, Deposited, KeyView, Noted, PendingDeposit};
+use farebox_ledger::{Deposit, Deposited, KeyView, Noted, PendingDeposit, TopUpBy};
 use farebox_lightning::{CreateInvoice, CreatedInvoice};
 
 use crate::claim::settled::Paid;
@@ -29,6 +29,7 @@ impl Worker {
         &self,
         plan: &Plan,
         key: &KeyView,
+        by: TopUpBy,
         amount: Msat,
     ) -> Result<DepositInvoice, Refusal> {
         let memo = format!("prepaid key {}", key.public_id);
@@ -39,7 +40,7 @@ impl Worker {
             amount: invoice.amount,
             expires_at: invoice.expires_at,
         };
-        let noted = self.shared.ledger.pending_deposit(pending).await?;
+        let noted = self.shared.ledger.pending_deposit(pending, by).await?;
         if noted == Noted::Taken {
             self.shared.metrics.payment_hash_repeated();
             return Err(Refusal::NodeDown);

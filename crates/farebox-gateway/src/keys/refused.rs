@@ -51,6 +51,8 @@ pub(crate) enum KeyFault {
     NoSuchKey,
     #[error("a key that spends the money of another one has no children")]
     NotParent,
+    #[error("a key that spends the money of another one is not paid back; that one is")]
+    Child,
     #[error("this key has as many invoices or children as it may have")]
     Full,
     #[error("the body is not the JSON that is expected here")]
@@ -129,6 +131,7 @@ impl KeyFault {
             Self::DayLimit { .. } => "day_limit",
             Self::NoSuchKey => "no_such_key",
             Self::NotParent => "not_a_parent",
+            Self::Child => "child_key",
             Self::Full => "full",
             Self::Body => "bad_body",
             Self::NotSold => "not_sold",
@@ -155,7 +158,7 @@ impl KeyFault {
             Self::Expired => ProblemKind::CREDENTIAL_EXPIRED,
             Self::NotFunded => ProblemKind::PAYMENT_REQUIRED,
             Self::UsedUp => ProblemKind::CREDENTIAL_EXHAUSTED,
-            Self::Route | Self::Model | Self::NotParent => ProblemKind::FORBIDDEN,
+            Self::Route | Self::Model | Self::NotParent | Self::Child => ProblemKind::FORBIDDEN,
             Self::TotalLimit | Self::DayLimit { .. } | Self::Full | Self::TooOften { .. } => {
                 ProblemKind::RATE_LIMITED
             }

@@ -10,7 +10,7 @@
 //! which nobody can aim for without the key.
 
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -63,12 +63,13 @@ impl ChallengeLimits {
         }
     }
 
-    /// Takes one challenge for a client with `prefix`. A refusal takes nothing: a prefix over its
-    /// limit does not drain the bucket of all, and an empty bucket of all costs no prefix its own.
+    /// Takes one challenge for a client with `prefix`, or for whatever else stands for who asks. A
+    /// refusal takes nothing: a prefix over its limit does not drain the bucket of all, and an empty
+    /// bucket of all costs no prefix its own.
     ///
     /// # Errors
     /// [`RetryAfter`] says when it is worth asking again.
-    pub fn try_take(&self, prefix: AddressPrefix, now: Instant) -> Result<(), RetryAfter> {
+    pub fn try_take(&self, prefix: impl Hash, now: Instant) -> Result<(), RetryAfter> {
         let now = self.scale.at(now);
         let (shard, cells) = self.place(prefix);
         let mut buckets = self.shards[shard]
@@ -123,7 +124,7 @@ impl ChallengeLimits {
     }
 
     /// Where the buckets of a prefix lie: different bits of one keyed hash.
-    fn place(&self, prefix: AddressPrefix) -> (usize, [usize; CELLS_PER_PREFIX]) {
+    fn place(&self, prefix: impl Hash) -> (usize, [usize; CELLS_PER_PREFIX]) {
         let bits = self.keyed.hash_one(prefix).to_le_bytes();
         let part = |low: usize, modulus: usize| {
             usize::from(u16::from_le_bytes([bits[low], bits[low + 1]])) % modulus

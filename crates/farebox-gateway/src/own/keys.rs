@@ -5,12 +5,16 @@
 //! public name; only the key itself tells what is on it, and only a parent makes children.
 
 mod children;
+mod refund;
+mod top_up;
 mod wish;
+
+pub(crate) use top_up::KeyDesk;
 
 use std::time::Instant;
 
 use farebox_core::{KeyHash, Msat};
-use farebox_ledger::{KeyView, LedgerError, Noted, OpenKey, Opened};
+use farebox_ledger::{KeyView, LedgerError, Noted, OpenKey, Opened, TopUpBy};
 use farebox_lightning::CreatedInvoice;
 use http::{Method, Response, StatusCode};
 use serde_json::{Value, json};
@@ -32,6 +36,7 @@ pub(super) const KEYS: &str = "/.farebox/keys";
 const SELF: &str = "/self";
 const TOP_UP: &str = "/top-up";
 const CHILDREN: &str = "/children";
+const REFUND: &str = "/refund";
 
 /// The longest request, in bytes: names of routes and models, up to the ledger's own limits.
 const MAX_BODY: usize = 64 * 1024;
@@ -56,10 +61,13 @@ impl Worker {
         exchange.outcome = Outcome::Free;
         let made = match (place, &method) {
             ("", &Method::POST) => self.sell_key(plan, exchange, arrival).await?,
-            (TOP_UP, &Method::POST) => self.top_up(plan, exchange, arrival).await?,
+            (TOP_UP, &Method::POST) => self.top_up(plan, exchange, key.ok(), arrival).await?,
             (SELF, &Method::GET) => {
                 self.let_in(exchange)?;
                 return self.show_key(plan, key?).await;
+            }
+            (REFUND, &(Method::GET | Method::POST)) => {
+                return self.refund_key(plan, exchange, key?, arrival).await;
             }
             (CHILDREN, &Method::GET) => {
                 self.let_in(exchange)?;
@@ -71,7 +79,7 @@ impl Worker {
             }
             ("" | TOP_UP, _) => return Err(only(&[Method::POST])),
             (SELF, _) => return Err(only(&[Method::GET])),
-            (CHILDREN, _) => return Err(only(&[Method::GET, Method::POST])),
+            (CHILDREN | REFUND, _) => return Err(only(&[Method::GET, Method::POST])),
             (below, &Method::DELETE) => {
                 self.let_in(exchange)?;
                 let id = below
@@ -105,35 +113,21 @@ impl Worker {
         };
         let opened = self.shared.ledger.open_key(open).await;
         let view = self::opened(opened.map_err(too_large)?)?;
-        let invoice = self.invoice(plan, &view, wish.amount).await?;
+        let by = TopUpBy::Holder;
+        let invoice = self.invoice(plan, &view, by, wish.amount).await?;
         let mut made = deposit(&view, &invoice);
         made["key"] = secret.reveal().into();
         Ok(made)
-    }
-
-    /// An invoice that pays for somebody's key. Whoever asks learns nothing about the key.
-    async fn top_up(
-        &self,
-        plan: &Plan,
-        exchange: &Exchange,
-        arrival: Arrival,
-    ) -> Result<Value, Refusal> {
-        check_sold(plan)?;
-        let wish = wish::TopUp::parse(&self.read_keys_body(arrival).await?)?;
-        self.take_challenge(exchange)?;
-        let known = self.shared.ledger.key_by_public_id(&wish.id).await?;
-        let view = known.ok_or(KeyFault::NoSuchKey)?;
-        let invoice = self.invoice(plan, &view, wish.amount).await?;
-        Ok(deposit(&view, &invoice))
     }
 
     async fn invoice(
         &self,
         plan: &Plan,
         view: &KeyView,
+        by: TopUpBy,
         amount: Msat,
     ) -> Result<CreatedInvoice, Refusal> {
-        let made = self.invoice_for_key(plan, view, amount).await?;
+        let made = self.invoice_for_key(plan, view, by, amount).await?;
         match made.noted {
             Noted::Noted => Ok(made.invoice),
             Noted::UnknownKey => Err(KeyFault::NoSuchKey.into()),
@@ -176,9 +170,11 @@ impl Worker {
     fn take_challenge(&self, exchange: &Exchange) -> Result<(), Refusal> {
         let prefix = AddressPrefix::of(exchange.client);
         let taken = self.shared.challenges.try_take(prefix, Instant::now());
-        taken.map_err(|RetryAfter(wait)| {
+        let taken = taken.map_err(|RetryAfter(wait)| KeyFault::TooOften { wait });
+        let taken = taken.and_then(|()| self.shared.keys.take(prefix));
+        taken.map_err(|fault| {
             self.shared.metrics.challenge_refused();
-            Refusal::Key(KeyFault::TooOften { wait })
+            fault.into()
         })
     }
 

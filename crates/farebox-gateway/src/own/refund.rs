@@ -1,16 +1,17 @@
-//! `/.farebox/refund`: the holder of a token gets back what is left on it.
+//! `/.farebox/refund`: the holder of a token gets back what is left on it. The holder of a prepaid key
+//! asks in the same words beside the key.
 //!
 //! Only the token as it was sold may ask: who was given a part of it has no say over the rest. It
 //! is asked for by the token alone, so it works when the route that sold it is long gone. Nothing
 //! of the destination is logged but the host of an address.
 
-mod told;
+pub(super) mod told;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use farebox_core::Msat;
+use farebox_core::{Msat, PaymentHash};
 use farebox_ledger::{AskedBy, ClaimPolicy, PayoutClaim};
 use farebox_wire::credential::{CredentialError, Presented, read_credentials};
 use farebox_wire::problem::{Problem, ProblemKind};
@@ -19,6 +20,7 @@ use http::{Method, Response, StatusCode};
 use serde::Deserialize;
 
 use crate::access_log::Exchange;
+use crate::admit;
 use crate::answer::AnswerBody;
 use crate::arrival::{Arrival, ArrivedBody};
 use crate::body_budget::{Keep, Patience, read_body};
@@ -27,15 +29,15 @@ use crate::limits::{
     ChallengeLimits, ChallengeRates, Rate, RetryAfter, TokenLimit, TokenLimits, TokenPermit,
 };
 use crate::outcome::Outcome;
-use crate::payout::{Destination, Payouts, RefundError, RefundRequest};
+use crate::payout::{Destination, Payer, Payouts, RefundError, RefundRequest, Repeat};
 use crate::presented::{self, PresentedError, Token};
 use crate::refusal::{Refusal, document, seconds};
 use crate::worker::Worker;
 
 /// The longest request, in bytes: an invoice has up to 4,096.
 const MAX_BODY: usize = 8 * 1024;
-/// The latest refunds of a token that are shown.
-const SHOWN: u32 = 20;
+/// The latest refunds of one account that are shown.
+pub(super) const SHOWN: u32 = 20;
 /// What a client without a token is told to bring.
 const AUTHENTICATE: HeaderValue = HeaderValue::from_static("L402 realm=\"refund\"");
 const MINUTE: Duration = Duration::from_secs(60);
@@ -57,9 +59,15 @@ struct Wish {
     amount_msat: Option<u64>,
 }
 
+/// The same, read, with what it is known by when it is repeated.
+pub(super) struct ReadWish {
+    wish: Result<(Destination, Option<Msat>), Unheard>,
+    repeat: Option<Repeat>,
+}
+
 /// Why a request for a refund is not even looked into.
 #[derive(Debug, thiserror::Error)]
-enum Unheard {
+pub(super) enum Unheard {
     #[error("present the paid token: Authorization: L402 <macaroon>:<preimage>")]
     NoToken,
     #[error(transparent)]
@@ -87,7 +95,7 @@ impl RefundDesk {
         }
     }
 
-    fn payouts(&self) -> Result<&Arc<Payouts>, RefundError> {
+    pub(super) fn payouts(&self) -> Result<&Arc<Payouts>, RefundError> {
         self.payouts.as_ref().ok_or(RefundError::NoPayer)
     }
 
@@ -102,14 +110,12 @@ impl RefundDesk {
             .map_err(|RetryAfter(wait)| Unheard::TooOften(wait))
     }
 
-    fn start(&self, token: &Token) -> Result<TokenPermit, Unheard> {
+    pub(super) fn start(&self, account: PaymentHash) -> Result<TokenPermit, Unheard> {
         let limit = TokenLimit {
             max_concurrent: Some(many(4)),
             rate: Some(Rate::new(many(30), MINUTE, many(10))),
         };
-        let started = self
-            .tokens
-            .try_start(&token.payment_hash, limit, Instant::now());
+        let started = self.tokens.try_start(&account, limit, Instant::now());
         started.map_err(|refusal| Unheard::TooOften(refusal.retry_after().0))
     }
 }
@@ -137,28 +143,17 @@ impl Worker {
             Ok(token) => token,
             Err(unheard) => return Ok(unheard.answer(exchange)),
         };
-        let _permit = match self.shared.refunds.start(&token) {
+        let _permit = match self.shared.refunds.start(token.payment_hash) {
             Ok(permit) => permit,
             Err(unheard) => return Ok(unheard.answer(exchange)),
         };
         let answer = if method == Method::GET {
             self.show_refunds(&token).await
         } else {
-            let body = self.read_wish(arrival).await?;
-            self.begin_refund(exchange, token, &body).await
+            let wish = self.read_wish(arrival).await?;
+            self.begin_refund(exchange, token, wish).await
         };
-        Ok(match answer {
-            Ok(response) => {
-                if response.status().is_success() {
-                    exchange.outcome = Outcome::Free;
-                } else {
-                    exchange.outcome = Outcome::Refused;
-                    exchange.reason = ProblemKind::REFUND_FAILED.code;
-                }
-                response
-            }
-            Err(unheard) => unheard.answer(exchange),
-        })
+        Ok(told(exchange, answer))
     }
 
     /// The token as it was sold, or nothing.
@@ -176,33 +171,30 @@ impl Worker {
         }
     }
 
-    async fn read_wish(&self, mut arrival: Arrival) -> Result<bytes::Bytes, Refusal> {
+    pub(super) async fn read_wish(&self, mut arrival: Arrival) -> Result<ReadWish, Refusal> {
+        let key = admit::idempotency_key(&arrival.parts.headers);
         let ArrivedBody::Unread(body) = std::mem::replace(&mut arrival.body, ArrivedBody::Taken)
         else {
-            return Ok(bytes::Bytes::new());
+            return Ok(ReadWish::new(&[], key));
         };
         let (patience, budget) = (Patience::default(), &self.shared.bodies);
         let read = read_body(body, MAX_BODY, patience, budget, Keep::Bytes).await?;
-        Ok(read.bytes.unwrap_or_default())
+        Ok(ReadWish::new(&read.bytes.unwrap_or_default(), key))
     }
 
     async fn begin_refund(
         &self,
         exchange: &Exchange,
         token: Token,
-        body: &[u8],
+        wish: ReadWish,
     ) -> Result<Response<AnswerBody>, Unheard> {
         let payouts = self.shared.refunds.payouts()?;
-        let (destination, amount) = wish(body)?;
-        let request = RefundRequest {
-            account: token.payment_hash,
+        let payer = Payer::Token {
+            payment_hash: token.payment_hash,
             claim: Some(self.claim(token)),
-            destination,
-            asked_by: AskedBy::Holder,
-            amount,
         };
-        let view = payouts.refund(request).await?;
-        Ok(told::begun(exchange, &view))
+        let view = payouts.refund(wish.of(payer)?).await?;
+        Ok(told::begun(exchange, &view, super::REFUND))
     }
 
     fn claim(&self, token: Token) -> PayoutClaim {
@@ -223,13 +215,50 @@ impl Worker {
         let refunds = refunds.map_err(RefundError::from)?;
         let claims = self.shared.keyring.claim_policy(token.key_epoch);
         let unused = (claims == ClaimPolicy::Open).then_some(token.granted.terms.amount);
-        Ok(told::standing(
-            token,
-            &rules,
-            left.as_ref(),
-            unused,
-            &refunds,
-        ))
+        let mut standing = told::standing(&rules, left.as_ref(), unused, &refunds);
+        standing["payment_hash"] = token.payment_hash.to_string().into();
+        standing["used"] = left.is_some().into();
+        Ok(super::json(standing.to_string()))
+    }
+}
+
+/// What came of a question, and what the log is told of it.
+pub(super) fn told(
+    exchange: &mut Exchange,
+    answer: Result<Response<AnswerBody>, Unheard>,
+) -> Response<AnswerBody> {
+    match answer {
+        Ok(response) => {
+            if response.status().is_success() {
+                exchange.outcome = Outcome::Free;
+            } else {
+                exchange.outcome = Outcome::Refused;
+                exchange.reason = ProblemKind::REFUND_FAILED.code;
+            }
+            response
+        }
+        Err(unheard) => unheard.answer(exchange),
+    }
+}
+
+impl ReadWish {
+    fn new(body: &[u8], key: Option<[u8; 32]>) -> Self {
+        Self {
+            wish: wish(body),
+            repeat: key.map(|key| Repeat::new(key, body)),
+        }
+    }
+
+    /// What is asked for, of somebody's money.
+    pub(super) fn of(self, payer: Payer) -> Result<RefundRequest, Unheard> {
+        let (destination, amount) = self.wish?;
+        Ok(RefundRequest {
+            payer,
+            destination,
+            asked_by: AskedBy::Holder,
+            amount,
+            repeat: self.repeat,
+        })
     }
 }
 

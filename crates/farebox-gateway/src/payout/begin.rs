@@ -1,13 +1,14 @@
 //! From a wish to a payout that is written down: everything that can refuse.
 
-use farebox_core::{Msat, PaymentHash, PayoutId};
-use farebox_ledger::{AskedBy, ClaimPolicy, PayoutAnswer, PayoutLimits, PayoutRequest, PayoutView};
+use farebox_core::{Msat, PaymentHash, PayoutId, UnixMillis};
+use farebox_ledger::{AskedBy, PayoutAnswer, PayoutLimits, PayoutRequest, PayoutView};
 use farebox_lightning::backends::Backends;
 use farebox_lightning::{CreateInvoice, InvoiceState, LookupInvoice};
 
 use super::busy::Working;
 use super::destination::{Destination, Payable, Resolver};
-use super::{Current, Payouts, RefundError, RefundRequest};
+use super::purse::Purse;
+use super::{Current, Payer, Payouts, RefundError, RefundRequest};
 
 /// The kind of backend that pays its own invoices: test money only.
 const TEST_MONEY: &str = "mock";
@@ -22,12 +23,6 @@ pub(super) enum Begun {
     Known(PayoutView),
 }
 
-/// What can be paid out of one account.
-struct Purse {
-    /// Money that may leave, fee included.
-    available: Msat,
-}
-
 impl Payouts {
     pub(super) async fn begin(&self, request: RefundRequest) -> Result<Begun, RefundError> {
         let current = self.current.load_full();
@@ -36,7 +31,7 @@ impl Payouts {
         }
         let _alone = self
             .accounts
-            .begin(request.account)
+            .begin(request.payer.account())
             .ok_or(RefundError::UnderWay)?;
         if let Some(known) = self.find_earlier(&request).await? {
             return Ok(Begun::Known(known));
@@ -44,65 +39,33 @@ impl Payouts {
         let backends = current.backends.as_ref().ok_or(RefundError::NoPayer)?;
         let (backend, _) = backends.payer().ok_or(RefundError::NoPayer)?;
         let lookup = backends.lookup().ok_or(RefundError::NoLookup)?;
-        let purse = self.look_into(&request, lookup).await?;
+        let purse = self.look_into(&request.payer, lookup).await?;
         let payable = self.resolve(&current, &request, &purse).await?;
         self.refuse_own(backends, lookup, &payable).await?;
         log_destination(&request);
         self.reserve(&current, request, payable, backend).await
     }
 
-    /// An invoice that was asked for before is never looked at again: its payout is the answer.
+    /// A wish that is repeated, and an invoice that was asked for before, are never looked at again:
+    /// their payout is the answer.
     async fn find_earlier(
         &self,
         request: &RefundRequest,
     ) -> Result<Option<PayoutView>, RefundError> {
+        let account = request.payer.account();
+        let earlier = self.ledger.payouts_of(account, EARLIER).await?;
+        if let Some(repeat) = &request.repeat
+            && let Some(known) = repeat.find(account, &earlier)?
+        {
+            return Ok(Some(known));
+        }
         let Destination::Bolt11(bolt11) = &request.destination else {
             return Ok(None);
         };
         let hash = farebox_lightning::parse_invoice(bolt11)?.payment_hash;
-        let earlier = self.ledger.payouts_of(request.account, EARLIER).await?;
         Ok(earlier
             .into_iter()
             .find(|payout| payout.destination_hash == hash))
-    }
-
-    /// What is left, proven: by the ledger, and by our own node's word that it has the money.
-    async fn look_into(
-        &self,
-        request: &RefundRequest,
-        lookup: &dyn LookupInvoice,
-    ) -> Result<Purse, RefundError> {
-        self.ledger.flush().await?;
-        let asked = self.invoice_amount(request).await?;
-        let received = received(lookup, request.account, asked).await?;
-        let now = self.clock.now();
-        self.ledger
-            .note_received(request.account, asked, received, now)
-            .await?;
-        let refundable = self.ledger.refundable(request.account).await?;
-        // A token never used has all that was paid for it.
-        let available = refundable.as_ref().map_or(received, |left| left.available);
-        if available.is_zero() {
-            let held = refundable.is_some_and(|left| !left.held.is_zero());
-            return Err(if held {
-                RefundError::Reserved
-            } else {
-                RefundError::NothingLeft { available }
-            });
-        }
-        Ok(Purse { available })
-    }
-
-    /// What the invoice of this account asked for.
-    async fn invoice_amount(&self, request: &RefundRequest) -> Result<Msat, RefundError> {
-        if let Some(account) = self.ledger.account(request.account).await? {
-            return Ok(account.terms.amount);
-        }
-        match &request.claim {
-            None => Err(RefundError::Unknown),
-            Some(claim) if claim.claims == ClaimPolicy::ClaimedOnly => Err(RefundError::Voided),
-            Some(claim) => Ok(claim.terms.amount),
-        }
     }
 
     async fn resolve(
@@ -131,7 +94,9 @@ impl Payouts {
         payable: &Payable,
     ) -> Result<(), RefundError> {
         let hash = payable.payment_hash;
-        if self.ledger.account(hash).await?.is_some() {
+        let is_ours = self.ledger.account(hash).await?.is_some()
+            || self.ledger.pending_deposit_by(hash).await?.is_some();
+        if is_ours {
             return Err(RefundError::OwnInvoice);
         }
         if backends.iter().any(|it| it.node.describe() == TEST_MONEY) {
@@ -152,17 +117,23 @@ impl Payouts {
         backend: &str,
     ) -> Result<Begun, RefundError> {
         let now = self.clock.now();
-        let mut random = [0; 10];
-        getrandom::fill(&mut random).map_err(|_| RefundError::Unable)?;
-        let id = PayoutId::new(now, random);
+        let account = request.payer.account();
+        let id = match &request.repeat {
+            Some(repeat) => repeat.id(account, now),
+            None => random_id(now)?,
+        };
         // Before it is in the store, so that no timer ever finds it without a keeper.
         let working = self.payouts.begin(id).ok_or(RefundError::Unable)?;
         let limits = limits(current, request.asked_by);
         let destination = payable.payment_hash;
+        let claim = match request.payer {
+            Payer::Token { claim, .. } => claim,
+            Payer::Key(_) => None,
+        };
         let answer = self.ledger.begin_payout(PayoutRequest {
             id,
-            payment_hash: request.account,
-            claim: request.claim,
+            payment_hash: account,
+            claim,
             asked_by: request.asked_by,
             destination_hash: destination,
             bolt11: payable.bolt11,
@@ -181,6 +152,12 @@ impl Payouts {
             (view, Fresh::Earlier) => Ok(Begun::Known(view)),
         }
     }
+}
+
+fn random_id(now: UnixMillis) -> Result<PayoutId, RefundError> {
+    let mut random = [0; 10];
+    getrandom::fill(&mut random).map_err(|_| RefundError::Unable)?;
+    Ok(PayoutId::new(now, random))
 }
 
 enum Fresh {
@@ -232,29 +209,13 @@ fn limits(current: &Current, asked_by: AskedBy) -> PayoutLimits {
     }
 }
 
-/// What our node got for this invoice. Nothing else proves that there is money to pay back.
-async fn received(
-    lookup: &dyn LookupInvoice,
-    account: PaymentHash,
-    asked: Msat,
-) -> Result<Msat, RefundError> {
-    match lookup.lookup_invoice(account).await {
-        Ok(InvoiceState::Settled {
-            received: Some(received),
-        }) if received >= asked => Ok(received),
-        Ok(InvoiceState::Settled { received: None }) => Err(RefundError::AmountUnknown),
-        Ok(_) => Err(RefundError::NotSettled),
-        Err(error) => Err(RefundError::Node(error)),
-    }
-}
-
 fn log_destination(request: &RefundRequest) {
     let Destination::LightningAddress(address) = &request.destination else {
         return;
     };
     let address = address.to_string();
     let host = address.rsplit('@').next().unwrap_or_default();
-    tracing::info!(payment.hash = %request.account, host, "a refund goes to a Lightning Address");
+    tracing::info!(payment.hash = %request.payer.account(), host, "a refund goes to a Lightning Address");
 }
 
 fn log_begun(view: &PayoutView) {

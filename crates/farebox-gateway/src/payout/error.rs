@@ -18,7 +18,7 @@ const LONG: Duration = Duration::from_secs(60 * 60);
 #[derive(Debug, thiserror::Error)]
 pub enum RefundError {
     /// Switched off for holders.
-    #[error("this server pays nothing back to holders of tokens; its operator can")]
+    #[error("this server pays nothing back to holders; its operator can")]
     Disabled,
     /// No backend can pay.
     #[error("no Lightning backend of this server can pay")]
@@ -26,8 +26,8 @@ pub enum RefundError {
     /// The backends cannot say what became of an invoice, so nothing they received is proven.
     #[error("no Lightning backend of this server can look invoices up, so nothing is paid back")]
     NoLookup,
-    /// The node does not call the invoice of this token settled.
-    #[error("the node does not say that the invoice of this token was paid in full")]
+    /// The node does not call what was paid for this account settled.
+    #[error("the node does not say that what was asked for was paid in full")]
     NotSettled,
     /// The node calls it settled, but not with how much.
     #[error("the backend does not say how much was received, so nothing is paid back")]
@@ -35,14 +35,20 @@ pub enum RefundError {
     /// The ledger does not know the account: its token was never used.
     #[error("no account has this payment hash: its token was never used, or long ago")]
     Unknown,
+    /// The key spends the money of another one.
+    #[error("this key spends the money of another one; only that one can be paid back")]
+    Child,
+    /// The `Idempotency-Key` came with another wish before.
+    #[error("the Idempotency-Key was used for another refund; nothing was begun for this one")]
+    Repeated,
     /// The key of this token was voided before the token was used.
     #[error("the token was never used before its key was voided")]
     Voided,
-    /// Another refund of this token has no end yet.
-    #[error("another refund of this token is under way")]
+    /// Another refund of this account has no end yet.
+    #[error("another refund of the same token or key is under way")]
     UnderWay,
     /// Everything that is left is held by requests in flight.
-    #[error("what is left on the token is held by requests in flight")]
+    #[error("what is left is held by requests in flight")]
     Reserved,
     /// There is nothing, or not as much.
     #[error("{available} can be paid back, fees included")]
@@ -62,11 +68,11 @@ pub enum RefundError {
     /// Too many payouts are open.
     #[error("as many payments as this server makes at one time are under way")]
     TooManyOpen,
-    /// This token was refunded too often within 24 hours.
-    #[error("this token was paid back as often as is possible within 24 hours")]
+    /// This account was refunded too often within 24 hours.
+    #[error("this token or key was paid back as often as is possible within 24 hours")]
     TooOften,
-    /// The operator revoked the token.
-    #[error("the operator revoked this token; only the operator can pay back what is on it")]
+    /// The operator revoked the token or the key.
+    #[error("the operator revoked it; only the operator can pay back what is left")]
     Revoked,
     /// The token says something else than what was credited.
     #[error("the token says something else than what was sold")]
@@ -136,6 +142,8 @@ impl RefundError {
             }
             Self::NotSettled => ProblemKind::PAYMENT_NOT_SETTLED,
             Self::Unknown => ProblemKind::NOT_FOUND,
+            Self::Child => ProblemKind::FORBIDDEN,
+            Self::Repeated => ProblemKind::IDEMPOTENCY_CONFLICT,
             Self::Voided | Self::Revoked => ProblemKind::REFUND_REVOKED,
             Self::UnderWay => ProblemKind::REFUND_UNDER_WAY,
             Self::Reserved => ProblemKind::VALUE_RESERVED,

@@ -9,6 +9,7 @@
 //! keeps the old one configured until no refund is open. A name that is gone leaves its payouts
 //! open and their money reserved.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -54,6 +55,13 @@ pub(super) enum Whom {
     Young,
 }
 
+/// Whether more can be asked about at this moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Room {
+    Left,
+    None,
+}
+
 impl Payouts {
     /// Asks once about payouts without an end, as far as nobody works on them at this moment.
     pub(super) async fn recover(self: &Arc<Self>, whom: Whom) {
@@ -68,26 +76,34 @@ impl Payouts {
         let age = |view: &PayoutView| now.since(view.asked_at);
         self.metrics
             .open(open.len(), open.first().map_or(Duration::ZERO, age));
-        for view in open {
-            if whom == Whom::All || age(&view) < YOUNG {
-                self.follow(view, whom);
+        let mut asked: Vec<_> = open
+            .into_iter()
+            .filter(|view| whom == Whom::All || age(view) < YOUNG)
+            .collect();
+        let first = self.turn.load(Ordering::Relaxed) % asked.len().max(1);
+        asked.rotate_left(first);
+        for (at, view) in asked.into_iter().enumerate() {
+            if self.follow(view, whom) == Room::None {
+                self.turn.store(first + at, Ordering::Relaxed);
+                return;
             }
         }
     }
 
     /// Leaves what somebody works on, and what there is no room for, to the next time.
-    fn follow(self: &Arc<Self>, view: PayoutView, whom: Whom) {
+    fn follow(self: &Arc<Self>, view: PayoutView, whom: Whom) -> Room {
         let Ok(room) = Arc::clone(&self.following).try_acquire_owned() else {
-            return;
+            return Room::None;
         };
         let Some(working) = self.payouts.begin(view.id) else {
-            return;
+            return Room::Left;
         };
         let payouts = Arc::clone(self);
         tokio::spawn(async move {
             payouts.follow_up(view, whom).await;
             drop((working, room));
         });
+        Room::Left
     }
 
     async fn follow_up(&self, view: PayoutView, whom: Whom) {

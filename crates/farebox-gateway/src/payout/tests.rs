@@ -16,6 +16,8 @@ use tempfile::TempDir;
 
 use super::*;
 
+mod keys;
+
 const HOUR: Duration = Duration::from_secs(3600);
 const WAIT_AT_MOST: Duration = Duration::from_secs(10);
 
@@ -119,12 +121,15 @@ impl House {
         };
         let to = self.invoice(&self.payee, amount).await;
         RefundRequest {
-            account: paid.payment_hash,
-            claim: Some(PayoutClaim {
-                key_epoch: KeyEpoch(1),
-                terms,
-                claims: ClaimPolicy::Open,
-            }),
+            payer: Payer::Token {
+                payment_hash: paid.payment_hash,
+                claim: Some(PayoutClaim {
+                    key_epoch: KeyEpoch(1),
+                    terms,
+                    claims: ClaimPolicy::Open,
+                }),
+            },
+            repeat: None,
             destination: Destination::Bolt11(to.bolt11),
             asked_by: AskedBy::Holder,
             amount: None,
@@ -246,7 +251,7 @@ async fn a_refund_goes_on_when_nobody_waits_for_it() {
         .node
         .set_pay_fault(PayFault::Slow(Duration::from_millis(300)));
     let wish = house.wish(40_000).await;
-    let (payouts, account) = (Arc::clone(&house.payouts), wish.account);
+    let (payouts, account) = (Arc::clone(&house.payouts), wish.payer.account());
     let impatient = tokio::time::timeout(Duration::from_millis(150), payouts.refund(wish));
     assert!(impatient.await.is_err());
     let give_up_at = Instant::now() + WAIT_AT_MOST;
@@ -318,6 +323,8 @@ struct Teller {
     looks_up: bool,
     state: InvoiceState,
     ours: PaymentHash,
+    /// Others of which it says what is so.
+    others: Vec<PaymentHash>,
 }
 
 impl CreateInvoice for Teller {
@@ -347,10 +354,10 @@ impl CreateInvoice for Teller {
 
 impl LookupInvoice for Teller {
     fn lookup_invoice(&self, hash: PaymentHash) -> BoxFuture<'_, Result<InvoiceState, NodeError>> {
-        let told = if hash == self.ours {
-            self.state
-        } else {
-            InvoiceState::Unknown
+        let told = match self.node.lookup() {
+            _ if hash == self.ours => self.state,
+            Some(lookup) if self.others.contains(&hash) => return lookup.lookup_invoice(hash),
+            _ => InvoiceState::Unknown,
         };
         Box::pin(async move { Ok(told) })
     }
@@ -363,7 +370,8 @@ async fn told(looks_up: bool, state: InvoiceState) -> (House, Result<PayoutView,
         node: Arc::<MockNode>::clone(&house.node),
         looks_up,
         state,
-        ours: wish.account,
+        ours: wish.payer.account(),
+        others: Vec::new(),
     };
     let teller = backends(Arc::new(teller));
     house.payouts.replace(Some(teller), rules());

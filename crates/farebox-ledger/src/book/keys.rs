@@ -4,9 +4,9 @@ use farebox_core::{KeyHash, Msat, PaymentHash, UnixMillis};
 
 use super::money::Side;
 use super::{Account, Book, Key, LIGHTNING, NewKey, Rows, Transfer, TransferKind};
-use crate::key::{MAX_CHILDREN, MAX_PENDING, MAX_PENDING_PER_KEY};
+use crate::key::{MAX_CHILDREN, MAX_PENDING};
 use crate::store::{KeyDone, KeyStep, Outcome, StoreError};
-use crate::{Deposit, KeyLimits, LedgerError, OpenChild, OpenKey, PendingDeposit};
+use crate::{Deposit, KeyLimits, LedgerError, OpenChild, OpenKey, PendingDeposit, TopUpBy};
 
 impl Book {
     pub(super) fn key_step(
@@ -20,8 +20,8 @@ impl Book {
             KeyStep::OpenChild(open) => self.open_child(open, rows)?,
             KeyStep::Limit(key, limits) => self.limit_key(key, limits, rows)?,
             KeyStep::Revoke(key) => self.revoke_key(key, at, rows)?,
-            KeyStep::Pending(pending) if pending.amount.is_zero() => return Ok(nothing_paid()),
-            KeyStep::Pending(pending) => self.note_pending(pending, at, rows)?,
+            KeyStep::Pending(pending, _) if pending.amount.is_zero() => return Ok(nothing_paid()),
+            KeyStep::Pending(pending, by) => self.note_pending(pending, *by, at, rows)?,
             KeyStep::Deposit(key, deposit) => return self.take_deposit(key, deposit, rows),
         };
         Ok(Outcome::Key {
@@ -213,6 +213,7 @@ impl Book {
     fn note_pending(
         &mut self,
         pending: &PendingDeposit,
+        by: TopUpBy,
         at: UnixMillis,
         rows: &mut dyn Rows,
     ) -> Result<KeyDone, StoreError> {
@@ -241,7 +242,7 @@ impl Book {
         {
             return Ok(KeyDone::Revoked);
         }
-        if self.pending >= MAX_PENDING || rows.count_pending(row, at)? >= MAX_PENDING_PER_KEY {
+        if self.pending >= MAX_PENDING || rows.count_pending(row, at)? >= by.most() {
             return Ok(KeyDone::Full);
         }
         rows.insert_pending(row, pending)?;

@@ -5,7 +5,7 @@ use farebox_core::{Clock, HoldId, KeyHash, PaymentHash, RouteName};
 use super::shop::{Shop, held, msat, serial};
 use crate::{
     AdmitKey, Admitted, Deposit, Deposited, Hold, KeyLimits, KeyRefusal, KeyView, Noted, OpenChild,
-    OpenKey, Opened, PendingDeposit,
+    OpenKey, Opened, PendingDeposit, TopUpBy,
 };
 
 pub(super) fn route(name: &str) -> RouteName {
@@ -106,13 +106,23 @@ impl Shop {
     }
 
     pub(super) async fn invoice(&self, key: KeyHash, payment: PaymentHash, amount: u64) -> Noted {
+        self.invoice_by(TopUpBy::Holder, key, payment, amount).await
+    }
+
+    pub(super) async fn invoice_by(
+        &self,
+        by: TopUpBy,
+        key: KeyHash,
+        payment: PaymentHash,
+        amount: u64,
+    ) -> Noted {
         let pending = PendingDeposit {
             payment_hash: payment,
             key,
             amount: msat(amount),
             expires_at: self.clock.now().plus(std::time::Duration::from_secs(3_600)),
         };
-        let answer = self.ledger.pending_deposit(pending).await;
+        let answer = self.ledger.pending_deposit(pending, by).await;
         answer.expect("the store works")
     }
 

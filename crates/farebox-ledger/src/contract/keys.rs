@@ -7,8 +7,8 @@ use super::key_shop::{new_key, new_payment, refusal, route};
 use super::shop::{DAY, Shop, held, house, msat, once};
 use crate::{
     AccountName, AdmitKey, Admitted, AskedBy, Deposit, Deposited, KeyLimits, KeyRefusal,
-    LedgerError, MAX_PENDING_PER_KEY, Noted, OpenKey, Opened, PayoutAnswer, PayoutRequest,
-    TransferKind, VoidReason,
+    LedgerError, MAX_PENDING_OF_STRANGERS, MAX_PENDING_PER_KEY, Noted, OpenKey, Opened,
+    PayoutAnswer, PayoutRequest, TopUpBy, TransferKind, VoidReason,
 };
 
 /// A key is inactive until its first deposit, and then spends what was paid in, route by route.
@@ -201,7 +201,14 @@ pub async fn invoices_for_keys_are_remembered_until_they_are_paid(place: &dyn Pl
     assert_eq!(shop.invoice(key, payment, 30).await, Noted::Noted);
     assert_eq!(shop.invoice(other, payment, 30).await, Noted::Taken);
     assert_eq!(shop.fund(other, payment, 30).await, Deposited::Taken);
-    for _ in 1..MAX_PENDING_PER_KEY {
+    let by = TopUpBy::Stranger;
+    for _ in 1..MAX_PENDING_OF_STRANGERS {
+        let noted = shop.invoice_by(by, key, new_payment(), 1).await;
+        assert_eq!(noted, Noted::Noted);
+    }
+    let noted = shop.invoice_by(by, key, new_payment(), 1).await;
+    assert_eq!(noted, Noted::Full, "the rest is the holder's");
+    for _ in MAX_PENDING_OF_STRANGERS..MAX_PENDING_PER_KEY {
         assert_eq!(shop.invoice(key, new_payment(), 1).await, Noted::Noted);
     }
     assert_eq!(shop.invoice(key, new_payment(), 1).await, Noted::Full);

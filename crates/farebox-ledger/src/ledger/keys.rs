@@ -8,7 +8,7 @@ use crate::queue::Reply;
 use crate::store::{Command, KeyDone, KeyStep};
 use crate::{
     AdmitKey, Admitted, Deposit, Deposited, KeyLimits, KeyView, Noted, OpenChild, OpenKey, Opened,
-    PendingDeposit, day,
+    PendingDeposit, TopUpBy, day,
 };
 
 impl Ledger {
@@ -77,8 +77,12 @@ impl Ledger {
     ///
     /// # Errors
     /// [`LedgerError`]; nothing was noted.
-    pub async fn pending_deposit(&self, pending: PendingDeposit) -> Result<Noted, LedgerError> {
-        Ok(match self.key_step(KeyStep::Pending(pending)).await? {
+    pub async fn pending_deposit(
+        &self,
+        pending: PendingDeposit,
+        by: TopUpBy,
+    ) -> Result<Noted, LedgerError> {
+        Ok(match self.key_step(KeyStep::Pending(pending, by)).await? {
             KeyDone::Done | KeyDone::Already => Noted::Noted,
             KeyDone::Full => Noted::Full,
             KeyDone::Taken => Noted::Taken,
@@ -124,6 +128,15 @@ impl Ledger {
         key: KeyHash,
     ) -> Result<Vec<PendingDeposit>, LedgerError> {
         self.read(move |reader| reader.pending_deposits(Some(key)))
+            .await
+    }
+
+    /// Up to `limit` (at most 1,000) payments that were credited to a key, the largest first.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub async fn deposits_of(&self, key: KeyHash, limit: u32) -> Result<Vec<Deposit>, LedgerError> {
+        self.read(move |reader| reader.deposits_of(key, limit.min(MAX_PAGE)))
             .await
     }
 

@@ -7,7 +7,7 @@ use super::columns::{instant, msat};
 use super::keys::{LIMITS, read_limits};
 use crate::day::Day;
 use crate::store::StoreError;
-use crate::{KeyView, PendingDeposit};
+use crate::{Deposit, KeyView, PendingDeposit};
 
 /// What one key is, and what counts on the day `?1`: of a parent what is held of its money, of a
 /// child what it holds itself.
@@ -122,6 +122,27 @@ pub(super) fn list_pending(
         Some(key) => pending(connection, "k.key_hash = ?1", [key.as_bytes()]),
         None => pending(connection, "TRUE", ()),
     }
+}
+
+pub(super) fn list_deposits(
+    connection: &Connection,
+    key: &KeyHash,
+    limit: u32,
+) -> Result<Vec<Deposit>, StoreError> {
+    let mut statement = connection.prepare(
+        "SELECT d.payment_hash, d.msat, d.at FROM deposits d JOIN keys k \
+         ON k.account = d.account WHERE k.key_hash = ?1 ORDER BY d.msat DESC LIMIT ?2",
+    )?;
+    let mut found = statement.query((key.as_bytes(), limit))?;
+    let mut all = Vec::new();
+    while let Some(row) = found.next()? {
+        all.push(Deposit {
+            payment_hash: PaymentHash::from_bytes(row.get(0)?),
+            amount: msat(row.get(1)?)?,
+            at: instant(row.get(2)?)?,
+        });
+    }
+    Ok(all)
 }
 
 pub(super) fn find_pending(

@@ -11,7 +11,8 @@ use crate::ledger::MAX_PAGE;
 use crate::store::{OpenReader, Reader, StoreError};
 use crate::view::{AccountName, AccountView, TransferKind, TransferView, TrialBalance};
 use crate::{
-    ChargePage, ChargeQuery, ChargeView, HeldCall, HeldSummary, KeyView, PayoutView, PendingDeposit,
+    ChargePage, ChargeQuery, ChargeView, Deposit, HeldCall, HeldSummary, KeyView, PayoutView,
+    PendingDeposit,
 };
 
 /// Opens read-only connections on one file.
@@ -128,6 +129,10 @@ impl Reader for SqliteReader {
         key: Option<KeyHash>,
     ) -> Result<Vec<PendingDeposit>, StoreError> {
         key_views::list_pending(&self.connection, key.as_ref())
+    }
+
+    fn deposits_of(&mut self, key: KeyHash, limit: u32) -> Result<Vec<Deposit>, StoreError> {
+        key_views::list_deposits(&self.connection, &key, limit.min(MAX_PAGE))
     }
 
     fn pending_deposit(&mut self, hash: PaymentHash) -> Result<Option<PendingDeposit>, StoreError> {

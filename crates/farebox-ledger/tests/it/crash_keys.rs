@@ -8,7 +8,7 @@ use std::process::Command;
 use farebox_core::{HoldId, KeyHash, Msat, PaymentHash, RequestDigest, RouteName, UnixMillis};
 use farebox_ledger::{
     AdmitKey, Admitted, CRASH_POINTS, Deposit, Deposited, KEY_CRASH_POINTS, KeyLimits, KeyView,
-    Ledger, Noted, Once, OpenChild, OpenKey, Opened, PendingDeposit, Recovery,
+    Ledger, Noted, Once, OpenChild, OpenKey, Opened, PendingDeposit, Recovery, TopUpBy,
 };
 
 use crate::place::{SqlitePlace, open_at};
@@ -101,7 +101,8 @@ async fn open_and_invoice(ledger: &Ledger) {
         amount: paid().amount,
         expires_at: NOW,
     };
-    assert_eq!(ledger.pending_deposit(pending).await.unwrap(), Noted::Noted);
+    let noted = ledger.pending_deposit(pending, TopUpBy::Holder).await;
+    assert_eq!(noted.unwrap(), Noted::Noted);
 }
 
 async fn open_child(ledger: &Ledger) {

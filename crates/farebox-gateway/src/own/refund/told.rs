@@ -10,16 +10,19 @@ use serde_json::{Value, json};
 use crate::access_log::Exchange;
 use crate::answer::AnswerBody;
 use crate::payout::RefundRules;
-use crate::presented::Token;
 use crate::refusal::document;
 
 /// A refund: 200 when it was paid, 202 while it is under way, else a problem.
-pub(super) fn begun(exchange: &Exchange, view: &PayoutView) -> Response<AnswerBody> {
+///
+/// `place` tells where it stands later.
+pub(in crate::own) fn begun(
+    exchange: &Exchange,
+    view: &PayoutView,
+    place: &'static str,
+) -> Response<AnswerBody> {
     if view.state == PayoutState::Failed {
         let problem = Problem::new(ProblemKind::REFUND_FAILED)
-            .with_detail(
-                "the payment failed; the money is back on the token, ask with another invoice",
-            )
+            .with_detail("the payment failed; the money is back, ask with another invoice")
             .with("refund", refund(view))
             .with_request_id(exchange.request_id);
         return document(&problem);
@@ -27,32 +30,28 @@ pub(super) fn begun(exchange: &Exchange, view: &PayoutView) -> Response<AnswerBo
     let mut response = super::super::json(json!({ "refund": refund(view) }).to_string());
     if view.state == PayoutState::Open {
         *response.status_mut() = StatusCode::ACCEPTED;
-        let state = HeaderValue::from_static(super::super::REFUND);
+        let state = HeaderValue::from_static(place);
         response.headers_mut().insert(LOCATION, state);
     }
     response
 }
 
 /// What could be paid back, and what was. `unused` is what a token has that was never used.
-pub(super) fn standing(
-    token: &Token,
+pub(in crate::own) fn standing(
     rules: &RefundRules,
     left: Option<&Refundable>,
     unused: Option<Msat>,
     refunds: &[PayoutView],
-) -> Response<AnswerBody> {
+) -> Value {
     let available = left.map_or(unused, |left| Some(left.available));
-    let standing = json!({
-        "payment_hash": token.payment_hash.to_string(),
+    json!({
         "enabled": rules.enabled,
-        "used": left.is_some(),
         "revoked": left.is_some_and(|left| left.revoked),
         "refundable_msat": available.unwrap_or(Msat::ZERO).get(),
         "held_msat": left.map_or(0, |left| left.held.get()),
         "least_msat": rules.least.get(),
         "refunds": refunds.iter().map(refund).collect::<Vec<_>>(),
-    });
-    super::super::json(standing.to_string())
+    })
 }
 
 fn refund(view: &PayoutView) -> Value {

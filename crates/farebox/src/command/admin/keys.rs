@@ -61,13 +61,17 @@ pub(super) async fn run(
 }
 
 /// What was typed goes into a path, so it must be nothing else.
-fn checked(id: &str) -> Result<&str, Failure> {
+pub(super) fn checked(id: &str) -> Result<&str, Failure> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     if id.starts_with("fk_") && id.bytes().all(plain) {
         return Ok(id);
     }
-    // Not repeated: it may be the key itself.
-    Err(anyhow!("a key is named by its id, fk_ and 16 hex digits, never by its secret").into())
+    Err(by_id().into())
+}
+
+/// What was typed is not repeated: it may be the key itself.
+pub(super) fn by_id() -> anyhow::Error {
+    anyhow!("a key is named by its id, fk_ and 16 hex digits, never by its secret")
 }
 
 fn list(value: &Value, as_json: bool) -> Result<(), Failure> {

@@ -7,7 +7,7 @@ use farebox_core::PayoutId;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::{Client, ask, checked, get, lines, show};
+use super::{Client, ask, checked, get, keys, lines, show};
 use crate::cli::{PayoutsCommand, RefundArgs, RefundEnd};
 use crate::command::Failure;
 use crate::output;
@@ -23,7 +23,13 @@ pub(super) async fn refund(
     args: &RefundArgs,
     as_json: bool,
 ) -> Result<(), Failure> {
-    let path = format!("/admin/v1/tokens/{}/refund", checked(&args.hash)?);
+    let path = if args.payer.starts_with("fk_") {
+        format!("/admin/v1/keys/{}/refund", keys::checked(&args.payer)?)
+    } else if args.payer.starts_with("sk-") {
+        return Err(keys::by_id().into());
+    } else {
+        format!("/admin/v1/tokens/{}/refund", checked(&args.payer)?)
+    };
     let mut body = json!({ "to": args.to });
     if let Some(amount) = args.amount {
         body["amount_msat"] = amount.into();
@@ -76,7 +82,7 @@ fn tell(payout: &Value, as_json: bool) -> Result<(), Failure> {
             payout["amount_msat"],
             payout["id"].as_str().unwrap_or_default()
         ),
-        _ => "the payment failed; the money is back on the token".to_owned(),
+        _ => "the payment failed; the money is back".to_owned(),
     };
     show(payout, as_json, &text)?;
     if payout["state"] == "failed" {
@@ -126,6 +132,16 @@ fn parsed(id: &str) -> Result<PayoutId, Failure> {
     Ok(PayoutId::parse(id).map_err(|error| anyhow!("{id:?}: {error}"))?)
 }
 
+fn payer(payout: &Value) -> String {
+    match payout["key"].as_str() {
+        Some(key) => format!("key {key}"),
+        None => format!(
+            "token {}",
+            payout["payment_hash"].as_str().unwrap_or_default()
+        ),
+    }
+}
+
 fn list(value: &Value, as_json: bool) -> Result<(), Failure> {
     if as_json {
         return Ok(output::json(value)?);
@@ -133,11 +149,11 @@ fn list(value: &Value, as_json: bool) -> Result<(), Failure> {
     for payout in value["payouts"].as_array().into_iter().flatten() {
         let text = |key: &str| payout[key].as_str().unwrap_or_default().to_owned();
         output::line(format_args!(
-            "{} {:<6} {:>10} msat  token {}  by {:<8} {}",
+            "{} {:<6} {:>10} msat  {}  by {:<8} {}",
             text("id"),
             text("state"),
             payout["amount_msat"],
-            text("payment_hash"),
+            payer(payout),
             text("asked_by"),
             text("asked_at"),
         ))?;

@@ -130,20 +130,20 @@ pub enum LightningBackend {
     Mock,
 }
 
-/// Whether and how holders of tokens get back what they did not use.
+/// Whether and how holders of tokens and prepaid keys get back what they did not use.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 #[schemars(deny_unknown_fields)]
 pub struct RefundsSection {
-    /// Whether the holder of a token may ask, at `/.farebox/refund`. The operator always may.
-    /// Default: where a backend can look up and pay.
+    /// Whether the holder of a token may ask, at `/.farebox/refund`, and that of a key, at
+    /// `/.farebox/keys/refund`. The operator always may. Default: where a backend can look up and pay.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
     /// The least amount that is paid out.
     pub least: Amount,
     /// The most that holders get back in 24 hours, all together, without fees.
     pub daily_total: Amount,
-    /// How often one token may ask in 24 hours.
+    /// How often one token, or one key, may ask in 24 hours.
     #[schemars(range(min = 1))]
     pub per_token_per_day: u32,
     /// Payments that may be under way or of unknown outcome at one time.
@@ -240,7 +240,7 @@ impl Default for RefundsSection {
             least: msat(1_000),
             daily_total: msat(100_000_000),
             per_token_per_day: 5,
-            max_open: 16,
+            max_open: 100,
             max_fee: MaxFeeTable::default(),
             allow_hosts: Vec::new(),
         }

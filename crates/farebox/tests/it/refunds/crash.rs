@@ -4,7 +4,8 @@
 use std::os::unix::process::ExitStatusExt;
 
 use super::lnd::OnSend;
-use super::shop::{PRICE, Shop, ask};
+use super::provider::{Provider, Trick};
+use super::shop::{CALL, PRICE, Shop, ask};
 use crate::harness::Token;
 use serde_json::json;
 
@@ -103,4 +104,64 @@ fn killed_again_and_again_it_is_still_paid_once() {
     shop.lnd.on_send(OnSend::Obey);
     assert_paid_once(&shop, &token, &invoice, "several times");
     assert_eq!(shop.lnd.sent().len(), 1);
+}
+
+#[test]
+fn a_refund_of_a_key_survives_a_kill_at_every_point() {
+    for point in points() {
+        let mut shop = Shop::open();
+        let key = shop.used_key();
+        shop.gateway.stop();
+        shop.gateway.start_again(&[("FAREBOX_CRASH_AT", point)]);
+        let invoice = shop.lnd.invoice(PART);
+        let ask = key.ask(&json!({ "invoice": invoice }));
+        drop(ask.try_send(shop.gateway.address));
+        let status = shop.gateway.wait_for_exit();
+        assert_eq!(status.signal(), Some(SIGKILL), "at {point}: {status}");
+        shop.gateway.start_again(&[]);
+        let reply = shop.gateway.send(&ask);
+        assert!(
+            [200, 202].contains(&reply.status),
+            "{point}: {}",
+            reply.text()
+        );
+        let ended = shop.wait_for_end_of(("key", &key.id));
+        assert_eq!(ended["state"], "paid", "{point}");
+        assert_eq!(shop.lnd.paid_out(), (1, PART), "{point}");
+        assert!(
+            shop.lnd.sent().iter().all(|sent| *sent == invoice),
+            "{point}"
+        );
+        assert_eq!(shop.balance_of(&key), PRICE - CALL - PART, "{point}");
+        shop.assert_books(PRICE);
+    }
+}
+
+#[test]
+fn a_refund_to_an_address_that_is_asked_for_again_survives_a_kill_at_every_point() {
+    for point in points() {
+        let mut shop = Shop::open();
+        let provider = Provider::start(&shop.lnd.payee, Trick::Honest);
+        shop.rewrite(&format!("allow_hosts = [\"{}\"]", provider.address));
+        let key = shop.used_key();
+        shop.gateway.stop();
+        shop.gateway.start_again(&[("FAREBOX_CRASH_AT", point)]);
+        let wish = json!({ "address": provider.me(), "amount_msat": PART });
+        let ask = key.ask(&wish).header("Idempotency-Key", "one");
+        drop(ask.try_send(shop.gateway.address));
+        let status = shop.gateway.wait_for_exit();
+        assert_eq!(status.signal(), Some(SIGKILL), "at {point}: {status}");
+        shop.gateway.start_again(&[]);
+        let reply = shop.gateway.send(&ask);
+        assert!(
+            [200, 202].contains(&reply.status),
+            "{point}: {}",
+            reply.text()
+        );
+        let ended = shop.wait_for_end_of(("key", &key.id));
+        assert_eq!(ended["state"], "paid", "{point}");
+        assert_eq!(shop.lnd.paid_out(), (1, PART), "{point}");
+        assert_eq!(shop.balance_of(&key), PRICE - CALL - PART, "{point}");
+        shop.assert_books(PRICE);
+    }
 }

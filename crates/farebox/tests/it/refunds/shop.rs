@@ -105,15 +105,19 @@ impl Shop {
     /// The latest refund of `token`, as soon as it has an end.
     #[track_caller]
     pub(super) fn wait_for_end(&self, token: &Token) -> Value {
+        self.wait_for_end_of(("payment_hash", &token.payment_hash()))
+    }
+
+    /// The same for whatever the operator's view calls so.
+    #[track_caller]
+    pub(super) fn wait_for_end_of(&self, (name, value): (&str, &str)) -> Value {
         let give_up_at = Instant::now() + WAIT_AT_MOST;
         loop {
             // The operator's view: the holder's has a limit on how often it is asked for.
             let call = Call::get("/admin/v1/payouts");
             let payouts = self.gateway.admin(call).expect(200).json();
             let payouts = payouts["payouts"].as_array().unwrap().clone();
-            let own = payouts
-                .into_iter()
-                .rfind(|payout| payout["payment_hash"] == token.payment_hash().as_str());
+            let own = payouts.into_iter().rfind(|payout| payout[name] == value);
             let own = own.expect("a refund was begun");
             if own["state"] != "open" {
                 return own;

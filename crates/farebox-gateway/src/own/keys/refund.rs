@@ -1,0 +1,75 @@
+//! What is left on a key goes back to whoever holds it: the key itself asks, and never a child.
+//!
+//! The same rules, limits and words as for tokens. A key that expired may ask; one that the
+//! operator revoked is the operator's to pay back.
+
+use farebox_core::KeyHash;
+use farebox_ledger::KeyView;
+use http::{Method, Response};
+
+use crate::access_log::Exchange;
+use crate::answer::AnswerBody;
+use crate::arrival::Arrival;
+use crate::keys::KeyFault;
+use crate::own::refund::{self, ReadWish, SHOWN, Unheard, told};
+use crate::payout::{Payer, RefundError};
+use crate::plan::Plan;
+use crate::refusal::Refusal;
+use crate::worker::Worker;
+
+/// Where refunds of keys are asked for, and where they stand.
+const PLACE: &str = "/.farebox/keys/refund";
+
+impl Worker {
+    pub(super) async fn refund_key(
+        &self,
+        plan: &Plan,
+        exchange: &mut Exchange,
+        key: KeyHash,
+        arrival: Arrival,
+    ) -> Result<Response<AnswerBody>, Refusal> {
+        self.let_in(exchange)?;
+        let _permit = match self.shared.refunds.start(key.account()) {
+            Ok(permit) => permit,
+            Err(unheard) => return Ok(refund::told(exchange, Err(unheard))),
+        };
+        let view = self.shared.ledger.key(key).await?;
+        let view = view.ok_or(KeyFault::Unknown)?;
+        if view.parent.is_some() {
+            return Err(KeyFault::Child.into());
+        }
+        // What was paid for it a moment ago is on it, too.
+        self.credit_waiting(plan, key).await?;
+        let answer = if arrival.parts.method == Method::GET {
+            self.show_refunds_of_key(&view).await
+        } else {
+            let wish = self.read_wish(arrival).await?;
+            self.begin_refund_of_key(exchange, key, wish).await
+        };
+        Ok(refund::told(exchange, answer))
+    }
+
+    async fn begin_refund_of_key(
+        &self,
+        exchange: &Exchange,
+        key: KeyHash,
+        wish: ReadWish,
+    ) -> Result<Response<AnswerBody>, Unheard> {
+        let payouts = self.shared.refunds.payouts()?;
+        let view = payouts.refund(wish.of(Payer::Key(key))?).await?;
+        Ok(told::begun(exchange, &view, PLACE))
+    }
+
+    async fn show_refunds_of_key(&self, key: &KeyView) -> Result<Response<AnswerBody>, Unheard> {
+        let rules = self.shared.refunds.payouts()?.rules();
+        let (ledger, account) = (&self.shared.ledger, key.key.account());
+        ledger.flush().await.map_err(RefundError::from)?;
+        let left = ledger.refundable(account).await;
+        let left = left.map_err(RefundError::from)?;
+        let refunds = ledger.payouts_of(account, SHOWN).await;
+        let refunds = refunds.map_err(RefundError::from)?;
+        let mut standing = told::standing(&rules, left.as_ref(), None, &refunds);
+        standing["id"] = key.public_id.as_str().into();
+        Ok(super::super::json(standing.to_string()))
+    }
+}

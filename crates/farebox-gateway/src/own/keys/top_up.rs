@@ -1,0 +1,96 @@
+//! An invoice that pays for somebody's key. Whoever asks learns nothing about the key.
+//!
+//! Anybody may ask, and whoever does not hold the key must not keep its holder from paying: a
+//! stranger has few invoices for one key in an hour, all strangers together have less than there is
+//! room for, and each invoice expires. What is paid is credited, whoever asked for it.
+
+use std::num::NonZeroU32;
+use std::time::{Duration, Instant};
+
+use farebox_core::KeyHash;
+use farebox_ledger::TopUpBy;
+use serde_json::Value;
+
+use super::{check_sold, deposit, wish};
+use crate::access_log::Exchange;
+use crate::arrival::Arrival;
+use crate::client_addr::AddressPrefix;
+use crate::keys::KeyFault;
+use crate::limits::{ChallengeLimits, ChallengeRates, Rate, RetryAfter};
+use crate::plan::Plan;
+use crate::refusal::Refusal;
+use crate::worker::Worker;
+
+const HOUR: Duration = Duration::from_secs(60 * 60);
+/// How many invoices a stranger gets for one key in an hour.
+const PER_STRANGER: u32 = 6;
+/// How many invoices for keys one client gets in an hour, all keys together: each is remembered for
+/// a week after it expired, and there is room for so many only.
+const PER_CLIENT: u32 = 120;
+/// The same for everybody; the limits on challenges bound it before.
+const FOR_ALL: u32 = u32::MAX;
+
+/// What keeps invoices for keys from being asked for without end.
+pub(crate) struct KeyDesk {
+    clients: ChallengeLimits,
+    strangers: ChallengeLimits,
+}
+
+impl KeyDesk {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self {
+            clients: hourly(PER_CLIENT, now),
+            strangers: hourly(PER_STRANGER, now),
+        }
+    }
+
+    /// Takes one invoice, for a new key or a known one, from a client's share.
+    pub(super) fn take(&self, client: AddressPrefix) -> Result<(), KeyFault> {
+        too_often(self.clients.try_take(client, Instant::now()))
+    }
+
+    fn take_of_stranger(&self, client: AddressPrefix, key: KeyHash) -> Result<(), KeyFault> {
+        too_often(self.strangers.try_take((client, key), Instant::now()))
+    }
+}
+
+fn hourly(count: u32, now: Instant) -> ChallengeLimits {
+    let rate = |count| {
+        let count = NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN);
+        Rate::new(count, HOUR, count)
+    };
+    let rates = ChallengeRates {
+        per_prefix: rate(count),
+        global: rate(FOR_ALL),
+    };
+    ChallengeLimits::new(rates, now)
+}
+
+fn too_often(taken: Result<(), RetryAfter>) -> Result<(), KeyFault> {
+    taken.map_err(|RetryAfter(wait)| KeyFault::TooOften { wait })
+}
+
+impl Worker {
+    pub(super) async fn top_up(
+        &self,
+        plan: &Plan,
+        exchange: &Exchange,
+        presented: Option<KeyHash>,
+        arrival: Arrival,
+    ) -> Result<Value, Refusal> {
+        check_sold(plan)?;
+        let wish = wish::TopUp::parse(&self.read_keys_body(arrival).await?)?;
+        self.take_challenge(exchange)?;
+        let known = self.shared.ledger.key_by_public_id(&wish.id).await?;
+        let view = known.ok_or(KeyFault::NoSuchKey)?;
+        let by = if presented == Some(view.key) {
+            TopUpBy::Holder
+        } else {
+            let client = AddressPrefix::of(exchange.client);
+            self.shared.keys.take_of_stranger(client, view.key)?;
+            TopUpBy::Stranger
+        };
+        let invoice = self.invoice(plan, &view, by, wish.amount).await?;
+        Ok(deposit(&view, &invoice))
+    }
+}

@@ -1,0 +1,177 @@
+//! What one account can give, proven twice: by the ledger, and by our own node's word that it has
+//! the money.
+//!
+//! A token was paid for with one invoice; a key with any number of them. What ever leaves a key is
+//! never more than its own deposits that the node calls settled at this moment, so that a deposit
+//! nobody can vouch for any more can be spent, but not be paid out.
+
+use farebox_core::{KeyHash, Msat, PaymentHash};
+use farebox_ledger::{ClaimPolicy, Deposit, KeyView, PayoutClaim};
+use farebox_lightning::{InvoiceState, LookupInvoice};
+
+use super::{Payer, Payouts, RefundError};
+
+/// How many deposits of one key the node is asked about, the largest first: as many as the ledger
+/// tells at a time.
+const MAX_DEPOSITS: u32 = 1_000;
+
+/// What can be paid out of one account.
+pub(super) struct Purse {
+    /// Money that may leave, fee included.
+    pub(super) available: Msat,
+}
+
+impl Payouts {
+    pub(super) async fn look_into(
+        &self,
+        payer: &Payer,
+        lookup: &dyn LookupInvoice,
+    ) -> Result<Purse, RefundError> {
+        self.ledger.flush().await?;
+        match payer {
+            Payer::Token {
+                payment_hash,
+                claim,
+            } => {
+                self.look_into_token(*payment_hash, claim.as_ref(), lookup)
+                    .await
+            }
+            Payer::Key(key) => self.look_into_key(*key, lookup).await,
+        }
+    }
+
+    async fn look_into_token(
+        &self,
+        hash: PaymentHash,
+        claim: Option<&PayoutClaim>,
+        lookup: &dyn LookupInvoice,
+    ) -> Result<Purse, RefundError> {
+        let asked = self.invoice_amount(hash, claim).await?;
+        let received = received(lookup, hash, asked).await?;
+        let now = self.clock.now();
+        self.ledger
+            .note_received(hash, asked, received, now)
+            .await?;
+        let refundable = self.ledger.refundable(hash).await?;
+        // A token never used has all that was paid for it.
+        let available = refundable.as_ref().map_or(received, |left| left.available);
+        let held = refundable.map_or(Msat::ZERO, |left| left.held);
+        Purse::of(available, held)
+    }
+
+    /// What the invoice of this token asked for.
+    async fn invoice_amount(
+        &self,
+        hash: PaymentHash,
+        claim: Option<&PayoutClaim>,
+    ) -> Result<Msat, RefundError> {
+        if let Some(account) = self.ledger.account(hash).await? {
+            return Ok(account.terms.amount);
+        }
+        match claim {
+            None => Err(RefundError::Unknown),
+            Some(claim) if claim.claims == ClaimPolicy::ClaimedOnly => Err(RefundError::Voided),
+            Some(claim) => Ok(claim.terms.amount),
+        }
+    }
+
+    async fn look_into_key(
+        &self,
+        key: KeyHash,
+        lookup: &dyn LookupInvoice,
+    ) -> Result<Purse, RefundError> {
+        let view = self.ledger.key(key).await?.ok_or(RefundError::Unknown)?;
+        if view.parent.is_some() {
+            return Err(RefundError::Child);
+        }
+        let free = view.balance.saturating_sub(view.held);
+        let purse = Purse::of(free, view.held)?;
+        let gone = gone(&view);
+        let needed = gone.checked_add(purse.available).unwrap_or(Msat::MAX);
+        let deposits = self.ledger.deposits_of(key, MAX_DEPOSITS).await?;
+        let proven = prove(lookup, &deposits, needed).await;
+        let available = free.min(proven.amount.saturating_sub(gone));
+        match proven.doubt {
+            Some(doubt) if available.is_zero() => Err(doubt),
+            _ => Purse::of(available, view.held),
+        }
+    }
+}
+
+impl Purse {
+    fn of(available: Msat, held: Msat) -> Result<Self, RefundError> {
+        if !available.is_zero() {
+            return Ok(Self { available });
+        }
+        Err(if held.is_zero() {
+            RefundError::NothingLeft { available }
+        } else {
+            RefundError::Reserved
+        })
+    }
+}
+
+/// What left a key before, or is promised already.
+fn gone(view: &KeyView) -> Msat {
+    let stayed = view.spent.checked_add(view.balance).unwrap_or(Msat::MAX);
+    let paid_out = view.deposited.saturating_sub(stayed);
+    paid_out.checked_add(view.held).unwrap_or(Msat::MAX)
+}
+
+/// What the node vouches for.
+struct Proven {
+    amount: Msat,
+    /// Why it does not vouch for more, where it was asked about more.
+    doubt: Option<RefundError>,
+}
+
+/// Asks the node about one deposit after the other until it has vouched for as much as is needed.
+async fn prove(lookup: &dyn LookupInvoice, deposits: &[Deposit], needed: Msat) -> Proven {
+    let (mut amount, mut doubt) = (Msat::ZERO, None);
+    for deposit in deposits {
+        if amount >= needed {
+            break;
+        }
+        match settled(lookup, deposit.payment_hash).await {
+            // What came on top of it later is not on the key.
+            Ok(got) => {
+                amount = amount
+                    .checked_add(got.min(deposit.amount))
+                    .unwrap_or(amount)
+            }
+            Err(error @ RefundError::Node(_)) => {
+                // A node that is away now would be asked in vain about all the others.
+                doubt = Some(error);
+                break;
+            }
+            Err(error) => doubt = Some(error),
+        }
+    }
+    Proven { amount, doubt }
+}
+
+/// What our node got for the invoice of a token. Nothing else proves that there is money to pay
+/// back.
+async fn received(
+    lookup: &dyn LookupInvoice,
+    account: PaymentHash,
+    asked: Msat,
+) -> Result<Msat, RefundError> {
+    let received = settled(lookup, account).await?;
+    if received >= asked {
+        Ok(received)
+    } else {
+        Err(RefundError::NotSettled)
+    }
+}
+
+async fn settled(lookup: &dyn LookupInvoice, hash: PaymentHash) -> Result<Msat, RefundError> {
+    match lookup.lookup_invoice(hash).await {
+        Ok(InvoiceState::Settled {
+            received: Some(received),
+        }) => Ok(received),
+        Ok(InvoiceState::Settled { received: None }) => Err(RefundError::AmountUnknown),
+        Ok(_) => Err(RefundError::NotSettled),
+        Err(error) => Err(RefundError::Node(error)),
+    }
+}

@@ -1,0 +1,126 @@
+//! What a key can give: never more than the node vouches for at this moment.
+
+use farebox_core::KeyHash;
+use farebox_ledger::{Deposit, OpenKey};
+
+use super::*;
+
+const KEY: KeyHash = KeyHash::from_bytes([9; 32]);
+
+impl House {
+    /// A key with these deposits, all of them paid at the node.
+    async fn key_with(&self, deposits: &[u64]) -> Vec<PaymentHash> {
+        let open = OpenKey {
+            key: KEY,
+            public_id: "fk_1".to_owned(),
+            created_at: self.clock.now(),
+            note: None,
+        };
+        self.ledger.open_key(open).await.unwrap();
+        let mut hashes = Vec::new();
+        for amount in deposits {
+            let invoice = self.invoice(&self.node, *amount).await;
+            self.node.pay(&invoice.bolt11).unwrap();
+            let deposit = Deposit {
+                payment_hash: invoice.payment_hash,
+                amount: msat(*amount),
+                at: self.clock.now(),
+            };
+            self.ledger.deposit(KEY, deposit).await.unwrap();
+            hashes.push(invoice.payment_hash);
+        }
+        hashes
+    }
+
+    async fn of_key(&self, amount: u64) -> RefundRequest {
+        let to = self.invoice(&self.payee, amount).await;
+        RefundRequest {
+            payer: Payer::Key(KEY),
+            destination: Destination::Bolt11(to.bolt11),
+            asked_by: AskedBy::Operator,
+            amount: None,
+            repeat: None,
+        }
+    }
+
+    /// From now on the node says `state` of this payment, and knows the others as they are.
+    fn doubt(&self, ours: PaymentHash, state: InvoiceState, others: &[PaymentHash]) {
+        let teller = Teller {
+            node: Arc::<MockNode>::clone(&self.node),
+            looks_up: true,
+            state,
+            ours,
+            others: others.to_vec(),
+        };
+        self.payouts
+            .replace(Some(backends(Arc::new(teller))), rules());
+    }
+}
+
+#[tokio::test]
+async fn what_was_paid_for_a_key_goes_back_as_often_as_it_lasts() {
+    let house = House::open();
+    house.key_with(&[30_000, 20_000]).await;
+    for amount in [10_000, 35_000] {
+        let view = house
+            .payouts
+            .refund(house.of_key(amount).await)
+            .await
+            .unwrap();
+        assert_eq!(view.state, PayoutState::Paid);
+    }
+    let more = house.payouts.refund(house.of_key(5_001).await).await;
+    assert!(
+        matches!(more, Err(RefundError::NothingLeft { .. })),
+        "{more:?}"
+    );
+    assert_eq!(house.node.paid_out(), (2, msat(45_000)));
+    house.end().await;
+}
+
+#[tokio::test]
+async fn a_deposit_that_the_node_no_longer_vouches_for_is_not_paid_out() {
+    for state in [
+        InvoiceState::Open,
+        InvoiceState::Unknown,
+        InvoiceState::Canceled,
+        InvoiceState::Settled { received: None },
+    ] {
+        let house = House::open();
+        let deposits = house.key_with(&[30_000, 20_000]).await;
+        house.doubt(deposits[0], state, &deposits);
+        let much = house.payouts.refund(house.of_key(20_001).await).await;
+        assert!(
+            matches!(much, Err(RefundError::NothingLeft { available }) if available == msat(20_000)),
+            "{state:?}: {much:?}"
+        );
+        // What one part of the money paid for is not paid with it again.
+        for amount in [12_000, 8_000] {
+            let paid = house.payouts.refund(house.of_key(amount).await).await;
+            assert_eq!(paid.unwrap().state, PayoutState::Paid);
+        }
+        let more = house.payouts.refund(house.of_key(1_000).await).await;
+        assert!(
+            matches!(
+                more,
+                Err(RefundError::NotSettled | RefundError::AmountUnknown)
+            ),
+            "{state:?}: {more:?}"
+        );
+        assert_eq!(house.node.paid_out(), (2, msat(20_000)));
+        house.end().await;
+    }
+}
+
+#[tokio::test]
+async fn only_as_many_deposits_are_asked_about_as_are_needed() {
+    let house = House::open();
+    let deposits = house.key_with(&[50_000, 20_000]).await;
+    let spend = house.payouts.refund(house.of_key(20_000).await).await;
+    assert_eq!(spend.unwrap().state, PayoutState::Paid);
+    // The smaller one would be asked about only for what the larger one does not cover.
+    house.doubt(deposits[1], InvoiceState::Unknown, &deposits);
+    let paid = house.payouts.refund(house.of_key(30_000).await).await;
+    assert_eq!(paid.unwrap().state, PayoutState::Paid);
+    house.end().await;
+}
