@@ -95,6 +95,21 @@ async fn invoices_that_are_not_settled_are_no_settlements() {
 }
 
 #[tokio::test]
+async fn each_settlement_in_a_crowd_of_new_invoices_is_heard_in_order() {
+    const EACH: u64 = 100;
+    let lines = || {
+        let some = (0..30 * EACH).map(|number| match number % EACH {
+            0 => line(1, "SETTLED", 2000, number / EACH + 1),
+            _ => line(2, "OPEN", 0, 0),
+        });
+        some.collect()
+    };
+    let (events, end) = heard(&streaming(lines, Then::End).await, Some(0)).await;
+    end.unwrap();
+    assert_eq!(indices(&events), (1..=30).collect::<Vec<_>>());
+}
+
+#[tokio::test]
 async fn without_a_place_to_go_on_from_the_newest_settlement_is_one() {
     let node = FakeNode::start(|call: &Call| match call.path.as_str() {
         STREAM => Reply::Lines(vec![line(1, "SETTLED", 2000, 12)], Then::End),
