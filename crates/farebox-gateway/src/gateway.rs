@@ -42,7 +42,8 @@ pub struct Options {
     pub limits: ListenLimits,
     /// Limits on challenges.
     pub challenges: ChallengeRates,
-    /// Bytes of request bodies that may be in memory at once.
+    /// Bytes of request bodies that may be in memory at once, and as many of whole answers that are
+    /// read before they are sent.
     pub body_budget_bytes: usize,
     /// How much is kept for calls that run while their payment is held.
     pub held: HeldLimits,
@@ -106,6 +107,8 @@ pub fn start(options: Options, plan: Plan) -> io::Result<Gateway> {
             max_answers: DEFAULT_MAX_ANSWERS,
         }),
         bodies: ByteBudget::new(options.body_budget_bytes),
+        answers: ByteBudget::new(options.body_budget_bytes),
+        counter: Arc::default(),
         waiting_invoices: WaitingInvoices::default(),
         held,
         refunds: RefundDesk::new(options.payouts, Instant::now()),
@@ -209,11 +212,12 @@ impl Gateway {
     /// Stops accepting, waits for requests up to `limit`, cuts the rest, and ends the threads.
     pub async fn drain(self, limit: Duration) -> Drained {
         let cut = self.drain.run(limit).await;
-        let threads = self.threads;
+        let (threads, counter) = (self.threads, Arc::clone(&self.shared.counter));
         let joined = tokio::task::spawn_blocking(move || {
             for thread in threads {
                 let _ = thread.join();
             }
+            counter.close();
         });
         let _ = joined.await;
         drop(self.shared);

@@ -8,22 +8,32 @@
 //! | cut by the upstream, or failed after it had begun | the same; nothing before its first word |
 //! | before the first byte | nothing |
 //!
-//! What was used beyond the hold is the seller's loss. The text of an error is not output.
+//! A model whose vocabulary is public is counted by that instead, after the answer has ended and on
+//! another thread. What was used beyond the hold is the seller's loss. The text of an error is not output.
 
+mod bill;
+
+use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use farebox_core::Msat;
-use farebox_meter::{
-    Endpoint, Exchange, ModelPrice, Observed, StreamEnd, StreamMeter, Unit, Unpriced, Usage,
-};
-use farebox_meter::{Priced, answer};
+use farebox_meter::answer::Whole;
+use farebox_meter::request::Prompt;
+use farebox_meter::stream::KeptText;
+use farebox_meter::{Endpoint, ModelRequest, Observed, StreamEnd, StreamMeter, Usage};
 
 use crate::price::Metered;
 use crate::settle::Ending;
+use crate::tokens::{Counted, TokenCounter, Uncounted, Vocabulary};
+use bill::{Biller, Seen, Tariff, by_bytes};
 
 /// How often the progress of an answer is told to the ledger.
 const PROGRESS_EVERY: Duration = Duration::from_millis(500);
+
+/// How long the usage of an answer is waited for that is there and whose client has left.
+const USAGE_SOON: Duration = Duration::from_secs(5);
 
 /// The seller's choices where an answer does not end well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +114,31 @@ pub(crate) struct Bill {
     pub(crate) used: Msat,
     pub(crate) usage: Usage,
     pub(crate) terminal: Terminal,
+    /// Nobody told the tokens, or not all of them: those here are made of bytes.
+    pub(crate) is_estimate: bool,
+}
+
+/// A bill, or what it waits for.
+pub(crate) enum Reckoning {
+    Known(Bill),
+    ToCount(Box<ToCount>),
+}
+
+/// An answer whose tokens are to be counted before it is charged.
+pub(crate) struct ToCount {
+    /// What it is charged where that fails.
+    pub(crate) by_bytes: Bill,
+    pub(crate) counter: Arc<TokenCounter>,
+    pub(crate) uncounted: Uncounted,
+    /// The bill, once they are counted.
+    pub(crate) again: Box<dyn FnOnce(Counted) -> Bill + Send>,
+}
+
+/// Who counts the tokens of a model whose vocabulary is public, and what it will need.
+struct Counting {
+    counter: Arc<TokenCounter>,
+    vocabulary: Vocabulary,
+    prompt: Option<Arc<Prompt>>,
 }
 
 /// What the log says about a metered answer.
@@ -114,47 +149,32 @@ pub(crate) struct MeteredLine {
     pub(crate) usage: Usage,
 }
 
-/// How usage becomes money for one request.
-#[derive(Clone)]
-pub(crate) struct Tariff {
-    price: ModelPrice,
-    exchange: Exchange,
-}
-
-impl Tariff {
-    /// What `usage` costs. A class that the request gave no reason to price, such as the sound of a
-    /// film that came as a document, costs as much as text: an answer is not free for it.
-    fn cost(&self, usage: &Usage) -> Priced {
-        match self.price.cost(usage, &self.exchange) {
-            Err(Unpriced::Unit(_)) => self.price.cost(&as_text(usage), &self.exchange),
-            priced => priced,
-        }
-    }
-}
-
-/// The same usage with all that was read and written counted as text.
-fn as_text(usage: &Usage) -> Usage {
-    let pieces = [Unit::Image, Unit::Character, Unit::Second, Unit::Request];
-    let text = Usage::NONE
-        .with(Unit::Input, usage.all_input())
-        .with(Unit::Output, usage.all_output());
-    pieces
-        .into_iter()
-        .fold(text, |text, unit| text.with(unit, usage.get(unit)))
-}
-
 /// Meters one answer.
 pub(crate) struct Meter {
     endpoint: Endpoint,
-    tariff: Tariff,
-    billing: Billing,
-    at_most: Msat,
+    biller: Biller,
     model: String,
-    estimated_input: u64,
-    known: Usage,
     strip_usage: bool,
+    counting: Option<Counting>,
     stream: Option<StreamMeter>,
     told_at: Instant,
+}
+
+impl Counting {
+    fn of(
+        (vocabulary, counter): (Vocabulary, Arc<TokenCounter>),
+        request: ModelRequest,
+    ) -> Option<Self> {
+        let writes_text = matches!(
+            request.endpoint(),
+            Endpoint::ChatCompletions | Endpoint::Completions | Endpoint::Responses
+        );
+        writes_text.then(|| Self {
+            counter,
+            vocabulary,
+            prompt: request.into_prompt().map(Arc::new),
+        })
+    }
 }
 
 impl Meter {
@@ -166,6 +186,7 @@ impl Meter {
             exchange,
             sale,
             at_most,
+            counter,
             ..
         } = metered;
         if let Some(Ok(priced)) = request.image_kind().map(|kind| price.for_image(kind)) {
@@ -173,13 +194,16 @@ impl Meter {
         }
         Self {
             endpoint: request.endpoint(),
-            tariff: Tariff { price, exchange },
-            billing: sale.billing,
-            at_most,
-            estimated_input: request.estimated_input(),
-            known: request.known_usage(),
+            biller: Biller {
+                tariff: Tariff { price, exchange },
+                billing: sale.billing,
+                at_most,
+                estimated_input: request.estimated_input(),
+                known: request.known_usage(),
+            },
             strip_usage: request.stream && !request.wants_usage,
-            model: request.model,
+            model: request.model.clone(),
+            counting: counter.and_then(|counter| Counting::of(counter, request)),
             stream: None,
             told_at: Instant::now(),
         }
@@ -194,15 +218,28 @@ impl Meter {
         }
     }
 
-    pub(crate) const fn on_disconnect(&self) -> OnDisconnect {
-        self.billing.on_disconnect
+    /// How long the upstream is listened to after the client left: as the seller chose, but at least
+    /// until it tells the usage where it is about to. Who leaves just before that does not get the
+    /// thoughts of a model for nothing.
+    pub(crate) fn drains(&self) -> Option<Duration> {
+        let observed = self.observed();
+        let is_about_to_tell = observed.end == StreamEnd::Finished
+            && (observed.usage().is_none() || observed.unreported_bytes() > 0);
+        match self.biller.billing.on_disconnect {
+            OnDisconnect::Drain(limit) => Some(limit),
+            OnDisconnect::Cancel => is_about_to_tell.then_some(USAGE_SOON),
+        }
     }
 
     /// The answer is a stream: it is watched event by event from here on.
     pub(crate) fn begin_stream(&mut self) {
-        let tariff = self.tariff.clone();
+        let tariff = self.biller.tariff.clone();
         let cost = Box::new(move |usage: &Usage| tariff.cost(usage).ok());
-        self.stream = Some(StreamMeter::new(self.endpoint, self.strip_usage, cost));
+        let meter = StreamMeter::new(self.endpoint, self.strip_usage, cost);
+        self.stream = Some(match self.counting {
+            Some(_) => meter.keeping_text(),
+            None => meter,
+        });
     }
 
     /// What passes on of a piece of a stream.
@@ -210,9 +247,10 @@ impl Meter {
         let Some(stream) = &mut self.stream else {
             return piece.clone();
         };
-        let mut out = Vec::with_capacity(piece.len());
-        stream.push(piece, &mut out);
-        out.into()
+        match stream.pass(piece) {
+            Cow::Borrowed(same) => piece.slice(..same.len()),
+            Cow::Owned(other) => other.into(),
+        }
     }
 
     /// What still waits at the end of a stream.
@@ -231,122 +269,135 @@ impl Meter {
         }
         self.told_at = Instant::now();
         let usage = self.seen();
-        self.tariff.cost(&usage).ok()
+        self.biller.tariff.cost(&usage).ok()
     }
 
     /// What the first byte of an answer shows that it costs at least.
     pub(crate) fn first_progress(&self) -> Msat {
-        self.tariff.cost(&self.seen()).unwrap_or_default()
+        self.biller.tariff.cost(&self.seen()).unwrap_or_default()
     }
 
     /// What a stream is charged that ended so.
-    pub(crate) fn bill_stream(&self, ending: Ending) -> Bill {
-        let observed = self.stream.as_ref().map(StreamMeter::observed);
-        let observed = observed.copied().unwrap_or_default();
+    pub(crate) fn bill_stream(&self, ending: Ending) -> Reckoning {
+        let observed = self.observed();
         let terminal = terminal(ending, &observed);
-        let usage = self.reported(observed.usage());
-        self.bill(terminal, usage, observed.output_bytes)
+        let seen = Seen {
+            usage: self.reported(observed.usage()),
+            is_exact: observed.unreported_bytes() == 0,
+            output_bytes: observed.output_bytes,
+            output_tokens: by_bytes(observed.output_bytes),
+            input_tokens: None,
+        };
+        let bill = self.biller.bill(terminal, &seen);
+        let text = self.stream.as_ref().and_then(StreamMeter::text);
+        let text = text.map(|text| text.as_str().to_owned());
+        self.reckon(bill, text, move |counted, text| {
+            let tokens = |bytes: u64| counted.output + by_bytes(bytes.saturating_sub(text));
+            let told = observed.usage_by(tokens);
+            let seen = Seen {
+                usage: told,
+                output_tokens: tokens(observed.output_bytes),
+                input_tokens: counted.input,
+                ..seen
+            };
+            (terminal, seen)
+        })
+    }
+
+    /// A whole answer, read.
+    pub(crate) fn read<'a>(&self, body: &'a [u8]) -> Whole<'a> {
+        Whole::read(self.endpoint, body)
     }
 
     /// What a whole answer is charged.
-    pub(crate) fn bill_whole(&self, body: &[u8]) -> Bill {
-        let usage = self.reported(answer::usage(self.endpoint, body));
+    pub(crate) fn bill_whole(&self, answer: &Whole<'_>) -> Reckoning {
+        let usage = self.reported(answer.usage());
         let terminal = match usage {
             Some(_) => Terminal::Complete,
-            None if is_error(body) => Terminal::ErrorAfterStart,
+            None if answer.is_error() => Terminal::ErrorAfterStart,
             None => Terminal::UsageMissing,
         };
-        let is_told = usage.is_some_and(|usage| self.tariff.cost(&usage).is_ok());
-        let output = if is_told {
-            0
-        } else {
-            answer::content_bytes(body)
+        let is_told = usage.is_some_and(|usage| self.biller.tariff.cost(&usage).is_ok());
+        let output_bytes = if is_told { 0 } else { answer.content_bytes() };
+        let seen = Seen {
+            usage,
+            is_exact: true,
+            output_bytes,
+            output_tokens: by_bytes(output_bytes),
+            input_tokens: None,
         };
-        self.bill(terminal, usage, output)
+        let bill = self.biller.bill(terminal, &seen);
+        let text = (bill.is_estimate && self.counting.is_some()).then(|| {
+            let mut kept = KeptText::default();
+            answer.each_text(&mut |text| kept.push(text));
+            kept.as_str().to_owned()
+        });
+        self.reckon(bill, text, move |counted, text| {
+            let rest = by_bytes(output_bytes.saturating_sub(text));
+            let seen = Seen {
+                output_tokens: counted.output + rest,
+                input_tokens: counted.input,
+                ..seen
+            };
+            (terminal, seen)
+        })
     }
 
-    fn bill(&self, terminal: Terminal, usage: Option<Usage>, output_bytes: u64) -> Bill {
-        let is_failure = matches!(
-            terminal,
-            Terminal::CutByUpstream | Terminal::ErrorAfterStart
-        );
-        // An upstream that fails before it says a word owes its prompt to the seller, not the buyer.
-        if let Some(usage) = usage.filter(|_| !is_failure || output_bytes > 0)
-            && let Ok(used) = self.tariff.cost(&usage)
-        {
-            return Bill {
-                used,
-                usage,
-                terminal,
-            };
-        }
-        let seen = self.estimate(output_bytes);
-        let unsaid = match terminal {
-            Terminal::Complete | Terminal::UsageMissing => self.billing.usage_missing,
-            Terminal::CutByUpstream | Terminal::ErrorAfterStart => self.billing.broken_off,
-            Terminal::CutByClient => Unsaid::Observed,
+    /// A bill that is only estimated waits for the tokens to be counted, where somebody can. `again`
+    /// tells what was seen once they are, of which so many bytes of text were counted.
+    fn reckon(
+        &self,
+        bill: Bill,
+        text: Option<String>,
+        again: impl FnOnce(Counted, u64) -> (Terminal, Seen) + Send + 'static,
+    ) -> Reckoning {
+        let (Some(counting), Some(text), true) = (&self.counting, text, bill.is_estimate) else {
+            return Reckoning::Known(bill);
         };
-        let nothing_came = output_bytes == 0 && terminal != Terminal::UsageMissing;
-        let used = match unsaid {
-            _ if nothing_came => Msat::ZERO,
-            Unsaid::Nothing => Msat::ZERO,
-            Unsaid::Hold => self.at_most,
-            Unsaid::Observed => self
-                .tariff
-                .cost(&seen)
-                .unwrap_or(self.at_most)
-                .min(self.at_most),
-        };
-        let terminal = match terminal {
-            Terminal::Complete => Terminal::UsageMissing,
-            other => other,
-        };
-        Bill {
-            used,
-            usage: seen,
-            terminal,
-        }
+        let biller = self.biller.clone();
+        let length = u64::try_from(text.len()).unwrap_or_default();
+        Reckoning::ToCount(Box::new(ToCount {
+            by_bytes: bill,
+            counter: Arc::clone(&counting.counter),
+            uncounted: Uncounted {
+                vocabulary: counting.vocabulary,
+                prompt: counting.prompt.clone(),
+                text,
+            },
+            again: Box::new(move |counted| {
+                let (terminal, seen) = again(counted, length);
+                biller.bill(terminal, &seen)
+            }),
+        }))
+    }
+
+    fn observed(&self) -> Observed {
+        let observed = self.stream.as_ref().map(StreamMeter::observed);
+        observed.copied().unwrap_or_default()
     }
 
     /// What was reported, with what the request alone tells: characters, pictures.
     fn reported(&self, usage: Option<Usage>) -> Option<Usage> {
         match self.endpoint {
-            Endpoint::Speech => Some(self.known),
+            Endpoint::Speech => Some(self.biller.known),
             _ => usage,
         }
     }
 
     fn seen(&self) -> Usage {
-        let observed = self.stream.as_ref().map(StreamMeter::observed);
-        let observed = observed.copied().unwrap_or_default();
+        let observed = self.observed();
         observed
             .usage()
-            .unwrap_or_else(|| self.estimate(observed.output_bytes))
+            .unwrap_or_else(|| self.biller.estimate(None, by_bytes(observed.output_bytes)))
     }
 
-    fn estimate(&self, output_bytes: u64) -> Usage {
-        let usage = self.known.with(Unit::Input, self.estimated_input);
-        usage.with(Unit::Output, output_bytes.div_ceil(4))
-    }
-
-    /// A whole answer with its cost in it, where it is JSON.
-    pub(crate) fn with_cost(&self, body: Bytes, charged: Msat) -> Bytes {
-        let priced = match self.endpoint {
+    /// A whole answer with its cost in it, where it has a place for it.
+    pub(crate) fn with_cost(&self, answer: &Whole<'_>, charged: Msat) -> Option<Vec<u8>> {
+        match self.endpoint {
             Endpoint::Speech | Endpoint::CountTokens => None,
-            _ => answer::with_cost(&body, charged),
-        };
-        priced.map_or(body, Bytes::from)
+            _ => answer.with_cost(charged),
+        }
     }
-}
-
-/// Whether a whole answer, whatever its status says, tells of an error and nothing else was seen to
-/// be used.
-fn is_error(body: &[u8]) -> bool {
-    #[derive(serde::Deserialize)]
-    struct Answer {
-        error: Option<serde::de::IgnoredAny>,
-    }
-    serde_json::from_slice(body).is_ok_and(|answer: Answer| answer.error.is_some())
 }
 
 fn terminal(ending: Ending, observed: &Observed) -> Terminal {

@@ -23,6 +23,7 @@ use crate::own::{KeyDesk, RefundDesk};
 use crate::plan::Plan;
 use crate::presented::{Reader, Token};
 use crate::replay::ReplayStore;
+use crate::tokens::TokenCounter;
 
 /// What all data threads share.
 pub(crate) struct Shared {
@@ -36,6 +37,10 @@ pub(crate) struct Shared {
     pub(crate) tokens: Arc<TokenLimits>,
     pub(crate) replays: Arc<ReplayStore>,
     pub(crate) bodies: Arc<ByteBudget>,
+    /// Whole answers of metered calls on their way. Apart from the requests, so that no sender of
+    /// those can keep an answer back that the seller already pays for.
+    pub(crate) answers: Arc<ByteBudget>,
+    pub(crate) counter: Arc<TokenCounter>,
     pub(crate) waiting_invoices: WaitingInvoices,
     pub(crate) held: HeldDoor,
     pub(crate) refunds: RefundDesk,

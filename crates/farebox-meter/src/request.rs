@@ -9,14 +9,16 @@ mod anthropic;
 mod bound;
 mod fields;
 mod openai;
+mod prompt;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
 pub use bound::Bound;
+pub use prompt::Prompt;
 
 use crate::endpoint::Endpoint;
 use crate::json::{JsonError, Object, WrongType};
@@ -35,6 +37,22 @@ pub struct RequestRules {
     pub allow_fields: BTreeSet<String>,
     /// The most answers to one prompt (`n`, `best_of`).
     pub max_choices: u64,
+    /// The member that bounds a chat's answer, for models whose server obeys only that one.
+    pub limit_fields: BTreeMap<String, LimitField>,
+}
+
+/// By which member a server bounds the answer of a chat.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LimitField {
+    /// Whichever the client wrote, else `max_completion_tokens`.
+    #[default]
+    AsWritten,
+    /// `max_tokens`
+    MaxTokens,
+    /// `max_completion_tokens`
+    MaxCompletionTokens,
+    /// Both, with the same number.
+    Both,
 }
 
 /// A request that may be priced.
@@ -53,6 +71,7 @@ pub struct ModelRequest {
     choices: u64,
     /// The most tokens of one answer, as the client wrote it.
     output_limit: Option<u64>,
+    limit_field: LimitField,
     media: Media,
     has_tools: bool,
     writes_cache: bool,
@@ -114,6 +133,7 @@ impl Default for RequestRules {
         Self {
             allow_fields: BTreeSet::new(),
             max_choices: MAX_CHOICES,
+            limit_fields: BTreeMap::new(),
         }
     }
 }
@@ -138,9 +158,11 @@ impl ModelRequest {
         if stream && !endpoint.can_stream() {
             return Err(Refused::Feature("stream".to_owned()));
         }
+        let limit_field = rules.limit_fields.get(&model).copied();
         let mut request = Self {
             endpoint,
             length,
+            limit_field: limit_field.unwrap_or_default(),
             model,
             stream,
             wants_usage: false,
@@ -189,12 +211,34 @@ impl ModelRequest {
 
     /// Lets the answer have no more than `tokens` tokens, in the body that is forwarded.
     pub fn lower_output(&mut self, tokens: u64) {
-        let name = self.output_member();
         self.output_limit = Some(tokens);
+        if self.endpoint == Endpoint::ChatCompletions && self.limit_field != LimitField::AsWritten {
+            return self.write_limit();
+        }
+        let name = self.output_member();
         self.body.set(name, &tokens.into());
         // Where both names stand, servers differ in which of them they obey.
         if self.endpoint == Endpoint::ChatCompletions && self.body.has("max_tokens") {
             self.body.set("max_tokens", &tokens.into());
+        }
+    }
+
+    /// Writes the limit of a chat's answer where its server looks for it, and only there: a limit
+    /// that is not obeyed bounds nothing.
+    fn write_limit(&mut self) {
+        let (old, new) = ("max_tokens", "max_completion_tokens");
+        let (written, removed): (&[&str], &[&str]) = match self.limit_field {
+            LimitField::AsWritten => return,
+            LimitField::MaxTokens => (&[old], &[new]),
+            LimitField::MaxCompletionTokens => (&[new], &[old]),
+            LimitField::Both => (&[old, new], &[]),
+        };
+        let Some(limit) = self.output_limit else {
+            return;
+        };
+        removed.iter().for_each(|name| self.body.remove(name));
+        for name in written {
+            self.body.set(name, &limit.into());
         }
     }
 

@@ -19,7 +19,8 @@ pub(super) async fn answered(head: &str) -> (UpstreamBody, DuplexStream) {
         upstream.write_all(head.as_bytes()).await.unwrap();
     });
     let body = UpstreamBody {
-        incoming: answer.unwrap().into_body(),
+        incoming: DecodedBody::plain(answer.unwrap().into_body()),
+        trailers: None,
         silence: Silence::new(Duration::from_secs(24 * 3600)),
         settlement: Settlement::nothing(),
         recorder: None,

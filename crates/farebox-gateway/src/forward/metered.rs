@@ -9,7 +9,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use farebox_core::Msat;
 use farebox_ledger::VoidReason;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::response::Parts;
 use http::{Response, StatusCode};
 use hyper::body::Incoming;
@@ -248,9 +248,4 @@ fn is_event_stream(headers: &HeaderMap) -> bool {
     let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
     kind.and_then(|kind| kind.get(..EVENT_STREAM.len()))
         .is_some_and(|start| start.eq_ignore_ascii_case(EVENT_STREAM))
-}
-
-pub(super) fn is_compressed(headers: &HeaderMap) -> bool {
-    let encoding = headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes);
-    encoding.is_some_and(|encoding| !encoding.eq_ignore_ascii_case(b"identity"))
 }

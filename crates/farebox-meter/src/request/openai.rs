@@ -8,6 +8,7 @@ impl ModelRequest {
     pub(super) fn read_chat(&mut self, rules: &RequestRules) -> Result<(), Refused> {
         self.read_choices("n", rules)?;
         self.read_limits(&["max_tokens", "max_completion_tokens"])?;
+        self.write_limit();
         self.check_tier()?;
         let messages: Vec<Value> = self
             .body

@@ -486,3 +486,58 @@ fn pictures_of_no_named_model_are_those_of_the_model_that_is_meant() {
     );
     assert!(read(Endpoint::Embeddings, &json!({ "input": "A coin" })).is_err());
 }
+
+#[test]
+fn a_chats_limit_stands_where_its_server_looks_for_it() {
+    let forwarded = |field, limits: &str, lower: Option<u64>| {
+        let rules = RequestRules {
+            limit_fields: [("m".to_owned(), field)].into(),
+            ..RequestRules::default()
+        };
+        let body = format!(r#"{{"model":"m","messages":[]{limits}}}"#);
+        let request = ModelRequest::read(Endpoint::ChatCompletions, body.as_bytes(), &rules);
+        let mut request = request.unwrap();
+        if let Some(tokens) = lower {
+            request.lower_output(tokens);
+        }
+        let body: Value = serde_json::from_slice(&request.to_body()).unwrap();
+        (
+            body["max_tokens"].as_u64(),
+            body["max_completion_tokens"].as_u64(),
+        )
+    };
+    let (old, new) = (r#","max_tokens":9"#, r#","max_completion_tokens":9"#);
+    for limits in [old, new] {
+        assert_eq!(
+            forwarded(LimitField::MaxTokens, limits, None),
+            (Some(9), None)
+        );
+        assert_eq!(
+            forwarded(LimitField::MaxCompletionTokens, limits, Some(5)),
+            (None, Some(5))
+        );
+        assert_eq!(
+            forwarded(LimitField::Both, limits, Some(5)),
+            (Some(5), Some(5))
+        );
+    }
+    for field in [
+        LimitField::MaxTokens,
+        LimitField::MaxCompletionTokens,
+        LimitField::Both,
+    ] {
+        assert_eq!(forwarded(field, "", None), (None, None));
+    }
+    assert_eq!(
+        forwarded(LimitField::MaxTokens, "", Some(5)),
+        (Some(5), None)
+    );
+    assert_eq!(
+        forwarded(LimitField::AsWritten, old, Some(5)),
+        (Some(5), None)
+    );
+    assert_eq!(
+        forwarded(LimitField::AsWritten, "", Some(5)),
+        (None, Some(5))
+    );
+}

@@ -81,8 +81,24 @@ pub struct ModelSection {
     /// The most tokens that it writes in one call: what is held for a request without a limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_output_tokens: Option<u64>,
+    /// By which member of a chat's request its server bounds the answer: some obey only one of them.
+    /// Default: the one that the client wrote, else `max_completion_tokens`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit_field: Option<LimitFieldSetting>,
     /// Whether it is given away. Without this, a price of nothing is taken for a mistake.
     pub free: bool,
+}
+
+/// The member that bounds the answer of a chat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LimitFieldSetting {
+    /// `max_tokens` alone.
+    MaxTokens,
+    /// `max_completion_tokens` alone.
+    MaxCompletionTokens,
+    /// Both, with the same number.
+    Both,
 }
 
 /// What token prices are for.
@@ -189,13 +205,27 @@ pub struct ModelTokensTable {
     /// what it used. Default: the upstream is told at once, and what was seen is charged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drain: Option<Lasting>,
+    /// How tokens are counted that nobody tells.
+    pub tokenizer: TokenizerSetting,
+}
+
+/// How tokens are counted that nobody tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum TokenizerSetting {
+    /// By the vocabulary of the model where that is public (OpenAI's), which takes up to 80 MB while
+    /// it is in use; else a token for four bytes.
+    #[default]
+    Auto,
+    /// A token for four bytes.
+    Bytes,
 }
 
 /// What is charged where nobody says what was used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum UnsaidSetting {
-    /// What was seen, a token for four bytes.
+    /// What was seen, as `tokenizer` counts it.
     #[default]
     Observed,
     /// Nothing.
@@ -225,6 +255,7 @@ impl Default for ModelSection {
             request: None,
             context_tokens: None,
             max_output_tokens: None,
+            limit_field: None,
             free: false,
         }
     }
@@ -265,6 +296,7 @@ impl Default for ModelTokensTable {
             usage_missing: UnsaidSetting::default(),
             broken_off: UnsaidSetting::default(),
             drain: None,
+            tokenizer: TokenizerSetting::default(),
         }
     }
 }

@@ -1,0 +1,121 @@
+//! How what an answer used becomes what it is charged.
+
+use farebox_core::Msat;
+use farebox_meter::{Exchange, ModelPrice, Priced, Unit, Unpriced, Usage};
+
+use super::{Bill, Billing, Terminal, Unsaid};
+
+/// How many bytes are a token, where nobody knows better.
+const BYTES_PER_TOKEN: u64 = 4;
+
+/// How usage becomes money for one request.
+#[derive(Clone)]
+pub(crate) struct Tariff {
+    pub(super) price: ModelPrice,
+    pub(super) exchange: Exchange,
+}
+
+impl Tariff {
+    /// What `usage` costs. A class that the request gave no reason to price, such as the sound of a
+    /// film that came as a document, costs as much as text: an answer is not free for it.
+    pub(super) fn cost(&self, usage: &Usage) -> Priced {
+        match self.price.cost(usage, &self.exchange) {
+            Err(Unpriced::Unit(_)) => self.price.cost(&as_text(usage), &self.exchange),
+            priced => priced,
+        }
+    }
+}
+
+/// The same usage with all that was read and written counted as text.
+fn as_text(usage: &Usage) -> Usage {
+    let pieces = [Unit::Image, Unit::Character, Unit::Second, Unit::Request];
+    let text = Usage::NONE
+        .with(Unit::Input, usage.all_input())
+        .with(Unit::Output, usage.all_output());
+    pieces
+        .into_iter()
+        .fold(text, |text, unit| text.with(unit, usage.get(unit)))
+}
+
+/// Makes the bill of one request.
+#[derive(Clone)]
+pub(crate) struct Biller {
+    pub(super) tariff: Tariff,
+    pub(super) billing: Billing,
+    pub(super) at_most: Msat,
+    pub(super) estimated_input: u64,
+    pub(super) known: Usage,
+}
+
+/// What is known of an answer that has ended.
+#[derive(Clone, Copy)]
+pub(super) struct Seen {
+    /// What was reported, and what came after that as it was counted here.
+    pub(super) usage: Option<Usage>,
+    /// Nothing came after the report.
+    pub(super) is_exact: bool,
+    pub(super) output_bytes: u64,
+    pub(super) output_tokens: u64,
+    /// What the prompt comes to, where it was counted.
+    pub(super) input_tokens: Option<u64>,
+}
+
+impl Biller {
+    pub(super) fn bill(&self, terminal: Terminal, seen: &Seen) -> Bill {
+        let is_failure = matches!(
+            terminal,
+            Terminal::CutByUpstream | Terminal::ErrorAfterStart
+        );
+        // An upstream that fails before it says a word owes its prompt to the seller, not the buyer.
+        if let Some(usage) = seen.usage.filter(|_| !is_failure || seen.output_bytes > 0)
+            && let Ok(used) = self.tariff.cost(&usage)
+        {
+            return Bill {
+                used,
+                usage,
+                terminal,
+                is_estimate: !seen.is_exact,
+            };
+        }
+        self.bill_unsaid(terminal, seen)
+    }
+
+    fn bill_unsaid(&self, terminal: Terminal, seen: &Seen) -> Bill {
+        let usage = self.estimate(seen.input_tokens, seen.output_tokens);
+        let unsaid = match terminal {
+            Terminal::Complete | Terminal::UsageMissing => self.billing.usage_missing,
+            Terminal::CutByUpstream | Terminal::ErrorAfterStart => self.billing.broken_off,
+            Terminal::CutByClient => Unsaid::Observed,
+        };
+        let nothing_came = seen.output_bytes == 0 && terminal != Terminal::UsageMissing;
+        let used = match unsaid {
+            _ if nothing_came => Msat::ZERO,
+            Unsaid::Nothing => Msat::ZERO,
+            Unsaid::Hold => self.at_most,
+            Unsaid::Observed => {
+                let cost = self.tariff.cost(&usage).unwrap_or(self.at_most);
+                cost.min(self.at_most)
+            }
+        };
+        let terminal = match terminal {
+            Terminal::Complete => Terminal::UsageMissing,
+            other => other,
+        };
+        Bill {
+            used,
+            usage,
+            terminal,
+            is_estimate: unsaid == Unsaid::Observed && !nothing_came,
+        }
+    }
+
+    pub(super) fn estimate(&self, input_tokens: Option<u64>, output_tokens: u64) -> Usage {
+        let input = input_tokens.unwrap_or(self.estimated_input);
+        let usage = self.known.with(Unit::Input, input);
+        usage.with(Unit::Output, output_tokens)
+    }
+}
+
+pub(super) const fn by_bytes(bytes: u64) -> u64 {
+    bytes.div_ceil(BYTES_PER_TOKEN)
+}
