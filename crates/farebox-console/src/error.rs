@@ -56,6 +56,9 @@ pub enum ConsoleError {
     /// No prepaid key has this id.
     #[error("no prepaid key has this id")]
     NoKey,
+    /// No charge has this id: there never was one, or its account was pruned since.
+    #[error("no charge has this id: there never was one, or long ago")]
+    NoCharge,
     /// The system has no randomness.
     #[error("no key can be drawn: {0}")]
     Random(String),
@@ -75,7 +78,7 @@ impl ConsoleError {
         match self {
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Host => StatusCode::MISDIRECTED_REQUEST,
-            Self::NotFound | Self::NoAccount | Self::NoPayout | Self::NoKey => {
+            Self::NotFound | Self::NoAccount | Self::NoPayout | Self::NoKey | Self::NoCharge => {
                 StatusCode::NOT_FOUND
             }
             Self::Close(CloseError::Unknown) => StatusCode::NOT_FOUND,
@@ -110,6 +113,7 @@ impl ConsoleError {
             Self::MethodNotAllowed => "method_not_allowed",
             Self::NoAccount => "no_account",
             Self::NoKey => "no_key",
+            Self::NoCharge => "no_charge",
             Self::NoPayout | Self::Close(CloseError::Unknown) => "no_payout",
             Self::Close(_) => "not_closed",
             Self::Refund(error) => error.problem().code,

@@ -16,6 +16,8 @@
 //! | `GET /admin/v1/payouts?after=&limit=` | refunds in the order in which they were begun |
 //! | `GET /admin/v1/payouts/{id}` | one of them |
 //! | `POST /admin/v1/payouts/{id}/close` `{"as": "paid"\|"failed", "fee_msat": n}` | ends one whose backend never will |
+//! | `GET /admin/v1/charges?route=&account=&since=&until=&before=&limit=` | charges, latest first |
+//! | `GET /admin/v1/charges/{id}` | one of them, by its receipt |
 //! | `GET /admin/v1/prices` | prices taken over from others: approved, and waiting |
 //! | `POST /admin/v1/prices/import` `{"source": "…", "url": "…", "add": bool}` | takes a list over |
 //! | `POST /admin/v1/prices/approve` `{"models": […]}` or `{"all": true}` | puts in force what waits |
@@ -30,6 +32,7 @@
 
 mod access;
 mod admin;
+mod charges;
 mod error;
 mod figures;
 mod keys;
@@ -122,6 +125,8 @@ pub fn router(options: Options) -> Router {
         .route("/admin/v1/payouts", get(payouts::list))
         .route("/admin/v1/payouts/{id}", get(payouts::show))
         .route("/admin/v1/payouts/{id}/close", post(payouts::close))
+        .route("/admin/v1/charges", get(charges::list))
+        .route("/admin/v1/charges/{id}", get(charges::show))
         .route("/admin/v1/prices", get(prices::show))
         .route("/admin/v1/prices/import", import_prices())
         .route("/admin/v1/prices/approve", post(prices::approve))

@@ -39,6 +39,11 @@ pub struct ProcessEpoch(pub u32);
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RouteName(Arc<str>);
 
+/// Text that is not the id of a hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this is not the id of a charge")]
+pub struct HoldIdError;
+
 /// Text that cannot name a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a route name has 1 to 64 characters out of A-Z, a-z, 0-9, _ and -")]
@@ -65,6 +70,14 @@ impl HoldId {
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 16] {
         self.0.as_bytes()
+    }
+
+    /// Reads an id as it is printed.
+    ///
+    /// # Errors
+    /// [`HoldIdError`] when the text is something else.
+    pub fn parse(text: &str) -> Result<Self, HoldIdError> {
+        Uuid::try_parse(text).map(Self).map_err(|_| HoldIdError)
     }
 }
 

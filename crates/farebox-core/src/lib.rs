@@ -13,7 +13,8 @@ mod time;
 
 pub use hash::{BadHex, KeyHash, PaymentHash, Preimage, RequestDigest};
 pub use id::{
-    HoldId, KeyEpoch, PayoutId, PayoutIdError, ProcessEpoch, RequestId, RouteName, RouteNameError,
+    HoldId, HoldIdError, KeyEpoch, PayoutId, PayoutIdError, ProcessEpoch, RequestId, RouteName,
+    RouteNameError,
 };
 pub use money::{Msat, MsatOverflow, Sat};
 pub use price::Price;

@@ -60,6 +60,7 @@ pub mod payout;
 pub mod plan;
 pub mod prices;
 pub mod rates;
+pub mod receipt;
 pub mod replay;
 pub mod routes;
 pub mod shape;

@@ -8,11 +8,13 @@
 //! | `GET /.farebox/keys/self` | what is on the presented key |
 //! | `GET`, `POST /.farebox/keys/children` | keys that spend the money of the presented one |
 //! | `DELETE /.farebox/keys/children/{id}` | revokes one of them |
+//! | `GET /.farebox/receipts/{id}` | what a request was charged, for whoever paid for it |
 //! | `GET /.farebox/refund` | what could be paid back on the presented token, and its refunds |
 //! | `POST /.farebox/refund` | pays back what is left on the presented token |
 //! | `POST /.farebox/webhooks/phoenixd` | phoenixd says that a payment came in |
 
 mod keys;
+mod receipts;
 mod refund;
 mod webhook;
 
@@ -31,6 +33,7 @@ use crate::refusal::Refusal;
 use crate::worker::Worker;
 
 use keys::KEYS;
+use receipts::RECEIPTS;
 
 const PREFIX: &str = "/.farebox";
 const HEALTH: &str = "/.farebox/health";
@@ -62,6 +65,7 @@ impl Worker {
             }
             REFUND => self.refund(exchange, arrival).await,
             webhook::PHOENIXD => self.webhook(plan, exchange, arrival).await,
+            path if is_in(RECEIPTS, path) => Box::pin(self.receipt(exchange, arrival)).await,
             path if is_in(KEYS, path) => Box::pin(self.keys(plan, exchange, arrival)).await,
             _ => Err(Refusal::NoRoute),
         }

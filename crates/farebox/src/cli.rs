@@ -1,8 +1,10 @@
 //! The command line: what can be asked, and with which exit codes it is answered.
 
+mod charges;
 mod keys;
 mod prices;
 
+pub use charges::ChargesArgs;
 pub use keys::{KeysCommand, LimitsArgs};
 pub use prices::{PriceSource, PricesCommand, PricesImportArgs};
 
@@ -373,6 +375,20 @@ failed.")]
     /// What was paid back, and what is under way
     #[command(subcommand)]
     Payouts(PayoutsCommand),
+    /// List what was charged, the latest first, with the rate and the usage it was found by
+    #[command(after_help = "\
+Examples:
+  farebox admin charges --limit 20
+  farebox admin charges --route openai --account fk_0123456789abcdef --json")]
+    Charges(ChargesArgs),
+    /// Show one charge by its receipt, which was in `farebox-receipt` of the answer
+    #[command(
+        after_help = "Example:\n  farebox admin receipt 019dd5ab-57c0-7a1e-8bd5-5be04f0f3c11"
+    )]
+    Receipt {
+        /// Its id
+        id: String,
+    },
     /// What models cost by the price lists of others
     #[command(subcommand)]
     Prices(PricesCommand),

@@ -1,5 +1,6 @@
 //! `farebox admin`: a running gateway over its admin API.
 
+mod charges;
 mod client;
 mod keys;
 mod payouts;
@@ -47,6 +48,8 @@ async fn dispatch(client: &Client, args: &AdminArgs) -> Result<(), Failure> {
         AdminCommand::Tokens(command) => tokens(client, command, args.json).await,
         AdminCommand::Refund(refund) => payouts::refund(client, refund, args.json).await,
         AdminCommand::Payouts(command) => payouts::look(client, command, args.json).await,
+        AdminCommand::Charges(which) => charges::list(client, which, args.json).await,
+        AdminCommand::Receipt { id } => charges::receipt(client, id, args.json).await,
         AdminCommand::Prices(command) => prices::run(client, command, args.json).await,
     }
 }

@@ -37,6 +37,7 @@ mod page;
 mod prices;
 mod protocols;
 mod rates;
+mod receipts;
 mod refunds;
 mod restart;
 mod rules;
