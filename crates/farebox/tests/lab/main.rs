@@ -26,6 +26,8 @@ mod wire;
 mod amounts;
 mod demo;
 mod held;
+mod imported;
+mod keys;
 mod lnbits;
 mod lnbits_fail_over;
 mod lnbits_server;

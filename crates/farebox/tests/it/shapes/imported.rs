@@ -1,5 +1,5 @@
-//! A configuration of lsat-proxy, imported, sells: the sample of this repository, with the node and
-//! the upstream of the test in the place of those that it names.
+//! Configurations of lsat-proxy, imported, sell: with the test's money and upstream in the place of
+//! those that they name, and nothing else changed.
 
 use std::fs;
 use std::path::PathBuf;
@@ -9,38 +9,59 @@ use serde_json::json;
 
 use crate::harness::{Call, Setup, TestGateway, farebox};
 
-fn sample() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../samples/import/lsat-proxy.yaml")
+/// As lsat-proxy's own manual has it: no fields of the client's, and a payment for five calls.
+const MANUAL: &str = r#"
+server:
+  host: "0.0.0.0"
+  port: 3030
+lnd:
+  host: "https://node.local:10009"
+  tls_path: "lnd.crt"
+  mac_path: "lnd.mac"
+backends:
+  - name: "gpt"
+    path: "/gpt"
+    upstream: "https://api.example.com/v1/completions"
+    proto: "https"
+    headers:
+      - "Content-Type: application/json"
+      - "Authorization: Bearer sk-not-a-real-key"
+    body: "{\"model\": \"text-davinci-003\", \"prompt\": \"Tell me a story\", \"temperature\": 0, \"max_tokens\": 57}"
+    capabilties: ""
+    constraints:
+      timeout: 600
+    price_msat: 200
+    budget_multiple: 5
+    price_passthrough: false
+    response_fields: "choices.0.text"
+"#;
+
+fn sample() -> String {
+    let file = "../../samples/import/lsat-proxy.yaml";
+    fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap()
 }
 
-/// What `farebox config import lsat-proxy` made of the sample, and what it had to say.
-fn import() -> (toml::Table, String) {
+/// What `farebox config import lsat-proxy` makes of a file, and what it has to say.
+fn import(yaml: &str) -> (toml::Table, String) {
     let folder = tempfile::tempdir().unwrap();
-    let result = folder.path().join("farebox.toml");
-    let sample = sample();
-    let arguments = ["config", "import", "lsat-proxy"].map(Into::into);
-    let files = [
-        sample.into_os_string(),
-        "-o".into(),
-        result.clone().into_os_string(),
-    ];
-    let output = farebox(arguments.into_iter().chain(files))
-        .output()
-        .unwrap();
+    let (from, to) = (
+        folder.path().join("config.yaml"),
+        folder.path().join("farebox.toml"),
+    );
+    fs::write(&from, yaml).unwrap();
+    let mut command = farebox(["config", "import", "lsat-proxy"]);
+    let output = command.arg(&from).arg("-o").arg(&to).output().unwrap();
     let notes = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{notes}");
-    let text = fs::read_to_string(result).unwrap();
-    (text.parse().unwrap(), notes)
+    (fs::read_to_string(to).unwrap().parse().unwrap(), notes)
 }
 
 /// The imported routes, asked of this upstream.
-fn setup(upstream: &ScriptedUpstream) -> Setup {
-    let (mut imported, _) = import();
-    let routes = imported["route"].as_array_mut().unwrap();
-    for route in routes {
+fn setup(yaml: &str, upstream: &ScriptedUpstream) -> Setup {
+    let (mut imported, _) = import(yaml);
+    for route in imported["route"].as_array_mut().unwrap() {
         let url = route["upstream"].as_str().unwrap();
-        let path = url.split_once("://").unwrap().1.split_once('/').unwrap().1;
-        let here = format!("{}/{path}", upstream.url());
+        let here = url.replace("https://api.example.com", &upstream.url());
         route
             .as_table_mut()
             .unwrap()
@@ -50,15 +71,43 @@ fn setup(upstream: &ScriptedUpstream) -> Setup {
     Setup::new().section(&routes.to_string())
 }
 
-#[test]
-fn the_imported_sample_serves_paid_calls_as_lsat_proxy_did() {
+fn upstream() -> ScriptedUpstream {
     let upstream = ScriptedUpstream::start().unwrap();
-    upstream.will_tell(
-        "/v1/completions",
-        "application/json",
-        json!({ "choices": [{ "text": "\n\nFirst.\n\nSecond." }] }).to_string(),
-    );
-    let gateway = TestGateway::start(setup(&upstream));
+    let answer = json!({ "choices": [{ "text": "\n\nFirst.\n\nSecond." }] });
+    upstream.will_tell("/v1/completions", "application/json", answer.to_string());
+    upstream
+}
+
+#[test]
+fn the_sample_of_the_manual_serves_five_paid_calls_for_a_thousand_millisatoshi() {
+    let upstream = upstream();
+    let gateway = TestGateway::start(setup(MANUAL, &upstream));
+    // Any method will do, and nothing that the client says is passed on.
+    let call = Call::post("/gpt", r#"{"prompt":"mine"}"#);
+    assert_eq!(gateway.send(&call).expect(402).json()["amount_msat"], 1000);
+    let token = gateway.buy(&call);
+    for (call, left) in [call, Call::post("/gpt", "")]
+        .iter()
+        .cycle()
+        .zip(["800", "600", "400", "200", "0"])
+    {
+        let reply = gateway.send(&call.clone().with(&token)).expect(200);
+        assert_eq!(reply.find("x-msats-quota"), Some(left));
+        assert_eq!(reply.text(), r#"{"data":["First.","Second."]}"#);
+    }
+    let refused = gateway
+        .send(&Call::post("/gpt", "").with(&token))
+        .expect(402);
+    assert_eq!(refused.find("x-reason"), Some("quota exhausted"));
+    let template = r#"{"model":"text-davinci-003","prompt":"Tell me a story","temperature":0,"max_tokens":57}"#;
+    assert!(upstream.asked().iter().all(|asked| asked == template));
+    assert_eq!(gateway.charged(&token), 1000);
+}
+
+#[test]
+fn the_fields_of_a_client_of_lsat_proxy_are_read_as_it_sends_them() {
+    let upstream = upstream();
+    let gateway = TestGateway::start(setup(&sample(), &upstream));
     // As its clients send: text for everything.
     let call = Call::post(
         "/ask",
@@ -98,8 +147,8 @@ fn the_imported_sample_serves_paid_calls_as_lsat_proxy_did() {
 
 #[test]
 fn what_lsat_proxy_needed_is_needed_and_what_it_could_not_read_is_refused_unpaid() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = TestGateway::start(setup(&upstream));
+    let upstream = upstream();
+    let gateway = TestGateway::start(setup(&sample(), &upstream));
     for body in [
         r#"{"max_tokens":"many"}"#,
         r#"{"max_tokens":"1.5"}"#,
@@ -112,9 +161,10 @@ fn what_lsat_proxy_needed_is_needed_and_what_it_could_not_read_is_refused_unpaid
 
 #[test]
 fn what_has_no_counterpart_is_said() {
-    let (_, notes) = import();
-    for part in ["tokens:", "lnd:", "proto:"] {
+    let (_, notes) = import(MANUAL);
+    for part in ["tokens:", "lnd:", "proto:", "pass_fields:"] {
         assert!(notes.contains(part), "{part} in {notes}");
     }
+    assert!(!notes.contains("not-a-real-key"), "{notes}");
     assert!(!notes.contains("response_fields"), "{notes}");
 }
