@@ -17,6 +17,7 @@
 mod admit;
 mod answer;
 mod arrival;
+mod aside;
 mod body;
 mod challenge;
 mod charge;

@@ -190,7 +190,7 @@ impl Meter {
             ..
         } = metered;
         if let Some(Ok(priced)) = request.image_kind().map(|kind| price.for_image(kind)) {
-            price = priced;
+            price = Arc::new(priced);
         }
         Self {
             endpoint: request.endpoint(),

@@ -13,6 +13,7 @@ use farebox_meter::{Endpoint, Exchange, ModelPrice, ModelRequest, Refused, Unpri
 use http::header::{CONTENT_TYPE, HeaderMap};
 
 use crate::arrival::Arrival;
+use crate::aside::aside;
 use crate::body_budget::Keep;
 use crate::by_use::UpTo;
 use crate::plan::{FiatPrice, ModelSale, Pricing, Route, Sale};
@@ -24,6 +25,8 @@ use crate::worker::Worker;
 
 /// The least answer that is worth buying, in tokens, where the payer has less than the whole costs.
 const LEAST_OUTPUT: u64 = 16;
+/// A longer request, in bytes, is not read on a data thread: that takes more than 100 µs.
+const MAX_INLINE: usize = 32 * 1024;
 
 /// What one request costs.
 pub(crate) enum Quote {
@@ -46,7 +49,7 @@ pub(crate) enum Quote {
 /// A request that is charged by what it uses.
 pub(crate) struct Metered {
     pub(crate) request: ModelRequest,
-    pub(crate) price: ModelPrice,
+    pub(crate) price: Arc<ModelPrice>,
     pub(crate) exchange: Exchange,
     pub(crate) rate: Option<Rate>,
     pub(crate) sale: Arc<ModelSale>,
@@ -55,6 +58,8 @@ pub(crate) struct Metered {
     /// Who counts its tokens where nobody tells them.
     pub(crate) counter: Option<(Vocabulary, Arc<TokenCounter>)>,
     bound: Bound,
+    /// The request as it is forwarded, where that was written already.
+    body: Option<Bytes>,
 }
 
 /// Why a model's call is not sold.
@@ -145,25 +150,26 @@ impl Worker {
             .digest(route.max_read_bytes, budget, Keep::Bytes)
             .await?;
         let body = arrival.read_bytes().unwrap_or_default();
-        let request = ModelRequest::read(endpoint, &body, &models.rules).map_err(Unsold::from)?;
-        let metered = self.bound(models, request)?;
+        let (request, body) = read_request(endpoint, body, models).await?;
+        let mut metered = self.bound(models, request)?;
+        metered.body = body;
         Ok(Quote::Metered(Box::new(metered)))
     }
 
     fn bound(&self, models: &Arc<ModelSale>, request: ModelRequest) -> Result<Metered, Unsold> {
         let table = models.prices.table();
         let price = table
-            .find(&request.model)
+            .find_shared(&request.model)
             .filter(|price| price.is_sellable());
         let price = price.ok_or_else(|| Unsold::Model(request.model.clone()))?;
         let quoted = models
             .rates
             .quote(price.currency, self.shared.clock.now())?;
         let exchange = quoted.exchange.dearer_by(models.markup);
-        let bound = request.bound(price)?;
-        let at_most = bound.cost(price, &exchange)?;
+        let bound = request.bound(&price)?;
+        let at_most = bound.cost(&price, &exchange)?;
         Ok(Metered {
-            price: price.clone(),
+            price,
             exchange,
             rate: quoted.rate,
             sale: Arc::clone(models),
@@ -171,6 +177,7 @@ impl Worker {
             at_most,
             bound,
             request,
+            body: None,
         })
     }
 }
@@ -197,6 +204,7 @@ impl Metered {
             return false;
         }
         self.request.lower_output(tokens);
+        self.body = None;
         let Ok(bound) = self.request.bound(price) else {
             return false;
         };
@@ -209,8 +217,31 @@ impl Metered {
 
     /// The body to forward.
     pub(crate) fn body(&self) -> Bytes {
-        self.request.to_body().into()
+        let written = self.body.clone();
+        written.unwrap_or_else(|| self.request.to_body().into())
     }
+}
+
+/// Reads the call of a model, and where that is work for more than a moment, writes what will be
+/// forwarded as well; both then happen beside the data threads.
+async fn read_request(
+    endpoint: Endpoint,
+    body: Bytes,
+    models: &Arc<ModelSale>,
+) -> Result<(ModelRequest, Option<Bytes>), Refusal> {
+    if body.len() <= MAX_INLINE {
+        let request = ModelRequest::read(endpoint, &body, &models.rules);
+        return Ok((request.map_err(Unsold::from)?, None));
+    }
+    let models = Arc::clone(models);
+    let read = aside(move || {
+        let request = ModelRequest::read(endpoint, &body, &models.rules)?;
+        let body = Bytes::from(request.to_body());
+        Ok((request, Some(body)))
+    });
+    Ok(read
+        .await?
+        .map_err(|refused: Refused| Unsold::from(refused))?)
 }
 
 /// Headers by which a provider turns features on that the body does not show.

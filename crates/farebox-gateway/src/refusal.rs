@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderName, Method, Response, StatusCode};
 
 use crate::access_log::Exchange;
 use crate::answer::AnswerBody;
+use crate::aside::Busy;
 use crate::body_budget::BodyError;
 use crate::headers::FramingError;
 use crate::keys::KeyFault;
@@ -76,6 +77,8 @@ pub(crate) enum Refusal {
     TooManyHeld,
     #[error("this route runs calls while their payment is held: it takes no upgrades and no gRPC")]
     CannotHold,
+    #[error("as many large requests as are kept waiting wait to be read; ask again")]
+    Busy(#[from] Busy),
     #[error("nobody says at the moment what this costs; ask again")]
     Unquoted,
     #[error("the seller does not sell this: {0}")]
@@ -147,7 +150,7 @@ impl Refusal {
 
     const fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Unquoted => Some(OUTAGE_RETRY),
+            Self::Unquoted | Self::Busy(_) => Some(OUTAGE_RETRY),
             Self::InFlight | Self::NotSettled | Self::Reserved => Some(IN_FLIGHT_RETRY),
             Self::TooOften(refusal) => Some(refusal.retry_after().0),
             Self::NodeDown
@@ -181,7 +184,7 @@ impl Refusal {
             Self::NodeDown | Self::PaymentUnknown | Self::AmountNotTaken => {
                 ProblemKind::PAYMENT_UNAVAILABLE
             }
-            Self::Ledger(_) | Self::TooManyHeld => ProblemKind::OVERLOADED,
+            Self::Ledger(_) | Self::TooManyHeld | Self::Busy(_) => ProblemKind::OVERLOADED,
             Self::Unquoted => ProblemKind::PAYMENT_UNAVAILABLE,
             Self::Declined(_) => ProblemKind::FORBIDDEN,
             Self::CannotHold | Self::Fields(_) => ProblemKind::BAD_REQUEST,

@@ -9,25 +9,32 @@ pub mod select;
 pub mod stored;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::price::ModelPrice;
 
 /// Prices by the name of the model, as clients write it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PriceTable {
-    models: BTreeMap<String, ModelPrice>,
+    models: BTreeMap<String, Arc<ModelPrice>>,
 }
 
 impl PriceTable {
     /// The price of a model; nothing for one that is not listed by this very name.
     #[must_use]
     pub fn find(&self, model: &str) -> Option<&ModelPrice> {
-        self.models.get(model)
+        self.models.get(model).map(AsRef::as_ref)
+    }
+
+    /// The same, to keep: a call that is charged by it outlives the table.
+    #[must_use]
+    pub fn find_shared(&self, model: &str) -> Option<Arc<ModelPrice>> {
+        self.models.get(model).map(Arc::clone)
     }
 
     /// Sets the price of a model.
     pub fn insert(&mut self, model: impl Into<String>, price: ModelPrice) {
-        self.models.insert(model.into(), price);
+        self.models.insert(model.into(), Arc::new(price));
     }
 
     /// Takes a model off the list.
@@ -46,7 +53,7 @@ impl PriceTable {
     pub fn iter(&self) -> impl Iterator<Item = (&str, &ModelPrice)> {
         self.models
             .iter()
-            .map(|(name, price)| (name.as_str(), price))
+            .map(|(name, price)| (name.as_str(), price.as_ref()))
     }
 
     /// How many models are listed.

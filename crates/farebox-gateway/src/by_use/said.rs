@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use farebox_core::Msat;
 use farebox_meter::Decimal;
+use farebox_meter::pointer::Unreadable;
 use farebox_meter::stream::Told;
 use http::header::{HeaderMap, HeaderName};
 
@@ -57,7 +58,7 @@ pub(crate) struct SaidLine {
 
 /// What an upstream told so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Word {
+pub(crate) enum Word {
     Nothing,
     Number(Decimal),
     /// Something that is no number, or two that are not one.
@@ -160,16 +161,22 @@ impl Said {
         }
     }
 
-    /// Reads a whole answer.
-    pub(crate) fn read(&mut self, body: &[u8]) {
-        if let Teller::Json(pointer) = &self.sale.teller {
-            use farebox_meter::pointer::Unreadable;
-            self.word = match pointer.decimal(body) {
-                Ok(number) => Word::Number(number),
-                Err(Unreadable::Missing(_)) => Word::Nothing,
-                Err(_) => Word::Garbled,
-            };
+    /// What reads a whole answer, wherever that happens.
+    pub(crate) fn reader(&self) -> impl Fn(&[u8]) -> Word + Clone + Send + 'static {
+        let pointer = match &self.sale.teller {
+            Teller::Json(pointer) => Some(pointer.clone()),
+            _ => None,
+        };
+        move |body| match pointer.as_ref().map(|pointer| pointer.decimal(body)) {
+            Some(Ok(number)) => Word::Number(number),
+            None | Some(Err(Unreadable::Missing(_))) => Word::Nothing,
+            Some(Err(_)) => Word::Garbled,
         }
+    }
+
+    /// A whole answer was read.
+    pub(crate) const fn take(&mut self, word: Word) {
+        self.word = word;
     }
 
     /// How much was used, as far as it is known.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
+use bytes::Bytes;
 use farebox_core::Msat;
 use farebox_ledger::VoidReason;
 use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, TE};
@@ -17,6 +18,8 @@ use hyper::body::Incoming;
 use super::{Fare, ReceiptHeaders};
 use crate::access_log::Exchange;
 use crate::answer::{AnswerBody, GrpcCall, grpc_failed};
+use crate::aside::aside;
+use crate::by_use::said::Word;
 use crate::decode::{self, DecodedBody, Decoder, Encoding};
 use crate::headers;
 use crate::plan::Route;
@@ -24,6 +27,9 @@ use crate::refusal::Refusal;
 use crate::settle::Ending;
 use crate::upstream::{Answer, Lease};
 use crate::worker::Worker;
+
+/// A longer answer, in bytes, is not read on a data thread: that takes more than 100 µs.
+const MAX_INLINE: usize = 32 * 1024;
 
 /// Makes a request ready whose answer will tell its cost. Gives where its bytes are counted.
 pub(super) fn prepare(fare: &mut Fare, headers: &mut HeaderMap) -> Option<Arc<AtomicU64>> {
@@ -111,8 +117,10 @@ impl Worker {
             Err(error) => return Err(fare.refuse_whole(route, &error)),
         };
         lease.give_back();
-        if let Some(said) = fare.settlement.said() {
-            said.read(&body);
+        let reader = fare.settlement.said().map(|said| said.reader());
+        if let Some(reader) = reader {
+            let word = read_beside(reader, &body).await;
+            fare.hears(word);
         }
         fare.settlement.settle_said(Ending::Complete);
         exchange.charged = fare.settlement.charged();
@@ -130,7 +138,30 @@ impl Worker {
     }
 }
 
+/// Reads an answer; a long one elsewhere, unless there is no room for that: what it cost is wanted
+/// all the same.
+async fn read_beside<T: Send + 'static>(
+    reader: impl Fn(&[u8]) -> T + Clone + Send + 'static,
+    body: &Bytes,
+) -> T {
+    if body.len() <= MAX_INLINE {
+        return reader(body);
+    }
+    let (elsewhere, shared) = (reader.clone(), body.clone());
+    match aside(move || elsewhere(&shared)).await {
+        Ok(read) => read,
+        Err(_) => reader(body),
+    }
+}
+
 impl Fare {
+    /// A whole answer was read.
+    fn hears(&mut self, word: Word) {
+        if let Some(said) = self.settlement.said() {
+            said.take(word);
+        }
+    }
+
     /// The answer is about to pass. What it costs may be known already.
     fn begin_said(&mut self) {
         let Some(said) = self.settlement.said() else {

@@ -1,5 +1,7 @@
 //! How what an answer used becomes what it is charged.
 
+use std::sync::Arc;
+
 use farebox_core::Msat;
 use farebox_meter::{Exchange, ModelPrice, Priced, Unit, Unpriced, Usage};
 
@@ -11,7 +13,7 @@ const BYTES_PER_TOKEN: u64 = 4;
 /// How usage becomes money for one request.
 #[derive(Clone)]
 pub(crate) struct Tariff {
-    pub(super) price: ModelPrice,
+    pub(super) price: Arc<ModelPrice>,
     pub(super) exchange: Exchange,
 }
 

@@ -23,7 +23,7 @@ fn meter() -> Meter {
         endpoint: Endpoint::ChatCompletions,
         biller: Biller {
             tariff: Tariff {
-                price,
+                price: price.into(),
                 exchange: Exchange::fixed(Currency::Msat).unwrap(),
             },
             billing: Billing::default(),
@@ -103,4 +103,86 @@ fn an_upstream_that_fails_before_its_first_word_is_not_paid_for_the_prompt() {
         (bill.used, bill.terminal),
         (Msat::ZERO, Terminal::ErrorAfterStart)
     );
+}
+
+const TEXT: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"hello world\"}}]}\n\n";
+const STOP: &str = "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
+const USAGE: &str =
+    "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":25,\"completion_tokens\":40}}\n\n";
+
+fn streaming(mut meter: Meter, events: &[&str]) -> Meter {
+    meter.begin_stream();
+    for event in events {
+        meter.pass(&Bytes::copy_from_slice(event.as_bytes()));
+    }
+    meter
+}
+
+#[test]
+fn an_upstream_is_listened_to_without_its_client_only_while_it_is_about_to_tell_the_usage() {
+    assert_eq!(streaming(meter(), &[TEXT]).drains(), None);
+    assert_eq!(streaming(meter(), &[TEXT, STOP]).drains(), Some(USAGE_SOON));
+    assert_eq!(streaming(meter(), &[TEXT, STOP, USAGE]).drains(), None);
+    let mut patient = meter();
+    let minute = Duration::from_secs(60);
+    patient.biller.billing.on_disconnect = OnDisconnect::Drain(minute);
+    assert_eq!(streaming(patient, &[TEXT]).drains(), Some(minute));
+}
+
+/// A meter whose tokens somebody can count.
+fn counting() -> Meter {
+    let mut meter = meter();
+    meter.counting = Some(Counting {
+        counter: Arc::default(),
+        vocabulary: Vocabulary::O200k,
+        prompt: None,
+    });
+    meter
+}
+
+#[test]
+fn only_what_nobody_told_is_counted_and_the_count_is_the_bill() {
+    let told = streaming(counting(), &[TEXT, STOP, USAGE]).bill_stream(Ending::Complete);
+    assert_eq!(known(told).used.get(), 25 * 100 + 40 * 1000);
+    let silent = streaming(counting(), &[]).bill_stream(Ending::CutByUpstream);
+    assert_eq!(known(silent).used, Msat::ZERO);
+    let bill = |events: &[&str], counted: Counted| {
+        let reckoning = streaming(counting(), events).bill_stream(Ending::CutByUpstream);
+        let Reckoning::ToCount(to_count) = reckoning else {
+            panic!("it is known");
+        };
+        assert_eq!(to_count.uncounted.text, "hello world");
+        (
+            to_count.by_bytes.used.get(),
+            (to_count.again)(counted).used.get(),
+        )
+    };
+    let counted = Counted {
+        input: Some(10),
+        output: 2,
+    };
+    let by_bytes = 25 * 100 + 3 * 1000;
+    assert_eq!(bill(&[TEXT], counted), (by_bytes, 10 * 100 + 2 * 1000));
+    let unprompted = Counted {
+        input: None,
+        ..counted
+    };
+    assert_eq!(bill(&[TEXT], unprompted), (by_bytes, 25 * 100 + 2 * 1000));
+    let after = 25 * 100 + 42 * 1000;
+    assert_eq!(bill(&[USAGE, TEXT], counted), (after + 1000, after));
+    let absurd = Counted {
+        input: None,
+        output: u64::MAX / 2,
+    };
+    assert_eq!(bill(&[TEXT], absurd), (by_bytes, AT_MOST));
+}
+
+#[test]
+fn where_the_seller_charges_nothing_or_the_hold_nothing_is_counted() {
+    for (unsaid, used) in [(Unsaid::Nothing, 0), (Unsaid::Hold, AT_MOST)] {
+        let mut meter = counting();
+        meter.biller.billing.broken_off = unsaid;
+        let bill = streaming(meter, &[TEXT]).bill_stream(Ending::CutByUpstream);
+        assert_eq!(known(bill).used.get(), used);
+    }
 }

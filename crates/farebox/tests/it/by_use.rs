@@ -1,7 +1,10 @@
 //! Prices by what a call turns out to have used: who tells it, what is charged, and what remains of
 //! the hold, to the msat.
 
+mod hook;
+mod measured;
 mod told;
+mod webhook;
 
 use farebox_testkit::ScriptedUpstream;
 use serde_json::{Value, json};

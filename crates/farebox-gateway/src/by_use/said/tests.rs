@@ -176,11 +176,11 @@ fn time_runs_from_forwarding_on() {
 fn a_json_pointer_tells_in_a_whole_answer_and_in_a_stream() {
     let teller = || Teller::Json("/usage/tokens".parse().unwrap());
     let mut whole = said(teller(), lenient());
-    whole.read(br#"{"usage": {"tokens": "300"}}"#);
+    whole.take(whole.reader()(br#"{"usage": {"tokens": "300"}}"#));
     assert_eq!(whole.bill(Ending::Complete).used, msat(150));
     for garbled in ["{}", "{\"usage\": {\"tokens\": -1}}", "not json", ""] {
         let mut said = said(teller(), lenient());
-        said.read(garbled.as_bytes());
+        said.take(said.reader()(garbled.as_bytes()));
         assert_eq!(said.bill(Ending::Complete).end, End::CostMissing);
     }
     let mut stream = said(teller(), lenient());
