@@ -22,7 +22,7 @@ use sha2::{Digest, Sha256};
 use template::{Html, fill};
 
 pub(crate) use bounce::come_again;
-pub(crate) use goods::{Goods, Proof};
+pub(crate) use goods::{Each, Goods, Proof};
 pub(crate) use problem::dress;
 
 const STYLE: &str = include_str!("page/page.css");
@@ -79,6 +79,7 @@ pub(crate) fn payment(goods: &Goods<'_>) -> String {
             ("address", Html::escaped(&goods.address)),
             ("price", Html::escaped(&goods::amount(goods.terms.amount))),
             ("msat", Html::escaped(&goods.terms.amount.get().to_string())),
+            ("fiat", goods.fiat()),
             ("buys", Html::escaped(&goods.buys())),
             ("qr", qr::svg(goods.invoice)),
             ("invoice", Html::escaped(goods.invoice)),

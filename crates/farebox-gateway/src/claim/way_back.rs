@@ -21,7 +21,7 @@ use super::{CLAIM, Claim, MAX_LENGTH, Note};
 use crate::access_log::Exchange;
 use crate::answer::AnswerBody;
 use crate::challenge::{CLAIM_GRACE, Debt};
-use crate::page::{self, Goods, Proof};
+use crate::page::{self, Each, Goods, Proof};
 use crate::plan::Plan;
 use crate::worker::Worker;
 
@@ -98,6 +98,7 @@ impl Worker {
             address: format!("{}{}", address.host, address.link()),
             terms: offered.terms,
             price: debt.price,
+            each: Each::of(&debt.sale.pricing),
             invoice: offered.invoice.as_str(),
             expires_in: offered.expires_at.since(now).as_secs(),
             proof: if tells && offered.told {

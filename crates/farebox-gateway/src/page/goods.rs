@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use farebox_core::{Kind, Msat, Terms};
+use farebox_meter::{Currency, Decimal};
 
 use super::template::{Html, fill};
+use crate::plan::Pricing;
 
 const FORM: &str = include_str!("claim_form.html");
 
@@ -15,8 +17,9 @@ pub(crate) struct Goods<'a> {
     pub(crate) address: String,
     /// What is sold: what the macaroon says.
     pub(crate) terms: &'a Terms,
-    /// What one request costs, for balances.
+    /// What one request costs, or can cost at most.
     pub(crate) price: Msat,
+    pub(crate) each: Each,
     pub(crate) invoice: &'a str,
     /// Seconds until the invoice can no longer be paid.
     pub(crate) expires_in: u64,
@@ -25,6 +28,43 @@ pub(crate) struct Goods<'a> {
     pub(crate) macaroon: String,
     /// Where to go after a proof by hand: path and query on this host.
     pub(crate) back: String,
+}
+
+/// How the price of one request is written in the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Each {
+    /// In the money of a state, where it is.
+    pub(crate) fiat: Option<(Currency, Decimal)>,
+    /// It is the most that a request can cost, and what it uses is charged.
+    pub(crate) is_most: bool,
+}
+
+impl Each {
+    pub(crate) fn of(pricing: &Pricing) -> Self {
+        let (currency, amount, is_most) = match pricing {
+            Pricing::Fixed => return Self::exactly(),
+            Pricing::Fiat(price) => (price.currency, price.amount, false),
+            Pricing::ByUse(by_use) => (by_use.at_most.currency, by_use.at_most.amount, true),
+            Pricing::Models(_) | Pricing::Webhook(_) => {
+                return Self {
+                    fiat: None,
+                    is_most: true,
+                };
+            }
+        };
+        Self {
+            fiat: matches!(currency, Currency::Fiat(_)).then_some((currency, amount)),
+            is_most,
+        }
+    }
+
+    /// In bitcoin.
+    pub(crate) const fn exactly() -> Self {
+        Self {
+            fiat: None,
+            is_most: false,
+        }
+    }
 }
 
 /// How a payment is proven. A preimage that the payer types in is good in any case.
@@ -44,12 +84,36 @@ impl Goods<'_> {
             Kind::Calls(1) => "One payment buys one request.".to_owned(),
             Kind::Calls(calls) => format!("One payment buys {calls} requests."),
             Kind::Pass(span) => format!("One payment buys access for {}.", span_text(span)),
+            Kind::Balance if self.each.is_most => {
+                let (deposit, most) = (amount(self.terms.amount), amount(self.price));
+                format!(
+                    "The payment is a deposit of {deposit}. Each request costs what it uses, at \
+                     most {most}, and what is left buys more."
+                )
+            }
             Kind::Balance => {
                 let calls = self.terms.amount.get() / self.price.get().max(1);
                 let (price, requests) = (amount(self.price), plural(calls, "request"));
                 format!("Each request costs {price}: the payment is a balance for {requests}.")
             }
         }
+    }
+
+    /// The price as the seller wrote it, where that is not in bitcoin.
+    pub(super) fn fiat(&self) -> Html<'static> {
+        let Some((currency, price)) = self.each.fiat else {
+            return Html::ours("");
+        };
+        let most = if self.each.is_most { "at most " } else { "" };
+        let each = match self.terms.kind {
+            Kind::Single | Kind::Pass(_) => "",
+            Kind::Calls(_) | Kind::Balance => " a request",
+        };
+        let name = currency.name().to_uppercase();
+        // Digits, a point and letters: nothing to escape.
+        Html::built(format!(
+            "<span class=\"fiat\">\u{2248} {most}{price} {name}{each}</span>"
+        ))
     }
 
     /// Whether asking again is free, for a person who wonders.

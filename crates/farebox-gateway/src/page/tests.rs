@@ -27,6 +27,7 @@ fn goods(terms: &Terms, proof: Proof) -> Goods<'_> {
         address: "shop.example/a".to_owned(),
         terms,
         price: Msat::new(500).unwrap(),
+        each: Each::exactly(),
         invoice: INVOICE,
         expires_in: 600,
         proof,
@@ -110,6 +111,29 @@ fn where_the_node_cannot_tell_the_page_asks_for_the_preimage_and_waits() {
         page.contains("<details id=\"by-hand\"><summary>"),
         "it is there, but shut"
     );
+}
+
+#[test]
+fn a_price_in_the_money_of_a_state_is_said_as_it_was_written() {
+    let fiat = Some(("usd".parse().unwrap(), "0.0020".parse().unwrap()));
+    let page = |kind, is_most| {
+        let terms = terms(kind);
+        let mut goods = goods(&terms, Proof::Node);
+        goods.each = Each { fiat, is_most };
+        payment(&goods)
+    };
+    let single = page(Kind::Single, false);
+    assert!(single.contains("\u{2248} 0.002 USD</span>"), "{single}");
+    assert!(single.contains("<strong>2 sat</strong>"), "{single}");
+    let calls = page(Kind::Calls(3), false);
+    assert!(calls.contains("\u{2248} 0.002 USD a request"), "{calls}");
+    let metered = page(Kind::Balance, true);
+    assert!(metered.contains("\u{2248} at most 0.002 USD a request"));
+    assert!(
+        metered.contains("a deposit of 2 sat. Each request costs what it uses, at most 0.5 sat")
+    );
+    let terms = terms(Kind::Single);
+    assert!(!payment(&goods(&terms, Proof::Node)).contains('\u{2248}'));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use farebox_testkit::ScriptedUpstream;
 
 use super::{BROWSER, PRICE, Visitor, invoices, shop, start};
-use crate::harness::{Call, Challenge, Route};
+use crate::harness::{Call, Challenge, Route, Setup, TestGateway};
 
 const DAY: u64 = 24 * 60 * 60;
 
@@ -242,4 +242,76 @@ fn an_address_with_parameters_cannot_add_to_its_cookie() {
         .get(&gateway, "/paid/a;Domain=evil.example;x/b")
         .expect(402);
     assert_eq!(invoices(&gateway), again, "the claim did not come back");
+}
+
+#[test]
+fn a_price_in_dollars_is_said_as_it_was_configured_beside_what_it_is_in_sat() {
+    let upstream = ScriptedUpstream::start().unwrap();
+    let sold = |lines: &str| {
+        let route = Route::at("/paid", &upstream).line("price = { usd = \"0.002\" }");
+        let fixed = "[rates.fixed]\nusd = \"80000\"";
+        TestGateway::start(Setup::new().section(fixed).route(route.line(lines)))
+    };
+    for (lines, parts) in [
+        (
+            "",
+            [
+                "<strong>2.5 sat</strong>",
+                "2500 msat",
+                "\u{2248} 0.002 USD</span>",
+            ],
+        ),
+        (
+            "calls = 4",
+            [
+                "<strong>10 sat</strong>",
+                "10000 msat",
+                "\u{2248} 0.002 USD a request</span>",
+            ],
+        ),
+        (
+            "pass = \"1h\"",
+            [
+                "<strong>2.5 sat</strong>",
+                "access for 1 hour",
+                "\u{2248} 0.002 USD</span>",
+            ],
+        ),
+        (
+            "balance = { sat = 100 }",
+            [
+                "<strong>100 sat</strong>",
+                "costs 2.5 sat",
+                "\u{2248} 0.002 USD a request</span>",
+            ],
+        ),
+    ] {
+        let reply = Visitor::new().get(&sold(lines), "/paid/a").expect(402);
+        let page = reply.text();
+        for part in parts {
+            assert!(page.contains(part), "{lines}: {part} is not in {page}");
+        }
+    }
+    let gateway = start(shop(&upstream));
+    let page = Visitor::new().get(&gateway, "/paid/a").expect(402).text();
+    assert!(!page.contains('\u{2248}'), "{page}");
+}
+
+#[test]
+fn where_use_is_charged_the_page_asks_for_a_deposit() {
+    let upstream = ScriptedUpstream::start().unwrap();
+    let price =
+        "price = { upstream_header = \"x-cost\", unit = \"usd\", at_most = { usd = \"0.008\" } }";
+    let route = Route::at("/paid", &upstream).line(price);
+    let fixed = "[rates.fixed]\nusd = \"80000\"";
+    let route = route.line("balance = { sat = 100 }");
+    let gateway = TestGateway::start(Setup::new().section(fixed).route(route));
+    let page = Visitor::new().get(&gateway, "/paid/a").expect(402).text();
+    for part in [
+        "<strong>100 sat</strong>",
+        "a deposit of 100 sat. Each request costs what it uses, at most 10 sat",
+        "\u{2248} at most 0.008 USD a request</span>",
+    ] {
+        assert!(page.contains(part), "{part} is not in {page}");
+    }
 }
