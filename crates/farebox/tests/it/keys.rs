@@ -4,6 +4,7 @@ mod bought;
 mod family;
 mod operator;
 mod refused;
+mod rush;
 mod spent;
 
 use farebox_testkit::ScriptedUpstream;

@@ -193,3 +193,30 @@ fn the_old_completions_are_not_known_to_this_upstream_and_cost_nothing() {
     gateway.send(&call).expect(404);
     assert_eq!(gateway.charged(&token), 0);
 }
+
+#[test]
+fn a_token_that_its_holder_narrowed_holds_and_spends_no_more_than_he_left_of_it() {
+    let upstream = ScriptedUpstream::start().unwrap();
+    let gateway = shop(&upstream);
+    let call = chat(json!({}));
+    let token = gateway.buy(&call);
+    let bytes = u64::try_from(call.body.len()).unwrap();
+    let prompt = (bytes + 64) * INPUT;
+    // Enough for the prompt and twenty tokens: the answer becomes shorter, also at the first use.
+    let part = token.attenuated(&format!("amount_msat={}", prompt + 20 * OUTPUT));
+    gateway.send(&call.clone().with(&part)).expect(200);
+    let forwarded: serde_json::Value = serde_json::from_slice(&upstream.asked()[0]).unwrap();
+    assert_eq!(forwarded["max_tokens"], 20);
+    assert_eq!(gateway.charged(&token), COST);
+    // What was spent counts: there is not enough left of the part for an answer worth having.
+    gateway.send(&call.clone().with(&part)).expect(402);
+    assert_eq!(gateway.charged(&token), COST);
+    let wider = token.attenuated(&format!("amount_msat={}", COST + prompt + 17 * OUTPUT));
+    gateway.send(&call.clone().with(&wider)).expect(200);
+    let forwarded: serde_json::Value = serde_json::from_slice(&upstream.asked()[1]).unwrap();
+    assert_eq!(forwarded["max_tokens"], 17);
+    assert_eq!(gateway.charged(&token), 2 * COST);
+    // The token as it was sold has the rest.
+    gateway.send(&call.with(&token)).expect(200);
+    assert_eq!(gateway.charged(&token), 3 * COST);
+}
