@@ -6,20 +6,18 @@
 //! cannot hold a payment without plugins.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use farebox_core::{Clock, Msat, PaymentHash, Secret};
-use http::Uri;
+use farebox_core::{Clock, Msat, PaymentHash};
 use http::header::{HeaderName, HeaderValue};
 use serde_json::{Value, json};
 
 use crate::lnd::Needs;
 use crate::made::{Asked, same_hash};
-use crate::rest::{RestAnswer, RestClient, RestOptions};
+use crate::rest::{RestAnswer, RestClient};
 use crate::{
     AccessReport, AmountLimits, AnswerFault, BoxFuture, CheckAccess, CreateInvoice, CreatedInvoice,
-    EndpointError, InvoiceRequest, InvoiceState, LookupInvoice, Network, NodeError, PayInvoice,
-    PaymentHashes, PaymentRequest, PaymentState, SettlementCursor, Trust, WatchEvent,
+    EndpointError, InvoiceRequest, InvoiceState, LookupInvoice, Network, NodeError, NodeOptions,
+    PayInvoice, PaymentHashes, PaymentRequest, PaymentState, SettlementCursor, WatchEvent,
     WatchSettlements,
 };
 use answer::{InvoicesJson, MadeJson};
@@ -40,49 +38,9 @@ const LEAST: Msat = match Msat::new(1000) {
 /// The longest description that fits an invoice, in bytes (BOLT 11).
 const MAX_DESCRIPTION: usize = 639;
 
-/// How a [`Cln`] is set up.
-#[derive(Clone)]
-pub struct ClnOptions {
-    /// Where `clnrest` listens, such as `https://127.0.0.1:3010`.
-    pub url: Uri,
-    /// A rune for `invoice`, `listinvoices`, `waitanyinvoice` and `getinfo`; where money is paid
-    /// out also for `xpay`, `pay` and `listpays`.
-    pub rune: Secret<String>,
-    /// What time it is.
-    pub clock: Arc<dyn Clock>,
-    /// The network that invoices must be for.
-    pub network: Network,
-    /// Whose certificate is accepted: `server.pem` of `clnrest`, or the Web's.
-    pub trust: Trust,
-    /// Lets `http://` leave this machine.
-    pub allow_plain_http: bool,
-    /// The least amount sold; 1,000 msat unless said otherwise.
-    pub min_amount: Option<Msat>,
-    /// How long one call may take.
-    pub call_timeout: Duration,
-    /// What the rune is needed for, for [`CheckAccess`].
-    pub needs: Needs,
-}
-
-impl ClnOptions {
-    /// Mainnet, the Web's certificates, plain HTTP on this machine only, 5 seconds a call.
-    #[must_use]
-    pub fn new(url: Uri, rune: Secret<String>, clock: Arc<dyn Clock>) -> Self {
-        Self {
-            url,
-            rune,
-            clock,
-            network: Network::Mainnet,
-            trust: Trust::Web,
-            allow_plain_http: false,
-            min_amount: None,
-            call_timeout: Duration::from_secs(5),
-            needs: Needs::default(),
-        }
-    }
-}
-
-/// The Core Lightning backend.
+/// The Core Lightning backend. Its credential is a rune for `invoice`, `listinvoices`,
+/// `waitanyinvoice` and `getinfo`; where money is paid out also for `xpay`, `pay` and `listpays`.
+/// The certificate that it shows is `server.pem` of `clnrest`.
 pub struct Cln {
     client: RestClient,
     clock: Arc<dyn Clock>,
@@ -96,16 +54,10 @@ impl Cln {
     ///
     /// # Errors
     /// [`EndpointError`]: the URL or the rune cannot be used.
-    pub fn new(options: ClnOptions) -> Result<Self, EndpointError> {
-        let rune = HeaderValue::try_from(options.rune.reveal().trim());
+    pub fn new(options: NodeOptions) -> Result<Self, EndpointError> {
+        let rune = HeaderValue::try_from(options.credential.reveal().trim());
         let rune = rune.map_err(|_| EndpointError::Credential)?;
-        let client = RestClient::new(RestOptions {
-            trust: options.trust,
-            headers: vec![(HeaderName::from_static("rune"), rune)],
-            call_timeout: options.call_timeout,
-            allow_plain_http: options.allow_plain_http,
-            ..RestOptions::new(options.url)
-        })?;
+        let client = options.client(HeaderName::from_static("rune"), rune)?;
         Ok(Self {
             client,
             clock: options.clock,

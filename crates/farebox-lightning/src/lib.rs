@@ -17,6 +17,7 @@ pub mod lnd;
 pub mod lnurl;
 mod made;
 pub mod mock;
+mod node_options;
 pub mod nwc;
 pub mod phoenixd;
 mod port;
@@ -24,6 +25,7 @@ mod rest;
 
 pub use error::{AnswerFault, InvoiceFault, NodeError, WebhookError};
 pub use invoice::{Description, Invoice, Network, parse_invoice};
+pub use node_options::NodeOptions;
 pub use port::{
     Abilities, AccessReport, AmountLimits, BoxFuture, CheckAccess, CreateInvoice, CreatedInvoice,
     HearWebhook, HoldInvoice, HoldState, InvoiceRequest, InvoiceState, LookupInvoice, PayInvoice,

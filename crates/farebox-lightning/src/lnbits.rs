@@ -8,20 +8,18 @@
 //! preimage is. A preimage alone opens no token, but it is one half of one.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use farebox_core::{Clock, Msat, PaymentHash, Secret};
-use http::Uri;
+use farebox_core::{Clock, PaymentHash, Secret};
 use http::header::{HeaderName, HeaderValue};
 use serde_json::json;
 
 use crate::lnd::Needs;
 use crate::made::{Asked, same_hash};
-use crate::rest::{RestClient, RestOptions};
+use crate::rest::RestClient;
 use crate::{
     AccessReport, AmountLimits, AnswerFault, BoxFuture, CheckAccess, CreateInvoice, CreatedInvoice,
-    EndpointError, InvoiceRequest, InvoiceState, LookupInvoice, Network, NodeError, PayInvoice,
-    PaymentRequest, PaymentState, Trust,
+    EndpointError, InvoiceRequest, InvoiceState, LookupInvoice, Network, NodeError, NodeOptions,
+    PayInvoice, PaymentRequest, PaymentState,
 };
 use answer::{FoundJson, PaymentJson};
 use refusal::Refusal;
@@ -35,52 +33,7 @@ mod refusal;
 /// what fits an invoice (BOLT 11).
 const MAX_MEMO: usize = 639;
 
-/// How a [`Lnbits`] is set up.
-#[derive(Clone)]
-pub struct LnbitsOptions {
-    /// Where it is, such as `https://lnbits.example.com`.
-    pub url: Uri,
-    /// The wallet's invoice key, also called invoice/read key.
-    pub invoice_key: Secret<String>,
-    /// The admin key of the same wallet, only where money is paid out.
-    pub admin_key: Option<Secret<String>>,
-    /// What time it is, for the invoices' expiry.
-    pub clock: Arc<dyn Clock>,
-    /// The network that invoices must be for.
-    pub network: Network,
-    /// Whose certificate is accepted.
-    pub trust: Trust,
-    /// Lets `http://` leave this machine.
-    pub allow_plain_http: bool,
-    /// The least amount sold; raised to one satoshi.
-    pub min_amount: Option<Msat>,
-    /// How long one call may take.
-    pub call_timeout: Duration,
-    /// What the keys are needed for, for [`CheckAccess`].
-    pub needs: Needs,
-}
-
-impl LnbitsOptions {
-    /// Mainnet, no admin key, the Web's certificates, plain HTTP on this machine only, 5 seconds a
-    /// call.
-    #[must_use]
-    pub fn new(url: Uri, invoice_key: Secret<String>, clock: Arc<dyn Clock>) -> Self {
-        Self {
-            url,
-            invoice_key,
-            admin_key: None,
-            clock,
-            network: Network::Mainnet,
-            trust: Trust::Web,
-            allow_plain_http: false,
-            min_amount: None,
-            call_timeout: Duration::from_secs(5),
-            needs: Needs::default(),
-        }
-    }
-}
-
-/// The LNbits backend.
+/// The LNbits backend. Its credential is the wallet's invoice key, also called invoice/read key.
 pub struct Lnbits {
     /// With the invoice key.
     client: RestClient,
@@ -98,19 +51,22 @@ struct Payer {
 }
 
 impl Lnbits {
-    /// A backend that has called nobody yet.
+    /// A backend that has called nobody yet. It pays with the admin key of the same wallet.
     ///
     /// # Errors
     /// [`EndpointError`]: the URL or a key cannot be used.
-    pub fn new(options: LnbitsOptions) -> Result<Self, EndpointError> {
-        let payer = match &options.admin_key {
+    pub fn new(
+        options: NodeOptions,
+        admin_key: Option<&Secret<String>>,
+    ) -> Result<Self, EndpointError> {
+        let payer = match admin_key {
             Some(key) => Some(Payer {
                 client: client(&options, key)?,
             }),
             None => None,
         };
         Ok(Self {
-            client: client(&options, &options.invoice_key)?,
+            client: client(&options, &options.credential)?,
             payer,
             clock: options.clock,
             network: options.network,
@@ -154,15 +110,9 @@ impl Lnbits {
     }
 }
 
-fn client(options: &LnbitsOptions, key: &Secret<String>) -> Result<RestClient, EndpointError> {
+fn client(options: &NodeOptions, key: &Secret<String>) -> Result<RestClient, EndpointError> {
     let key = HeaderValue::try_from(key.reveal().trim()).map_err(|_| EndpointError::Credential)?;
-    RestClient::new(RestOptions {
-        trust: options.trust.clone(),
-        headers: vec![(HeaderName::from_static("x-api-key"), key)],
-        call_timeout: options.call_timeout,
-        allow_plain_http: options.allow_plain_http,
-        ..RestOptions::new(options.url.clone())
-    })
+    options.client(HeaderName::from_static("x-api-key"), key)
 }
 
 /// The wallet's own payment with this hash; none where it knows none.

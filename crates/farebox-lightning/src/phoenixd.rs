@@ -5,22 +5,21 @@
 //! Its answers carry the preimages of unpaid invoices too: none is ever read from there.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use farebox_core::{Clock, Msat, PaymentHash, Secret};
+use farebox_core::{Clock, PaymentHash, Secret};
+use http::StatusCode;
 use http::header::{AUTHORIZATION, HeaderValue};
-use http::{StatusCode, Uri};
 
 use crate::lnd::Needs;
 use crate::made::{Asked, same_hash};
-use crate::rest::{RestAnswer, RestClient, RestOptions, printable};
+use crate::rest::{RestAnswer, RestClient, printable};
 use crate::{
     AccessReport, AmountLimits, AnswerFault, BoxFuture, CheckAccess, CreateInvoice, CreatedInvoice,
     EndpointError, HearWebhook, InvoiceRequest, InvoiceState, LookupInvoice, Network, NodeError,
-    PayInvoice, PaymentHashes, PaymentRequest, PaymentState, SettlementCursor, Trust, WatchEvent,
-    WatchSettlements,
+    NodeOptions, PayInvoice, PaymentHashes, PaymentRequest, PaymentState, SettlementCursor,
+    WatchEvent, WatchSettlements,
 };
 use answer::{IncomingJson, MadeJson};
 use bell::Bell;
@@ -40,52 +39,8 @@ const MAX_DESCRIPTION: usize = 128;
 /// How phoenixd calls a hash that it does not know: since 0.4, and before.
 const UNKNOWN_PAYMENT: [&str; 2] = ["Not found", "Unknown endpoint (check api doc)"];
 
-/// How a [`Phoenixd`] is set up.
-#[derive(Clone)]
-pub struct PhoenixdOptions {
-    /// Where its API listens, such as `http://127.0.0.1:9740`.
-    pub url: Uri,
-    /// `http-password`, or `http-password-limited-access` where nothing is paid out.
-    pub password: Secret<String>,
-    /// What time it is, for the invoices' expiry.
-    pub clock: Arc<dyn Clock>,
-    /// The network that invoices must be for.
-    pub network: Network,
-    /// Whose certificate is accepted, where it stands behind TLS.
-    pub trust: Trust,
-    /// Lets `http://` leave this machine.
-    pub allow_plain_http: bool,
-    /// The least amount sold; raised to one satoshi.
-    pub min_amount: Option<Msat>,
-    /// How long one call may take.
-    pub call_timeout: Duration,
-    /// What the password is needed for, for [`CheckAccess`].
-    pub needs: Needs,
-    /// `webhook-secret`, with which phoenixd signs what it tells by itself; without it nothing of
-    /// that is believed.
-    pub webhook_secret: Option<Secret<String>>,
-}
-
-impl PhoenixdOptions {
-    /// Mainnet, the Web's certificates, plain HTTP on this machine only, 5 seconds a call.
-    #[must_use]
-    pub fn new(url: Uri, password: Secret<String>, clock: Arc<dyn Clock>) -> Self {
-        Self {
-            url,
-            password,
-            clock,
-            network: Network::Mainnet,
-            trust: Trust::Web,
-            allow_plain_http: false,
-            min_amount: None,
-            call_timeout: Duration::from_secs(5),
-            needs: Needs::default(),
-            webhook_secret: None,
-        }
-    }
-}
-
-/// The phoenixd backend.
+/// The phoenixd backend. Its credential is `http-password`, or `http-password-limited-access` where
+/// nothing is paid out.
 pub struct Phoenixd {
     client: RestClient,
     clock: Arc<dyn Clock>,
@@ -97,25 +52,22 @@ pub struct Phoenixd {
 }
 
 impl Phoenixd {
-    /// A backend that has called nobody yet.
+    /// A backend that has called nobody yet. Without `webhook-secret` of its `phoenix.conf` nothing is
+    /// believed that it tells by itself.
     ///
     /// # Errors
     /// [`EndpointError`]: the URL or the password cannot be used.
-    pub fn new(options: PhoenixdOptions) -> Result<Self, EndpointError> {
-        let client = RestClient::new(RestOptions {
-            trust: options.trust,
-            headers: vec![(AUTHORIZATION, basic(&options.password)?)],
-            call_timeout: options.call_timeout,
-            allow_plain_http: options.allow_plain_http,
-            ..RestOptions::new(options.url)
-        })?;
+    pub fn new(
+        options: NodeOptions,
+        webhook_secret: Option<Secret<String>>,
+    ) -> Result<Self, EndpointError> {
         Ok(Self {
-            client,
+            client: options.client(AUTHORIZATION, basic(&options.credential)?)?,
             clock: options.clock,
             network: options.network,
             limits: AmountLimits::WHOLE_SATS.at_least(options.min_amount),
             needs: options.needs,
-            webhook_secret: options.webhook_secret,
+            webhook_secret,
             bell: Bell::default(),
         })
     }

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use farebox_core::{Secret, UnixMillis};
-use farebox_lightning::cln::{Cln, ClnOptions};
+use farebox_lightning::cln::Cln;
 use farebox_lightning::lnd::Needs;
 use farebox_lightning::{
     AnswerFault, CheckAccess, CreateInvoice, CreatedInvoice, InvoiceFault, InvoiceState,
-    LookupInvoice, Network, NodeError, PaymentHashes,
+    LookupInvoice, Network, NodeError, NodeOptions, PaymentHashes,
 };
 use farebox_testkit::ManualClock;
 use serde_json::{Value, json};
@@ -23,10 +23,10 @@ const INFO: &str = include_str!("recorded/cln/getinfo.json");
 
 const RUNE: &str = "_RWaZZRI7wAYU2hqlFBmYgC_dFczcpAdI_9O87YbDpg9MA==";
 
-pub(crate) fn options(node: &RecordedNode, clock: Arc<ManualClock>) -> ClnOptions {
-    ClnOptions {
+pub(crate) fn options(node: &RecordedNode, clock: Arc<ManualClock>) -> NodeOptions {
+    NodeOptions {
         network: Network::Regtest,
-        ..ClnOptions::new(node.url(), Secret::new(format!("{RUNE}\n")), clock)
+        ..NodeOptions::new(node.url(), Secret::new(format!("{RUNE}\n")), clock)
     }
 }
 
@@ -101,7 +101,7 @@ async fn less_than_a_satoshi_is_sold_only_where_the_operator_says_so() {
     let careful = backend(&node, clock_of(&bolt11()));
     assert_eq!(careful.limits().cover(msat(1)), Some(msat(1000)));
     assert_eq!(careful.limits().cover(msat(1001)), Some(msat(1001)));
-    let bold = ClnOptions {
+    let bold = NodeOptions {
         min_amount: Some(msat(1)),
         ..options(&node, clock_of(&bolt11()))
     };
@@ -239,7 +239,7 @@ async fn doctor_names_what_the_rune_lacks_and_what_it_does_not_need() {
     };
     let report = async |node: &RecordedNode, needs| {
         let clock = clock_of(&bolt11());
-        let options = ClnOptions {
+        let options = NodeOptions {
             needs,
             ..options(node, clock)
         };

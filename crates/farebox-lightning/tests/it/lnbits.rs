@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use farebox_core::Secret;
-use farebox_lightning::lnbits::{Lnbits, LnbitsOptions};
+use farebox_lightning::lnbits::Lnbits;
 use farebox_lightning::lnd::Needs;
 use farebox_lightning::{
     AnswerFault, CheckAccess, CreateInvoice, CreatedInvoice, InvoiceFault, InvoiceState,
-    LookupInvoice, Network, NodeError, PaymentHashes,
+    LookupInvoice, Network, NodeError, NodeOptions, PaymentHashes,
 };
 use farebox_testkit::ManualClock;
 use serde_json::{Value, json};
@@ -22,23 +22,22 @@ const SENT: &str = include_str!("recorded/lnbits/sent.json");
 const INVOICE_KEY: &str = "6bf7af0c3eab4e7c99ff7a576db70643";
 const ADMIN_KEY: &str = "1e146a9be8b44bdb861d5ccfc5168bc5";
 
-pub(crate) fn options(node: &RecordedNode, clock: Arc<ManualClock>) -> LnbitsOptions {
+pub(crate) fn options(node: &RecordedNode, clock: Arc<ManualClock>) -> NodeOptions {
     let key = Secret::new(INVOICE_KEY.to_owned());
-    LnbitsOptions {
+    NodeOptions {
         network: Network::Regtest,
-        ..LnbitsOptions::new(node.url(), key, clock)
+        ..NodeOptions::new(node.url(), key, clock)
     }
 }
 
-pub(crate) fn with_admin_key(options: LnbitsOptions) -> LnbitsOptions {
-    LnbitsOptions {
-        admin_key: Some(Secret::new(ADMIN_KEY.to_owned())),
-        ..options
-    }
+/// With both keys.
+pub(crate) fn payer(node: &RecordedNode, clock: Arc<ManualClock>) -> Lnbits {
+    let admin_key = Secret::new(ADMIN_KEY.to_owned());
+    Lnbits::new(options(node, clock), Some(&admin_key)).unwrap()
 }
 
 fn backend(node: &RecordedNode) -> Lnbits {
-    Lnbits::new(options(node, clock_of(&bolt11()))).unwrap()
+    Lnbits::new(options(node, clock_of(&bolt11())), None).unwrap()
 }
 
 fn bolt11() -> String {
@@ -68,7 +67,7 @@ fn hash_in(answer: &str) -> String {
 #[tokio::test]
 async fn an_invoice_is_asked_for_in_satoshis_with_the_invoice_key() {
     let node = saying(201, recorded(MADE)).await;
-    let backend = Lnbits::new(with_admin_key(options(&node, clock_of(&bolt11())))).unwrap();
+    let backend = payer(&node, clock_of(&bolt11()));
     let (request, _) = request_of(&bolt11());
     let created = backend.create_invoice(request).await.unwrap();
     assert_eq!(created.bolt11, bolt11());
@@ -98,7 +97,7 @@ async fn without_an_admin_key_it_does_not_pretend_to_pay() {
     let node = saying(201, recorded(MADE)).await;
     let receiving = backend(&node);
     assert!(receiving.pay().is_none() && receiving.lookup().is_some());
-    let paying = Lnbits::new(with_admin_key(options(&node, clock_of(&bolt11())))).unwrap();
+    let paying = payer(&node, clock_of(&bolt11()));
     assert!(paying.pay().is_some());
     assert_eq!(paying.payment_hashes(), PaymentHashes::Foreign);
     assert_eq!(paying.limits().cover(msat(1)), Some(msat(1000)));
@@ -242,28 +241,26 @@ fn wallet(call: &Call) -> Say {
 #[tokio::test]
 async fn doctor_notices_keys_that_were_mixed_up() {
     let node = RecordedNode::start(wallet).await;
-    let report = async |change: fn(LnbitsOptions) -> LnbitsOptions| {
+    let report = async |admin_key: Option<&str>, change: fn(NodeOptions) -> NodeOptions| {
         let options = change(options(&node, clock_of(&bolt11())));
-        Lnbits::new(options).unwrap().check_access().await
+        let admin_key = admin_key.map(|key| Secret::new(key.to_owned()));
+        let backend = Lnbits::new(options, admin_key.as_ref()).unwrap();
+        backend.check_access().await
     };
-    let key = |key: &str| Secret::new(key.to_owned());
-    let right = report(|options| options).await.unwrap();
+    let right = report(None, |options| options).await.unwrap();
     assert!(
         right.missing.is_empty() && right.needless.is_empty(),
         "{right:?}"
     );
     assert_eq!(right.identity, "LNbits, wallet seller");
-    let broad = report(|options| LnbitsOptions {
-        invoice_key: Secret::new(ADMIN_KEY.to_owned()),
+    let broad = report(None, |options| NodeOptions {
+        credential: Secret::new(ADMIN_KEY.to_owned()),
         ..options
     });
     assert_eq!(broad.await.unwrap().needless.len(), 1);
-    let unable = report(|options| LnbitsOptions {
-        admin_key: Some(Secret::new(INVOICE_KEY.to_owned())),
-        ..options
-    });
+    let unable = report(Some(INVOICE_KEY), |options| options);
     assert_eq!(unable.await.unwrap().missing.len(), 1);
-    let lacking = report(|options| LnbitsOptions {
+    let lacking = report(None, |options| NodeOptions {
         needs: Needs {
             pay: true,
             ..Needs::default()
@@ -271,12 +268,12 @@ async fn doctor_notices_keys_that_were_mixed_up() {
         ..options
     });
     assert_eq!(lacking.await.unwrap().missing.len(), 1);
-    let idle = report(with_admin_key).await.unwrap();
+    let idle = report(Some(ADMIN_KEY), |options| options).await.unwrap();
     assert_eq!(idle.needless.len(), 1);
-    let unknown = LnbitsOptions {
-        invoice_key: key("nobody"),
-        ..options(&node, clock_of(&bolt11()))
-    };
-    let error = Lnbits::new(unknown).unwrap().check_access().await;
+    let unknown = report(None, |options| NodeOptions {
+        credential: Secret::new("nobody".to_owned()),
+        ..options
+    });
+    let error = unknown.await;
     assert!(matches!(error, Err(NodeError::Forbidden { .. })));
 }

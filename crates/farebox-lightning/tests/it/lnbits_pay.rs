@@ -8,7 +8,7 @@ use farebox_lightning::{
 };
 use serde_json::{Value, json};
 
-use crate::lnbits::{options, with_admin_key};
+use crate::lnbits::payer;
 use crate::provider::clock;
 use crate::recorded::{Call, RecordedNode, Say, hash, msat, payable, recorded};
 
@@ -16,7 +16,7 @@ const SENT: &str = include_str!("recorded/lnbits/sent.json");
 const RECEIVED: &str = include_str!("recorded/lnbits/received.json");
 
 fn backend(node: &RecordedNode) -> Lnbits {
-    Lnbits::new(with_admin_key(options(node, clock()))).unwrap()
+    payer(node, clock())
 }
 
 async fn state_of(node: &RecordedNode, hex: &str) -> Result<PaymentState, NodeError> {

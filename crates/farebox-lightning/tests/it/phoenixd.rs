@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use farebox_core::{Secret, UnixMillis};
 use farebox_lightning::lnd::Needs;
-use farebox_lightning::phoenixd::{Phoenixd, PhoenixdOptions, read_webhook};
+use farebox_lightning::phoenixd::{Phoenixd, read_webhook};
 use farebox_lightning::{
     AnswerFault, CheckAccess, CreateInvoice, InvoiceFault, InvoiceState, LookupInvoice, Network,
-    NodeError, PaymentHashes, WebhookError,
+    NodeError, NodeOptions, PaymentHashes, WebhookError,
 };
 use farebox_testkit::ManualClock;
 use serde_json::{Value, json};
@@ -24,16 +24,16 @@ const INFO: &str = include_str!("recorded/phoenixd/getinfo.json");
 /// Within the documented payments' minute.
 const THEN: UnixMillis = UnixMillis::new(1_750_942_500_000);
 
-pub(crate) fn options(node: &RecordedNode, clock: Arc<ManualClock>) -> PhoenixdOptions {
+pub(crate) fn options(node: &RecordedNode, clock: Arc<ManualClock>) -> NodeOptions {
     let password = Secret::new("hunter2-hunter2".to_owned());
-    PhoenixdOptions {
+    NodeOptions {
         network: Network::Testnet,
-        ..PhoenixdOptions::new(node.url(), password, clock)
+        ..NodeOptions::new(node.url(), password, clock)
     }
 }
 
 fn backend(node: &RecordedNode, clock: Arc<ManualClock>) -> Phoenixd {
-    Phoenixd::new(options(node, clock)).unwrap()
+    Phoenixd::new(options(node, clock), None).unwrap()
 }
 
 fn bolt11() -> String {
@@ -121,12 +121,12 @@ async fn another_invoice_than_the_one_asked_for_is_refused() {
         backend.create_invoice(request).await,
         Err(NodeError::BadInvoice(InvoiceFault::Amount { .. }))
     ));
-    let mainnet = PhoenixdOptions {
+    let mainnet = NodeOptions {
         network: Network::Mainnet,
         ..options(&node, clock_of(&bolt11()))
     };
     let (request, _) = request_of(&bolt11());
-    let other_network = Phoenixd::new(mainnet)
+    let other_network = Phoenixd::new(mainnet, None)
         .unwrap()
         .create_invoice(request)
         .await;
@@ -259,7 +259,7 @@ async fn doctor_learns_who_it_is_and_which_of_the_passwords_it_has() {
     assert!(report.remarks.is_empty(), "{report:?}");
     assert!(report.missing.is_empty() && report.needless.len() == 1);
     let limited = RecordedNode::start(answer(401, "Invalid authentication")).await;
-    let paying = PhoenixdOptions {
+    let paying = NodeOptions {
         needs: Needs {
             pay: true,
             ..Needs::default()
@@ -267,7 +267,11 @@ async fn doctor_learns_who_it_is_and_which_of_the_passwords_it_has() {
         network: Network::Mainnet,
         ..options(&limited, clock_at(THEN))
     };
-    let report = Phoenixd::new(paying).unwrap().check_access().await.unwrap();
+    let report = Phoenixd::new(paying, None)
+        .unwrap()
+        .check_access()
+        .await
+        .unwrap();
     assert_eq!(report.missing.len(), 1);
     assert!(report.needless.is_empty());
     assert!(report.remarks[0].contains("testnet3"), "{report:?}");

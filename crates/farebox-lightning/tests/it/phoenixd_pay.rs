@@ -60,7 +60,7 @@ async fn node(
 }
 
 async fn pay(node: &RecordedNode, request: &PaymentRequest) -> Result<PaymentState, NodeError> {
-    let backend = Phoenixd::new(options(node, clock())).unwrap();
+    let backend = Phoenixd::new(options(node, clock()), None).unwrap();
     backend.pay_invoice(request.clone()).await
 }
 
@@ -72,7 +72,7 @@ fn reason(reason: &str) -> Say {
 #[tokio::test]
 async fn the_documented_record_tells_fee_and_proof() {
     let node = RecordedNode::start(|_| Say::Json(200, recorded(SENT))).await;
-    let backend = Phoenixd::new(options(&node, clock())).unwrap();
+    let backend = Phoenixd::new(options(&node, clock()), None).unwrap();
     let about = hash(recorded(SENT)["paymentHash"].as_str().unwrap());
     let state = backend.payment_state(about).await.unwrap();
     let PaymentState::Succeeded { fee, preimage } = state else {
@@ -196,7 +196,7 @@ async fn the_limited_password_pays_nothing_for_certain() {
 async fn only_its_own_words_prove_that_it_never_heard_of_a_payment() {
     let (request, preimage) = payable(1_000_000, 10_000);
     let old = RecordedNode::start(|_| Say::Text(404, "Unknown endpoint (check api doc)")).await;
-    let backend = Phoenixd::new(options(&old, clock())).unwrap();
+    let backend = Phoenixd::new(options(&old, clock()), None).unwrap();
     assert!(backend.payment_state(request.payment_hash).await.is_err());
     assert!(pay(&old, &request).await.is_err());
     assert!(old.calls("/payinvoice").is_empty());
@@ -204,7 +204,7 @@ async fn only_its_own_words_prove_that_it_never_heard_of_a_payment() {
     let mut lie = record(&request, &preimage);
     lie["preimage"] = wrong;
     let lying = RecordedNode::start(move |_| Say::Json(200, lie.clone())).await;
-    let backend = Phoenixd::new(options(&lying, clock())).unwrap();
+    let backend = Phoenixd::new(options(&lying, clock()), None).unwrap();
     let error = backend.payment_state(request.payment_hash).await;
     assert!(matches!(
         error,

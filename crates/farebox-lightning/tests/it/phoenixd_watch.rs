@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use farebox_core::Secret;
-use farebox_lightning::phoenixd::{Phoenixd, PhoenixdOptions};
+use farebox_lightning::phoenixd::Phoenixd;
 use farebox_lightning::{
     CreateInvoice, HearWebhook, NodeError, SettlementCursor, WatchEvent, WatchSettlements,
     WebhookError,
@@ -67,7 +67,7 @@ async fn node(
 
 /// What is heard until the connection ends.
 async fn watch(node: &RecordedNode, after: Option<u64>) -> (Vec<u64>, NodeError) {
-    let backend = Phoenixd::new(options(node, clock())).unwrap();
+    let backend = Phoenixd::new(options(node, clock()), None).unwrap();
     let mut heard = Vec::new();
     let mut listening = 0;
     let mut sink = |event| match event {
@@ -125,7 +125,7 @@ async fn many_are_fetched_page_by_page() {
 async fn a_settlement_says_what_was_asked_and_what_came() {
     let paid = ledger([1_000_000]);
     let node = node(&paid, |_, number| number < 2).await;
-    let backend = Phoenixd::new(options(&node, clock())).unwrap();
+    let backend = Phoenixd::new(options(&node, clock()), None).unwrap();
     let mut heard = Vec::new();
     let mut sink = |event| heard.push(event);
     let after = Some(SettlementCursor(999_000));
@@ -158,10 +158,8 @@ async fn its_webhook_makes_the_next_question_come_at_once() {
     let paid = ledger([1_000_000]);
     let (asked, mut questions) = mpsc::unbounded_channel();
     let node = node(&paid, move |_, number| asked.send(number).is_ok()).await;
-    let backend = Phoenixd::new(PhoenixdOptions {
-        webhook_secret: Some(Secret::new(WEBHOOK_SECRET.to_owned())),
-        ..options(&node, clock())
-    });
+    let secret = Secret::new(WEBHOOK_SECRET.to_owned());
+    let backend = Phoenixd::new(options(&node, clock()), Some(secret));
     let backend = Arc::new(backend.unwrap());
     let (tell, mut heard) = mpsc::unbounded_channel();
     let watched = Arc::clone(&backend);
@@ -204,7 +202,7 @@ async fn its_webhook_makes_the_next_question_come_at_once() {
 #[tokio::test]
 async fn without_a_secret_no_webhook_is_heard() {
     let node = node(&ledger([]), |_, _| true).await;
-    let backend = Phoenixd::new(options(&node, clock())).unwrap();
+    let backend = Phoenixd::new(options(&node, clock()), None).unwrap();
     assert!(backend.webhook().is_none());
     let heard = HearWebhook::hear(&backend, &"0".repeat(64), b"{}");
     assert_eq!(heard, Err(WebhookError::Signature));

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use farebox_lightning::cln::{Cln, ClnOptions};
-use farebox_lightning::lnbits::{Lnbits, LnbitsOptions};
+use farebox_core::Secret;
+use farebox_lightning::cln::Cln;
+use farebox_lightning::lnbits::Lnbits;
 use farebox_lightning::lnd::Needs as LndNeeds;
 use farebox_lightning::nwc::{Nwc, NwcOptions};
-use farebox_lightning::phoenixd::{Phoenixd, PhoenixdOptions};
-use farebox_lightning::{CreateInvoice, EndpointError};
+use farebox_lightning::phoenixd::Phoenixd;
+use farebox_lightning::{CreateInvoice, EndpointError, NodeOptions};
 
 use super::super::NodeKind;
 use super::super::credentials::Credentials;
@@ -28,17 +29,8 @@ pub(super) fn cln(
 ) -> Option<Adapter> {
     let endpoint = Endpoint::read(section, credentials.certificates, at, context, mistakes)?;
     section.rune.as_ref()?;
-    let common = endpoint.common;
-    let node = Cln::new(ClnOptions {
-        network: common.network,
-        trust: endpoint.trust,
-        allow_plain_http: endpoint.allow_plain_http,
-        min_amount: common.min_amount,
-        call_timeout: common.call_timeout,
-        needs: paying_unless_refused(needs),
-        ..ClnOptions::new(endpoint.url, credentials.text, common.clock)
-    });
-    finish(node, "rune", at, mistakes)
+    let options = options(endpoint, credentials.text, needs.refunds.unwrap_or(true));
+    finish(Cln::new(options), "rune", at, mistakes)
 }
 
 /// phoenixd.
@@ -52,17 +44,8 @@ pub(super) fn phoenixd(
 ) -> Option<Adapter> {
     let endpoint = Endpoint::read(section, credentials.certificates, at, context, mistakes)?;
     section.password.as_ref()?;
-    let common = endpoint.common;
-    let node = Phoenixd::new(PhoenixdOptions {
-        network: common.network,
-        trust: endpoint.trust,
-        allow_plain_http: endpoint.allow_plain_http,
-        min_amount: common.min_amount,
-        call_timeout: common.call_timeout,
-        needs: paying_unless_refused(needs),
-        webhook_secret: credentials.webhook_secret,
-        ..PhoenixdOptions::new(endpoint.url, credentials.text, common.clock)
-    });
+    let options = options(endpoint, credentials.text, needs.refunds.unwrap_or(true));
+    let node = Phoenixd::new(options, credentials.webhook_secret);
     finish(node, "password", at, mistakes)
 }
 
@@ -77,19 +60,25 @@ pub(super) fn lnbits(
 ) -> Option<Adapter> {
     let endpoint = Endpoint::read(section, credentials.certificates, at, context, mistakes)?;
     section.key.as_ref()?;
+    let admin_key = credentials.admin_key;
+    let pay = needs.refunds.unwrap_or(admin_key.is_some());
+    let node = Lnbits::new(options(endpoint, credentials.text, pay), admin_key.as_ref());
+    finish(node, "key", at, mistakes)
+}
+
+/// What a rune or password allows is not to be seen in it; refunds are on where a backend can pay,
+/// unless the operator says otherwise.
+fn options(endpoint: Endpoint, credential: Secret<String>, pay: bool) -> NodeOptions {
     let common = endpoint.common;
-    let pay = needs.refunds.unwrap_or(credentials.admin_key.is_some());
-    let node = Lnbits::new(LnbitsOptions {
-        admin_key: credentials.admin_key,
+    NodeOptions {
         network: common.network,
         trust: endpoint.trust,
         allow_plain_http: endpoint.allow_plain_http,
         min_amount: common.min_amount,
         call_timeout: common.call_timeout,
         needs: LndNeeds { pay, hold: false },
-        ..LnbitsOptions::new(endpoint.url, credentials.text, common.clock)
-    });
-    finish(node, "key", at, mistakes)
+        ..NodeOptions::new(endpoint.url, credential, common.clock)
+    }
 }
 
 /// A wallet that speaks Nostr Wallet Connect.
@@ -112,15 +101,6 @@ pub(super) fn nwc(
     });
     let node = mistakes.take(at.key("uri"), "", node)?;
     Some((NodeKind::Node, Arc::new(node) as Arc<dyn CreateInvoice>))
-}
-
-/// What a rune or password allows is not to be seen in it; refunds are on where a backend can pay,
-/// unless the operator says otherwise.
-fn paying_unless_refused(needs: Needs) -> LndNeeds {
-    LndNeeds {
-        pay: needs.refunds.unwrap_or(true),
-        hold: false,
-    }
 }
 
 fn finish<T: CreateInvoice + 'static>(
