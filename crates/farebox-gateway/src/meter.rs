@@ -292,7 +292,11 @@ impl Meter {
         let text = self.stream.as_ref().and_then(StreamMeter::text);
         let text = text.map(|text| text.as_str().to_owned());
         self.reckon(bill, text, move |counted, text| {
-            let tokens = |bytes: u64| counted.output + by_bytes(bytes.saturating_sub(text));
+            let tokens = |bytes: u64| {
+                counted
+                    .output
+                    .saturating_add(by_bytes(bytes.saturating_sub(text)))
+            };
             let told = observed.usage_by(tokens);
             let seen = Seen {
                 usage: told,
@@ -335,7 +339,7 @@ impl Meter {
         self.reckon(bill, text, move |counted, text| {
             let rest = by_bytes(output_bytes.saturating_sub(text));
             let seen = Seen {
-                output_tokens: counted.output + rest,
+                output_tokens: counted.output.saturating_add(rest),
                 input_tokens: counted.input,
                 ..seen
             };

@@ -105,6 +105,12 @@ impl Object {
         RawValue::from_string(text).ok()
     }
 
+    /// Takes a member away, and gives it.
+    pub fn take(&mut self, name: &str) -> Option<Box<RawValue>> {
+        let place = self.members.iter().position(|(known, _)| known == name)?;
+        Some(self.members.remove(place).1)
+    }
+
     /// Takes a member away.
     pub fn remove(&mut self, name: &str) {
         self.members.retain(|(known, _)| known != name);

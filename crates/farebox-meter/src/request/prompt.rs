@@ -25,7 +25,7 @@ pub struct Prompt {
 impl ModelRequest {
     /// The prompt; nothing where it is too long to be kept, or more than text.
     #[must_use]
-    pub fn into_prompt(self) -> Option<Prompt> {
+    pub fn into_prompt(mut self) -> Option<Prompt> {
         let media = self.media.image_in || self.media.audio_in || self.media.file_in;
         if media || self.length > MAX_KEPT_PROMPT {
             return None;
@@ -36,9 +36,9 @@ impl ModelRequest {
             Endpoint::Completions => (&["prompt"], false),
             _ => return None,
         };
-        let members = |names: &[&str]| {
-            let found = names.iter().filter_map(|name| self.body.get(name));
-            found.map(ToOwned::to_owned).collect()
+        let mut members = |names: &[&str]| {
+            let taken = names.iter().filter_map(|name| self.body.take(name));
+            taken.collect()
         };
         Some(Prompt {
             parts: members(parts),

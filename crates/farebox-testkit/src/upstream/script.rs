@@ -168,7 +168,10 @@ fn stream(state: &State, name: &str, query: Option<&str>) -> Response<Body> {
     insert(response.headers_mut(), &fields);
     let pairs = query.into_iter().flat_map(|query| query.split('&'));
     for (name, value) in pairs.filter_map(|pair| pair.split_once('=')) {
-        append(response.headers_mut(), name, value);
+        let pair = (HeaderName::try_from(name), HeaderValue::try_from(value));
+        if let (Ok(name), Ok(value)) = pair {
+            response.headers_mut().insert(name, value);
+        }
     }
     response
 }

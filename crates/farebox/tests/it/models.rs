@@ -1,11 +1,13 @@
 //! Calls of models, charged by what they use: the hold, the charge and what is left, to the msat.
 
+mod compressed;
 mod ends;
 mod evasion;
 mod imported;
 mod refusals;
 mod sales;
 mod sdks;
+mod tokens;
 
 use farebox_testkit::ScriptedUpstream;
 use serde_json::{Value, json};

@@ -1,5 +1,8 @@
 //! Each way in which a metered answer can end, and what it costs then.
 
+use std::io::{Read, Write};
+use std::net::TcpListener;
+
 use farebox_testkit::{ScriptedUpstream, StreamControl};
 use serde_json::json;
 
@@ -181,6 +184,104 @@ fn a_client_that_hangs_up_pays_the_true_usage_where_the_seller_waits_for_it() {
     control.finish();
     stage.gateway.wait_for_log("\"ended\":\"c");
     assert_eq!(stage.gateway.charged(&stage.token), 7 * INPUT + 30 * OUTPUT);
+}
+
+/// An upstream that answers one request with these bytes.
+fn raw_upstream(answer: String) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let (mut connection, _) = listener.accept().unwrap();
+        let mut asked = Vec::new();
+        while !asked.ends_with(b"}") {
+            let mut byte = [0];
+            connection.read_exact(&mut byte).unwrap();
+            asked.push(byte[0]);
+        }
+        connection.write_all(answer.as_bytes()).unwrap();
+    });
+    url
+}
+
+#[test]
+fn the_last_event_of_a_stream_counts_and_passes_though_trailers_come_in_place_of_its_end() {
+    let chunk = |text: &str| format!("{:x}\r\n{text}\r\n", text.len());
+    let last = usage(7, 9);
+    let answer = [
+        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTrailer: x-checksum\r\n\
+         Transfer-Encoding: chunked\r\n\r\n",
+        &chunk(&piece("hello")),
+        &chunk(last.trim_end()),
+        "0\r\nx-checksum: abc\r\n\r\n",
+    ];
+    let gateway = shop_with(route(&raw_upstream(answer.concat())));
+    let call = chat(json!({ "stream": true, "stream_options": { "include_usage": true } }));
+    let token = gateway.buy(&call);
+    let text = gateway.send(&call.with(&token)).expect(200).text();
+    let cost = 7 * INPUT + 9 * OUTPUT;
+    assert!(text.contains(&format!("\"cost_msat\":{cost}")), "{text}");
+    assert_eq!(gateway.charged(&token), cost);
+}
+
+fn finish_reason() -> String {
+    format!(
+        "data: {}\n\n",
+        json!({ "choices": [{ "index": 0, "delta": {}, "finish_reason": "stop" }] })
+    )
+}
+
+#[test]
+fn who_leaves_between_the_answer_and_its_usage_pays_the_usage() {
+    let stage = Stage::new("stream/s", "");
+    let (mut connection, control) = stage.begin();
+    let last = finish_reason();
+    control.send([piece("12345678"), last.clone()].concat());
+    connection.read_head().unwrap();
+    let mut seen = Vec::new();
+    while !seen.ends_with(last.as_bytes()) {
+        seen.extend(connection.read_chunk().unwrap().unwrap());
+    }
+    drop(connection);
+    // Most of it was thought, and none of that was seen.
+    control.send(usage(7, 40));
+    control.send(DONE);
+    control.finish();
+    assert_eq!(stage.gateway.charged(&stage.token), 7 * INPUT + 40 * OUTPUT);
+}
+
+#[test]
+fn an_upstream_that_does_not_tell_the_usage_then_is_not_waited_for_long() {
+    let stage = Stage::new("stream/s", "");
+    let (mut connection, control) = stage.begin();
+    control.send([piece("12345678"), finish_reason()].concat());
+    connection.read_head().unwrap();
+    connection.read_chunk().unwrap();
+    drop(connection);
+    control.wait_until_abandoned();
+    assert_eq!(stage.gateway.charged(&stage.token), stage.observed(8));
+}
+
+#[test]
+fn a_client_that_always_hangs_up_early_gains_at_most_one_chunk() {
+    const CHUNK: u64 = 16;
+    let stage = Stage::new("stream/s", "");
+    let mut charged = 0;
+    for read in 1..=6 {
+        let (mut connection, control) = stage.begin();
+        control.send(piece(&"x".repeat(16)));
+        connection.read_head().unwrap();
+        let mut seen = connection.read_chunk().unwrap().unwrap();
+        for _ in 1..read {
+            control.send(piece(&"x".repeat(16)));
+            seen.extend(connection.read_chunk().unwrap().unwrap());
+        }
+        drop(connection);
+        control.wait_until_abandoned();
+        let before = std::mem::replace(&mut charged, stage.gateway.charged(&stage.token));
+        let had = u64::try_from(super::events(&String::from_utf8(seen).unwrap()).len()).unwrap();
+        assert_eq!(had, read);
+        assert!(charged - before >= stage.observed((had - 1) * CHUNK));
+    }
 }
 
 #[test]
