@@ -58,6 +58,7 @@ fn buy_openais(sdk: Sdk, gateway: &TestGateway, pays: &Credential) {
     for streamed in [&answers[1], &answers[2]] {
         assert!(text_of_stream(streamed).ends_with("above that."));
     }
+    assert_eq!(usage_in(&answers[2]), None, "{}", answers[2]);
     // What LiteLLM says that it cost, in dollars, is not what the buyer pays.
     let usage = usage_in(&answers[1]).unwrap();
     assert!(usage["upstream_cost"].is_number(), "{usage}");
