@@ -205,7 +205,7 @@ impl Settlement {
     pub(crate) fn went_on(&mut self) {
         let used = self.gauge.as_mut().and_then(Gauge::progress);
         if let (Some(hold), Some(used)) = (&self.hold, used) {
-            hold.progress(used);
+            hold.further_progress(used);
         }
     }
 

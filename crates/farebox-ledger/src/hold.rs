@@ -59,8 +59,18 @@ impl Hold {
     /// Records that a metered answer has used `used` so far: should the process die, recovery
     /// settles the most that was recorded. Values not yet written are replaced by later ones.
     pub fn progress(&self, used: Msat) {
+        self.note(used, true);
+    }
+
+    /// The same for an answer that has told progress before. It is written a little later, together
+    /// with that of others.
+    pub fn further_progress(&self, used: Msat) {
+        self.note(used, false);
+    }
+
+    fn note(&self, used: Msat, is_first: bool) {
         if let Some(queue) = &self.queue {
-            queue.progress(self.granted.hold, used);
+            queue.progress(self.granted.hold, used, is_first);
         }
     }
 

@@ -5,7 +5,8 @@
 //! bounded by the number of open holds, which is limited itself.
 //!
 //! Somebody waits for a request, nobody for an ending. So a request wakes the writer at once, while
-//! endings wait a moment for company: a commit of its own for each would double the commits.
+//! endings wait a moment for company: a commit of its own for each would double the commits. How far
+//! a stream has come waits longer: the next word of it makes the last one old.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::Ordering;
@@ -65,6 +66,8 @@ pub(crate) struct Batch {
 const COMPANY: Duration = Duration::from_millis(2);
 /// So many endings are company enough.
 const COMPANY_ENOUGH: usize = 256;
+/// How long further progress waits for anything else to be committed with.
+const PROGRESS_COMPANY: Duration = Duration::from_millis(100);
 /// How long cursors wait for anything else to be committed with.
 const CURSOR_COMPANY: Duration = Duration::from_secs(1);
 /// Backends whose cursors wait at once; there are never so many.
@@ -83,6 +86,8 @@ struct State {
     commands: Vec<Command>,
     replies: Vec<Reply>,
     progress: HashMap<HoldId, Msat>,
+    /// Some of it is the first of its hold, and decides whether anything is charged after a crash.
+    has_first_progress: bool,
     /// How far the settlements of each backend were read.
     cursors: BTreeMap<String, u64>,
     prunes: Vec<oneshot::Sender<Result<Pruned, LedgerError>>>,
@@ -101,6 +106,8 @@ enum WriterWaits {
     No,
     /// Anything.
     ForWork,
+    /// More than what can wait for company of its own accord.
+    ForHaste,
     /// A request to commit together with the endings in line.
     ForCompany,
 }
@@ -194,11 +201,12 @@ impl Queue {
         self.wake(state);
     }
 
-    /// Notes how far an open hold has come.
-    pub(crate) fn progress(&self, hold: HoldId, used: Msat) {
+    /// Notes how far an open hold has come, for the first time or once more.
+    pub(crate) fn progress(&self, hold: HoldId, used: Msat, is_first: bool) {
         let mut state = self.lock();
         let noted = state.progress.entry(hold).or_insert(used);
         *noted = (*noted).max(used);
+        state.has_first_progress |= is_first;
         self.wake(state);
     }
 
@@ -233,9 +241,13 @@ impl Queue {
         if !state.has_work() {
             state = self.wait(state, WriterWaits::ForWork, patience, State::has_work);
         }
-        if state.has_work() && !state.has_haste() {
-            let patience = patience.min(CURSOR_COMPANY);
-            state = self.wait(state, WriterWaits::ForWork, patience, State::has_haste);
+        if state.has_work() && !state.has_more_than_cursors() {
+            let (patience, more) = (patience.min(CURSOR_COMPANY), State::has_more_than_cursors);
+            state = self.wait(state, WriterWaits::ForWork, patience, more);
+        }
+        if state.has_more_than_cursors() && !state.has_haste() {
+            let patience = patience.min(PROGRESS_COMPANY);
+            state = self.wait(state, WriterWaits::ForHaste, patience, State::has_haste);
         }
         if state.has_haste() && !state.is_urgent() {
             let patience = patience.min(COMPANY);
@@ -282,6 +294,7 @@ impl Queue {
         let wakes = match state.writer {
             WriterWaits::No => false,
             WriterWaits::ForWork => true,
+            WriterWaits::ForHaste => state.has_haste(),
             WriterWaits::ForCompany => state.is_urgent(),
         };
         drop(state);
@@ -293,13 +306,17 @@ impl Queue {
 
 impl State {
     fn has_work(&self) -> bool {
-        !self.cursors.is_empty() || self.has_haste()
+        !self.cursors.is_empty() || self.has_more_than_cursors()
     }
 
-    /// Whether there is more than cursors.
+    fn has_more_than_cursors(&self) -> bool {
+        !self.progress.is_empty() || self.has_haste()
+    }
+
+    /// Whether there is more than cursors and further progress.
     fn has_haste(&self) -> bool {
         !self.commands.is_empty()
-            || !self.progress.is_empty()
+            || self.has_first_progress
             || !self.prunes.is_empty()
             || !self.flushes.is_empty()
             || self.closing
@@ -324,6 +341,7 @@ impl State {
             .filter(|r| !matches!(r, Reply::Nobody))
             .count();
         self.requests = self.requests.saturating_sub(answered);
+        self.has_first_progress = false;
         for (hold, used) in self.progress.drain() {
             batch.commands.push(Command::Progress { hold, used });
             batch.replies.push(Reply::Nobody);
@@ -339,3 +357,6 @@ impl State {
         batch.closing = self.closing && self.commands.is_empty();
     }
 }
+
+#[cfg(test)]
+mod tests;

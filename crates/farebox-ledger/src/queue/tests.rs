@@ -1,0 +1,88 @@
+//! What the writer waits for, and what it takes along when it stops waiting.
+
+use std::time::{Duration, Instant};
+
+use super::*;
+
+const LONG: Duration = Duration::from_secs(60);
+
+struct Noon;
+
+impl Clock for Noon {
+    fn now(&self) -> UnixMillis {
+        UnixMillis::new(1_800_000_000_000)
+    }
+}
+
+fn queue() -> Queue {
+    Queue::new(Arc::new(Noon), Arc::default(), 8)
+}
+
+fn hold(number: u8) -> HoldId {
+    HoldId::from_bytes([number; 16])
+}
+
+fn msat(amount: u64) -> Msat {
+    Msat::new(amount).unwrap()
+}
+
+fn progress_in(batch: &Batch) -> Vec<(HoldId, u64)> {
+    let progress = batch.commands.iter().filter_map(|command| match command {
+        Command::Progress { hold, used } => Some((*hold, used.get())),
+        _ => None,
+    });
+    progress.collect()
+}
+
+#[test]
+fn further_progress_waits_for_company_and_only_the_most_of_a_hold_is_taken() {
+    let (queue, mut batch) = (queue(), Batch::default());
+    queue.progress(hold(1), msat(5), false);
+    queue.progress(hold(1), msat(9), false);
+    queue.progress(hold(1), msat(7), false);
+    let began_at = Instant::now();
+    queue.take(&mut batch, 10, LONG);
+    assert!(began_at.elapsed() >= PROGRESS_COMPANY);
+    assert!(began_at.elapsed() < LONG);
+    assert_eq!(progress_in(&batch), [(hold(1), 9)]);
+    assert!(!queue.lock().has_work());
+}
+
+#[test]
+fn the_first_progress_of_a_hold_is_in_haste_and_takes_the_others_along() {
+    let (queue, mut batch) = (queue(), Batch::default());
+    queue.progress(hold(1), msat(5), false);
+    assert!(queue.lock().has_more_than_cursors() && !queue.lock().has_haste());
+    queue.progress(hold(2), msat(1), true);
+    assert!(queue.lock().has_haste() && !queue.lock().is_urgent());
+    queue.take(&mut batch, 10, LONG);
+    let mut taken = progress_in(&batch);
+    taken.sort_unstable();
+    assert_eq!(taken, [(hold(1), 5), (hold(2), 1)]);
+    assert!(!queue.lock().has_haste());
+}
+
+#[test]
+fn an_ending_takes_the_progress_of_others_along_and_makes_its_own_pointless() {
+    let (queue, mut batch) = (queue(), Batch::default());
+    queue.progress(hold(1), msat(5), false);
+    queue.progress(hold(2), msat(6), false);
+    queue.resolve(hold(2), Resolution::Settle { used: msat(8) }, None);
+    queue.take(&mut batch, 10, LONG);
+    assert_eq!(batch.commands.len(), 2);
+    assert_eq!(progress_in(&batch), [(hold(1), 5)]);
+}
+
+#[test]
+fn closing_and_flushing_wait_for_nobody() {
+    let (queue, mut batch) = (queue(), Batch::default());
+    queue.progress(hold(1), msat(5), false);
+    let (reply, _answer) = oneshot::channel();
+    queue.flush(reply).unwrap();
+    assert!(queue.lock().is_urgent());
+    queue.take(&mut batch, 10, LONG);
+    assert_eq!((progress_in(&batch).len(), batch.flushes.len()), (1, 1));
+    queue.close();
+    queue.take(&mut batch, 10, LONG);
+    assert!(batch.closing);
+}
