@@ -75,7 +75,8 @@ pub(crate) struct Gateway {
     pub(crate) address: SocketAddr,
     console: SocketAddr,
     binary: PathBuf,
-    folder: PathBuf,
+    /// Where its store is.
+    pub(crate) folder: PathBuf,
     buyers: AtomicU32,
     /// Held open, or a later line to standard output would fail the process.
     _stdout: BufReader<ChildStdout>,

@@ -1,8 +1,10 @@
 //! How much later the first byte of a stream comes: at a fixed rate of requests, from the request
 //! to the first event.
 
-use std::io::{self, Read, Write};
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -34,6 +36,10 @@ const CHUNK_RATE: u32 = 500;
 const LEAD: Duration = Duration::from_millis(100);
 const READ_AT_MOST: Duration = Duration::from_secs(30);
 const BUFFER_BYTES: usize = 8 * 1024;
+/// Durable writes by which the disk is judged, over so much of a file.
+const WRITES: usize = 100;
+const BLOCKS: usize = 64;
+const BLOCK: usize = 4_096;
 /// What may come on top of the same stream without a charge.
 const ADDED_AT_MOST: Nanos = Nanos(300_000);
 
@@ -61,7 +67,7 @@ struct Schedule {
 pub(super) fn measure(cast: &mut Cast, options: &Options, report: &mut Report) -> Result<()> {
     cast.upstream.set_rate(CHUNK_RATE);
     let mut turns: [Vec<Percentiles>; WAYS.len()] = Default::default();
-    let mut bad = 0;
+    let (mut disk, mut bad) = (Vec::new(), 0);
     for round in 0..rounds(options) {
         for index in order(round, WAYS.len()) {
             let way = WAYS[index];
@@ -73,9 +79,10 @@ pub(super) fn measure(cast: &mut Cast, options: &Options, report: &mut Report) -
             }
             turns[index].push(tally.waits.percentiles());
         }
+        disk.push(write_durably(&cast.shop.gateway.folder)?);
         report.progress(&format!("first byte: round {}", round + 1));
     }
-    tell(&turns, report);
+    tell(&turns, &disk, report);
     for (base, name) in [(FREE, "the plain route"), (NGINX, "nginx")] {
         let added = added(&turns[METERED], &turns[base], P50);
         report.demand(
@@ -181,6 +188,24 @@ fn exchange(
     Ok((first.ok_or_else(untold)?.into(), used.ok_or_else(untold)?))
 }
 
+/// How long the disk under the store takes for one small durable write, which is in every hold.
+fn write_durably(folder: &Path) -> Result<Percentiles> {
+    let path = folder.join("disk");
+    let mut file = File::create(&path)?;
+    file.write_all(&[0; BLOCK * BLOCKS])?;
+    file.sync_all()?;
+    let mut writes = Latencies::default();
+    for block in 0..WRITES {
+        file.seek(SeekFrom::Start(u64::try_from(block % BLOCKS * BLOCK)?))?;
+        let began_at = Instant::now();
+        file.write_all(&[1; BLOCK])?;
+        file.sync_data()?;
+        writes.add(began_at.elapsed().into());
+    }
+    fs::remove_file(path)?;
+    Ok(writes.percentiles())
+}
+
 /// What comes on top of the same rounds of `base`; nothing where it is less.
 fn added(turns: &[Percentiles], base: &[Percentiles], of: Of) -> Nanos {
     let rounds = turns.iter().zip(base);
@@ -189,7 +214,11 @@ fn added(turns: &[Percentiles], base: &[Percentiles], of: Of) -> Nanos {
     ))
 }
 
-fn tell(turns: &[Vec<Percentiles>; WAYS.len()], report: &mut Report) {
+fn to_json(turn: &Percentiles) -> Value {
+    json!({ "p50_ns": turn.p50.0, "p99_ns": turn.p99.0 })
+}
+
+fn tell(turns: &[Vec<Percentiles>; WAYS.len()], disk: &[Percentiles], report: &mut Report) {
     let heads = [
         "first byte of a stream",
         "p50",
@@ -212,10 +241,21 @@ fn tell(turns: &[Vec<Percentiles>; WAYS.len()], report: &mut Report) {
             above(NGINX),
             above(FREE),
         ]);
-        let turn = |turn: &Percentiles| json!({ "p50_ns": turn.p50.0, "p99_ns": turn.p99.0 });
-        let all: Vec<Value> = own.iter().map(turn).collect();
+        let all: Vec<Value> = own.iter().map(to_json).collect();
         raw.push(json!({ "target": way.name(), "turns": all }));
     }
+    let of_disk = |of: Of| Nanos(median(disk.iter().map(|turn| of(turn).0))).to_string();
+    let none = || "–".to_owned();
+    table.push(vec![
+        "one fdatasync of this disk".to_owned(),
+        of_disk(P50),
+        of_disk(P99),
+        none(),
+        none(),
+        none(),
+    ]);
+    let all: Vec<Value> = disk.iter().map(to_json).collect();
+    raw.push(json!({ "target": "disk", "turns": all }));
     report.table(table);
     report.raw("metered_first_byte", raw);
 }
