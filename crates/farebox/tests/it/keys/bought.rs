@@ -102,3 +102,92 @@ fn an_order_that_cannot_be_read_makes_no_key() {
     let listed = gateway.admin(Call::get("/admin/v1/keys")).expect(200);
     assert_eq!(listed.json()["keys"], json!([]));
 }
+
+#[test]
+fn an_order_whose_answer_was_lost_leaves_nothing_behind_that_anybody_could_pay_or_fetch() {
+    let upstream = ScriptedUpstream::start().unwrap();
+    let gateway = shop(&upstream);
+    let lost = order(&gateway, 50_000);
+    // Whoever saw the invoice, and even paid it, has its hash and its preimage and no key.
+    let preimage = gateway.pay(&lost.invoice);
+    let hash = invoice_hash(&lost.invoice);
+    for guess in [&preimage, &hash, &lost.id, &lost.invoice] {
+        for key in [guess.clone(), format!("sk-farebox-{guess}")] {
+            let call = bearer(Call::get("/.farebox/keys/self"), &key);
+            gateway.send(&call).expect(401);
+        }
+    }
+    for path in ["/.farebox/claim", "/.farebox/refund"] {
+        let call = Call::get(path).header("Authorization", &format!("Bearer {preimage}"));
+        assert!(!gateway.send(&call).text().contains("sk-farebox"), "{path}");
+    }
+    // The buyer asks again: another key, and another invoice.
+    let again = buy(&gateway, 50_000);
+    assert_ne!((&again.key, &again.invoice), (&lost.key, &lost.invoice));
+    assert_eq!(balance(&gateway, &again.key), 50_000);
+    assert_eq!(again.key.len(), "sk-farebox-".len() + 64);
+}
+
+#[test]
+fn invoices_for_keys_fall_under_the_limits_of_challenges() {
+    let upstream = ScriptedUpstream::start().unwrap();
+    let limits = "[server.challenges]\nper_client = \"3/1h\"\ntotal = \"1000/1s\"";
+    let gateway = TestGateway::start(super::setup(&upstream).section(limits));
+    let known = order(&gateway, 5_000);
+    gateway.challenge(&Call::get("/paid/echo"));
+    order(&gateway, 5_000);
+    let top_up = json!({ "id": known.id, "amount_sat": 5 });
+    for call in [
+        post("/.farebox/keys", &json!({ "amount_sat": 5 })),
+        post("/.farebox/keys/top-up", &top_up),
+    ] {
+        let refused = gateway.send(&call).expect(429);
+        assert_eq!(refused.json()["reason"], "too_often");
+        assert!(refused.find("retry-after").is_some());
+        assert!(refused.json()["invoice"].is_null() && refused.json()["key"].is_null());
+    }
+}
+
+#[test]
+fn a_stranger_cannot_keep_the_holder_from_paying_and_what_he_pays_counts() {
+    let upstream = ScriptedUpstream::start().unwrap();
+    let setup = super::setup(&upstream)
+        .server("trusted_proxies = [\"127.0.0.1/32\"]")
+        .section(crate::rules::MANY_CHALLENGES);
+    let gateway = TestGateway::start(setup);
+    let bought = buy(&gateway, 10_000);
+    assert_eq!(balance(&gateway, &bought.key), 10_000);
+    let ask = |client: u8| {
+        let body = json!({ "id": bought.id, "amount_sat": 1 });
+        let from = format!("203.0.{client}.9");
+        post("/.farebox/keys/top-up", &body).header("X-Forwarded-For", &from)
+    };
+    let mut invoices = Vec::new();
+    for stranger in 0..4 {
+        for _ in 0..6 {
+            let told = gateway.send(&ask(stranger)).expect(201).json();
+            invoices.push(told["invoice"].as_str().unwrap().to_owned());
+        }
+        let refused = gateway.send(&ask(stranger));
+        let reason = refused.expect(429).json()["reason"].clone();
+        assert_eq!(reason, "too_often");
+    }
+    let full = gateway.send(&ask(100)).expect(429);
+    assert_eq!(full.json()["reason"], "full");
+    // Another key does not help, and the key itself does, from wherever.
+    let other = order(&gateway, 5_000);
+    gateway.send(&bearer(ask(101), &other.key)).expect(429);
+    for _ in 0..8 {
+        gateway.send(&bearer(ask(0), &bought.key)).expect(201);
+    }
+    gateway.pay(&invoices[0]);
+    gateway.pay(&invoices[23]);
+    assert_eq!(balance(&gateway, &bought.key), 12_000);
+    // What was paid makes room.
+    gateway.send(&bearer(ask(0), &bought.key)).expect(201);
+}
+
+fn invoice_hash(invoice: &str) -> String {
+    let read = farebox_lightning::parse_invoice(invoice).unwrap();
+    read.payment_hash.to_string()
+}
