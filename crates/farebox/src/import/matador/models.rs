@@ -7,12 +7,12 @@ use farebox_meter::Decimal;
 
 use crate::config::file::ModelSection;
 
-/// A dollar in the units below: prices of text are written for a million tokens.
+/// Decimals of a dollar.
 const CENTS: u32 = 2;
-const TENTHS_OF_CENTS: u32 = 3;
+const MILLS: u32 = 3;
 
-/// Text models: the name, cents for a million tokens (ten times matador's mills for a thousand), and
-/// the longest answer, which is what a request without a limit has to be held for.
+/// Text models: the name, cents for a million tokens, and the longest answer, which is what a
+/// request without a limit has to be held for.
 const TEXT: [(&str, u128, u64); 8] = [
     ("gpt-4", 6_000, 8_192),
     ("gpt-4-0613", 6_000, 8_192),
@@ -23,10 +23,11 @@ const TEXT: [(&str, u128, u64); 8] = [
     ("gpt-3.5-turbo-16k", 400, 16_384),
     ("gpt-3.5-turbo-16k-0613", 400, 16_384),
 ];
+/// In cents too.
 const EMBEDDING: (&str, u128) = ("text-embedding-ada-002", 10);
 /// What OpenAI takes for a request for pictures that names no model, as matador's clients send it.
 const PICTURES: &str = "dall-e-2";
-/// By quality and size, in tenths of a cent.
+/// By quality and size, in mills.
 const PICTURE_SIZES: [(&str, u128); 3] = [("*/256x256", 16), ("*/512x512", 18), ("*/*", 20)];
 
 pub(super) fn models() -> Vec<ModelSection> {
@@ -58,7 +59,7 @@ fn embedding() -> ModelSection {
 /// The picture is what costs; what describes it does not.
 fn pictures() -> ModelSection {
     let size = |(size, price): (&str, u128)| {
-        let price = Decimal::new(price, TENTHS_OF_CENTS).ok()?;
+        let price = Decimal::new(price, MILLS).ok()?;
         Some((size.to_owned(), price))
     };
     ModelSection {

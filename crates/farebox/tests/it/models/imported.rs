@@ -78,25 +78,25 @@ fn embedding() -> Call {
     post("/v1/embeddings", &body)
 }
 
-/// Dollars for a thousand, of so many, in msat.
-fn thousandth(count: u64, mills: u64) -> u64 {
-    (count * mills * DOLLAR).div_ceil(1_000 * 10_000)
+/// So many tokens in msat, at a price for a thousand in tenths of a mill.
+fn tokens(count: u64, price: u64) -> u64 {
+    (count * price * DOLLAR).div_ceil(1_000 * 10_000)
 }
 
-/// Each thing that is sold, and what it costs: matador's prices, in tenths of a mill.
+/// Each thing that is sold, and what it costs at matador's prices.
 fn catalogue() -> Vec<(Call, u64)> {
     let picture = |mills: u64| mills * DOLLAR / 1_000;
     vec![
-        (chat("gpt-3.5-turbo", false), thousandth(TOKENS, 20)),
-        (chat("gpt-3.5-turbo", true), thousandth(TOKENS, 20)),
-        (chat("gpt-3.5-turbo-16k", false), thousandth(TOKENS, 40)),
-        (chat("gpt-4", false), thousandth(TOKENS, 600)),
-        (chat("gpt-4-32k-0613", true), thousandth(TOKENS, 1_200)),
+        (chat("gpt-3.5-turbo", false), tokens(TOKENS, 20)),
+        (chat("gpt-3.5-turbo", true), tokens(TOKENS, 20)),
+        (chat("gpt-3.5-turbo-16k", false), tokens(TOKENS, 40)),
+        (chat("gpt-4", false), tokens(TOKENS, 600)),
+        (chat("gpt-4-32k-0613", true), tokens(TOKENS, 1_200)),
         (pictures(Some("256x256"), 2), 2 * picture(16)),
         (pictures(Some("512x512"), 1), picture(18)),
         (pictures(Some("1024x1024"), 1), picture(20)),
         (pictures(None, 1), picture(20)),
-        (embedding(), thousandth(1_001, 1)),
+        (embedding(), tokens(1_001, 1)),
         (Call::get("/v1/models"), LIST),
     ]
 }
