@@ -13,7 +13,7 @@ use farebox_meter::{Endpoint, Exchange, ModelPrice, ModelRequest, Refused, Unpri
 use http::header::{CONTENT_TYPE, HeaderMap};
 
 use crate::arrival::Arrival;
-use crate::aside::aside;
+use crate::aside::{Busy, aside};
 use crate::body_budget::Keep;
 use crate::by_use::UpTo;
 use crate::plan::{FiatPrice, ModelSale, Pricing, Route, Sale};
@@ -106,6 +106,33 @@ impl Quote {
             Self::Asked(asked) => asked.at_most,
         }
     }
+
+    /// Lets the answer cost no more than `most`, in the request that is forwarded. Answers whether
+    /// that can be, and leaves an answer worth having. A long request is written anew for it, beside
+    /// the data threads.
+    pub(crate) async fn lower_to(&mut self, most: Msat) -> Result<bool, Busy> {
+        match std::mem::replace(self, Self::Unasked) {
+            Self::Metered(mut metered) if metered.body.is_some() => {
+                let lowered = aside(move || {
+                    let is_worth_it = metered.lower_to(most);
+                    metered.body = Some(metered.request.to_body().into());
+                    (metered, is_worth_it)
+                });
+                let (metered, is_worth_it) = lowered.await?;
+                *self = Self::Metered(metered);
+                Ok(is_worth_it)
+            }
+            Self::Metered(mut metered) => {
+                let is_worth_it = metered.lower_to(most);
+                *self = Self::Metered(metered);
+                Ok(is_worth_it)
+            }
+            other => {
+                *self = other;
+                Ok(false)
+            }
+        }
+    }
 }
 
 impl Worker {
@@ -192,7 +219,7 @@ impl Worker {
 impl Metered {
     /// Lets the answer cost no more than `most`, in the request that is forwarded. Answers whether
     /// that leaves an answer worth having.
-    pub(crate) fn lower_to(&mut self, most: Msat) -> bool {
+    fn lower_to(&mut self, most: Msat) -> bool {
         let (price, exchange) = (&self.price, &self.exchange);
         let tokens = self
             .request
@@ -204,7 +231,6 @@ impl Metered {
             return false;
         }
         self.request.lower_output(tokens);
-        self.body = None;
         let Ok(bound) = self.request.bound(price) else {
             return false;
         };

@@ -302,12 +302,11 @@ impl Worker {
         let verdict = self
             .admit(exchange, (route, sale), token, quote, arrival)
             .await?;
-        let (Verdict::Owed(Owed::Exhausted), Quote::Metered(metered)) = (&verdict, &mut *quote)
-        else {
+        let (Verdict::Owed(Owed::Exhausted), Quote::Metered(_)) = (&verdict, &*quote) else {
             return Ok(verdict);
         };
         let left = self.shared.free_balance(token).await?;
-        if !metered.lower_to(left) {
+        if !quote.lower_to(left).await? {
             return Ok(verdict);
         }
         self.admit(exchange, (route, sale), token, quote, arrival)

@@ -15,7 +15,7 @@ use std::time::Duration;
 use farebox_core::Secret;
 use http::HeaderName;
 use http::header::HeaderValue;
-use http::uri::PathAndQuery;
+use http::uri::{Authority, PathAndQuery};
 use tokio::sync::Semaphore;
 
 use crate::meter::Unsaid;
@@ -64,6 +64,14 @@ impl Webhook {
             places: Semaphore::new(rules.max_in_flight.clamp(1, Semaphore::MAX_PERMITS)),
             rules,
         }
+    }
+}
+
+impl Webhook {
+    /// Host and port.
+    #[must_use]
+    pub const fn authority(&self) -> &Authority {
+        self.pool.authority()
     }
 }
 

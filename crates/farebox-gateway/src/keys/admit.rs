@@ -91,11 +91,11 @@ impl Worker {
         if !matches!(admitted, Admitted::Exhausted) {
             return Ok(admitted);
         }
-        let Quote::Metered(metered) = &mut *quote else {
+        let Quote::Metered(_) = &*quote else {
             return Ok(admitted);
         };
         let left = self.free_on_key(asking.key).await?;
-        if !metered.lower_to(left) {
+        if !quote.lower_to(left).await? {
             return Ok(admitted);
         }
         self.hold_on_key(exchange, asking, quote).await

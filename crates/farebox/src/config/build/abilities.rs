@@ -4,7 +4,7 @@ use farebox_core::{Kind, Msat};
 use farebox_gateway::plan::{Pricing, Route, Sale};
 use farebox_lightning::{Abilities, CreateInvoice};
 
-use super::{Built, BuiltBackend, BuiltNode, NodeKind};
+use super::{Built, BuiltBackend, BuiltNode, NodeKind, by_use};
 use crate::config::file::{ConfigFile, OnFailureSetting};
 use crate::config::mistake::{KeyPath, Mistakes};
 
@@ -161,6 +161,8 @@ impl Built {
         lines.extend(describe_held(self, node));
         let routes = self.plan.routes.iter();
         lines.extend(routes.flat_map(|route| describe_bundles(route, node)));
+        let routes = self.plan.routes.iter();
+        lines.extend(routes.filter_map(|route| by_use::describe(route)));
         lines
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use farebox_gateway::by_use::{ByUse, Of, Rated, Teller};
 use farebox_gateway::meter::{Billing, OnDisconnect, Unsaid};
+use farebox_gateway::plan::{Pricing, Route};
 use farebox_meter::{Decimal, Pointer};
 use http::HeaderName;
 
@@ -260,3 +261,34 @@ fn billing(written: &UsePrice, teller: &Teller, at: &KeyPath, mistakes: &mut Mis
         },
     }
 }
+
+/// What the calls of a route cost, in words, where that is not known before.
+pub(super) fn describe(route: &Route) -> Option<String> {
+    let by_use = match &route.sale.as_ref()?.pricing {
+        Pricing::ByUse(by_use) => by_use,
+        Pricing::Webhook(webhook) => {
+            let (name, who) = (&route.name, webhook.authority());
+            return Some(format!("route {name}: {who} says what each call costs"));
+        }
+        _ => return None,
+    };
+    let Rated { currency, amount } = by_use.at_most;
+    let who = match &by_use.teller {
+        Teller::Header { name, .. } => format!("what the upstream says in {name}"),
+        Teller::Json(_) => "what the upstream says in its JSON".to_owned(),
+        Teller::Bytes { of: Of::Answer, .. } => "the bytes of its answer".to_owned(),
+        Teller::Bytes {
+            of: Of::Request, ..
+        } => "the bytes of its request".to_owned(),
+        Teller::Bytes { of: Of::Both, .. } => "the bytes of request and answer".to_owned(),
+        Teller::Seconds => "its seconds".to_owned(),
+    };
+    Some(format!(
+        "route {}: a call is charged by {who}; {amount} {} at most, which are held before it",
+        route.name,
+        currency.name()
+    ))
+}
+
+#[cfg(test)]
+mod tests;

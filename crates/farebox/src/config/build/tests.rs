@@ -23,7 +23,7 @@ fn with_route(lines: &str) -> String {
     )
 }
 
-fn built(lines: &str) -> Built {
+pub(super) fn built(lines: &str) -> Built {
     build_text(&with_route(lines), &context()).unwrap_or_else(|mistakes| panic!("{mistakes}"))
 }
 
@@ -31,7 +31,7 @@ fn route(lines: &str) -> Arc<Route> {
     Arc::clone(built(lines).plan.routes.iter().next().unwrap())
 }
 
-fn sale(lines: &str) -> Sale {
+pub(super) fn sale(lines: &str) -> Sale {
     route(lines).sale.clone().unwrap()
 }
 
@@ -51,7 +51,7 @@ fn refuses(text: &str, expected: &[&str]) {
 }
 
 #[track_caller]
-fn refuses_route(lines: &str, expected: &str) {
+pub(super) fn refuses_route(lines: &str, expected: &str) {
     refuses(&with_route(lines), &[expected]);
 }
 
