@@ -21,6 +21,7 @@ use crate::claim::status::Waiters;
 use crate::drain::Drain;
 use crate::held::{self, HeldDoor, HeldLimits, Offered};
 use crate::keyring::Keyring;
+use crate::keys;
 use crate::limits::{ChallengeLimits, ChallengeRates, TokenLimits};
 use crate::listen::{self, ListenLimits};
 use crate::metrics::Metrics;
@@ -164,7 +165,8 @@ fn spawn(
         })
 }
 
-/// Calls whose payment is held run on a thread of their own, beside those of the clients.
+/// Calls whose payment is held run on a thread of their own, beside those of the clients, and so
+/// does what looks after payments for keys.
 fn spawn_held(
     index: usize,
     shared: &Arc<Shared>,
@@ -176,7 +178,14 @@ fn spawn_held(
         .build()?;
     std::thread::Builder::new()
         .name("held-calls".to_owned())
-        .spawn(move || runtime.block_on(held::follow_all(worker, offered)))
+        .spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = held::follow_all(Arc::clone(&worker), offered) => {}
+                    () = keys::sweep(worker) => {}
+                }
+            });
+        })
 }
 
 impl Gateway {

@@ -10,6 +10,7 @@ mod deposit;
 mod limits;
 mod refused;
 mod secret;
+mod sweep;
 mod view;
 
 pub use limits::{BadWish, LimitsWish};
@@ -18,3 +19,4 @@ pub use view::describe;
 
 pub(crate) use refused::KeyFault;
 pub(crate) use secret::{API_KEY, take};
+pub(crate) use sweep::sweep;

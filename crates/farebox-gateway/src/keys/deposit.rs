@@ -1,10 +1,11 @@
 //! Money for a key: an invoice that is remembered before it is shown, and its payment, credited
 //! once our own node says that it has it.
 
+use std::cmp::Reverse;
 use std::time::Duration;
 
 use farebox_core::{KeyHash, Msat};
-use farebox_ledger::{Deposit, Deposited, KeyView, Noted, PendingDeposit, TopUpBy};
+use farebox_ledger::{Deposit, Deposited, KeyView, LedgerError, Noted, PendingDeposit, TopUpBy};
 use farebox_lightning::{CreateInvoice, CreatedInvoice};
 
 use crate::claim::settled::Paid;
@@ -14,6 +15,30 @@ use crate::worker::Worker;
 
 /// How long a request waits for the node's word on all the invoices of its key.
 const LOOK_UP_WITHIN: Duration = Duration::from_secs(10);
+
+/// How many invoices of one key are looked up for a request. Older ones are looked up apart from
+/// requests ([`sweep`](super::sweep)).
+const MAX_LOOKED_UP: usize = 64;
+/// How many of them at once.
+const AT_ONCE: usize = 4;
+
+/// What became of an invoice for a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Credited {
+    /// It was paid, and the key has the money.
+    Yes,
+    /// It was not paid, or not in full.
+    NotPaid,
+    /// Nobody said.
+    Unknown,
+}
+
+/// What the node says of an invoice.
+enum Received {
+    Whole(Msat),
+    Nothing,
+    Unknown,
+}
 
 /// An invoice for a key.
 pub(crate) struct DepositInvoice {
@@ -56,22 +81,44 @@ impl Worker {
             return Ok(false);
         };
         let payer = view.parent.unwrap_or(key);
-        let waiting = ledger.pending_deposits_of(payer).await?;
+        let mut waiting = ledger.pending_deposits_of(payer).await?;
+        // The latest first: strangers may have left many behind that nobody paid.
+        waiting.sort_unstable_by_key(|pending| Reverse(pending.expires_at));
+        waiting.truncate(MAX_LOOKED_UP);
+        let part = |first: usize| {
+            let part = waiting.iter().skip(first).step_by(AT_ONCE);
+            self.credit_all(plan, part)
+        };
         let look = async {
-            let mut credited = false;
-            for pending in &waiting {
-                credited |= self.credit_if_paid(plan, pending).await?;
-            }
-            Ok(credited)
+            let all = tokio::join!(part(0), part(1), part(2), part(3));
+            Ok(all.0? | all.1? | all.2? | all.3?)
         };
         // What was credited until then stays credited.
         let looked = tokio::time::timeout(LOOK_UP_WITHIN, look).await;
         looked.unwrap_or(Ok(false))
     }
 
-    async fn credit_if_paid(&self, plan: &Plan, pending: &PendingDeposit) -> Result<bool, Refusal> {
-        let Some(amount) = self.received_for(plan, pending).await else {
-            return Ok(false);
+    async fn credit_all(
+        &self,
+        plan: &Plan,
+        waiting: impl Iterator<Item = &PendingDeposit>,
+    ) -> Result<bool, LedgerError> {
+        let mut credited = false;
+        for pending in waiting {
+            credited |= self.credit_if_paid(plan, pending).await? == Credited::Yes;
+        }
+        Ok(credited)
+    }
+
+    pub(super) async fn credit_if_paid(
+        &self,
+        plan: &Plan,
+        pending: &PendingDeposit,
+    ) -> Result<Credited, LedgerError> {
+        let amount = match self.received_for(plan, pending).await {
+            Received::Whole(amount) => amount,
+            Received::Nothing => return Ok(Credited::NotPaid),
+            Received::Unknown => return Ok(Credited::Unknown),
         };
         let deposit = Deposit {
             payment_hash: pending.payment_hash,
@@ -80,27 +127,37 @@ impl Worker {
         };
         match self.shared.ledger.deposit(pending.key, deposit).await? {
             // Somebody else credited it between: it is there all the same.
-            Deposited::Credited(_) | Deposited::Already(_) => Ok(true),
+            Deposited::Credited(_) | Deposited::Already(_) => Ok(Credited::Yes),
             Deposited::UnknownKey | Deposited::Taken => {
                 let hash = pending.payment_hash;
                 tracing::error!(payment.hash = %hash, "a payment for a key belongs to another");
-                Ok(false)
+                Ok(Credited::NotPaid)
             }
         }
     }
 
     /// What the node has got for an invoice, once it has the whole.
-    async fn received_for(&self, plan: &Plan, pending: &PendingDeposit) -> Option<Msat> {
+    async fn received_for(&self, plan: &Plan, pending: &PendingDeposit) -> Received {
         let told = self.shared.settlements.find(&pending.payment_hash);
         if let Some(settled) = told {
             let received = settled.received.unwrap_or(pending.amount);
-            return (received >= pending.amount).then_some(received);
+            return if received >= pending.amount {
+                Received::Whole(received)
+            } else {
+                Received::Nothing
+            };
         }
-        let lookup = plan.node.as_ref()?.lookup()?;
+        let Some(lookup) = plan.node.as_ref().and_then(|node| node.lookup()) else {
+            return Received::Unknown;
+        };
         let lookups = &self.shared.lookups;
         let (paid, received) = lookups
             .ask_amount(lookup, pending.payment_hash, pending.amount)
             .await;
-        (paid == Paid::Yes).then(|| received.unwrap_or(pending.amount))
+        match paid {
+            Paid::Yes => Received::Whole(received.unwrap_or(pending.amount)),
+            Paid::No | Paid::Never | Paid::Untold => Received::Nothing,
+            Paid::Unknown => Received::Unknown,
+        }
     }
 }
