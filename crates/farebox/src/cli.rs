@@ -278,6 +278,7 @@ Examples:
 Examples:
   farebox config import matador .env -o farebox.toml
   farebox config import lsat-proxy config.yaml
+  farebox config import aperture aperture.yaml -o farebox.toml
 
 What has no counterpart is listed on standard error.")]
     Import(ImportArgs),
@@ -333,6 +334,8 @@ pub enum ImportFrom {
     Matador,
     /// `config.yaml` of lsat-proxy-rs
     LsatProxy,
+    /// `aperture.yaml` of Aperture
+    Aperture,
 }
 
 /// Which gateway, and what to do there.

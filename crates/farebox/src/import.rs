@@ -2,6 +2,7 @@
 //!
 //! What has no counterpart is listed, never dropped in silence.
 
+pub mod aperture;
 pub mod lsat_proxy;
 pub mod matador;
 
@@ -28,6 +29,9 @@ pub enum ImportError {
     /// YAML, but nothing that looks like the configuration.
     #[error("no `backends` list in it")]
     NoBackends,
+    /// The same of another paywall.
+    #[error("no `services` list in it")]
+    NoServices,
     /// Not a file of environment variables.
     #[error("line {line}: expected NAME=VALUE")]
     Env {

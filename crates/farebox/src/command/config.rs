@@ -15,7 +15,7 @@ use crate::config::build::{Context, Lookups, Money, build_text};
 use crate::config::file::ConfigFile;
 use crate::config::load::load;
 use crate::config::{known_keys, show};
-use crate::import::{Imported, lsat_proxy, matador};
+use crate::import::{Imported, aperture, lsat_proxy, matador};
 use crate::output;
 
 /// Runs one of the commands.
@@ -98,6 +98,7 @@ fn import(args: &ImportArgs) -> Result<(), Failure> {
     let (name, imported) = match args.from {
         ImportFrom::Matador => ("matador", matador::import(&text)),
         ImportFrom::LsatProxy => ("lsat-proxy", lsat_proxy::import(&text)),
+        ImportFrom::Aperture => ("aperture", aperture::import(&text)),
     };
     let Imported { file, notes } = imported.map_err(|error| {
         anyhow::Error::from(error).context(format!("{}: not a {name} file", args.file.display()))
