@@ -5,7 +5,8 @@
 //! 1. `listen`: a connection, limits on size and time, one snapshot of the [`plan`] for the whole
 //!    request;
 //! 2. `arrival`, `routes`: framing checked, one canonical [`path`], matched and forwarded;
-//! 3. `presented`, `claim`: payment headers and our own cookies are read once and taken off;
+//! 3. `presented`, `claim`: payment headers and our own cookies are read once and taken off; where the
+//!    route has a [`shape`], the body is written anew, before it is priced;
 //! 4. `admit`, [`keys`]: everything that can refuse, and last the ledger's claim and hold;
 //! 5. `challenge`: where something is owed, an invoice, a macaroon and a 402, as a `page` for
 //!    people; no row is written;

@@ -18,9 +18,9 @@ use http::header::{
     ACCEPT_ENCODING, CONTENT_ENCODING, HeaderMap, HeaderName, IF_MATCH, IF_MODIFIED_SINCE,
     IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE,
 };
-use tokio::sync::Semaphore;
 
 use crate::arrival::Arrival;
+use crate::aside::{Busy, aside};
 use crate::body_budget::Keep;
 use crate::headers::is_websocket_upgrade;
 use crate::plan::Route;
@@ -43,10 +43,6 @@ pub struct Shape {
 
 /// A longer body or answer, in bytes, is not read on a data thread.
 const MAX_INLINE: usize = 32 * 1024;
-/// Bodies and answers that are read beside the data threads at once, in all.
-const MAX_READERS: usize = 2;
-
-static READERS: Semaphore = Semaphore::const_new(MAX_READERS);
 
 /// Fields of a request that ask for something else than the whole answer: a part of it cannot be
 /// read, and "not modified" was never said about what the client got.
@@ -85,8 +81,7 @@ impl Worker {
             .await?;
         let sent = arrival.read_bytes().unwrap_or_default();
         let (length, template) = (sent.len(), Arc::clone(template));
-        let filled = beside(length, move || template.fill(&sent)).await;
-        let body = filled.unwrap_or(Err(BadFields::Lost))?;
+        let body = beside(length, move || template.fill(&sent)).await??;
         arrival.replace_body(body.into());
         Ok(())
     }
@@ -99,12 +94,12 @@ impl Shape {
         method: &mut Method,
         headers: &mut HeaderMap,
     ) -> Result<(), Refusal> {
+        // Nothing was made of it, and it has no answer to take anything out of.
+        if matches!(*method, Method::HEAD | Method::OPTIONS) {
+            let allowed = vec![Method::GET, Method::POST];
+            return Err(Refusal::Method { allowed });
+        }
         if let Some(template) = &self.request {
-            // Nothing was made of it, and so nothing was checked.
-            if matches!(*method, Method::HEAD | Method::OPTIONS) {
-                let allowed = vec![Method::POST];
-                return Err(Refusal::Method { allowed });
-            }
             method.clone_from(template.method());
         }
         if self.response.is_some() {
@@ -130,15 +125,14 @@ impl Route {
     }
 }
 
-/// Does some work on so many bytes, beside the data thread where they are many. Nothing comes of
-/// work that died.
+/// Does some work on so many bytes, beside the data thread where they are many.
 pub(crate) async fn beside<T: Send + 'static>(
     length: usize,
     work: impl FnOnce() -> T + Send + 'static,
-) -> Option<T> {
+) -> Result<T, Busy> {
     if length <= MAX_INLINE {
-        return Some(work());
+        Ok(work())
+    } else {
+        aside(work).await
     }
-    let _turn = READERS.acquire().await.ok()?;
-    tokio::task::spawn_blocking(work).await.ok()
 }

@@ -19,6 +19,7 @@ use hyper::body::Incoming;
 use super::{Fare, ReceiptHeaders};
 use crate::access_log::Exchange;
 use crate::answer::{AnswerBody, GrpcCall};
+use crate::aside::Busy;
 use crate::body_budget::{BodyError, Keep, Lease, Patience, read_body};
 use crate::decode::{DecodeFault, Decoder, Encoding, Undecodable};
 use crate::headers;
@@ -61,6 +62,8 @@ enum Unsellable {
     Decode(#[from] DecodeFault),
     #[error(transparent)]
     Part(#[from] NotThere),
+    #[error(transparent)]
+    Busy(#[from] Busy),
 }
 
 impl Worker {
@@ -119,8 +122,7 @@ impl Worker {
             }
         };
         let (length, extract) = (bytes.len(), Arc::clone(extract));
-        let part = beside(length, move || extract.apply(&bytes)).await;
-        Ok(part.unwrap_or(Err(NotThere::Lost))?)
+        Ok(beside(length, move || extract.apply(&bytes)).await??)
     }
 }
 
@@ -135,6 +137,7 @@ impl Unsellable {
         match self {
             Self::Read(BodyError::TimedOut) => Refusal::UpstreamTimedOut,
             Self::Read(error @ BodyError::BudgetExhausted(_)) => Refusal::Body(error),
+            Self::Busy(busy) => busy.into(),
             _ => Refusal::UpstreamBroken,
         }
     }

@@ -26,8 +26,6 @@ pub(crate) enum BadFields {
     Compressed,
     #[error("this route takes no upgrades")]
     Upgrade,
-    #[error("the body could not be read")]
-    Lost,
 }
 
 impl BadFields {
@@ -38,7 +36,7 @@ impl BadFields {
                 Some((field, Some(expected)))
             }
             Self::NotTaken(field) | Self::Json(JsonError::Duplicate(field)) => Some((field, None)),
-            Self::Json(_) | Self::Compressed | Self::Upgrade | Self::Lost => None,
+            Self::Json(_) | Self::Compressed | Self::Upgrade => None,
         }
     }
 

@@ -64,8 +64,6 @@ pub(crate) enum NotThere {
     Json(#[from] serde_json::Error),
     #[error("the answer has no {0}")]
     Missing(String),
-    #[error("the answer could not be read")]
-    Lost,
 }
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
