@@ -55,6 +55,14 @@ fn lightning_address(address: Option<&str>, notes: &mut Vec<String>) -> Lightnin
     }
 }
 
+/// The host of `https://host:port` or `host:port`.
+fn host_of(written: &str) -> Option<String> {
+    let authority = written.split_once("://").map_or(written, |(_, rest)| rest);
+    let authority: http::uri::Authority = authority.trim_end_matches('/').parse().ok()?;
+    let plain = !authority.as_str().contains('@') && !authority.host().is_empty();
+    plain.then(|| authority.host().to_owned())
+}
+
 /// The nearest name a route may have.
 fn route_name(text: &str, place: usize) -> String {
     let allowed = |c: char| {
