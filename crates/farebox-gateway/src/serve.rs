@@ -179,34 +179,13 @@ impl Worker {
             Redeemed::Key(key) => {
                 // A key pays what the request costs now, which somebody has to know.
                 let quote = unpriced.map_or(Ok(quote), Err)?;
-                let (sold, place) = ((route.as_ref(), sale), &mut arrival);
-                let quote = self.ask_for_key(exchange, sold, key, place, quote).await?;
-                if let Quote::Free = quote {
-                    let free = Admission::free(Arc::clone(route));
-                    return self.forward(plan, exchange, free, arrival).await;
-                }
                 let asked = (route, sale, quote);
                 return Box::pin(self.serve_for_key(plan, exchange, asked, key, arrival)).await;
             }
             Redeemed::Token(token) => {
-                if matches!(token.granted.terms.kind, Kind::Balance)
-                    && let Some(refusal) = unpriced.take()
-                {
-                    return Err(refusal);
-                }
-                if plan.server.strict_settlement {
-                    Box::pin(self.demand_settled(plan, &token)).await?;
-                }
-                let sold = (route.as_ref(), sale);
-                quote = self
-                    .ask_for_token(exchange, sold, &token, &mut arrival, quote)
-                    .await?;
-                if let Quote::Free = quote {
-                    let free = Admission::free(Arc::clone(route));
-                    return self.forward(plan, exchange, free, arrival).await;
-                }
+                let price = (&mut quote, unpriced.take_if(|_| draws(&token)));
                 let verdict = self
-                    .admit_within_means(exchange, (route, sale), &token, &mut quote, &mut arrival)
+                    .admit_token(plan, exchange, (route, sale), &token, price, &mut arrival)
                     .await?;
                 match verdict {
                     Verdict::Admitted(admission) => {
@@ -223,17 +202,55 @@ impl Worker {
         if let Some(refusal) = unpriced {
             return Err(refusal);
         }
-        let sold = (route.as_ref(), sale);
-        quote = self
-            .ask_for_nobody(exchange, sold, &mut arrival, quote)
+        let asked = (route, sale, quote);
+        let unpaid = (arrival, visit.as_deref());
+        Box::pin(self.serve_unpaid(plan, exchange, asked, unpaid, owed, open)).await
+    }
+
+    /// Admits a request that a token pays for.
+    async fn admit_token(
+        &self,
+        plan: &Plan,
+        exchange: &Exchange,
+        (route, sale): (&Arc<Route>, &Sale),
+        token: &Token,
+        (quote, unpriced): (&mut Quote, Option<Refusal>),
+        arrival: &mut Arrival,
+    ) -> Result<Verdict, Refusal> {
+        if let Some(refusal) = unpriced {
+            return Err(refusal);
+        }
+        if plan.server.strict_settlement {
+            Box::pin(self.demand_settled(plan, token)).await?;
+        }
+        self.ask_for_token(exchange, (route, sale), token, arrival, quote)
+            .await?;
+        if let Quote::Free = quote {
+            return Ok(Verdict::Admitted(Admission::free(Arc::clone(route))));
+        }
+        self.admit_within_means(exchange, (route, sale), token, quote, arrival)
+            .await
+    }
+
+    /// Asks for what is owed, unless it turns out to be nothing.
+    async fn serve_unpaid(
+        &self,
+        plan: &Plan,
+        exchange: &mut Exchange,
+        (route, sale, mut quote): (&Arc<Route>, &Sale, Quote),
+        (mut arrival, visit): (Arrival, Option<&Visit>),
+        owed: Owed,
+        open: Option<Box<OpenClaim>>,
+    ) -> Result<Response<AnswerBody>, Refusal> {
+        self.ask_for_nobody(exchange, (route, sale), &mut arrival, &mut quote)
             .await?;
         if let Quote::Free = quote {
             let free = Admission::free(Arc::clone(route));
             return self.forward(plan, exchange, free, arrival).await;
         }
         let asked = (route, sale, quote.at_most());
-        let unpaid = (arrival, visit.as_deref());
-        Box::pin(self.demand(plan, exchange, asked, unpaid, owed, open)).await
+        self.demand(plan, exchange, asked, (arrival, visit), owed, open)
+            .await
     }
 
     /// What the request costs; or why nobody can tell, where that matters to new buyers only: calls
@@ -481,6 +498,11 @@ impl Route {
             _ => Ok(()),
         }
     }
+}
+
+/// Whether each request draws its price of the moment, where it is not sold before.
+const fn draws(token: &Token) -> bool {
+    matches!(token.granted.terms.kind, Kind::Balance)
 }
 
 /// Charges a request by what it uses, where that is its price, and forwards what was priced.

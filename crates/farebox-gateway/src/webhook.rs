@@ -13,6 +13,7 @@ mod price;
 use std::time::Duration;
 
 use farebox_core::Secret;
+use farebox_wire::credential::PAYMENT_HEADERS;
 use http::HeaderName;
 use http::header::HeaderValue;
 use http::uri::{Authority, PathAndQuery};
@@ -20,6 +21,18 @@ use tokio::sync::Semaphore;
 
 use crate::meter::Unsaid;
 use crate::upstream::UpstreamPool;
+
+/// Whether a request header of this name, in small letters, holds a credential: nobody is told it.
+#[must_use]
+pub fn is_credential(name: &str) -> bool {
+    const OF_OTHERS: [&str; 4] = [
+        "authorization",
+        "cookie",
+        "proxy-authorization",
+        "x-api-key",
+    ];
+    OF_OTHERS.contains(&name) || PAYMENT_HEADERS.contains(&name) || name.starts_with("farebox-")
+}
 
 /// Who says what a route's calls cost.
 pub struct Webhook {

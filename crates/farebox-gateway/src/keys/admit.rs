@@ -41,6 +41,13 @@ impl Worker {
             self.shared
                 .tokens
                 .try_start(&key.account(), route.token_limit, Instant::now())?;
+        quote = self
+            .ask_for_key(exchange, (route, sale), key, &mut arrival, quote)
+            .await?;
+        if let Quote::Free = quote {
+            let free = Admission::free(Arc::clone(route));
+            return self.forward(plan, exchange, free, arrival).await;
+        }
         let (once, keeps_answer) = self.once_of(route, &mut arrival).await?;
         let asking = Asking {
             key,

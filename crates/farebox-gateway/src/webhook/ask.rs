@@ -10,10 +10,10 @@ use http::header::{
 use http::{Method, Request, StatusCode, Uri};
 use tokio::sync::AcquireError;
 
-use super::Webhook;
 use super::message::{
     NoAnswer, QuoteQuestion, Said, SettleQuestion, read_charge, read_quote, sign,
 };
+use super::{Webhook, is_credential};
 use crate::access_log::Exchange;
 use crate::arrival::Arrival;
 use crate::body::RequestBody;
@@ -29,15 +29,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 
 const SIGNATURE: HeaderName = HeaderName::from_static("farebox-signature");
-
-/// Headers that hold credentials, whatever a file says.
-const NEVER_TOLD: [&str; 5] = [
-    "authorization",
-    "cookie",
-    "proxy-authorization",
-    "x-api-key",
-    "farebox-claim",
-];
 
 /// Why a webhook's answer is not to be had.
 #[derive(Debug, thiserror::Error)]
@@ -92,7 +83,7 @@ impl Webhook {
 
     fn told<'a>(&'a self, headers: &HeaderMap) -> Vec<(&'a str, String)> {
         let names = self.rules.tell.iter().map(HeaderName::as_str);
-        let told = names.filter(|name| !NEVER_TOLD.contains(name));
+        let told = names.filter(|name| !is_credential(name));
         told.flat_map(|name| {
             let lines = headers.get_all(name).iter();
             lines.map(move |line| (name, String::from_utf8_lossy(line.as_bytes()).into_owned()))

@@ -16,6 +16,7 @@ use crate::admit;
 use crate::arrival::Arrival;
 use crate::body_budget::Keep;
 use crate::client_addr::AddressPrefix;
+use crate::keys::KeyFault;
 use crate::plan::{Pricing, Route, Sale};
 use crate::presented::Token;
 use crate::price::Quote;
@@ -23,7 +24,8 @@ use crate::refusal::Refusal;
 use crate::worker::Worker;
 
 impl Worker {
-    /// The price of a request that a key pays for. A key that nobody has heard of learns nothing.
+    /// The price of a request that a key pays for. A key that nobody has heard of is
+    /// refused here: what it costs is nobody's business.
     pub(crate) async fn ask_for_key(
         &self,
         exchange: &Exchange,
@@ -36,7 +38,7 @@ impl Worker {
             return Ok(quote);
         };
         if self.shared.ledger.key(key).await?.is_none() {
-            return Ok(quote);
+            return Err(Refusal::Key(KeyFault::Unknown));
         }
         let sold = (route, sale, webhook);
         self.read_and_ask(exchange, sold, arrival, Keep::Bytes)
@@ -50,19 +52,21 @@ impl Worker {
         (route, sale): (&Route, &Sale),
         token: &Token,
         arrival: &mut Arrival,
-        quote: Quote,
-    ) -> Result<Quote, Refusal> {
-        let Some(webhook) = unasked(sale, &quote) else {
-            return Ok(quote);
+        quote: &mut Quote,
+    ) -> Result<(), Refusal> {
+        let Some(webhook) = unasked(sale, quote) else {
+            return Ok(());
         };
         let method = &arrival.parts.method;
         let fits = admit::check_scope(token, route, method, exchange.received_at).is_ok();
         if !fits || !matches!(token.granted.terms.kind, Kind::Balance) {
-            return Ok(quote);
+            return Ok(());
         }
         let sold = (route, sale, webhook);
-        self.read_and_ask(exchange, sold, arrival, Keep::Bytes)
-            .await
+        *quote = self
+            .read_and_ask(exchange, sold, arrival, Keep::Bytes)
+            .await?;
+        Ok(())
     }
 
     /// The price of a request that nobody pays for yet.
@@ -71,10 +75,10 @@ impl Worker {
         exchange: &Exchange,
         (route, sale): (&Route, &Sale),
         arrival: &mut Arrival,
-        quote: Quote,
-    ) -> Result<Quote, Refusal> {
-        let Some(webhook) = unasked(sale, &quote) else {
-            return Ok(quote);
+        quote: &mut Quote,
+    ) -> Result<(), Refusal> {
+        let Some(webhook) = unasked(sale, quote) else {
+            return Ok(());
         };
         let (prefix, now) = (AddressPrefix::of(exchange.client), Instant::now());
         // These get no invoice, and so would take nothing of the limit later on.
@@ -89,8 +93,10 @@ impl Worker {
             return Err(Refusal::Unquoted);
         }
         let sold = (route, sale, webhook);
-        self.read_and_ask(exchange, sold, arrival, Keep::HashOnly)
-            .await
+        *quote = self
+            .read_and_ask(exchange, sold, arrival, Keep::HashOnly)
+            .await?;
+        Ok(())
     }
 
     async fn read_and_ask(

@@ -3,7 +3,7 @@
 use farebox_core::Secret;
 use farebox_gateway::meter::Unsaid;
 use farebox_gateway::upstream::UpstreamPool;
-use farebox_gateway::webhook::{Webhook, WebhookRules};
+use farebox_gateway::webhook::{Webhook, WebhookRules, is_credential};
 use http::HeaderName;
 use http::uri::PathAndQuery;
 
@@ -53,7 +53,16 @@ fn rules(written: &WebhookPrice, at: &KeyPath, mistakes: &mut Mistakes) -> Webho
     }
     let tell = written.tell.iter().enumerate().filter_map(|(place, name)| {
         let key = at.key("tell").index(place);
-        mistakes.take(key, name, name.parse::<HeaderName>())
+        let parsed = mistakes.take(key.clone(), name, name.parse::<HeaderName>())?;
+        if is_credential(parsed.as_str()) {
+            let value = Some(format!("{name:?}"));
+            mistakes.note(
+                key,
+                value,
+                "holds a credential, and those are told to nobody",
+            );
+        }
+        Some(parsed)
     });
     WebhookRules {
         tell: tell.collect(),

@@ -236,6 +236,18 @@ fn an_answer_that_the_upstream_breaks_off_costs_what_was_said_until_then() {
 }
 
 #[test]
+fn a_key_pays_what_the_upstream_says() {
+    let shop = Shop::new(HEADER);
+    let bought = crate::keys::buy(&shop.gateway, 50_000);
+    let bearer = format!("Bearer {}", bought.key);
+    let call = costs(&["42"]).header("Authorization", &bearer);
+    let reply = shop.gateway.send(&call).expect(200);
+    assert_eq!(reply.find("farebox-charge-msat"), Some("42"));
+    let left = crate::keys::balance(&shop.gateway, &bought.key);
+    assert_eq!(left, 50_000 - 42);
+}
+
+#[test]
 fn a_killed_process_charges_what_had_been_said() {
     let mut shop = Shop::new(HEADER);
     let (mut connection, control, token) = begin(&shop, "?x-cost=44");

@@ -202,6 +202,32 @@ fn a_quote_of_the_most_cannot_be_the_price_of_a_single_call() {
 }
 
 #[test]
+fn a_webhook_that_is_not_there_sells_nothing() {
+    let upstream = ScriptedUpstream::start().unwrap();
+    let price = "price = { webhook = \"http://127.0.0.1:1/\", secret = { env = \"HOOK_SECRET\" } }";
+    let setup = Setup::new().route(Route::at("/paid", &upstream).line(price));
+    let gateway = TestGateway::start_with(setup, &[("HOOK_SECRET", SECRET)]);
+    let reply = gateway.send(&Call::get("/paid/x")).expect(503);
+    assert!(reply.find("retry-after").is_some());
+    let checked = gateway.command(&["config", "check", "--no-lookups"]);
+    let said = String::from_utf8_lossy(&checked.stdout).into_owned();
+    assert!(!said.contains(SECRET), "{said}");
+}
+
+#[test]
+fn a_key_draws_what_is_quoted_and_what_a_call_came_to() {
+    let shop = Shop::of(r#"{"price_msat": 700}"#, &[charge(12)], "");
+    let bought = crate::keys::buy(&shop.gateway, 50_000);
+    let bearer = format!("Bearer {}", bought.key);
+    let call = say(&json!({})).header("Authorization", &bearer);
+    shop.gateway.send(&call).expect(200);
+    shop.hook.quote(Answer::Json(AT_MOST.to_owned()));
+    shop.gateway.send(&call).expect(200);
+    let left = crate::keys::balance(&shop.gateway, &bought.key);
+    assert_eq!(left, 50_000 - 700 - 12);
+}
+
+#[test]
 fn strangers_make_the_webhook_work_no_more_often_than_the_node() {
     let hook = Hook::start(r#"{"price_msat": 5}"#, &[]);
     let upstream = ScriptedUpstream::start().unwrap();
@@ -225,7 +251,7 @@ fn strangers_make_the_webhook_work_no_more_often_than_the_node() {
         "Authorization",
         &format!("Bearer sk-farebox-{}", "a".repeat(64)),
     );
-    assert_ne!(gateway.send(&key).status, 200);
+    gateway.send(&key).expect(401);
     assert_eq!(hook.asked("quote").len(), 2);
 }
 

@@ -119,6 +119,8 @@ fn a_webhook_sells_balances_or_the_very_request_that_it_quoted() {
     refuses(&format!("webhook = \"ftp://a\", {file}"), "price.webhook");
     refuses(&format!("{hook}, {file}, attempts = 0"), "price.attempts");
     refuses(&format!("{hook}, {file}, tell = [\"a b\"]"), "price.tell");
+    let cookie = format!("{hook}, {file}, tell = [\"Cookie\"]");
+    refuses(&cookie, "holds a credential");
 }
 
 #[test]
