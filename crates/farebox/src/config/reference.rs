@@ -25,7 +25,7 @@ Samples are in `samples/`.
 ";
 
 /// The tables, in the order of the page: heading, name in the schema.
-const TABLES: [(&str, &str); 19] = [
+const TABLES: [(&str, &str); 23] = [
     ("[server]", "ServerSection"),
     ("[server.tls]", "TlsSection"),
     ("[server.challenges]", "ChallengesSection"),
@@ -45,6 +45,10 @@ const TABLES: [(&str, &str); 19] = [
     ("route.price.model_tokens", "ModelTokensTable"),
     ("route.replay", "ReplayTable"),
     ("route.cors", "CorsSection"),
+    ("route.capabilities.<name>", "CapabilityTable"),
+    ("route.request", "RequestSection"),
+    ("route.request.pass_fields.<name>", "FieldTable"),
+    ("route.response", "ResponseSection"),
 ];
 
 /// The whole page.
