@@ -4,6 +4,7 @@
 use std::thread::{JoinHandle, spawn};
 
 use farebox_testkit::ScriptedUpstream;
+use rustix::process::Signal;
 use serde_json::json;
 
 use crate::harness::{Call, Challenge, Reply, Route, Setup, TestGateway};
@@ -202,4 +203,61 @@ fn a_probe_learns_the_price_and_keeps_nothing() {
         assert!(reply.all("www-authenticate").is_empty());
     }
     gateway.challenge(&Call::get("/paid/x"));
+}
+
+/// The same shop, paid by another node of another name.
+fn reload_with_another_node(gateway: &mut TestGateway, upstream: &ScriptedUpstream) {
+    let setup = Setup::new().lightning("backend = \"mock\"\nname = \"another\"");
+    gateway.reconfigure(setup.route(route(upstream)));
+    gateway.signal(Signal::HUP);
+    gateway.wait_for_log("the configuration was read again");
+}
+
+#[test]
+fn a_call_ends_with_the_node_it_was_offered_by_although_a_reload_took_that_away() {
+    let upstream = ScriptedUpstream::start().unwrap();
+    let mut gateway = start(&upstream);
+    let (offered, running) = (Call::get("/paid/one"), Call::get("/paid/gate/slow"));
+    let first = gateway.challenge(&offered);
+    let second = gateway.challenge(&running);
+    let failing = gateway.challenge(&Call::get("/paid/status/500"));
+    let under_way = Payment::begin(&gateway, &second);
+    upstream.wait_for("/paid/gate/slow", 1);
+    reload_with_another_node(&mut gateway, &upstream);
+
+    let paid = pay(&gateway, &first).expect("the call went well");
+    assert_eq!(pay(&gateway, &failing), None, "it was paid");
+    upstream.open_gate("slow");
+    let taken = under_way.outcome().expect("the call went well");
+    for (call, challenge, preimage) in [(offered, first, paid), (running, second, taken)] {
+        let token = challenge.paid_with(preimage);
+        gateway.send(&call.with(&token)).expect(200);
+        assert_eq!(gateway.charged(&token), PRICE);
+    }
+    assert_eq!(upstream.count("/paid/one"), 1);
+    assert!(!gateway.log().contains("a held call has to wait"));
+}
+
+#[test]
+fn a_call_whose_node_is_gone_after_a_restart_says_so_once_and_ends_when_it_is_back() {
+    let upstream = ScriptedUpstream::start().unwrap();
+    let mut gateway = start(&upstream);
+    gateway.challenge(&Call::get("/paid/one"));
+    gateway.stop();
+    let with = |lightning: &str| {
+        let setup = Setup::new().lightning(lightning).route(route(&upstream));
+        setup.server("invoice_expiry = \"1s\"")
+    };
+    gateway.reconfigure(with("backend = \"mock\"\nname = \"another\""));
+    gateway.start_again(&[]);
+    gateway.wait_for_log("no Lightning backend called \\\"mock\\\" holds payments");
+    // Other calls are sold and end meanwhile.
+    gateway.challenge(&Call::get("/paid/two"));
+    gateway.wait_for_metric("farebox_held_calls_total", &["end=\"canceled\""], 1);
+    let complaints = gateway.log().matches("a held call has to wait").count();
+    assert_eq!(complaints, 1);
+    gateway.stop();
+    gateway.reconfigure(with("backend = \"mock\""));
+    gateway.start_again(&[]);
+    gateway.wait_for_metric("farebox_held_calls_total", &["end=\"canceled\""], 1);
 }
