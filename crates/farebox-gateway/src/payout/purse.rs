@@ -135,9 +135,8 @@ async fn prove(lookup: &dyn LookupInvoice, deposits: &[Deposit], needed: Msat) -
         match settled(lookup, deposit.payment_hash).await {
             // What came on top of it later is not on the key.
             Ok(got) => {
-                amount = amount
-                    .checked_add(got.min(deposit.amount))
-                    .unwrap_or(amount)
+                let more = amount.checked_add(got.min(deposit.amount));
+                amount = more.unwrap_or(Msat::MAX);
             }
             Err(error @ RefundError::Node(_)) => {
                 // A node that is away now would be asked in vain about all the others.
