@@ -54,6 +54,8 @@ pub enum Keep {
     Bytes,
     /// Only the hash: nothing is accumulated and nothing leased.
     HashOnly,
+    /// Only the bytes, and the hash of nothing: no payment is bound to what an upstream answers.
+    BytesOnly,
 }
 
 /// How long a sender may take: `grace`, and a second more for each `min_bytes_per_second` that
@@ -76,9 +78,9 @@ pub struct ReadBody {
     pub sha256: [u8; 32],
     /// How many they are.
     pub length: u64,
-    /// Its bytes, with [`Keep::Bytes`].
+    /// Its bytes, unless only the hash was wanted.
     pub bytes: Option<Bytes>,
-    /// Its trailers, if any came, with [`Keep::Bytes`].
+    /// Its trailers, if any came, with its bytes.
     pub trailers: Option<HeaderMap>,
     /// What `bytes` take from the budget; keep it for as long as them.
     pub lease: Lease,
@@ -274,7 +276,7 @@ impl Reading {
         match frame.into_data() {
             Ok(data) => self.take_data(&data),
             Err(frame) => {
-                if self.keep == Keep::Bytes {
+                if self.keep != Keep::HashOnly {
                     self.trailers = frame.into_trailers().ok();
                 }
                 Ok(())
@@ -285,12 +287,14 @@ impl Reading {
     fn take_data(&mut self, data: &[u8]) -> Result<(), BodyError> {
         let received = self.received.saturating_add(data.len());
         self.expect(received as u64)?;
-        if self.keep == Keep::Bytes {
+        if self.keep != Keep::HashOnly {
             self.make_room(data.len())?;
             // Copied, as a slice would keep a read buffer of unknown size alive.
             self.kept.extend_from_slice(data);
         }
-        self.hasher.update(data);
+        if self.keep != Keep::BytesOnly {
+            self.hasher.update(data);
+        }
         self.received = received;
         Ok(())
     }
@@ -314,7 +318,7 @@ impl Reading {
     }
 
     fn finish(mut self) -> ReadBody {
-        let bytes = (self.keep == Keep::Bytes).then(|| {
+        let bytes = (self.keep != Keep::HashOnly).then(|| {
             self.kept.shrink_to_fit();
             self.lease.shrink_to(self.kept.len());
             Bytes::from(self.kept)

@@ -197,10 +197,14 @@ impl Decoder {
         if message.len() <= MAX_INLINE {
             return self.unpack(&message, limit, lease);
         }
-        let Ok(_turn) = UNPACKERS.acquire().await else {
+        let Ok(turn) = UNPACKERS.acquire().await else {
             return Err(DecodeFault::Lost);
         };
-        let unpacking = tokio::task::spawn_blocking(move || self.unpack(&message, limit, lease));
+        let unpacking = tokio::task::spawn_blocking(move || {
+            // Kept to the end of the work, which goes on when nobody waits for it any more.
+            let _turn = turn;
+            self.unpack(&message, limit, lease)
+        });
         unpacking.await.unwrap_or(Err(DecodeFault::Lost))
     }
 

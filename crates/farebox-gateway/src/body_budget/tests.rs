@@ -226,3 +226,13 @@ fn a_lease_that_cannot_grow_stays_as_it_is() {
     assert_eq!(lease.grow(usize::MAX), Err(BudgetExhausted));
     assert_eq!((lease.bytes(), budget.in_use()), (8, 8));
 }
+
+#[tokio::test]
+async fn a_body_that_binds_nothing_is_kept_and_leased_without_its_hash() {
+    let budget = ByteBudget::new(LIMIT);
+    let body = Full::new(Bytes::from_static(b"answer"));
+    let read = read(body, &budget, Keep::BytesOnly).await.unwrap();
+    assert_eq!(read.bytes.as_deref(), Some(&b"answer"[..]));
+    assert_eq!(read.sha256, <[u8; 32]>::from(Sha256::digest(b"")));
+    assert_eq!(budget.in_use(), 6);
+}

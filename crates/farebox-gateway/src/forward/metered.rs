@@ -17,7 +17,7 @@ use hyper::body::Incoming;
 use super::{Fare, ReceiptHeaders};
 use crate::access_log::Exchange;
 use crate::answer::AnswerBody;
-use crate::body_budget::{BodyError, Keep, Lease, Patience, read_body};
+use crate::body_budget::{BodyError, BudgetExhausted, Keep, Lease, Patience, read_body};
 use crate::decode::{self, DecodeFault, DecodedBody, Decoder, Encoding};
 use crate::headers;
 use crate::meter::Reckoning;
@@ -148,7 +148,7 @@ impl Worker {
             total: route.timeout.max(route.idle_timeout),
         };
         let budget = &self.shared.answers;
-        let read = read_body(incoming, MAX_WHOLE, patience, budget, Keep::Bytes).await?;
+        let read = read_body(incoming, MAX_WHOLE, patience, budget, Keep::BytesOnly).await?;
         let body = read.bytes.unwrap_or_default();
         let Some(decoder) = decoder else {
             return Ok((body, read.lease));
@@ -173,15 +173,17 @@ impl Fare {
     pub(super) fn refuse_whole(self, route: &Route, error: &WholeError) -> Refusal {
         match error {
             WholeError::Read(BodyError::TimedOut) => self.refuse(Refusal::UpstreamTimedOut),
-            WholeError::Read(BodyError::BudgetExhausted(full)) => {
-                self.refuse(Refusal::Body((*full).into()))
-            }
-            WholeError::Decode(DecodeFault::NoRoom(full)) => {
-                self.refuse(Refusal::Body((*full).into()))
-            }
+            WholeError::Read(BodyError::BudgetExhausted(full))
+            | WholeError::Decode(DecodeFault::NoRoom(full)) => self.no_room(*full),
             WholeError::Read(_) => self.refuse(Refusal::UpstreamBroken),
             WholeError::Decode(fault) => self.unreadable(route, fault),
         }
+    }
+
+    /// The answer is there, and no memory for it.
+    fn no_room(mut self, full: BudgetExhausted) -> Refusal {
+        self.settlement.void(VoidReason::CutShort);
+        Refusal::Body(full.into())
     }
 
     /// Charges a whole answer, and writes into it what it cost.

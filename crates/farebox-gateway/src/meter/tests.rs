@@ -39,16 +39,16 @@ fn meter() -> Meter {
     }
 }
 
-fn known(reckoning: Reckoning) -> Bill {
+fn known(reckoning: &Reckoning) -> Bill {
     match reckoning {
-        Reckoning::Known(bill) => bill,
+        Reckoning::Known(bill) => *bill,
         Reckoning::ToCount(_) => panic!("there is nobody to count"),
     }
 }
 
 fn used(answer: &Value) -> (u64, Terminal) {
     let (meter, body) = (meter(), answer.to_string());
-    let bill = known(meter.bill_whole(&meter.read(body.as_bytes())));
+    let bill = known(&meter.bill_whole(&meter.read(body.as_bytes())));
     (bill.used.get(), bill.terminal)
 }
 
@@ -98,7 +98,7 @@ fn an_upstream_that_fails_before_its_first_word_is_not_paid_for_the_prompt() {
     meter.begin_stream();
     meter.pass(&Bytes::from_static(start.as_bytes()));
     meter.pass(&Bytes::from_static(error.as_bytes()));
-    let bill = known(meter.bill_stream(Ending::Complete));
+    let bill = known(&meter.bill_stream(Ending::Complete));
     assert_eq!(
         (bill.used, bill.terminal),
         (Msat::ZERO, Terminal::ErrorAfterStart)
@@ -143,9 +143,9 @@ fn counting() -> Meter {
 #[test]
 fn only_what_nobody_told_is_counted_and_the_count_is_the_bill() {
     let told = streaming(counting(), &[TEXT, STOP, USAGE]).bill_stream(Ending::Complete);
-    assert_eq!(known(told).used.get(), 25 * 100 + 40 * 1000);
+    assert_eq!(known(&told).used.get(), 25 * 100 + 40 * 1000);
     let silent = streaming(counting(), &[]).bill_stream(Ending::CutByUpstream);
-    assert_eq!(known(silent).used, Msat::ZERO);
+    assert_eq!(known(&silent).used, Msat::ZERO);
     let bill = |events: &[&str], counted: Counted| {
         let reckoning = streaming(counting(), events).bill_stream(Ending::CutByUpstream);
         let Reckoning::ToCount(to_count) = reckoning else {
@@ -183,6 +183,6 @@ fn where_the_seller_charges_nothing_or_the_hold_nothing_is_counted() {
         let mut meter = counting();
         meter.biller.billing.broken_off = unsaid;
         let bill = streaming(meter, &[TEXT]).bill_stream(Ending::CutByUpstream);
-        assert_eq!(known(bill).used.get(), used);
+        assert_eq!(known(&bill).used.get(), used);
     }
 }

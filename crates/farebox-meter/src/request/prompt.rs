@@ -62,7 +62,7 @@ impl Prompt {
     /// Tokens that are in no text: around messages, and those that are written as numbers.
     #[must_use]
     pub fn marks(&self) -> u64 {
-        let parts: Vec<Value> = self.parts.iter().map(value).collect();
+        let parts: Vec<Value> = self.parts.iter().map(|part| value(part)).collect();
         if !self.has_messages {
             return parts.iter().map(numbers_within).sum();
         }
@@ -71,7 +71,7 @@ impl Prompt {
     }
 }
 
-fn value(part: &Box<RawValue>) -> Value {
+fn value(part: &RawValue) -> Value {
     serde_json::from_str(part.get()).unwrap_or_default()
 }
 

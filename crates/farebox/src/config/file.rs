@@ -106,7 +106,8 @@ pub struct ServerSection {
     pub header_timeout: Lasting,
     /// How long a client may refuse to read its answer.
     pub write_timeout: Lasting,
-    /// Memory for request bodies that are read before they are forwarded, in all.
+    /// Memory for request bodies that are read before they are forwarded, in all; and as much again
+    /// for answers of models that are read before they are sent.
     pub body_budget: ByteSize,
     /// Memory for answers that are kept for clients that lost their connection, in all.
     pub replay_budget: ByteSize,

@@ -6,8 +6,8 @@ use std::net::TcpListener;
 use farebox_testkit::{ScriptedUpstream, StreamControl};
 use serde_json::json;
 
-use super::{INPUT, OUTPUT, chat, route, shop_with};
-use crate::harness::{Call, Connection, TestGateway, Token};
+use super::{INPUT, OUTPUT, chat, model, route, shop_with};
+use crate::harness::{Call, Connection, Setup, TestGateway, Token};
 
 /// A stream in the test's hands, sold.
 struct Stage {
@@ -291,6 +291,35 @@ fn an_answer_that_never_began_costs_nothing() {
         let reply = stage.gateway.send(&stage.call);
         assert_ne!(reply.status, 200, "{script}");
         assert_eq!(stage.gateway.charged(&stage.token), 0, "{script}");
+    }
+}
+
+#[test]
+fn a_whole_answer_that_finds_no_memory_is_not_sold_and_the_next_one_finds_it_again() {
+    let upstream = ScriptedUpstream::start().unwrap();
+    let route = route(&format!("{}/stream/s", upstream.url())).line("max_body = \"64KiB\"");
+    let setup = Setup::new().server("body_budget = \"64KiB\"");
+    let gateway = TestGateway::start(setup.section(&model("small")).route(route));
+    let mut call = chat(json!({}));
+    call.target.push_str("?content-type=application/json");
+    let token = gateway.buy(&call);
+    let call = call.with(&token);
+    let mut charged = 0;
+    for (length, status) in [(100_000, 503), (30_000, 200), (40_000, 200)] {
+        let control = upstream.stream("s");
+        let mut connection = Connection::open(gateway.address).unwrap();
+        connection.send(&call).unwrap();
+        let answer = json!({
+            "choices": [{ "message": { "content": "x".repeat(length) } }],
+            "usage": { "prompt_tokens": 7, "completion_tokens": 9 }
+        });
+        control.send(answer.to_string());
+        control.finish();
+        assert_eq!(connection.read_reply("POST").unwrap().status, status);
+        if status == 200 {
+            charged += 7 * INPUT + 9 * OUTPUT;
+        }
+        assert_eq!(gateway.charged(&token), charged);
     }
 }
 
