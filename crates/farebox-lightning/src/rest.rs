@@ -15,9 +15,8 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Request, Response, Uri};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::Connect;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde::Serialize;
 use serde_json::Value;
@@ -25,13 +24,14 @@ use tokio::sync::Semaphore;
 
 use crate::{AnswerFault, NodeError};
 pub(crate) use answer::{RestAnswer, printable};
-pub(crate) use connect::BoundedConnector;
+use connect::{CallConnector, StreamConnector};
 use lanes::Lanes;
 pub(crate) use lines::Lines;
 pub use trust::{EndpointError, Trust};
 
 mod answer;
 mod connect;
+mod gather;
 mod lanes;
 mod lines;
 mod trust;
@@ -75,12 +75,13 @@ impl RestOptions {
     }
 }
 
-type HttpClient = Client<BoundedConnector<HttpsConnector<HttpConnector>>, Full<Bytes>>;
+type HttpClient<C> = Client<C, Full<Bytes>>;
 
 /// A client of one REST API. Clones share connections and the limit of calls.
 #[derive(Clone)]
 pub(crate) struct RestClient {
-    clients: Lanes<HttpClient>,
+    calling: Lanes<HttpClient<CallConnector>>,
+    streaming: Lanes<HttpClient<StreamConnector>>,
     base: Arc<Uri>,
     host: Arc<str>,
     headers: Arc<HeaderMap>,
@@ -97,16 +98,14 @@ impl RestClient {
     /// another machine, no certificate to pin.
     pub(crate) fn new(options: RestOptions) -> Result<Self, EndpointError> {
         let host = url::check(&options.base, options.allow_plain_http)?;
-        let connector = connect::connector(&options.trust)?;
-        let client = || {
-            Client::builder(TokioExecutor::new())
-                .pool_timer(TokioTimer::new())
-                .pool_idle_timeout(IDLE_TIMEOUT)
-                .pool_max_idle_per_host(options.max_in_flight)
-                .build(connector.clone())
-        };
+        let (calls, streams) = (
+            connect::for_calls(&options.trust)?,
+            connect::for_streams(&options.trust)?,
+        );
+        let most = options.max_in_flight;
         Ok(Self {
-            clients: Lanes::new(client),
+            calling: Lanes::new(|| client(calls.clone(), most)),
+            streaming: Lanes::new(|| client(streams.clone(), most)),
             base: Arc::new(options.base),
             host: host.into(),
             headers: Arc::new(headers(options.headers)),
@@ -177,7 +176,7 @@ impl RestClient {
             limit: self.max_in_flight,
         })?;
         let request = self.request(method, path_query, content)?;
-        let whole = async { self.send(request).await?.collect().await };
+        let whole = async { self.send(&self.calling, request).await?.collect().await };
         tokio::time::timeout(self.call_timeout, whole)
             .await
             .unwrap_or_else(|_| Err(self.timed_out()))
@@ -196,11 +195,18 @@ impl RestClient {
     ) -> Result<Lines, NodeError> {
         let content = body.map_or(Content::Nothing, Content::json);
         let request = self.request(method, path_query, content)?;
-        self.send(request).await
+        self.send(&self.streaming, request).await
     }
 
-    async fn send(&self, request: Request<Full<Bytes>>) -> Result<Lines, NodeError> {
-        let response = self.clients.own().request(request).await;
+    async fn send<C>(
+        &self,
+        clients: &Lanes<HttpClient<C>>,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Lines, NodeError>
+    where
+        C: Connect + Clone + Send + Sync + 'static,
+    {
+        let response = clients.own().request(request).await;
         let response = response.map_err(|error| self.connection_failed(error))?;
         self.refuse_redirect(&response)?;
         Ok(Lines::new(Arc::clone(&self.host), response))
@@ -291,6 +297,14 @@ impl Content {
             Self::Form(text) => (Some("application/x-www-form-urlencoded"), text.into()),
         }
     }
+}
+
+fn client<C: Connect + Clone>(connector: C, max_idle: usize) -> HttpClient<C> {
+    Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .pool_max_idle_per_host(max_idle)
+        .build(connector)
 }
 
 fn headers(own: Vec<(HeaderName, HeaderValue)>) -> HeaderMap {

@@ -8,11 +8,9 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use farebox_core::Msat;
 use http::Method;
 use serde::Deserialize;
-use tokio::time::Instant;
 
 use super::Lnd;
 use super::answer::{self, Denial, InvoiceJson};
@@ -23,12 +21,6 @@ use crate::{
 
 /// LND refuses at once; whoever was not refused for so long is heard.
 const SILENT_CONSENT: Duration = Duration::from_secs(1);
-
-/// How long a settlement may lie among new invoices before it is read.
-const REST: Duration = Duration::from_millis(20);
-
-/// How long what has piled up meanwhile is read at a time: enough for thousands of invoices a second.
-const GATHERING: Duration = Duration::from_millis(2);
 
 /// Among so many of the newest invoices the last settlement is looked for where none is known.
 const NEWEST: u32 = 100;
@@ -124,14 +116,9 @@ impl Lnd {
     }
 
     async fn listen(&self, mut lines: Lines, listener: &mut Listener<'_>) -> Result<(), NodeError> {
-        let mut crowd = Crowd::default();
-        loop {
-            let Some(line) = crowd.next(&mut lines).await else {
-                return Ok(());
-            };
+        while let Some(line) = lines.next().await {
             let line = line?;
             if !may_be_settled(&line) {
-                crowd.comes();
                 continue;
             }
             let bad = |fault| self.client.bad_answer(fault);
@@ -140,33 +127,7 @@ impl Lnd {
                 listener.tell(&invoice).map_err(bad)?;
             }
         }
-    }
-}
-
-/// New invoices come on the same stream, one for each challenge. Where there is one there are more:
-/// they are let pile up and read together, which costs a fraction of waking up for each.
-#[derive(Default)]
-struct Crowd {
-    /// Until when what has piled up is read before the next rest.
-    gathers_until: Option<Instant>,
-}
-
-impl Crowd {
-    /// A line came that tells of no settlement.
-    fn comes(&mut self) {
-        self.gathers_until
-            .get_or_insert_with(|| Instant::now() + GATHERING);
-    }
-
-    async fn next(&mut self, lines: &mut Lines) -> Option<Result<Bytes, NodeError>> {
-        if let Some(until) = self.gathers_until {
-            if let Ok(line) = tokio::time::timeout_at(until, lines.next()).await {
-                return line;
-            }
-            self.gathers_until = None;
-            tokio::time::sleep(REST).await;
-        }
-        lines.next().await
+        Ok(())
     }
 }
 
@@ -199,7 +160,7 @@ impl Listener<'_> {
     }
 }
 
-/// What tells of a new invoice only is not worth reading.
+/// New invoices come on the same stream, one for each challenge: they are not worth reading.
 fn may_be_settled(line: &[u8]) -> bool {
     const MARK: &[u8] = b"SETTLED";
     line.windows(MARK.len()).any(|part| part == MARK)

@@ -11,6 +11,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use tower_service::Service;
 
+use super::gather::GatheringConnector;
 use super::{EndpointError, Trust};
 
 /// From the first look at the name to the end of the TLS handshake.
@@ -25,16 +26,34 @@ const KEEPALIVE_EVERY: Duration = Duration::from_secs(5);
 /// So many unanswered probes end the connection.
 const KEEPALIVE_PROBES: u32 = 3;
 
-/// HTTP/1.1 only: a stream that stays open must not share its connection with other calls.
-pub(super) fn connector(
-    trust: &Trust,
-) -> Result<BoundedConnector<HttpsConnector<HttpConnector>>, EndpointError> {
+/// Connects to what answers at once.
+pub(super) type CallConnector = BoundedConnector<HttpsConnector<HttpConnector>>;
+/// Connects to what answers time and again.
+pub(super) type StreamConnector = BoundedConnector<HttpsConnector<GatheringConnector>>;
+
+pub(super) fn for_calls(trust: &Trust) -> Result<CallConnector, EndpointError> {
+    over_tls(trust, tcp())
+}
+
+pub(super) fn for_streams(trust: &Trust) -> Result<StreamConnector, EndpointError> {
+    over_tls(trust, GatheringConnector(tcp()))
+}
+
+fn tcp() -> HttpConnector {
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
     tcp.set_keepalive(Some(KEEPALIVE_AFTER));
     tcp.set_keepalive_interval(Some(KEEPALIVE_EVERY));
     tcp.set_keepalive_retries(Some(KEEPALIVE_PROBES));
+    tcp
+}
+
+/// HTTP/1.1 only: a stream that stays open must not share its connection with other calls.
+fn over_tls<C>(
+    trust: &Trust,
+    tcp: C,
+) -> Result<BoundedConnector<HttpsConnector<C>>, EndpointError> {
     let https = HttpsConnectorBuilder::new()
         .with_tls_config(trust.client_config()?)
         .https_or_http()
@@ -45,7 +64,7 @@ pub(super) fn connector(
 
 /// A connector that gives up in time.
 #[derive(Clone)]
-pub(crate) struct BoundedConnector<C>(C);
+pub(super) struct BoundedConnector<C>(C);
 
 #[derive(Debug, thiserror::Error)]
 #[error("no connection within {CONNECT_TIMEOUT:?}")]
