@@ -18,14 +18,14 @@ authenticator: {{ network: regtest, lndhost: "localhost:10009", tlspath: t, macd
 services:
   - name: first
     hostregexp: '^api\.example\.com$'
-    pathregexp: '^/v1/.*$'
+    pathregexp: '^/svc/.*$'
     address: "{address}"
     protocol: http
     rewrite: {{ prefix: "/inner" }}
     headers: {{ X-Inner: "!file+hex:/nowhere" }}
     timeout: 3600
     price: 2
-    authwhitelistpaths: ['^/v1/free']
+    authwhitelistpaths: ['^/svc/free']
   - name: rest
     hostregexp: ".*"
     pathregexp: '^/'
@@ -96,7 +96,7 @@ fn an_import_of_aperture_names_what_is_left_to_do() {
 fn a_pass_is_sold_as_aperture_sold_it() {
     let upstream = ScriptedUpstream::start().unwrap();
     let gateway = start(&upstream);
-    let unpaid = gateway.send(&call("/v1/a")).expect(402);
+    let unpaid = gateway.send(&call("/svc/a")).expect(402);
     let lines = unpaid.all("www-authenticate");
     assert!(lines[0].starts_with("LSAT macaroon="), "{lines:?}");
     assert!(lines[1].starts_with("L402 macaroon="), "{lines:?}");
@@ -105,11 +105,11 @@ fn a_pass_is_sold_as_aperture_sold_it() {
     let preimage = gateway.pay(&challenge.invoice);
     let token = challenge.paid_with(preimage);
     // One payment is good for the service, as often as one likes.
-    for target in ["/v1/a", "/v1/b?size=1", "/v1/a"] {
+    for target in ["/svc/a", "/svc/b?size=1", "/svc/a"] {
         let echo = gateway.send(&call(target).with(&token)).expect(200).json();
         assert!(echo["headers"].to_string().contains("c0ffee"), "{echo}");
         assert!(
-            echo["path"].as_str().unwrap().starts_with("/inner/v1/"),
+            echo["path"].as_str().unwrap().starts_with("/inner/svc/"),
             "{echo}"
         );
     }
@@ -125,11 +125,11 @@ fn a_pass_is_sold_as_aperture_sold_it() {
 fn a_bad_credential_is_asked_to_pay_again_as_aperture_did() {
     let upstream = ScriptedUpstream::start().unwrap();
     let gateway = start(&upstream);
-    let mut token = gateway.buy(&call("/v1/a"));
+    let mut token = gateway.buy(&call("/svc/a"));
     token.preimage = "00".repeat(32);
-    let refused = gateway.send(&call("/v1/a").with(&token)).expect(402);
+    let refused = gateway.send(&call("/svc/a").with(&token)).expect(402);
     assert_ne!(Challenge::of(&refused).macaroon, token.macaroon);
-    let nonsense = call("/v1/a").header("Authorization", "L402 nonsense");
+    let nonsense = call("/svc/a").header("Authorization", "L402 nonsense");
     Challenge::of(&gateway.send(&nonsense).expect(402));
     assert_eq!(upstream.total(), 0);
 }
@@ -138,17 +138,17 @@ fn a_bad_credential_is_asked_to_pay_again_as_aperture_did() {
 fn what_was_free_is_free_and_nothing_beside_it() {
     let upstream = ScriptedUpstream::start().unwrap();
     let gateway = start(&upstream);
-    gateway.send(&call("/v1/free/x")).expect(200);
+    gateway.send(&call("/svc/free/x")).expect(200);
     for paid in [
-        "/v1/x/free",
-        "/v1/%66ree/../paid",
-        "/v1/free/../paid",
-        "/V1/free",
+        "/svc/x/free",
+        "/svc/%66ree/../paid",
+        "/svc/free/../paid",
+        "/SVC/free",
     ] {
         gateway.send(&call(paid)).expect(402);
     }
     // Another host is another service, in the order in which they stood.
-    let host = Call::get("/v1/free/x").header("Host", "other.example.com");
+    let host = Call::get("/svc/free/x").header("Host", "other.example.com");
     gateway.send(&host).expect(402);
     assert_eq!(upstream.total(), 1);
 }
