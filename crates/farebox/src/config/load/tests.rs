@@ -49,7 +49,7 @@ fn a_price_in_two_units_or_none_is_refused() {
 
 #[test]
 fn a_price_that_comes_later_says_so_once() {
-    let found = mistakes("[[route]]\nprice = { webhook = \"http://x\" }\n");
+    let found = mistakes("[[route]]\nprice = { mint = \"http://x\" }\n");
     assert_eq!(found.len(), 1, "{found:?}");
     assert!(found[0].contains("comes with a later version"), "{found:?}");
 }
