@@ -153,6 +153,12 @@ fn the_operator_finds_charges_by_route_account_and_receipt() {
         let found = admin(&gateway, &[&["charges"][..], &words].concat());
         assert_eq!(found["charges"], json!([charges[0]]), "{words:?}");
     }
+    let printed = gateway.command(&["admin", "charges", "--limit", "1"]);
+    let printed = String::from_utf8(printed.stdout).unwrap();
+    println!("{printed}");
+    assert!(printed.starts_with(&id) && printed.contains("15595 msat"));
+    assert!(printed.contains("usd 64123.5"));
+    assert!(printed.contains(&format!("more with --before {id}")));
     let found = admin(&gateway, &["charges", "--until", "1"]);
     assert_eq!(found["charges"], json!([]));
     let secret = gateway.command(&["admin", "charges", "--account", "sk-farebox-secret"]);
@@ -188,6 +194,41 @@ fn a_key_is_told_what_its_child_was_charged_and_so_is_the_child() {
     );
     assert_eq!(listed["charges"][0]["child"], child["id"]);
     assert_eq!(listed["charges"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn what_the_upstream_said_stands_on_the_receipt_and_what_failed_has_none() {
+    let upstream = ScriptedUpstream::start().unwrap();
+    let price = "upstream_header = \"x-cost\", unit = \"msat\", at_most = { msat = 5000 }";
+    let route = Route::at("/paid", &upstream)
+        .line(&format!("price = {{ {price} }}"))
+        .line("balance = { sat = 100 }");
+    let gateway = TestGateway::start(Setup::new().route(route));
+    let say = |what: Value| Call::post("/paid/say", what.to_string());
+    let token = gateway.buy(&say(json!({})));
+    let paid = |what: Value| {
+        let reply = gateway.send(&say(what).with(&token));
+        gateway.send(&ask(&receipt_of(&reply)).with(&token))
+    };
+    let told = paid(json!({ "headers": [["x-cost", "1234.5"]] }))
+        .expect(200)
+        .json();
+    assert_eq!(
+        (&told["quantity"], &told["ended"]),
+        (&json!("1234.5"), &json!("complete"))
+    );
+    assert_eq!(
+        (&told["charged_msat"], &told["given_back_msat"]),
+        (&json!(1_235), &json!(3_765))
+    );
+    let lost = paid(json!({ "headers": [["x-cost", "6000"]] }))
+        .expect(200)
+        .json();
+    assert_eq!(
+        (&lost["used_msat"], &lost["charged_msat"]),
+        (&json!(6_000), &json!(5_000))
+    );
+    paid(json!({ "status": 500 })).expect(404);
 }
 
 #[test]
