@@ -267,6 +267,34 @@ async fn a_refund_goes_on_when_nobody_waits_for_it() {
 }
 
 #[tokio::test]
+async fn more_open_refunds_than_are_followed_at_once_take_turns() {
+    let house = House::open();
+    let node: Arc<dyn CreateInvoice> = Arc::<MockNode>::clone(&house.node);
+    let many = RefundRules {
+        max_open: 2 * MAX_FOLLOWED,
+        ..rules()
+    };
+    house.payouts.replace(Some(backends(node)), many);
+    let mut open = Vec::new();
+    for _ in 0..MAX_FOLLOWED + 6 {
+        open.push(house.unknown(PayFault::LoseRequest).await);
+    }
+    // Those that are asked about first stay open, and must not keep the others from their turn.
+    house.recover().await;
+    house.node.set_pay_fault(PayFault::None);
+    house.recover().await;
+    for late in &open[MAX_FOLLOWED as usize..] {
+        assert_eq!(house.state(late).await, PayoutState::Paid);
+    }
+    house.recover().await;
+    for view in &open {
+        assert_eq!(house.state(view).await, PayoutState::Paid);
+    }
+    assert_eq!(house.node.paid_out().0, open.len());
+    house.end().await;
+}
+
+#[tokio::test]
 async fn nothing_is_begun_once_it_was_stopped() {
     let house = House::open();
     let wish = house.wish(40_000).await;
