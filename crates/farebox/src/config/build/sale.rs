@@ -38,41 +38,7 @@ pub(super) fn sale(
     at: &KeyPath,
     mistakes: &mut Mistakes,
 ) -> Option<Sale> {
-    let mut pricing = Pricing::Fixed;
-    let price = match &route.price {
-        None => {
-            let reason = "is missing: write \"free\", { msat = … } or { sat = … }";
-            mistakes.note(at.key("price"), None, reason);
-            return None;
-        }
-        Some(PriceSetting::Free(_)) => {
-            refuse_for_free(route, at, mistakes);
-            return None;
-        }
-        Some(PriceSetting::Fixed(amount)) => amount.0,
-        Some(PriceSetting::Fiat(price)) => {
-            let key = at.key("price");
-            let price = market.fiat(price, &key, mistakes)?;
-            pricing = Pricing::Fiat(price);
-            Msat::ZERO
-        }
-        Some(PriceSetting::Models { model_tokens }) => {
-            let root = super::route::root(route).unwrap_or_default();
-            let key = at.key("price").key("model_tokens");
-            let models = market.sale(model_tokens, &root, &key, mistakes);
-            pricing = Pricing::Models(Arc::new(models));
-            Msat::ZERO
-        }
-        Some(PriceSetting::ByUse(written)) => {
-            let by_use = by_use::sale(written, market, &at.key("price"), mistakes)?;
-            pricing = Pricing::ByUse(Arc::new(by_use));
-            Msat::ZERO
-        }
-        Some(PriceSetting::Webhook(_)) => {
-            pricing = Pricing::Webhook(Arc::new(webhook?));
-            Msat::ZERO
-        }
-    };
+    let (price, pricing) = priced(route, market, webhook, at, mistakes)?;
     let is_fixed = matches!(pricing, Pricing::Fixed);
     if price.is_zero() && is_fixed {
         let reason = "a price of zero is written price = \"free\"";
@@ -119,6 +85,41 @@ pub(super) fn sale(
         on_failure: on_failure(route),
         pricing,
     })
+}
+
+/// The price of one request, where it is known now, and how it is found.
+fn priced(
+    route: &RouteSection,
+    market: &Market,
+    webhook: Option<Webhook>,
+    at: &KeyPath,
+    mistakes: &mut Mistakes,
+) -> Option<(Msat, Pricing)> {
+    let key = at.key("price");
+    let pricing = match &route.price {
+        None => {
+            let reason = "is missing: write \"free\", { msat = … } or { sat = … }";
+            mistakes.note(key, None, reason);
+            return None;
+        }
+        Some(PriceSetting::Free(_)) => {
+            refuse_for_free(route, at, mistakes);
+            return None;
+        }
+        Some(PriceSetting::Fixed(amount)) => return Some((amount.0, Pricing::Fixed)),
+        Some(PriceSetting::Fiat(price)) => Pricing::Fiat(market.fiat(price, &key, mistakes)?),
+        Some(PriceSetting::Models { model_tokens }) => {
+            let root = super::route::root(route).unwrap_or_default();
+            let key = key.key("model_tokens");
+            let models = market.sale(model_tokens, &root, &key, mistakes);
+            Pricing::Models(Arc::new(models))
+        }
+        Some(PriceSetting::ByUse(written)) => {
+            Pricing::ByUse(Arc::new(by_use::sale(written, market, &key, mistakes)?))
+        }
+        Some(PriceSetting::Webhook(_)) => Pricing::Webhook(Arc::new(webhook?)),
+    };
+    Some((Msat::ZERO, pricing))
 }
 
 const fn on_failure(route: &RouteSection) -> OnFailure {

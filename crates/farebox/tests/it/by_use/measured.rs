@@ -75,7 +75,7 @@ fn a_request_of_unknown_length_is_counted_as_it_passes() {
     let shop = Shop::new("per_byte = { msat = 2 }, of = \"both\", at_most = { sat = 50 }");
     let token = shop.buy();
     let mut connection = Connection::open(shop.gateway.address).unwrap();
-    let head = Call::post("/paid/status/200", "")
+    let head = Call::post("/paid/digest", "")
         .header("Transfer-Encoding", "chunked")
         .with(&token)
         .head();
