@@ -1,13 +1,25 @@
 //! `on_failure = "cancel"` over a real channel: the payment is held while the call runs, and comes
 //! back when the call fails.
 
+use farebox_testkit::ScriptedUpstream;
 use farebox_testkit::lab::LabError;
 
 use crate::harness::{Call, Route, TestGateway};
-use crate::stage::{PRICE, Paying, Stage, alone, paid, upstream};
+use crate::stage::{Balances, PRICE, Paying, Stage, alone, paid, upstream};
 
-fn held(upstream: &farebox_testkit::ScriptedUpstream) -> Route {
+/// A gateway of alice's that holds payments, its upstream, and what both nodes own before anything
+/// is paid. The gateway ends first.
+type Shop = (Stage, ScriptedUpstream, TestGateway, Balances);
+
+fn held(upstream: &ScriptedUpstream) -> Route {
     paid(upstream).line("on_failure = \"cancel\"")
+}
+
+fn open() -> Option<Shop> {
+    let (stage, upstream) = (alone()?, upstream());
+    let gateway = TestGateway::start(stage.setup(held(&upstream)));
+    let before = stage.balances();
+    Some((stage, upstream, gateway, before))
 }
 
 #[track_caller]
@@ -34,10 +46,9 @@ fn wait_for_answer(gateway: &TestGateway, call: &Call) {
 
 #[test]
 fn a_call_that_goes_well_is_paid_and_its_answer_is_kept() {
-    let Some(stage) = alone() else { return };
-    let upstream = upstream();
-    let gateway = TestGateway::start(stage.setup(held(&upstream)));
-    let before = stage.balances();
+    let Some((stage, upstream, gateway, before)) = open() else {
+        return;
+    };
     let call = Call::get("/paid/gate/slow");
     let challenge = gateway.challenge(&call);
     let paying = stage.start_paying(&challenge);
@@ -56,10 +67,9 @@ fn a_call_that_goes_well_is_paid_and_its_answer_is_kept() {
 
 #[test]
 fn a_call_that_fails_gives_the_payment_back() {
-    let Some(stage) = alone() else { return };
-    let upstream = upstream();
-    let gateway = TestGateway::start(stage.setup(held(&upstream)));
-    let before = stage.balances();
+    let Some((stage, _upstream, gateway, before)) = open() else {
+        return;
+    };
     for target in ["/paid/status/500", "/paid/refuse", "/paid/cut/10/100"] {
         let challenge = gateway.challenge(&Call::get(target));
         let hash = stage.hash_of(&challenge);
@@ -85,10 +95,9 @@ fn an_upstream_that_is_down_gives_the_payment_back() {
 
 #[test]
 fn a_gateway_that_died_in_the_middle_of_a_call_gives_the_payment_back() {
-    let Some(stage) = alone() else { return };
-    let upstream = upstream();
-    let mut gateway = TestGateway::start(stage.setup(held(&upstream)));
-    let before = stage.balances();
+    let Some((stage, upstream, mut gateway, before)) = open() else {
+        return;
+    };
     let challenge = gateway.challenge(&Call::get("/paid/gate/slow"));
     let hash = stage.hash_of(&challenge);
     let paying = stage.start_paying(&challenge);
@@ -125,10 +134,9 @@ fn a_gateway_that_died_with_the_answer_stored_takes_the_payment_once() {
 
 #[test]
 fn a_payment_made_while_the_gateway_is_down_is_served_when_it_is_back() {
-    let Some(stage) = alone() else { return };
-    let upstream = upstream();
-    let mut gateway = TestGateway::start(stage.setup(held(&upstream)));
-    let before = stage.balances();
+    let Some((stage, upstream, mut gateway, before)) = open() else {
+        return;
+    };
     let call = Call::get("/paid/a");
     let challenge = gateway.challenge(&call);
     gateway.kill();
@@ -144,10 +152,9 @@ fn a_payment_made_while_the_gateway_is_down_is_served_when_it_is_back() {
 
 #[test]
 fn a_payment_is_held_over_a_restart_of_the_node() {
-    let Some(stage) = alone() else { return };
-    let upstream = upstream();
-    let gateway = TestGateway::start(stage.setup(held(&upstream)));
-    let before = stage.balances();
+    let Some((stage, upstream, gateway, before)) = open() else {
+        return;
+    };
     let call = Call::get("/paid/gate/slow");
     let challenge = gateway.challenge(&call);
     let paying = stage.start_paying(&challenge);
@@ -170,10 +177,9 @@ fn leave_blocks(stage: &Stage, hash: &str, blocks: u64) {
 
 #[test]
 fn a_call_is_not_begun_with_too_few_blocks_left() {
-    let Some(stage) = alone() else { return };
-    let upstream = upstream();
-    let mut gateway = TestGateway::start(stage.setup(held(&upstream)));
-    let before = stage.balances();
+    let Some((stage, upstream, mut gateway, before)) = open() else {
+        return;
+    };
     let challenge = gateway.challenge(&Call::get("/paid/a"));
     gateway.kill();
     let hash = stage.hash_of(&challenge);
@@ -190,11 +196,10 @@ fn a_call_is_not_begun_with_too_few_blocks_left() {
 
 #[test]
 fn a_payment_that_fell_back_while_its_call_ran_buys_nothing() {
-    let Some(stage) = alone() else { return };
-    let upstream = upstream();
-    let mut gateway = TestGateway::start(stage.setup(held(&upstream)));
+    let Some((stage, upstream, mut gateway, before)) = open() else {
+        return;
+    };
     gateway.expect_alarms();
-    let before = stage.balances();
     let challenge = gateway.challenge(&Call::get("/paid/gate/slow"));
     let hash = stage.hash_of(&challenge);
     let paying = stage.start_paying(&challenge);

@@ -4,13 +4,23 @@
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 
 use farebox_testkit::ScriptedUpstream;
-use serde_json::json;
 
 use crate::harness::{Call, Challenge, Route, Setup, TestGateway, Token};
-use crate::lnbits_server::Lnbits;
-use crate::stage::{PRICE, Stage, paid, shared, upstream};
+use crate::lnbits_server::{Lnbits, Wallet};
+use crate::stage::{PRICE, Stage, paid, refund_to, shared, upstream};
+
+/// LNbits on bob's node, a wallet there, and an upstream.
+type Shop = (Stage, Arc<Lnbits>, Wallet, ScriptedUpstream);
+
+fn open() -> Option<Shop> {
+    let stage = shared()?;
+    let lnbits = Lnbits::shared(stage.bob())?;
+    let wallet = lnbits.open_wallet();
+    Some((stage, lnbits, wallet, upstream()))
+}
 
 fn setup(lightning: &str, route: Route) -> Setup {
     Setup::new().lightning(lightning).route(route)
@@ -30,12 +40,9 @@ fn pay(stage: &Stage, challenge: Challenge) -> Token {
 
 #[test]
 fn a_call_is_sold_for_a_wallet_at_lnbits() {
-    let Some(stage) = shared() else { return };
-    let Some(lnbits) = Lnbits::shared(stage.bob()) else {
+    let Some((stage, lnbits, wallet, upstream)) = open() else {
         return;
     };
-    let wallet = lnbits.open_wallet();
-    let upstream = upstream();
     let gateway = TestGateway::start(setup(&lnbits.lightning(&wallet), paid(&upstream)));
     let call = Call::get("/paid/a");
     let token = buy(&stage, &gateway, &call);
@@ -55,12 +62,9 @@ fn a_call_is_sold_for_a_wallet_at_lnbits() {
 
 #[test]
 fn lnbits_is_asked_for_whole_satoshis_and_the_rest_is_kept() {
-    let Some(stage) = shared() else { return };
-    let Some(lnbits) = Lnbits::shared(stage.bob()) else {
+    let Some((stage, lnbits, wallet, upstream)) = open() else {
         return;
     };
-    let wallet = lnbits.open_wallet();
-    let upstream = upstream();
     let route = Route::at("/paid", &upstream).msat(1300);
     let gateway = TestGateway::start(setup(&lnbits.lightning(&wallet), route));
     let call = Call::get("/paid/a");
@@ -75,12 +79,9 @@ fn lnbits_is_asked_for_whole_satoshis_and_the_rest_is_kept() {
 
 #[test]
 fn a_wallet_at_lnbits_pays_back_what_is_left() {
-    let Some(stage) = shared() else { return };
-    let Some(lnbits) = Lnbits::shared(stage.bob()) else {
+    let Some((stage, lnbits, wallet, upstream)) = open() else {
         return;
     };
-    let wallet = lnbits.open_wallet();
-    let upstream = upstream();
     let route = paid(&upstream).line("balance = { msat = 100000 }");
     let setup = setup(&lnbits.paying_lightning(&wallet), route);
     let gateway = TestGateway::start(setup.section("[refunds]\nenabled = true"));
@@ -88,10 +89,7 @@ fn a_wallet_at_lnbits_pays_back_what_is_left() {
     let token = buy(&stage, &gateway, &call);
     gateway.send(&call.with(&token)).expect(200);
     let invoice = stage.alice().invoice(90_000, 600).unwrap();
-    let wish = json!({ "invoice": invoice.bolt11 }).to_string();
-    let wish = Call::post("/.farebox/refund", wish)
-        .header("Content-Type", "application/json")
-        .with(&token);
+    let wish = refund_to(&invoice, &token);
     let paid = gateway.send(&wish).expect(200).json();
     assert_eq!(paid["refund"]["state"], "paid", "{paid}");
     let again = gateway.send(&wish).expect(200).json();
@@ -110,12 +108,9 @@ fn a_wallet_at_lnbits_pays_back_what_is_left() {
 
 #[test]
 fn doctor_says_whose_wallet_it_is() {
-    let Some(stage) = shared() else { return };
-    let Some(lnbits) = Lnbits::shared(stage.bob()) else {
+    let Some((_stage, lnbits, wallet, upstream)) = open() else {
         return;
     };
-    let wallet = lnbits.open_wallet();
-    let upstream = upstream();
     let gateway = TestGateway::start(setup(&lnbits.lightning(&wallet), paid(&upstream)));
     let told = gateway.command(&["doctor"]);
     let printed = String::from_utf8_lossy(&told.stdout);
@@ -196,12 +191,9 @@ impl Drop for Quick {
 
 #[test]
 fn a_call_is_sold_to_a_lightning_address_of_an_independent_server() {
-    let Some(stage) = shared() else { return };
-    let Some(lnbits) = Lnbits::shared(stage.bob()) else {
+    let Some((stage, lnbits, wallet, upstream)) = open() else {
         return;
     };
-    let wallet = lnbits.open_wallet();
-    let upstream = upstream();
     let quick = Quick::start(&upstream, &lnbits, &wallet.lightning_address);
     let call = Call::get("/paid/a");
     let challenge = Challenge::of(&call.send(quick.address).expect(402));
@@ -217,12 +209,9 @@ fn a_call_is_sold_to_a_lightning_address_of_an_independent_server() {
 
 #[test]
 fn an_address_in_clear_is_called_only_where_the_operator_allows_it() {
-    let Some(stage) = shared() else { return };
-    let Some(lnbits) = Lnbits::shared(stage.bob()) else {
+    let Some((stage, lnbits, wallet, upstream)) = open() else {
         return;
     };
-    let wallet = lnbits.open_wallet();
-    let upstream = upstream();
     let lightning = format!(
         "backend = \"lightning-address\"\nnetwork = \"regtest\"\naddress = \"{}\"",
         wallet.lightning_address

@@ -3,33 +3,23 @@
 
 use std::fs;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use farebox_core::{Clock, UnixMillis};
+use farebox::clock::SystemClock;
 use farebox_lightning::lnd::{Lnd, LndOptions, Macaroon};
 use farebox_lightning::{Network, Trust};
 use farebox_testkit::ScriptedUpstream;
 use farebox_testkit::lab::{Invoice, Node};
 use farebox_testkit::wallet_service::{TestRelay, WalletOptions, WalletService};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::harness::{Call, Reply, Route, Setup, TestGateway, Token};
-use crate::stage::{PRICE, Stage, alone, paid, shared, upstream};
+use crate::stage::{PRICE, Stage, alone, paid, refund_to, shared, upstream};
 
 /// What a token buys, and what goes back: all but one call and the room for fees.
 const BALANCE: u64 = 100_000;
 const BACK: u64 = 90_000;
-
-struct WallClock;
-
-impl Clock for WallClock {
-    #[expect(clippy::disallowed_methods, reason = "real relays live in real time")]
-    fn now(&self) -> UnixMillis {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-        UnixMillis::from_secs(since.as_secs())
-    }
-}
 
 /// alice's wallet on two relays, and the file with its connection URI.
 struct Wallet {
@@ -71,9 +61,19 @@ impl Wallet {
     }
 }
 
+/// alice's wallet, a gateway that is paid through it, and its upstream. The gateway ends first.
+type Shop = (Stage, ScriptedUpstream, Wallet, TestGateway);
+
+fn open(stage: Option<Stage>, route: impl Fn(&ScriptedUpstream) -> Route) -> Option<Shop> {
+    let (stage, upstream) = (stage?, upstream());
+    let wallet = Wallet::of(stage.alice());
+    let gateway = TestGateway::start(wallet.setup(route(&upstream)));
+    Some((stage, upstream, wallet, gateway))
+}
+
 fn lnd(node: &Node) -> Lnd {
     let macaroon = Macaroon::read(&fs::read(&node.macaroons.admin).unwrap()).unwrap();
-    let options = LndOptions::new(node.rest.parse().unwrap(), macaroon, Arc::new(WallClock));
+    let options = LndOptions::new(node.rest.parse().unwrap(), macaroon, Arc::new(SystemClock));
     Lnd::new(LndOptions {
         network: Network::Regtest,
         trust: Trust::pinned_pem(&fs::read(&node.cert).unwrap()).unwrap(),
@@ -95,9 +95,7 @@ fn buy_and_use(stage: &Stage, gateway: &TestGateway) -> Token {
 }
 
 fn refund(gateway: &TestGateway, token: &Token, invoice: &Invoice) -> Reply {
-    let wish = json!({ "invoice": invoice.bolt11 }).to_string();
-    let call = Call::post("/.farebox/refund", wish);
-    gateway.send(&call.header("Content-Type", "application/json").with(token))
+    gateway.send(&refund_to(invoice, token))
 }
 
 fn payouts(gateway: &TestGateway) -> Vec<Value> {
@@ -133,10 +131,9 @@ fn assert_paid_once(stage: &Stage, gateway: &TestGateway, wallet: &Wallet, invoi
 
 #[test]
 fn a_call_is_bought_from_a_wallet_over_a_real_channel() {
-    let Some(stage) = alone() else { return };
-    let upstream = upstream();
-    let wallet = Wallet::of(stage.alice());
-    let gateway = TestGateway::start(wallet.setup(paid(&upstream)));
+    let Some((stage, upstream, _wallet, gateway)) = open(alone(), paid) else {
+        return;
+    };
     let before = stage.balances();
     let call = Call::get("/paid/a");
     let token = stage.buy(&gateway, &call);
@@ -151,10 +148,9 @@ fn a_call_is_bought_from_a_wallet_over_a_real_channel() {
 
 #[test]
 fn an_unused_balance_goes_back_through_the_wallet() {
-    let Some(stage) = alone() else { return };
-    let upstream = upstream();
-    let wallet = Wallet::of(stage.alice());
-    let gateway = TestGateway::start(wallet.setup(balance(&upstream)));
+    let Some((stage, _upstream, wallet, gateway)) = open(alone(), balance) else {
+        return;
+    };
     let before = stage.balances();
     let token = buy_and_use(&stage, &gateway);
     let invoice = stage.bob().invoice(BACK, 600).unwrap();
@@ -170,10 +166,9 @@ fn an_unused_balance_goes_back_through_the_wallet() {
 
 #[test]
 fn a_refund_whose_answer_the_relays_lose_is_paid_once_and_booked_once() {
-    let Some(stage) = alone() else { return };
-    let upstream = upstream();
-    let wallet = Wallet::of(stage.alice());
-    let gateway = TestGateway::start(wallet.setup(balance(&upstream)));
+    let Some((stage, _upstream, wallet, gateway)) = open(alone(), balance) else {
+        return;
+    };
     let before = stage.balances();
     let token = buy_and_use(&stage, &gateway);
     let invoice = stage.bob().invoice(BACK, 600).unwrap();
@@ -187,18 +182,14 @@ fn a_refund_whose_answer_the_relays_lose_is_paid_once_and_booked_once() {
 
 #[test]
 fn a_refund_stays_open_across_a_restart_while_the_wallet_says_nothing() {
-    let Some(stage) = shared() else { return };
-    let upstream = upstream();
-    let wallet = Wallet::of(stage.alice());
-    let mut gateway = TestGateway::start(wallet.setup(balance(&upstream)));
+    let Some((stage, _upstream, wallet, mut gateway)) = open(shared(), balance) else {
+        return;
+    };
     let token = buy_and_use(&stage, &gateway);
     let invoice = stage.bob().invoice(BACK, 600).unwrap();
     wallet.service.lose_answers("pay_invoice");
     let address = gateway.address;
-    let wish = json!({ "invoice": invoice.bolt11 }).to_string();
-    let call = Call::post("/.farebox/refund", wish)
-        .header("Content-Type", "application/json")
-        .with(&token);
+    let call = refund_to(&invoice, &token);
     let asked = std::thread::spawn(move || call.try_send(address).ok());
     let hash = &invoice.payment_hash;
     stage.bob().wait_for_invoice(hash, "SETTLED").unwrap();
@@ -214,10 +205,10 @@ fn a_refund_stays_open_across_a_restart_while_the_wallet_says_nothing() {
 
 #[test]
 fn a_wallet_out_of_reach_sells_nothing_and_what_was_sold_goes_on_working() {
-    let Some(stage) = shared() else { return };
-    let upstream = upstream();
-    let mut wallet = Wallet::of(stage.alice());
-    let gateway = TestGateway::start(wallet.setup(paid(&upstream).calls(5)));
+    let five = |upstream: &_| paid(upstream).calls(5);
+    let Some((stage, _upstream, mut wallet, gateway)) = open(shared(), five) else {
+        return;
+    };
     let call = Call::get("/paid/a");
     let token = stage.buy(&gateway, &call);
     wallet.service.lose_answers("make_invoice");
@@ -242,10 +233,9 @@ fn a_wallet_out_of_reach_sells_nothing_and_what_was_sold_goes_on_working() {
 
 #[test]
 fn one_dead_relay_of_two_is_not_noticed() {
-    let Some(stage) = shared() else { return };
-    let upstream = upstream();
-    let mut wallet = Wallet::of(stage.alice());
-    let gateway = TestGateway::start(wallet.setup(paid(&upstream)));
+    let Some((stage, _upstream, mut wallet, gateway)) = open(shared(), paid) else {
+        return;
+    };
     drop(wallet.relays.remove(0));
     let call = Call::get("/paid/a");
     let token = stage.buy(&gateway, &call);
@@ -271,10 +261,9 @@ fn a_strict_gateway_takes_the_wallets_word_that_it_was_paid() {
 
 #[test]
 fn doctor_says_which_wallet_it_is_and_which_relay_is_away() {
-    let Some(stage) = shared() else { return };
-    let upstream = upstream();
-    let mut wallet = Wallet::of(stage.alice());
-    let gateway = TestGateway::start(wallet.setup(paid(&upstream)));
+    let Some((_stage, _upstream, mut wallet, gateway)) = open(shared(), paid) else {
+        return;
+    };
     drop(wallet.relays.remove(0));
     let told = gateway.command(&["doctor"]);
     let said = String::from_utf8_lossy(&told.stdout);

@@ -3,10 +3,8 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
-
 use crate::harness::{Call, Setup, TestGateway};
-use crate::stage::{Stage, paid, shared, upstream, wait_for_account};
+use crate::stage::{Stage, paid, refund_to, shared, upstream, wait_for_account};
 use crate::stand_in::{SECRET, StandIn};
 
 /// 1 once the gateway hears of payments from then on.
@@ -44,10 +42,7 @@ fn sell_and_refund(stage: &Stage, stand_in: &StandIn, backend: &str, credential:
     });
 
     let invoice = stage.bob().invoice(90_000, 600).unwrap();
-    let wish = json!({ "invoice": invoice.bolt11 }).to_string();
-    let wish = Call::post("/.farebox/refund", wish)
-        .header("Content-Type", "application/json")
-        .with(&token);
+    let wish = refund_to(&invoice, &token);
     let refund = gateway.send(&wish).expect(200).json();
     assert_eq!(refund["refund"]["state"], "paid", "{refund}");
     let again = gateway.send(&wish).expect(200).json();

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use farebox_testkit::ScriptedUpstream;
-use farebox_testkit::lab::{Lab, LabError, Node, Payment, Turn};
+use farebox_testkit::lab::{Invoice, Lab, LabError, Node, Payment, Turn};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -182,6 +182,14 @@ pub(crate) fn upstream() -> ScriptedUpstream {
 /// The one route of most tests.
 pub(crate) fn paid(upstream: &ScriptedUpstream) -> Route {
     Route::at("/paid", upstream).msat(PRICE)
+}
+
+/// A holder's wish for a refund to an invoice.
+pub(crate) fn refund_to(invoice: &Invoice, token: &Token) -> Call {
+    let wish = json!({ "invoice": invoice.bolt11 }).to_string();
+    Call::post("/.farebox/refund", wish)
+        .header("Content-Type", "application/json")
+        .with(token)
 }
 
 /// What the ledger says about a token, once it is as `wanted`; it learns of payments by and by.
