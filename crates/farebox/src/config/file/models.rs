@@ -205,7 +205,9 @@ pub struct ModelTokensTable {
     /// what it used. Default: the upstream is told at once, and what was seen is charged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drain: Option<Lasting>,
-    /// How tokens are counted that nobody tells.
+    /// How tokens are counted that nobody tells: by the model's vocabulary where that is public
+    /// (OpenAI's, which take up to 80 MB while in use) and else by bytes, or always by bytes, four to
+    /// a token.
     pub tokenizer: TokenizerSetting,
 }
 

@@ -3,8 +3,8 @@
 use farebox_testkit::ScriptedUpstream;
 use serde_json::{Value, json};
 
-use super::{DEPOSIT, INPUT, OUTPUT, chat, route, shop, shop_with};
-use crate::harness::{Call, Connection};
+use super::{DEPOSIT, INPUT, OUTPUT, chat, model, route, shop, shop_with};
+use crate::harness::{Call, Connection, Setup, TestGateway};
 
 fn piece(text: &str) -> String {
     format!(
@@ -55,6 +55,20 @@ fn an_answer_becomes_shorter_by_every_name_of_its_limit() {
     let most = (DEPOSIT - (bytes + 64) * INPUT) / OUTPUT;
     assert_eq!(forwarded["max_completion_tokens"], most);
     assert_eq!(forwarded["max_tokens"], most);
+}
+
+#[test]
+fn a_limit_stands_where_the_seller_says_that_it_is_obeyed_and_nowhere_else() {
+    let upstream = ScriptedUpstream::start().unwrap();
+    let model = [&model("small"), "limit_field = \"max_tokens\""].join("\n");
+    let setup = Setup::new().section(&model).route(route(&upstream.url()));
+    let gateway = TestGateway::start(setup);
+    let call = chat(json!({ "max_tokens": null, "max_completion_tokens": 30 }));
+    let token = gateway.buy(&call);
+    gateway.send(&call.with(&token)).expect(200);
+    let forwarded: Value = serde_json::from_slice(&upstream.asked()[0]).unwrap();
+    assert_eq!(forwarded["max_tokens"], 30);
+    assert_eq!(forwarded.get("max_completion_tokens"), None);
 }
 
 #[test]
