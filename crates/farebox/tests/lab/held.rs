@@ -3,8 +3,9 @@
 
 use farebox_testkit::ScriptedUpstream;
 use farebox_testkit::lab::LabError;
+use rustix::process::Signal;
 
-use crate::harness::{Call, Route, TestGateway};
+use crate::harness::{Call, Route, Setup, TestGateway};
 use crate::stage::{Balances, PRICE, Paying, Stage, alone, paid, upstream};
 
 /// A gateway of alice's that holds payments, its upstream, and what both nodes own before anything
@@ -165,6 +166,28 @@ fn a_payment_is_held_over_a_restart_of_the_node() {
     let token = challenge.paid_with(paying.outcome().unwrap().preimage);
     wait_for_answer(&gateway, &call.with(&token));
     assert_eq!(upstream.total(), 1);
+    stage.assert_paid(before, 2000);
+}
+
+#[test]
+fn a_call_ends_with_the_node_that_a_reload_took_away() {
+    let Some((stage, upstream, mut gateway, before)) = open() else {
+        return;
+    };
+    let call = Call::get("/paid/a");
+    let challenge = gateway.challenge(&call);
+    gateway.reconfigure(Setup::new().route(held(&upstream)));
+    gateway.signal(Signal::HUP);
+    gateway.wait_for_log("the configuration was read again");
+    // The line to the node breaks, so the call is looked at anew, by the new configuration.
+    stage.alice().daemon.stop().unwrap();
+    gateway.wait_for_log("a held call has to wait");
+    stage.lab.start(stage.alice()).unwrap();
+    let paying = stage.start_paying(&challenge);
+    let token = challenge.paid_with(paying.outcome().unwrap().preimage);
+    wait_for_answer(&gateway, &call.with(&token));
+    assert_eq!(upstream.total(), 1);
+    assert!(!gateway.log().contains("holds payments"));
     stage.assert_paid(before, 2000);
 }
 
