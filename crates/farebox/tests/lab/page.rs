@@ -12,8 +12,10 @@ use farebox_testkit::ScriptedUpstream;
 use serde_json::json;
 
 use crate::address::Address;
-use crate::harness::{Call, Challenge, Connection, Reply, Route, TestGateway};
+use crate::harness::{Call, Challenge, Connection, Reply, Route, Setup, TestGateway};
 use crate::stage::{PRICE, Stage, alone, paid, shared, upstream};
+use crate::stand_in::phoenixd::{WEBHOOK_SECRET, webhook};
+use crate::stand_in::{SECRET, StandIn};
 use crate::wire::Wire;
 use chromium::Buyer;
 use jar::Visitor;
@@ -254,4 +256,50 @@ fn a_person_types_the_preimage_into_the_page() {
         buyer.sees_the_answer(&paid.preimage);
     }
     assert_eq!(upstream.total(), 2);
+}
+
+#[test]
+fn a_page_becomes_the_answer_when_phoenixds_webhook_tells_of_its_payment() {
+    let Some(stage) = shared() else { return };
+    let (stand_in, upstream) = (StandIn::phoenixd(stage.alice()), upstream());
+    let folder = tempfile::tempdir().unwrap();
+    let keep = |name: &str, secret: &str| {
+        let file = folder.path().join(name);
+        std::fs::write(&file, secret).unwrap();
+        format!("{name} = {{ file = {file:?} }}")
+    };
+    let lightning = format!(
+        "backend = \"phoenixd\"\nnetwork = \"regtest\"\nurl = \"{}\"\n{}\n{}",
+        stand_in.url(),
+        keep("password", SECRET),
+        keep("webhook_secret", WEBHOOK_SECRET),
+    );
+    let gateway = TestGateway::start(Setup::new().lightning(&lightning).route(paid(&upstream)));
+    gateway.wait_for_metric("farebox_lightning_following", &["backend=\"phoenixd\""], 1);
+    let visitor = Visitor::new();
+    let challenge = Challenge::of(&visitor.get(&gateway, "/paid/a").expect(402));
+    // Once the webhook was heard, phoenixd is asked every ten seconds, unless it calls.
+    let before = stand_in.asked("/payments/incoming?");
+    gateway.send(&webhook(&"ab".repeat(32))).expect(204);
+    let give_up_at = Instant::now() + Duration::from_secs(30);
+    while stand_in.asked("/payments/incoming?") < before + 2 {
+        assert!(Instant::now() < give_up_at, "it was not asked");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+
+    let ask = Call::get("/paid/a").header("Farebox-Claim-Status", "wait");
+    let asked = Instant::now();
+    let mut waiting = Connection::open(gateway.address).unwrap();
+    waiting.send(&visitor.with_cookies(&ask)).unwrap();
+    let hash = stage.hash_of(&challenge);
+    stage.bob().pay(&challenge.invoice).unwrap();
+    gateway.send(&webhook(&hash)).expect(204);
+    let told = waiting.read_reply("GET").unwrap().expect(200).json();
+    assert_eq!(told["state"], "paid", "{told}");
+    // The page itself would have had the node asked after eight seconds.
+    let took = asked.elapsed();
+    assert!(took < Duration::from_secs(7), "{took:?}");
+    visitor.get(&gateway, "/paid/a").expect(200);
+    assert_eq!(charged(&stage, &gateway, &challenge), PRICE);
+    assert_eq!(upstream.total(), 1);
 }

@@ -15,7 +15,7 @@ use farebox_testkit::lab::{Node, Payment};
 use serde_json::{Value, json};
 
 mod cln;
-mod phoenixd;
+pub(crate) mod phoenixd;
 
 /// The secret that both stand-ins want.
 pub(crate) const SECRET: &str = "hunter2-hunter2";
@@ -24,6 +24,8 @@ pub(crate) const SECRET: &str = "hunter2-hunter2";
 pub(crate) struct StandIn {
     address: SocketAddr,
     is_over: Arc<AtomicBool>,
+    /// The path of each call.
+    asked: Arc<Mutex<Vec<String>>>,
 }
 
 /// One call.
@@ -43,6 +45,7 @@ struct Backstage {
     /// What was paid, by payment hash.
     paid: Mutex<HashMap<String, Payment>>,
     is_over: Arc<AtomicBool>,
+    asked: Arc<Mutex<Vec<String>>>,
 }
 
 impl StandIn {
@@ -59,10 +62,12 @@ impl StandIn {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let is_over = Arc::new(AtomicBool::new(false));
+        let asked: Arc<Mutex<Vec<String>>> = Arc::default();
         let backstage = Arc::new(Backstage {
             node: node.clone(),
             paid: Mutex::default(),
             is_over: Arc::clone(&is_over),
+            asked: Arc::clone(&asked),
         });
         std::thread::spawn(move || {
             for stream in listener.incoming() {
@@ -73,7 +78,17 @@ impl StandIn {
                 std::thread::spawn(move || serve(&stream.unwrap(), &backstage, answer));
             }
         });
-        Self { address, is_over }
+        Self {
+            address,
+            is_over,
+            asked,
+        }
+    }
+
+    /// How many calls were for paths that begin so.
+    pub(crate) fn asked(&self, path: &str) -> usize {
+        let asked = self.asked.lock().unwrap();
+        asked.iter().filter(|asked| asked.starts_with(path)).count()
     }
 
     pub(crate) fn url(&self) -> String {
@@ -138,6 +153,7 @@ impl Backstage {
 
 fn serve(mut stream: &TcpStream, backstage: &Backstage, answer: fn(&Backstage, &Asked) -> Answer) {
     let Some(asked) = read(stream) else { return };
+    backstage.asked.lock().unwrap().push(asked.path.clone());
     let (status, body) = answer(backstage, &asked);
     let length = body.len();
     // Whoever asked may be gone.

@@ -4,9 +4,26 @@ use std::collections::HashMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, Mac};
 use serde_json::{Value, json};
+use sha2::Sha256;
 
 use super::{Answer, Asked, Backstage, SECRET, hex_of, number};
+use crate::harness::Call;
+
+/// `webhook-secret` of its `phoenix.conf`.
+pub(crate) const WEBHOOK_SECRET: &str = "ef72d3b96324106dfbf83f2a4efeff7d";
+
+/// The call by which it tells of a payment.
+pub(crate) fn webhook(hash: &str) -> Call {
+    let event = json!({ "type": "payment_received", "amountSat": 1, "paymentHash": hash });
+    let event = event.to_string();
+    let mut mac = Hmac::<Sha256>::new_from_slice(WEBHOOK_SECRET.as_bytes()).unwrap();
+    mac.update(event.as_bytes());
+    let signature = hex::encode(mac.finalize().into_bytes());
+    let call = Call::post("/.farebox/webhooks/phoenixd", event);
+    call.header("X-Phoenix-Signature", &signature)
+}
 
 pub(super) fn answer(backstage: &Backstage, asked: &Asked) -> Answer {
     let basic = format!("Basic {}", STANDARD.encode(format!(":{SECRET}")));
