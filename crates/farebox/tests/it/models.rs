@@ -4,6 +4,7 @@ mod compressed;
 mod ends;
 mod evasion;
 mod imported;
+mod long;
 mod refusals;
 mod sales;
 mod sdks;
