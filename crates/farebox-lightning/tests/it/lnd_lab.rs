@@ -437,6 +437,9 @@ async fn a_node_that_is_restarted_is_down_for_a_while_and_then_heard_again() {
         let listening = async || settlements.followed().first()?.listening.then_some(());
         until("listening", listening).await;
         alice.daemon.stop().unwrap();
+        // Over the connection that was open and idle it breaks, and nobody knows how far it got.
+        let error = seller.create_invoice(asking(2000)).await.unwrap_err();
+        assert!(error.is_temporary(), "{error}");
         let error = seller.create_invoice(asking(2000)).await.unwrap_err();
         assert!(
             error.is_temporary() && error.is_certain_refusal(),
