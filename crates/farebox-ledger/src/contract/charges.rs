@@ -336,16 +336,21 @@ pub async fn long_names_of_models_are_cut(place: &dyn Place) {
 pub async fn details_of_charges_are_pruned_with_their_account(place: &dyn Place) {
     let shop = Shop::open(place);
     let (gone, kept) = (shop.token(Kind::Balance, 50), shop.token(Kind::Balance, 51));
+    let released = shop.draw_by(&gone, 50, basis()).await;
+    let released_id = released.id();
+    released.void_with(VoidReason::CutShort, measured());
     let mut ids = Vec::new();
     for token in [&gone, &kept] {
         let hold = shop.draw_by(token, 50, basis()).await;
         ids.push(hold.id());
         hold.settle_part_with(msat(50), measured());
     }
+    assert!(shop.charge(released_id).await.is_some());
     shop.clock.forward(32 * DAY);
     let pruned = shop.ledger.prune().await.expect("the store works");
     assert_eq!(pruned.accounts, 1);
     assert_eq!(shop.charge(ids[0]).await, None);
+    assert_eq!(shop.charge(released_id).await, None);
     let kept = shop.charge(ids[1]).await.expect("has value");
     assert_eq!(kept.basis, basis());
     shop.sound().await;

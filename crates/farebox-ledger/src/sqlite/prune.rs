@@ -135,8 +135,10 @@ fn remove(
         return Ok(None);
     }
     let mut delete = connection.prepare_cached("DELETE FROM transfers WHERE id = ?1")?;
+    let mut forget = connection.prepare_cached("DELETE FROM charges WHERE id = ?1")?;
     for id in &ids {
         delete.execute([id])?;
+        forget.execute([id])?;
     }
     for (row, amount) in own {
         *net.entry(row).or_default() += amount;
@@ -145,7 +147,7 @@ fn remove(
         "DELETE FROM claims WHERE account = ?1",
         "DELETE FROM accounts WHERE id = ?1",
         "DELETE FROM retries WHERE account = ?1",
-        "DELETE FROM charges WHERE account = ?1",
+        "DELETE FROM charges WHERE account = ?1 AND charged IS NULL",
     ] {
         connection.prepare_cached(sql)?.execute([account.row])?;
     }

@@ -29,4 +29,6 @@ CREATE TABLE charges (
     usage         TEXT,              -- class=count, parted by spaces
     quantity      TEXT               -- a decimal number, where use has no classes
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX charges_account ON charges (account);
+-- The chain of an account's transfers finds its charges; what was released has no transfer. An index of
+-- all accounts would write a page of its own for nearly every charge.
+CREATE INDEX charges_released ON charges (account) WHERE charged IS NULL;
