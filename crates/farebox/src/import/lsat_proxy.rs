@@ -106,7 +106,11 @@ fn note_unknown(node: &Yaml, place: &str, known: &[&str], notes: &mut Vec<String
 }
 
 fn server(node: &Yaml, notes: &mut Vec<String>) -> ServerSection {
-    let mut section = ServerSection::default();
+    let mut section = ServerSection {
+        // Its clients know the scheme by its old name only.
+        legacy_challenge: true,
+        ..ServerSection::default()
+    };
     let host = node["host"].as_str().map(str::parse::<IpAddr>);
     let port = node["port"].as_i64().map(u16::try_from);
     match (host, port) {
@@ -274,6 +278,7 @@ backends:
         let imported = import(YAML).unwrap();
         let route = &imported.file.route[0];
         assert_eq!(imported.file.server.listen, "0.0.0.0:3030".parse().unwrap());
+        assert!(imported.file.server.legacy_challenge);
         assert_eq!((route.name.as_str(), route.calls), ("ask-me", Some(4)));
         assert!(route.price == Some(PriceSetting::Fixed(Amount(Msat::new(1500).unwrap()))));
         assert_eq!(route.upstream, "https://api.example.com/v1/complete");

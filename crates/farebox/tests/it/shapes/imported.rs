@@ -68,7 +68,9 @@ fn setup(yaml: &str, upstream: &ScriptedUpstream) -> Setup {
             .insert("upstream".to_owned(), here.into());
     }
     let routes = toml::Table::from_iter([("route".to_owned(), imported["route"].clone())]);
-    Setup::new().section(&routes.to_string())
+    let legacy = &imported["server"]["legacy_challenge"];
+    let setup = Setup::new().section(&routes.to_string());
+    setup.server(&format!("legacy_challenge = {legacy}"))
 }
 
 fn upstream() -> ScriptedUpstream {
@@ -116,6 +118,7 @@ fn the_fields_of_a_client_of_lsat_proxy_are_read_as_it_sends_them() {
     .header("Content-Type", "application/json");
     let unpaid = gateway.send(&call).expect(402);
     assert_eq!(unpaid.json()["amount_msat"], 10_000);
+    assert!(unpaid.all("www-authenticate")[0].starts_with("LSAT macaroon="));
     let token = gateway.buy(&call);
     for left in (0..10).rev() {
         let reply = gateway.send(&call.clone().with(&token)).expect(200);

@@ -49,7 +49,7 @@ fn a_token_that_does_not_pay_is_told_why() {
     refused_for(reply, 402, "used_up", "quota exhausted");
     let forged = token.attenuated("count=9");
     refused_for(send(&call, &forged), 401, "unproven", "unproven");
-    let garbled = call.clone().header("Authorization", "L402 nonsense");
+    let garbled = call.header("Authorization", "L402 nonsense");
     refused_for(gateway.send(&garbled), 401, "malformed", "malformed");
 }
 
