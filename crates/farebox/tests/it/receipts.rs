@@ -98,7 +98,7 @@ fn only_who_paid_is_told() {
     let call = Call::get("/paid/x");
     let (token, other) = (gateway.buy(&call), gateway.buy(&call));
     let id = receipt_of(&gateway.send(&call.clone().with(&token)).expect(200));
-    gateway.send(&call.clone().with(&other)).expect(200);
+    gateway.send(&call.with(&other)).expect(200);
     let told = gateway.send(&ask(&id).with(&token)).expect(200).json();
     assert_eq!(told["charged_msat"], 2_000);
     assert!(told["rate"].is_null() && told["usage"].is_null(), "{told}");
