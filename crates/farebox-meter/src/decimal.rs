@@ -49,6 +49,22 @@ impl Decimal {
         if fits { Ok(number) } else { Err(BadDecimal) }
     }
 
+    /// Parses like [`FromStr`], and rounds up what has more digits behind the point than are kept:
+    /// programs print a cost as the nearest floating-point number, with 20 of them and more.
+    ///
+    /// # Errors
+    /// [`BadDecimal`] for what is no number, or too large a one.
+    pub fn rounded_up(text: &str) -> Result<Self, BadDecimal> {
+        let (mut digits, scale) = read(text)?;
+        let beyond = usize::try_from(scale - i64::from(MAX_SCALE)).unwrap_or_default();
+        if beyond == 0 {
+            return text.parse();
+        }
+        let dropped = digits.split_off(digits.len().saturating_sub(beyond));
+        let is_more = dropped.bytes().any(|digit| digit != b'0');
+        Self::new(value(&digits)? + u128::from(is_more), MAX_SCALE)
+    }
+
     /// The digits, and how many of them stand behind the point.
     #[must_use]
     pub const fn parts(self) -> (u128, u32) {
@@ -115,30 +131,39 @@ impl Decimal {
     }
 }
 
+/// The digits of a number as it is written, and how many of them stand behind the point.
+fn read(text: &str) -> Result<(String, i64), BadDecimal> {
+    let (number, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    let (whole, part) = number.split_once('.').unwrap_or((number, ""));
+    let digits = [whole, part].concat();
+    let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+    let has_part = !number.contains('.') || !part.is_empty();
+    if whole.is_empty() || !is_number || !has_part || digits.len() > 2 * MAX_DIGITS {
+        return Err(BadDecimal);
+    }
+    let exponent: i32 = exponent.parse().map_err(|_| BadDecimal)?;
+    let behind = i64::try_from(part.len()).map_err(|_| BadDecimal)?;
+    Ok((digits, behind - i64::from(exponent)))
+}
+
+/// The value of digits, of which there may be none.
+fn value(digits: &str) -> Result<u128, BadDecimal> {
+    match digits.trim_start_matches('0') {
+        "" => Ok(0),
+        digits => digits.parse().map_err(|_| BadDecimal),
+    }
+}
+
 impl FromStr for Decimal {
     type Err = BadDecimal;
 
     /// Parses `12`, `0.15`, `1.5e-7`.
     fn from_str(text: &str) -> Result<Self, BadDecimal> {
-        let (number, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
-        let (whole, part) = number.split_once('.').unwrap_or((number, ""));
-        let digits = [whole, part].concat();
-        let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
-        let has_part = !number.contains('.') || !part.is_empty();
-        if whole.is_empty() || !is_number || !has_part || digits.len() > 2 * MAX_DIGITS {
-            return Err(BadDecimal);
-        }
-        let exponent: i32 = exponent.parse().map_err(|_| BadDecimal)?;
-        let scale = i32::try_from(part.len()).map_err(|_| BadDecimal)? - exponent;
-        let trimmed = digits.trim_start_matches('0');
-        let digits: u128 = if trimmed.is_empty() {
-            0
-        } else {
-            trimmed.parse().map_err(|_| BadDecimal)?
-        };
+        let (digits, scale) = read(text)?;
+        let digits = value(&digits)?;
         match u32::try_from(scale) {
             Ok(scale) if scale <= 64 => Self::new(digits, scale),
-            Ok(_) if digits == 0 => Ok(Self::ZERO),
+            _ if digits == 0 => Ok(Self::ZERO),
             Ok(_) => Err(BadDecimal),
             Err(_) => {
                 let zeros = u32::try_from(-scale).map_err(|_| BadDecimal)?;
@@ -236,6 +261,28 @@ mod tests {
         ] {
             assert_eq!(shown(bad), Err(BadDecimal), "{bad}");
         }
+    }
+
+    #[test]
+    fn what_is_said_in_too_many_digits_is_rounded_up() {
+        let up = |text: &str| Decimal::rounded_up(text).map(|number| number.to_string());
+        for (written, shown_as) in [
+            ("0.15", "0.15"),
+            ("2E3", "2000"),
+            ("0.00012345678901234567", "0.000123456789012346"),
+            ("1.1500000000000001e-05", "0.000011500000000001"),
+            ("7.0000000000000000000000", "7"),
+            ("1e-40", "0.000000000000000001"),
+            ("1e-2147483648", "0.000000000000000001"),
+            ("0e-2147483648", "0"),
+            ("0.999999999999999999999", "1"),
+        ] {
+            assert_eq!(up(written).as_deref(), Ok(shown_as), "{written}");
+        }
+        for bad in ["", "-1", "NaN", "1e2147483647", "1e-2147483649", "1e30"] {
+            assert_eq!(up(bad), Err(BadDecimal), "{bad}");
+        }
+        assert_eq!(shown("1.5e-2147483648"), Err(BadDecimal));
     }
 
     #[test]

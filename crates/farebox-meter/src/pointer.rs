@@ -43,11 +43,23 @@ impl Pointer {
     /// # Errors
     /// [`Unreadable`].
     pub fn decimal(&self, document: &[u8]) -> Result<Decimal, Unreadable> {
+        decimal(self.find(document)?)
+    }
+
+    /// The same for a cost: digits beyond those that are kept round it up.
+    ///
+    /// # Errors
+    /// [`Unreadable`].
+    pub fn cost(&self, document: &[u8]) -> Result<Decimal, Unreadable> {
+        Ok(Decimal::rounded_up(&text(self.find(document)?)?)?)
+    }
+
+    fn find<'a>(&self, document: &'a [u8]) -> Result<&'a RawValue, Unreadable> {
         let mut here: &RawValue = serde_json::from_slice(document)?;
         for step in &self.0 {
             here = descend(here, step)?;
         }
-        decimal(here)
+        Ok(here)
     }
 }
 
@@ -56,11 +68,15 @@ impl Pointer {
 /// # Errors
 /// [`Unreadable`].
 pub fn decimal(raw: &RawValue) -> Result<Decimal, Unreadable> {
+    Ok(text(raw)?.parse()?)
+}
+
+fn text(raw: &RawValue) -> Result<Cow<'_, str>, Unreadable> {
     if raw.get().starts_with('"') {
-        let text: Cow<'_, str> = serde_json::from_str(raw.get())?;
-        return Ok(text.parse()?);
+        let text: String = serde_json::from_str(raw.get())?;
+        return Ok(Cow::Owned(text));
     }
-    Ok(raw.get().parse()?)
+    Ok(Cow::Borrowed(raw.get()))
 }
 
 fn descend<'a>(here: &'a RawValue, step: &str) -> Result<&'a RawValue, Unreadable> {

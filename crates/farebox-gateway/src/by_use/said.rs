@@ -167,7 +167,7 @@ impl Said {
             Teller::Json(pointer) => Some(pointer.clone()),
             _ => None,
         };
-        move |body| match pointer.as_ref().map(|pointer| pointer.decimal(body)) {
+        move |body| match pointer.as_ref().map(|pointer| pointer.cost(body)) {
             Some(Ok(number)) => Word::Number(number),
             None | Some(Err(Unreadable::Missing(_))) => Word::Nothing,
             Some(Err(_)) => Word::Garbled,
@@ -310,7 +310,7 @@ fn word_in(fields: &HeaderMap, name: &HeaderName) -> Word {
         };
     };
     let text = line.to_str().map(str::trim).unwrap_or_default();
-    text.parse().map_or(Word::Garbled, Word::Number)
+    Decimal::rounded_up(text).map_or(Word::Garbled, Word::Number)
 }
 
 #[cfg(test)]

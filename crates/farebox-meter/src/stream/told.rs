@@ -47,7 +47,7 @@ impl Told {
     /// Most events have nothing there, or a null: neither takes back what was told before.
     fn read(&mut self, event: &[u8]) {
         let data = frame::data(event);
-        let told = data.and_then(|data| self.pointer.decimal(&data).ok());
+        let told = data.and_then(|data| self.pointer.cost(&data).ok());
         self.last = told.or(self.last);
     }
 }
