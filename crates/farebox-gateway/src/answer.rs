@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use farebox_ledger::crash_point;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
@@ -74,6 +74,8 @@ pub(crate) struct UpstreamBody {
     pub(crate) incoming: DecodedBody,
     /// Trailers that wait until what the meter held back has passed.
     pub(crate) trailers: Option<Frame<Bytes>>,
+    /// A trailer that is the seller's own business.
+    pub(crate) hidden: Option<HeaderName>,
     pub(crate) silence: Silence,
     pub(crate) settlement: Settlement,
     pub(crate) recorder: Option<Recorder>,
@@ -262,6 +264,9 @@ impl UpstreamBody {
             } else if let Some(trailers) = frame.trailers_mut() {
                 said.hear(trailers);
             }
+        }
+        if let (Some(hidden), Some(trailers)) = (&self.hidden, frame.trailers_mut()) {
+            trailers.remove(hidden);
         }
         if let (Some(asked), Some(data)) = (self.settlement.asked(), frame.data_ref()) {
             asked.saw(data.len());

@@ -85,6 +85,20 @@ impl Arrival {
         }
     }
 
+    /// How many bytes of a body will be forwarded, where that is known.
+    pub(crate) fn forwarded_length(&self) -> Option<u64> {
+        match &self.body {
+            ArrivedBody::Read(read) => Some(match &read.bytes {
+                Some(bytes) => bytes.len() as u64,
+                None => read.length,
+            }),
+            ArrivedBody::Unread(_) | ArrivedBody::Taken => match self.body_length() {
+                (length, true) => Some(length),
+                (_, false) => None,
+            },
+        }
+    }
+
     /// A digest of everything but the content of the body, which is `length` bytes.
     pub(crate) fn outline(&self, length: u64) -> RequestDigest {
         let mut hasher = Sha256::new();

@@ -116,7 +116,7 @@ impl ByUse {
         if let Teller::Bytes {
             of: Of::Request, ..
         } = self.teller
-            && let (length, true) = arrival.body_length()
+            && let Some(length) = arrival.forwarded_length()
         {
             let cost = tariff.cost(whole(length)).unwrap_or(tariff.at_most);
             return Ok(Quote::Fiat(cost.min(tariff.at_most), tariff.rate));
@@ -128,6 +128,14 @@ impl ByUse {
             at_most,
             rate,
         }))
+    }
+
+    /// The header or trailer that clients do not see.
+    pub(crate) const fn hidden(&self) -> Option<&HeaderName> {
+        match &self.teller {
+            Teller::Header { name, shown: false } => Some(name),
+            _ => None,
+        }
     }
 
     fn tariff(&self, now: UnixMillis) -> Result<Tariff, Unsold> {

@@ -14,9 +14,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use farebox_core::{HoldId, Msat};
 use farebox_ledger::{Receipt, crash_point};
-use http::header::{
-    ACCEPT_ENCODING, HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING, VARY,
-};
+use http::header::{HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING, VARY};
 use http::response::Parts;
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper::upgrade::OnUpgrade;
@@ -32,7 +30,7 @@ use crate::decode::DecodedBody;
 use crate::headers;
 use crate::limits::TokenPermit;
 use crate::outcome::Outcome;
-use crate::plan::{ChargeOn, PaidCache, Plan, Route, Upstream};
+use crate::plan::{ChargeOn, PaidCache, Plan, Pricing, Route, Upstream};
 use crate::refusal::Refusal;
 use crate::replay::{Recorder, ReplayPolicy, ReplayStore};
 use crate::settle::{Ending, Settlement};
@@ -89,8 +87,7 @@ impl Worker {
             .filter(|_| headers::is_websocket_upgrade(&arrival.parts.headers));
         let mut fare = Fare::of(payment, permit, &route);
         if fare.settlement.meter().is_some() {
-            // What is compressed cannot be counted while it passes.
-            arrival.parts.headers.remove(ACCEPT_ENCODING);
+            headers::ask_for_whole(&mut arrival.parts.headers);
         }
         let counted = said::prepare(&mut fare, &mut arrival.parts.headers);
         let call = GrpcCall {
@@ -111,7 +108,7 @@ impl Worker {
         }
         crash_point(crash::FORWARD_BEFORE_SEND);
         let sent_at = Instant::now();
-        let answer = match self.send(&route, request, upgrade.is_some()).await {
+        let mut answer = match self.send(&route, request, upgrade.is_some()).await {
             Ok(answer) => answer,
             Err(refusal) => return Err(fare.refuse(refusal)),
         };
@@ -122,6 +119,9 @@ impl Worker {
         }
         if fare.settlement.is_followed() {
             return Box::pin(self.pass_back_said(exchange, &route, answer, fare, call)).await;
+        }
+        if let Some(name) = route.hidden_cost() {
+            answer.0.headers_mut().remove(name);
         }
         if let Some(extract) = route.extract() {
             let sold = (&*route, extract);
@@ -265,6 +265,7 @@ impl Worker {
         let body = UpstreamBody {
             incoming,
             trailers: None,
+            hidden: route.hidden_cost().cloned(),
             silence: Silence::new(route.idle_timeout),
             settlement: fare.settlement,
             recorder,
@@ -467,6 +468,15 @@ fn micros(since: Instant) -> u64 {
 }
 
 impl Route {
+    /// The header in which the upstream tells the seller, and nobody else, what an answer cost.
+    /// Those that paid by the call do not see it either.
+    fn hidden_cost(&self) -> Option<&HeaderName> {
+        match &self.sale.as_ref()?.pricing {
+            Pricing::ByUse(by_use) => by_use.hidden(),
+            _ => None,
+        }
+    }
+
     /// Whether an upstream's answer with `status` tells of the seller's own credentials, which is
     /// none of the client's business.
     fn hides(&self, status: StatusCode) -> bool {

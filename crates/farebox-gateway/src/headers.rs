@@ -9,8 +9,9 @@ use std::net::IpAddr;
 use bytes::Bytes;
 use farebox_wire::credential::PAYMENT_HEADERS;
 use http::header::{
-    CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, Entry, HOST, HeaderMap, HeaderName, HeaderValue, TE,
-    TRANSFER_ENCODING, UPGRADE,
+    ACCEPT_ENCODING, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, Entry, HOST, HeaderMap, HeaderName,
+    HeaderValue, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE,
+    TE, TRANSFER_ENCODING, UPGRADE,
 };
 use http_body::Frame;
 
@@ -122,6 +123,23 @@ pub fn prepare_request(headers: &mut HeaderMap, forwarded: &Forwarded<'_>) {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
     set_forwarded(headers, forwarded);
+}
+
+/// Lets a request ask for nothing but the whole answer in the clear: of a part, or of one that is only
+/// said to be the same as before, nobody here can tell what it cost or take out what is sold.
+pub(crate) fn ask_for_whole(headers: &mut HeaderMap) {
+    const OTHERWISE: [HeaderName; 7] = [
+        ACCEPT_ENCODING,
+        IF_MATCH,
+        IF_MODIFIED_SINCE,
+        IF_NONE_MATCH,
+        IF_RANGE,
+        IF_UNMODIFIED_SINCE,
+        RANGE,
+    ];
+    for name in &OTHERWISE {
+        headers.remove(name);
+    }
 }
 
 /// Makes the header fields of an answer fit for the client: takes off what is hop-by-hop, what the
@@ -340,7 +358,8 @@ fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
         .map(|lines| lines.join(", "))
 }
 
-fn has_token(headers: &HeaderMap, name: &HeaderName, wanted: &str) -> bool {
+/// Whether `wanted` is an element of this list.
+pub(crate) fn has_token(headers: &HeaderMap, name: &HeaderName, wanted: &str) -> bool {
     let is_wanted = |token: &[u8]| token.eq_ignore_ascii_case(wanted.as_bytes());
     headers
         .get_all(name)

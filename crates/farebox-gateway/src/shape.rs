@@ -14,15 +14,12 @@ mod template;
 use std::sync::Arc;
 
 use http::Method;
-use http::header::{
-    ACCEPT_ENCODING, CONTENT_ENCODING, HeaderMap, HeaderName, IF_MATCH, IF_MODIFIED_SINCE,
-    IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE,
-};
+use http::header::{CONTENT_ENCODING, HeaderMap};
 
 use crate::arrival::Arrival;
 use crate::aside::{Busy, aside};
 use crate::body_budget::Keep;
-use crate::headers::is_websocket_upgrade;
+use crate::headers::{ask_for_whole, is_websocket_upgrade};
 use crate::plan::Route;
 use crate::refusal::Refusal;
 use crate::worker::Worker;
@@ -43,17 +40,6 @@ pub struct Shape {
 
 /// A longer body or answer, in bytes, is not read on a data thread.
 const MAX_INLINE: usize = 32 * 1024;
-
-/// Fields of a request that ask for something else than the whole answer: a part of it cannot be
-/// read, and "not modified" was never said about what the client got.
-const PARTIAL: [HeaderName; 6] = [
-    RANGE,
-    IF_RANGE,
-    IF_MATCH,
-    IF_NONE_MATCH,
-    IF_MODIFIED_SINCE,
-    IF_UNMODIFIED_SINCE,
-];
 
 impl Worker {
     /// Puts what the client sent into the route's template.
@@ -103,10 +89,7 @@ impl Shape {
             method.clone_from(template.method());
         }
         if self.response.is_some() {
-            headers.remove(ACCEPT_ENCODING);
-            for name in &PARTIAL {
-                headers.remove(name);
-            }
+            ask_for_whole(headers);
         }
         Ok(())
     }

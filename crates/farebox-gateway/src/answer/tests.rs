@@ -21,6 +21,7 @@ pub(super) async fn answered(head: &str) -> (UpstreamBody, DuplexStream) {
     let body = UpstreamBody {
         incoming: DecodedBody::plain(answer.unwrap().into_body()),
         trailers: None,
+        hidden: None,
         silence: Silence::new(Duration::from_secs(24 * 3600)),
         settlement: Settlement::nothing(),
         recorder: None,

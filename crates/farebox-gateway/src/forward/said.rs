@@ -10,7 +10,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use farebox_core::Msat;
 use farebox_ledger::VoidReason;
-use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, TE};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, TE};
 use http::response::Parts;
 use http::{Response, StatusCode};
 use hyper::body::Incoming;
@@ -32,17 +32,16 @@ use crate::worker::Worker;
 const MAX_INLINE: usize = 32 * 1024;
 
 /// Makes a request ready whose answer will tell its cost. Gives where its bytes are counted.
-pub(super) fn prepare(fare: &mut Fare, headers: &mut HeaderMap) -> Option<Arc<AtomicU64>> {
+pub(super) fn prepare(fare: &mut Fare, fields: &mut HeaderMap) -> Option<Arc<AtomicU64>> {
     if let Some(asked) = fare.settlement.asked() {
         asked.forwarded();
     }
     let said = fare.settlement.said()?;
     if said.reads_answer() {
-        // What is compressed cannot be read while it passes.
-        headers.remove(ACCEPT_ENCODING);
+        headers::ask_for_whole(fields);
     }
     if said.hears_trailers() {
-        headers.insert(TE, HeaderValue::from_static("trailers"));
+        fields.insert(TE, HeaderValue::from_static("trailers"));
     }
     said.forwarded()
 }

@@ -1,6 +1,7 @@
 //! Prices by what a call turns out to have used: who tells it, what is charged, and what remains of
 //! the hold, to the msat.
 
+mod evasion;
 mod hook;
 mod measured;
 mod told;
