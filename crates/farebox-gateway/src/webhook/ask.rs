@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use farebox_core::{Msat, UnixMillis};
 use http::header::{
-    ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue,
+    ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue,
 };
 use http::{Method, Request, StatusCode, Uri};
 use tokio::sync::AcquireError;
@@ -18,6 +18,7 @@ use crate::access_log::Exchange;
 use crate::arrival::Arrival;
 use crate::body::RequestBody;
 use crate::body_budget::{BodyError, ByteBudget, Keep, Patience, read_body};
+use crate::headers::has_token;
 use crate::plan::Route;
 use crate::upstream::SendError;
 
@@ -83,7 +84,9 @@ impl Webhook {
 
     fn told<'a>(&'a self, headers: &HeaderMap) -> Vec<(&'a str, String)> {
         let names = self.rules.tell.iter().map(HeaderName::as_str);
-        let told = names.filter(|name| !is_credential(name));
+        // What goes no further than to us is not what the upstream will be asked for.
+        let told =
+            names.filter(|name| !is_credential(name) && !has_token(headers, &CONNECTION, name));
         told.flat_map(|name| {
             let lines = headers.get_all(name).iter();
             lines.map(move |line| (name, String::from_utf8_lossy(line.as_bytes()).into_owned()))

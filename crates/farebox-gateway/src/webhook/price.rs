@@ -93,9 +93,14 @@ impl Worker {
             return Err(Refusal::Unquoted);
         }
         let sold = (route, sale, webhook);
-        *quote = self
+        let asked = self
             .read_and_ask(exchange, sold, arrival, Keep::HashOnly)
-            .await?;
+            .await;
+        if !is_probe && !matches!(&asked, Ok(quote) if !matches!(quote, Quote::Free)) {
+            // What leads to no invoice takes nothing of the limit later on either.
+            let _ = self.shared.challenges.try_take(prefix, now);
+        }
+        *quote = asked?;
         Ok(())
     }
 

@@ -12,7 +12,7 @@ use farebox_gateway::routes::{HostMatch, PathMatch as TablePath, PathRegex, Rout
 use http::Method;
 
 use super::models::Market;
-use super::sale::{self, binds_request};
+use super::sale::{self, binds_request, sells_quotes};
 use super::server::{bytes, not_zero, rate};
 use super::upstream::{self, Transports};
 use super::{BuiltNode, Context, abilities, capabilities, shape, webhook};
@@ -93,7 +93,8 @@ impl<'a> Builder<'a> {
         let webhook = match &section.price {
             Some(PriceSetting::Webhook(written)) => {
                 let key = at.key("price");
-                webhook::webhook(written, transports, self.context, &key, mistakes)
+                let asked = (written.as_ref(), sells_quotes(section));
+                webhook::webhook(asked, transports, self.context, &key, mistakes)
             }
             _ => None,
         };

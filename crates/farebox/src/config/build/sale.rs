@@ -163,7 +163,7 @@ fn refuse_for_free(route: &RouteSection, at: &KeyPath, mistakes: &mut Mistakes) 
 
 /// Whether each quote of a webhook is sold by itself, as the price of that one call, instead of being
 /// drawn from a balance.
-fn sells_quotes(route: &RouteSection) -> bool {
+pub(super) fn sells_quotes(route: &RouteSection) -> bool {
     route.calls == Some(1) || route.bind == Some(BindSetting::Request)
 }
 

@@ -5,6 +5,7 @@ use farebox_gateway::meter::Unsaid;
 use farebox_gateway::upstream::UpstreamPool;
 use farebox_gateway::webhook::{Webhook, WebhookRules, is_credential};
 use http::HeaderName;
+use http::header::{ACCEPT, CONTENT_TYPE};
 use http::uri::PathAndQuery;
 
 use super::server::not_zero;
@@ -19,7 +20,7 @@ const MIN_SECRET_BYTES: usize = 16;
 
 /// What a route's calls cost, as its webhook will say.
 pub(super) fn webhook(
-    written: &WebhookPrice,
+    (written, is_single): (&WebhookPrice, bool),
     transports: &mut Transports,
     context: &Context,
     at: &KeyPath,
@@ -28,7 +29,7 @@ pub(super) fn webhook(
     let url = &written.webhook;
     let key = at.key("webhook");
     let target = mistakes.take(key.clone(), url, target(url));
-    let rules = rules(written, at, mistakes);
+    let rules = rules(written, is_single, at, mistakes);
     let secret = secret(written, context.lookups, at, mistakes);
     let target = target?;
     let path = if target.base_path.is_empty() {
@@ -42,7 +43,12 @@ pub(super) fn webhook(
     Some(Webhook::new(pool, path, secret?, rules))
 }
 
-fn rules(written: &WebhookPrice, at: &KeyPath, mistakes: &mut Mistakes) -> WebhookRules {
+fn rules(
+    written: &WebhookPrice,
+    is_single: bool,
+    at: &KeyPath,
+    mistakes: &mut Mistakes,
+) -> WebhookRules {
     for (key, value) in [
         ("max_in_flight", written.max_in_flight),
         ("attempts", written.attempts),
@@ -51,7 +57,37 @@ fn rules(written: &WebhookPrice, at: &KeyPath, mistakes: &mut Mistakes) -> Webho
             mistakes.note(at.key(key), Some("0".to_owned()), "at least one");
         }
     }
-    let tell = written.tell.iter().enumerate().filter_map(|(place, name)| {
+    WebhookRules {
+        tell: tell(written, is_single, at, mistakes),
+        timeout: not_zero(at.key("timeout"), written.timeout, mistakes),
+        max_in_flight: usize::try_from(written.max_in_flight).unwrap_or(usize::MAX),
+        attempts: written.attempts,
+        missing: match written.missing {
+            MissingSetting::Nothing => Unsaid::Nothing,
+            MissingSetting::Hold => Unsaid::Hold,
+        },
+    }
+}
+
+/// The headers that it is told. A quote that is sold by itself must not depend on one: the token is
+/// for method, path, query and body, and would pay for a dearer request with other headers as well.
+fn tell(
+    written: &WebhookPrice,
+    is_single: bool,
+    at: &KeyPath,
+    mistakes: &mut Mistakes,
+) -> Vec<HeaderName> {
+    let names = match &written.tell {
+        None if is_single => return Vec::new(),
+        None => return vec![CONTENT_TYPE, ACCEPT],
+        Some(names) => names,
+    };
+    if is_single && !names.is_empty() {
+        let reason = "makes no sense with a price for one call: what is bought is bound to method, \
+                      path, query and body, and could be used with other headers";
+        mistakes.note(at.key("tell"), None, reason);
+    }
+    let tell = names.iter().enumerate().filter_map(|(place, name)| {
         let key = at.key("tell").index(place);
         let parsed = mistakes.take(key.clone(), name, name.parse::<HeaderName>())?;
         if is_credential(parsed.as_str()) {
@@ -64,16 +100,7 @@ fn rules(written: &WebhookPrice, at: &KeyPath, mistakes: &mut Mistakes) -> Webho
         }
         Some(parsed)
     });
-    WebhookRules {
-        tell: tell.collect(),
-        timeout: not_zero(at.key("timeout"), written.timeout, mistakes),
-        max_in_flight: usize::try_from(written.max_in_flight).unwrap_or(usize::MAX),
-        attempts: written.attempts,
-        missing: match written.missing {
-            MissingSetting::Nothing => Unsaid::Nothing,
-            MissingSetting::Hold => Unsaid::Hold,
-        },
-    }
+    tell.collect()
 }
 
 fn secret(

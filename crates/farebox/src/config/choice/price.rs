@@ -133,8 +133,10 @@ pub struct WebhookPrice {
     pub max_in_flight: u32,
     /// How often it is asked what a call came to, before that counts as missing.
     pub attempts: u32,
-    /// Names of request headers that it is told. Credentials are never among them.
-    pub tell: Vec<String>,
+    /// Names of request headers that it is told, by default `content-type` and `accept`. Credentials
+    /// are never among them. With `calls = 1` there are none: a token is not bound to headers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tell: Option<Vec<String>>,
     /// What is charged where it does not say what a call came to.
     pub missing: MissingSetting,
 }
@@ -277,7 +279,7 @@ impl Price {
             timeout: self.timeout.unwrap_or(default.timeout),
             max_in_flight: self.max_in_flight.unwrap_or(default.max_in_flight),
             attempts: self.attempts.unwrap_or(default.attempts),
-            tell: self.tell.unwrap_or(default.tell),
+            tell: self.tell,
             missing: self.missing.unwrap_or_default(),
         }
     }
@@ -348,7 +350,7 @@ impl Default for WebhookPrice {
             timeout: Lasting(Duration::from_secs(5)),
             max_in_flight: 64,
             attempts: 5,
-            tell: vec!["content-type".to_owned(), "accept".to_owned()],
+            tell: None,
             missing: MissingSetting::default(),
         }
     }

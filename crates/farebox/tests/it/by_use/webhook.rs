@@ -75,10 +75,8 @@ fn an_exact_quote_is_what_a_single_call_costs_and_it_is_asked_once() {
     assert_eq!(question["path"], "/paid/say");
     assert_eq!(question["query"], "a=b");
     assert_eq!(question["body_bytes"], 14);
-    assert_eq!(
-        question["headers"],
-        json!([["content-type", "application/json"]])
-    );
+    // A token is not bound to headers, and so no price depends on one.
+    assert_eq!(question["headers"], json!([]));
     assert_eq!(question["body_sha256"].as_str().unwrap().len(), 64);
     assert!(asked[0].signature.starts_with("t="), "{asked:?}");
     let other = Call::post("/paid/say?a=c", "{\"body\": \"hi\"}").with(&token);
@@ -229,6 +227,44 @@ fn a_key_draws_what_is_quoted_and_what_a_call_came_to() {
     shop.gateway.send(&call).expect(200);
     let left = crate::keys::balance(&shop.gateway, &bought.key);
     assert_eq!(left, 50_000 - 700 - 12);
+}
+
+#[test]
+fn it_is_told_the_headers_that_the_upstream_will_see() {
+    let shop = Shop::of(r#"{"price_msat": 700}"#, &[], "");
+    let call = say(&json!({}))
+        .header("Content-Type", "application/json")
+        .header("Accept", "text/cheap")
+        .header("Connection", "accept");
+    shop.gateway.send(&call).expect(402);
+    let question = shop.hook.asked("quote")[0].json();
+    let told = json!([["content-type", "application/json"]]);
+    assert_eq!(question["headers"], told);
+    let reply = shop.gateway.send(&call.with(&shop.buy())).expect(200);
+    assert_eq!(reply.text(), "said");
+    let seen = shop.upstream.requests().pop().unwrap();
+    assert!(seen.all("accept").is_empty());
+}
+
+#[test]
+fn strangers_who_are_refused_or_served_for_nothing_count_as_asking() {
+    for answer in [r#"{"refuse": "no"}"#, r#"{"price_msat": 0}"#, "nonsense"] {
+        let upstream = ScriptedUpstream::start().unwrap();
+        let hook = Hook::start(answer, &[]);
+        let price = format!(
+            "price = {{ webhook = \"{}\", secret = {{ env = \"HOOK_SECRET\" }} }}",
+            hook.url()
+        );
+        let setup = Setup::new()
+            .server("challenges = { per_client = \"2/1h\" }")
+            .route(Route::at("/paid", &upstream).line(&price));
+        let gateway = TestGateway::start_with(setup, &[("HOOK_SECRET", SECRET)]);
+        for _ in 0..2 {
+            gateway.send(&Call::get("/paid/x"));
+        }
+        gateway.send(&Call::get("/paid/x")).expect(503);
+        assert_eq!(hook.asked("quote").len(), 2, "{answer}");
+    }
 }
 
 #[test]

@@ -106,6 +106,9 @@ fn a_webhook_sells_balances_or_the_very_request_that_it_quoted() {
     assert_eq!((single.kind, single.bind), (Kind::Single, Bind::Request));
     refuses_route(&format!("{price}\ncalls = 2"), "calls");
     refuses_route(&format!("{price}\ncalls = 1\nbind = \"route\""), "bind");
+    let told = price.replace(" } }", " }, tell = [\"accept\"] }");
+    assert_eq!(sale(&told).kind, Kind::Balance);
+    refuses_route(&format!("{told}\ncalls = 1"), "other headers");
     let hook = "webhook = \"http://127.0.0.1:9100/price\"";
     refuses(hook, "price.secret");
     refuses(
