@@ -207,6 +207,12 @@ impl Gateway {
         &self.shared.metrics
     }
 
+    /// One that serves nobody, to try its steps with.
+    #[cfg(test)]
+    pub(crate) fn worker(&self) -> Worker {
+        Worker::new(usize::MAX, Arc::clone(&self.shared)).expect("the system has randomness")
+    }
+
     /// Opens the access log anew, after a rotation.
     pub fn reopen_log(&self) {
         self.shared.log.reopen();

@@ -23,6 +23,8 @@ use crate::routes::RouteTable;
 const KEY: KeyHash = KeyHash::from_bytes([9; 32]);
 const EXPIRY: Duration = Duration::from_secs(600);
 const WAIT_AT_MOST: Duration = Duration::from_secs(20);
+/// What a node said counts for a second.
+const ANSWERS_ARE_KEPT: Duration = Duration::from_millis(1_010);
 
 /// A wall clock that stands until it is moved.
 struct HandClock(AtomicU64);
@@ -65,6 +67,11 @@ fn start(
             file: None,
         },
     };
+    crate::gateway::start(options, plan(node)).unwrap()
+}
+
+/// No routes, and one backend.
+fn plan(node: Arc<MockNode>) -> Plan {
     let server = ServerRules {
         trusted_proxies: TrustedProxies::new(Vec::new()),
         bad_credential: BadCredential::Unauthorized,
@@ -79,16 +86,46 @@ fn start(
         name: "alice".to_owned(),
         node,
     };
-    let plan = Plan {
+    Plan {
         server,
         routes: RouteTable::build([]).unwrap(),
         node: Some(Arc::new(Backends::new(vec![backend]).unwrap())),
-    };
-    crate::gateway::start(options, plan).unwrap()
+    }
 }
 
 async fn view(ledger: &Ledger) -> KeyView {
     ledger.key(KEY).await.unwrap().unwrap()
+}
+
+async fn open_key(ledger: &Ledger, clock: &Arc<dyn Clock>) {
+    let open = OpenKey {
+        key: KEY,
+        public_id: "fk_1".to_owned(),
+        created_at: clock.now(),
+        note: None,
+    };
+    ledger.open_key(open).await.unwrap();
+}
+
+/// An invoice for the key, and perhaps its payment.
+async fn order(ledger: &Ledger, node: &MockNode, msat: u64, paid: bool) {
+    let request = InvoiceRequest {
+        amount: Msat::new(msat).unwrap(),
+        memo: String::new(),
+        expiry: EXPIRY,
+    };
+    let invoice = node.create_invoice(request).await.unwrap();
+    let pending = PendingDeposit {
+        payment_hash: invoice.payment_hash,
+        key: KEY,
+        amount: invoice.amount,
+        expires_at: invoice.expires_at,
+    };
+    let noted = ledger.pending_deposit(pending, TopUpBy::Stranger);
+    noted.await.unwrap();
+    if paid {
+        node.pay(&invoice.bolt11).unwrap();
+    }
 }
 
 #[tokio::test]
@@ -99,33 +136,9 @@ async fn what_was_paid_for_a_key_that_nobody_uses_is_credited() {
     let options = OpenOptions::new(folder.path().join("farebox.db"), Arc::clone(&clock));
     let (ledger, _) = farebox_ledger::open(&options).unwrap();
     let node = Arc::new(MockNode::new(Arc::clone(&clock)).unwrap());
-    let open = OpenKey {
-        key: KEY,
-        public_id: "fk_1".to_owned(),
-        created_at: clock.now(),
-        note: None,
-    };
-    ledger.open_key(open).await.unwrap();
+    open_key(&ledger, &clock).await;
     for (msat, paid) in [(21_000, true), (9_000, false), (4_000, true)] {
-        let request = InvoiceRequest {
-            amount: Msat::new(msat).unwrap(),
-            memo: String::new(),
-            expiry: EXPIRY,
-        };
-        let invoice = node.create_invoice(request).await.unwrap();
-        let pending = PendingDeposit {
-            payment_hash: invoice.payment_hash,
-            key: KEY,
-            amount: invoice.amount,
-            expires_at: invoice.expires_at,
-        };
-        ledger
-            .pending_deposit(pending, TopUpBy::Stranger)
-            .await
-            .unwrap();
-        if paid {
-            node.pay(&invoice.bolt11).unwrap();
-        }
+        order(&ledger, &node, msat, paid).await;
     }
     let later = clock.now().plus(EXPIRY + AFTER);
     hand.0.store(later.get(), Ordering::SeqCst);
@@ -140,5 +153,32 @@ async fn what_was_paid_for_a_key_that_nobody_uses_is_credited() {
     assert_eq!(view(&ledger).await.deposited.get(), 25_000);
     assert_eq!(ledger.pending_deposits().await.unwrap().len(), 1);
     assert!(ledger.trial_balance().await.unwrap().is_sound());
+    ledger.close().await;
+}
+
+#[tokio::test]
+async fn what_was_paid_while_its_backend_was_taken_away_is_credited_once_it_is_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let hand = Arc::new(HandClock(AtomicU64::new(1_800_000_000_000)));
+    let clock: Arc<dyn Clock> = Arc::<HandClock>::clone(&hand);
+    let options = OpenOptions::new(folder.path().join("farebox.db"), Arc::clone(&clock));
+    let (ledger, _) = farebox_ledger::open(&options).unwrap();
+    let [maker, other] = [(); 2].map(|()| Arc::new(MockNode::new(Arc::clone(&clock)).unwrap()));
+    open_key(&ledger, &clock).await;
+    order(&ledger, &maker, 21_000, true).await;
+    let later = clock.now().plus(EXPIRY + AFTER);
+    hand.0.store(later.get(), Ordering::SeqCst);
+
+    let gateway = start(&ledger, other, clock, folder.path());
+    let (worker, mut unpaid) = (gateway.worker(), Unpaid::default());
+    worker.sweep(&mut unpaid).await.unwrap();
+    assert_eq!(unpaid.hashes.len(), 1, "nobody there knows it");
+    assert_eq!(view(&ledger).await.balance, Msat::ZERO);
+    gateway.replace_plan(plan(maker));
+    tokio::time::sleep(ANSWERS_ARE_KEPT).await;
+    worker.sweep(&mut unpaid).await.unwrap();
+    assert_eq!(view(&ledger).await.balance.get(), 21_000);
+    drop(worker);
+    gateway.drain(Duration::from_secs(5)).await;
     ledger.close().await;
 }
