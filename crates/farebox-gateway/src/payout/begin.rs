@@ -40,7 +40,8 @@ impl Payouts {
         let (backend, _) = backends.payer().ok_or(RefundError::NoPayer)?;
         let lookup = backends.lookup().ok_or(RefundError::NoLookup)?;
         let purse = self.look_into(&request.payer, lookup).await?;
-        let payable = self.resolve(&current, &request, &purse).await?;
+        let payable = self.resolve(&current, &request, &purse).await;
+        let payable = payable.map_err(|refusal| purse.explain(refusal))?;
         self.refuse_own(backends, lookup, &payable).await?;
         log_destination(&request);
         self.reserve(&current, request, payable, backend).await

@@ -19,6 +19,8 @@ const MAX_DEPOSITS: u32 = 1_000;
 pub(super) struct Purse {
     /// Money that may leave, fee included.
     pub(super) available: Msat,
+    /// Why it is not more, where there is more that the node says nothing about.
+    doubt: Option<RefundError>,
 }
 
 impl Payouts {
@@ -89,11 +91,14 @@ impl Payouts {
         let gone = gone(&view);
         let needed = gone.checked_add(purse.available).unwrap_or(Msat::MAX);
         let deposits = self.ledger.deposits_of(key, MAX_DEPOSITS).await?;
-        let proven = prove(lookup, &deposits, needed).await;
-        let available = free.min(proven.amount.saturating_sub(gone));
-        match proven.doubt {
+        let Proven { amount, doubt } = prove(lookup, &deposits, needed).await;
+        let available = free.min(amount.saturating_sub(gone));
+        match doubt {
             Some(doubt) if available.is_zero() => Err(doubt),
-            _ => Purse::of(available, view.held),
+            doubt => Ok(Purse {
+                doubt,
+                ..Purse::of(available, view.held)?
+            }),
         }
     }
 }
@@ -101,13 +106,22 @@ impl Payouts {
 impl Purse {
     fn of(available: Msat, held: Msat) -> Result<Self, RefundError> {
         if !available.is_zero() {
-            return Ok(Self { available });
+            let doubt = None;
+            return Ok(Self { available, doubt });
         }
         Err(if held.is_zero() {
             RefundError::NothingLeft { available }
         } else {
             RefundError::Reserved
         })
+    }
+
+    /// Why a wish comes to nothing: what is not there because a node is away may be there soon.
+    pub(super) fn explain(self, refusal: RefundError) -> RefundError {
+        match (refusal, self.doubt) {
+            (RefundError::NothingLeft { .. }, Some(away @ RefundError::Node(_))) => away,
+            (refusal, _) => refusal,
+        }
     }
 }
 

@@ -349,7 +349,8 @@ async fn what_the_backend_knows_goes_before_what_the_operator_says() {
 struct Teller {
     node: Arc<dyn CreateInvoice>,
     looks_up: bool,
-    state: InvoiceState,
+    /// None where it says nothing.
+    state: Option<InvoiceState>,
     ours: PaymentHash,
     /// Others of which it says what is so.
     others: Vec<PaymentHash>,
@@ -385,9 +386,13 @@ impl LookupInvoice for Teller {
         let told = match self.node.lookup() {
             _ if hash == self.ours => self.state,
             Some(lookup) if self.others.contains(&hash) => return lookup.lookup_invoice(hash),
-            _ => InvoiceState::Unknown,
+            _ => Some(InvoiceState::Unknown),
         };
-        Box::pin(async move { Ok(told) })
+        let away = NodeError::TimedOut {
+            host: "teller".to_owned(),
+            limit: HOUR,
+        };
+        Box::pin(async move { told.ok_or(away) })
     }
 }
 
@@ -397,7 +402,7 @@ async fn told(looks_up: bool, state: InvoiceState) -> (House, Result<PayoutView,
     let teller = Teller {
         node: Arc::<MockNode>::clone(&house.node),
         looks_up,
-        state,
+        state: Some(state),
         ours: wish.payer.account(),
         others: Vec::new(),
     };

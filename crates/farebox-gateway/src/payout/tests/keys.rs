@@ -43,12 +43,18 @@ impl House {
         }
     }
 
-    /// From now on the node says `state` of this payment, and knows the others as they are.
-    fn doubt(&self, ours: PaymentHash, state: InvoiceState, others: &[PaymentHash]) {
+    /// From now on the node says `state` of this payment, or nothing, and knows the others as they
+    /// are.
+    fn doubt(
+        &self,
+        ours: PaymentHash,
+        state: impl Into<Option<InvoiceState>>,
+        others: &[PaymentHash],
+    ) {
         let teller = Teller {
             node: Arc::<MockNode>::clone(&self.node),
             looks_up: true,
-            state,
+            state: state.into(),
             ours,
             others: others.to_vec(),
         };
@@ -122,5 +128,26 @@ async fn only_as_many_deposits_are_asked_about_as_are_needed() {
     house.doubt(deposits[1], InvoiceState::Unknown, &deposits);
     let paid = house.payouts.refund(house.of_key(30_000).await).await;
     assert_eq!(paid.unwrap().state, PayoutState::Paid);
+    house.end().await;
+}
+
+#[tokio::test]
+async fn what_a_node_that_is_away_could_vouch_for_is_not_called_gone() {
+    let house = House::open();
+    let deposits = house.key_with(&[30_000, 20_000]).await;
+    house.doubt(deposits[1], None, &deposits);
+    let wish = house.of_key(45_000).await;
+    let early = house.payouts.refund(wish.clone()).await;
+    assert!(matches!(early, Err(RefundError::Node(_))), "{early:?}");
+    house.doubt(deposits[1], InvoiceState::Unknown, &deposits);
+    let gone = house.payouts.refund(wish.clone()).await;
+    assert!(
+        matches!(gone, Err(RefundError::NothingLeft { .. })),
+        "{gone:?}"
+    );
+    let node: Arc<dyn CreateInvoice> = Arc::<MockNode>::clone(&house.node);
+    house.payouts.replace(Some(backends(node)), rules());
+    let paid = house.payouts.refund(wish).await.unwrap();
+    assert_eq!(paid.state, PayoutState::Paid);
     house.end().await;
 }
