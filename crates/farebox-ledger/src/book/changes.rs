@@ -20,8 +20,6 @@ pub(crate) struct Changes {
     pub(crate) progress: Vec<HoldId>,
     /// The numbers of ended holds that the store has.
     pub(crate) ended: Vec<i64>,
-    /// Those of them of which it is known what their price was found by.
-    pub(crate) bases_ended: Vec<i64>,
     pub(crate) retries: HashMap<RetryKey, Retry>,
     /// Ended holds of which there is more to tell than their transfer does.
     pub(crate) charges: Vec<Charge>,
@@ -47,7 +45,6 @@ impl Changes {
         self.holds.clear();
         self.progress.clear();
         self.ended.clear();
-        self.bases_ended.clear();
         self.retries.clear();
         self.charges.clear();
         self.key_days.clear();

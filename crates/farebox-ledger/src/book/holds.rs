@@ -106,9 +106,6 @@ impl Book {
         };
         if hold.stored {
             self.changes.ended.push(hold.number);
-            if hold.basis.is_some() {
-                self.changes.bases_ended.push(hold.number);
-            }
         }
         self.note_charge(id, &mut hold, how, measured, at);
         match how {

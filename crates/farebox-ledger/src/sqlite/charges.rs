@@ -4,7 +4,6 @@ use farebox_core::{HoldId, KeyHash, Msat, RouteName, UnixMillis};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction};
 
 use super::columns::{self, instant, instant_column, msat};
-use super::flush::expect_one;
 use super::read::read_name;
 use crate::book::{Book, Charge, signed};
 use crate::charge::{MAX_CHARGE_CLASSES, MAX_CHARGE_RATE};
@@ -24,30 +23,34 @@ pub(super) fn write(book: &Book, connection: &Connection) -> Result<(), StoreErr
     Ok(())
 }
 
-pub(super) fn insert_basis(
-    connection: &Connection,
-    hold: i64,
-    basis: &ChargeBasis,
-) -> Result<(), StoreError> {
+/// The column `basis` of an open hold.
+pub(super) fn basis_column(basis: &ChargeBasis) -> String {
     let (rate, model) = basis_columns(Some(basis));
-    connection
-        .prepare_cached("INSERT INTO bases VALUES (?1, ?2, ?3, ?4, ?5)")?
-        .execute((
-            hold,
-            rate.map(|rate| &rate.currency),
-            rate.map(|rate| &rate.bitcoin_price),
-            rate.and_then(|rate| rate.age_ms).map(age_column),
-            model,
-        ))?;
-    Ok(())
+    let rate = rate.map_or_else(String::new, |rate| {
+        let age = rate.age_ms.map_or_else(String::new, |age| age.to_string());
+        format!("{} {} {age}", rate.currency, rate.bitcoin_price)
+    });
+    format!("{rate}\n{}", model.unwrap_or_default())
 }
 
-pub(super) fn delete_bases(connection: &Connection, holds: &[i64]) -> Result<(), StoreError> {
-    for hold in holds {
-        let mut delete = connection.prepare_cached("DELETE FROM bases WHERE hold = ?1")?;
-        expect_one(delete.execute([hold])?, "what a hold was found by")?;
-    }
-    Ok(())
+/// What the column `basis` says.
+pub(super) fn read_basis_column(text: &str) -> Result<ChargeBasis, StoreError> {
+    const BROKEN: StoreError = StoreError::Corrupt("what a hold was found by");
+    let (rate, model) = text.split_once('\n').ok_or(BROKEN)?;
+    let mut parts = rate.splitn(3, ' ');
+    let rate = match (parts.next(), parts.next(), parts.next()) {
+        (Some(""), None, None) => None,
+        (Some(currency), Some(price), Some(age)) => Some(RateUsed {
+            currency: currency.to_owned(),
+            bitcoin_price: price.to_owned(),
+            age_ms: (!age.is_empty())
+                .then(|| age.parse().map_err(|_| BROKEN))
+                .transpose()?,
+        }),
+        _ => return Err(BROKEN),
+    };
+    let model = (!model.is_empty()).then(|| model.to_owned());
+    Ok(ChargeBasis { rate, model })
 }
 
 fn insert(connection: &Connection, charge: &Charge) -> Result<(), StoreError> {

@@ -176,7 +176,7 @@ pub(super) fn append_transfers(
 
 fn write_holds(book: &Book, connection: &Connection) -> Result<(), StoreError> {
     let mut insert = connection.prepare_cached(
-        "INSERT INTO holds VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+        "INSERT INTO holds VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
     )?;
     let epoch = book.epoch().0;
     for id in &book.changes().holds {
@@ -196,10 +196,8 @@ fn write_holds(book: &Book, connection: &Connection) -> Result<(), StoreError> {
             key.map(|key| key.asker_row),
             key.map(|key| key.route.as_str()),
             key.map(|key| key.day),
+            hold.basis.as_deref().map(charges::basis_column),
         ))?;
-        if let Some(basis) = &hold.basis {
-            charges::insert_basis(connection, hold.number, basis)?;
-        }
     }
     Ok(())
 }
@@ -222,7 +220,7 @@ fn delete_holds(book: &Book, connection: &Connection) -> Result<(), StoreError> 
     for number in &book.changes().ended {
         expect_one(delete.execute([number])?, "an open hold")?;
     }
-    charges::delete_bases(connection, &book.changes().bases_ended)
+    Ok(())
 }
 
 fn write_retries(book: &Book, connection: &Connection) -> Result<(), StoreError> {

@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::columns::{self, CLAIM, CLAIM_WIDTH, Claim};
 use super::{charges, held, keys, payouts};
+use crate::ChargeBasis;
 use crate::book::{
     self, Account, House, Loaded, OnceKey, OpenHold, Origin, Retry, RetryKey, Rows, TransferId,
     Unclaimed, Unsaved,
@@ -137,10 +138,9 @@ fn load_holds(
     let mut statement = connection.prepare(
         "SELECT h.id, h.account, coalesce(c.payment_hash, k.key_hash), h.msat, h.progress, \
          h.once_key, h.once_digest, h.number, h.asker, a.key_hash, h.route, h.day, \
-         b.currency, b.bitcoin_price, b.rate_age, b.model \
+         h.basis \
          FROM holds h LEFT JOIN claims c ON c.account = h.account \
-         LEFT JOIN keys k ON k.account = h.account LEFT JOIN keys a ON a.account = h.asker \
-         LEFT JOIN bases b ON b.hold = h.number",
+         LEFT JOIN keys k ON k.account = h.account LEFT JOIN keys a ON a.account = h.asker",
     )?;
     let mut found = statement.query([])?;
     let mut holds = Vec::new();
@@ -148,6 +148,11 @@ fn load_holds(
         holds.push((columns::hold_id(row.get(0)?), read_hold(row)?));
     }
     Ok(holds)
+}
+
+fn read_basis(column: Option<String>) -> Result<Option<Box<ChargeBasis>>, StoreError> {
+    let basis = column.map(|text| charges::read_basis_column(&text));
+    Ok(basis.transpose()?.map(Box::new))
 }
 
 fn read_hold(row: &Row<'_>) -> Result<OpenHold, StoreError> {
@@ -171,6 +176,6 @@ fn read_hold(row: &Row<'_>) -> Result<OpenHold, StoreError> {
         number: row.get(7)?,
         stored: true,
         key: keys::read_use(row)?.map(Box::new),
-        basis: charges::read_basis(row, 12)?.map(Box::new),
+        basis: read_basis(row.get(12)?)?,
     })
 }

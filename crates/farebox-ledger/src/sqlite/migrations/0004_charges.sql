@@ -1,14 +1,8 @@
 -- Version 4. Never edited: a change is a new file.
 -- What charges were made of.
 
--- Of open holds whose price was found by a rate or for a model. A row goes with its hold.
-CREATE TABLE bases (
-    hold          INTEGER PRIMARY KEY,  -- its number
-    currency      TEXT,
-    bitcoin_price TEXT,
-    rate_age      INTEGER,              -- in milliseconds; NULL of a fixed rate
-    model         TEXT
-) STRICT;
+-- What the price of an open hold was found by: the rate in one line, the model in the next.
+ALTER TABLE holds ADD COLUMN basis TEXT;
 
 -- One row for a settled hold of which there is more to tell than its transfer does, and for a
 -- measured one that was released. It goes with the account.
