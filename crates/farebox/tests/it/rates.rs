@@ -240,6 +240,7 @@ fn a_rate_outlives_its_sources_until_it_is_too_old_and_no_longer() {
     gateway.restart();
     assert_no_rate(&ask(&gateway));
     gateway.send(&call).expect(200);
+    gateway.wait_for_log("no exchange rate to sell by");
     sources.set_all(&says("50000"));
     assert_eq!(wait_for(&gateway, 402).json()["price_msat"], 4000);
     gateway.wait_for_log("the exchange rate is known again");
