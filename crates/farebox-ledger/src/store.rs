@@ -83,6 +83,8 @@ pub enum KeyStep {
     Pending(PendingDeposit, TopUpBy),
     /// A payment for it is settled.
     Deposit(KeyHash, Deposit),
+    /// An invoice for it will never be paid.
+    Unpaid(PaymentHash),
 }
 
 /// What became of a [`KeyStep`]; all but [`Done`](Self::Done) changed nothing.

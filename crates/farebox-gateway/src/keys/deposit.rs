@@ -29,6 +29,8 @@ pub(super) enum Credited {
     Yes,
     /// It was not paid, or not in full.
     NotPaid,
+    /// It was not, and never can be.
+    Never,
     /// Nobody said.
     Unknown,
 }
@@ -37,6 +39,7 @@ pub(super) enum Credited {
 enum Received {
     Whole(Msat),
     Nothing,
+    Never,
     Unknown,
 }
 
@@ -118,6 +121,7 @@ impl Worker {
         let amount = match self.received_for(plan, pending).await {
             Received::Whole(amount) => amount,
             Received::Nothing => return Ok(Credited::NotPaid),
+            Received::Never => return Ok(Credited::Never),
             Received::Unknown => return Ok(Credited::Unknown),
         };
         let deposit = Deposit {
@@ -156,7 +160,8 @@ impl Worker {
             .await;
         match paid {
             Paid::Yes => Received::Whole(received.unwrap_or(pending.amount)),
-            Paid::No | Paid::Never | Paid::Untold => Received::Nothing,
+            Paid::No | Paid::Untold => Received::Nothing,
+            Paid::Never => Received::Never,
             Paid::Unknown => Received::Unknown,
         }
     }

@@ -3,13 +3,14 @@
 //! Most backends tell of settlements by themselves; of the others only who uses a key asks, and
 //! whoever tops up a key that still has money may not use it for long. So every invoice is asked
 //! about once more when it can no longer be paid, long before it is forgotten: what was paid is
-//! credited, whoever paid and whoever looks.
+//! credited, whoever paid and whoever looks. What can never be paid is forgotten once the
+//! node says so: there is room for so many invoices only, and strangers would fill it for nothing.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use farebox_core::PaymentHash;
+use farebox_core::{PaymentHash, UnixMillis};
 use farebox_ledger::{LedgerError, PendingDeposit};
 use farebox_lightning::backends::Backends;
 use tokio::time::MissedTickBehavior;
@@ -21,15 +22,25 @@ use crate::worker::Worker;
 const EVERY: Duration = Duration::from_secs(10 * 60);
 /// How long after its expiry an invoice is asked about: what was under way then has ended.
 const AFTER: Duration = Duration::from_secs(5 * 60);
+/// How long after its expiry an invoice is forgotten of which the node says then that it can never
+/// be paid: far more than their clocks differ.
+const FORGET_AFTER: Duration = Duration::from_secs(60 * 60);
 /// The pause between two of them: the node has more to do.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Those of which the node said that they were not paid. That stays so, but for what other
-/// backends may know: whoever was missing when it was asked may be back after a reload.
+/// Those that were asked about when they were over, or long over, and that nobody called paid. That
+/// stays so, but for what other backends may know: whoever was missing then may be back after a
+/// reload.
 #[derive(Default)]
 struct Unpaid {
     said_by: Weak<Backends>,
-    hashes: HashSet<PaymentHash>,
+    asked: HashSet<(PaymentHash, Age)>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Age {
+    Over,
+    LongOver,
 }
 
 /// Goes on until it is dropped.
@@ -49,19 +60,25 @@ impl Worker {
     async fn sweep(&self, unpaid: &mut Unpaid) -> Result<(), LedgerError> {
         let waiting = self.shared.ledger.pending_deposits().await?;
         let known: HashSet<_> = waiting.iter().map(|it| it.payment_hash).collect();
-        unpaid.hashes.retain(|hash| known.contains(hash));
+        unpaid.asked.retain(|(hash, _)| known.contains(hash));
         let now = self.shared.clock.now();
-        let is_over = |pending: &&PendingDeposit| pending.expires_at.plus(AFTER) <= now;
-        for pending in waiting.iter().filter(is_over) {
+        for pending in &waiting {
+            let Some(age) = age(pending, now) else {
+                continue;
+            };
             let plan = self.shared.plan.load_full();
             unpaid.heed(plan.node.as_ref());
-            if unpaid.hashes.contains(&pending.payment_hash) {
+            let hash = pending.payment_hash;
+            if unpaid.asked.contains(&(hash, age)) {
                 continue;
             }
             match self.credit_if_paid(&plan, pending).await? {
-                Credited::NotPaid => drop(unpaid.hashes.insert(pending.payment_hash)),
+                Credited::Never if age == Age::LongOver => {
+                    self.shared.ledger.forget_unpaid(hash).await?;
+                }
+                Credited::Never | Credited::NotPaid => drop(unpaid.asked.insert((hash, age))),
                 Credited::Yes => tracing::info!(
-                    payment.hash = %pending.payment_hash,
+                    payment.hash = %hash,
                     "a prepaid key was paid for, and nobody had asked"
                 ),
                 Credited::Unknown => {}
@@ -77,9 +94,18 @@ impl Unpaid {
     fn heed(&mut self, backends: Option<&Arc<Backends>>) {
         let asked = backends.map_or_else(Weak::new, Arc::downgrade);
         if !Weak::ptr_eq(&asked, &self.said_by) {
-            self.hashes.clear();
             self.said_by = asked;
+            self.asked.clear();
         }
+    }
+}
+
+/// None where it can still be paid, or could a moment ago.
+fn age(pending: &PendingDeposit, now: UnixMillis) -> Option<Age> {
+    if pending.expires_at.plus(FORGET_AFTER) <= now {
+        Some(Age::LongOver)
+    } else {
+        (pending.expires_at.plus(AFTER) <= now).then_some(Age::Over)
     }
 }
 

@@ -23,6 +23,7 @@ impl Book {
             KeyStep::Pending(pending, _) if pending.amount.is_zero() => return Ok(nothing_paid()),
             KeyStep::Pending(pending, by) => self.note_pending(pending, *by, at, rows)?,
             KeyStep::Deposit(key, deposit) => return self.take_deposit(key, deposit, rows),
+            KeyStep::Unpaid(hash) => self.forget_unpaid(hash, rows)?,
         };
         Ok(Outcome::Key {
             answer: Ok(done),
@@ -247,6 +248,19 @@ impl Book {
         }
         rows.insert_pending(row, pending)?;
         self.pending += 1;
+        Ok(KeyDone::Done)
+    }
+
+    fn forget_unpaid(
+        &mut self,
+        hash: &PaymentHash,
+        rows: &mut dyn Rows,
+    ) -> Result<KeyDone, StoreError> {
+        if rows.pending(hash)?.is_none() {
+            return Ok(KeyDone::Unknown);
+        }
+        rows.remove_pending(hash)?;
+        self.forget_pending(1);
         Ok(KeyDone::Done)
     }
 

@@ -213,6 +213,16 @@ pub async fn invoices_for_keys_are_remembered_until_they_are_paid(place: &dyn Pl
     }
     assert_eq!(shop.invoice(key, new_payment(), 1).await, Noted::Full);
     let shop = shop.reopen(place).await;
+    // What will never be paid leaves its place to another one.
+    let waiting = shop.ledger.pending_deposits().await.expect("reads");
+    let unpaid = waiting.iter().find(|it| it.payment_hash != payment);
+    let unpaid = unpaid.expect("there are many").payment_hash;
+    for is_known in [true, false] {
+        let forgotten = shop.ledger.forget_unpaid(unpaid).await;
+        assert_eq!(forgotten.expect("the store works"), is_known);
+    }
+    assert_eq!(shop.invoice(key, new_payment(), 1).await, Noted::Noted);
+    assert_eq!(shop.invoice(key, new_payment(), 1).await, Noted::Full);
     let waiting = shop.ledger.pending_deposits().await.expect("reads");
     assert_eq!(waiting.len(), MAX_PENDING_PER_KEY as usize);
     let found = shop

@@ -91,6 +91,16 @@ impl Ledger {
         })
     }
 
+    /// Forgets an invoice for a key that can no longer be paid, and of which the node said that it
+    /// was not: it leaves its place to another one. Says whether there was any.
+    ///
+    /// # Errors
+    /// [`LedgerError`]; nothing was forgotten.
+    pub async fn forget_unpaid(&self, payment_hash: PaymentHash) -> Result<bool, LedgerError> {
+        let done = self.key_step(KeyStep::Unpaid(payment_hash)).await?;
+        Ok(done == KeyDone::Done)
+    }
+
     /// Credits a payment that the node says is settled to a key, which becomes active with its
     /// first one. Each payment counts once, for ever, and never one that a token was claimed with:
     /// no token can be claimed with it afterwards. Revoked and expired keys are credited too; their

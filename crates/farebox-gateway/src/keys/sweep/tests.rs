@@ -3,12 +3,12 @@ use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use farebox_core::{Clock, KeyHash, Msat, UnixMillis};
+use farebox_core::{Clock, KeyHash, Msat, Preimage, UnixMillis};
 use farebox_ledger::{KeyView, Ledger, OpenKey, OpenOptions, TopUpBy};
 use farebox_lightning::backends::{Backends, NamedBackend};
 use farebox_lightning::follow::Settlements;
 use farebox_lightning::mock::MockNode;
-use farebox_lightning::{CreateInvoice, InvoiceRequest};
+use farebox_lightning::{CreateInvoice, CreatedInvoice, InvoiceRequest};
 
 use super::*;
 use crate::access_log::{AccessLogOptions, LogFormat};
@@ -115,6 +115,13 @@ async fn order(ledger: &Ledger, node: &MockNode, msat: u64, paid: bool) {
         expiry: EXPIRY,
     };
     let invoice = node.create_invoice(request).await.unwrap();
+    note(ledger, &invoice).await;
+    if paid {
+        node.pay(&invoice.bolt11).unwrap();
+    }
+}
+
+async fn note(ledger: &Ledger, invoice: &CreatedInvoice) {
     let pending = PendingDeposit {
         payment_hash: invoice.payment_hash,
         key: KEY,
@@ -123,9 +130,20 @@ async fn order(ledger: &Ledger, node: &MockNode, msat: u64, paid: bool) {
     };
     let noted = ledger.pending_deposit(pending, TopUpBy::Stranger);
     noted.await.unwrap();
-    if paid {
-        node.pay(&invoice.bolt11).unwrap();
-    }
+}
+
+/// An invoice for the key that its node calls impossible to pay.
+async fn order_in_vain(ledger: &Ledger, node: &MockNode) {
+    let request = InvoiceRequest {
+        amount: Msat::new(21_000).unwrap(),
+        memo: String::new(),
+        expiry: EXPIRY,
+    };
+    let hash = Preimage::from_bytes([7; 32]).payment_hash();
+    let hold = node.hold().unwrap();
+    let invoice = hold.create_hold_invoice(hash, request).await.unwrap();
+    note(ledger, &invoice).await;
+    hold.cancel_invoice(hash).await.unwrap();
 }
 
 #[tokio::test]
@@ -172,12 +190,41 @@ async fn what_was_paid_while_its_backend_was_taken_away_is_credited_once_it_is_b
     let gateway = start(&ledger, other, clock, folder.path());
     let (worker, mut unpaid) = (gateway.worker(), Unpaid::default());
     worker.sweep(&mut unpaid).await.unwrap();
-    assert_eq!(unpaid.hashes.len(), 1, "nobody there knows it");
+    assert_eq!(unpaid.asked.len(), 1, "nobody there knows it");
     assert_eq!(view(&ledger).await.balance, Msat::ZERO);
     gateway.replace_plan(plan(maker));
     tokio::time::sleep(ANSWERS_ARE_KEPT).await;
     worker.sweep(&mut unpaid).await.unwrap();
     assert_eq!(view(&ledger).await.balance.get(), 21_000);
+    drop(worker);
+    gateway.drain(Duration::from_secs(5)).await;
+    ledger.close().await;
+}
+
+#[tokio::test]
+async fn what_can_never_be_paid_is_forgotten_and_what_nobody_calls_so_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let hand = Arc::new(HandClock(AtomicU64::new(1_800_000_000_000)));
+    let clock: Arc<dyn Clock> = Arc::<HandClock>::clone(&hand);
+    let options = OpenOptions::new(folder.path().join("farebox.db"), Arc::clone(&clock));
+    let (ledger, _) = farebox_ledger::open(&options).unwrap();
+    let [node, other] = [(); 2].map(|()| Arc::new(MockNode::new(Arc::clone(&clock)).unwrap()));
+    open_key(&ledger, &clock).await;
+    order_in_vain(&ledger, &node).await;
+    order(&ledger, &node, 9_000, false).await;
+    order(&ledger, &other, 4_000, true).await;
+    let ends = clock.now().plus(EXPIRY);
+
+    let gateway = start(&ledger, node, clock, folder.path());
+    let (worker, mut unpaid) = (gateway.worker(), Unpaid::default());
+    for (after, left) in [(AFTER, 3), (FORGET_AFTER, 2)] {
+        hand.0.store(ends.plus(after).get(), Ordering::SeqCst);
+        worker.sweep(&mut unpaid).await.unwrap();
+        let waiting = ledger.pending_deposits().await.unwrap();
+        assert_eq!(waiting.len(), left);
+    }
+    let waiting = ledger.pending_deposits().await.unwrap();
+    assert!(waiting.iter().all(|it| it.amount.get() < 21_000));
     drop(worker);
     gateway.drain(Duration::from_secs(5)).await;
     ledger.close().await;

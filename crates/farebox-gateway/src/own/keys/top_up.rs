@@ -24,8 +24,8 @@ use crate::worker::Worker;
 const HOUR: Duration = Duration::from_secs(60 * 60);
 /// How many invoices a stranger gets for one key in an hour.
 const PER_STRANGER: u32 = 6;
-/// How many invoices for keys one client gets in an hour, all keys together: each is remembered for
-/// a week after it expired, and there is room for so many only.
+/// How many invoices for keys one client gets in an hour, all keys together: each is remembered
+/// until its node calls it unpaid for good, or for a week, and there is room for so many only.
 const PER_CLIENT: u32 = 120;
 /// The same for everybody; the limits on challenges bound it before.
 const FOR_ALL: u32 = u32::MAX;
