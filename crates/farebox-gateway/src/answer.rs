@@ -17,7 +17,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
 use crate::access_log::Exchange;
-use crate::body::Silence;
+use crate::body::{Silence, Upload};
 use crate::crash;
 use crate::decode::{DecodeFault, DecodedBody, InflowError};
 use crate::headers::prepare_response_trailers;
@@ -76,6 +76,8 @@ pub(crate) struct UpstreamBody {
     pub(crate) trailers: Option<Frame<Bytes>>,
     /// A trailer that is the seller's own business.
     pub(crate) hidden: Option<HeaderName>,
+    /// The request's body, where it may still be coming.
+    pub(crate) upload: Option<Arc<Upload>>,
     pub(crate) silence: Silence,
     pub(crate) settlement: Settlement,
     pub(crate) recorder: Option<Recorder>,
@@ -221,6 +223,9 @@ impl UpstreamBody {
         match Pin::new(&mut self.incoming).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 self.silence.broken();
+                if let Some(upload) = &self.upload {
+                    upload.answered();
+                }
                 let frame = self.hear(frame);
                 let frame = self.meter(prepare_response_trailers(frame));
                 self.pass(&frame);
@@ -236,7 +241,12 @@ impl UpstreamBody {
                 Poll::Ready(Some(Err(AnswerFault::Upstream(error))))
             }
             Poll::Pending => self.silence.poll_exceeded(cx).map(|limit| {
-                self.end(Ending::CutByUpstream);
+                let is_awaited = self.upload.as_ref().is_some_and(|it| it.is_awaited());
+                self.end(if is_awaited {
+                    Ending::CutByClient
+                } else {
+                    Ending::CutByUpstream
+                });
                 Some(Err(AnswerFault::Silent(limit)))
             }),
         }
@@ -245,6 +255,11 @@ impl UpstreamBody {
     /// Nobody but the upstream damages what it sends.
     fn broken_off_by(&self, error: &InflowError) -> Ending {
         match error {
+            InflowError::Broken(_) | InflowError::Unreadable(DecodeFault::Truncated)
+                if self.upload.as_ref().is_some_and(|it| it.is_spoilt()) =>
+            {
+                Ending::CutByClient
+            }
             InflowError::Broken(_) | InflowError::Unreadable(DecodeFault::Truncated) => {
                 self.pace.broken_off_by()
             }

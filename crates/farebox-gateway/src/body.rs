@@ -1,5 +1,7 @@
 //! Bodies on their way through: bytes pass untouched, limits on size and silence are watched.
 
+mod upload;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,6 +16,7 @@ use tokio::time::{Instant, Sleep};
 
 use crate::body_budget::{ByteBudget, Lease};
 use crate::headers::prepare_request_trailers;
+pub(crate) use upload::Upload;
 
 /// Why a request body ended early.
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +91,7 @@ pub struct StreamedBody {
     left: u64,
     silence: Silence,
     counted: Option<Arc<AtomicU64>>,
+    upload: Arc<Upload>,
 }
 
 impl RequestBody {
@@ -105,12 +109,21 @@ impl RequestBody {
             left: limit,
             silence,
             counted: None,
+            upload: Arc::default(),
         }))
     }
 
     /// A body of our own.
     pub(crate) fn own(bytes: Bytes) -> Self {
         Self::Whole(Some(bytes), ByteBudget::new(0).lease())
+    }
+
+    /// How this body fares, where it comes only while it is forwarded.
+    pub(crate) fn upload(&self) -> Option<Arc<Upload>> {
+        match self {
+            Self::Stream(body) => Some(Arc::clone(&body.upload)),
+            Self::Empty | Self::Whole(..) => None,
+        }
     }
 
     /// Lets the length of what passes be known at any time, in bytes.
@@ -125,6 +138,21 @@ impl RequestBody {
 
 impl StreamedBody {
     fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
+        let polled = self.poll_incoming(cx);
+        match &polled {
+            Poll::Ready(Some(Err(_))) => self.upload.spoilt(),
+            Poll::Ready(None) => self.upload.ended(),
+            Poll::Ready(Some(Ok(_))) if self.incoming.is_end_stream() => self.upload.ended(),
+            Poll::Ready(Some(Ok(_))) => self.upload.went_on(),
+            Poll::Pending => {}
+        }
+        polled
+    }
+
+    fn poll_incoming(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {

@@ -23,7 +23,7 @@ use crate::access_log::Exchange;
 use crate::admit::{Admission, Payment};
 use crate::answer::{AnswerBody, GrpcCall, Pace, UpstreamBody, grpc_failed};
 use crate::arrival::{Arrival, ArrivedBody};
-use crate::body::{BodyFault, RequestBody, Silence};
+use crate::body::{BodyFault, RequestBody, Silence, Upload};
 use crate::body_budget::{BodyError, ReadBody};
 use crate::crash;
 use crate::decode::DecodedBody;
@@ -55,6 +55,8 @@ struct Fare {
     receipt: ReceiptHeaders,
     keep_for: Option<(HoldId, ReplayPolicy)>,
     paid: bool,
+    /// The request's body, where it comes only while it is forwarded.
+    upload: Option<Arc<Upload>>,
 }
 
 /// What a paying client is told in headers.
@@ -106,6 +108,7 @@ impl Worker {
         if let Some(counted) = counted {
             request.body_mut().count_into(counted);
         }
+        fare.upload = request.body().upload();
         crash_point(crash::FORWARD_BEFORE_SEND);
         let sent_at = Instant::now();
         let mut answer = match self.send(&route, request, upgrade.is_some()).await {
@@ -265,6 +268,7 @@ impl Worker {
         let body = UpstreamBody {
             incoming,
             trailers: None,
+            upload: fare.upload,
             hidden: route.hidden_cost().cloned(),
             silence: Silence::new(route.idle_timeout),
             settlement: fare.settlement,
@@ -299,6 +303,7 @@ impl Fare {
                 settlement: Settlement::metered(hold, gauge),
                 permit,
                 paid: true,
+                upload: None,
             },
         }
     }
@@ -314,6 +319,7 @@ impl Fare {
             receipt,
             keep_for: None,
             paid,
+            upload: None,
         }
     }
 

@@ -22,6 +22,7 @@ pub(super) async fn answered(head: &str) -> (UpstreamBody, DuplexStream) {
         incoming: DecodedBody::plain(answer.unwrap().into_body()),
         trailers: None,
         hidden: None,
+        upload: None,
         silence: Silence::new(Duration::from_secs(24 * 3600)),
         settlement: Settlement::nothing(),
         recorder: None,

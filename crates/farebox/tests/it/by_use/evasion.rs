@@ -1,10 +1,10 @@
 //! What a buyer might try to be charged less, and what a careless upstream might say.
 
-use farebox_testkit::ScriptedUpstream;
+use farebox_testkit::{ScriptedUpstream, StreamControl};
 use serde_json::json;
 
 use super::{DEPOSIT, Shop, costs, say};
-use crate::harness::{Call, Route, Setup, TestGateway};
+use crate::harness::{Call, Connection, Route, Setup, TestGateway, Token};
 
 const JSON: &str = "upstream_json = \"/usage/cost\", unit = \"msat\", at_most = { msat = 5000 }";
 
@@ -148,4 +148,77 @@ fn a_retry_under_its_key_is_served_again_and_charged_once() {
         .with(&token);
     shop.gateway.send(&other).expect(409);
     assert_eq!(shop.gateway.charged(&token), 30);
+}
+
+/// What a client pays that spoils its own request while its answer comes.
+struct Spoiler {
+    _upstream: ScriptedUpstream,
+    gateway: TestGateway,
+    control: StreamControl,
+    connection: Connection,
+    token: Token,
+}
+
+impl Spoiler {
+    fn new(line: &str) -> Self {
+        let upstream = ScriptedUpstream::start().unwrap();
+        let route = Route::at("/paid", &upstream).msat(2000).calls(3).line(line);
+        let gateway = TestGateway::start(Setup::new().route(route));
+        let call = Call::post("/paid/stream/s", "");
+        let token = gateway.buy(&call);
+        let control = upstream.stream("s");
+        let head = call
+            .header("Transfer-Encoding", "chunked")
+            .with(&token)
+            .head();
+        let head = head.replace("Content-Length: 0\r\n", "");
+        let mut connection = Connection::open(gateway.address).unwrap();
+        connection.write(head.as_bytes()).unwrap();
+        connection.write(b"1\r\nx\r\n").unwrap();
+        control.send("all but the end");
+        connection.read_head().unwrap();
+        connection.read_chunk().unwrap();
+        Self {
+            _upstream: upstream,
+            gateway,
+            control,
+            connection,
+            token,
+        }
+    }
+
+    /// What is charged when this comes instead of the rest of the body.
+    fn pays_after(mut self, rest: &[u8]) -> u64 {
+        self.connection.write(rest).unwrap();
+        // Whatever becomes of the connection, it ends.
+        while let Ok(Some(_)) = self.connection.read_chunk() {}
+        self.gateway.charged(&self.token)
+    }
+}
+
+#[test]
+fn who_spoils_his_own_request_while_its_answer_comes_has_left_and_pays() {
+    let too_long = Spoiler::new("max_body = \"4B\"");
+    assert_eq!(too_long.pays_after(b"5\r\nxxxxx\r\n"), 2000);
+    assert_eq!(Spoiler::new("").pays_after(b"nonsense\r\n"), 2000);
+    // Both are silent then, and the upstream has said what it could.
+    assert_eq!(Spoiler::new("idle_timeout = \"1s\"").pays_after(b""), 2000);
+}
+
+#[test]
+fn an_upstream_that_is_silent_after_a_whole_request_is_to_blame() {
+    let whole = Spoiler::new("idle_timeout = \"1s\"");
+    assert_eq!(whole.pays_after(b"0\r\n\r\n"), 0);
+}
+
+#[test]
+fn who_stops_in_the_middle_of_a_request_pays_while_its_answer_goes_on() {
+    let mut spoiler = Spoiler::new("idle_timeout = \"1s\"");
+    loop {
+        spoiler.control.send("more");
+        if !matches!(spoiler.connection.read_chunk(), Ok(Some(_))) {
+            break;
+        }
+    }
+    assert_eq!(spoiler.gateway.charged(&spoiler.token), 2000);
 }
