@@ -151,3 +151,55 @@ async fn what_a_node_that_is_away_could_vouch_for_is_not_called_gone() {
     assert_eq!(paid.state, PayoutState::Paid);
     house.end().await;
 }
+
+#[tokio::test]
+async fn holder_and_operator_who_ask_at_once_do_not_both_get_it() {
+    let house = House::open();
+    house.key_with(&[30_000, 20_000]).await;
+    let mut wishes = Vec::new();
+    for asked_by in [AskedBy::Holder, AskedBy::Operator].repeat(4) {
+        let wish = house.of_key(40_000).await;
+        wishes.push(RefundRequest { asked_by, ..wish });
+    }
+    let ask = |wish| {
+        tokio::spawn({
+            let payouts = Arc::clone(&house.payouts);
+            async move { payouts.refund(wish).await }
+        })
+    };
+    let asked: Vec<_> = wishes.into_iter().map(ask).collect();
+    let mut paid = 0;
+    for told in asked {
+        match told.await.unwrap() {
+            Ok(view) => paid += usize::from(view.state == PayoutState::Paid),
+            Err(
+                RefundError::UnderWay | RefundError::Reserved | RefundError::NothingLeft { .. },
+            ) => {}
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert_eq!(paid, 1);
+    assert_eq!(house.node.paid_out(), (1, msat(40_000)));
+    house.end().await;
+}
+
+#[tokio::test]
+async fn the_account_of_a_key_is_not_paid_out_as_that_of_a_token() {
+    let house = House::open();
+    house.key_with(&[30_000]).await;
+    let of_token = |claim| Payer::Token {
+        payment_hash: KEY.account(),
+        claim,
+    };
+    let Payer::Token { claim, .. } = house.wish(10_000).await.payer else {
+        unreachable!("a token's wish")
+    };
+    for payer in [of_token(None), of_token(claim)] {
+        let wish = house.of_key(10_000).await;
+        let told = house.payouts.refund(RefundRequest { payer, ..wish }).await;
+        let is_refused = matches!(told, Err(RefundError::Unknown | RefundError::NotSettled));
+        assert!(is_refused, "{told:?}");
+    }
+    assert_eq!(house.node.paid_out().0, 0);
+    house.end().await;
+}
