@@ -52,6 +52,15 @@ fn pay(gateway: &TestGateway, challenge: &Challenge) -> Option<String> {
     Payment::begin(gateway, challenge).outcome()
 }
 
+/// Pays for a call that goes well. The payer has the preimage a moment before the ledger has the
+/// payment; whoever comes back in that moment is asked to wait.
+#[track_caller]
+fn pay_for_answer(gateway: &TestGateway, challenge: &Challenge) -> String {
+    let preimage = pay(gateway, challenge).expect("the call went well");
+    gateway.wait_for_metric("farebox_held_calls_total", &["end=\"paid\""], 1);
+    preimage
+}
+
 /// Pays for a call that fails: the money comes back, and no account was ever credited.
 #[track_caller]
 fn comes_back_from(target: &str, upstream: &ScriptedUpstream) {
@@ -71,7 +80,7 @@ fn a_paid_call_is_answered_from_the_store_and_charged_once() {
     let call = Call::post("/paid/order?size=1", "a whole body").header("X-Mine", "stays");
     let challenge = gateway.challenge(&call);
     assert_eq!(upstream.total(), 0);
-    let preimage = pay(&gateway, &challenge).expect("the call went well");
+    let preimage = pay_for_answer(&gateway, &challenge);
     assert_eq!(upstream.count("/paid/order"), 1);
     let token = challenge.paid_with(preimage);
     for _ in 0..3 {
@@ -96,7 +105,7 @@ fn the_answer_outlives_the_process() {
     let mut gateway = start(&upstream);
     let call = Call::get("/paid/thing");
     let challenge = gateway.challenge(&call);
-    let preimage = pay(&gateway, &challenge).expect("the call went well");
+    let preimage = pay_for_answer(&gateway, &challenge);
     let token = challenge.paid_with(preimage);
     gateway.restart();
     gateway.send(&call.with(&token)).expect(200);
@@ -157,7 +166,7 @@ fn a_token_is_good_for_its_own_request_only() {
     let upstream = ScriptedUpstream::start().unwrap();
     let gateway = start(&upstream);
     let challenge = gateway.challenge(&Call::get("/paid/one"));
-    let preimage = pay(&gateway, &challenge).expect("the call went well");
+    let preimage = pay_for_answer(&gateway, &challenge);
     let token = challenge.paid_with(preimage);
     let other = Call::get("/paid/two").with(&token);
     assert_eq!(
@@ -225,7 +234,7 @@ fn a_call_ends_with_the_node_it_was_offered_by_although_a_reload_took_that_away(
     upstream.wait_for("/paid/gate/slow", 1);
     reload_with_another_node(&mut gateway, &upstream);
 
-    let paid = pay(&gateway, &first).expect("the call went well");
+    let paid = pay_for_answer(&gateway, &first);
     assert_eq!(pay(&gateway, &failing), None, "it was paid");
     upstream.open_gate("slow");
     let taken = under_way.outcome().expect("the call went well");

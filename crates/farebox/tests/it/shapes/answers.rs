@@ -198,6 +198,8 @@ fn a_call_whose_payment_is_held_is_sold_its_part() {
     let call = super::ask("{\"prompt\":\"a\",\"model\":\"dear\"}");
     let challenge = gateway.challenge(&call);
     let preimage = gateway.pay(&challenge.invoice);
+    // The payer has the preimage a moment before the ledger has the payment.
+    gateway.wait_for_metric("farebox_held_calls_total", &["end=\"paid\""], 1);
     let reply = gateway
         .send(&call.with(&challenge.paid_with(preimage)))
         .expect(200);
