@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Semaphore;
 
+/// A longer request or answer, in bytes, is not read on a data thread.
+pub(crate) const MAX_INLINE: usize = 32 * 1024;
 /// How much is worked on at once.
 const MAX_AT_ONCE: usize = 2;
 /// How many wait or work.
@@ -51,6 +53,18 @@ pub(crate) async fn aside<T: Send + 'static>(
         done
     });
     done.await.map_err(|_| Busy)
+}
+
+/// Does some work on so many bytes: here, or aside where they are many.
+pub(crate) async fn beside<T: Send + 'static>(
+    length: usize,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Busy> {
+    if length <= MAX_INLINE {
+        Ok(work())
+    } else {
+        aside(work).await
+    }
 }
 
 #[cfg(test)]

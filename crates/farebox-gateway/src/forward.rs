@@ -6,6 +6,7 @@
 mod metered;
 mod said;
 mod shaped;
+mod whole;
 
 use std::error::Error;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use farebox_core::{HoldId, Msat};
-use farebox_ledger::{Receipt, crash_point};
+use farebox_ledger::{Receipt, VoidReason, crash_point};
 use http::header::{HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING, VARY};
 use http::response::Parts;
 use http::{Method, Request, Response, StatusCode, Uri, Version};
@@ -207,10 +208,7 @@ impl Worker {
         call: GrpcCall,
     ) -> Result<Response<AnswerBody>, Refusal> {
         let (mut parts, incoming) = answer.into_parts();
-        if route.hides(parts.status) {
-            fare.settlement.void(farebox_ledger::VoidReason::Refused);
-            return Err(Refusal::UpstreamRefusesSeller);
-        }
+        fare.refuse_hidden(parts.status, route)?;
         let switching = parts.status == StatusCode::SWITCHING_PROTOCOLS;
         if switching && upgrade.is_none() {
             return Err(Refusal::UpstreamBroken);
@@ -329,6 +327,25 @@ impl Fare {
         refusal
     }
 
+    /// An answer is there that can be one to what was asked: it does not tell of a broken seller,
+    /// and does not speak another protocol from here on.
+    fn answered(mut self, status: StatusCode, route: &Route) -> Result<Self, Refusal> {
+        self.refuse_hidden(status, route)?;
+        if status == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(self.refuse(Refusal::UpstreamBroken));
+        }
+        Ok(self)
+    }
+
+    /// Refuses an answer that speaks to the seller instead of the client.
+    fn refuse_hidden(&mut self, status: StatusCode, route: &Route) -> Result<(), Refusal> {
+        if route.hides(status) {
+            self.settlement.void(VoidReason::Refused);
+            return Err(Refusal::UpstreamRefusesSeller);
+        }
+        Ok(())
+    }
+
     /// Releases the hold of an answer that is not charged; answers whether it is.
     fn judge(&mut self, status: StatusCode, route: &Route, grpc_failed: bool) -> bool {
         let charge_on = route
@@ -339,7 +356,7 @@ impl Fare {
         if charged && !grpc_failed {
             return true;
         }
-        self.settlement.void(farebox_ledger::VoidReason::Refused);
+        self.settlement.void(VoidReason::Refused);
         self.keep_for = None;
         if let ReceiptHeaders::Held { charge, .. } = &mut self.receipt {
             *charge = Msat::ZERO;

@@ -13,7 +13,7 @@ use farebox_meter::{Endpoint, Exchange, ModelPrice, ModelRequest, Refused, Unpri
 use http::header::{CONTENT_TYPE, HeaderMap};
 
 use crate::arrival::Arrival;
-use crate::aside::{Busy, aside};
+use crate::aside::{Busy, MAX_INLINE, aside};
 use crate::body_budget::Keep;
 use crate::by_use::UpTo;
 use crate::plan::{FiatPrice, ModelSale, Pricing, Route, Sale};
@@ -25,8 +25,6 @@ use crate::worker::Worker;
 
 /// The least answer that is worth buying, in tokens, where the payer has less than the whole costs.
 const LEAST_OUTPUT: u64 = 16;
-/// A longer request, in bytes, is not read on a data thread: that takes more than 100 µs.
-const MAX_INLINE: usize = 32 * 1024;
 
 /// What one request costs.
 pub(crate) enum Quote {
@@ -207,9 +205,7 @@ impl Worker {
             body: None,
         })
     }
-}
 
-impl Worker {
     fn counter(&self, sale: &ModelSale, model: &str) -> Option<(Vocabulary, Arc<TokenCounter>)> {
         let vocabulary = Vocabulary::of_model(model).filter(|_| sale.knows_vocabularies)?;
         Some((vocabulary, Arc::clone(&self.shared.counter)))

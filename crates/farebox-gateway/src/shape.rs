@@ -17,7 +17,7 @@ use http::Method;
 use http::header::{CONTENT_ENCODING, HeaderMap};
 
 use crate::arrival::Arrival;
-use crate::aside::{Busy, aside};
+use crate::aside::beside;
 use crate::body_budget::Keep;
 use crate::headers::{ask_for_whole, is_websocket_upgrade};
 use crate::plan::Route;
@@ -37,9 +37,6 @@ pub struct Shape {
     /// What answers are cut down to; they pass whole when absent.
     pub response: Option<Arc<Extract>>,
 }
-
-/// A longer body or answer, in bytes, is not read on a data thread.
-const MAX_INLINE: usize = 32 * 1024;
 
 impl Worker {
     /// Puts what the client sent into the route's template.
@@ -105,17 +102,5 @@ impl Route {
     pub(crate) fn keeps_query(&self) -> bool {
         let template = self.shape.as_ref().and_then(|it| it.request.as_ref());
         template.is_none()
-    }
-}
-
-/// Does some work on so many bytes, beside the data thread where they are many.
-pub(crate) async fn beside<T: Send + 'static>(
-    length: usize,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Busy> {
-    if length <= MAX_INLINE {
-        Ok(work())
-    } else {
-        aside(work).await
     }
 }

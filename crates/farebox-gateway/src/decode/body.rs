@@ -45,17 +45,17 @@ impl DecodedBody {
         }
     }
 
-    /// A body to be unpacked.
-    pub(crate) fn unpacked(incoming: Incoming, decoder: Decoder) -> Self {
-        let unpacking = Unpacking {
+    /// A body to be unpacked where there is a decoder for it.
+    pub(crate) fn new(incoming: Incoming, decoder: Option<Decoder>) -> Self {
+        let unpacking = decoder.map(|decoder| Unpacking {
             decoder,
             waiting: Bytes::new(),
             trailers: None,
             has_ended: false,
-        };
+        });
         Self {
             incoming,
-            unpacking: Some(Box::new(unpacking)),
+            unpacking: unpacking.map(Box::new),
         }
     }
 }

@@ -5,20 +5,19 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Instant;
 
 use bytes::Bytes;
 use farebox_core::Msat;
-use farebox_ledger::VoidReason;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, TE};
+use http::Response;
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, TE};
 use http::response::Parts;
-use http::{Response, StatusCode};
 use hyper::body::Incoming;
 
+use super::whole::{MAX_WHOLE, leased};
 use super::{Fare, ReceiptHeaders};
 use crate::access_log::Exchange;
 use crate::answer::{AnswerBody, GrpcCall, grpc_failed};
-use crate::aside::aside;
+use crate::aside::{MAX_INLINE, aside};
 use crate::by_use::said::Word;
 use crate::decode::{self, DecodedBody, Decoder, Encoding};
 use crate::headers;
@@ -27,9 +26,6 @@ use crate::refusal::Refusal;
 use crate::settle::Ending;
 use crate::upstream::{Answer, Lease};
 use crate::worker::Worker;
-
-/// A longer answer, in bytes, is not read on a data thread: that takes more than 100 µs.
-const MAX_INLINE: usize = 32 * 1024;
 
 /// Makes a request ready whose answer will tell its cost. Gives where its bytes are counted.
 pub(super) fn prepare(fare: &mut Fare, fields: &mut HeaderMap) -> Option<Arc<AtomicU64>> {
@@ -53,17 +49,11 @@ impl Worker {
         exchange: &mut Exchange,
         route: &Route,
         (answer, lease): Answer,
-        mut fare: Fare,
+        fare: Fare,
         call: GrpcCall,
     ) -> Result<Response<AnswerBody>, Refusal> {
         let (mut parts, incoming) = answer.into_parts();
-        if route.hides(parts.status) {
-            fare.settlement.void(VoidReason::Refused);
-            return Err(Refusal::UpstreamRefusesSeller);
-        }
-        if parts.status == StatusCode::SWITCHING_PROTOCOLS {
-            return Err(fare.refuse(Refusal::UpstreamBroken));
-        }
+        let mut fare = fare.answered(parts.status, route)?;
         let grpc = farebox_wire::grpc::is_grpc(&parts.headers);
         if let Some(asked) = fare.settlement.asked() {
             asked.answered(parts.status);
@@ -95,25 +85,22 @@ impl Worker {
             fare.begin_said();
         }
         fare.mark(&mut parts.headers, route);
-        let body = match decoder {
-            Some(decoder) => DecodedBody::unpacked(incoming, decoder),
-            None => DecodedBody::plain(incoming),
-        };
+        let body = (parts, DecodedBody::new(incoming, decoder));
         let call = grpc.then_some(call);
-        Ok(self.stream_decoded(route, (parts, body), lease, fare, call))
+        Ok(self.stream_decoded(route, body, lease, fare, call))
     }
 
     async fn whole_said(
         &self,
         exchange: &mut Exchange,
         route: &Route,
-        (mut parts, incoming, decoder): (Parts, Incoming, Option<Decoder>),
+        (parts, incoming, decoder): (Parts, Incoming, Option<Decoder>),
         mut lease: Lease,
         mut fare: Fare,
     ) -> Result<Response<AnswerBody>, Refusal> {
-        let body = match self.read_counted(route, incoming, decoder).await {
-            Ok(body) => body,
-            Err(error) => return Err(fare.refuse_whole(route, &error)),
+        let body = match self.read_whole(route, incoming, decoder, MAX_WHOLE).await {
+            Ok((body, lease)) => leased(body, lease),
+            Err(error) => return Err(fare.refuse_uncounted(route, &error)),
         };
         lease.give_back();
         let reader = fare.settlement.said().map(|said| said.reader());
@@ -125,15 +112,7 @@ impl Worker {
         exchange.charged = fare.settlement.charged();
         exchange.said = fare.settlement.said_line();
         fare.receipt.settle(exchange.charged);
-        parts
-            .headers
-            .insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
-        fare.mark(&mut parts.headers, route);
-        if let Some(mut recorder) = fare.recorder(&self.shared.replays, &parts) {
-            recorder.push(&body);
-            recorder.finish(Instant::now());
-        }
-        Ok(Response::from_parts(parts, AnswerBody::own(body)))
+        Ok(self.give_whole(route, parts, body, fare))
     }
 }
 

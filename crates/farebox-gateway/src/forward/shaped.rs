@@ -16,21 +16,18 @@ use http::header::{
 use http::response::Parts;
 use hyper::body::Incoming;
 
+use super::whole::WholeError;
 use super::{Fare, ReceiptHeaders};
 use crate::access_log::Exchange;
 use crate::answer::{AnswerBody, GrpcCall};
-use crate::aside::Busy;
-use crate::body_budget::{BodyError, Keep, Lease, Patience, read_body};
-use crate::decode::{DecodeFault, Decoder, Encoding, Undecodable};
+use crate::aside::{Busy, beside};
+use crate::decode::{Decoder, Encoding, Undecodable};
 use crate::headers;
 use crate::plan::Route;
 use crate::refusal::Refusal;
-use crate::shape::{Extract, Extracted, Form, MAX_ANSWER_BYTES, NotThere, beside};
+use crate::shape::{Extract, Extracted, Form, MAX_ANSWER_BYTES, NotThere};
 use crate::upstream::Answer;
 use crate::worker::Worker;
-
-/// The slowest that an answer may come, once it comes, in bytes per second.
-const SLOWEST: u32 = 1024;
 
 /// What is left of the payment, as lsat-proxy says it.
 const QUOTA: HeaderName = HeaderName::from_static("x-msats-quota");
@@ -55,11 +52,9 @@ const OF_THE_WHOLE: [HeaderName; 12] = [
 #[derive(Debug, thiserror::Error)]
 enum Unsellable {
     #[error(transparent)]
-    Read(#[from] BodyError),
+    Whole(#[from] WholeError),
     #[error(transparent)]
     Encoding(#[from] Undecodable),
-    #[error(transparent)]
-    Decode(#[from] DecodeFault),
     #[error(transparent)]
     Part(#[from] NotThere),
     #[error(transparent)]
@@ -84,7 +79,7 @@ impl Worker {
         let part = self.read_part(route, extract, (&parts.headers, incoming));
         let extracted = match part.await {
             Ok(extracted) => extracted,
-            Err(error) => return Err(fare.refuse(error.refusal(route))),
+            Err(error) => return Err(fare.refuse_part(route, error)),
         };
         lease.give_back();
         fare.judge(parts.status, route, false);
@@ -104,42 +99,11 @@ impl Worker {
         extract: &Arc<Extract>,
         (headers, incoming): (&HeaderMap, Incoming),
     ) -> Result<Extracted, Unsellable> {
-        let patience = Patience {
-            grace: route.idle_timeout,
-            min_bytes_per_second: SLOWEST,
-            total: route.timeout.max(route.idle_timeout),
-        };
-        let encoding = Encoding::of(headers)?;
-        let budget = &self.shared.bodies;
-        let read = read_body(incoming, MAX_ANSWER_BYTES, patience, budget, Keep::Bytes).await?;
-        let bytes = read.bytes.unwrap_or_default();
-        let (bytes, _lease): (Bytes, Lease) = match encoding {
-            None => (bytes, read.lease),
-            Some(encoding) => {
-                let decoder = Decoder::new(encoding);
-                let decoded = decoder.whole(bytes, MAX_ANSWER_BYTES, read.lease).await?;
-                (decoded.0.into(), decoded.1)
-            }
-        };
+        let decoder = Encoding::of(headers)?.map(Decoder::new);
+        let read = self.read_whole(route, incoming, decoder, MAX_ANSWER_BYTES);
+        let (bytes, _lease) = read.await?;
         let (length, extract) = (bytes.len(), Arc::clone(extract));
         Ok(beside(length, move || extract.apply(&bytes)).await??)
-    }
-}
-
-impl Unsellable {
-    /// Tells the seller what is wrong, and the client that nothing was charged.
-    fn refusal(self, route: &Route) -> Refusal {
-        tracing::warn!(
-            route = route.name.as_str(),
-            error = &self as &dyn std::error::Error,
-            "the upstream's answer does not have what the route sells; nothing was charged"
-        );
-        match self {
-            Self::Read(BodyError::TimedOut) => Refusal::UpstreamTimedOut,
-            Self::Read(error @ BodyError::BudgetExhausted(_)) => Refusal::Body(error),
-            Self::Busy(busy) => busy.into(),
-            _ => Refusal::UpstreamBroken,
-        }
     }
 }
 
@@ -158,6 +122,20 @@ fn relabel(parts: &mut Parts, extracted: Extracted) -> Bytes {
 }
 
 impl Fare {
+    /// Tells the seller what is wrong, and the client that nothing was charged.
+    fn refuse_part(self, route: &Route, error: Unsellable) -> Refusal {
+        tracing::warn!(
+            route = route.name.as_str(),
+            error = &error as &dyn std::error::Error,
+            "the upstream's answer does not have what the route sells; nothing was charged"
+        );
+        match error {
+            Unsellable::Whole(error) => self.refuse_whole(&error),
+            Unsellable::Busy(busy) => self.refuse(busy.into()),
+            Unsellable::Encoding(_) | Unsellable::Part(_) => self.refuse(Refusal::UpstreamBroken),
+        }
+    }
+
     /// Charges a whole answer, and keeps it for a retry where that is wanted.
     fn sell(&mut self, exchange: &mut Exchange, worker: &Worker, parts: &Parts, body: &Bytes) {
         // Announced first: a retry that comes in between waits for it.

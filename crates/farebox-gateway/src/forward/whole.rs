@@ -1,0 +1,123 @@
+//! Answers that are read to their end before any of them leaves: how, how long, and on whose memory.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use farebox_ledger::VoidReason;
+use http::Response;
+use http::header::{CONTENT_LENGTH, HeaderValue};
+use http::response::Parts;
+use hyper::body::Incoming;
+
+use super::Fare;
+use crate::answer::AnswerBody;
+use crate::body_budget::{BodyError, BudgetExhausted, Keep, Lease, Patience, read_body};
+use crate::decode::{DecodeFault, Decoder};
+use crate::plan::Route;
+use crate::refusal::Refusal;
+use crate::worker::Worker;
+
+/// The longest whole answer, in bytes: ten large pictures in base64.
+pub(super) const MAX_WHOLE: usize = 64 * 1024 * 1024;
+/// The slowest that a whole answer may come, once it comes, in bytes per second.
+const SLOWEST: u32 = 1024;
+
+/// Why there is no whole answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum WholeError {
+    #[error(transparent)]
+    Read(#[from] BodyError),
+    #[error(transparent)]
+    Decode(#[from] DecodeFault),
+}
+
+impl WholeError {
+    /// That there is no memory for it, which says nothing about the upstream.
+    pub(super) const fn no_room(&self) -> Option<BudgetExhausted> {
+        match self {
+            Self::Read(BodyError::BudgetExhausted(full))
+            | Self::Decode(DecodeFault::NoRoom(full)) => Some(*full),
+            _ => None,
+        }
+    }
+}
+
+impl Worker {
+    /// Reads an answer of at most `limit` bytes in the clear. The lease is for the memory that it
+    /// takes.
+    pub(super) async fn read_whole(
+        &self,
+        route: &Route,
+        incoming: Incoming,
+        decoder: Option<Decoder>,
+        limit: usize,
+    ) -> Result<(Bytes, Lease), WholeError> {
+        let patience = Patience {
+            grace: route.idle_timeout,
+            min_bytes_per_second: SLOWEST,
+            total: route.timeout.max(route.idle_timeout),
+        };
+        let budget = &self.shared.answers;
+        let read = read_body(incoming, limit, patience, budget, Keep::BytesOnly).await?;
+        let body = read.bytes.unwrap_or_default();
+        let Some(decoder) = decoder else {
+            return Ok((body, read.lease));
+        };
+        let (body, lease) = decoder.whole(body, limit, read.lease).await?;
+        Ok((body.into(), lease))
+    }
+
+    /// Gives an answer that is settled already, and keeps it for a retry where that is wanted.
+    pub(super) fn give_whole(
+        &self,
+        route: &Route,
+        mut parts: Parts,
+        body: Bytes,
+        mut fare: Fare,
+    ) -> Response<AnswerBody> {
+        let length = HeaderValue::from(body.len());
+        parts.headers.insert(CONTENT_LENGTH, length);
+        fare.mark(&mut parts.headers, route);
+        if let Some(mut recorder) = fare.recorder(&self.shared.replays, &parts) {
+            recorder.push(&body);
+            recorder.finish(Instant::now());
+        }
+        Response::from_parts(parts, AnswerBody::own(body))
+    }
+}
+
+impl Fare {
+    /// Nothing is charged for an answer that there is not.
+    pub(super) fn refuse_whole(mut self, error: &WholeError) -> Refusal {
+        if let Some(full) = error.no_room() {
+            // It was forwarded, and the upstream did answer.
+            self.settlement.void(VoidReason::CutShort);
+            return Refusal::Body(full.into());
+        }
+        self.refuse(match error {
+            WholeError::Read(BodyError::TimedOut) => Refusal::UpstreamTimedOut,
+            _ => Refusal::UpstreamBroken,
+        })
+    }
+}
+
+/// A body that gives its memory back to the budget when its last byte has left.
+pub(super) fn leased(body: Bytes, mut lease: Lease) -> Bytes {
+    struct Leased {
+        body: Bytes,
+        _lease: Lease,
+    }
+
+    impl AsRef<[u8]> for Leased {
+        fn as_ref(&self) -> &[u8] {
+            &self.body
+        }
+    }
+
+    // The cost adds a few bytes to what was leased, which are not worth failing for.
+    lease.shrink_to(body.len());
+    Bytes::from_owner(Leased {
+        body,
+        _lease: lease,
+    })
+}
