@@ -2,47 +2,21 @@
 //!
 //! The child is this test program again, asked to run one test that tells the story of a request.
 
-use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
-use std::process::{Command, ExitStatus};
-
 use farebox_ledger::{AdmitRequest, Admitted, CRASH_POINTS, Ledger, Recovery};
 
-use crate::place::{SqlitePlace, hold, open_at, request};
+use crate::child;
+use crate::place::{SqlitePlace, hold, request};
 
-const SIGKILL: i32 = 9;
-/// Set in the child: where its ledger is.
-const CHILD_PATH: &str = "FAREBOX_LEDGER_TEST_PATH";
-/// Set in the child: whether the first byte was sent.
-const CHILD_SENDS: &str = "FAREBOX_LEDGER_TEST_SENDS";
-
-/// Runs the story in a child that dies at `point`.
-fn die_at(point: &str, place: &SqlitePlace, sends: bool) -> ExitStatus {
-    let mut child = Command::new(std::env::current_exe().unwrap());
-    child.args([
-        "--exact",
-        "crash::the_story_of_a_request_in_a_child",
-        "--nocapture",
-    ]);
-    child
-        .env(CHILD_PATH, place.path())
-        .env("FAREBOX_CRASH_AT", point);
-    if sends {
-        child.env(CHILD_SENDS, "1");
-    }
-    let output = child.output().unwrap();
-    output.status
-}
+const STORY: &str = "crash::the_story_of_a_request_in_a_child";
 
 /// Not a test by itself: without the environment of a child it has nothing to do.
 #[tokio::test]
 async fn the_story_of_a_request_in_a_child() {
-    let Some(path) = std::env::var_os(CHILD_PATH).map(PathBuf::from) else {
+    let Some(ledger) = child::ledger() else {
         return;
     };
-    let (ledger, _) = open_at(&path).unwrap();
     let hold = hold(&ledger, request(1, 1)).await;
-    if std::env::var_os(CHILD_SENDS).is_some() {
+    if child::sends() {
         hold.first_byte();
         ledger.flush().await.unwrap();
     }
@@ -69,8 +43,7 @@ fn retry() -> AdmitRequest {
 
 async fn after_death(point: &str, sends: bool) -> Found {
     let place = SqlitePlace::new();
-    let status = die_at(point, &place, sends);
-    assert_eq!(status.signal(), Some(SIGKILL), "at {point}: {status}");
+    child::die_at(point, STORY, &place, sends);
     let (ledger, recovery) = place.reopen();
     let trial = ledger.trial_balance().await.unwrap();
     assert!(trial.is_sound(), "at {point}: {trial:?}");
@@ -165,7 +138,7 @@ async fn a_settlement_that_was_committed_needs_no_recovery() {
 #[tokio::test]
 async fn recovery_happens_once() {
     let place = SqlitePlace::new();
-    die_at("test-in-flight", &place, true);
+    child::die_at("test-in-flight", STORY, &place, true);
     let (ledger, first) = place.reopen();
     ledger.close().await;
     let (_, second) = place.reopen();

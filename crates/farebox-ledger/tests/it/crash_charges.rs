@@ -1,22 +1,14 @@
 //! The process is killed at each point of a request that is charged by what it uses: the charge and
 //! what it was made of are there together or not at all.
 
-use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
-use std::process::Command;
-
 use farebox_core::{Kind, Msat};
 use farebox_ledger::{
     AdmitRequest, CRASH_POINTS, ChargeBasis, ChargeView, Cost, Measured, RECOVERED, RateUsed,
 };
 
-use crate::place::{SqlitePlace, hold, open_at, request};
+use crate::child;
+use crate::place::{SqlitePlace, hold, request};
 
-const SIGKILL: i32 = 9;
-/// Set in the child: where its ledger is.
-const CHILD_PATH: &str = "FAREBOX_LEDGER_TEST_PATH";
-/// Set in the child: whether some of the answer was sent.
-const CHILD_SENDS: &str = "FAREBOX_LEDGER_TEST_SENDS";
 const STORY: &str = "crash_charges::the_story_of_a_measured_request_in_a_child";
 
 fn basis() -> ChargeBasis {
@@ -41,12 +33,11 @@ fn call() -> AdmitRequest {
 /// Not a test by itself: without the environment of a child it has nothing to do.
 #[tokio::test]
 async fn the_story_of_a_measured_request_in_a_child() {
-    let Some(path) = std::env::var_os(CHILD_PATH).map(PathBuf::from) else {
+    let Some(ledger) = child::ledger() else {
         return;
     };
-    let (ledger, _) = open_at(&path).unwrap();
     let hold = hold(&ledger, call()).await;
-    if std::env::var_os(CHILD_SENDS).is_some() {
+    if child::sends() {
         hold.progress(Msat::new(8).unwrap());
         ledger.flush().await.unwrap();
     }
@@ -63,16 +54,7 @@ async fn the_story_of_a_measured_request_in_a_child() {
 /// Runs the story in a child that dies at `point`, and looks for the charge.
 async fn after_death(point: &str, sends: bool) -> Option<ChargeView> {
     let place = SqlitePlace::new();
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command
-        .args(["--exact", STORY, "--nocapture"])
-        .env(CHILD_PATH, place.path())
-        .env("FAREBOX_CRASH_AT", point);
-    if sends {
-        command.env(CHILD_SENDS, "1");
-    }
-    let status = command.output().unwrap().status;
-    assert_eq!(status.signal(), Some(SIGKILL), "at {point}: {status}");
+    child::die_at(point, STORY, &place, sends);
     let (ledger, _) = place.reopen();
     let trial = ledger.trial_balance().await.unwrap();
     assert!(trial.is_sound(), "at {point}: {trial:?}");

@@ -1,23 +1,15 @@
 //! The process is killed at each point of a deposit on a prepaid key and of a call that its child
 //! makes, and nothing is credited twice, charged twice, or charged to the wrong route.
 
-use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
-use std::process::Command;
-
 use farebox_core::{HoldId, KeyHash, Msat, PaymentHash, RequestDigest, RouteName, UnixMillis};
 use farebox_ledger::{
     AdmitKey, Admitted, CRASH_POINTS, Deposit, Deposited, KEY_CRASH_POINTS, KeyLimits, KeyView,
     Ledger, Noted, Once, OpenChild, OpenKey, Opened, PendingDeposit, Recovery, TopUpBy,
 };
 
-use crate::place::{SqlitePlace, open_at};
+use crate::child;
+use crate::place::SqlitePlace;
 
-const SIGKILL: i32 = 9;
-/// Set in the child: where its ledger is.
-const CHILD_PATH: &str = "FAREBOX_LEDGER_TEST_PATH";
-/// Set in the child: whether some of the answer was sent.
-const CHILD_SENDS: &str = "FAREBOX_LEDGER_TEST_SENDS";
 const STORY: &str = "crash_keys::the_story_of_a_key_in_a_child";
 
 const NOW: UnixMillis = UnixMillis::new(1_800_000_000_000);
@@ -74,17 +66,16 @@ fn call(number: u8) -> AdmitKey {
 /// Not a test by itself: without the environment of a child it has nothing to do.
 #[tokio::test]
 async fn the_story_of_a_key_in_a_child() {
-    let Some(path) = std::env::var_os(CHILD_PATH).map(PathBuf::from) else {
+    let Some(ledger) = child::ledger() else {
         return;
     };
-    let (ledger, _) = open_at(&path).unwrap();
     open_and_invoice(&ledger).await;
     ledger.deposit(parent(), paid()).await.unwrap();
     open_child(&ledger).await;
     let Admitted::Held(hold) = ledger.admit_key(call(1)).await.unwrap() else {
         panic!("nothing was held")
     };
-    if std::env::var_os(CHILD_SENDS).is_some() {
+    if child::sends() {
         hold.progress(msat(RECORDED));
         ledger.flush().await.unwrap();
     }
@@ -125,16 +116,7 @@ async fn open_child(ledger: &Ledger) {
 /// Runs the story in a child that dies at `point`, and opens what it left.
 async fn after_death(point: &str, sends: bool) -> (Ledger, Recovery, SqlitePlace) {
     let place = SqlitePlace::new();
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command
-        .args(["--exact", STORY, "--nocapture"])
-        .env(CHILD_PATH, place.path())
-        .env("FAREBOX_CRASH_AT", point);
-    if sends {
-        command.env(CHILD_SENDS, "1");
-    }
-    let status = command.output().unwrap().status;
-    assert_eq!(status.signal(), Some(SIGKILL), "at {point}: {status}");
+    child::die_at(point, STORY, &place, sends);
     let (ledger, recovery) = place.reopen();
     let trial = ledger.trial_balance().await.unwrap();
     assert!(trial.is_sound(), "at {point}: {trial:?}");

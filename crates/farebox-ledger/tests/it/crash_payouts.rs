@@ -1,10 +1,6 @@
 //! The process is killed at each point of a payout and of a held call's end, and nothing is paid
 //! twice, charged twice, or forgotten.
 
-use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
-use std::process::Command;
-
 use farebox_core::{KeyEpoch, Kind, Msat, PaymentHash, PayoutId, RequestDigest, UnixMillis};
 use farebox_ledger::{
     Admitted, AskedBy, ClaimPolicy, HELD_CRASH_POINTS, HeldCall, HeldLimits, HeldState, Ledger,
@@ -12,29 +8,10 @@ use farebox_ledger::{
     PayoutState,
 };
 
-use crate::place::{SqlitePlace, open_at, request};
+use crate::child;
+use crate::place::{SqlitePlace, request};
 
-const SIGKILL: i32 = 9;
-/// Set in the child: where its ledger is.
-const CHILD_PATH: &str = "FAREBOX_LEDGER_TEST_PATH";
 const FEE: PayoutEnd = PayoutEnd::Paid { fee: Msat::ZERO };
-
-/// Runs a story in a child that dies at `point`.
-fn die_at(point: &str, story: &str, place: &SqlitePlace) {
-    let mut child = Command::new(std::env::current_exe().unwrap());
-    child
-        .args(["--exact", story, "--nocapture"])
-        .env(CHILD_PATH, place.path())
-        .env("FAREBOX_CRASH_AT", point);
-    let status = child.output().unwrap().status;
-    assert_eq!(status.signal(), Some(SIGKILL), "at {point}: {status}");
-}
-
-/// In a child, its ledger; else nothing.
-fn ledger_of_child() -> Option<Ledger> {
-    let path = std::env::var_os(CHILD_PATH).map(PathBuf::from)?;
-    Some(open_at(&path).unwrap().0)
-}
 
 /// A refund of the whole token 1, which was sold for 21 msat and never used.
 fn refund() -> PayoutRequest {
@@ -89,7 +66,7 @@ const fn now() -> UnixMillis {
 /// Not a test by itself: without the environment of a child it has nothing to do.
 #[tokio::test]
 async fn the_story_of_a_refund_in_a_child() {
-    let Some(ledger) = ledger_of_child() else {
+    let Some(ledger) = child::ledger() else {
         return;
     };
     let answer = ledger.begin_payout(refund()).await.unwrap();
@@ -102,7 +79,7 @@ async fn the_story_of_a_refund_in_a_child() {
 /// Not a test by itself either.
 #[tokio::test]
 async fn the_story_of_a_held_call_in_a_child() {
-    let Some(ledger) = ledger_of_child() else {
+    let Some(ledger) = child::ledger() else {
         return;
     };
     let limits = HeldLimits {
@@ -132,7 +109,7 @@ async fn wherever_a_refund_dies_it_is_paid_once() {
     let story = "crash_payouts::the_story_of_a_refund_in_a_child";
     for point in PAYOUT_CRASH_POINTS.into_iter().chain(["test-sent"]) {
         let place = SqlitePlace::new();
-        die_at(point, story, &place);
+        child::die_at(point, story, &place, false);
         let (ledger, recovery) = place.reopen();
         assert_eq!((recovery.voided, recovery.settled), (0, 0), "at {point}");
         let open = ledger.open_payouts().await.unwrap();
@@ -175,7 +152,7 @@ async fn wherever_a_held_call_dies_its_answer_is_charged_once() {
     let story = "crash_payouts::the_story_of_a_held_call_in_a_child";
     for point in HELD_CRASH_POINTS {
         let place = SqlitePlace::new();
-        die_at(point, story, &place);
+        child::die_at(point, story, &place, false);
         let (ledger, _) = place.reopen();
         let hash = held_call().payment_hash;
         let call = ledger.held_call(hash).await.unwrap().unwrap();

@@ -1,6 +1,8 @@
 //! The contract, and what is SQLite's own, against real files.
 
 #[cfg(test)]
+mod child;
+#[cfg(test)]
 mod crash;
 #[cfg(test)]
 mod crash_charges;
