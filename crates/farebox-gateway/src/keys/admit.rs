@@ -92,7 +92,8 @@ impl Worker {
         quote: &mut Quote,
     ) -> Result<Admitted, Refusal> {
         let mut admitted = self.hold_on_key(exchange, asking, quote).await?;
-        if lacks_money(&admitted) && self.credit_waiting(plan, asking.key).await? {
+        if lacks_money(&admitted) {
+            self.credit_waiting(plan, asking.key).await?;
             admitted = self.hold_on_key(exchange, asking, quote).await?;
         }
         if !matches!(admitted, Admitted::Exhausted) {

@@ -76,12 +76,12 @@ impl Worker {
         Ok(DepositInvoice { invoice, noted })
     }
 
-    /// Credits what was paid for a key, or for its parent, and is not credited yet. Says whether
-    /// that was anything.
-    pub(crate) async fn credit_waiting(&self, plan: &Plan, key: KeyHash) -> Result<bool, Refusal> {
+    /// Credits what was paid for a key, or for its parent, and is not credited yet. It does not say
+    /// whether that was anything: somebody else may have credited it since the caller last looked.
+    pub(crate) async fn credit_waiting(&self, plan: &Plan, key: KeyHash) -> Result<(), Refusal> {
         let ledger = &self.shared.ledger;
         let Some(view) = ledger.key(key).await? else {
-            return Ok(false);
+            return Ok(());
         };
         let payer = view.parent.unwrap_or(key);
         let mut waiting = ledger.pending_deposits_of(payer).await?;
@@ -92,25 +92,23 @@ impl Worker {
             let part = waiting.iter().skip(first).step_by(AT_ONCE);
             self.credit_all(plan, part)
         };
-        let look = async {
-            let all = tokio::join!(part(0), part(1), part(2), part(3));
-            Ok(all.0? | all.1? | all.2? | all.3?)
-        };
+        let look = async { tokio::try_join!(part(0), part(1), part(2), part(3)) };
         // What was credited until then stays credited.
-        let looked = tokio::time::timeout(LOOK_UP_WITHIN, look).await;
-        looked.unwrap_or(Ok(false))
+        if let Ok(looked) = tokio::time::timeout(LOOK_UP_WITHIN, look).await {
+            looked?;
+        }
+        Ok(())
     }
 
     async fn credit_all(
         &self,
         plan: &Plan,
         waiting: impl Iterator<Item = &PendingDeposit>,
-    ) -> Result<bool, LedgerError> {
-        let mut credited = false;
+    ) -> Result<(), LedgerError> {
         for pending in waiting {
-            credited |= self.credit_if_paid(plan, pending).await? == Credited::Yes;
+            self.credit_if_paid(plan, pending).await?;
         }
-        Ok(credited)
+        Ok(())
     }
 
     pub(super) async fn credit_if_paid(

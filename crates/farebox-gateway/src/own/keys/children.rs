@@ -42,7 +42,8 @@ impl Worker {
     async fn open_child(&self, plan: &Plan, open: OpenChild) -> Result<KeyView, Refusal> {
         let ledger = &self.shared.ledger;
         let mut child = ledger.open_child(open.clone()).await.map_err(too_large)?;
-        if child == Opened::Inactive && self.credit_waiting(plan, open.parent).await? {
+        if child == Opened::Inactive {
+            self.credit_waiting(plan, open.parent).await?;
             child = ledger.open_child(open).await?;
         }
         opened(child)

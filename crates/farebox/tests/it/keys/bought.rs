@@ -65,6 +65,22 @@ fn a_settlement_that_the_node_tells_is_credited_though_nobody_asks() {
     assert_eq!(told["balance_msat"], 50_700);
 }
 
+/// The node tells of the payment at about the moment at which the key is used for the first time.
+#[test]
+fn a_key_is_good_from_the_moment_at_which_its_payment_is_made() {
+    const KEYS: usize = 50;
+    let (upstream, node) = (ScriptedUpstream::start().unwrap(), Node::start());
+    let limits = "[server.challenges]\nper_client = \"1000/1s\"\ntotal = \"1000/1s\"";
+    let setup = super::setup(&upstream).section(limits);
+    let gateway = TestGateway::start(setup.lightning(&node.toml()));
+    for _ in 0..KEYS {
+        let bought = order(&gateway, 50_000);
+        node.pay(&bought.invoice, 0);
+        let call = bearer(Call::get("/paid/echo"), &bought.key);
+        gateway.send(&call).expect(200);
+    }
+}
+
 #[test]
 fn a_stranger_may_pay_for_a_key_and_learns_nothing_of_it() {
     let upstream = ScriptedUpstream::start().unwrap();
