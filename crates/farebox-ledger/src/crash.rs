@@ -3,9 +3,10 @@
 //! Without the feature `crash-points` this is nothing: no call, no name, no look at the environment.
 
 /// Every point the ledger itself passes through, in the order of one paid request.
-pub const CRASH_POINTS: [&str; 4] = [
+pub const CRASH_POINTS: [&str; 5] = [
     "hold-before-commit",
     "hold-after-commit",
+    "hold-before-sync",
     "settle-before-commit",
     "settle-after-commit",
 ];

@@ -62,8 +62,21 @@ pub(crate) struct Batch {
     pub(crate) closing: bool,
 }
 
+impl Batch {
+    /// Whether anybody waits for one of its commands.
+    pub(crate) fn is_awaited(&self) -> bool {
+        let awaited = |reply: &Reply| !matches!(reply, Reply::Nobody);
+        self.replies.iter().any(awaited)
+    }
+
+    /// Whether everything before it has to be on the disk now.
+    pub(crate) const fn is_last_word(&self) -> bool {
+        !self.flushes.is_empty() || self.closing
+    }
+}
+
 /// How long endings of holds wait for a request to be committed with.
-const COMPANY: Duration = Duration::from_millis(2);
+const COMPANY: Duration = Duration::from_micros(300);
 /// So many endings are company enough.
 const COMPANY_ENOUGH: usize = 256;
 /// How long further progress waits for anything else to be committed with.

@@ -1,4 +1,5 @@
-//! The store in one SQLite file, written by one thread: write-ahead log, every commit synced.
+//! The store in one SQLite file, written by one thread: a write-ahead log, which is synced apart from
+//! its commits.
 //!
 //! The rules are in [`book`](crate::book); here are statements. Never here: a decision about money.
 
@@ -17,6 +18,7 @@ mod schema;
 mod seldom;
 mod trial;
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use farebox_core::{Msat, ProcessEpoch, UnixMillis};
@@ -33,6 +35,8 @@ const PREPARED_STATEMENTS: usize = 128;
 pub(crate) struct SqliteStore {
     connection: Connection,
     path: PathBuf,
+    /// The write-ahead log: what SQLite writes on commit, and would sync then if it were told to.
+    log: File,
     book: Book,
 }
 
@@ -42,10 +46,12 @@ impl SqliteStore {
         let mut connection = schema::open(path)?;
         connection.set_prepared_statement_cache_capacity(PREPARED_STATEMENTS);
         let epoch = schema::begin_run(&mut connection).map_err(StoreError::from)?;
+        let log = schema::open_log(&connection, path)?;
         let book = Book::new(epoch, options.max_open_holds, options.max_cached_accounts);
         let mut store = Self {
             connection,
             path: path.to_owned(),
+            log,
             book,
         };
         store.reload()?;
@@ -108,6 +114,7 @@ impl Store for SqliteStore {
             flush::write(book, connection)?;
             Ok(ended)
         })?;
+        self.sync()?;
         Ok(count_recovered(epoch, &ended))
     }
 
@@ -123,6 +130,12 @@ impl Store for SqliteStore {
             pass_crash_points(&outcomes);
             Ok(outcomes)
         })
+    }
+
+    fn sync(&mut self) -> Result<(), StoreError> {
+        self.log
+            .sync_data()
+            .map_err(|error| StoreError::Failed(Box::new(error)))
     }
 
     fn open_holds(&self) -> usize {

@@ -26,8 +26,8 @@ pub struct LedgerStats {
     pub commands: u64,
     /// Transactions by size; see [`BATCH_BOUNDS`].
     pub batch_sizes: [u64; BUCKETS],
-    /// Transactions by the time from the first statement to the end of the commit; see
-    /// [`COMMIT_BOUNDS_US`].
+    /// Transactions by the time from the first statement until the disk has them, or until the end
+    /// of the commit where nobody waits for the disk; see [`COMMIT_BOUNDS_US`].
     pub commit_times: [u64; BUCKETS],
     /// The sum of those times, in microseconds.
     pub commit_us: u64,

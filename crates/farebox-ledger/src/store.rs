@@ -294,11 +294,18 @@ pub trait Store: Send {
     /// [`StoreError`]; nothing was changed.
     fn recover(&mut self, now: UnixMillis) -> Result<Recovery, StoreError>;
 
-    /// Applies a batch in one transaction and returns when it is durable.
+    /// Applies a batch in one transaction and returns when it is committed: it outlives the process,
+    /// though not yet a loss of power.
     ///
     /// # Errors
     /// [`StoreError`]; nothing of the batch was applied, and the store may be used again.
     fn apply(&mut self, batch: &[Command]) -> Result<Vec<Outcome>, StoreError>;
+
+    /// Returns when everything that was committed outlives a loss of power too.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nobody knows what is on the disk, and only the next start finds out.
+    fn sync(&mut self) -> Result<(), StoreError>;
 
     /// Holds open at present.
     fn open_holds(&self) -> usize;

@@ -1,4 +1,9 @@
-//! The one thread that writes: takes all that waits as one batch, commits it, and only then answers.
+//! The one thread that writes: takes all that waits as one batch, commits it, hands out its holds,
+//! waits for the disk, and only then gives every other answer.
+//!
+//! A hold need not wait for the disk. Committed, it outlives the process. Should the power fail
+//! before the disk has it, it is lost; found, it would be released, because the first byte of its
+//! answer, which alone can make recovery charge it, is always written later. The outcome is the same.
 //!
 //! When the store fails, requests are refused and the endings of holds are kept and tried again, so
 //! that nothing served goes uncharged and nothing unserved is charged. A failure that cannot heal
@@ -28,6 +33,8 @@ const THREAD_NAME: &str = "farebox-ledger";
 const PRUNE_EVERY: Duration = Duration::from_secs(60 * 60);
 /// How long the writer waits before it tries a store that failed again.
 const RETRY_EVERY: Duration = Duration::from_millis(500);
+/// How long the endings of holds, which nobody waits for, may be committed and not on the disk.
+const SYNC_WITHIN: Duration = Duration::from_millis(2);
 
 type PruneReply = oneshot::Sender<Result<Pruned, LedgerError>>;
 
@@ -45,6 +52,8 @@ pub(crate) struct Writer {
     backlog: Vec<Command>,
     /// Progress that it did not write.
     stalled: HashMap<HoldId, Msat>,
+    /// Since when something is committed that the disk may not have.
+    unsynced: Option<Instant>,
     round: Option<Round>,
     next_round: Instant,
 }
@@ -103,6 +112,7 @@ impl Writer {
             health: Health::Sound,
             backlog: Vec::new(),
             stalled: HashMap::new(),
+            unsynced: None,
             round: None,
             next_round: Instant::now() + PRUNE_EVERY,
         }
@@ -114,6 +124,7 @@ impl Writer {
             self.queue.take(&mut batch, self.max_batch, self.patience());
             let closing = batch.closing;
             self.write(&mut batch);
+            self.sync_if_due(batch.is_last_word());
             self.tell_flushed(&mut batch.flushes);
             self.prune_step();
             self.begin_round(&mut batch.prunes);
@@ -130,9 +141,29 @@ impl Writer {
             Duration::ZERO
         } else if self.health == Health::Waiting {
             RETRY_EVERY
+        } else if let Some(since) = self.unsynced {
+            SYNC_WITHIN.saturating_sub(since.elapsed())
         } else {
             self.next_round.saturating_duration_since(Instant::now())
         }
+    }
+
+    /// Syncs what nobody waits for, now or when it has waited long enough for others.
+    fn sync_if_due(&mut self, now: bool) {
+        let Some(since) = self.unsynced else {
+            return;
+        };
+        if (now || since.elapsed() >= SYNC_WITHIN)
+            && let Err(error) = self.sync()
+        {
+            self.suffer(&error);
+        }
+    }
+
+    fn sync(&mut self) -> Result<(), StoreError> {
+        self.store.sync()?;
+        self.unsynced = None;
+        Ok(())
     }
 
     /// Writes one batch as one transaction, then answers.
@@ -143,17 +174,30 @@ impl Writer {
         } else if !batch.commands.is_empty() {
             let started = Instant::now();
             match self.commit(&batch.commands) {
-                Ok(outcomes) => {
-                    self.counters
-                        .committed(batch.commands.len(), started.elapsed());
-                    self.count_money(&outcomes);
-                    self.answer(batch, outcomes);
-                }
+                Ok(outcomes) => self.finish_batch(batch, outcomes, started),
                 Err(error) => self.fail(batch, error),
             }
         }
         batch.commands.clear();
         batch.replies.clear();
+    }
+
+    /// Answers those who wait for a batch that is committed.
+    fn finish_batch(&mut self, batch: &mut Batch, outcomes: Vec<Outcome>, at: Instant) {
+        self.count_money(&outcomes);
+        let commands = batch.commands.len();
+        self.unsynced.get_or_insert(at);
+        if batch.is_awaited() {
+            self.hand_out(batch, &outcomes);
+            if outcomes.iter().any(is_held) {
+                crash_point("hold-before-sync");
+            }
+            match self.sync() {
+                Ok(()) => self.answer(batch, outcomes),
+                Err(error) => return self.fail(batch, error),
+            }
+        }
+        self.counters.committed(commands, at.elapsed());
     }
 
     fn commit(&mut self, commands: &[Command]) -> Result<Vec<Outcome>, StoreError> {
@@ -225,7 +269,7 @@ impl Writer {
                     if let Ok(Admitted::Pass { expires_at }) = answer {
                         self.remember_pass(request.payment_hash, request.terms, expires_at);
                     }
-                    let _ = to.send(answer.map(|answer| self.hand_out(answer)));
+                    let _ = to.send(answer.map(|answer| self.with_hold(answer)));
                 }
                 (
                     Command::Revoke { payment_hash, .. },
@@ -248,7 +292,7 @@ impl Writer {
                     let _ = to.send(answer);
                 }
                 (Command::AdmitKey(_), Reply::Admit(to), Outcome::Admitted { answer, .. }) => {
-                    let _ = to.send(answer.map(|answer| self.hand_out(answer)));
+                    let _ = to.send(answer.map(|answer| self.with_hold(answer)));
                 }
                 (_, Reply::Key(to), Outcome::Key { answer, .. }) => {
                     let _ = to.send(answer);
@@ -264,24 +308,41 @@ impl Writer {
         }
     }
 
-    fn hand_out(&self, answer: Admitted<Granted>) -> Admitted {
+    /// Hands out the holds of a batch.
+    fn hand_out(&self, batch: &mut Batch, outcomes: &[Outcome]) {
+        for (reply, outcome) in batch.replies.iter_mut().zip(outcomes) {
+            let Outcome::Admitted {
+                answer: Ok(Admitted::Held(granted)),
+                ..
+            } = outcome
+            else {
+                continue;
+            };
+            if let Reply::Admit(to) = std::mem::replace(reply, Reply::Nobody) {
+                let _ = to.send(Ok(self.with_hold(Admitted::Held(*granted))));
+            }
+        }
+    }
+
+    fn with_hold(&self, answer: Admitted<Granted>) -> Admitted {
         answer.map_held(|granted| Hold::new(granted, Arc::clone(&self.queue)))
     }
 
     /// Keeps the endings of a batch that could not be written, and tells the others.
     fn fail(&mut self, batch: &mut Batch, error: StoreError) {
         self.suffer(&error);
-        let error = Arc::new(error);
+        let error = LedgerError::Store(Arc::new(error));
         let commands = batch.commands.drain(..).zip(batch.replies.drain(..));
         for (command, reply) in commands {
             match reply {
                 Reply::Nobody => self.keep(command),
-                waiting => waiting.fail(LedgerError::Store(Arc::clone(&error))),
+                waiting => waiting.fail(error.clone()),
             }
         }
     }
 
     fn suffer(&mut self, error: &StoreError) {
+        self.unsynced = None;
         self.health = match error {
             StoreError::Unavailable(_) => Health::Waiting,
             StoreError::Failed(_) | StoreError::Corrupt(_) => Health::Lost,
@@ -338,7 +399,8 @@ impl Writer {
             .drain()
             .map(|(hold, used)| Command::Progress { hold, used });
         let kept: Vec<_> = progress.chain(self.backlog.drain(..)).collect();
-        match self.commit(&kept) {
+        let written = self.commit(&kept);
+        match written.and_then(|outcomes| self.sync().map(|()| outcomes)) {
             Ok(outcomes) => {
                 self.count_money(&outcomes);
                 self.health = Health::Sound;

@@ -1,5 +1,6 @@
 //! Opening the file: settings, identity, version, migrations, the number of this run.
 
+use std::fs::File;
 use std::path::Path;
 
 use farebox_core::ProcessEpoch;
@@ -87,6 +88,15 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
          PRAGMA temp_store = MEMORY;
          PRAGMA foreign_keys = OFF;"
     ))
+}
+
+/// Leaves it to the store when the log is synced, and opens the log for that. SQLite goes on syncing
+/// it before a checkpoint, and the main file after one.
+pub(super) fn open_log(connection: &Connection, path: &Path) -> Result<File, StoreError> {
+    connection.execute_batch("PRAGMA synchronous = NORMAL")?;
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    File::open(log).map_err(|error| StoreError::Failed(Box::new(error)))
 }
 
 fn migrate(connection: &mut Connection, from: u32) -> rusqlite::Result<()> {

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 
 use farebox_core::{
     Allowance, Binding, Clock, HoldId, KeyEpoch, Kind, MethodClass, Msat, PaymentHash, PayoutId,
@@ -20,6 +21,11 @@ use crate::{
 const WORKS: u8 = 0;
 const IS_FULL: u8 = 1;
 const IS_BROKEN: u8 = 2;
+/// What is written does not reach the disk.
+const IS_UNSYNCED: u8 = 3;
+/// The disk takes its time, until it works again.
+const IS_SLOW: u8 = 4;
+const A_MOMENT: Duration = Duration::from_millis(20);
 
 struct Noon;
 
@@ -50,6 +56,19 @@ impl Store for Flaky {
             IS_BROKEN => Err(StoreError::Failed("broken".into())),
             _ => self.store.apply(batch),
         }
+    }
+
+    fn sync(&mut self) -> Result<(), StoreError> {
+        match self.disk.load(Ordering::SeqCst) {
+            IS_UNSYNCED => return Err(StoreError::Failed("unsynced".into())),
+            IS_SLOW => {
+                while self.disk.load(Ordering::SeqCst) == IS_SLOW {
+                    std::thread::sleep(A_MOMENT);
+                }
+            }
+            _ => {}
+        }
+        self.store.sync()
     }
 
     fn open_holds(&self) -> usize {
@@ -151,6 +170,55 @@ async fn a_failed_commit_is_an_error_and_stops_the_selling() {
     ));
     assert!(matches!(ledger.flush().await, Err(LedgerError::Refusing)));
     assert_eq!(ledger.account(request(1).payment_hash).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_disk_that_does_not_take_what_was_written_stops_the_selling() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ledger, disk) = flaky(folder.path());
+    disk.store(IS_UNSYNCED, Ordering::SeqCst);
+    let _held = hold(&ledger, 1).await;
+    let next = ledger.admit(request(2)).await;
+    assert!(matches!(next, Err(LedgerError::Refusing)), "{next:?}");
+    disk.store(WORKS, Ordering::SeqCst);
+    let last = ledger.admit(request(3)).await;
+    assert!(matches!(last, Err(LedgerError::Refusing)), "{last:?}");
+    assert!(ledger.flush().await.is_err());
+}
+
+#[tokio::test]
+async fn endings_that_the_disk_does_not_take_stop_the_selling_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ledger, disk) = flaky(folder.path());
+    let held = hold(&ledger, 1).await;
+    ledger.flush().await.unwrap();
+    disk.store(IS_UNSYNCED, Ordering::SeqCst);
+    held.settle();
+    assert!(ledger.flush().await.is_err());
+    assert!(ledger.stats().refusing);
+}
+
+#[tokio::test]
+async fn whoever_waits_for_anything_but_a_hold_waits_for_the_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ledger, disk) = flaky(folder.path());
+    disk.store(IS_UNSYNCED, Ordering::SeqCst);
+    let revoked = ledger.revoke(request(1).payment_hash).await;
+    assert!(matches!(revoked, Err(LedgerError::Store(_))), "{revoked:?}");
+    assert!(ledger.stats().refusing);
+}
+
+#[tokio::test]
+async fn a_hold_does_not_wait_for_the_disk_and_a_flush_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ledger, disk) = flaky(folder.path());
+    disk.store(IS_SLOW, Ordering::SeqCst);
+    hold(&ledger, 1).await.settle();
+    let flushed = tokio::time::timeout(A_MOMENT, ledger.flush()).await;
+    assert!(flushed.is_err(), "the disk has not answered");
+    disk.store(WORKS, Ordering::SeqCst);
+    ledger.flush().await.unwrap();
+    assert_eq!(used(&ledger).await, 1);
 }
 
 #[tokio::test]
