@@ -20,6 +20,7 @@ use crate::access_log::Exchange;
 use crate::body::{Silence, Upload};
 use crate::crash;
 use crate::decode::{DecodeFault, DecodedBody, InflowError};
+use crate::drain::DrainSignal;
 use crate::headers::prepare_response_trailers;
 use crate::limits::TokenPermit;
 use crate::replay::{Finishing, Recorder};
@@ -80,6 +81,8 @@ pub(crate) struct UpstreamBody {
     pub(crate) upload: Option<Arc<Upload>>,
     pub(crate) silence: Silence,
     pub(crate) settlement: Settlement,
+    /// Whether we ourselves end it, where leaving early has a price of its own.
+    pub(crate) drain: Option<DrainSignal>,
     pub(crate) recorder: Option<Recorder>,
     pub(crate) grpc: Option<GrpcCall>,
     pub(crate) ending: Ending,
@@ -500,6 +503,10 @@ impl UpstreamBody {
     fn close(mut self: Box<Self>, exchange: Option<Box<Exchange>>) {
         if self.ending != Ending::Open {
             return self.report(exchange, self.ending);
+        }
+        if self.drain.as_ref().is_some_and(DrainSignal::is_cut) {
+            self.settlement.cut_short();
+            return self.report(exchange, Ending::CutByUpstream);
         }
         if let Some((limit, until)) = self.reads_on() {
             tokio::spawn(self.drain(limit, until, exchange));

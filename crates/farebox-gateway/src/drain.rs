@@ -86,6 +86,11 @@ impl DrainSignal {
         self.reached(Phase::Cut).await;
     }
 
+    /// Whether that is now.
+    pub(crate) fn is_cut(&self) -> bool {
+        *self.phase.borrow() == Phase::Cut
+    }
+
     async fn reached(&self, phase: Phase) {
         let mut seen = self.phase.clone();
         let _ = seen.wait_for(|now| *now >= phase).await;

@@ -269,6 +269,7 @@ impl Worker {
             upload: fare.upload,
             hidden: route.hidden_cost().cloned(),
             silence: Silence::new(route.idle_timeout),
+            drain: (fare.settlement.is_followed()).then(|| self.shared.drain.clone()),
             settlement: fare.settlement,
             recorder,
             grpc,

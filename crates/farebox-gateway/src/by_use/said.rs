@@ -6,7 +6,7 @@
 //! | complete | what was told or measured |
 //! | complete, and nothing that can be true was told | nothing; counted and logged as `cost_missing` |
 //! | cut by the client | what was told or measured; all that was held, where the upstream did not tell in time |
-//! | cut by the upstream | what was told or measured until then |
+//! | cut by the upstream, or by our own end | what was told or measured until then |
 //! | before the first byte | nothing |
 //!
 //! Bytes of the answer pass untouched. What an upstream tells is the seller's own business: the

@@ -236,6 +236,22 @@ fn an_answer_that_the_upstream_breaks_off_costs_what_was_said_until_then() {
 }
 
 #[test]
+fn a_client_whose_answer_we_cut_ourselves_does_not_pay_for_leaving() {
+    for (price, query, charged) in [(JSON, "", 0), (HEADER, "?x-cost=44", 44)] {
+        let setup = Setup::new().server("drain_timeout = \"100ms\"");
+        let mut shop = Shop::with(setup, price);
+        let (mut connection, control, token) = begin(&shop, query);
+        control.send("data: {}\n\n");
+        connection.read_head().unwrap();
+        connection.read_chunk().unwrap();
+        shop.gateway.stop();
+        assert!(connection.read_chunk().is_err());
+        shop.gateway.start_again(&[]);
+        assert_eq!(shop.gateway.charged(&token), charged, "{price}");
+    }
+}
+
+#[test]
 fn a_key_pays_what_the_upstream_says() {
     let shop = Shop::new(HEADER);
     let bought = crate::keys::buy(&shop.gateway, 50_000);
