@@ -8,6 +8,7 @@ mod clock;
 #[cfg(feature = "lab")]
 pub mod lab;
 mod pay;
+pub mod ports;
 mod upstream;
 #[cfg(feature = "wallet-service")]
 pub mod wallet_service;

@@ -7,6 +7,8 @@ use std::thread::JoinHandle;
 use nostr_relay_builder::{LocalRelay, RelayBuilder};
 use tokio::sync::oneshot;
 
+use crate::ports;
+
 /// A running relay; dropping it closes its port and all its connections.
 #[derive(Debug)]
 pub struct TestRelay {
@@ -21,10 +23,7 @@ impl TestRelay {
     /// # Errors
     /// When it does not start.
     pub fn start() -> io::Result<Self> {
-        let free = std::net::TcpListener::bind(("127.0.0.1", 0))?;
-        let port = free.local_addr()?.port();
-        drop(free);
-        Self::start_on(port)
+        Self::start_on(ports::free())
     }
 
     /// Starts a relay on this port.

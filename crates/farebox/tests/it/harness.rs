@@ -19,7 +19,6 @@ mod http2;
 mod l402;
 mod log;
 mod metrics;
-pub(crate) mod ports;
 mod setup;
 mod tls;
 
@@ -31,3 +30,5 @@ pub(crate) use http2::Http2;
 pub(crate) use l402::{Challenge, Token};
 pub(crate) use setup::{Route, Setup};
 pub(crate) use tls::Authority;
+
+pub(crate) use farebox_testkit::ports;

@@ -16,8 +16,6 @@ mod l402;
 mod log;
 #[path = "../it/harness/metrics.rs"]
 mod metrics;
-#[path = "../it/harness/ports.rs"]
-pub(crate) mod ports;
 #[path = "../it/harness/setup.rs"]
 mod setup;
 
@@ -27,3 +25,5 @@ pub(crate) use gateway::{TestGateway, farebox};
 pub(crate) use http::{Call, Reply};
 pub(crate) use l402::{Challenge, Token};
 pub(crate) use setup::{Route, Setup};
+
+pub(crate) use farebox_testkit::ports;

@@ -3,7 +3,7 @@
 
 use std::env;
 use std::fs::{self, File};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::harness::{Call, Reply};
+use crate::harness::{Call, Reply, ports};
 use crate::stage::note_skipped;
 
 /// It takes five seconds where nothing else runs.
@@ -68,7 +68,7 @@ impl Lnbits {
     pub(crate) fn start(node: &Node) -> Option<Self> {
         let venv = find_installed()?;
         let folder = tempfile::tempdir().unwrap();
-        let port = free_port();
+        let port = ports::free();
         let macaroon = node.bake_macaroon(&PERMISSIONS).unwrap();
         let log = File::create(folder.path().join("lnbits.log")).unwrap();
         let child = Command::new(venv.join("bin/lnbits"))
@@ -204,9 +204,4 @@ fn package_folder(venv: &Path) -> PathBuf {
     packages
         .find(|folder| folder.join("lnbits").exists())
         .unwrap()
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    listener.local_addr().unwrap().port()
 }

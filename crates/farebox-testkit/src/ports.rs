@@ -10,7 +10,10 @@ const FIRST: u16 = 12_000;
 const COUNT: u16 = 18_000;
 
 /// A port that nobody listens at, and that no other test of this process gets.
-pub(crate) fn free() -> u16 {
+///
+/// # Panics
+/// When none is left.
+pub fn free() -> u16 {
     static NEXT: OnceLock<AtomicU16> = OnceLock::new();
     let next = NEXT.get_or_init(|| AtomicU16::new(start()));
     for _ in 0..COUNT {
