@@ -259,10 +259,10 @@ impl Ledger {
 
     /// Claims the payment (if it was never seen) and holds what the request costs.
     ///
-    /// Atomic: claim and hold are one transaction. A hold is handed out when that is committed and
-    /// outlives the process; any other answer waits until it outlives a loss of power. A retry with
-    /// the same [`Once`](crate::Once) is never charged again. If the caller stops waiting, the hold
-    /// is voided.
+    /// Atomic: claim and hold are one transaction. A hold on an account that was claimed before
+    /// is handed out when it is committed and outlives the process; any other answer waits until it
+    /// outlives a loss of power. A retry with the same [`Once`](crate::Once) is never charged again.
+    /// If the caller stops waiting, the hold is voided.
     ///
     /// # Errors
     /// [`LedgerError`]; nothing was held.

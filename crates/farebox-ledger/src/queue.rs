@@ -17,7 +17,7 @@ use farebox_core::{Clock, HoldId, Msat, UnixMillis};
 use tokio::sync::oneshot;
 
 use crate::stats::Counters;
-use crate::store::{Command, KeyDone, Resolution};
+use crate::store::{Command, KeyDone, Resolution, Safe};
 use crate::{Admitted, LedgerError, Measured, PayoutAnswer, PayoutView, Pruned};
 
 /// Who waits for the outcome of a command.
@@ -67,6 +67,17 @@ impl Batch {
     pub(crate) fn is_awaited(&self) -> bool {
         let awaited = |reply: &Reply| !matches!(reply, Reply::Nobody);
         self.replies.iter().any(awaited)
+    }
+
+    /// How safe it has to be once it is committed. Holds and their endings may be lost with the
+    /// power, as if there had been no call; whatever else there is leads to money or answers being
+    /// given away by whoever reads it next.
+    pub(crate) fn safe(&self) -> Safe {
+        let harmless = |reply: &Reply| matches!(reply, Reply::Nobody | Reply::Admit(_));
+        match self.replies.iter().all(harmless) {
+            true => Safe::FromDeath,
+            false => Safe::FromPowerLoss,
+        }
     }
 
     /// Whether everything before it has to be on the disk now.

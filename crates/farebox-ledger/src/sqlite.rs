@@ -25,7 +25,7 @@ use farebox_core::{Msat, ProcessEpoch, UnixMillis};
 use rusqlite::Connection;
 
 use crate::book::Book;
-use crate::store::{Command, OpenReader, Outcome, PruneStep, Store, StoreError};
+use crate::store::{Command, OpenReader, Outcome, PruneStep, Safe, Store, StoreError};
 use crate::{Admitted, OpenError, OpenOptions, Pruned, Recovery, crash_point};
 use rows::SqliteRows;
 
@@ -35,8 +35,9 @@ const PREPARED_STATEMENTS: usize = 128;
 pub(crate) struct SqliteStore {
     connection: Connection,
     path: PathBuf,
-    /// The write-ahead log: what SQLite writes on commit, and would sync then if it were told to.
+    /// The write-ahead log, to sync it apart from commits.
     log: File,
+    syncs_on_commit: bool,
     book: Book,
 }
 
@@ -46,12 +47,13 @@ impl SqliteStore {
         let mut connection = schema::open(path)?;
         connection.set_prepared_statement_cache_capacity(PREPARED_STATEMENTS);
         let epoch = schema::begin_run(&mut connection).map_err(StoreError::from)?;
-        let log = schema::open_log(&connection, path)?;
+        let log = schema::open_log(path)?;
         let book = Book::new(epoch, options.max_open_holds, options.max_cached_accounts);
         let mut store = Self {
             connection,
             path: path.to_owned(),
             log,
+            syncs_on_commit: true,
             book,
         };
         store.reload()?;
@@ -93,6 +95,14 @@ impl SqliteStore {
         Ok(done)
     }
 
+    fn sync_on_commit(&mut self, on: bool) -> Result<(), StoreError> {
+        if self.syncs_on_commit != on {
+            schema::sync_on_commit(&self.connection, on)?;
+            self.syncs_on_commit = on;
+        }
+        Ok(())
+    }
+
     fn roll_back(&mut self) -> Result<(), StoreError> {
         // Some failures roll back by themselves.
         if !self.connection.is_autocommit() {
@@ -114,11 +124,11 @@ impl Store for SqliteStore {
             flush::write(book, connection)?;
             Ok(ended)
         })?;
-        self.sync()?;
         Ok(count_recovered(epoch, &ended))
     }
 
-    fn apply(&mut self, batch: &[Command]) -> Result<Vec<Outcome>, StoreError> {
+    fn apply(&mut self, batch: &[Command], safe: Safe) -> Result<Vec<Outcome>, StoreError> {
+        self.sync_on_commit(safe == Safe::FromPowerLoss)?;
         self.transaction(|book, connection| {
             let mut rows = SqliteRows(connection);
             let outcomes: Result<Vec<_>, _> = batch
@@ -133,9 +143,11 @@ impl Store for SqliteStore {
     }
 
     fn sync(&mut self) -> Result<(), StoreError> {
-        self.log
-            .sync_data()
-            .map_err(|error| StoreError::Failed(Box::new(error)))
+        self.log.sync_data().map_err(|error| {
+            // Where even this fails, so does every later use of the connection.
+            let _ = schema::keep_log(&self.connection);
+            StoreError::Failed(Box::new(error))
+        })
     }
 
     fn open_holds(&self) -> usize {
@@ -216,6 +228,11 @@ impl From<rusqlite::Error> for StoreError {
 
 #[cfg(test)]
 impl SqliteStore {
+    /// Lets the log fail to be synced: a device that has no such thing stands in for it.
+    pub(crate) fn break_log(&mut self) {
+        self.log = File::open("/dev/null").unwrap();
+    }
+
     /// Lets the database grow no more, as on a full disk, or lets it grow again.
     pub(crate) fn limit_pages(&self, limited: bool) {
         let pages = if limited { 1 } else { i64::from(i32::MAX) };

@@ -294,12 +294,11 @@ pub trait Store: Send {
     /// [`StoreError`]; nothing was changed.
     fn recover(&mut self, now: UnixMillis) -> Result<Recovery, StoreError>;
 
-    /// Applies a batch in one transaction and returns when it is committed: it outlives the process,
-    /// though not yet a loss of power.
+    /// Applies a batch in one transaction, and returns when it is as safe as was asked.
     ///
     /// # Errors
     /// [`StoreError`]; nothing of the batch was applied, and the store may be used again.
-    fn apply(&mut self, batch: &[Command]) -> Result<Vec<Outcome>, StoreError>;
+    fn apply(&mut self, batch: &[Command], safe: Safe) -> Result<Vec<Outcome>, StoreError>;
 
     /// Returns when everything that was committed outlives a loss of power too.
     ///
@@ -325,6 +324,15 @@ pub trait Store: Send {
     /// # Errors
     /// [`StoreError`]; the data is safe all the same.
     fn checkpoint(&mut self) -> Result<(), StoreError>;
+}
+
+/// What a committed transaction outlives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Safe {
+    /// The death of the process. A loss of power may take it until the next [`Store::sync`].
+    FromDeath,
+    /// A loss of power too. One that could not be synced was never there, for anybody.
+    FromPowerLoss,
 }
 
 /// Where a step of pruning starts, and what it keeps.

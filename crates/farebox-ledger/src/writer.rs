@@ -1,9 +1,10 @@
 //! The one thread that writes: takes all that waits as one batch, commits it, hands out its holds,
 //! waits for the disk, and only then gives every other answer.
 //!
-//! A hold need not wait for the disk. Committed, it outlives the process. Should the power fail
-//! before the disk has it, it is lost; found, it would be released, because the first byte of its
-//! answer, which alone can make recovery charge it, is always written later. The outcome is the same.
+//! A hold on an account that is on the disk already need not wait for the disk. Committed, it outlives
+//! the process. Should the power fail before the disk has it, it is lost; found, it would be released,
+//! because the first byte of its answer, which alone can make recovery charge it, is always written
+//! later. The outcome is the same. Everything else is committed together with its sync, or not at all.
 //!
 //! When the store fails, requests are refused and the endings of holds are kept and tried again, so
 //! that nothing served goes uncharged and nothing unserved is charged. A failure that cannot heal
@@ -24,7 +25,7 @@ use crate::lock::ProcessLock;
 use crate::passes::Passes;
 use crate::queue::{Batch, Queue, Reply};
 use crate::stats::Counters;
-use crate::store::{Command, Granted, Outcome, PruneStep, Store, StoreError};
+use crate::store::{Command, Granted, Outcome, PruneStep, Safe, Store, StoreError};
 use crate::{Admitted, LedgerError, OpenOptions, Pruned, crash_point};
 
 /// The name of the thread, for people who look at the CPU time of threads.
@@ -54,6 +55,8 @@ pub(crate) struct Writer {
     stalled: HashMap<HoldId, Msat>,
     /// Since when something is committed that the disk may not have.
     unsynced: Option<Instant>,
+    /// When a store that failed is tried again.
+    next_retry: Instant,
     round: Option<Round>,
     next_round: Instant,
 }
@@ -113,6 +116,7 @@ impl Writer {
             backlog: Vec::new(),
             stalled: HashMap::new(),
             unsynced: None,
+            next_retry: Instant::now(),
             round: None,
             next_round: Instant::now() + PRUNE_EVERY,
         }
@@ -161,19 +165,20 @@ impl Writer {
     }
 
     fn sync(&mut self) -> Result<(), StoreError> {
-        self.store.sync()?;
         self.unsynced = None;
-        Ok(())
+        self.store.sync()
     }
 
     /// Writes one batch as one transaction, then answers.
     fn write(&mut self, batch: &mut Batch) {
         if self.health != Health::Sound {
             self.refuse(batch);
-            self.retry();
+            if batch.is_last_word() || self.next_retry <= Instant::now() {
+                self.retry();
+            }
         } else if !batch.commands.is_empty() {
             let started = Instant::now();
-            match self.commit(&batch.commands) {
+            match self.commit(&batch.commands, batch.safe()) {
                 Ok(outcomes) => self.finish_batch(batch, outcomes, started),
                 Err(error) => self.fail(batch, error),
             }
@@ -186,22 +191,25 @@ impl Writer {
     fn finish_batch(&mut self, batch: &mut Batch, outcomes: Vec<Outcome>, at: Instant) {
         self.count_money(&outcomes);
         let commands = batch.commands.len();
-        self.unsynced.get_or_insert(at);
-        if batch.is_awaited() {
+        if batch.safe() == Safe::FromPowerLoss {
+            self.unsynced = None;
+        } else {
+            self.unsynced.get_or_insert(at);
+            let is_awaited = batch.is_awaited();
             self.hand_out(batch, &outcomes);
             if outcomes.iter().any(is_held) {
                 crash_point("hold-before-sync");
             }
-            match self.sync() {
-                Ok(()) => self.answer(batch, outcomes),
-                Err(error) => return self.fail(batch, error),
+            if is_awaited && let Err(error) = self.sync() {
+                return self.fail(batch, error);
             }
         }
+        self.answer(batch, outcomes);
         self.counters.committed(commands, at.elapsed());
     }
 
-    fn commit(&mut self, commands: &[Command]) -> Result<Vec<Outcome>, StoreError> {
-        let outcomes = self.store.apply(commands)?;
+    fn commit(&mut self, commands: &[Command], safe: Safe) -> Result<Vec<Outcome>, StoreError> {
+        let outcomes = self.store.apply(commands, safe)?;
         let open = u64::try_from(self.store.open_holds()).unwrap_or(u64::MAX);
         self.counters.open_holds.store(open, Ordering::Relaxed);
         if outcomes
@@ -308,12 +316,13 @@ impl Writer {
         }
     }
 
-    /// Hands out the holds of a batch.
+    /// Hands out the holds of a batch, but for those whose account is as new as they are: a claim is
+    /// no hold, and is not released.
     fn hand_out(&self, batch: &mut Batch, outcomes: &[Outcome]) {
         for (reply, outcome) in batch.replies.iter_mut().zip(outcomes) {
             let Outcome::Admitted {
                 answer: Ok(Admitted::Held(granted)),
-                ..
+                claimed: None,
             } = outcome
             else {
                 continue;
@@ -342,9 +351,11 @@ impl Writer {
     }
 
     fn suffer(&mut self, error: &StoreError) {
-        self.unsynced = None;
         self.health = match error {
-            StoreError::Unavailable(_) => Health::Waiting,
+            StoreError::Unavailable(_) => {
+                self.next_retry = Instant::now() + RETRY_EVERY;
+                Health::Waiting
+            }
             StoreError::Failed(_) | StoreError::Corrupt(_) => Health::Lost,
         };
         self.counters.refusing.store(true, Ordering::Relaxed);
@@ -399,9 +410,9 @@ impl Writer {
             .drain()
             .map(|(hold, used)| Command::Progress { hold, used });
         let kept: Vec<_> = progress.chain(self.backlog.drain(..)).collect();
-        let written = self.commit(&kept);
-        match written.and_then(|outcomes| self.sync().map(|()| outcomes)) {
+        match self.commit(&kept, Safe::FromPowerLoss) {
             Ok(outcomes) => {
+                self.unsynced = None;
                 self.count_money(&outcomes);
                 self.health = Health::Sound;
                 self.counters.refusing.store(false, Ordering::Relaxed);
@@ -457,6 +468,7 @@ impl Writer {
         };
         match self.store.prune(step) {
             Ok((pruned, next)) => {
+                self.unsynced.get_or_insert_with(Instant::now);
                 round.pruned.add(pruned);
                 match next {
                     Some(cursor) => self.round = Some(Round { cursor, ..round }),
@@ -479,6 +491,10 @@ impl Writer {
                 holds = self.backlog.len(),
                 "holds left to recovery at the next start"
             );
+        }
+        // What is committed may not be what is on a disk that failed; the next start finds out.
+        if self.health == Health::Lost {
+            return;
         }
         if let Err(error) = self.store.checkpoint() {
             let error: &dyn std::error::Error = &error;

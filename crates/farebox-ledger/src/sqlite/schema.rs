@@ -4,6 +4,7 @@ use std::fs::File;
 use std::path::Path;
 
 use farebox_core::ProcessEpoch;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
 use crate::OpenError;
@@ -78,6 +79,8 @@ fn read_identity(connection: &Connection) -> rusqlite::Result<(i64, u32, i64)> {
     Ok((id, u32::try_from(version).unwrap_or(u32::MAX), tables))
 }
 
+/// What an earlier run left in the log is written into the main file before anything is added to it:
+/// a process that could not sync its log may have left what only the cache of the system has.
 fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch(&format!(
         "PRAGMA busy_timeout = {BUSY_TIMEOUT_MS};
@@ -86,14 +89,29 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
          PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES};
          PRAGMA cache_size = -{CACHE_KIB};
          PRAGMA temp_store = MEMORY;
-         PRAGMA foreign_keys = OFF;"
+         PRAGMA foreign_keys = OFF;
+         PRAGMA wal_checkpoint(TRUNCATE);"
     ))
 }
 
-/// Leaves it to the store when the log is synced, and opens the log for that. SQLite goes on syncing
-/// it before a checkpoint, and the main file after one.
-pub(super) fn open_log(connection: &Connection, path: &Path) -> Result<File, StoreError> {
-    connection.execute_batch("PRAGMA synchronous = NORMAL")?;
+/// Sets whether SQLite syncs the log on commit. In any case it does before a checkpoint, and syncs
+/// the main file after one.
+pub(super) fn sync_on_commit(connection: &Connection, on: bool) -> rusqlite::Result<()> {
+    connection.execute_batch(match on {
+        true => "PRAGMA synchronous = FULL",
+        false => "PRAGMA synchronous = NORMAL",
+    })
+}
+
+/// Leaves the log as it is when the connection is closed. What could not be synced may have changed
+/// under the eyes of a checkpoint, which looks at no checksums; the next start looks at them.
+pub(super) fn keep_log(connection: &Connection) -> rusqlite::Result<()> {
+    let option = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+    connection.set_db_config(option, true).map(drop)
+}
+
+/// Opens the log of an open database.
+pub(super) fn open_log(path: &Path) -> Result<File, StoreError> {
     let mut log = path.as_os_str().to_owned();
     log.push("-wal");
     File::open(log).map_err(|error| StoreError::Failed(Box::new(error)))

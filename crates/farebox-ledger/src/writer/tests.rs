@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 use farebox_core::{
@@ -11,7 +11,7 @@ use farebox_core::{
 };
 
 use crate::sqlite::SqliteStore;
-use crate::store::{Command, OpenReader, Outcome, PruneStep, Store, StoreError};
+use crate::store::{Command, OpenReader, Outcome, PruneStep, Safe, Store, StoreError};
 use crate::{
     AdmitRequest, Admitted, AskedBy, ClaimPolicy, Cost, Hold, Ledger, LedgerError, OpenOptions,
     PayoutAnswer, PayoutClaim, PayoutEnd, PayoutLimits, PayoutRequest, PayoutState, Pruned,
@@ -39,6 +39,19 @@ impl Clock for Noon {
 struct Flaky {
     store: SqliteStore,
     disk: Arc<AtomicU8>,
+    syncs: Arc<AtomicU64>,
+}
+
+impl Flaky {
+    fn reach_the_disk(&self) -> Result<(), StoreError> {
+        while self.disk.load(Ordering::SeqCst) == IS_SLOW {
+            std::thread::sleep(A_MOMENT);
+        }
+        match self.disk.load(Ordering::SeqCst) {
+            IS_UNSYNCED => Err(StoreError::Failed("unsynced".into())),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Store for Flaky {
@@ -50,24 +63,19 @@ impl Store for Flaky {
         self.store.recover(now)
     }
 
-    fn apply(&mut self, batch: &[Command]) -> Result<Vec<Outcome>, StoreError> {
+    fn apply(&mut self, batch: &[Command], safe: Safe) -> Result<Vec<Outcome>, StoreError> {
         match self.disk.load(Ordering::SeqCst) {
-            IS_FULL => Err(StoreError::Unavailable("full".into())),
-            IS_BROKEN => Err(StoreError::Failed("broken".into())),
-            _ => self.store.apply(batch),
+            IS_FULL => return Err(StoreError::Unavailable("full".into())),
+            IS_BROKEN => return Err(StoreError::Failed("broken".into())),
+            _ if safe == Safe::FromPowerLoss => self.reach_the_disk()?,
+            _ => {}
         }
+        self.store.apply(batch, safe)
     }
 
     fn sync(&mut self) -> Result<(), StoreError> {
-        match self.disk.load(Ordering::SeqCst) {
-            IS_UNSYNCED => return Err(StoreError::Failed("unsynced".into())),
-            IS_SLOW => {
-                while self.disk.load(Ordering::SeqCst) == IS_SLOW {
-                    std::thread::sleep(A_MOMENT);
-                }
-            }
-            _ => {}
-        }
+        self.reach_the_disk()?;
+        self.syncs.fetch_add(1, Ordering::SeqCst);
         self.store.sync()
     }
 
@@ -93,17 +101,23 @@ fn options(folder: &Path) -> OpenOptions {
 }
 
 fn flaky(folder: &Path) -> (Ledger, Arc<AtomicU8>) {
+    let (ledger, disk, _) = flaky_counted(folder);
+    (ledger, disk)
+}
+
+/// The same, with how often the log was synced apart from commits.
+fn flaky_counted(folder: &Path) -> (Ledger, Arc<AtomicU8>, Arc<AtomicU64>) {
     let options = options(folder);
     let store = SqliteStore::open(&options.path, &options).unwrap();
     let disk = Arc::new(AtomicU8::new(WORKS));
     let store = Flaky {
         store,
         disk: Arc::clone(&disk),
+        syncs: Arc::default(),
     };
-    (
-        Ledger::start(Box::new(store), &options, None).unwrap(),
-        disk,
-    )
+    let syncs = Arc::clone(&store.syncs);
+    let ledger = Ledger::start(Box::new(store), &options, None).unwrap();
+    (ledger, disk, syncs)
 }
 
 fn request(number: u8) -> AdmitRequest {
@@ -176,12 +190,13 @@ async fn a_failed_commit_is_an_error_and_stops_the_selling() {
 async fn a_disk_that_does_not_take_what_was_written_stops_the_selling() {
     let folder = tempfile::tempdir().unwrap();
     let (ledger, disk) = flaky(folder.path());
+    hold(&ledger, 1).await.settle();
     disk.store(IS_UNSYNCED, Ordering::SeqCst);
-    let _held = hold(&ledger, 1).await;
-    let next = ledger.admit(request(2)).await;
+    let _held = hold(&ledger, 2).await;
+    let next = ledger.admit(request(3)).await;
     assert!(matches!(next, Err(LedgerError::Refusing)), "{next:?}");
     disk.store(WORKS, Ordering::SeqCst);
-    let last = ledger.admit(request(3)).await;
+    let last = ledger.admit(request(4)).await;
     assert!(matches!(last, Err(LedgerError::Refusing)), "{last:?}");
     assert!(ledger.flush().await.is_err());
 }
@@ -212,13 +227,62 @@ async fn whoever_waits_for_anything_but_a_hold_waits_for_the_disk() {
 async fn a_hold_does_not_wait_for_the_disk_and_a_flush_does() {
     let folder = tempfile::tempdir().unwrap();
     let (ledger, disk) = flaky(folder.path());
-    disk.store(IS_SLOW, Ordering::SeqCst);
     hold(&ledger, 1).await.settle();
+    disk.store(IS_SLOW, Ordering::SeqCst);
+    hold(&ledger, 2).await.settle();
     let flushed = tokio::time::timeout(A_MOMENT, ledger.flush()).await;
     assert!(flushed.is_err(), "the disk has not answered");
     disk.store(WORKS, Ordering::SeqCst);
     ledger.flush().await.unwrap();
-    assert_eq!(used(&ledger).await, 1);
+    assert_eq!(used(&ledger).await, 2);
+}
+
+/// A claim is not released like the hold it came with: its time runs, and its window ends.
+#[tokio::test]
+async fn the_first_use_of_a_payment_waits_for_the_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ledger, disk) = flaky(folder.path());
+    disk.store(IS_SLOW, Ordering::SeqCst);
+    let first = ledger.admit(request(1));
+    tokio::pin!(first);
+    assert!(tokio::time::timeout(A_MOMENT, &mut first).await.is_err());
+    disk.store(WORKS, Ordering::SeqCst);
+    assert!(matches!(first.await, Ok(Admitted::Held(_))));
+}
+
+#[tokio::test]
+async fn endings_reach_the_disk_though_what_came_after_them_found_it_full() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ledger, disk, syncs) = flaky_counted(folder.path());
+    let held = hold(&ledger, 1).await;
+    ledger.flush().await.unwrap();
+    let before = syncs.load(Ordering::SeqCst);
+    held.settle();
+    while used(&ledger).await == 0 {
+        tokio::task::yield_now().await;
+    }
+    disk.store(IS_FULL, Ordering::SeqCst);
+    assert!(ledger.admit(request(2)).await.is_err());
+    while syncs.load(Ordering::SeqCst) == before {
+        tokio::time::sleep(A_MOMENT).await;
+    }
+}
+
+/// A checkpoint looks at no checksums, and what could not be synced may have changed since.
+#[test]
+fn a_log_that_could_not_be_synced_is_left_to_the_next_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = options(folder.path());
+    let mut store = SqliteStore::open(&options.path, &options).unwrap();
+    store.break_log();
+    let admit = Command::Admit(Box::new(request(1)));
+    store.apply(&[admit], Safe::FromDeath).unwrap();
+    assert!(matches!(store.sync(), Err(StoreError::Failed(_))));
+    drop(store);
+    let log = folder.path().join("ledger.db-wal");
+    assert!(std::fs::metadata(&log).unwrap().len() > 0);
+    let store = SqliteStore::open(&options.path, &options).unwrap();
+    assert_eq!(store.open_holds(), 1);
 }
 
 #[tokio::test]
@@ -269,14 +333,14 @@ fn a_full_database_rolls_back_and_can_be_used_again() {
             ..request(number)
         }))
     };
-    store.apply(&[admit(1, 1)]).unwrap();
+    store.apply(&[admit(1, 1)], Safe::FromDeath).unwrap();
     store.limit_pages(true);
     let batch: Vec<_> = (2..250).map(|number| admit(number, number)).collect();
-    let full = store.apply(&batch).unwrap_err();
+    let full = store.apply(&batch, Safe::FromPowerLoss).unwrap_err();
     assert!(matches!(full, StoreError::Unavailable(_)), "{full:?}");
     assert_eq!(store.open_holds(), 1);
     store.limit_pages(false);
-    store.apply(&batch).unwrap();
+    store.apply(&batch, Safe::FromPowerLoss).unwrap();
     assert_eq!(store.open_holds(), 249);
 }
 
@@ -346,7 +410,7 @@ fn a_rolled_back_payout_reserves_nothing() {
     let options = options(folder.path());
     let mut store = SqliteStore::open(&options.path, &options).unwrap();
     store
-        .apply(&[Command::Admit(Box::new(request(1)))])
+        .apply(&[Command::Admit(Box::new(request(1)))], Safe::FromDeath)
         .unwrap();
     store.limit_pages(true);
     let mut large = refund();
@@ -362,10 +426,10 @@ fn a_rolled_back_payout_reserves_nothing() {
             Command::BeginPayout(Box::new(request))
         })
         .collect();
-    let full = store.apply(&batch).unwrap_err();
+    let full = store.apply(&batch, Safe::FromPowerLoss).unwrap_err();
     assert!(matches!(full, StoreError::Unavailable(_)), "{full:?}");
     store.limit_pages(false);
-    let outcomes = store.apply(&batch).unwrap();
+    let outcomes = store.apply(&batch, Safe::FromPowerLoss).unwrap();
     assert!(
         outcomes.iter().all(Outcome::is_payout_begun),
         "{outcomes:?}"

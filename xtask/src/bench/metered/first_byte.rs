@@ -26,8 +26,7 @@ const DIRECT: usize = 0;
 const NGINX: usize = 1;
 const FREE: usize = 2;
 const METERED: usize = 3;
-/// Requests a second, on so many connections. A disk that rests between two writes takes three times
-/// as long for each: at a tenth of this rate that would be all there is to see.
+/// Requests a second, on so many connections.
 const RATE: u32 = 500;
 const CONNECTIONS: u32 = 16;
 /// Content chunks of each answer, and how fast they come.
