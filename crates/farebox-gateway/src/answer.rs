@@ -504,7 +504,8 @@ impl UpstreamBody {
         if self.ending != Ending::Open {
             return self.report(exchange, self.ending);
         }
-        if self.drain.as_ref().is_some_and(DrainSignal::is_cut) {
+        let is_cut = self.drain.as_ref().is_some_and(DrainSignal::is_cut);
+        if is_cut && self.settlement.is_metering() {
             self.settlement.cut_short();
             return self.report(exchange, Ending::CutByUpstream);
         }

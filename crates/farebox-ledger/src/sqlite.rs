@@ -38,6 +38,8 @@ pub(crate) struct SqliteStore {
     /// The write-ahead log, to sync it apart from commits.
     log: File,
     syncs_on_commit: bool,
+    /// Something is committed that was not synced.
+    is_dirty: bool,
     book: Book,
 }
 
@@ -54,6 +56,7 @@ impl SqliteStore {
             path: path.to_owned(),
             log,
             syncs_on_commit: true,
+            is_dirty: false,
             book,
         };
         store.reload()?;
@@ -72,13 +75,22 @@ impl SqliteStore {
         &mut self,
         work: impl FnOnce(&mut Book, &Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
+        let changes = self.connection.total_changes();
         let result = self.attempt(work);
         match &result {
-            Ok(_) => self.book.committed(),
-            // A picture that cannot be renewed is not to be trusted again.
-            Err(_) => self
-                .roll_back()
-                .map_err(|error| StoreError::Failed(Box::new(error)))?,
+            Ok(_) => {
+                let has_written = self.connection.total_changes() != changes;
+                self.is_dirty |= has_written && !self.syncs_on_commit;
+                self.book.committed();
+            }
+            Err(error) => {
+                if !matches!(error, StoreError::Unavailable(_)) {
+                    self.keep_log();
+                }
+                // A picture that cannot be renewed is not to be trusted again.
+                self.roll_back()
+                    .map_err(|error| StoreError::Failed(Box::new(error)))?;
+            }
         }
         result
     }
@@ -93,6 +105,13 @@ impl SqliteStore {
         let done = work(&mut self.book, &self.connection)?;
         self.connection.prepare_cached("COMMIT")?.execute([])?;
         Ok(done)
+    }
+
+    fn keep_log(&self) {
+        if let Err(error) = schema::keep_log(&self.connection) {
+            let error: &dyn std::error::Error = &error;
+            tracing::error!(error, "the ledger's log will not be kept when it is closed");
+        }
     }
 
     fn sync_on_commit(&mut self, on: bool) -> Result<(), StoreError> {
@@ -128,7 +147,12 @@ impl Store for SqliteStore {
     }
 
     fn apply(&mut self, batch: &[Command], safe: Safe) -> Result<Vec<Outcome>, StoreError> {
-        self.sync_on_commit(safe == Safe::FromPowerLoss)?;
+        let syncs = safe == Safe::FromPowerLoss;
+        if syncs {
+            // What comes before it in the log, so that nothing stands behind a hole.
+            self.sync()?;
+        }
+        self.sync_on_commit(syncs)?;
         self.transaction(|book, connection| {
             let mut rows = SqliteRows(connection);
             let outcomes: Result<Vec<_>, _> = batch
@@ -143,11 +167,14 @@ impl Store for SqliteStore {
     }
 
     fn sync(&mut self) -> Result<(), StoreError> {
-        self.log.sync_data().map_err(|error| {
-            // Where even this fails, so does every later use of the connection.
-            let _ = schema::keep_log(&self.connection);
-            StoreError::Failed(Box::new(error))
-        })
+        if self.is_dirty {
+            self.log.sync_data().map_err(|error| {
+                self.keep_log();
+                StoreError::Failed(Box::new(error))
+            })?;
+            self.is_dirty = false;
+        }
+        Ok(())
     }
 
     fn open_holds(&self) -> usize {

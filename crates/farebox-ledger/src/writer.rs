@@ -10,7 +10,7 @@
 //! that nothing served goes uncharged and nothing unserved is charged. A failure that cannot heal
 //! ends in recovery at the next start.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -143,10 +143,10 @@ impl Writer {
     fn patience(&self) -> Duration {
         if self.round.is_some() {
             Duration::ZERO
-        } else if self.health == Health::Waiting {
-            RETRY_EVERY
         } else if let Some(since) = self.unsynced {
             SYNC_WITHIN.saturating_sub(since.elapsed())
+        } else if self.health == Health::Waiting {
+            RETRY_EVERY
         } else {
             self.next_round.saturating_duration_since(Instant::now())
         }
@@ -316,17 +316,24 @@ impl Writer {
         }
     }
 
-    /// Hands out the holds of a batch, but for those whose account is as new as they are: a claim is
-    /// no hold, and is not released.
+    /// Hands out the holds of a batch, but for those on accounts as new as they are: a claim is no
+    /// hold, and is not released.
     fn hand_out(&self, batch: &mut Batch, outcomes: &[Outcome]) {
-        for (reply, outcome) in batch.replies.iter_mut().zip(outcomes) {
+        let commands = batch.commands.iter().zip(outcomes);
+        let claimed: HashSet<_> = commands.clone().filter_map(claimed).collect();
+        for ((command, outcome), reply) in commands.zip(&mut batch.replies) {
             let Outcome::Admitted {
                 answer: Ok(Admitted::Held(granted)),
-                claimed: None,
+                ..
             } = outcome
             else {
                 continue;
             };
+            if let Command::Admit(request) = command
+                && claimed.contains(&request.payment_hash)
+            {
+                continue;
+            }
             if let Reply::Admit(to) = std::mem::replace(reply, Reply::Nobody) {
                 let _ = to.send(Ok(self.with_hold(Admitted::Held(*granted))));
             }
@@ -530,6 +537,19 @@ impl Pruned {
 fn millis_before(now: UnixMillis, span: Duration) -> u64 {
     now.get()
         .saturating_sub(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// The payment that was seen for the first time, if this is that.
+fn claimed((command, outcome): (&Command, &Outcome)) -> Option<PaymentHash> {
+    match (command, outcome) {
+        (
+            Command::Admit(request),
+            Outcome::Admitted {
+                claimed: Some(_), ..
+            },
+        ) => Some(request.payment_hash),
+        _ => None,
+    }
 }
 
 fn is_held(outcome: &Outcome) -> bool {

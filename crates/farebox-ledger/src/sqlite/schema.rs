@@ -89,9 +89,16 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
          PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES};
          PRAGMA cache_size = -{CACHE_KIB};
          PRAGMA temp_store = MEMORY;
-         PRAGMA foreign_keys = OFF;
-         PRAGMA wal_checkpoint(TRUNCATE);"
-    ))
+         PRAGMA foreign_keys = OFF;"
+    ))?;
+    let checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)";
+    let is_busy: bool = connection.query_row(checkpoint, [], |row| row.get(0))?;
+    if is_busy {
+        tracing::warn!(
+            "another program reads the ledger; what an earlier run left stays in its log"
+        );
+    }
+    Ok(())
 }
 
 /// Sets whether SQLite syncs the log on commit. In any case it does before a checkpoint, and syncs

@@ -252,6 +252,19 @@ fn a_client_whose_answer_we_cut_ourselves_does_not_pay_for_leaving() {
 }
 
 #[test]
+fn an_answer_that_we_cut_before_its_first_byte_costs_nothing() {
+    let setup = Setup::new().server("drain_timeout = \"100ms\"");
+    let mut shop = Shop::with(setup, &format!("{HEADER}, broken_off = \"hold\""));
+    let (mut connection, control, token) = begin(&shop, "?x-cost=44");
+    connection.read_head().unwrap();
+    shop.gateway.stop();
+    assert!(connection.read_chunk().is_err());
+    drop(control);
+    shop.gateway.start_again(&[]);
+    assert_eq!(shop.gateway.charged(&token), 0);
+}
+
+#[test]
 fn a_key_pays_what_the_upstream_says() {
     let shop = Shop::new(HEADER);
     let bought = crate::keys::buy(&shop.gateway, 50_000);
