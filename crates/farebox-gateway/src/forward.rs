@@ -263,13 +263,14 @@ impl Worker {
         grpc: Option<GrpcCall>,
     ) -> Response<AnswerBody> {
         let recorder = fare.recorder(&self.shared.replays, &parts);
+        let is_followed = fare.settlement.is_followed();
         let body = UpstreamBody {
             incoming,
             trailers: None,
             upload: fare.upload,
             hidden: route.hidden_cost().cloned(),
             silence: Silence::new(route.idle_timeout),
-            drain: (fare.settlement.is_followed()).then(|| self.shared.drain.clone()),
+            drain: is_followed.then(|| self.shared.drain.clone()),
             settlement: fare.settlement,
             recorder,
             grpc,

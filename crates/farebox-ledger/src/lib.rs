@@ -3,8 +3,8 @@
 //! Every payment funds an account, and every request is a hold on one that is settled or voided.
 //! [`Ledger`] is the front that the rest of Farebox knows. Behind it one thread owns the
 //! [`Store`], takes everything that waits as one batch, writes it in one transaction and answers
-//! only when that is committed: holds at once, all else when the disk has it. The rules are in `decide` and `book`: they know rows and an
-//! instant, and no database.
+//! only when that is committed: holds at once, all else when the disk has it. The rules are in
+//! `decide` and `book`: they know rows and an instant, and no database.
 //!
 //! Never here: the network, a node, a price.
 

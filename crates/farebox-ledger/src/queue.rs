@@ -34,6 +34,11 @@ pub(crate) enum Reply {
 }
 
 impl Reply {
+    /// Whether anybody does.
+    const fn is_awaited(&self) -> bool {
+        !matches!(self, Self::Nobody)
+    }
+
     /// Tells whoever waits that nothing was done.
     pub(crate) fn fail(self, error: LedgerError) {
         // Whoever stopped waiting need not know.
@@ -65,8 +70,7 @@ pub(crate) struct Batch {
 impl Batch {
     /// Whether anybody waits for one of its commands.
     pub(crate) fn is_awaited(&self) -> bool {
-        let awaited = |reply: &Reply| !matches!(reply, Reply::Nobody);
-        self.replies.iter().any(awaited)
+        self.replies.iter().any(Reply::is_awaited)
     }
 
     /// How safe it has to be once it is committed. Holds and their endings may be lost with the
@@ -74,9 +78,10 @@ impl Batch {
     /// given away by whoever reads it next.
     pub(crate) fn safe(&self) -> Safe {
         let harmless = |reply: &Reply| matches!(reply, Reply::Nobody | Reply::Admit(_));
-        match self.replies.iter().all(harmless) {
-            true => Safe::FromDeath,
-            false => Safe::FromPowerLoss,
+        if self.replies.iter().all(harmless) {
+            Safe::FromDeath
+        } else {
+            Safe::FromPowerLoss
         }
     }
 
@@ -359,11 +364,7 @@ impl State {
         let count = self.commands.len().min(limit);
         batch.commands.extend(self.commands.drain(..count));
         batch.replies.extend(self.replies.drain(..count));
-        let answered = batch
-            .replies
-            .iter()
-            .filter(|r| !matches!(r, Reply::Nobody))
-            .count();
+        let answered = batch.replies.iter().filter(|r| r.is_awaited()).count();
         self.requests = self.requests.saturating_sub(answered);
         self.has_first_progress = false;
         for (hold, used) in self.progress.drain() {

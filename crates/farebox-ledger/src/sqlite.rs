@@ -1,5 +1,5 @@
-//! The store in one SQLite file, written by one thread: a write-ahead log, which is synced apart from
-//! its commits.
+//! The store in one SQLite file, written by one thread: a write-ahead log, which is synced with
+//! each commit or apart from it, as the writer asks.
 //!
 //! The rules are in [`book`](crate::book); here are statements. Never here: a decision about money.
 

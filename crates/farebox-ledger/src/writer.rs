@@ -177,9 +177,9 @@ impl Writer {
                 self.retry();
             }
         } else if !batch.commands.is_empty() {
-            let started = Instant::now();
-            match self.commit(&batch.commands, batch.safe()) {
-                Ok(outcomes) => self.finish_batch(batch, outcomes, started),
+            let (safe, started) = (batch.safe(), Instant::now());
+            match self.commit(&batch.commands, safe) {
+                Ok(outcomes) => self.finish_batch(batch, outcomes, (safe, started)),
                 Err(error) => self.fail(batch, error),
             }
         }
@@ -188,10 +188,15 @@ impl Writer {
     }
 
     /// Answers those who wait for a batch that is committed.
-    fn finish_batch(&mut self, batch: &mut Batch, outcomes: Vec<Outcome>, at: Instant) {
+    fn finish_batch(
+        &mut self,
+        batch: &mut Batch,
+        outcomes: Vec<Outcome>,
+        (safe, at): (Safe, Instant),
+    ) {
         self.count_money(&outcomes);
         let commands = batch.commands.len();
-        if batch.safe() == Safe::FromPowerLoss {
+        if safe == Safe::FromPowerLoss {
             self.unsynced = None;
         } else {
             self.unsynced.get_or_insert(at);

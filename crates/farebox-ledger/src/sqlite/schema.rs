@@ -104,9 +104,10 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
 /// Sets whether SQLite syncs the log on commit. In any case it does before a checkpoint, and syncs
 /// the main file after one.
 pub(super) fn sync_on_commit(connection: &Connection, on: bool) -> rusqlite::Result<()> {
-    connection.execute_batch(match on {
-        true => "PRAGMA synchronous = FULL",
-        false => "PRAGMA synchronous = NORMAL",
+    connection.execute_batch(if on {
+        "PRAGMA synchronous = FULL"
+    } else {
+        "PRAGMA synchronous = NORMAL"
     })
 }
 

@@ -280,14 +280,18 @@ async fn endings_reach_the_disk_though_what_came_after_them_found_it_full() {
     ledger.flush().await.unwrap();
     let before = syncs.load(Ordering::SeqCst);
     held.settle();
-    while used(&ledger).await == 0 {
-        tokio::task::yield_now().await;
-    }
-    disk.store(IS_FULL, Ordering::SeqCst);
-    assert!(ledger.admit(request(2)).await.is_err());
-    while syncs.load(Ordering::SeqCst) == before {
-        tokio::time::sleep(A_MOMENT).await;
-    }
+    let story = async {
+        while used(&ledger).await == 0 {
+            tokio::task::yield_now().await;
+        }
+        disk.store(IS_FULL, Ordering::SeqCst);
+        assert!(ledger.admit(request(2)).await.is_err());
+        while syncs.load(Ordering::SeqCst) == before {
+            tokio::time::sleep(A_MOMENT).await;
+        }
+    };
+    let told = tokio::time::timeout(Duration::from_secs(20), story).await;
+    told.expect("the endings reach the disk");
 }
 
 /// A checkpoint looks at no checksums, and what could not be synced may have changed since.
