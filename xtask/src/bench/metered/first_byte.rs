@@ -27,7 +27,7 @@ const NGINX: usize = 1;
 const FREE: usize = 2;
 const METERED: usize = 3;
 /// Requests a second, on so many connections.
-const RATE: u32 = 500;
+const RATE: u32 = 100;
 const CONNECTIONS: u32 = 16;
 /// Content chunks of each answer, and how fast they come.
 const CHUNKS: u32 = 2;
