@@ -15,7 +15,7 @@ use serde_json::Value;
 
 /// The layers of DESIGN.md, lowest first: a crate may import crates of lower layers, and never its
 /// neighbours.
-const LAYERS: [&[&str]; 5] = [
+const LAYERS: [&[&str]; 6] = [
     &["farebox-core"],
     &[
         "farebox-wire",
@@ -25,6 +25,7 @@ const LAYERS: [&[&str]; 5] = [
     ],
     &["farebox-gateway"],
     &["farebox-console"],
+    &["farebox-config"],
     &["farebox"],
 ];
 /// Only the binary may use it outside tests, for `farebox demo`, and the tasks.

@@ -15,9 +15,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use farebox_config::file::NetworkSetting;
 
 use crate::command::{self, Failure};
-use crate::config::file::NetworkSetting;
 use crate::output;
 
 const EXIT_CODES: &str = "\

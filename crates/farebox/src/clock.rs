@@ -4,9 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
+use farebox_config::build::Money;
 use farebox_core::{Clock, UnixMillis};
-
-use crate::config::build::Money;
 
 /// Names the file by which a test moves the clock of a gateway that sells for test money: a signed
 /// number of milliseconds to add to the system's time, read again whenever anybody asks.

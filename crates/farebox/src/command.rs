@@ -12,9 +12,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use farebox_config::mistake::Mistakes;
 use farebox_ledger::OpenError;
 
-use crate::config::mistake::Mistakes;
 use crate::running::StartError;
 
 /// Why a command did not do what it was asked.

@@ -8,14 +8,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use farebox_config::build::BuiltNode;
 use farebox_core::Clock;
 use farebox_ledger::{Deposit, Deposited, Ledger, LedgerError};
 use farebox_lightning::follow::{Settlements, follow};
 use farebox_lightning::{CreateInvoice, Settlement, SettlementCursor};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-
-use crate::config::build::BuiltNode;
 
 /// How many settlements may wait for the ledger. Past it the stream is left, and read again from
 /// the place in the ledger.

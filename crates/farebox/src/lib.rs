@@ -1,16 +1,13 @@
 //! The `farebox` command: from configuration files and flags to a running gateway.
 //!
-//! Who enters: people at a shell and service managers, through [`cli`]. [`config`] turns what was
-//! written into what will run, [`import`] reads other paywalls' files, [`running`] starts and ends
-//! the parts in order, [`command`] has one file for each command. Nothing here decides about money;
-//! that is the gateway's and the ledger's.
+//! Who enters: people at a shell and service managers, through [`cli`]. [`running`] starts and ends
+//! the parts in order, [`command`] has one file for each command. What was written becomes what will
+//! run in `farebox-config`. Nothing here decides about money; that is the gateway's and the ledger's.
 
 pub mod cli;
 pub mod clock;
 pub mod command;
-pub mod config;
 pub mod following;
-pub mod import;
 pub mod output;
 pub mod running;
 pub mod telemetry;

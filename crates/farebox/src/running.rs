@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use farebox_config::build::{Built, BuiltNode, ConsoleSettings, Money, Settings};
+use farebox_config::file::ConfigFile;
 use farebox_console::{AdminToken, Console};
 use farebox_core::Clock;
 use farebox_gateway::Gateway;
@@ -20,8 +22,6 @@ use farebox_ledger::{Ledger, OpenError, OpenOptions, Recovery};
 use farebox_lightning::backends::Backends;
 use farebox_lightning::follow::Settlements;
 
-use crate::config::build::{Built, BuiltNode, ConsoleSettings, Money, Settings};
-use crate::config::file::ConfigFile;
 use crate::following::Following;
 use crate::token_file::{self, TokenFileError};
 

@@ -1,10 +1,9 @@
 //! Events of the process, on standard error. The request log is the gateway's own.
 
+use farebox_config::build::LogSettings;
+use farebox_config::file::LogFormat;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::SubscriberInitExt;
-
-use crate::config::build::LogSettings;
-use crate::config::file::LogFormat;
 
 /// Sends events to standard error from now on; a second call in one process changes nothing.
 pub fn start(settings: &LogSettings) {

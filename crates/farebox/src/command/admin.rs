@@ -11,6 +11,8 @@ pub use client::{Client, ClientError, Reply};
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
+use farebox_config::file::{ConfigFile, DEFAULT_CONSOLE};
+use farebox_config::load::load;
 use farebox_console::AdminToken;
 use farebox_core::PaymentHash;
 use http::Method;
@@ -18,8 +20,6 @@ use serde_json::{Value, json};
 
 use crate::cli::{AdminArgs, AdminCommand, TokensCommand};
 use crate::command::{Failure, db, read};
-use crate::config::file::{ConfigFile, DEFAULT_CONSOLE};
-use crate::config::load::load;
 use crate::output;
 use crate::token_file;
 

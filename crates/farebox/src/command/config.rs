@@ -6,16 +6,16 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use farebox_config::build::{Context, Lookups, Money, build_text};
+use farebox_config::file::ConfigFile;
+use farebox_config::import::{Imported, aperture, lsat_proxy, matador};
+use farebox_config::load::load;
+use farebox_config::{known_keys, show};
 use serde_json::json;
 
 use crate::cli::{CheckArgs, ConfigCommand, ImportArgs, ImportFrom, ShowArgs};
 use crate::clock::SystemClock;
 use crate::command::{Failure, read};
-use crate::config::build::{Context, Lookups, Money, build_text};
-use crate::config::file::ConfigFile;
-use crate::config::load::load;
-use crate::config::{known_keys, show};
-use crate::import::{Imported, aperture, lsat_proxy, matador};
 use crate::output;
 
 /// Runs one of the commands.

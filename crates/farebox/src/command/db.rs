@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::anyhow;
+use farebox_config::file::{ConfigFile, StoreSection};
+use farebox_config::load::load;
 use farebox_console::TrialBalanceJson;
 use farebox_ledger::{Ledger, OpenError, OpenOptions};
 use serde_json::json;
@@ -11,8 +13,6 @@ use serde_json::json;
 use crate::cli::{DbArgs, DbCommand};
 use crate::clock::SystemClock;
 use crate::command::{Failure, read};
-use crate::config::file::{ConfigFile, StoreSection};
-use crate::config::load::load;
 use crate::output;
 
 /// Runs one of the commands.

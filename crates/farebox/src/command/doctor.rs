@@ -7,12 +7,12 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 
+use farebox_config::build::{Built, Context, Lookups, Money, build_text};
 use serde::Serialize;
 
 use crate::cli::DoctorArgs;
 use crate::clock::SystemClock;
 use crate::command::{Failure, read};
-use crate::config::build::{Built, Context, Lookups, Money, build_text};
 use crate::output;
 use crate::running::open_options;
 
@@ -110,7 +110,7 @@ pub fn run(args: &DoctorArgs) -> Result<(), Failure> {
     }
 }
 
-fn mistake(mistake: &crate::config::mistake::Mistake) -> Finding {
+fn mistake(mistake: &farebox_config::mistake::Mistake) -> Finding {
     Finding::wrong("configuration", mistake.to_string())
 }
 

@@ -6,13 +6,13 @@ mod reload;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use farebox_config::build::{Built, BuiltNode, Context, Lookups, Money, build, build_text};
 use farebox_core::Clock;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::ServeArgs;
 use crate::clock::clock_for;
 use crate::command::{Failure, read};
-use crate::config::build::{Built, BuiltNode, Context, Lookups, Money, build, build_text};
 use crate::output;
 use crate::running::Running;
 use crate::telemetry;
@@ -20,7 +20,7 @@ use crate::telemetry;
 /// Where the configuration comes from.
 enum Origin {
     File(PathBuf),
-    Flags(Box<crate::config::file::ConfigFile>),
+    Flags(Box<farebox_config::file::ConfigFile>),
 }
 
 /// The file that is taken when nothing is said.

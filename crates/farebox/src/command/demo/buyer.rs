@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use farebox_config::choice::SecretSource;
+use farebox_config::secrets;
 use farebox_core::Preimage;
 use farebox_lightning::lnd::{Lnd, LndOptions, Macaroon};
 use farebox_lightning::{
@@ -16,8 +18,6 @@ use serde_json::json;
 use crate::cli::DemoArgs;
 use crate::clock::SystemClock;
 use crate::command::admin::Client;
-use crate::config::choice::SecretSource;
-use crate::config::secrets;
 use crate::output;
 
 /// The most that routing may cost in the demo: one percent, and ten satoshis in any case.

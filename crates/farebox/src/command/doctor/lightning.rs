@@ -4,11 +4,11 @@
 
 use std::time::Duration;
 
+use farebox_config::build::{Built, BuiltBackend, NodeKind};
 use farebox_core::{Clock, Msat, UnixMillis};
 use farebox_lightning::{AccessReport, InvoiceRequest, NodeError, parse_invoice};
 
 use super::{Finding, chain};
-use crate::config::build::{Built, BuiltBackend, NodeKind};
 
 /// How long the invoice of the examination can be paid.
 const EXPIRY: Duration = Duration::from_secs(60);

@@ -1,10 +1,10 @@
 //! What `farebox doctor` finds out about exchange rates: every source is asked once.
 
+use farebox_config::build::Built;
 use farebox_core::Clock;
 use farebox_lightning::guard::GuardedClient;
 
 use super::{Finding, chain};
-use crate::config::build::Built;
 
 /// Asks for every currency that is live. One source that fails is a warning; too few that agree
 /// are wrong, for nothing could be sold.

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use farebox_core::Msat;
-
-use crate::cli::{LndArgs, QuickArgs, ServeArgs};
-use crate::config::choice::{Amount, Free, HeaderText, PathMatch, PriceSetting, SecretSource};
-use crate::config::file::{
+use farebox_config::choice::{Amount, Free, HeaderText, PathMatch, PriceSetting, SecretSource};
+use farebox_config::file::{
     ConfigFile, ConsoleSection, DEFAULT_CONSOLE, DEFAULT_GATEWAY, LightningBackend,
     LightningSection, RouteSection, ServerSection, StoreSection,
 };
+use farebox_core::Msat;
+
+use crate::cli::{LndArgs, QuickArgs, ServeArgs};
 
 /// The configuration that the flags stand for; none without `--upstream`.
 pub(super) fn file(args: &ServeArgs) -> Option<ConfigFile> {
@@ -110,7 +110,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::config::build::{Lookups, Money, build};
+    use farebox_config::build::{Lookups, Money, build};
 
     #[derive(Parser)]
     struct Line {
@@ -125,7 +125,7 @@ mod tests {
 
     fn builds(line: &str, money: Money) -> bool {
         let file = file(&parse(line).unwrap()).unwrap();
-        let context = crate::config::build::Context {
+        let context = farebox_config::build::Context {
             clock: crate::clock::clock_for(Money::Real),
             money,
             lookups: Lookups::Skipped,

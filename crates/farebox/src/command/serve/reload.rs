@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
+use farebox_config::build::Money;
+use farebox_config::file::ConfigFile;
 use farebox_core::Clock;
 use serde_json::Value;
 
 use super::{Origin, build_origin, context};
 use crate::command::Failure;
-use crate::config::build::Money;
-use crate::config::file::ConfigFile;
 use crate::running::Running;
 
 /// Settings of `[server]` that are part of the plan.
@@ -84,7 +84,7 @@ fn changed_keys(section: &str, before: &Value, after: &Value) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::load::load;
+    use farebox_config::load::load;
 
     #[test]
     fn settings_that_need_a_restart_are_named() {

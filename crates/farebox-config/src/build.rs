@@ -1,0 +1,206 @@
+//! From what was written to what will run, in one fallible step that finds every mistake.
+//!
+//! The result has two parts: the [`Plan`], which a reload replaces, and the [`Settings`], which
+//! hold for the life of the process. Nothing is opened, bound or called here; secrets and
+//! certificates are read.
+
+mod abilities;
+mod by_use;
+mod capabilities;
+mod lightning;
+mod models;
+mod overlap;
+mod rates;
+mod refunds;
+mod route;
+mod sale;
+mod server;
+mod shape;
+mod upstream;
+mod webhook;
+
+pub use lightning::{BuiltBackend, BuiltNode, Money, NodeKind};
+pub use models::Market;
+pub use server::{ConsoleSettings, LogSettings, Settings};
+
+use std::path::Path;
+use std::sync::Arc;
+
+use farebox_core::Clock;
+use farebox_gateway::payout::RefundRules;
+use farebox_gateway::plan::Plan;
+use farebox_gateway::routes::{RouteTable, RouteTableError};
+
+use crate::document::Document;
+use crate::file::ConfigFile;
+use crate::load;
+use crate::mistake::{KeyPath, Mistakes};
+
+/// What a configuration is built in.
+#[derive(Clone)]
+pub struct Context {
+    /// The wall clock.
+    pub clock: Arc<dyn Clock>,
+    /// Whether invoices may be paid with test money.
+    pub money: Money,
+    /// Whether secrets, certificates and authorities are read.
+    pub lookups: Lookups,
+    /// The backends of the plan before, used again where its settings are the same: it remembers
+    /// payment hashes.
+    pub node: Option<BuiltNode>,
+}
+
+/// Whether secrets, certificates and authorities are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lookups {
+    /// They are, and one that is missing is a mistake.
+    Real,
+    /// They are not, to check a file where they are not at hand. The result cannot be run.
+    Skipped,
+}
+
+/// Everything to run a gateway from.
+pub struct Built {
+    /// What was written.
+    pub file: ConfigFile,
+    /// What a reload replaces.
+    pub plan: Plan,
+    /// What stays for the life of the process.
+    pub settings: Settings,
+    /// The rules for money that goes back to holders of tokens.
+    pub refunds: RefundRules,
+    /// Prices and rates: followed, and kept by the next reload.
+    pub market: Market,
+    /// The Lightning backends: followed, paid with, and kept by the next reload.
+    pub node: Option<BuiltNode>,
+}
+
+/// Reads and builds the text of a file.
+///
+/// # Errors
+/// Every mistake, with its line.
+pub fn build_text(text: &str, context: &Context) -> Result<Built, Mistakes> {
+    let loaded = load::load(text);
+    let mut mistakes = loaded.mistakes;
+    // What is not TOML says nothing, and so would everything that is missing from it.
+    let Ok(document) = Document::parse(text) else {
+        return Err(mistakes);
+    };
+    let built = build_noting(loaded.file, context, &mut mistakes);
+    mistakes.locate(|key| document.line_of(key));
+    finish(built, mistakes)
+}
+
+/// Builds a configuration that came from elsewhere than a file.
+///
+/// # Errors
+/// Every mistake.
+pub fn build(file: ConfigFile, context: &Context) -> Result<Built, Mistakes> {
+    let mut mistakes = Mistakes::default();
+    let built = build_noting(file, context, &mut mistakes);
+    finish(built, mistakes)
+}
+
+fn finish(built: Option<Built>, mut mistakes: Mistakes) -> Result<Built, Mistakes> {
+    match built {
+        Some(built) => mistakes.into_result(built),
+        None => {
+            if mistakes.is_empty() {
+                mistakes.note_unkeyed(None, "the configuration cannot be built".to_owned());
+            }
+            Err(mistakes)
+        }
+    }
+}
+
+fn build_noting(file: ConfigFile, context: &Context, mistakes: &mut Mistakes) -> Option<Built> {
+    let settings = server::settings(&file, context, mistakes);
+    let node = lightning::node(&file, context, mistakes);
+    let refunds = refunds::rules(&file, mistakes);
+    let rules = server::rules(&file, mistakes);
+    if let Some(node) = &node {
+        abilities::check(&file, node, mistakes);
+    }
+    let store = settings.as_ref().map(|settings| &settings.store_path);
+    let beside = store
+        .and_then(|path| path.parent())
+        .unwrap_or(Path::new(""));
+    let market = Market::of(&file, beside, mistakes);
+    let routes = routes(&file, node.as_ref(), context, &market, mistakes);
+    overlap::check(&file, mistakes);
+    let plan = Plan {
+        server: rules?,
+        routes: routes?,
+        node: node.as_ref().map(|node| Arc::clone(node.backends())),
+    };
+    let mut built = Built {
+        plan,
+        settings: settings?,
+        refunds: refunds?,
+        market,
+        node,
+        file,
+    };
+    built.refunds.enabled = built.refunds_are_on();
+    built.plan.server.prepaid_keys = built.keys_are_sold();
+    Some(built)
+}
+
+fn routes(
+    file: &ConfigFile,
+    node: Option<&BuiltNode>,
+    context: &Context,
+    market: &Market,
+    mistakes: &mut Mistakes,
+) -> Option<RouteTable<Arc<farebox_gateway::plan::Route>>> {
+    let key = KeyPath::of("route");
+    if file.route.is_empty() {
+        mistakes.note(key, None, "no route: nothing would be served");
+        return None;
+    }
+    let mut builder = route::Builder::new(file, node, context, market.clone());
+    let entries = file.route.iter().enumerate();
+    let entries: Vec<_> = entries
+        .map(|(at, route)| builder.entry(at, route, mistakes))
+        .collect();
+    // Only a complete list has the same places as the file.
+    let entries: Option<Vec<_>> = entries.into_iter().collect();
+    match RouteTable::build(entries?) {
+        Ok(table) => Some(table),
+        Err(errors) => {
+            errors
+                .iter()
+                .for_each(|error| note_table_error(file, error, mistakes));
+            None
+        }
+    }
+}
+
+fn note_table_error(file: &ConfigFile, error: &RouteTableError, mistakes: &mut Mistakes) {
+    let path_of = |entry: usize| KeyPath::of("route").index(entry).key("path");
+    let named = |entry: usize| {
+        file.route
+            .get(entry)
+            .map_or("", |route| route.name.as_str())
+    };
+    match error {
+        RouteTableError::Path { entry, source } => {
+            mistakes.note(
+                path_of(*entry),
+                None,
+                format!("no request has this path: {source}"),
+            );
+        }
+        RouteTableError::NotCanonical { entry, canonical } => {
+            let reason = format!("not in canonical form; write {canonical:?}");
+            mistakes.note(path_of(*entry), None, reason);
+        }
+        RouteTableError::Duplicate { first, second } => {
+            let reason = format!("the same host and path as route {:?}", named(*first));
+            mistakes.note(path_of(*second), None, reason);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,304 @@
+//! What the backends can do, against what the file asks of them; and the same in words.
+
+use farebox_core::{Kind, Msat};
+use farebox_gateway::plan::{Pricing, Route, Sale};
+use farebox_lightning::{Abilities, CreateInvoice};
+
+use super::{Built, BuiltBackend, BuiltNode, NodeKind, by_use};
+use crate::file::{ConfigFile, OnFailureSetting};
+use crate::mistake::{KeyPath, Mistakes};
+
+/// Notes everything that is asked for and cannot be done.
+pub(super) fn check(file: &ConfigFile, node: &BuiltNode, mistakes: &mut Mistakes) {
+    check_strict(file, node, mistakes);
+    let refunds_are_wanted = file.refunds.enabled == Some(true);
+    if let Some(reason) = why_no_refunds(node).filter(|_| refunds_are_wanted) {
+        let key = KeyPath::of("refunds").key("enabled");
+        mistakes.note(key, Some("true".to_owned()), reason);
+    }
+    let keys_are_wanted = file.keys.enabled == Some(true);
+    if let Some(reason) = why_no_keys(node).filter(|_| keys_are_wanted) {
+        let key = KeyPath::of("keys").key("enabled");
+        mistakes.note(key, Some("true".to_owned()), reason);
+    }
+    let cancel = |on_failure| on_failure == OnFailureSetting::Cancel;
+    for (place, route) in file.route.iter().enumerate() {
+        if cancel(route.on_failure) && node.backends().holder().is_none() {
+            let key = KeyPath::of("route").index(place).key("on_failure");
+            let reason = "no backend can hold a payment; `lnd` can";
+            mistakes.note(key, Some("\"cancel\"".to_owned()), reason);
+        }
+    }
+}
+
+fn check_strict(file: &ConfigFile, node: &BuiltNode, mistakes: &mut Mistakes) {
+    if !file
+        .lightning
+        .as_ref()
+        .is_some_and(|lightning| lightning.strict)
+    {
+        return;
+    }
+    for backend in node
+        .iter()
+        .filter(|backend| !backend.says_what_was_received())
+    {
+        let reason = format!(
+            "backend {:?} does not tell whether an invoice is settled: no token that it made an \
+             invoice for would ever count",
+            backend.name
+        );
+        let key = KeyPath::of("lightning").key("strict");
+        mistakes.note(key, Some("true".to_owned()), reason);
+    }
+}
+
+/// Notes a sale whose amount a backend cannot take and that cannot be made a bundle.
+pub(super) fn check_amounts(
+    sale: &Sale,
+    on_failure: OnFailureSetting,
+    node: &BuiltNode,
+    at: &KeyPath,
+    mistakes: &mut Mistakes,
+) {
+    if !matches!(sale.pricing, Pricing::Fixed) {
+        return;
+    }
+    for backend in node.iter() {
+        let limits = backend.node().limits();
+        let name = &backend.name;
+        match limits.cover(sale.amount) {
+            Some(amount) if amount == sale.amount => {}
+            Some(amount) if matches!(sale.kind, Kind::Pass(_)) => {
+                let reason = format!(
+                    "backend {name:?} takes {amount} at least, or only multiples of {}; a pass has \
+                     one price and cannot be sold in bundles",
+                    limits.step
+                );
+                mistakes.note(at.key("price"), Some(sale.amount.to_string()), reason);
+            }
+            Some(amount) if on_failure == OnFailureSetting::Cancel => {
+                let reason = format!(
+                    "backend {name:?} takes {amount} at least, or only multiples of {}; \
+                     on_failure = \"cancel\" sells one call and no bundles",
+                    limits.step
+                );
+                mistakes.note(at.key("price"), Some(sale.amount.to_string()), reason);
+            }
+            Some(_) => {}
+            None => {
+                let reason = format!("more than backend {name:?} takes ({})", limits.max);
+                mistakes.note(at.key("price"), Some(sale.amount.to_string()), reason);
+            }
+        }
+    }
+}
+
+/// Why no prepaid keys can be sold, if so: nobody could say that one was paid.
+fn why_no_keys(node: &BuiltNode) -> Option<&'static str> {
+    let silent = node.iter().any(|backend| !backend.says_what_was_received());
+    silent.then_some("a backend cannot tell how much was received for an invoice")
+}
+
+/// Why nothing can be paid back, if so.
+fn why_no_refunds(node: &BuiltNode) -> Option<&'static str> {
+    if node.backends().payer().is_none() {
+        return Some(
+            "no backend can pay: a Lightning Address, and a credential for invoices alone, only receive",
+        );
+    }
+    let can_confirm = node.iter().any(BuiltBackend::says_what_was_received);
+    (!can_confirm).then_some("no backend can tell how much was received for an invoice")
+}
+
+impl BuiltBackend {
+    /// Whether it can be asked how much was received. A Lightning Address tells at most that its
+    /// invoice was paid.
+    pub(crate) fn says_what_was_received(&self) -> bool {
+        self.abilities().look_up && !matches!(self.kind, NodeKind::Address(_))
+    }
+
+    /// What it can do.
+    pub(crate) fn abilities(&self) -> Abilities {
+        CreateInvoice::abilities(self.node().as_ref())
+    }
+}
+
+impl Built {
+    /// Whether holders of tokens may ask for refunds.
+    #[must_use]
+    pub fn refunds_are_on(&self) -> bool {
+        let possible = self
+            .node
+            .as_ref()
+            .is_some_and(|node| why_no_refunds(node).is_none());
+        possible && self.file.refunds.enabled != Some(false)
+    }
+
+    /// Whether prepaid keys are sold.
+    pub(super) fn keys_are_sold(&self) -> bool {
+        let node = self.node.as_ref();
+        let possible = node.is_some_and(|node| why_no_keys(node).is_none());
+        possible && self.file.keys.enabled != Some(false)
+    }
+
+    /// What the backends can do and what is therefore on, off or impossible, a sentence each.
+    #[must_use]
+    pub fn describe(&self) -> Vec<String> {
+        let Some(node) = &self.node else {
+            return vec!["lightning: none; nothing is sold".to_owned()];
+        };
+        let mut lines = self.describe_node(node);
+        lines.extend(self.market.describe(&self.file));
+        lines
+    }
+
+    fn describe_node(&self, node: &BuiltNode) -> Vec<String> {
+        let mut lines: Vec<_> = node.iter().map(describe_backend).collect();
+        lines.push(describe_refunds(self, node));
+        lines.push(describe_keys(self, node));
+        lines.push(describe_strict(self));
+        lines.extend(describe_held(self, node));
+        let routes = self.plan.routes.iter();
+        lines.extend(routes.flat_map(|route| describe_bundles(route, node)));
+        let routes = self.plan.routes.iter();
+        lines.extend(routes.filter_map(|route| by_use::describe(route)));
+        lines
+    }
+}
+
+fn describe_backend(backend: &BuiltBackend) -> String {
+    let abilities = backend.abilities();
+    let look_up = if backend.says_what_was_received() {
+        "look them up"
+    } else {
+        "look them up where the provider lets it (LUD-21)"
+    };
+    let words = [
+        (abilities.look_up, look_up),
+        (abilities.pay, "pay"),
+        (abilities.hold, "hold payments"),
+        (abilities.watch, "tell of settlements"),
+    ];
+    let list = |wanted: bool| {
+        let words = words.iter().filter(|(can, _)| *can == wanted);
+        words.map(|(_, word)| *word).collect::<Vec<_>>().join(", ")
+    };
+    let (can, cannot) = (list(true), list(false));
+    let mut line = format!(
+        "lightning: {:?} ({}) can make invoices{}{can}",
+        backend.name,
+        backend.section().backend.as_str(),
+        if can.is_empty() { "" } else { ", " },
+    );
+    if !cannot.is_empty() {
+        line.push_str(&format!("; it cannot {cannot}"));
+    }
+    let limits = backend.node().limits();
+    if limits.min > Msat::new(1).unwrap_or_default() {
+        line.push_str(&format!("; least amount {}", limits.min));
+    }
+    if limits.step > Msat::new(1).unwrap_or_default() {
+        line.push_str(&format!("; only multiples of {}", limits.step));
+    }
+    line
+}
+
+fn describe_refunds(built: &Built, node: &BuiltNode) -> String {
+    match (
+        why_no_refunds(node),
+        built.file.refunds.enabled,
+        node.backends().payer(),
+    ) {
+        (Some(reason), _, _) => format!(
+            "refunds: impossible over Lightning: {reason}. They need a backend that can look up \
+             and pay: lnd, cln, phoenixd, lnbits with admin_key, nwc"
+        ),
+        (None, Some(false), Some((payer, _))) => {
+            format!("refunds: off for holders; the operator may, and {payer:?} pays")
+        }
+        (None, _, payer) => {
+            let payer = payer.map_or("", |(payer, _)| payer);
+            let without = unconfirmed(node);
+            format!("refunds: on: holders may ask at /.farebox/refund, and {payer:?} pays{without}")
+        }
+    }
+}
+
+fn describe_keys(built: &Built, node: &BuiltNode) -> String {
+    match (why_no_keys(node), built.file.keys.enabled) {
+        (Some(reason), _) => format!("keys: not sold: {reason}"),
+        (None, Some(false)) => "keys: not sold; those that were are good".to_owned(),
+        (None, _) => "keys: sold at /.farebox/keys".to_owned(),
+    }
+}
+
+/// The backends whose receipts are never proven.
+fn unconfirmed(node: &BuiltNode) -> String {
+    let silent = node
+        .iter()
+        .filter(|backend| !backend.says_what_was_received());
+    let names: Vec<_> = silent
+        .map(|backend| format!("{:?}", backend.name))
+        .collect();
+    if names.is_empty() {
+        return String::new();
+    }
+    format!("; what {} received cannot be paid back", names.join(", "))
+}
+
+fn describe_strict(built: &Built) -> String {
+    let strict = built
+        .file
+        .lightning
+        .as_ref()
+        .is_some_and(|lightning| lightning.strict);
+    if strict {
+        "strict: a token counts only when the node says that its invoice is settled".to_owned()
+    } else {
+        "strict: off: whoever shows the preimage has paid".to_owned()
+    }
+}
+
+fn describe_held(built: &Built, node: &BuiltNode) -> Option<String> {
+    let routes = built.file.route.iter();
+    let held: Vec<_> = routes
+        .filter(|route| route.on_failure == OnFailureSetting::Cancel)
+        .map(|route| route.name.as_str())
+        .collect();
+    match node.backends().holder() {
+        Some((holder, _)) if !held.is_empty() => Some(format!(
+            "held payments: {holder:?} holds them for {} until the answer is there",
+            held.join(", ")
+        )),
+        Some(_) => None,
+        None => Some(
+            "held payments: impossible (on_failure = \"cancel\"): no backend can hold a payment; \
+             lnd can"
+                .to_owned(),
+        ),
+    }
+}
+
+/// A bundle for each backend that takes another amount than the route asks for.
+fn describe_bundles(route: &Route, node: &BuiltNode) -> Vec<String> {
+    let fixed = |sale: &&Sale| matches!(sale.pricing, Pricing::Fixed);
+    let Some(sale) = route.sale.as_ref().filter(fixed) else {
+        return Vec::new();
+    };
+    let bundle = |backend: &BuiltBackend| {
+        let amount = backend.node().limits().cover(sale.amount)?;
+        let calls = amount.get() / sale.price.get().max(1);
+        (amount != sale.amount).then(|| {
+            format!(
+                "route {}: one payment asks for {}, and {:?} takes {amount} for that: a payment becomes a \
+                 balance of {amount}, good for {calls} calls at {}",
+                route.name,
+                sale.amount,
+                backend.name,
+                sale.price
+            )
+        })
+    };
+    node.iter().filter_map(bundle).collect()
+}

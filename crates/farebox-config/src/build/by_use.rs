@@ -1,0 +1,294 @@
+//! Prices by what an answer turns out to have used: who tells it, in what, and how much at most.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use farebox_gateway::by_use::{ByUse, Of, Rated, Teller};
+use farebox_gateway::meter::{Billing, OnDisconnect, Unsaid};
+use farebox_gateway::plan::{Pricing, Route};
+use farebox_meter::{Decimal, Pointer};
+use http::HeaderName;
+
+use super::models::{Market, no_rate, percent, unsaid};
+use super::server::not_zero;
+use crate::choice::{MissingSetting, Money, OfSetting, UsePrice};
+use crate::mistake::{KeyPath, Mistakes};
+use crate::units::Lasting;
+
+/// How long an upstream is listened to whose client left before it had said the cost, unless the
+/// route says otherwise.
+const DEFAULT_DRAIN: Lasting = Lasting(Duration::from_secs(600));
+
+/// Header fields without which an answer cannot be read.
+const NOT_A_COST: [&str; 6] = [
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "transfer-encoding",
+    "trailer",
+];
+
+/// What a route sells by use.
+pub(super) fn sale(
+    written: &UsePrice,
+    market: &Market,
+    at: &KeyPath,
+    mistakes: &mut Mistakes,
+) -> Option<ByUse> {
+    let (teller, measured) = teller(written, at, mistakes)?;
+    let each = match measured {
+        Some(each) => amount(each, market, mistakes),
+        None => each(written, market, at, mistakes),
+    };
+    check_keys(written, &teller, at, mistakes);
+    let at_most = at_most(written, market, at, mistakes)?;
+    let least = least(written, at_most, market, at, mistakes);
+    let zero = || Decimal::ZERO;
+    Some(ByUse {
+        markup: percent(
+            written.markup_percent.unwrap_or_else(zero),
+            &at.key("markup_percent"),
+            mistakes,
+        ),
+        billing: billing(written, &teller, at, mistakes),
+        teller,
+        each: each?,
+        at_most,
+        least,
+        rates: Arc::clone(&market.rates),
+    })
+}
+
+/// An amount where it was written.
+type Written = (Money, KeyPath);
+
+/// Who tells how much was used, and where that is measured here, what one of it costs.
+fn teller(
+    written: &UsePrice,
+    at: &KeyPath,
+    mistakes: &mut Mistakes,
+) -> Option<(Teller, Option<Written>)> {
+    let of = written.of.map_or(Of::Answer, |of| match of {
+        OfSetting::Answer => Of::Answer,
+        OfSetting::Request => Of::Request,
+        OfSetting::Both => Of::Both,
+    });
+    let measures = [
+        ("per_byte", written.per_byte, Teller::Bytes { of, per: 1 }),
+        (
+            "per_kib",
+            written.per_kib,
+            Teller::Bytes { of, per: 1 << 10 },
+        ),
+        (
+            "per_mib",
+            written.per_mib,
+            Teller::Bytes { of, per: 1 << 20 },
+        ),
+        ("per_second", written.per_second, Teller::Seconds),
+    ];
+    let measured = measures
+        .into_iter()
+        .filter_map(|(key, each, teller)| Some((teller, Some((each?, at.key(key))))));
+    let header = written.upstream_header.as_ref();
+    let header = header.map(|name| header_teller(name, written, at, mistakes));
+    let json = written.upstream_json.as_ref().map(|text| {
+        let pointer = text.parse::<Pointer>();
+        mistakes
+            .take(at.key("upstream_json"), text, pointer)
+            .map(Teller::Json)
+    });
+    let told = header.into_iter().chain(json);
+    let mut all = told
+        .map(|teller| teller.map(|teller| (teller, None)))
+        .chain(measured.map(Some));
+    match (all.next(), all.next()) {
+        (Some(one), None) => one,
+        _ => {
+            let reason = "needs exactly one of `upstream_header`, `upstream_json`, `per_byte`, \
+                          `per_kib`, `per_mib` and `per_second`";
+            mistakes.note(at.clone(), None, reason);
+            None
+        }
+    }
+}
+
+fn header_teller(
+    name: &str,
+    written: &UsePrice,
+    at: &KeyPath,
+    mistakes: &mut Mistakes,
+) -> Option<Teller> {
+    let key = at.key("upstream_header");
+    let name: HeaderName = mistakes.take(key.clone(), name, name.parse())?;
+    if NOT_A_COST.contains(&name.as_str()) {
+        let value = Some(format!("{:?}", name.as_str()));
+        mistakes.note(key, value, "this header says something else");
+    }
+    Some(Teller::Header {
+        name,
+        shown: written.show.unwrap_or(false),
+    })
+}
+
+/// What one of what the upstream says costs: a unit of money, or of something that has a price.
+fn each(
+    written: &UsePrice,
+    market: &Market,
+    at: &KeyPath,
+    mistakes: &mut Mistakes,
+) -> Option<Rated> {
+    match (&written.unit, written.each) {
+        (Some(unit), None) => {
+            let key = at.key("unit");
+            let currency = mistakes.take(key.clone(), unit, unit.parse())?;
+            let amount_of_one = Decimal::new(1, 0).unwrap_or_default();
+            let one = Money {
+                currency,
+                amount: amount_of_one,
+            };
+            amount((one, key), market, mistakes)
+        }
+        (None, Some(each)) => amount((each, at.key("each")), market, mistakes),
+        (None, None) => {
+            let reason = "is missing: in what the upstream says the cost (msat, sat, usd, …); or \
+                          each = { … }, what one of what it says costs";
+            mistakes.note(at.key("unit"), None, reason);
+            None
+        }
+        (Some(_), Some(_)) => {
+            let reason = "the upstream says a cost in a `unit`, or a quantity at `each`; not both";
+            mistakes.note(at.key("each"), None, reason);
+            None
+        }
+    }
+}
+
+fn at_most(
+    written: &UsePrice,
+    market: &Market,
+    at: &KeyPath,
+    mistakes: &mut Mistakes,
+) -> Option<Rated> {
+    let key = at.key("at_most");
+    let Some(most) = written.at_most else {
+        let reason = "is missing: what one call costs at most, such as { sat = 10 }; it is held \
+                      before the call is forwarded";
+        mistakes.note(key, None, reason);
+        return None;
+    };
+    amount((most, key), market, mistakes)
+}
+
+fn least(
+    written: &UsePrice,
+    most: Rated,
+    market: &Market,
+    at: &KeyPath,
+    mistakes: &mut Mistakes,
+) -> Option<Rated> {
+    let key = at.key("least");
+    let least = amount((written.least?, key.clone()), market, mistakes)?;
+    let is_comparable = least.currency == most.currency;
+    if is_comparable && least.amount.exceeds(most.amount) {
+        let reason = format!("more than at_most ({})", most.amount);
+        mistakes.note(key, Some(least.amount.to_string()), reason);
+    }
+    Some(least)
+}
+
+/// An amount that something costs, and that can be turned into bitcoin.
+fn amount((money, key): Written, market: &Market, mistakes: &mut Mistakes) -> Option<Rated> {
+    let Money { currency, amount } = money;
+    if amount.is_zero() {
+        mistakes.note(key, Some("0".to_owned()), "costs nothing");
+        return None;
+    }
+    if !market.knows_rate(currency) {
+        mistakes.note(key, Some(format!("\"{amount}\"")), no_rate(currency));
+    }
+    Some(Rated { currency, amount })
+}
+
+/// Notes what says something about another kind of price.
+fn check_keys(written: &UsePrice, teller: &Teller, at: &KeyPath, mistakes: &mut Mistakes) {
+    let is_told = matches!(teller, Teller::Header { .. } | Teller::Json(_));
+    let of_told = [
+        ("unit", written.unit.is_some()),
+        ("each", written.each.is_some()),
+        ("markup_percent", written.markup_percent.is_some()),
+        ("missing", written.missing.is_some()),
+        ("drain", written.drain.is_some()),
+    ];
+    let is_header = matches!(teller, Teller::Header { .. });
+    let is_bytes = matches!(teller, Teller::Bytes { .. });
+    let only = [
+        (
+            "show",
+            written.show.is_some() && !is_header,
+            "only with `upstream_header`",
+        ),
+        (
+            "of",
+            written.of.is_some() && !is_bytes,
+            "only with a price by bytes",
+        ),
+    ];
+    let reason = "only where the upstream says what was used; here it is measured";
+    let of_told = of_told.map(|(key, set)| (key, set && !is_told, reason));
+    for (key, is_wrong, reason) in of_told.into_iter().chain(only) {
+        if is_wrong {
+            mistakes.note(at.key(key), None, reason);
+        }
+    }
+}
+
+fn billing(written: &UsePrice, teller: &Teller, at: &KeyPath, mistakes: &mut Mistakes) -> Billing {
+    Billing {
+        usage_missing: match written.missing.unwrap_or_default() {
+            MissingSetting::Nothing => Unsaid::Nothing,
+            MissingSetting::Hold => Unsaid::Hold,
+        },
+        broken_off: written.broken_off.map_or(Unsaid::Observed, unsaid),
+        on_disconnect: match teller {
+            Teller::Header { .. } | Teller::Json(_) => {
+                let drain = written.drain.unwrap_or(DEFAULT_DRAIN);
+                OnDisconnect::Drain(not_zero(at.key("drain"), drain, mistakes))
+            }
+            // What was measured is known.
+            Teller::Bytes { .. } | Teller::Seconds => OnDisconnect::Cancel,
+        },
+    }
+}
+
+/// What the calls of a route cost, in words, where that is not known before.
+pub(super) fn describe(route: &Route) -> Option<String> {
+    let by_use = match &route.sale.as_ref()?.pricing {
+        Pricing::ByUse(by_use) => by_use,
+        Pricing::Webhook(webhook) => {
+            let (name, who) = (&route.name, webhook.authority());
+            return Some(format!("route {name}: {who} says what each call costs"));
+        }
+        _ => return None,
+    };
+    let Rated { currency, amount } = by_use.at_most;
+    let who = match &by_use.teller {
+        Teller::Header { name, .. } => format!("what the upstream says in {name}"),
+        Teller::Json(_) => "what the upstream says in its JSON".to_owned(),
+        Teller::Bytes { of: Of::Answer, .. } => "the bytes of its answer".to_owned(),
+        Teller::Bytes {
+            of: Of::Request, ..
+        } => "the bytes of its request".to_owned(),
+        Teller::Bytes { of: Of::Both, .. } => "the bytes of request and answer".to_owned(),
+        Teller::Seconds => "its seconds".to_owned(),
+    };
+    Some(format!(
+        "route {}: a call is charged by {who}; {amount} {} at most, which are held before it",
+        route.name,
+        currency.name()
+    ))
+}
+
+#[cfg(test)]
+mod tests;

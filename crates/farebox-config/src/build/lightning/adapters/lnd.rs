@@ -1,0 +1,75 @@
+//! LND. What its macaroon has to allow depends on what else the file asks for.
+
+use std::sync::Arc;
+
+use farebox_lightning::CreateInvoice;
+use farebox_lightning::lnd::{Lnd, LndError, LndOptions, Macaroon, Needs as LndNeeds};
+
+use super::super::NodeKind;
+use super::super::credentials::Credentials;
+use super::endpoint::{Endpoint, note_error};
+use super::{Adapter, Needs};
+use crate::build::Context;
+use crate::file::LightningSection;
+use crate::mistake::{KeyPath, Mistakes};
+
+pub(super) fn build(
+    section: &LightningSection,
+    credentials: Credentials,
+    needs: Needs,
+    at: &KeyPath,
+    context: &Context,
+    mistakes: &mut Mistakes,
+) -> Option<Adapter> {
+    let endpoint = Endpoint::read(section, credentials.certificates, at, context, mistakes);
+    section.macaroon.as_ref()?;
+    let macaroon = Macaroon::read(credentials.macaroon.reveal());
+    let macaroon = mistakes.take(at.key("macaroon"), "", macaroon)?;
+    let options = options(endpoint?, macaroon, section, needs);
+    match with_needs(options, needs) {
+        Ok(node) => Some((NodeKind::Node, Arc::new(node) as Arc<dyn CreateInvoice>)),
+        Err(LndError::Endpoint(error)) => {
+            note_error(&error, "macaroon", at, mistakes);
+            None
+        }
+    }
+}
+
+fn options(
+    endpoint: Endpoint,
+    macaroon: Macaroon,
+    section: &LightningSection,
+    needs: Needs,
+) -> LndOptions {
+    let common = endpoint.common;
+    let defaults = LndOptions::new(endpoint.url, macaroon, common.clock);
+    LndOptions {
+        network: common.network,
+        trust: endpoint.trust,
+        allow_plain_http: endpoint.allow_plain_http,
+        min_amount: common.min_amount.unwrap_or(defaults.min_amount),
+        call_timeout: common.call_timeout,
+        private_hints: section.private_hints,
+        needs: LndNeeds {
+            pay: needs.refunds == Some(true),
+            hold: needs.hold,
+        },
+        ..defaults
+    }
+}
+
+/// Where nothing is said about refunds they are on as soon as the macaroon allows payments, and
+/// then it needs to.
+fn with_needs(options: LndOptions, needs: Needs) -> Result<Lnd, LndError> {
+    let node = Lnd::new(options.clone())?;
+    if needs.refunds.is_some() || node.pay().is_none() {
+        return Ok(node);
+    }
+    Lnd::new(LndOptions {
+        needs: LndNeeds {
+            pay: true,
+            ..options.needs
+        },
+        ..options
+    })
+}

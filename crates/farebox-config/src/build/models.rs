@@ -1,0 +1,290 @@
+//! Prices of models, rates, and routes that sell by what a call uses.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use farebox_gateway::meter::{Billing, OnDisconnect, Unsaid};
+use farebox_gateway::plan::{FiatPrice, ModelSale};
+use farebox_gateway::prices::Prices;
+use farebox_gateway::prices::book::BookRules;
+use farebox_gateway::rates::Rates;
+use farebox_gateway::rates::watch::LiveRates;
+use farebox_lightning::guard::AllowedHosts;
+use farebox_meter::request::LimitField;
+use farebox_meter::{Currency, Decimal, ModelPrice, PriceTable, RequestRules, Unit};
+
+use super::lightning::allowed_hosts;
+use super::rates;
+use super::server::not_zero;
+use crate::choice::PriceSetting;
+use crate::file::{
+    ConfigFile, LimitFieldSetting, ModelSection, ModelTokensTable, PerSetting, TokenizerSetting,
+    UnsaidSetting,
+};
+use crate::mistake::{KeyPath, Mistakes};
+
+/// The file of the prices that were taken over, beside the store.
+const PRICES_FILE: &str = "farebox.prices.json";
+
+/// Prices and rates, shared by all routes.
+#[derive(Clone)]
+pub struct Market {
+    /// The prices in force: at first those of the configuration alone.
+    pub prices: Arc<Prices>,
+    /// What a bitcoin costs: at first what is fixed alone.
+    pub rates: Arc<Rates>,
+    /// Whose rates are asked for.
+    pub live: LiveRates,
+    /// Where the prices are that were taken over from others.
+    pub file: PathBuf,
+    /// How far those may move by themselves, in millionths.
+    guard: u64,
+    allow_hosts: AllowedHosts,
+    configured: PriceTable,
+    limit_fields: BTreeMap<String, LimitField>,
+}
+
+impl Market {
+    pub(super) fn of(file: &ConfigFile, beside: &Path, mistakes: &mut Mistakes) -> Self {
+        let rates = rates::rates(file, mistakes);
+        let live = rates::live(file, &rates, mistakes);
+        let knows_rate = |currency| knows_rate(&rates, &live, currency);
+        let table = table(file, &knows_rate, mistakes);
+        let at = KeyPath::of("prices");
+        let section = &file.prices;
+        let kept = section.file.clone();
+        Self {
+            prices: Arc::new(Prices::new(table.clone())),
+            rates: Arc::new(rates),
+            live,
+            file: kept.unwrap_or_else(|| beside.join(PRICES_FILE)),
+            guard: percent(section.guard_percent, &at.key("guard_percent"), mistakes),
+            allow_hosts: allowed_hosts(&section.allow_hosts, &at, mistakes),
+            configured: table,
+            limit_fields: limit_fields(file),
+        }
+    }
+
+    /// What the kept prices go with.
+    #[must_use]
+    pub fn book_rules(&self) -> BookRules {
+        BookRules {
+            configured: self.configured.clone(),
+            prices: Arc::clone(&self.prices),
+            rates: Arc::clone(&self.rates),
+            guard: self.guard,
+            allow_hosts: self.allow_hosts.clone(),
+        }
+    }
+
+    /// Whether something can be sold at a price in this currency.
+    #[must_use]
+    pub fn knows_rate(&self, currency: Currency) -> bool {
+        knows_rate(&self.rates, &self.live, currency)
+    }
+
+    /// What is known of every currency, a sentence each.
+    #[must_use]
+    pub fn describe(&self, file: &ConfigFile) -> Vec<String> {
+        let mut lines = rates::describe(file, &self.rates, &self.live);
+        let mut routes = file.route.iter();
+        if routes.any(|route| matches!(route.price, Some(PriceSetting::Models { .. }))) {
+            lines.push(format!(
+                "models: [[model]] has prices for {}; others come with farebox admin prices import",
+                self.configured.len()
+            ));
+        }
+        lines
+    }
+
+    /// What a route sells by model.
+    pub(super) fn sale(
+        &self,
+        settings: &ModelTokensTable,
+        root: &str,
+        at: &KeyPath,
+        mistakes: &mut Mistakes,
+    ) -> ModelSale {
+        let drain = settings.drain;
+        ModelSale {
+            prices: Arc::clone(&self.prices),
+            rates: Arc::clone(&self.rates),
+            rules: RequestRules {
+                allow_fields: settings.allow_fields.iter().cloned().collect(),
+                max_choices: settings.max_choices.max(1),
+                limit_fields: self.limit_fields.clone(),
+            },
+            markup: percent(settings.markup_percent, &at.key("markup_percent"), mistakes),
+            billing: Billing {
+                usage_missing: unsaid(settings.usage_missing),
+                broken_off: unsaid(settings.broken_off),
+                on_disconnect: drain.map_or(OnDisconnect::Cancel, |time| {
+                    OnDisconnect::Drain(not_zero(at.key("drain"), time, mistakes))
+                }),
+            },
+            knows_vocabularies: settings.tokenizer == TokenizerSetting::Auto,
+            root: root.to_owned(),
+        }
+    }
+}
+
+impl Market {
+    /// A price in the money of some state.
+    pub(super) fn fiat(
+        &self,
+        written: &BTreeMap<String, Decimal>,
+        at: &KeyPath,
+        mistakes: &mut Mistakes,
+    ) -> Option<FiatPrice> {
+        let (name, amount) = written.iter().next()?;
+        let key = at.key(name);
+        let currency: Currency = mistakes.take(key.clone(), name, name.parse())?;
+        if amount.is_zero() {
+            mistakes.note(key, None, "a price of zero is written price = \"free\"");
+            return None;
+        }
+        if !self.knows_rate(currency) {
+            mistakes.note(key, Some(format!("\"{amount}\"")), no_rate(currency));
+        }
+        Some(FiatPrice {
+            currency,
+            amount: *amount,
+            rates: Arc::clone(&self.rates),
+        })
+    }
+}
+
+fn limit_fields(file: &ConfigFile) -> BTreeMap<String, LimitField> {
+    let sections = file.model.iter();
+    let chosen = sections.filter_map(|model| Some((model.name.clone(), model.limit_field?)));
+    let field = |setting| match setting {
+        LimitFieldSetting::MaxTokens => LimitField::MaxTokens,
+        LimitFieldSetting::MaxCompletionTokens => LimitField::MaxCompletionTokens,
+        LimitFieldSetting::Both => LimitField::Both,
+    };
+    chosen
+        .map(|(name, setting)| (name, field(setting)))
+        .collect()
+}
+
+fn knows_rate(rates: &Rates, live: &LiveRates, currency: Currency) -> bool {
+    let is_fiat = matches!(currency, Currency::Fiat(_));
+    !is_fiat || rates.find(currency).is_some() || live.currencies.contains(&currency)
+}
+
+pub(super) const fn unsaid(setting: UnsaidSetting) -> Unsaid {
+    match setting {
+        UnsaidSetting::Observed => Unsaid::Observed,
+        UnsaidSetting::Nothing => Unsaid::Nothing,
+        UnsaidSetting::Hold => Unsaid::Hold,
+    }
+}
+
+/// Percent as millionths.
+pub(super) fn percent(percent: Decimal, at: &KeyPath, mistakes: &mut Mistakes) -> u64 {
+    const MOST: u128 = 1_000 * 10_000;
+    let (digits, scale) = percent.parts();
+    let parts = digits
+        .checked_mul(10_000)
+        .map(|parts| parts / 10_u128.pow(scale));
+    let exact = scale <= 4;
+    match parts.filter(|parts| exact && *parts <= MOST) {
+        Some(parts) => u64::try_from(parts).unwrap_or_default(),
+        None => {
+            let reason = "percent: 1000 at most, and four digits behind the point";
+            mistakes.note(at.clone(), Some(percent.to_string()), reason);
+            0
+        }
+    }
+}
+
+pub(super) fn no_rate(currency: Currency) -> String {
+    let name = currency.name();
+    format!(
+        "no rate is known for it: add {name:?} to rates.live, or set rates.fixed.{name} to the \
+         price of one bitcoin"
+    )
+}
+
+fn table(
+    file: &ConfigFile,
+    knows_rate: &dyn Fn(Currency) -> bool,
+    mistakes: &mut Mistakes,
+) -> PriceTable {
+    let mut table = PriceTable::default();
+    for (place, section) in file.model.iter().enumerate() {
+        let at = KeyPath::of("model").index(place);
+        if section.name.is_empty() {
+            mistakes.note(at.key("name"), None, "is missing: what clients ask for");
+        } else if table.find(&section.name).is_some() {
+            let value = Some(format!("{:?}", section.name));
+            mistakes.note(at.key("name"), value, "has a price already");
+        } else if let Some(price) = price(section, knows_rate, &at, mistakes) {
+            table.insert(section.name.clone(), price);
+        }
+    }
+    table
+}
+
+fn price(
+    section: &ModelSection,
+    knows_rate: &dyn Fn(Currency) -> bool,
+    at: &KeyPath,
+    mistakes: &mut Mistakes,
+) -> Option<ModelPrice> {
+    let written = section.currency.parse();
+    let currency = mistakes.take(at.key("currency"), &section.currency, written)?;
+    if !knows_rate(currency) {
+        let value = Some(section.currency.clone());
+        mistakes.note(at.key("currency"), value, no_rate(currency));
+    }
+    let price = ModelPrice {
+        currency,
+        rows: rows(section, at, mistakes),
+        images: section.images.clone(),
+        context_tokens: section.context_tokens,
+        max_output_tokens: section.max_output_tokens,
+        is_free: section.free,
+    };
+    if !price.is_sellable() {
+        let reason = "costs nothing: write its prices, or free = true";
+        mistakes.note(at.clone(), Some(format!("{:?}", section.name)), reason);
+    }
+    Some(price)
+}
+
+fn rows(section: &ModelSection, at: &KeyPath, mistakes: &mut Mistakes) -> BTreeMap<Unit, Decimal> {
+    let per_token = [
+        (Unit::Input, section.input),
+        (Unit::CachedInput, section.cached_input),
+        (Unit::CacheWrite, section.cache_write),
+        (Unit::Output, section.output),
+        (Unit::Reasoning, section.reasoning),
+        (Unit::AudioInput, section.audio_input),
+        (Unit::AudioOutput, section.audio_output),
+        (Unit::ImageInput, section.image_input),
+        (Unit::ImageOutput, section.image_output),
+        (Unit::Character, section.character),
+    ];
+    let apiece = [
+        (Unit::Image, section.image),
+        (Unit::Request, section.request),
+    ];
+    let mut rows = BTreeMap::new();
+    for (unit, price) in per_token {
+        let Some(price) = price else { continue };
+        let one = match section.per {
+            PerSetting::Unit => Ok(price),
+            PerSetting::Million => price.per_million(),
+        };
+        let one = mistakes.take(at.key(unit.as_str()), &price.to_string(), one);
+        rows.extend(one.map(|one| (unit, one)));
+    }
+    rows.extend(
+        apiece
+            .into_iter()
+            .filter_map(|(unit, price)| Some((unit, price?))),
+    );
+    rows
+}

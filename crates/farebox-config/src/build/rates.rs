@@ -1,0 +1,190 @@
+//! What a bitcoin costs: rates that are fixed, and rates that are asked for.
+
+use farebox_gateway::rates::median::Agreement;
+use farebox_gateway::rates::source::Source;
+use farebox_gateway::rates::watch::LiveRates;
+use farebox_gateway::rates::{Rate, Rates};
+use farebox_meter::Currency;
+
+use super::lightning::allowed_hosts;
+use super::models::percent;
+use super::server::not_zero;
+use crate::file::{ConfigFile, RateSourceSection, RatesSection};
+use crate::mistake::{KeyPath, Mistakes};
+
+/// More sources than this is a slip.
+const MAX_SOURCES: usize = 32;
+
+fn at(key: &str) -> KeyPath {
+    KeyPath::of("rates").key(key)
+}
+
+/// The rates that are fixed, in a table that takes the others too.
+pub(super) fn rates(file: &ConfigFile, mistakes: &mut Mistakes) -> Rates {
+    let section = &file.rates;
+    let max_age = not_zero(at("max_age"), section.max_age, mistakes);
+    let buffer = percent(section.buffer_percent, &at("buffer_percent"), mistakes);
+    let rates = Rates::new(max_age, buffer);
+    for (name, price) in &section.fixed {
+        let key = at("fixed").key(name);
+        let currency: Option<Currency> = mistakes.take(key.clone(), name, name.parse());
+        if price.is_zero() {
+            mistakes.note(key, None, "a bitcoin for nothing");
+        } else if let Some(currency) = currency {
+            let rate = Rate {
+                currency,
+                bitcoin_price: *price,
+                taken_at: None,
+            };
+            rates.set(currency, rate);
+        }
+    }
+    rates
+}
+
+/// The rates that are asked for. What is fixed is not.
+pub(super) fn live(file: &ConfigFile, rates: &Rates, mistakes: &mut Mistakes) -> LiveRates {
+    let section = &file.rates;
+    let mut currencies = currencies(section, mistakes);
+    let sources = sources(section, &currencies, mistakes);
+    check_times(section, mistakes);
+    let quorum = section.quorum;
+    // As many as are written: one that is wrong is told apart.
+    let count = sources.len().max(section.source.len());
+    if !currencies.is_empty() && !(1..=count).contains(&quorum) {
+        let reason = format!("at least one, and no more than sources ({count})");
+        mistakes.note(at("quorum"), Some(quorum.to_string()), reason);
+    }
+    currencies.retain(|currency| rates.find(*currency).is_none());
+    LiveRates {
+        currencies,
+        sources,
+        every: not_zero(at("every"), section.every, mistakes),
+        agreement: Agreement {
+            quorum,
+            max_deviation: percent(
+                section.max_deviation_percent,
+                &at("max_deviation_percent"),
+                mistakes,
+            ),
+        },
+        allow_hosts: allowed_hosts(&section.allow_hosts, &KeyPath::of("rates"), mistakes),
+    }
+}
+
+fn currencies(section: &RatesSection, mistakes: &mut Mistakes) -> Vec<Currency> {
+    let mut currencies = Vec::new();
+    for (place, name) in section.live.iter().enumerate() {
+        let key = at("live").index(place);
+        match mistakes.take(key.clone(), name, name.parse()) {
+            Some(currency @ Currency::Fiat(_)) => currencies.push(currency),
+            Some(_) => mistakes.note(key, Some(format!("{name:?}")), "bitcoin needs no rate"),
+            None => {}
+        }
+    }
+    currencies.sort_unstable();
+    currencies.dedup();
+    currencies
+}
+
+fn check_times(section: &RatesSection, mistakes: &mut Mistakes) {
+    if section.every.0 > section.max_age.0 {
+        let reason = format!(
+            "longer than rates.max_age ({}): every rate would be too old before the next",
+            section.max_age
+        );
+        mistakes.note(at("every"), Some(format!("\"{}\"", section.every)), reason);
+    }
+}
+
+fn sources(
+    section: &RatesSection,
+    currencies: &[Currency],
+    mistakes: &mut Mistakes,
+) -> Vec<Source> {
+    if section.source.is_empty() {
+        return Source::defaults();
+    }
+    if section.source.len() > MAX_SOURCES {
+        mistakes.note(at("source"), None, format!("at most {MAX_SOURCES}"));
+    }
+    let mut sources: Vec<Source> = Vec::new();
+    for (place, written) in section.source.iter().enumerate() {
+        let key = at("source").index(place);
+        let Some(source) = source(written, &key, mistakes) else {
+            continue;
+        };
+        if sources.iter().any(|other| other.name == source.name) {
+            let value = Some(format!("{:?}", source.name));
+            mistakes.note(key.key("name"), value, "is written twice: a vote for each");
+            continue;
+        }
+        check(&source, currencies, &key, mistakes);
+        sources.push(source);
+    }
+    sources
+}
+
+fn source(written: &RateSourceSection, key: &KeyPath, mistakes: &mut Mistakes) -> Option<Source> {
+    if written.name.is_empty() {
+        mistakes.note(key.key("name"), None, "is missing");
+        return None;
+    }
+    let mut known = Source::defaults().into_iter();
+    let default = known.find(|source| source.name == written.name);
+    match (&written.url, &written.pointer, default) {
+        (None, None, Some(default)) => Some(default),
+        (Some(url), Some(pointer), _) => Some(Source {
+            name: written.name.clone(),
+            url: url.clone(),
+            pointer: pointer.clone(),
+            time: written.time.clone(),
+            aliases: &[],
+        }),
+        (url, _, _) => {
+            let missing = if url.is_none() { "url" } else { "pointer" };
+            let reason = "is missing: a source has url and pointer, or is one of kraken, coinbase, \
+                          bitstamp, binance, mempool";
+            mistakes.note(key.key(missing), None, reason);
+            None
+        }
+    }
+}
+
+fn check(source: &Source, currencies: &[Currency], key: &KeyPath, mistakes: &mut Mistakes) {
+    if currencies.len() > 1 && !source.knows_currency() {
+        let reason = "would answer the same for every currency: write {currency} or {CURRENCY}";
+        mistakes.note(key.key("url"), Some(format!("{:?}", source.url)), reason);
+    }
+    for currency in currencies.iter().take(1) {
+        if let Err(error) = source.check(*currency) {
+            mistakes.note(key.clone(), Some(source.name.clone()), error.to_string());
+        }
+    }
+}
+
+/// What is known of every currency, a sentence each.
+pub(super) fn describe(file: &ConfigFile, rates: &Rates, live: &LiveRates) -> Vec<String> {
+    let mut lines = Vec::new();
+    for name in file.rates.fixed.keys() {
+        let fixed = name.parse().ok().and_then(|currency| rates.find(currency));
+        lines.extend(fixed.filter(|rate| rate.taken_at.is_none()).map(|rate| {
+            format!(
+                "rates: {name} is fixed: a bitcoin is {}",
+                rate.bitcoin_price
+            )
+        }));
+    }
+    let names: Vec<_> = live.sources.iter().map(|it| it.name.as_str()).collect();
+    for currency in &live.currencies {
+        lines.push(format!(
+            "rates: {} is live: the median of {}, asked every {}, good for {}; {} have to agree",
+            currency.name(),
+            names.join(", "),
+            file.rates.every,
+            file.rates.max_age,
+            live.agreement.quorum,
+        ));
+    }
+    lines
+}

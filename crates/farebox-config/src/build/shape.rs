@@ -1,0 +1,155 @@
+//! What is made of a route's requests and answers: templates that can be filled, paths that can be
+//! followed, and the combinations that make no sense.
+
+use std::sync::Arc;
+
+use farebox_gateway::plan::{Pricing, Sale};
+use farebox_gateway::shape::{
+    BadTemplate, Extract, Field, FieldKind, Form, MAX_PATHS, OtherFields, Path, Shape, Template,
+};
+use http::Method;
+
+use crate::choice::{FieldSetting, FieldType};
+use crate::file::{
+    FormatSetting, OtherFieldsSetting, RequestSection, ResponseSection, RouteSection,
+};
+use crate::mistake::{KeyPath, Mistakes};
+
+/// The shape of a route, if it has one.
+pub(super) fn shape(
+    route: &RouteSection,
+    sale: Option<&Sale>,
+    at: &KeyPath,
+    mistakes: &mut Mistakes,
+) -> Option<Box<Shape>> {
+    check_sale(route, sale, at, mistakes);
+    let request = route.request.as_ref();
+    let request = request.and_then(|request| template(request, &at.key("request"), mistakes));
+    let response = route.response.as_ref();
+    let response = response.and_then(|response| extract(response, &at.key("response"), mistakes));
+    let shape = Shape {
+        request: request.map(Arc::new),
+        response: response.map(Arc::new),
+    };
+    (shape.request.is_some() || shape.response.is_some()).then(|| Box::new(shape))
+}
+
+/// Prices by use are found in the very request or answer that a shape would change.
+fn check_sale(route: &RouteSection, sale: Option<&Sale>, at: &KeyPath, mistakes: &mut Mistakes) {
+    let models = "makes no sense with model_tokens, which reads and writes the bodies itself";
+    let by_answer = "only with a price that is known before the answer: an amount, or one in fiat";
+    let (request, response) = match sale.map(|sale| &sale.pricing) {
+        None | Some(Pricing::Fixed | Pricing::Fiat(_)) => return,
+        Some(Pricing::Models(_)) => (Some(models), models),
+        Some(_) => (None, by_answer),
+    };
+    if let Some(reason) = request.filter(|_| route.request.is_some()) {
+        mistakes.note(at.key("request"), None, reason);
+    }
+    if route.response.is_some() {
+        mistakes.note(at.key("response"), None, response);
+    }
+}
+
+fn template(section: &RequestSection, at: &KeyPath, mistakes: &mut Mistakes) -> Option<Template> {
+    let method = method(section, at, mistakes);
+    let before = mistakes.len();
+    let fields: Vec<_> = section
+        .pass_fields
+        .iter()
+        .filter_map(|(name, setting)| field(name, setting, at, mistakes))
+        .collect();
+    if mistakes.len() > before {
+        return None;
+    }
+    let others = match section.other_fields {
+        OtherFieldsSetting::Drop => OtherFields::Drop,
+        OtherFieldsSetting::Refuse => OtherFields::Refuse,
+    };
+    match Template::new(&section.body, fields, others, method?) {
+        Ok(template) => Some(template),
+        Err(error) => {
+            let key = match &error {
+                BadTemplate::NoPlace { field, .. } | BadTemplate::Taken { field } => {
+                    at.key("pass_fields").key(field)
+                }
+                BadTemplate::TooManyFields => at.key("pass_fields"),
+                BadTemplate::TooLong | BadTemplate::Json(_) => at.key("body"),
+            };
+            mistakes.note(key, None, error);
+            None
+        }
+    }
+}
+
+fn method(section: &RequestSection, at: &KeyPath, mistakes: &mut Mistakes) -> Option<Method> {
+    let sends_body = [Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
+    let method = sends_body
+        .into_iter()
+        .find(|method| method.as_str() == section.method);
+    if method.is_none() {
+        let reason = "expected a method that sends a body: POST, PUT, PATCH or DELETE";
+        let value = Some(format!("{:?}", section.method));
+        mistakes.note(at.key("method"), value, reason);
+    }
+    method
+}
+
+fn field(
+    name: &str,
+    setting: &FieldSetting,
+    at: &KeyPath,
+    mistakes: &mut Mistakes,
+) -> Option<Field> {
+    let table = setting.table();
+    let key = at.key("pass_fields").key(name);
+    let to = match &table.to {
+        None => vec![name.to_owned()],
+        Some(written) => {
+            let steps = pointer(written);
+            if steps.is_none() {
+                let reason = "expected a JSON pointer such as /messages/0/content";
+                mistakes.note(key.key("to"), Some(format!("{written:?}")), reason);
+            }
+            steps?
+        }
+    };
+    Some(Field {
+        name: name.to_owned(),
+        kind: match table.kind {
+            FieldType::String => FieldKind::Text,
+            FieldType::Int => FieldKind::Integer,
+            FieldType::Float => FieldKind::Number,
+            FieldType::Bool => FieldKind::Bool,
+            FieldType::Json => FieldKind::Json,
+        },
+        from_text: table.from_text,
+        required: table.required,
+        to,
+    })
+}
+
+fn pointer(written: &str) -> Option<Vec<String>> {
+    let steps = written.strip_prefix('/')?.split('/');
+    let steps = steps.map(|step| step.replace("~1", "/").replace("~0", "~"));
+    Some(steps.collect())
+}
+
+fn extract(section: &ResponseSection, at: &KeyPath, mistakes: &mut Mistakes) -> Option<Extract> {
+    let key = at.key("fields");
+    let written = section.fields.paths();
+    if written.is_empty() || written.len() > MAX_PATHS {
+        let reason = format!("expected 1 to {MAX_PATHS} paths such as \"choices.0.text\"");
+        mistakes.note(key, None, reason);
+        return None;
+    }
+    let parse = |path: &String| mistakes.take(key.clone(), path, path.parse::<Path>());
+    let paths: Vec<_> = written.iter().map(parse).collect();
+    Some(Extract {
+        paths: paths.into_iter().collect::<Option<_>>()?,
+        form: match section.format {
+            FormatSetting::Value => Form::Value,
+            FormatSetting::LsatProxy => Form::LsatProxy,
+        },
+    })
+}

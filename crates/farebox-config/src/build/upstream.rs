@@ -1,0 +1,289 @@
+//! Where a route forwards to: URL, injected headers, TLS and connections.
+
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use farebox_gateway::plan::Upstream;
+use farebox_gateway::upstream::{Transport, TransportOptions, UpstreamPool, UpstreamProtocol};
+use http::header::{HeaderName, HeaderValue};
+use http::uri::{Authority, Scheme, Uri};
+
+use super::server::{not_zero, read_certificates};
+use super::{Context, Lookups};
+use crate::choice::{HeaderText, PathMatch};
+use crate::file::{ProtocolSetting, RouteSection};
+use crate::mistake::{KeyPath, Mistakes};
+use crate::secrets;
+
+/// Fields that the gateway itself writes on every request.
+const NOT_INJECTED: [&str; 10] = [
+    "host",
+    "content-length",
+    "transfer-encoding",
+    "connection",
+    "keep-alive",
+    "upgrade",
+    "te",
+    "trailer",
+    "proxy-connection",
+    "expect",
+];
+
+/// What routes with the same way to their upstream share.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Profile {
+    protocol: ProtocolSetting,
+    connect_timeout: Duration,
+    ca_file: Option<PathBuf>,
+}
+
+/// The transports made so far.
+pub(super) struct Transports {
+    workers: NonZeroUsize,
+    made: HashMap<Profile, Arc<Transport>>,
+}
+
+/// The target of an upstream URL.
+pub(super) struct Target {
+    /// How it is spoken to.
+    pub scheme: Scheme,
+    /// Host and port.
+    pub authority: Authority,
+    /// What stands in front of every path; empty, or begins with a slash and does not end with one.
+    pub base_path: String,
+}
+
+impl Transports {
+    /// None yet, for so many data threads.
+    pub(super) fn new(workers: NonZeroUsize) -> Self {
+        Self {
+            workers,
+            made: HashMap::new(),
+        }
+    }
+
+    /// The transport that routes have which say nothing about theirs.
+    pub(super) fn plain(
+        &mut self,
+        at: &KeyPath,
+        mistakes: &mut Mistakes,
+    ) -> Option<Arc<Transport>> {
+        self.get(&RouteSection::default(), Lookups::Skipped, at, mistakes)
+    }
+
+    fn get(
+        &mut self,
+        route: &RouteSection,
+        lookups: Lookups,
+        at: &KeyPath,
+        mistakes: &mut Mistakes,
+    ) -> Option<Arc<Transport>> {
+        let profile = Profile {
+            protocol: route.protocol,
+            connect_timeout: not_zero(at.key("connect_timeout"), route.connect_timeout, mistakes),
+            ca_file: route.ca_file.clone().filter(|_| lookups == Lookups::Real),
+        };
+        if let Some(made) = self.made.get(&profile) {
+            return Some(Arc::clone(made));
+        }
+        let options = TransportOptions {
+            tls: client_tls(&profile, &at.key("ca_file"), mistakes)?,
+            protocol: protocol(profile.protocol),
+            connect_timeout: profile.connect_timeout,
+        };
+        let made = Arc::new(Transport::new(&options, self.workers.get()));
+        self.made.insert(profile, Arc::clone(&made));
+        Some(made)
+    }
+}
+
+/// Builds the upstream of a route.
+pub(super) fn upstream(
+    route: &RouteSection,
+    at: &KeyPath,
+    transports: &mut Transports,
+    context: &Context,
+    mistakes: &mut Mistakes,
+) -> Option<Upstream> {
+    let target = mistakes.take(at.key("upstream"), &route.upstream, target(&route.upstream));
+    let headers = headers(route, at, context.lookups, mistakes);
+    let strip_prefix = strip_prefix(route, at, mistakes);
+    let transport = transports.get(route, context.lookups, at, mistakes);
+    let target = target?;
+    check_ca(route, &target, at, mistakes);
+    Some(Upstream {
+        host_header: HeaderValue::from_str(target.authority.as_str()).ok()?,
+        base_path: target.base_path,
+        strip_prefix,
+        headers,
+        preserve_host: route.preserve_host,
+        pool: UpstreamPool::new(transport?, target.scheme, target.authority),
+    })
+}
+
+/// Why text is no upstream.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum TargetError {
+    /// Nothing there.
+    #[error("is missing: write the URL that requests go to")]
+    Missing,
+    /// Not a URL.
+    #[error("not a URL such as \"https://api.example.com/v1\"")]
+    NotUrl,
+    /// Another scheme.
+    #[error("upstreams are http:// or https://")]
+    Scheme,
+    /// A user name or password in it.
+    #[error("no user and password in a URL; set an Authorization header instead")]
+    User,
+    /// A query in it.
+    #[error("an upstream has no query; the client's own is forwarded")]
+    Query,
+}
+
+/// Parses an upstream URL.
+pub(super) fn target(url: &str) -> Result<Target, TargetError> {
+    if url.is_empty() {
+        return Err(TargetError::Missing);
+    }
+    let uri: Uri = url.parse().map_err(|_| TargetError::NotUrl)?;
+    let parts = uri.into_parts();
+    let scheme = parts.scheme.ok_or(TargetError::NotUrl)?;
+    if scheme != Scheme::HTTP && scheme != Scheme::HTTPS {
+        return Err(TargetError::Scheme);
+    }
+    let authority = parts.authority.ok_or(TargetError::NotUrl)?;
+    if authority.as_str().contains('@') {
+        return Err(TargetError::User);
+    }
+    let path = parts.path_and_query.ok_or(TargetError::NotUrl)?;
+    if path.query().is_some() || url.contains('#') {
+        return Err(TargetError::Query);
+    }
+    let base_path = path.path().trim_end_matches('/').to_owned();
+    Ok(Target {
+        scheme,
+        authority,
+        base_path,
+    })
+}
+
+impl Target {
+    /// Its port, written or not.
+    pub(super) fn port(&self) -> u16 {
+        let default = if self.scheme == Scheme::HTTPS {
+            443
+        } else {
+            80
+        };
+        self.authority.port_u16().unwrap_or(default)
+    }
+}
+
+fn strip_prefix(route: &RouteSection, at: &KeyPath, mistakes: &mut Mistakes) -> String {
+    match &route.path {
+        _ if !route.strip_prefix => String::new(),
+        PathMatch::Prefix(path) | PathMatch::Exact { exact: path } => {
+            path.trim_end_matches('/').to_owned()
+        }
+        PathMatch::Regex { .. } => {
+            let reason = "a regex has no prefix that could be taken off";
+            mistakes.note(at.key("strip_prefix"), Some("true".to_owned()), reason);
+            String::new()
+        }
+    }
+}
+
+fn headers(
+    route: &RouteSection,
+    at: &KeyPath,
+    lookups: Lookups,
+    mistakes: &mut Mistakes,
+) -> Vec<(HeaderName, HeaderValue)> {
+    let mut headers: Vec<(HeaderName, HeaderValue)> = Vec::new();
+    for (name, text) in &route.headers {
+        let key = at.key("headers").key(name);
+        let Ok(header) = HeaderName::try_from(name) else {
+            mistakes.note(key, None, "not the name of a header");
+            continue;
+        };
+        if NOT_INJECTED.contains(&header.as_str()) {
+            mistakes.note(key, None, "the gateway itself writes this header");
+            continue;
+        }
+        if headers.iter().any(|(other, _)| *other == header) {
+            mistakes.note(key, None, "the same header twice, as names have no case");
+            continue;
+        }
+        headers.extend(header_value(text, lookups, key, mistakes).map(|value| (header, value)));
+    }
+    headers
+}
+
+fn header_value(
+    text: &HeaderText,
+    lookups: Lookups,
+    key: KeyPath,
+    mistakes: &mut Mistakes,
+) -> Option<HeaderValue> {
+    if lookups == Lookups::Skipped && !matches!(text, HeaderText::Text(_)) {
+        return None;
+    }
+    let secret = match secrets::resolve(text) {
+        Ok(secret) => secret,
+        Err(error) => {
+            mistakes.note(key, None, error);
+            return None;
+        }
+    };
+    let Ok(mut value) = HeaderValue::from_str(secret.reveal()) else {
+        mistakes.note(key, None, "has characters that no header can have");
+        return None;
+    };
+    value.set_sensitive(true);
+    Some(value)
+}
+
+fn check_ca(route: &RouteSection, target: &Target, at: &KeyPath, mistakes: &mut Mistakes) {
+    if route.ca_file.is_some() && target.scheme == Scheme::HTTP {
+        mistakes.note(
+            at.key("ca_file"),
+            None,
+            "makes no sense with an http:// upstream",
+        );
+    }
+}
+
+const fn protocol(setting: ProtocolSetting) -> UpstreamProtocol {
+    match setting {
+        ProtocolSetting::Auto => UpstreamProtocol::Auto,
+        ProtocolSetting::Http1 => UpstreamProtocol::Http1,
+        ProtocolSetting::Http2 => UpstreamProtocol::Http2,
+    }
+}
+
+fn client_tls(
+    profile: &Profile,
+    key: &KeyPath,
+    mistakes: &mut Mistakes,
+) -> Option<rustls::ClientConfig> {
+    let mut roots = rustls::RootCertStore::empty();
+    match &profile.ca_file {
+        None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+        Some(path) => {
+            let shown = path.to_string_lossy();
+            let read = read_certificates(path);
+            for authority in mistakes.take(key.clone(), &shown, read)? {
+                mistakes.take(key.clone(), &shown, roots.add(authority))?;
+            }
+        }
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder =
+        rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let builder = mistakes.take(key.clone(), "", builder)?;
+    Some(builder.with_root_certificates(roots).with_no_client_auth())
+}

@@ -1,0 +1,128 @@
+//! Prices that a program of the seller says: where it is, and how it is asked.
+
+use farebox_core::Secret;
+use farebox_gateway::meter::Unsaid;
+use farebox_gateway::upstream::UpstreamPool;
+use farebox_gateway::webhook::{Webhook, WebhookRules, is_credential};
+use http::HeaderName;
+use http::header::{ACCEPT, CONTENT_TYPE};
+use http::uri::PathAndQuery;
+
+use super::server::not_zero;
+use super::upstream::{Transports, target};
+use super::{Context, Lookups};
+use crate::choice::{MissingSetting, WebhookPrice};
+use crate::mistake::{KeyPath, Mistakes};
+use crate::secrets;
+
+/// A signature with a shorter secret can be guessed.
+const MIN_SECRET_BYTES: usize = 16;
+
+/// What a route's calls cost, as its webhook will say.
+pub(super) fn webhook(
+    (written, is_single): (&WebhookPrice, bool),
+    transports: &mut Transports,
+    context: &Context,
+    at: &KeyPath,
+    mistakes: &mut Mistakes,
+) -> Option<Webhook> {
+    let url = &written.webhook;
+    let key = at.key("webhook");
+    let target = mistakes.take(key.clone(), url, target(url));
+    let rules = rules(written, is_single, at, mistakes);
+    let secret = secret(written, context.lookups, at, mistakes);
+    let target = target?;
+    let path = if target.base_path.is_empty() {
+        "/"
+    } else {
+        &target.base_path
+    };
+    let path: PathAndQuery = mistakes.take(key.clone(), url, path.parse())?;
+    let transport = transports.plain(&key, mistakes)?;
+    let pool = UpstreamPool::new(transport, target.scheme, target.authority);
+    Some(Webhook::new(pool, path, secret?, rules))
+}
+
+fn rules(
+    written: &WebhookPrice,
+    is_single: bool,
+    at: &KeyPath,
+    mistakes: &mut Mistakes,
+) -> WebhookRules {
+    for (key, value) in [
+        ("max_in_flight", written.max_in_flight),
+        ("attempts", written.attempts),
+    ] {
+        if value == 0 {
+            mistakes.note(at.key(key), Some("0".to_owned()), "at least one");
+        }
+    }
+    WebhookRules {
+        tell: tell(written, is_single, at, mistakes),
+        timeout: not_zero(at.key("timeout"), written.timeout, mistakes),
+        max_in_flight: usize::try_from(written.max_in_flight).unwrap_or(usize::MAX),
+        attempts: written.attempts,
+        missing: match written.missing {
+            MissingSetting::Nothing => Unsaid::Nothing,
+            MissingSetting::Hold => Unsaid::Hold,
+        },
+    }
+}
+
+/// The headers that it is told. A quote that is sold by itself must not depend on one: the token is
+/// for method, path, query and body, and would pay for a dearer request with other headers as well.
+fn tell(
+    written: &WebhookPrice,
+    is_single: bool,
+    at: &KeyPath,
+    mistakes: &mut Mistakes,
+) -> Vec<HeaderName> {
+    let names = match &written.tell {
+        None if is_single => return Vec::new(),
+        None => return vec![CONTENT_TYPE, ACCEPT],
+        Some(names) => names,
+    };
+    if is_single && !names.is_empty() {
+        let reason = "makes no sense with a price for one call: what is bought is bound to method, \
+                      path, query and body, and could be used with other headers";
+        mistakes.note(at.key("tell"), None, reason);
+    }
+    let tell = names.iter().enumerate().filter_map(|(place, name)| {
+        let key = at.key("tell").index(place);
+        let parsed = mistakes.take(key.clone(), name, name.parse::<HeaderName>())?;
+        if is_credential(parsed.as_str()) {
+            let value = Some(format!("{name:?}"));
+            mistakes.note(
+                key,
+                value,
+                "holds a credential, and those are told to nobody",
+            );
+        }
+        Some(parsed)
+    });
+    tell.collect()
+}
+
+fn secret(
+    written: &WebhookPrice,
+    lookups: Lookups,
+    at: &KeyPath,
+    mistakes: &mut Mistakes,
+) -> Option<Secret<Vec<u8>>> {
+    let key = at.key("secret");
+    let Some(source) = &written.secret else {
+        let reason = "is missing: what each question is signed with, as { env = \"…\" }";
+        mistakes.note(key, None, reason);
+        return None;
+    };
+    if lookups == Lookups::Skipped {
+        return Some(Secret::new(Vec::new()));
+    }
+    let secret = mistakes.take(key.clone(), "", secrets::fetch(source))?;
+    let bytes = secret.reveal().as_bytes().to_vec();
+    if bytes.len() < MIN_SECRET_BYTES {
+        let reason = format!("shorter than {MIN_SECRET_BYTES} bytes: it could be guessed");
+        mistakes.note(key, None, reason);
+    }
+    Some(Secret::new(bytes))
+}

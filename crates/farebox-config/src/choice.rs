@@ -1,0 +1,347 @@
+//! Settings that can be written in more than one form: a path, a price, a header's value.
+//!
+//! Each reads its forms itself, because a derived choice could only say that nothing matched.
+
+mod price;
+mod secret;
+mod shape;
+
+pub use price::{Free, MissingSetting, Money, OfSetting, PriceSetting, UsePrice, WebhookPrice};
+pub use secret::SecretSource;
+pub use shape::{
+    CapabilitiesSetting, CapabilityTable, FieldSetting, FieldTable, FieldType, Fields,
+};
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use farebox_core::{Msat, Sat};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize as DeriveDeserialize, Serialize, Serializer};
+
+use crate::units::{ByteSize, Lasting};
+
+/// Which paths a route takes.
+#[derive(Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum PathMatch {
+    /// The path and everything under it.
+    Prefix(String),
+    /// This path only.
+    Exact {
+        /// The path.
+        exact: String,
+    },
+    /// Paths that match as a whole.
+    Regex {
+        /// The pattern.
+        regex: String,
+    },
+}
+
+/// An amount of money: `{ msat = 2000 }` or `{ sat = 2 }`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Amount(pub Msat);
+
+/// The value of a header.
+#[derive(Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum HeaderText {
+    /// The value itself.
+    Text(String),
+    /// The value of an environment variable.
+    Env {
+        /// The variable's name.
+        env: String,
+        /// What stands in front of it.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        prefix: String,
+    },
+    /// The content of a file, without the line's end.
+    File {
+        /// The file.
+        file: PathBuf,
+        /// What stands in front of it.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        prefix: String,
+    },
+}
+
+/// How finished answers are kept.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum ReplaySetting {
+    /// Not at all.
+    Off,
+    /// Up to a size, for a time.
+    Kept(ReplayTable),
+}
+
+/// How finished answers are kept for clients that lost their connection.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, DeriveDeserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub struct ReplayTable {
+    /// The longest body kept.
+    pub max_bytes: ByteSize,
+    /// How long it is kept.
+    pub ttl: Lasting,
+}
+
+/// Origins whose pages may call a route.
+#[derive(Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Origins {
+    /// `"*"`, or one origin.
+    One(String),
+    /// These.
+    Listed(Vec<String>),
+}
+
+/// How a choice reads each of its forms; the ones it does not have are errors.
+trait Choice: Sized {
+    const EXPECTED: &'static str;
+
+    fn from_text(_: &str) -> Result<Self, String> {
+        Err(format!("expected {}, not text", Self::EXPECTED))
+    }
+
+    fn from_bool(value: bool) -> Result<Self, String> {
+        Err(format!("expected {}, not {value}", Self::EXPECTED))
+    }
+
+    fn from_map<'de, A: MapAccess<'de>>(_: A) -> Result<Self, A::Error> {
+        Err(de::Error::custom(format!(
+            "expected {}, not a table",
+            Self::EXPECTED
+        )))
+    }
+
+    fn from_seq<'de, A: SeqAccess<'de>>(_: A) -> Result<Self, A::Error> {
+        Err(de::Error::custom(format!(
+            "expected {}, not a list",
+            Self::EXPECTED
+        )))
+    }
+}
+
+struct Reader<T>(PhantomData<T>);
+
+impl<'de, T: Choice> Visitor<'de> for Reader<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(T::EXPECTED)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+        T::from_text(text).map_err(E::custom)
+    }
+
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<T, E> {
+        T::from_bool(value).map_err(E::custom)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+        T::from_map(map)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<T, A::Error> {
+        T::from_seq(seq)
+    }
+}
+
+macro_rules! reads_as_choice {
+    ($($type:ty),+) => {$(
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_any(Reader(PhantomData))
+            }
+        }
+    )+};
+}
+
+reads_as_choice!(
+    PathMatch,
+    PriceSetting,
+    Amount,
+    HeaderText,
+    ReplaySetting,
+    Origins,
+    SecretSource,
+    FieldSetting,
+    Fields,
+    CapabilitiesSetting
+);
+
+/// The tables of the choices, before it is known that exactly one form was written.
+mod tables {
+    use super::{Amount as Sum, DeriveDeserialize, JsonSchema, Msat, PathBuf, Sat, de};
+
+    #[derive(Default, DeriveDeserialize)]
+    #[serde(default)]
+    pub(super) struct Path {
+        pub(super) exact: Option<String>,
+        pub(super) regex: Option<String>,
+    }
+
+    /// An amount of money: exactly one of the two.
+    #[derive(Default, DeriveDeserialize, JsonSchema)]
+    #[serde(default)]
+    #[schemars(rename = "Amount", extend("minProperties" = 1, "maxProperties" = 1))]
+    pub(super) struct Amount {
+        /// Millisatoshi.
+        pub(super) msat: Option<u64>,
+        /// Satoshi.
+        pub(super) sat: Option<u64>,
+    }
+
+    /// The amount of a table that may have it in two units.
+    pub(super) fn amount<E: de::Error>(msat: Option<u64>, sat: Option<u64>) -> Result<Sum, E> {
+        let amount = match (msat, sat) {
+            (Some(msat), None) => Msat::new(msat),
+            (None, Some(sat)) => Sat::new(sat).map(Sat::to_msat),
+            _ => return Err(E::custom("needs exactly one of `msat` and `sat`")),
+        };
+        amount.map(Sum).map_err(E::custom)
+    }
+
+    #[derive(Default, DeriveDeserialize)]
+    #[serde(default)]
+    pub(super) struct Header {
+        pub(super) env: Option<String>,
+        pub(super) file: Option<PathBuf>,
+        pub(super) prefix: String,
+    }
+}
+
+impl Choice for PathMatch {
+    const EXPECTED: &'static str = "a path, { exact = \"…\" } or { regex = \"…\" }";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        Ok(Self::Prefix(text.to_owned()))
+    }
+
+    fn from_map<'de, A: MapAccess<'de>>(map: A) -> Result<Self, A::Error> {
+        let table = tables::Path::deserialize(MapAccessDeserializer::new(map))?;
+        match (table.exact, table.regex) {
+            (Some(exact), None) => Ok(Self::Exact { exact }),
+            (None, Some(regex)) => Ok(Self::Regex { regex }),
+            _ => Err(de::Error::custom(
+                "needs exactly one of `exact` and `regex`",
+            )),
+        }
+    }
+}
+
+impl Choice for Amount {
+    const EXPECTED: &'static str = "{ msat = … } or { sat = … }";
+
+    fn from_map<'de, A: MapAccess<'de>>(map: A) -> Result<Self, A::Error> {
+        let table = tables::Amount::deserialize(MapAccessDeserializer::new(map))?;
+        tables::amount(table.msat, table.sat)
+    }
+}
+
+impl Choice for HeaderText {
+    const EXPECTED: &'static str = "text, { env = \"…\" } or { file = \"…\" }";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        Ok(Self::Text(text.to_owned()))
+    }
+
+    fn from_map<'de, A: MapAccess<'de>>(map: A) -> Result<Self, A::Error> {
+        let table = tables::Header::deserialize(MapAccessDeserializer::new(map))?;
+        match (table.env, table.file, table.prefix) {
+            (Some(env), None, prefix) => Ok(Self::Env { env, prefix }),
+            (None, Some(file), prefix) => Ok(Self::File { file, prefix }),
+            _ => Err(de::Error::custom("needs exactly one of `env` and `file`")),
+        }
+    }
+}
+
+impl Choice for ReplaySetting {
+    const EXPECTED: &'static str = "{ max_bytes = \"…\", ttl = \"…\" } or false";
+
+    fn from_bool(value: bool) -> Result<Self, String> {
+        Ok(if value { Self::default() } else { Self::Off })
+    }
+
+    fn from_map<'de, A: MapAccess<'de>>(map: A) -> Result<Self, A::Error> {
+        ReplayTable::deserialize(MapAccessDeserializer::new(map)).map(Self::Kept)
+    }
+}
+
+impl Choice for Origins {
+    const EXPECTED: &'static str = "a list of origins, or \"*\"";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        Ok(Self::One(text.to_owned()))
+    }
+
+    fn from_seq<'de, A: SeqAccess<'de>>(seq: A) -> Result<Self, A::Error> {
+        Vec::deserialize(SeqAccessDeserializer::new(seq)).map(Self::Listed)
+    }
+}
+
+impl Default for PathMatch {
+    fn default() -> Self {
+        Self::Prefix(String::new())
+    }
+}
+
+impl Default for ReplayTable {
+    fn default() -> Self {
+        Self {
+            max_bytes: ByteSize(256 << 10),
+            ttl: Lasting(Duration::from_secs(600)),
+        }
+    }
+}
+
+impl Default for ReplaySetting {
+    fn default() -> Self {
+        Self::Kept(ReplayTable::default())
+    }
+}
+
+impl Serialize for Amount {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        BTreeMap::from([("msat", self.0.get())]).serialize(serializer)
+    }
+}
+
+impl JsonSchema for Amount {
+    fn schema_name() -> Cow<'static, str> {
+        tables::Amount::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        tables::Amount::json_schema(generator)
+    }
+}
+
+impl Serialize for ReplaySetting {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Off => serializer.serialize_bool(false),
+            Self::Kept(table) => table.serialize(serializer),
+        }
+    }
+}
+
+impl JsonSchema for ReplaySetting {
+    fn schema_name() -> Cow<'static, str> {
+        "ReplaySetting".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let table = generator.subschema_for::<ReplayTable>();
+        json_schema!({ "anyOf": [{ "type": "boolean" }, table] })
+    }
+}

@@ -1,0 +1,376 @@
+//! lsat-proxy-rs's `config.yaml`: backends with an exact path, a fixed price, header lines, a body to
+//! fill in and a field to sell.
+
+mod shape;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use farebox_core::Msat;
+use yaml_rust2::{Yaml, YamlLoader};
+
+use super::{ImportError, Imported, host_of, lightning_address, route_name};
+use crate::choice::{Amount, Free, HeaderText, PathMatch, PriceSetting, SecretSource};
+use crate::file::{ConfigFile, LightningBackend, LightningSection, RouteSection, ServerSection};
+use crate::units::Lasting;
+
+/// Where LND's REST API listens unless `restlisten` says otherwise.
+const REST_PORT: u16 = 8080;
+/// Settings of a backend that are turned into ours.
+const TAKEN: [&str; 12] = [
+    "name",
+    "path",
+    "upstream",
+    "headers",
+    "body",
+    "pass_fields",
+    "response_fields",
+    // As lsat-proxy spells it, and as it should be.
+    "capabilties",
+    "capabilities",
+    "price_msat",
+    "budget_multiple",
+    "constraints",
+];
+
+/// Turns a `config.yaml` (or JSON) of lsat-proxy into a configuration.
+///
+/// # Errors
+/// [`ImportError`] when it is not one.
+pub fn import(text: &str) -> Result<Imported, ImportError> {
+    let documents = YamlLoader::load_from_str(text)?;
+    let root = documents.first().ok_or(ImportError::NoBackends)?;
+    let backends = root["backends"].as_vec().ok_or(ImportError::NoBackends)?;
+    let mut notes = fixed_notes();
+    note_unknown(root, "", &["server", "lnd", "backends"], &mut notes);
+    note_unknown(&root["server"], "server.", &["host", "port"], &mut notes);
+    let route = backends.iter().enumerate();
+    let route = route
+        .map(|(place, backend)| read_backend(backend, place, &mut notes))
+        .collect();
+    let file = ConfigFile {
+        server: server(&root["server"], &mut notes),
+        lightning: Some(lightning(&root["lnd"], &mut notes)),
+        route,
+        ..ConfigFile::default()
+    };
+    Ok(Imported { file, notes })
+}
+
+fn fixed_notes() -> Vec<String> {
+    vec![
+        "tokens: those sold by lsat-proxy are not accepted; new ones can be spent for 30 days \
+         (`valid_for`) instead of two minutes"
+            .to_owned(),
+    ]
+}
+
+/// The same node, over its REST API, and as strict as lsat-proxy: it asked the node about every
+/// payment.
+fn lightning(lnd: &Yaml, notes: &mut Vec<String>) -> LightningSection {
+    note_unknown(lnd, "lnd.", &["host", "tls_path", "mac_path"], notes);
+    let Some(host) = lnd["host"].as_str().and_then(host_of) else {
+        notes.push("lnd: no usable host; a Lightning Address is paid instead".to_owned());
+        return lightning_address(None, notes);
+    };
+    let url = format!("https://{host}:{REST_PORT}");
+    notes.push(format!(
+        "lnd: lsat-proxy called LND's gRPC port, Farebox calls REST: {url} is LND's default; \
+         write its `restlisten` if that is another one. `invoice.macaroon` is enough to be paid; \
+         `farebox doctor` says what yours allows beyond that"
+    ));
+    LightningSection {
+        backend: LightningBackend::Lnd,
+        url: Some(url),
+        macaroon: lnd["mac_path"].as_str().map(|path| SecretSource::File {
+            file: PathBuf::from(path),
+        }),
+        tls_cert: lnd["tls_path"].as_str().map(PathBuf::from),
+        strict: true,
+        ..LightningSection::default()
+    }
+}
+
+fn note_unknown(node: &Yaml, place: &str, known: &[&str], notes: &mut Vec<String>) {
+    let keys = node.as_hash().into_iter().flat_map(|keys| keys.keys());
+    for key in keys
+        .filter_map(Yaml::as_str)
+        .filter(|key| !known.contains(key))
+    {
+        notes.push(format!("{place}{key}: no counterpart"));
+    }
+}
+
+fn server(node: &Yaml, notes: &mut Vec<String>) -> ServerSection {
+    let mut section = ServerSection {
+        // Its clients know the scheme by its old name only.
+        legacy_challenge: true,
+        ..ServerSection::default()
+    };
+    let host = node["host"].as_str().map(str::parse::<IpAddr>);
+    let port = node["port"].as_i64().map(u16::try_from);
+    match (host, port) {
+        (Some(Ok(host)), Some(Ok(port))) => section.listen = SocketAddr::new(host, port),
+        _ => notes.push(format!(
+            "server: no usable host and port; {} instead",
+            section.listen
+        )),
+    }
+    section
+}
+
+fn read_backend(backend: &Yaml, place: usize, notes: &mut Vec<String>) -> RouteSection {
+    let text = |key: &str| backend[key].as_str().unwrap_or_default();
+    let name = route_name(text("name"), place);
+    note_without_counterpart(backend, &name, notes);
+    let path = text("path").to_owned();
+    RouteSection {
+        path: PathMatch::Exact { exact: path },
+        // The path is lsat-proxy's own; its upstream is a whole URL.
+        strip_prefix: true,
+        upstream: text("upstream").trim_end_matches('/').to_owned(),
+        headers: headers(&backend["headers"], &name, notes),
+        price: price(&backend["price_msat"], &name, notes),
+        calls: calls(&backend["budget_multiple"], &name, notes),
+        timeout: timeout(&backend["constraints"], &name, notes),
+        capabilities: shape::capabilities(backend, &name, notes),
+        request: shape::request(backend, &name, notes),
+        response: shape::response(backend, &name, notes),
+        name,
+        ..RouteSection::default()
+    }
+}
+
+fn note_without_counterpart(backend: &Yaml, name: &str, notes: &mut Vec<String>) {
+    let keys = backend.as_hash().into_iter().flat_map(|keys| keys.keys());
+    for key in keys.filter_map(Yaml::as_str) {
+        let reason = match key {
+            "price_passthrough" if backend[key].as_bool() == Some(true) => {
+                "lsat-proxy never asked the upstream for its price, so `price_msat` stays; Farebox can: \
+                 see `price` in the configuration reference"
+            }
+            "price_passthrough" => continue,
+            "proto" => "no counterpart; lsat-proxy did not use it either: the URL says it",
+            _ if TAKEN.contains(&key) => continue,
+            _ => "no counterpart",
+        };
+        notes.push(format!("backend {name}: {key}: {reason}"));
+    }
+}
+
+/// `"Name: value"` lines, split at the first colon: values may have colons of their own.
+fn headers(list: &Yaml, name: &str, notes: &mut Vec<String>) -> BTreeMap<String, HeaderText> {
+    let mut headers = BTreeMap::new();
+    for line in list.as_vec().into_iter().flatten().filter_map(Yaml::as_str) {
+        let Some((header, value)) = line.split_once(':') else {
+            notes.push(format!(
+                "backend {name}: headers: a line without a colon was left out"
+            ));
+            continue;
+        };
+        let header = header.trim();
+        if http::HeaderName::try_from(header).is_err() {
+            notes.push(format!(
+                "backend {name}: headers: {header:?} is no header name"
+            ));
+            continue;
+        }
+        if is_sensitive(header) {
+            notes.push(format!(
+                "backend {name}: {header} stands in clear in the result; better move it to \
+                 {{ env = \"…\" }} or {{ file = \"…\" }}"
+            ));
+        }
+        headers.insert(header.to_owned(), HeaderText::Text(value.trim().to_owned()));
+    }
+    headers
+}
+
+fn is_sensitive(header: &str) -> bool {
+    crate::show::is_sensitive(header)
+}
+
+fn price(msat: &Yaml, name: &str, notes: &mut Vec<String>) -> Option<PriceSetting> {
+    let msat = msat.as_i64().and_then(|msat| u64::try_from(msat).ok());
+    match msat.and_then(|msat| Msat::new(msat).ok()) {
+        Some(Msat::ZERO) => Some(PriceSetting::Free(Free::Free)),
+        Some(msat) => Some(PriceSetting::Fixed(Amount(msat))),
+        None => {
+            notes.push(format!(
+                "backend {name}: price_msat is missing or no amount"
+            ));
+            None
+        }
+    }
+}
+
+/// `price_msat` × `budget_multiple` is what one payment asks for on both sides.
+fn calls(multiple: &Yaml, name: &str, notes: &mut Vec<String>) -> Option<u32> {
+    let multiple = multiple.as_i64()?;
+    match u32::try_from(multiple) {
+        Ok(calls) => Some(calls).filter(|calls| *calls > 1),
+        Err(_) => {
+            notes.push(format!(
+                "backend {name}: budget_multiple {multiple} is no number of calls"
+            ));
+            None
+        }
+    }
+}
+
+fn timeout(constraints: &Yaml, name: &str, notes: &mut Vec<String>) -> Lasting {
+    let default = RouteSection::default().timeout;
+    note_unknown(
+        constraints,
+        &format!("backend {name}: constraints."),
+        &["timeout"],
+        notes,
+    );
+    let written = &constraints["timeout"];
+    let seconds = written.as_i64().or_else(|| written.as_str()?.parse().ok());
+    let seconds = seconds
+        .and_then(|seconds| u64::try_from(seconds).ok())
+        .filter(|s| *s > 0);
+    seconds.map_or(default, |seconds| Lasting(Duration::from_secs(seconds)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::choice::{CapabilitiesSetting, FieldType, Fields};
+    use crate::file::FormatSetting;
+
+    const YAML: &str = r#"
+server: { host: 0.0.0.0, port: 3030 }
+lnd: { host: "localhost:10009", tls_path: t, mac_path: m }
+backends:
+  - name: "ask me"
+    path: /ask
+    upstream: "https://api.example.com/v1/complete"
+    headers:
+      - "Authorization: Bearer abc:def"
+      - "X-Callback: https://me.example.com:8443/x"
+      - "no colon here"
+    body: '{"a": 1, "max_tokens": 57}'
+    pass_fields: { prompt: string, max_tokens: int, odd: date }
+    capabilties: "add, subtract"
+    proto: https
+    constraints: { timeout: 600, size: 3 }
+    price_msat: 1500
+    budget_multiple: 4
+    price_passthrough: true
+    response_fields: choices.0.text
+"#;
+
+    fn header(route: &RouteSection, name: &str) -> String {
+        match &route.headers[name] {
+            HeaderText::Text(text) => text.clone(),
+            HeaderText::Env { .. } | HeaderText::File { .. } => panic!("not text"),
+        }
+    }
+
+    #[test]
+    fn a_backend_becomes_a_route_with_price_and_calls() {
+        let imported = import(YAML).unwrap();
+        let route = &imported.file.route[0];
+        assert_eq!(imported.file.server.listen, "0.0.0.0:3030".parse().unwrap());
+        assert!(imported.file.server.legacy_challenge);
+        assert_eq!((route.name.as_str(), route.calls), ("ask-me", Some(4)));
+        assert!(route.price == Some(PriceSetting::Fixed(Amount(Msat::new(1500).unwrap()))));
+        assert_eq!(route.upstream, "https://api.example.com/v1/complete");
+    }
+
+    #[test]
+    fn the_node_is_the_same_one_and_asked_about_every_payment() {
+        let lightning = import(YAML).unwrap().file.lightning.unwrap();
+        assert!(lightning.backend == LightningBackend::Lnd && lightning.strict);
+        assert_eq!(lightning.url.as_deref(), Some("https://localhost:8080"));
+        assert_eq!(lightning.tls_cert, Some(PathBuf::from("t")));
+        let file = PathBuf::from("m");
+        assert!(lightning.macaroon == Some(SecretSource::File { file }));
+    }
+
+    #[test]
+    fn without_a_node_somebody_has_to_be_named() {
+        for lnd in ["", "lnd: { host: '' }\n", "lnd: { host: 'a@b' }\n"] {
+            let yaml = format!("{lnd}backends: [{{ name: a, path: /a, upstream: 'http://b' }}]");
+            let imported = import(&yaml).unwrap();
+            let lightning = imported.file.lightning.unwrap();
+            assert!(lightning.backend == LightningBackend::LightningAddress);
+            assert!(imported.notes.join("\n").contains("no usable host"));
+        }
+    }
+
+    #[test]
+    fn header_values_keep_their_colons() {
+        let imported = import(YAML).unwrap();
+        let route = &imported.file.route[0];
+        assert_eq!(header(route, "Authorization"), "Bearer abc:def");
+        assert_eq!(header(route, "X-Callback"), "https://me.example.com:8443/x");
+    }
+
+    #[test]
+    fn the_body_its_fields_and_the_field_of_the_answer_are_kept() {
+        let imported = import(YAML).unwrap();
+        let route = &imported.file.route[0];
+        let request = route.request.as_ref().unwrap();
+        assert_eq!(request.body, r#"{"a": 1, "max_tokens": 57}"#);
+        let field = |name: &str| request.pass_fields[name].table();
+        assert!(field("prompt").kind == FieldType::String && field("prompt").required);
+        let tokens = field("max_tokens");
+        assert!(tokens.kind == FieldType::Int && tokens.from_text && !tokens.required);
+        let response = route.response.as_ref().unwrap();
+        assert!(response.fields == Fields::One("choices.0.text".to_owned()));
+        assert!(response.format == FormatSetting::LsatProxy);
+        let names = ["add", "subtract"].map(str::to_owned).to_vec();
+        assert!(route.capabilities == Some(CapabilitiesSetting::Listed(names)));
+    }
+
+    #[test]
+    fn a_backend_without_fields_sends_its_body_as_it_is() {
+        let yaml = "backends: [{ name: a, path: /a, upstream: 'http://b', price_msat: 1, \
+                    body: '{\"a\":1}', capabilties: '' }]";
+        let imported = import(yaml).unwrap();
+        let route = &imported.file.route[0];
+        assert!(route.request.as_ref().unwrap().pass_fields.is_empty());
+        assert!(route.response.is_none() && route.capabilities.is_none());
+        assert!(imported.notes.join("\n").contains("pass_fields"));
+    }
+
+    #[test]
+    fn everything_without_a_counterpart_is_listed() {
+        let notes = import(YAML).unwrap().notes.join("\n");
+        for part in [
+            "lnd:",
+            "proto:",
+            "pass_fields: odd",
+            "price_passthrough:",
+            "constraints.size",
+            "without a colon",
+        ] {
+            assert!(notes.contains(part), "{part} in {notes}");
+        }
+        assert!(!notes.contains("abc:def"));
+    }
+
+    #[test]
+    fn a_backend_without_a_price_is_free_only_when_it_says_zero() {
+        let backend = |price: &str| {
+            let yaml =
+                format!("backends: [{{ name: a, path: /a, upstream: 'http://b', {price} }}]");
+            import(&yaml).unwrap().file.route[0].price.clone()
+        };
+        assert!(backend("price_msat: 0") == Some(PriceSetting::Free(Free::Free)));
+        assert!(backend("x: 1").is_none());
+        assert!(backend("price_msat: -5").is_none());
+    }
+
+    #[test]
+    fn a_file_of_something_else_is_refused() {
+        assert!(matches!(import("a: 1"), Err(ImportError::NoBackends)));
+        assert!(matches!(import(""), Err(ImportError::NoBackends)));
+        assert!(matches!(import("a: ["), Err(ImportError::Yaml(_))));
+    }
+}
