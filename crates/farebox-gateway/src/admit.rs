@@ -13,10 +13,11 @@ use sha2::{Digest, Sha256};
 use crate::by_use::said::Said;
 use crate::limits::TokenPermit;
 use crate::meter::Meter;
-use crate::plan::{Route, Sale};
+use crate::plan::Route;
 use crate::presented::{PresentedError, Token};
 use crate::price::Metered;
 use crate::refusal::Refusal;
+use crate::sale::Sale;
 use crate::settle::Gauge;
 use crate::webhook::asked::Inquiry;
 

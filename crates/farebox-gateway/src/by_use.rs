@@ -7,6 +7,7 @@
 
 pub(crate) mod said;
 
+use std::fmt;
 use std::sync::Arc;
 
 use farebox_core::{Msat, UnixMillis};
@@ -169,15 +170,44 @@ pub(crate) fn whole(count: u64) -> Decimal {
     Decimal::new(count.into(), 0).unwrap_or_default()
 }
 
-impl std::fmt::Debug for ByUse {
-    /// What the terms of a sale are told apart by.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ByUse")
-            .field("teller", &self.teller)
-            .field("each", &self.each)
-            .field("at_most", &self.at_most)
-            .field("least", &self.least)
-            .field("markup", &self.markup)
-            .finish_non_exhaustive()
+/// What is charged, in words that change only with the terms.
+impl fmt::Display for ByUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} each={} at_most={}",
+            self.teller, self.each, self.at_most
+        )?;
+        if let Some(least) = self.least {
+            write!(f, " least={least}")?;
+        }
+        write!(f, " markup={}", self.markup)
+    }
+}
+
+impl fmt::Display for Rated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.amount, self.currency.name())
+    }
+}
+
+impl fmt::Display for Teller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Header { name, shown } => write!(f, "header={name} shown={shown}"),
+            Self::Json(pointer) => write!(f, "json={pointer}"),
+            Self::Bytes { of, per } => write!(f, "bytes={} per={per}", of.as_str()),
+            Self::Seconds => f.write_str("seconds"),
+        }
+    }
+}
+
+impl Of {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Answer => "answer",
+            Self::Request => "request",
+            Self::Both => "both",
+        }
     }
 }

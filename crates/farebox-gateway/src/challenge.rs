@@ -26,9 +26,10 @@ use crate::claim::way_back::Offered;
 use crate::client_addr::AddressPrefix;
 use crate::held::{KeptRequest, Seed};
 use crate::outcome::Outcome;
-use crate::plan::{BadCredential, Bind, Plan, Route, Sale};
+use crate::plan::{BadCredential, Plan, Route};
 use crate::presented::PresentedError;
 use crate::refusal::{OUTAGE_RETRY, Refusal, document, seconds, speak};
+use crate::sale::Sale;
 use crate::sdk_error::for_sdks;
 use crate::tender::Tender;
 use crate::worker::Worker;
@@ -92,7 +93,7 @@ impl Worker {
         if matches!(*debt.method, http::Method::HEAD | http::Method::OPTIONS) {
             return Ok(self.price_alone(plan, exchange, &debt, None));
         }
-        if debt.sale.bind == Bind::Request && debt.digest.is_none() {
+        if debt.sale.offer.binds_request() && debt.digest.is_none() {
             // Its body was not read, for it was past the limit a moment ago. Without its digest a
             // token would be good for every request.
             self.shared.metrics.challenge_refused();
@@ -190,11 +191,11 @@ impl Worker {
             .waiting_invoices
             .enter()
             .ok_or(Refusal::NodeDown)?;
-        let tender = Tender::of(debt.sale, debt.price, node.limits());
+        let tender = Tender::of(&debt.sale.offer, debt.price, node.limits());
         let first = self.create_invoice(plan, node, debt, tender?).await;
         let (tender, invoice) = match first {
             Err(NodeError::AmountOutOfRange { .. }) => {
-                let tender = Tender::of(debt.sale, debt.price, node.limits())?;
+                let tender = Tender::of(&debt.sale.offer, debt.price, node.limits())?;
                 self.create_invoice(plan, node, debt, tender).await
             }
             other => other,

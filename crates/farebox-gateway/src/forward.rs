@@ -31,9 +31,10 @@ use crate::decode::DecodedBody;
 use crate::headers;
 use crate::limits::TokenPermit;
 use crate::outcome::Outcome;
-use crate::plan::{ChargeOn, PaidCache, Plan, Pricing, Route, Upstream};
+use crate::plan::{PaidCache, Plan, Route, Upstream};
 use crate::refusal::Refusal;
 use crate::replay::{Recorder, ReplayPolicy, ReplayStore};
+use crate::sale::ChargeOn;
 use crate::settle::{Ending, Settlement};
 use crate::tunnel;
 use crate::upstream::{Answer, Lease, SendError};
@@ -496,10 +497,7 @@ impl Route {
     /// The header in which the upstream tells the seller, and nobody else, what an answer cost.
     /// Those that paid by the call do not see it either.
     fn hidden_cost(&self) -> Option<&HeaderName> {
-        match &self.sale.as_ref()?.pricing {
-            Pricing::ByUse(by_use) => by_use.hidden(),
-            _ => None,
-        }
+        self.sale.as_ref()?.offer.by_use()?.hidden()
     }
 
     /// Whether an upstream's answer with `status` tells of the seller's own credentials, which is

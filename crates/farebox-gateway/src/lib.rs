@@ -65,6 +65,7 @@ pub mod rates;
 pub mod receipt;
 pub mod replay;
 pub mod routes;
+pub mod sale;
 pub mod shape;
 pub mod upstream;
 pub mod webhook;

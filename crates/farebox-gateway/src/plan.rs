@@ -7,26 +7,20 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use farebox_core::{Kind, MethodClass, Msat, RouteName, TermsEpoch};
+use farebox_core::RouteName;
 use farebox_lightning::CreateInvoice;
 use farebox_lightning::backends::Backends;
-use farebox_meter::{Currency, Decimal, RequestRules};
 use http::header::{HeaderName, HeaderValue};
 
-use crate::by_use::ByUse;
 use crate::capability::RouteCapabilities;
 use crate::client_addr::TrustedProxies;
 use crate::cors::Cors;
 use crate::limits::TokenLimit;
-use crate::meter::Billing;
 use crate::metrics::RouteMetrics;
-use crate::prices::Prices;
-use crate::rates::Rates;
-use crate::replay::ReplayPolicy;
 use crate::routes::RouteTable;
+use crate::sale::Sale;
 use crate::shape::Shape;
 use crate::upstream::UpstreamPool;
-use crate::webhook::Webhook;
 
 /// Everything a request may meet.
 pub struct Plan {
@@ -135,136 +129,6 @@ pub struct Upstream {
     pub pool: UpstreamPool,
 }
 
-/// What a route sells, and on which conditions.
-#[derive(Clone, Debug)]
-pub struct Sale {
-    /// The price of one request.
-    pub price: Msat,
-    /// What one payment asks for: `price` for a single call or a count of calls, the deposit for
-    /// a balance, the price of the span for a pass.
-    pub amount: Msat,
-    /// What one payment buys.
-    pub kind: Kind,
-    /// Whether a token is good for one exact request or for the route.
-    pub bind: Bind,
-    /// Which methods a token is good for.
-    pub methods: MethodScope,
-    /// How long a token can be spent from its first claim on.
-    pub valid_for: Duration,
-    /// Which upstream answers are charged.
-    pub charge_on: ChargeOn,
-    /// How finished answers are kept for a client that lost the connection; not at all when absent.
-    pub replay: Option<ReplayPolicy>,
-    /// How many voided attempts a token has before it is refused.
-    pub max_voids: u32,
-    /// The invoice's memo.
-    pub description: String,
-    /// The fingerprint of these conditions.
-    pub epoch: TermsEpoch,
-    /// What becomes of the payment when the upstream fails.
-    pub on_failure: OnFailure,
-    /// How the price of one request is found.
-    pub pricing: Pricing,
-}
-
-/// How the price of one request is found.
-#[derive(Clone, Debug)]
-pub enum Pricing {
-    /// It is [`Sale::price`].
-    Fixed,
-    /// An amount in the money of some state, at the rate of the moment.
-    Fiat(FiatPrice),
-    /// By what the call of a model uses. Sold as balances only.
-    Models(Arc<ModelSale>),
-    /// By what the answer turns out to have used. Sold as balances only.
-    ByUse(Arc<ByUse>),
-    /// As a program of the seller says. Sold as balances, or as single calls.
-    Webhook(Arc<Webhook>),
-}
-
-/// A price in the money of some state.
-#[derive(Clone)]
-pub struct FiatPrice {
-    /// Which.
-    pub currency: Currency,
-    /// How much, for one request.
-    pub amount: Decimal,
-    /// What a bitcoin costs in it.
-    pub rates: Arc<Rates>,
-}
-
-impl std::fmt::Debug for FiatPrice {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {}", self.amount, self.currency.name())
-    }
-}
-
-/// What is sold of models.
-pub struct ModelSale {
-    /// What each model costs.
-    pub prices: Arc<Prices>,
-    /// What a bitcoin costs, for prices in other money.
-    pub rates: Arc<Rates>,
-    /// What requests may ask besides the known.
-    pub rules: RequestRules,
-    /// Millionths on top of the listed prices.
-    pub markup: u64,
-    /// What is charged where an answer does not end well.
-    pub billing: Billing,
-    /// Whether the tokens of models whose vocabulary is public are counted by it where nobody tells
-    /// them. A token is four bytes else.
-    pub knows_vocabularies: bool,
-    /// The canonical path in front of the endpoints, such as `/openai` or nothing.
-    pub root: String,
-}
-
-impl std::fmt::Debug for ModelSale {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ModelSale")
-            .field("markup", &self.markup)
-            .field("root", &self.root)
-            .finish_non_exhaustive()
-    }
-}
-
-/// What becomes of the payment when the upstream fails.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnFailure {
-    /// The hold on the account is voided: the value stays on the token.
-    Void,
-    /// The payment itself is canceled at the node and was never made. The call runs while the
-    /// payment is held, so only a single call of one exact request can be sold so.
-    Cancel,
-}
-
-/// What a token is tied to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bind {
-    /// The method, path, query and body of the request that was challenged.
-    Request,
-    /// The route.
-    Route,
-}
-
-/// Which methods a token buys.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MethodScope {
-    /// The class of the challenged request: a token bought for reading does not write.
-    Class,
-    /// All.
-    Any,
-}
-
-/// Which upstream answers are charged. Whatever this says, no connection, a time-out before the
-/// headers, 401, 402, 403, 407 and a body cut by the upstream are never charged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ChargeOn {
-    /// 2xx and 3xx.
-    Success,
-    /// 2xx, 3xx and 4xx: for upstreams whose "not found" is a valuable answer.
-    SuccessAndClientError,
-}
-
 /// What caches are told about paid answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PaidCache {
@@ -272,50 +136,4 @@ pub enum PaidCache {
     PrivateNoStore,
     /// The upstream's own `Cache-Control` passes.
     Upstream,
-}
-
-impl MethodScope {
-    /// The class that a token challenged by `method` is good for.
-    #[must_use]
-    pub fn class_for(self, method: &http::Method) -> MethodClass {
-        match self {
-            Self::Class => MethodClass::of(method.as_str()),
-            Self::Any => MethodClass::Any,
-        }
-    }
-}
-
-impl ChargeOn {
-    /// Whether an answer with `status` is charged.
-    #[must_use]
-    pub fn charges(self, status: http::StatusCode) -> bool {
-        status.is_success()
-            || status.is_redirection()
-            || (self == Self::SuccessAndClientError && status.is_client_error())
-    }
-}
-
-#[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-
-    /// Some sale.
-    pub(crate) fn sale() -> Sale {
-        let price = Msat::new(2_000).unwrap();
-        Sale {
-            price,
-            amount: price,
-            kind: Kind::Single,
-            bind: Bind::Route,
-            methods: MethodScope::Any,
-            valid_for: Duration::from_secs(60),
-            charge_on: ChargeOn::Success,
-            replay: None,
-            max_voids: 10,
-            description: "weather".to_owned(),
-            epoch: TermsEpoch(1),
-            on_failure: OnFailure::Void,
-            pricing: Pricing::Fixed,
-        }
-    }
 }

@@ -16,9 +16,10 @@ use crate::arrival::Arrival;
 use crate::aside::{Busy, MAX_INLINE, aside};
 use crate::body_budget::Keep;
 use crate::by_use::UpTo;
-use crate::plan::{FiatPrice, ModelSale, Pricing, Route, Sale};
+use crate::plan::Route;
 use crate::rates::{NoRate, Rate};
 use crate::refusal::Refusal;
+use crate::sale::{FlatPrice, ModelSale, Offer, Pricing, Sale};
 use crate::tokens::{TokenCounter, Vocabulary};
 use crate::webhook::asked::Inquiry;
 use crate::worker::Worker;
@@ -141,17 +142,24 @@ impl Worker {
         sale: &Sale,
         arrival: &mut Arrival,
     ) -> Result<Quote, Refusal> {
-        match &sale.pricing {
-            Pricing::Fixed => Ok(Quote::Fixed(sale.price)),
-            Pricing::Fiat(price) => Ok(self.convert(price)?),
+        let pricing = match &sale.offer {
+            Offer::Flat { price, .. } => return Ok(self.flat(price)?),
+            Offer::Metered { pricing, .. } => pricing,
             // Who asks is known first.
+            Offer::Quoted(_) => return Ok(Quote::Unasked),
+        };
+        match pricing {
             Pricing::Webhook(_) => Ok(Quote::Unasked),
-            Pricing::ByUse(by_use) => Ok(by_use.quote(arrival, self.shared.clock.now())?),
+            Pricing::Use(by_use) => Ok(by_use.quote(arrival, self.shared.clock.now())?),
             Pricing::Models(models) => Box::pin(self.price_call(route, models, arrival)).await,
         }
     }
 
-    fn convert(&self, price: &FiatPrice) -> Result<Quote, Unsold> {
+    fn flat(&self, price: &FlatPrice) -> Result<Quote, Unsold> {
+        let price = match price {
+            FlatPrice::Msat(price) => return Ok(Quote::Fixed(*price)),
+            FlatPrice::Fiat(price) => price,
+        };
         let quoted = price.rates.quote(price.currency, self.shared.clock.now())?;
         let msat = quoted.exchange.to_msat(price.amount)?;
         Ok(Quote::Fiat(msat, quoted.rate))

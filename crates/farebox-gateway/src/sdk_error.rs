@@ -6,12 +6,11 @@ use farebox_wire::problem::Problem;
 use serde_json::json;
 
 use crate::access_log::Exchange;
-use crate::plan::Pricing;
 
 /// The problem with an `error` for SDKs, where the route sells models.
 pub(crate) fn for_sdks(exchange: &Exchange, problem: Problem) -> Problem {
     let sale = exchange.route.as_ref().and_then(|it| it.sale.as_ref());
-    let Some(Pricing::Models(models)) = sale.map(|sale| &sale.pricing) else {
+    let Some(models) = sale.and_then(|sale| sale.offer.models()) else {
         return problem;
     };
     let path = exchange.path.strip_prefix(models.root.as_str());

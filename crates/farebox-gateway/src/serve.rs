@@ -26,11 +26,12 @@ use crate::cors::Preflight;
 use crate::held::KeptRequest;
 use crate::outcome::Outcome;
 use crate::path::{PathError, lenient_reading};
-use crate::plan::{Bind, OnFailure, Plan, Pricing, Route, Sale};
+use crate::plan::{Plan, Route};
 use crate::presented::Token;
 use crate::price::{Quote, Unsold};
 use crate::refusal::Refusal;
 use crate::routes::RouteTable;
+use crate::sale::{Offer, Sale};
 use crate::worker::Worker;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -263,7 +264,7 @@ impl Worker {
     ) -> Result<(Quote, Option<Refusal>), Refusal> {
         match self.price(route, sale, arrival).await {
             Err(refusal @ Refusal::Unsold(Unsold::NoRate(_)))
-                if matches!(sale.pricing, Pricing::Fiat(_)) =>
+                if matches!(sale.offer, Offer::Flat { .. }) =>
             {
                 Ok((Quote::Fiat(Msat::ZERO, None), Some(refusal)))
             }
@@ -284,7 +285,7 @@ impl Worker {
         let digest = self
             .digest_of_unpaid(exchange, route, sale, &mut arrival)
             .await?;
-        let held = sale.on_failure == OnFailure::Cancel && !arrival.is_bodiless_probe();
+        let held = sale.offer.holds_payment() && !arrival.is_bodiless_probe();
         let kept = match digest {
             Some(_) if held => Some(KeptRequest::of(exchange, &arrival)?),
             _ => None,
@@ -408,9 +409,10 @@ impl Worker {
                 .would_refuse(AddressPrefix::of(exchange.client), Instant::now());
         if must_be_read(route, sale, arrival)? && !refused {
             let budget = &self.shared.bodies;
-            let keep = match sale.on_failure {
-                OnFailure::Void => Keep::HashOnly,
-                OnFailure::Cancel => Keep::Bytes,
+            let keep = if sale.offer.holds_payment() {
+                Keep::Bytes
+            } else {
+                Keep::HashOnly
             };
             let digest = arrival.digest(route.max_read_bytes, budget, keep).await;
             return digest.map(Some);
@@ -526,12 +528,12 @@ fn must_be_read(route: &Route, sale: &Sale, arrival: &Arrival) -> Result<bool, R
         return Ok(false);
     }
     let (declared, exact) = arrival.body_length();
-    let once = sale.kind == Kind::Single;
-    if sale.bind == Bind::Request && declared > route.max_read_bytes as u64 {
+    let once = sale.offer.kind() == Kind::Single;
+    if sale.offer.binds_request() && declared > route.max_read_bytes as u64 {
         let limit = route.max_read_bytes as u64;
         return Err(Refusal::BodyTooLarge { limit });
     }
-    Ok(sale.bind == Bind::Request || (once && !exact))
+    Ok(sale.offer.binds_request() || (once && !exact))
 }
 
 /// The route of a request. No spelling must lead past a price: many servers cut parameters off

@@ -12,8 +12,8 @@ use farebox_wire::problem::Problem;
 use serde_json::json;
 
 use crate::challenge::Debt;
-use crate::plan::{Bind, Sale};
 use crate::refusal::Refusal;
+use crate::sale::Offer;
 
 /// What one payment asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,21 +25,14 @@ pub(crate) struct Tender {
 }
 
 impl Tender {
-    /// What a sale asks of a node with these limits.
+    /// What an offer asks of a node with these limits.
     ///
     /// A pass cannot be a bundle: its price is for a span, and a balance would not buy one.
-    pub(crate) fn of(sale: &Sale, price: Msat, limits: AmountLimits) -> Result<Self, Refusal> {
-        let asked = match sale.kind {
-            // A balance that cannot pay for this very request would be bought in vain.
-            Kind::Balance => sale.amount.max(price),
-            Kind::Single | Kind::Pass(_) => price,
-            Kind::Calls(calls) => price
-                .checked_mul(calls.into())
-                .ok_or(Refusal::AmountNotTaken)?,
-        };
+    pub(crate) fn of(offer: &Offer, price: Msat, limits: AmountLimits) -> Result<Self, Refusal> {
+        let asked = offer.asks(price).ok_or(Refusal::AmountNotTaken)?;
         let amount = limits.cover(asked).ok_or(Refusal::AmountNotTaken)?;
         let is_bundle = amount != asked;
-        if is_bundle && matches!(sale.kind, Kind::Pass(_)) {
+        if is_bundle && matches!(offer.kind(), Kind::Pass(_)) {
             return Err(Refusal::AmountNotTaken);
         }
         Ok(Self { amount, is_bundle })
@@ -53,8 +46,10 @@ impl Tender {
     /// What a token for this payment says.
     pub(crate) fn terms(self, debt: &Debt<'_>, invoice: &CreatedInvoice, grace: Duration) -> Terms {
         let sale = debt.sale;
-        let binding = match (sale.bind, debt.digest) {
-            (Bind::Request, Some(digest)) if !self.is_bundle => Binding::Request(digest),
+        let binding = match debt.digest {
+            Some(digest) if sale.offer.binds_request() && !self.is_bundle => {
+                Binding::Request(digest)
+            }
             _ => Binding::Route,
         };
         Terms {
@@ -62,7 +57,7 @@ impl Tender {
             kind: if self.is_bundle {
                 Kind::Balance
             } else {
-                sale.kind
+                sale.offer.kind()
             },
             route: debt.route.name.clone(),
             methods: sale.methods.class_for(debt.method),
@@ -99,7 +94,10 @@ impl Tender {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::tests::sale;
+    use crate::sale::tests::flat;
+    use crate::sale::{Bind, Buys};
+
+    const SINGLE: Buys = Buys::Single(Bind::Route);
 
     fn limits(min: u64, step: u64) -> AmountLimits {
         AmountLimits {
@@ -109,39 +107,26 @@ mod tests {
         }
     }
 
-    fn tender(amount: u64, kind: Kind, limits: AmountLimits) -> Result<(u64, bool), ()> {
-        let amount = Msat::new(amount).unwrap();
-        let sale = Sale {
-            price: amount,
-            amount,
-            kind,
-            ..sale()
-        };
-        Tender::of(&sale, sale.price, limits)
+    fn tender(price: u64, buys: Buys, limits: AmountLimits) -> Result<(u64, bool), ()> {
+        Tender::of(&flat(price, buys), Msat::new(price).unwrap(), limits)
             .map(|tender| (tender.amount.get(), tender.is_bundle))
             .map_err(drop)
     }
 
     #[test]
     fn an_amount_that_the_node_takes_is_asked_as_it_is() {
+        assert_eq!(tender(2_000, SINGLE, limits(1_000, 1)), Ok((2_000, false)));
         assert_eq!(
-            tender(2_000, Kind::Single, limits(1_000, 1)),
-            Ok((2_000, false))
-        );
-        assert_eq!(
-            tender(1_000, Kind::Single, limits(1_000, 1_000)),
+            tender(1_000, SINGLE, limits(1_000, 1_000)),
             Ok((1_000, false))
         );
     }
 
     #[test]
     fn a_price_below_the_least_amount_sells_a_bundle_of_the_least_amount() {
+        assert_eq!(tender(200, SINGLE, limits(1_000, 1)), Ok((1_000, true)));
         assert_eq!(
-            tender(200, Kind::Single, limits(1_000, 1)),
-            Ok((1_000, true))
-        );
-        assert_eq!(
-            tender(100, Kind::Calls(5), limits(1_000, 1)),
+            tender(100, Buys::Calls(5), limits(1_000, 1)),
             Ok((1_000, true))
         );
     }
@@ -149,14 +134,14 @@ mod tests {
     #[test]
     fn a_price_between_two_steps_sells_a_bundle_of_the_next_step() {
         assert_eq!(
-            tender(1_500, Kind::Single, limits(1_000, 1_000)),
+            tender(1_500, SINGLE, limits(1_000, 1_000)),
             Ok((2_000, true))
         );
     }
 
     #[test]
     fn a_pass_is_never_a_bundle() {
-        let pass = Kind::Pass(Duration::from_secs(60));
+        let pass = Buys::Pass(Duration::from_secs(60));
         assert_eq!(tender(200, pass, limits(1_000, 1)), Err(()));
         assert_eq!(tender(1_000, pass, limits(1_000, 1)), Ok((1_000, false)));
     }
@@ -167,6 +152,6 @@ mod tests {
             max: Msat::new(5_000).unwrap(),
             ..AmountLimits::ANY
         };
-        assert_eq!(tender(5_001, Kind::Single, limits), Err(()));
+        assert_eq!(tender(5_001, SINGLE, limits), Err(()));
     }
 }

@@ -10,6 +10,7 @@ pub(crate) mod asked;
 mod message;
 mod price;
 
+use std::fmt;
 use std::time::Duration;
 
 use farebox_core::Secret;
@@ -88,12 +89,9 @@ impl Webhook {
     }
 }
 
-impl std::fmt::Debug for Webhook {
-    /// What the terms of a sale are told apart by.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Webhook")
-            .field("authority", self.pool.authority())
-            .field("path", &self.target.path())
-            .finish_non_exhaustive()
+/// Who is asked: what tells the terms of a sale apart.
+impl fmt::Display for Webhook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "webhook={}{}", self.authority(), self.target.path())
     }
 }

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde_json::value::RawValue;
 
@@ -17,6 +18,16 @@ const MAX_STEPS: usize = 16;
 /// only member of an object, whatever it is called.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pointer(Vec<String>);
+
+/// The pointer as it is written.
+impl fmt::Display for Pointer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for step in &self.0 {
+            write!(f, "/{}", step.replace('~', "~0").replace('/', "~1"))?;
+        }
+        Ok(())
+    }
+}
 
 /// Text that is no pointer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

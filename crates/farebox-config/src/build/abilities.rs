@@ -1,7 +1,8 @@
 //! What the backends can do, against what the file asks of them; and the same in words.
 
 use farebox_core::{Kind, Msat};
-use farebox_gateway::plan::{Pricing, Route, Sale};
+use farebox_gateway::plan::Route;
+use farebox_gateway::sale::Offer;
 use farebox_lightning::{Abilities, CreateInvoice};
 
 use super::{Built, BuiltBackend, BuiltNode, NodeKind, by_use};
@@ -55,43 +56,47 @@ fn check_strict(file: &ConfigFile, node: &BuiltNode, mistakes: &mut Mistakes) {
 
 /// Notes a sale whose amount a backend cannot take and that cannot be made a bundle.
 pub(super) fn check_amounts(
-    sale: &Sale,
-    on_failure: OnFailureSetting,
+    offer: &Offer,
     node: &BuiltNode,
     at: &KeyPath,
     mistakes: &mut Mistakes,
 ) {
-    if !matches!(sale.pricing, Pricing::Fixed) {
+    let Some(asked) = asked_in_bitcoin(offer) else {
         return;
-    }
+    };
     for backend in node.iter() {
         let limits = backend.node().limits();
         let name = &backend.name;
-        match limits.cover(sale.amount) {
-            Some(amount) if amount == sale.amount => {}
-            Some(amount) if matches!(sale.kind, Kind::Pass(_)) => {
+        match limits.cover(asked) {
+            Some(amount) if amount == asked => {}
+            Some(amount) if matches!(offer.kind(), Kind::Pass(_)) => {
                 let reason = format!(
                     "backend {name:?} takes {amount} at least, or only multiples of {}; a pass has \
                      one price and cannot be sold in bundles",
                     limits.step
                 );
-                mistakes.note(at.key("price"), Some(sale.amount.to_string()), reason);
+                mistakes.note(at.key("price"), Some(asked.to_string()), reason);
             }
-            Some(amount) if on_failure == OnFailureSetting::Cancel => {
+            Some(amount) if offer.holds_payment() => {
                 let reason = format!(
                     "backend {name:?} takes {amount} at least, or only multiples of {}; \
                      on_failure = \"cancel\" sells one call and no bundles",
                     limits.step
                 );
-                mistakes.note(at.key("price"), Some(sale.amount.to_string()), reason);
+                mistakes.note(at.key("price"), Some(asked.to_string()), reason);
             }
             Some(_) => {}
             None => {
                 let reason = format!("more than backend {name:?} takes ({})", limits.max);
-                mistakes.note(at.key("price"), Some(sale.amount.to_string()), reason);
+                mistakes.note(at.key("price"), Some(asked.to_string()), reason);
             }
         }
     }
+}
+
+/// What one payment asks for, where the price of a request is fixed in bitcoin.
+fn asked_in_bitcoin(offer: &Offer) -> Option<Msat> {
+    offer.asks(offer.fixed_price()?)
 }
 
 /// Why no prepaid keys can be sold, if so: nobody could say that one was paid.
@@ -282,21 +287,21 @@ fn describe_held(built: &Built, node: &BuiltNode) -> Option<String> {
 
 /// A bundle for each backend that takes another amount than the route asks for.
 fn describe_bundles(route: &Route, node: &BuiltNode) -> Vec<String> {
-    let fixed = |sale: &&Sale| matches!(sale.pricing, Pricing::Fixed);
-    let Some(sale) = route.sale.as_ref().filter(fixed) else {
+    let offer = route.sale.as_ref().map(|sale| &sale.offer);
+    let (Some(asked), Some(price)) = (
+        offer.and_then(asked_in_bitcoin),
+        offer.and_then(Offer::fixed_price),
+    ) else {
         return Vec::new();
     };
     let bundle = |backend: &BuiltBackend| {
-        let amount = backend.node().limits().cover(sale.amount)?;
-        let calls = amount.get() / sale.price.get().max(1);
-        (amount != sale.amount).then(|| {
+        let amount = backend.node().limits().cover(asked)?;
+        let calls = amount.get() / price.get().max(1);
+        (amount != asked).then(|| {
             format!(
-                "route {}: one payment asks for {}, and {:?} takes {amount} for that: a payment becomes a \
-                 balance of {amount}, good for {calls} calls at {}",
-                route.name,
-                sale.amount,
-                backend.name,
-                sale.price
+                "route {}: one payment asks for {asked}, and {:?} takes {amount} for that: a payment \
+                 becomes a balance of {amount}, good for {calls} calls at {price}",
+                route.name, backend.name
             )
         })
     };

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use farebox_gateway::by_use::{ByUse, Of, Rated, Teller};
 use farebox_gateway::meter::{Billing, OnDisconnect, Unsaid};
-use farebox_gateway::plan::{Pricing, Route};
+use farebox_gateway::plan::Route;
 use farebox_meter::{Decimal, Pointer};
 use http::HeaderName;
 
@@ -264,14 +264,12 @@ fn billing(written: &UsePrice, teller: &Teller, at: &KeyPath, mistakes: &mut Mis
 
 /// What the calls of a route cost, in words, where that is not known before.
 pub(super) fn describe(route: &Route) -> Option<String> {
-    let by_use = match &route.sale.as_ref()?.pricing {
-        Pricing::ByUse(by_use) => by_use,
-        Pricing::Webhook(webhook) => {
-            let (name, who) = (&route.name, webhook.authority());
-            return Some(format!("route {name}: {who} says what each call costs"));
-        }
-        _ => return None,
-    };
+    let offer = &route.sale.as_ref()?.offer;
+    if let Some(webhook) = offer.webhook() {
+        let (name, who) = (&route.name, webhook.authority());
+        return Some(format!("route {name}: {who} says what each call costs"));
+    }
+    let by_use = offer.by_use()?;
     let Rated { currency, amount } = by_use.at_most;
     let who = match &by_use.teller {
         Teller::Header { name, .. } => format!("what the upstream says in {name}"),

@@ -2,7 +2,7 @@
 
 use farebox_core::RouteName;
 use farebox_gateway::capability::{CapabilityRule, RouteCapabilities};
-use farebox_gateway::plan::Sale;
+use farebox_gateway::sale::Sale;
 use farebox_wire::caveat::{Capabilities, MAX_CAVEAT_LENGTH};
 use http::Method;
 

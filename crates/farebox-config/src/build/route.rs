@@ -101,7 +101,7 @@ impl<'a> Builder<'a> {
         let server = &self.file.server;
         let sale = sale::sale(section, server, &self.market, webhook, at, mistakes);
         if let (Some(sale), Some(node)) = (&sale, self.node) {
-            abilities::check_amounts(sale, section.on_failure, node, at, mistakes);
+            abilities::check_amounts(&sale.offer, node, at, mistakes);
         }
         let (read, streamed) = self.body_limits(section, at, mistakes)?;
         let route = Route {

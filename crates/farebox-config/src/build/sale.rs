@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use farebox_core::{Kind, Msat, Sat, TermsEpoch};
-use farebox_gateway::plan::{Bind, ChargeOn, MethodScope, OnFailure, Pricing, Sale};
+use farebox_core::{Msat, Sat};
 use farebox_gateway::replay::ReplayPolicy;
+use farebox_gateway::sale::{
+    Bind, Buys, ChargeOn, FlatPrice, MethodScope, Offer, OnFailure, Pricing, Sale,
+};
 use farebox_gateway::webhook::Webhook;
-use sha2::{Digest, Sha256};
 
 use super::by_use;
 use super::models::Market;
@@ -38,32 +39,16 @@ pub(super) fn sale(
     at: &KeyPath,
     mistakes: &mut Mistakes,
 ) -> Option<Sale> {
-    let (price, pricing) = priced(route, market, webhook, at, mistakes)?;
-    let is_fixed = matches!(pricing, Pricing::Fixed);
-    if price.is_zero() && is_fixed {
-        let reason = "a price of zero is written price = \"free\"";
-        mistakes.note(at.key("price"), None, reason);
-    }
-    let (kind, amount) = match pricing {
-        Pricing::Webhook(_) if sells_quotes(route) => quoted(route, at, mistakes),
-        Pricing::Models(_) | Pricing::ByUse(_) | Pricing::Webhook(_) => {
-            deposit(route, at, mistakes)
-        }
-        Pricing::Fixed | Pricing::Fiat(_) => kind(route, price, at, mistakes)?,
-    };
-    let bind = bind(route, kind, at, mistakes);
+    let offer = offer(route, market, webhook, at, mistakes)?;
     let methods = match route.method_scope {
         MethodScopeSetting::Class => MethodScope::Class,
         MethodScopeSetting::Any => MethodScope::Any,
     };
     check_methods(route, at, mistakes);
-    check_cancel(route, kind, bind, at, mistakes);
     let valid_for = valid_for(route, server, at, mistakes);
     Some(Sale {
-        price,
-        amount,
-        kind,
-        bind,
+        epoch: offer.terms_epoch(methods, valid_for),
+        offer,
         methods,
         valid_for,
         charge_on: match route.charge_on {
@@ -73,28 +58,17 @@ pub(super) fn sale(
         replay: replay(route, server, at, mistakes),
         max_voids: max_voids(route, at, mistakes),
         description: description(route, at, mistakes),
-        epoch: terms_epoch(&[
-            &price.get().to_string(),
-            &format!("{pricing:?}"),
-            &amount.get().to_string(),
-            &format!("{kind:?}"),
-            &format!("{bind:?}"),
-            &format!("{methods:?}"),
-            &valid_for.as_secs().to_string(),
-        ]),
-        on_failure: on_failure(route),
-        pricing,
     })
 }
 
-/// The price of one request, where it is known now, and how it is found.
-fn priced(
+/// What a route offers, or none when it is free.
+fn offer(
     route: &RouteSection,
     market: &Market,
     webhook: Option<Webhook>,
     at: &KeyPath,
     mistakes: &mut Mistakes,
-) -> Option<(Msat, Pricing)> {
+) -> Option<Offer> {
     let key = at.key("price");
     let pricing = match &route.price {
         None => {
@@ -106,27 +80,49 @@ fn priced(
             refuse_for_free(route, at, mistakes);
             return None;
         }
-        Some(PriceSetting::Fixed(amount)) => return Some((amount.0, Pricing::Fixed)),
-        Some(PriceSetting::Fiat(price)) => Pricing::Fiat(market.fiat(price, &key, mistakes)?),
+        Some(PriceSetting::Fixed(amount)) => {
+            if amount.0.is_zero() {
+                mistakes.note(key, None, "a price of zero is written price = \"free\"");
+            }
+            return flat(FlatPrice::Msat(amount.0), route, at, mistakes);
+        }
+        Some(PriceSetting::Fiat(price)) => {
+            let price = market.fiat(price, &key, mistakes)?;
+            return flat(FlatPrice::Fiat(price), route, at, mistakes);
+        }
         Some(PriceSetting::Models { model_tokens }) => {
             let root = super::route::root(route).unwrap_or_default();
             let key = key.key("model_tokens");
-            let models = market.sale(model_tokens, &root, &key, mistakes);
-            Pricing::Models(Arc::new(models))
+            Pricing::Models(Arc::new(market.sale(model_tokens, &root, &key, mistakes)))
         }
         Some(PriceSetting::ByUse(written)) => {
-            Pricing::ByUse(Arc::new(by_use::sale(written, market, &key, mistakes)?))
+            Pricing::Use(Arc::new(by_use::sale(written, market, &key, mistakes)?))
         }
-        Some(PriceSetting::Webhook(_)) => Pricing::Webhook(Arc::new(webhook?)),
+        Some(PriceSetting::Webhook(_)) => {
+            let webhook = Arc::new(webhook?);
+            if sells_quotes(route) {
+                check_quoted(route, at, mistakes);
+                return Some(Offer::Quoted(webhook));
+            }
+            Pricing::Webhook(webhook)
+        }
     };
-    Some((Msat::ZERO, pricing))
+    let deposit = deposit(route, at, mistakes);
+    Some(Offer::Metered { deposit, pricing })
 }
 
-const fn on_failure(route: &RouteSection) -> OnFailure {
-    match route.on_failure {
-        OnFailureSetting::Void => OnFailure::Void,
-        OnFailureSetting::Cancel => OnFailure::Cancel,
-    }
+fn flat(
+    price: FlatPrice,
+    route: &RouteSection,
+    at: &KeyPath,
+    mistakes: &mut Mistakes,
+) -> Option<Offer> {
+    let fixed = match price {
+        FlatPrice::Msat(price) => Some(price),
+        FlatPrice::Fiat(_) => None,
+    };
+    let buys = buys(route, fixed, at, mistakes)?;
+    Some(Offer::Flat { price, buys })
 }
 
 /// Whether a single call is sold for the exact request.
@@ -168,7 +164,7 @@ pub(super) fn sells_quotes(route: &RouteSection) -> bool {
 }
 
 /// A quote is for one request, and so is what is bought at it.
-fn quoted(route: &RouteSection, at: &KeyPath, mistakes: &mut Mistakes) -> (Kind, Msat) {
+fn check_quoted(route: &RouteSection, at: &KeyPath, mistakes: &mut Mistakes) {
     let others = [
         ("calls", route.calls.is_some_and(|calls| calls != 1)),
         ("pass", route.pass.is_some()),
@@ -180,11 +176,10 @@ fn quoted(route: &RouteSection, at: &KeyPath, mistakes: &mut Mistakes) -> (Kind,
         let reason = "makes no sense with a webhook's price for one call";
         mistakes.note(at.key(key), None, reason);
     }
-    (Kind::Single, Msat::ZERO)
 }
 
 /// What is charged by use is paid from a balance.
-fn deposit(route: &RouteSection, at: &KeyPath, mistakes: &mut Mistakes) -> (Kind, Msat) {
+fn deposit(route: &RouteSection, at: &KeyPath, mistakes: &mut Mistakes) -> Msat {
     let others = [
         ("calls", route.calls.is_some()),
         ("pass", route.pass.is_some()),
@@ -195,43 +190,29 @@ fn deposit(route: &RouteSection, at: &KeyPath, mistakes: &mut Mistakes) -> (Kind
         let reason = "makes no sense with a price by use: one payment buys a balance";
         mistakes.note(at.key(key), None, reason);
     }
-    let deposit = route
-        .balance
-        .map_or(DEFAULT_DEPOSIT.to_msat(), |deposit| deposit.0);
-    (Kind::Balance, deposit)
+    let deposit = route.balance.map(|deposit| deposit.0);
+    deposit.unwrap_or(DEFAULT_DEPOSIT.to_msat())
 }
 
-/// What one payment buys, and what it asks for.
-fn kind(
+/// What one payment buys at a price that every request has; `fixed` where that is in bitcoin.
+fn buys(
     route: &RouteSection,
-    price: Msat,
+    fixed: Option<Msat>,
     at: &KeyPath,
     mistakes: &mut Mistakes,
-) -> Option<(Kind, Msat)> {
-    match (route.calls, route.pass, route.balance) {
-        (None | Some(1), None, None) => Some((Kind::Single, price)),
-        (Some(calls), None, None) => {
-            let amount = price.checked_mul(u64::from(calls)).filter(|_| calls > 0);
-            if amount.is_none() {
-                let reason = if calls == 0 {
-                    "at least one call"
-                } else {
-                    "more money than exists"
-                };
-                mistakes.note(at.key("calls"), Some(calls.to_string()), reason);
-            }
-            Some((Kind::Calls(calls), amount?))
+) -> Option<Buys> {
+    let buys = match (route.calls, route.pass, route.balance) {
+        (None | Some(1), None, None) => {
+            return Some(Buys::Single(bind(route, at, mistakes)));
         }
-        (None, Some(span), None) => {
-            let span = whole_seconds(&at.key("pass"), span.0, mistakes);
-            Some((Kind::Pass(span), price))
-        }
+        (Some(calls), None, None) => calls_together(calls, fixed, at, mistakes)?,
+        (None, Some(span), None) => Buys::Pass(whole_seconds(&at.key("pass"), span.0, mistakes)),
         (None, None, Some(deposit)) => {
-            if deposit.0 < price {
+            if let Some(price) = fixed.filter(|price| deposit.0 < *price) {
                 let reason = format!("less than the price of one request ({price})");
                 mistakes.note(at.key("balance"), Some(deposit.0.to_string()), reason);
             }
-            Some((Kind::Balance, deposit.0))
+            Buys::Balance(deposit.0)
         }
         _ => {
             let key = if route.balance.is_some() {
@@ -241,47 +222,57 @@ fn kind(
             };
             let reason = "a payment buys one thing: calls, a pass or a balance";
             mistakes.note(at.key(key), None, reason);
-            None
+            return None;
         }
+    };
+    if route.bind == Some(BindSetting::Request) {
+        let reason = "a token for several requests cannot be bound to one";
+        mistakes.note(at.key("bind"), Some("\"request\"".to_owned()), reason);
     }
+    if route.on_failure == OnFailureSetting::Cancel {
+        let reason = "only for a single call: a payment for more cannot be given back by halves";
+        mistakes.note(at.key("on_failure"), Some("\"cancel\"".to_owned()), reason);
+    }
+    Some(buys)
 }
 
-fn bind(route: &RouteSection, kind: Kind, at: &KeyPath, mistakes: &mut Mistakes) -> Bind {
-    let single = kind == Kind::Single;
-    match route.bind {
-        None if single => Bind::Request,
-        Some(BindSetting::Request) if single => Bind::Request,
-        Some(BindSetting::Request) => {
-            let reason = "a token for several requests cannot be bound to one";
-            mistakes.note(at.key("bind"), Some("\"request\"".to_owned()), reason);
-            Bind::Route
-        }
-        None | Some(BindSetting::Route) => Bind::Route,
-    }
-}
-
-/// A payment can be held for one call alone: the very request that was challenged.
-fn check_cancel(
-    route: &RouteSection,
-    kind: Kind,
-    bind: Bind,
+fn calls_together(
+    calls: u32,
+    fixed: Option<Msat>,
     at: &KeyPath,
     mistakes: &mut Mistakes,
-) {
-    if route.on_failure != OnFailureSetting::Cancel {
-        return;
-    }
-    let value = || Some("\"cancel\"".to_owned());
-    let key = at.key("on_failure");
-    if kind != Kind::Single {
-        let reason = "only for a single call: a payment for more cannot be given back by halves";
-        mistakes.note(key, value(), reason);
-    } else if bind != Bind::Request {
-        let reason = "only with bind = \"request\": the call runs before its payer can ask again";
-        mistakes.note(key, value(), reason);
-    } else if route.protocol == ProtocolSetting::Http2 {
-        let reason = "only where answers are kept whole: not for gRPC (protocol = \"http2\")";
-        mistakes.note(key, value(), reason);
+) -> Option<Buys> {
+    let reason = match fixed {
+        _ if calls == 0 => "at least one call",
+        Some(price) if price.checked_mul(u64::from(calls)).is_none() => "more money than exists",
+        _ => return Some(Buys::Calls(calls)),
+    };
+    mistakes.note(at.key("calls"), Some(calls.to_string()), reason);
+    None
+}
+
+/// What a token for a single call is good for. A payment can be held for the very request that was
+/// challenged, and for nothing else.
+fn bind(route: &RouteSection, at: &KeyPath, mistakes: &mut Mistakes) -> Bind {
+    let is_held = route.on_failure == OnFailureSetting::Cancel;
+    let mut note = |reason| {
+        let value = Some("\"cancel\"".to_owned());
+        mistakes.note(at.key("on_failure"), value, reason);
+    };
+    match route.bind {
+        Some(BindSetting::Route) => {
+            if is_held {
+                note("only with bind = \"request\": the call runs before its payer can ask again");
+            }
+            Bind::Route
+        }
+        None | Some(BindSetting::Request) if is_held => {
+            if route.protocol == ProtocolSetting::Http2 {
+                note("only where answers are kept whole: not for gRPC (protocol = \"http2\")");
+            }
+            Bind::Request(OnFailure::Cancel)
+        }
+        None | Some(BindSetting::Request) => Bind::Request(OnFailure::Void),
     }
 }
 
@@ -368,16 +359,4 @@ fn description(route: &RouteSection, at: &KeyPath, mistakes: &mut Mistakes) -> S
         mistakes.note(at.key("description"), None, reason);
     }
     description.to_owned()
-}
-
-fn terms_epoch(parts: &[&str]) -> TermsEpoch {
-    let mut hasher = Sha256::new();
-    for part in parts {
-        hasher.update(part.as_bytes());
-        hasher.update([0]);
-    }
-    let digest: [u8; 32] = hasher.finalize().into();
-    TermsEpoch(u32::from_be_bytes([
-        digest[0], digest[1], digest[2], digest[3],
-    ]))
 }

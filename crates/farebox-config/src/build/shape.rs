@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use farebox_gateway::plan::{Pricing, Sale};
+use farebox_gateway::sale::{Offer, Sale};
 use farebox_gateway::shape::{
     BadTemplate, Extract, Field, FieldKind, Form, MAX_PATHS, OtherFields, Path, Shape, Template,
 };
@@ -38,9 +38,9 @@ pub(super) fn shape(
 fn check_sale(route: &RouteSection, sale: Option<&Sale>, at: &KeyPath, mistakes: &mut Mistakes) {
     let models = "makes no sense with model_tokens, which reads and writes the bodies itself";
     let by_answer = "only with a price that is known before the answer: an amount, or one in fiat";
-    let (request, response) = match sale.map(|sale| &sale.pricing) {
-        None | Some(Pricing::Fixed | Pricing::Fiat(_)) => return,
-        Some(Pricing::Models(_)) => (Some(models), models),
+    let (request, response) = match sale.map(|sale| &sale.offer) {
+        None | Some(Offer::Flat { .. }) => return,
+        Some(offer) if offer.models().is_some() => (Some(models), models),
         Some(_) => (None, by_answer),
     };
     if let Some(reason) = request.filter(|_| route.request.is_some()) {

@@ -1,8 +1,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use farebox_core::{Kind, Msat};
-use farebox_gateway::plan::{Bind, Route, Sale};
+use farebox_core::Msat;
+use farebox_gateway::plan::Route;
+use farebox_gateway::sale::{Bind, Buys, FlatPrice, Offer, OnFailure, Sale};
 
 use super::*;
 use farebox_testkit::ManualClock;
@@ -35,6 +36,18 @@ pub(super) fn sale(lines: &str) -> Sale {
     route(lines).sale.clone().unwrap()
 }
 
+/// The price in msat of a route whose requests all have the same, and what a payment buys there.
+#[track_caller]
+fn flat(lines: &str) -> (u64, Buys) {
+    match sale(lines).offer {
+        Offer::Flat {
+            price: FlatPrice::Msat(price),
+            buys,
+        } => (price.get(), buys),
+        other => panic!("{other}"),
+    }
+}
+
 #[track_caller]
 fn refuses(text: &str, expected: &[&str]) {
     let Err(mistakes) = build_text(text, &context()) else {
@@ -57,31 +70,22 @@ pub(super) fn refuses_route(lines: &str, expected: &str) {
 
 #[test]
 fn a_single_call_is_bound_to_its_request_and_costs_the_price() {
-    let sale = sale("price = { msat = 2000 }");
-    assert_eq!((sale.kind, sale.bind), (Kind::Single, Bind::Request));
-    assert_eq!(
-        (sale.price, sale.amount),
-        (Msat::new(2000).unwrap(), Msat::new(2000).unwrap())
-    );
+    let single = Buys::Single(Bind::Request(OnFailure::Void));
+    assert_eq!(flat("price = { msat = 2000 }"), (2_000, single));
 }
 
 #[test]
 fn calls_are_paid_together_and_bound_to_the_route() {
-    let sale = sale("price = { msat = 2000 }\ncalls = 5");
-    assert_eq!((sale.kind, sale.bind), (Kind::Calls(5), Bind::Route));
-    assert_eq!(sale.amount, Msat::new(10_000).unwrap());
+    let five = flat("price = { msat = 2000 }\ncalls = 5");
+    assert_eq!(five, (2_000, Buys::Calls(5)));
 }
 
 #[test]
 fn a_pass_costs_its_price_and_a_balance_its_deposit() {
-    let pass = sale("price = { sat = 5 }\npass = \"24h\"");
-    assert_eq!(pass.kind, Kind::Pass(Duration::from_secs(86_400)));
-    assert_eq!(pass.amount, Msat::new(5000).unwrap());
-    let balance = sale("price = { msat = 50 }\nbalance = { sat = 100 }");
-    assert_eq!(
-        (balance.kind, balance.amount),
-        (Kind::Balance, Msat::new(100_000).unwrap())
-    );
+    let pass = flat("price = { sat = 5 }\npass = \"24h\"");
+    assert_eq!(pass, (5_000, Buys::Pass(Duration::from_secs(86_400))));
+    let balance = flat("price = { msat = 50 }\nbalance = { sat = 100 }");
+    assert_eq!(balance, (50, Buys::Balance(Msat::new(100_000).unwrap())));
 }
 
 #[test]
@@ -349,8 +353,11 @@ fn a_route_of_models_sells_balances() {
     let built = build_text(&text, &context()).unwrap_or_else(|mistakes| panic!("{mistakes}"));
     let route = built.plan.routes.iter().next().unwrap();
     let sale = route.sale.as_ref().unwrap();
-    assert_eq!((sale.kind, sale.bind), (Kind::Balance, Bind::Route));
-    assert_eq!(sale.amount, Msat::new(100_000).unwrap());
+    let Offer::Metered { deposit, .. } = sale.offer else {
+        panic!("{}", sale.offer)
+    };
+    assert_eq!(deposit, Msat::new(100_000).unwrap());
+    assert!(sale.offer.models().is_some());
 }
 
 #[test]

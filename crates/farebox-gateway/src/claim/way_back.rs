@@ -98,7 +98,7 @@ impl Worker {
             address: format!("{}{}", address.host, address.link()),
             terms: offered.terms,
             price: debt.price,
-            each: Each::of(&debt.sale.pricing),
+            each: Each::of(&debt.sale.offer),
             invoice: offered.invoice.as_str(),
             expires_in: offered.expires_at.since(now).as_secs(),
             proof: if tells && offered.told {

@@ -88,7 +88,7 @@ impl Worker {
         seed: Seed,
     ) -> Result<(Tender, CreatedInvoice), Refusal> {
         let node = plan.node.as_deref().ok_or(Refusal::NodeDown)?;
-        let tender = Tender::of(debt.sale, debt.price, node.limits())?;
+        let tender = Tender::of(&debt.sale.offer, debt.price, node.limits())?;
         let holder = node.hold().filter(|_| tender.is_exact());
         let holder = holder.ok_or(Refusal::AmountNotTaken)?;
         let preimage = seed.preimage(&self.shared.keyring);

@@ -12,9 +12,10 @@ use crate::access_log::Exchange;
 use crate::admit::{self, Admission};
 use crate::answer::AnswerBody;
 use crate::arrival::Arrival;
-use crate::plan::{Plan, Route, Sale};
+use crate::plan::{Plan, Route};
 use crate::price::Quote;
 use crate::refusal::Refusal;
+use crate::sale::Sale;
 use crate::serve;
 use crate::worker::Worker;
 

@@ -6,7 +6,7 @@ use farebox_core::{Kind, Msat, Terms};
 use farebox_meter::{Currency, Decimal};
 
 use super::template::{Html, fill};
-use crate::plan::Pricing;
+use crate::sale::{FlatPrice, Offer};
 
 const FORM: &str = include_str!("claim_form.html");
 
@@ -40,29 +40,21 @@ pub(crate) struct Each {
 }
 
 impl Each {
-    pub(crate) fn of(pricing: &Pricing) -> Self {
-        let (currency, amount, is_most) = match pricing {
-            Pricing::Fixed => return Self::exactly(),
-            Pricing::Fiat(price) => (price.currency, price.amount, false),
-            Pricing::ByUse(by_use) => (by_use.at_most.currency, by_use.at_most.amount, true),
-            Pricing::Models(_) | Pricing::Webhook(_) => {
-                return Self {
-                    fiat: None,
-                    is_most: true,
-                };
+    pub(crate) fn of(offer: &Offer) -> Self {
+        let price = match offer {
+            Offer::Flat {
+                price: FlatPrice::Fiat(price),
+                ..
+            } => Some((price.currency, price.amount)),
+            Offer::Flat { .. } | Offer::Quoted(_) => None,
+            Offer::Metered { .. } => {
+                let most = offer.by_use().map(|by_use| by_use.at_most);
+                most.map(|most| (most.currency, most.amount))
             }
         };
         Self {
-            fiat: matches!(currency, Currency::Fiat(_)).then_some((currency, amount)),
-            is_most,
-        }
-    }
-
-    /// In bitcoin.
-    pub(crate) const fn exactly() -> Self {
-        Self {
-            fiat: None,
-            is_most: false,
+            fiat: price.filter(|(currency, _)| matches!(currency, Currency::Fiat(_))),
+            is_most: !matches!(offer, Offer::Flat { .. }),
         }
     }
 }

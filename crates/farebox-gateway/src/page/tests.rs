@@ -27,7 +27,10 @@ fn goods(terms: &Terms, proof: Proof) -> Goods<'_> {
         address: "shop.example/a".to_owned(),
         terms,
         price: Msat::new(500).unwrap(),
-        each: Each::exactly(),
+        each: Each {
+            fiat: None,
+            is_most: false,
+        },
         invoice: INVOICE,
         expires_in: 600,
         proof,

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use farebox_core::{Clock, HoldId, Kind, Msat};
+use farebox_core::{Clock, HoldId, Msat};
 use farebox_ledger::{Hold, VoidReason};
 use http::StatusCode;
 
@@ -20,9 +20,10 @@ use crate::by_use::said::{End, SaidLine};
 use crate::by_use::whole;
 use crate::drain::{DrainSignal, OpenConnection};
 use crate::meter::Unsaid;
-use crate::plan::{Route, Sale};
+use crate::plan::Route;
 use crate::price::Quote;
 use crate::refusal::Refusal;
+use crate::sale::{Offer, Sale};
 use crate::settle::Ending;
 use crate::worker::Worker;
 
@@ -61,7 +62,7 @@ impl Worker {
     ) -> Result<Quote, Refusal> {
         let said = webhook.quote(self.index, exchange, route, arrival).await;
         let said = said.and_then(|said| match said {
-            Said::AtMost(_) if sale.kind != Kind::Balance => Err(AskError::NotExact),
+            Said::AtMost(_) if matches!(sale.offer, Offer::Quoted(_)) => Err(AskError::NotExact),
             said => Ok(said),
         });
         match said {

@@ -17,10 +17,11 @@ use crate::arrival::Arrival;
 use crate::body_budget::Keep;
 use crate::client_addr::AddressPrefix;
 use crate::keys::KeyFault;
-use crate::plan::{Pricing, Route, Sale};
+use crate::plan::Route;
 use crate::presented::Token;
 use crate::price::Quote;
 use crate::refusal::Refusal;
+use crate::sale::Sale;
 use crate::worker::Worker;
 
 impl Worker {
@@ -119,8 +120,6 @@ impl Worker {
 }
 
 fn unasked<'a>(sale: &'a Sale, quote: &Quote) -> Option<&'a Arc<Webhook>> {
-    match (&sale.pricing, quote) {
-        (Pricing::Webhook(webhook), Quote::Unasked) => Some(webhook),
-        _ => None,
-    }
+    let webhook = sale.offer.webhook();
+    webhook.filter(|_| matches!(quote, Quote::Unasked))
 }

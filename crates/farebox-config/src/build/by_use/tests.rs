@@ -1,10 +1,16 @@
-use farebox_core::Kind;
-use farebox_gateway::plan::{Bind, Pricing, Sale};
+use farebox_gateway::sale::{Offer, Pricing, Sale};
 
 use super::super::tests::{built, refuses_route, sale};
 
 fn priced(price: &str) -> Sale {
     sale(&format!("price = {{ {price} }}"))
+}
+
+fn sells_balance(sale: &Sale) -> bool {
+    let Offer::Metered { pricing, .. } = &sale.offer else {
+        return false;
+    };
+    matches!(pricing, Pricing::Webhook(_))
 }
 
 #[track_caller]
@@ -23,8 +29,7 @@ fn a_price_by_use_is_paid_from_a_balance() {
         "per_second = { msat = 50 }, broken_off = \"nothing\", at_most = { sat = 5 }",
     ] {
         let sale = priced(price);
-        assert!(matches!(sale.pricing, Pricing::ByUse(_)), "{price}");
-        assert_eq!(sale.kind, Kind::Balance, "{price}");
+        assert!(sale.offer.by_use().is_some(), "{price}");
     }
 }
 
@@ -101,13 +106,13 @@ fn a_webhook_sells_balances_or_the_very_request_that_it_quoted() {
         "price = {{ webhook = \"http://127.0.0.1:9100/price\", secret = {{ file = {secret:?} }} }}"
     );
     let balance = sale(&price);
-    assert_eq!((balance.kind, balance.bind), (Kind::Balance, Bind::Route));
+    assert!(sells_balance(&balance));
     let single = sale(&format!("{price}\ncalls = 1"));
-    assert_eq!((single.kind, single.bind), (Kind::Single, Bind::Request));
+    assert!(matches!(single.offer, Offer::Quoted(_)));
     refuses_route(&format!("{price}\ncalls = 2"), "calls");
     refuses_route(&format!("{price}\ncalls = 1\nbind = \"route\""), "bind");
     let told = price.replace(" } }", " }, tell = [\"accept\"] }");
-    assert_eq!(sale(&told).kind, Kind::Balance);
+    assert!(sells_balance(&sale(&told)));
     refuses_route(&format!("{told}\ncalls = 1"), "other headers");
     let hook = "webhook = \"http://127.0.0.1:9100/price\"";
     refuses(hook, "price.secret");
