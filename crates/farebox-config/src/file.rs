@@ -18,7 +18,7 @@ pub use models::{
     RateSourceSection, RatesSection, TokenizerSetting, UnsaidSetting,
 };
 pub use route::{
-    BindSetting, CacheSetting, ChargeOnSetting, CorsSection, MethodScopeSetting, OnFailureSetting,
+    BindSetting, CacheSetting, ChargeOnSetting, CorsSection, HttpScopeSetting, OnFailureSetting,
     PaymentMethod, ProtocolSetting, RouteSection,
 };
 pub use shape::{FormatSetting, OtherFieldsSetting, RequestSection, ResponseSection};

@@ -15,7 +15,7 @@ use super::models::Market;
 use super::server::{bytes, not_zero};
 use crate::choice::{PriceSetting, ReplaySetting};
 use crate::file::{
-    BindSetting, ChargeOnSetting, MethodScopeSetting, OnFailureSetting, ProtocolSetting,
+    BindSetting, ChargeOnSetting, HttpScopeSetting, OnFailureSetting, ProtocolSetting,
     RouteSection, ServerSection,
 };
 use crate::mistake::{KeyPath, Mistakes};
@@ -40,9 +40,9 @@ pub(super) fn sale(
     mistakes: &mut Mistakes,
 ) -> Option<Sale> {
     let offer = offer(route, market, webhook, at, mistakes)?;
-    let methods = match route.method_scope {
-        MethodScopeSetting::Class => MethodScope::Class,
-        MethodScopeSetting::Any => MethodScope::Any,
+    let methods = match route.http_scope {
+        HttpScopeSetting::Class => MethodScope::Class,
+        HttpScopeSetting::Any => MethodScope::Any,
     };
     check_methods(route, at, mistakes);
     let valid_for = valid_for(route, server, at, mistakes);

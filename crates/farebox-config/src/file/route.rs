@@ -62,7 +62,7 @@ pub struct RouteSection {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bind: Option<BindSetting>,
     /// Whether a token bought for reading can also write.
-    pub method_scope: MethodScopeSetting,
+    pub http_scope: HttpScopeSetting,
     /// How long a token can be spent from its first use on.
     pub valid_for: Lasting,
     /// Which answers of the upstream are charged.
@@ -143,7 +143,7 @@ pub enum BindSetting {
 /// Which HTTP methods a token is good for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum MethodScopeSetting {
+pub enum HttpScopeSetting {
     /// Reading or writing, whichever was challenged.
     #[default]
     Class,
@@ -231,7 +231,7 @@ impl Default for RouteSection {
             pass: None,
             balance: None,
             bind: None,
-            method_scope: MethodScopeSetting::default(),
+            http_scope: HttpScopeSetting::default(),
             valid_for: seconds(30 * 86_400),
             charge_on: ChargeOnSetting::default(),
             on_failure: OnFailureSetting::default(),

@@ -49,10 +49,10 @@ fn a_token_bought_for_writing_does_not_read() {
 }
 
 #[test]
-fn method_scope_any_sells_reading_and_writing_together() {
+fn http_scope_any_sells_reading_and_writing_together() {
     let upstream = ScriptedUpstream::start().unwrap();
     let route = Route::at("/calls", &upstream).msat(2000).calls(2);
-    let gateway = TestGateway::start(Setup::new().route(route.line("method_scope = \"any\"")));
+    let gateway = TestGateway::start(Setup::new().route(route.line("http_scope = \"any\"")));
     let token = gateway.buy(&Call::get("/calls/a"));
     gateway
         .send(&Call::get("/calls/a").with(&token))

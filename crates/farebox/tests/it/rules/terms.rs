@@ -194,7 +194,7 @@ fn a_narrowed_amount_limits_the_token_as_it_says() {
 fn narrowed_methods_limit_the_token_as_they_say() {
     let upstream = ScriptedUpstream::start().unwrap();
     let route = Route::at("/sold", &upstream).msat(1000).calls(5);
-    let gateway = start(route.line("method_scope = \"any\""));
+    let gateway = start(route.line("http_scope = \"any\""));
     let token = gateway.buy(&Call::get("/sold/a"));
     let reading = token.attenuated("methods=read");
     let (get, post) = (Call::get("/sold/a"), Call::post("/sold/a", "x"));

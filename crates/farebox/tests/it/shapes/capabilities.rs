@@ -11,7 +11,7 @@ fn start(upstream: &ScriptedUpstream, capabilities: &str) -> TestGateway {
     let route = Route::at("/api", upstream)
         .msat(1000)
         .calls(5)
-        .line("method_scope = \"any\"")
+        .line("http_scope = \"any\"")
         .line(capabilities);
     TestGateway::start(Setup::new().route(route))
 }

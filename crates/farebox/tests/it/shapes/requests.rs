@@ -127,7 +127,7 @@ fn a_head_tells_the_price_and_is_never_turned_into_a_paid_call() {
     let upstream = ScriptedUpstream::start().unwrap();
     let route = telling(&upstream)
         .line("calls = 3")
-        .line("method_scope = \"any\"");
+        .line("http_scope = \"any\"");
     let gateway = TestGateway::start(Setup::new().route(route));
     gateway.send(&Call::new("HEAD", "/gpt")).expect(402);
     let token = gateway.buy(&ask("{}"));
