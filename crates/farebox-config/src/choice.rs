@@ -17,7 +17,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use farebox_core::{Msat, Sat};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -299,7 +298,7 @@ impl Default for ReplayTable {
     fn default() -> Self {
         Self {
             max_bytes: ByteSize(256 << 10),
-            ttl: Lasting(Duration::from_secs(600)),
+            ttl: Lasting::seconds(600),
         }
     }
 }

@@ -45,7 +45,6 @@ pub struct ConfigFile {
     /// Where accounts and transfers are kept.
     pub store: StoreSection,
     /// The Lightning node or wallet that is paid. Needed as soon as a route has a price.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub lightning: Option<LightningSection>,
     /// Whether and how holders of tokens get back what they did not use.
     pub refunds: RefundsSection,
@@ -74,10 +73,8 @@ pub struct ServerSection {
     /// Address and port of the gateway. Port 0 lets the system choose.
     pub listen: SocketAddr,
     /// The address under which clients reach the gateway, when it is another one.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub public_url: Option<String>,
     /// Threads that serve requests. Default: one for each core.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub threads: Option<usize>,
     /// Proxies in front of the gateway whose `X-Forwarded-For` is believed, as networks.
     #[schemars(with = "Vec<String>")]
@@ -91,7 +88,6 @@ pub struct ServerSection {
     pub path_parameters: bool,
     /// The file of the secrets that sign tokens, made at the first start. Default:
     /// `farebox.secret` beside the store.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub secret_file: Option<PathBuf>,
     /// How long running requests may take to finish after SIGTERM.
     pub drain_timeout: Lasting,
@@ -112,7 +108,6 @@ pub struct ServerSection {
     /// Memory for answers that are kept for clients that lost their connection, in all.
     pub replay_budget: ByteSize,
     /// Certificates, when the gateway speaks TLS itself.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<TlsSection>,
     /// How many challenges are made, so that nobody makes the node create invoices without end.
     pub challenges: ChallengesSection,
@@ -150,7 +145,6 @@ pub struct ConsoleSection {
     pub listen: SocketAddr,
     /// The file of the admin token, made (0600) at the first start. Default:
     /// `farebox.admin-token` beside the store.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub token_file: Option<PathBuf>,
     /// Host names under which the console may be called, besides `localhost` and loopback
     /// addresses.
@@ -177,7 +171,6 @@ pub struct LogSection {
     /// The form of the request log and of events; `off` writes no request log.
     pub format: LogFormat,
     /// The file of the request log, opened again at SIGHUP. Default: standard output.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<PathBuf>,
     /// Which events are written to standard error: `error`, `warn`, `info`, `debug`, `trace`, or
     /// a filter such as `info,farebox_ledger=debug`.
@@ -206,10 +199,6 @@ const fn loopback(port: u16) -> SocketAddr {
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), port)
 }
 
-const fn seconds(seconds: u64) -> Lasting {
-    Lasting(Duration::from_secs(seconds))
-}
-
 impl Default for ServerSection {
     fn default() -> Self {
         Self {
@@ -221,12 +210,12 @@ impl Default for ServerSection {
             legacy_challenge: false,
             path_parameters: false,
             secret_file: None,
-            drain_timeout: seconds(30),
-            invoice_expiry: seconds(600),
+            drain_timeout: Lasting::seconds(30),
+            invoice_expiry: Lasting::seconds(600),
             max_connections: 20_000,
             max_header_bytes: ByteSize(16 << 10),
-            header_timeout: seconds(75),
-            write_timeout: seconds(60),
+            header_timeout: Lasting::seconds(75),
+            write_timeout: Lasting::seconds(60),
             body_budget: ByteSize(256 << 20),
             replay_budget: ByteSize(64 << 20),
             tls: None,
@@ -264,7 +253,7 @@ impl Default for StoreSection {
     fn default() -> Self {
         Self {
             url: "sqlite://farebox.db".to_owned(),
-            retention: seconds(90 * 86_400),
+            retention: Lasting::seconds(90 * 86_400),
         }
     }
 }

@@ -4,29 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
-/// Keys of `[lightning]` whose value is a secret, where it was written in the clear by mistake.
-const SECRET_KEYS: [&str; 7] = [
-    "macaroon",
-    "rune",
-    "password",
-    "webhook_secret",
-    "key",
-    "admin_key",
-    "uri",
-];
-
-/// Where in the configuration: `route[1].price.msat`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct KeyPath(Vec<Segment>);
-
-/// One step of a [`KeyPath`].
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Segment {
-    /// A key of a table.
-    Key(String),
-    /// A place in a list, counted from zero.
-    Index(usize),
-}
+pub use crate::key::{KeyPath, Segment};
+use crate::schema;
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -47,59 +26,6 @@ pub struct Mistake {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Mistakes(Vec<Mistake>);
 
-impl KeyPath {
-    /// The path of a key at the top.
-    pub fn of(key: &str) -> Self {
-        Self::default().key(key)
-    }
-
-    /// The path of `key` in this table.
-    #[must_use]
-    pub fn key(&self, key: &str) -> Self {
-        self.with(Segment::Key(key.to_owned()))
-    }
-
-    /// The path of item `index` in this list.
-    #[must_use]
-    pub fn index(&self, index: usize) -> Self {
-        self.with(Segment::Index(index))
-    }
-
-    fn with(&self, segment: Segment) -> Self {
-        let mut path = self.clone();
-        path.0.push(segment);
-        path
-    }
-
-    /// The steps, from the top.
-    pub fn segments(&self) -> &[Segment] {
-        &self.0
-    }
-
-    /// Whether this is `other` or lies around it.
-    pub fn is_around(&self, other: &Self) -> bool {
-        other.0.starts_with(&self.0)
-    }
-
-    /// Whether the value of this key may be a secret.
-    fn is_secret(&self) -> bool {
-        let named = |segment: &Segment, names: &[&str]| match segment {
-            Segment::Key(key) => names.contains(&key.as_str()),
-            Segment::Index(_) => false,
-        };
-        let in_lightning = self.0.first().is_some_and(|top| named(top, &["lightning"]));
-        self.0.iter().any(|segment| {
-            named(segment, &["headers", "secret"]) || (in_lightning && named(segment, &SECRET_KEYS))
-        })
-    }
-}
-
-impl FromIterator<Segment> for KeyPath {
-    fn from_iter<I: IntoIterator<Item = Segment>>(segments: I) -> Self {
-        Self(segments.into_iter().collect())
-    }
-}
-
 impl Mistakes {
     /// Adds a mistake, unless one at or inside the same key has been noted: what surrounds a
     /// broken value is only broken by it.
@@ -107,7 +33,7 @@ impl Mistakes {
         if self.0.iter().any(|noted| key.is_around(&noted.key)) {
             return;
         }
-        let value = value.filter(|_| !key.is_secret());
+        let value = value.filter(|_| !schema::is_secret(&key));
         self.0.push(Mistake {
             key,
             line: None,
@@ -184,25 +110,6 @@ impl Mistakes {
         } else {
             Err(self)
         }
-    }
-}
-
-impl fmt::Display for KeyPath {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (place, segment) in self.0.iter().enumerate() {
-            match segment {
-                Segment::Key(key) if place == 0 => write!(f, "{key}")?,
-                Segment::Key(key) => write!(f, ".{key}")?,
-                Segment::Index(index) => write!(f, "[{index}]")?,
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Serialize for KeyPath {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use crate::known_keys;
+use crate::schema;
 
 const HEAD: &str = "\
 # Configuration
@@ -54,8 +54,7 @@ const TABLES: [(&str, &str); 23] = [
 /// The whole page.
 #[must_use]
 pub fn markdown() -> String {
-    let schema = known_keys::schema();
-    let definitions = &schema.as_value()["$defs"];
+    let definitions = &schema::whole()["$defs"];
     let mut page = HEAD.to_owned();
     for (heading, name) in TABLES {
         // Writing to a string does not fail.
@@ -199,8 +198,7 @@ mod tests {
 
     #[test]
     fn every_table_of_the_schema_is_on_the_page() {
-        let schema = known_keys::schema();
-        let definitions = schema.as_value()["$defs"].as_object().unwrap();
+        let definitions = schema::whole()["$defs"].as_object().unwrap();
         for name in definitions.keys().filter(|name| name.ends_with("Section")) {
             assert!(TABLES.iter().any(|(_, table)| table == name), "{name}");
         }

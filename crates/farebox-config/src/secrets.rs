@@ -36,9 +36,6 @@ pub enum SecretError {
     /// No macaroon in it.
     #[error("no macaroon in {0}: neither its bytes nor these in hex or base64")]
     NotMacaroon(String),
-    /// It was never looked up.
-    #[error("no place to look it up")]
-    Nowhere,
     /// The file is no secret.
     #[error("the file {0} is longer than a secret can be")]
     TooLong(PathBuf),
@@ -65,9 +62,20 @@ pub fn fetch(source: &SecretSource) -> Result<Secret<String>, SecretError> {
     let text = match source {
         SecretSource::Env { env } => from_environment(env)?,
         SecretSource::File { file } => from_file(file)?,
-        SecretSource::Shown(_) => return Err(SecretError::Nowhere),
     };
     Ok(Secret::new(text.trim().to_owned()))
+}
+
+/// A secret as it is.
+///
+/// # Errors
+/// [`SecretError`].
+pub fn fetch_bytes(source: &SecretSource) -> Result<Secret<Vec<u8>>, SecretError> {
+    let bytes = match source {
+        SecretSource::Env { env } => from_environment(env)?.into_bytes(),
+        SecretSource::File { file } => read_file(file)?,
+    };
+    Ok(Secret::new(bytes))
 }
 
 /// The bytes of a macaroon, out of the file that the node made or out of text in hex or base64.
@@ -75,14 +83,9 @@ pub fn fetch(source: &SecretSource) -> Result<Secret<String>, SecretError> {
 /// # Errors
 /// [`SecretError`].
 pub fn fetch_macaroon(source: &SecretSource) -> Result<Secret<Vec<u8>>, SecretError> {
-    let (bytes, shown) = match source {
-        SecretSource::Env { env } => (from_environment(env)?.into_bytes(), env.clone()),
-        SecretSource::File { file } => (read_file(file)?, file.display().to_string()),
-        SecretSource::Shown(_) => return Err(SecretError::Nowhere),
-    };
-    macaroon_bytes(&bytes)
-        .map(Secret::new)
-        .ok_or(SecretError::NotMacaroon(shown))
+    let bytes = fetch_bytes(source)?;
+    let macaroon = macaroon_bytes(bytes.reveal()).map(Secret::new);
+    macaroon.ok_or_else(|| SecretError::NotMacaroon(source.to_string()))
 }
 
 /// Serialised macaroons begin with a 2 in the binary format that LND writes, and with a length and

@@ -1,12 +1,13 @@
 //! A configuration as text for people: without its defaults, or with all of them; never with its
 //! secrets.
 
+use serde_json::Value;
 use sha2::{Digest, Sha256};
-use toml::{Table, Value};
 
 use crate::choice::{HeaderText, SecretSource};
-use crate::file::{ConfigFile, LightningSection, ModelSection, ModelTokensTable, RouteSection};
-use crate::secrets;
+use crate::file::ConfigFile;
+use crate::schema::Place;
+use crate::secrets::{self, SecretError};
 
 /// Parts of header names that hold secrets.
 const SENSITIVE: [&str; 7] = [
@@ -19,131 +20,103 @@ pub fn is_sensitive(header: &str) -> bool {
     SENSITIVE.iter().any(|part| header.contains(part))
 }
 
-/// The configuration as TOML, only with what differs from the defaults.
+/// The configuration as data, with its defaults in the place of what was left out.
 ///
 /// # Errors
-/// When a value has no form in TOML.
-pub fn to_sparse_toml(file: &ConfigFile) -> Result<String, toml::ser::Error> {
-    let mut table = Table::try_from(file)?;
-    let default = Table::try_from(ConfigFile::default())?;
-    let one_route = Table::try_from(RouteSection::default())?;
-    let one_model = Table::try_from(ModelSection::default())?;
-    let by_tokens = Table::try_from(ModelTokensTable::default())?;
-    for route in tables_in(&mut table, "route") {
-        drop_defaults(route, &one_route);
-        let tokens = route
-            .get_mut("price")
-            .and_then(|price| price.get_mut("model_tokens"));
-        if let Some(Value::Table(tokens)) = tokens {
-            drop_defaults(tokens, &by_tokens);
+/// When a value has no form as data.
+pub fn data(file: &ConfigFile) -> Result<Value, serde_json::Error> {
+    let mut data = serde_json::to_value(file)?;
+    drop_nulls(&mut data);
+    Ok(data)
+}
+
+/// The same without secrets that stand in it in the clear. With `look_up`, those that it names are
+/// fetched, and fingerprints stand in their place.
+///
+/// # Errors
+/// Those of [`data`].
+pub fn for_people(file: &ConfigFile, look_up: bool) -> Result<Value, serde_json::Error> {
+    let mut shown = data(file)?;
+    hide(&mut shown, "", &Place::root(), look_up);
+    Ok(shown)
+}
+
+/// Leaves only what differs from the defaults.
+pub fn drop_defaults(data: &mut Value) {
+    drop_defaults_at(data, &Place::root());
+}
+
+fn drop_defaults_at(value: &mut Value, place: &Place) {
+    match value {
+        Value::Object(table) => table.retain(|key, value| {
+            let place = place.key(key);
+            if place.default() == Some(value) {
+                return false;
+            }
+            drop_defaults_at(value, &place);
+            true
+        }),
+        Value::Array(list) => {
+            let place = place.item();
+            list.iter_mut()
+                .for_each(|item| drop_defaults_at(item, &place));
         }
+        _ => {}
     }
-    for model in tables_in(&mut table, "model") {
-        drop_defaults(model, &one_model);
-    }
-    drop_defaults(&mut table, &default);
-    if let (Some(Value::Table(lightning)), Some(written)) =
-        (table.get_mut("lightning"), &file.lightning)
-    {
-        drop_lightning_defaults(lightning, written)?;
-    }
-    toml::to_string_pretty(&table)
 }
 
-fn tables_in<'a>(table: &'a mut Table, name: &str) -> impl Iterator<Item = &'a mut Table> {
-    let listed = table.get_mut(name).and_then(Value::as_array_mut);
-    listed.into_iter().flatten().filter_map(Value::as_table_mut)
-}
-
-fn drop_lightning_defaults(
-    table: &mut Table,
-    written: &LightningSection,
-) -> Result<(), toml::ser::Error> {
-    let default = Table::try_from(LightningSection::default())?;
-    drop_defaults(table, &default);
-    table.insert("backend".to_owned(), Value::try_from(written.backend)?);
-    if let Some(Value::Array(fallbacks)) = table.get_mut("fallback") {
-        let tables = fallbacks.iter_mut().filter_map(Value::as_table_mut);
-        for (table, written) in tables.zip(&written.fallback) {
-            drop_lightning_defaults(table, written)?;
+fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(table) => {
+            table.retain(|_, value| !value.is_null());
+            table.values_mut().for_each(drop_nulls);
         }
+        Value::Array(list) => list.iter_mut().for_each(drop_nulls),
+        _ => {}
     }
-    Ok(())
 }
 
-fn drop_defaults(table: &mut Table, default: &Table) {
-    table.retain(|key, value| {
-        let Some(default) = default.get(key) else {
-            return true;
-        };
-        if let (Value::Table(inner), Value::Table(default)) = (&mut *value, default) {
-            drop_defaults(inner, default);
-            return !inner.is_empty();
+fn hide(value: &mut Value, key: &str, place: &Place, look_up: bool) {
+    if place.is("HeaderText") {
+        let secret = value.as_str().filter(|_| is_sensitive(key));
+        let secret = secret.map(|text| Ok(fingerprint(text.as_bytes())));
+        replace(value, secret.or_else(|| look_up.then(|| of_header(value))?));
+    } else if place.is("SecretSource") {
+        replace(value, look_up.then(|| of_source(value)).flatten());
+    } else if let Value::Object(table) = value {
+        for (key, value) in table {
+            hide(value, key, &place.key(key), look_up);
         }
-        value != default
-    });
-}
-
-/// The configuration with its defaults in place of what was left out, and fingerprints in place of
-/// secrets. With `look_up`, secrets are fetched for that.
-pub fn for_people(file: &ConfigFile, look_up: bool) -> ConfigFile {
-    let mut shown = file.clone();
-    for route in &mut shown.route {
-        for (name, value) in &mut route.headers {
-            hide(name, value, look_up);
-        }
-    }
-    if let Some(lightning) = &mut shown.lightning {
-        lightning
-            .fallback
-            .iter_mut()
-            .for_each(|fallback| hide_credentials(fallback, look_up));
-        hide_credentials(lightning, look_up);
-    }
-    shown
-}
-
-/// The file names only where a credential is; looked up, it becomes a fingerprint.
-fn hide_credentials(section: &mut LightningSection, look_up: bool) {
-    if !look_up {
-        return;
-    }
-    if let Some(macaroon) = &mut section.macaroon {
-        let fetched = secrets::fetch_macaroon(macaroon);
-        *macaroon = SecretSource::Shown(shown(fetched.map(|bytes| fingerprint(bytes.reveal()))));
-    }
-    let texts = [
-        &mut section.rune,
-        &mut section.password,
-        &mut section.webhook_secret,
-        &mut section.key,
-        &mut section.admin_key,
-        &mut section.uri,
-    ];
-    for source in texts.into_iter().flatten() {
-        let fetched = secrets::fetch(source);
-        *source = SecretSource::Shown(shown(fetched.map(|text| fingerprint(text.reveal()))));
+    } else if let Value::Array(list) = value {
+        let place = place.item();
+        list.iter_mut()
+            .for_each(|item| hide(item, key, &place, look_up));
     }
 }
 
-fn shown(fingerprint: Result<String, secrets::SecretError>) -> String {
-    fingerprint.unwrap_or_else(|error| format!("({error})"))
+/// What stands in the place of a secret: its fingerprint, or why there is none.
+type Shown = Result<String, SecretError>;
+
+fn replace(value: &mut Value, shown: Option<Shown>) {
+    if let Some(shown) = shown {
+        *value = shown.unwrap_or_else(|error| format!("({error})")).into();
+    }
 }
 
-fn hide(name: &str, value: &mut HeaderText, look_up: bool) {
-    let sensitive = match value {
-        HeaderText::Text(_) => is_sensitive(name),
-        HeaderText::Env { .. } | HeaderText::File { .. } => look_up,
-    };
-    if !sensitive {
-        return;
-    }
-    let secret = secrets::resolve(value);
-    *value = HeaderText::Text(shown(secret.map(|secret| fingerprint(secret.reveal()))));
+fn of_header(value: &Value) -> Option<Shown> {
+    let header: HeaderText = serde_json::from_value(value.clone()).ok()?;
+    let is_named = !matches!(header, HeaderText::Text(_));
+    let secret = is_named.then(|| secrets::resolve(&header))?;
+    Some(secret.map(|secret| fingerprint(secret.reveal().as_bytes())))
+}
+
+fn of_source(value: &Value) -> Option<Shown> {
+    let source: SecretSource = serde_json::from_value(value.clone()).ok()?;
+    Some(secrets::fetch_bytes(&source).map(|bytes| fingerprint(bytes.reveal().trim_ascii())))
 }
 
 /// Tells two secrets apart without telling either.
-fn fingerprint(secret: impl AsRef<[u8]>) -> String {
+fn fingerprint(secret: &[u8]) -> String {
     let digest = Sha256::digest(secret);
     format!("(secret, sha256 {}…)", hex::encode(&digest[..4]))
 }
@@ -160,7 +133,9 @@ mod tests {
             [[route]]\nname = \"b\"\npath = \"/b\"\nprice = { model_tokens = {} }\n\
             [[model]]\nname = \"m\"\ninput = \"2\"\n";
         let file = load(text).file;
-        let sparse = to_sparse_toml(&file).unwrap();
+        let mut sparse = data(&file).unwrap();
+        drop_defaults(&mut sparse);
+        let sparse = toml::to_string(&sparse).unwrap();
         assert!(load(&sparse).file == file, "{sparse}");
         for default in ["drain_timeout", "markup_percent", "currency"] {
             assert!(!sparse.contains(default), "{sparse}");
@@ -171,7 +146,7 @@ mod tests {
     fn secrets_are_shown_as_fingerprints() {
         let text =
             "[[route]]\nheaders = { Authorization = \"Bearer sk-123\", Accept = \"text/plain\" }\n";
-        let shown = toml::to_string(&for_people(&load(text).file, true)).unwrap();
+        let shown = toml::to_string(&for_people(&load(text).file, true).unwrap()).unwrap();
         assert!(
             !shown.contains("sk-123") && shown.contains("sha256"),
             "{shown}"

@@ -68,6 +68,14 @@ const SIZE_UNITS: [(&str, u64); 7] = [
     ("B", 1),
 ];
 
+impl Lasting {
+    /// So many seconds.
+    #[must_use]
+    pub const fn seconds(seconds: u64) -> Self {
+        Self(Duration::from_secs(seconds))
+    }
+}
+
 impl FromStr for Lasting {
     type Err = UnitError;
 

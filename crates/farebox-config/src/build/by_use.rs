@@ -1,7 +1,6 @@
 //! Prices by what an answer turns out to have used: who tells it, in what, and how much at most.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use farebox_gateway::by_use::{ByUse, Of, Rated, Teller};
 use farebox_gateway::meter::{Billing, OnDisconnect, Unsaid};
@@ -17,7 +16,7 @@ use crate::units::Lasting;
 
 /// How long an upstream is listened to whose client left before it had said the cost, unless the
 /// route says otherwise.
-const DEFAULT_DRAIN: Lasting = Lasting(Duration::from_secs(600));
+const DEFAULT_DRAIN: Lasting = Lasting::seconds(600);
 
 /// Header fields without which an answer cannot be read.
 const NOT_A_COST: [&str; 6] = [

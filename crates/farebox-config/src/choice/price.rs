@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use farebox_meter::{Currency, Decimal};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -62,58 +61,42 @@ pub struct Money {
 pub struct UsePrice {
     /// The header, or trailer, of the upstream's answer that says what it cost, or how much was
     /// used. The client does not see it.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub upstream_header: Option<String>,
     /// Where that stands in the upstream's JSON, as a JSON pointer such as `/usage/cost`; of a stream
     /// the last event that has it counts.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub upstream_json: Option<String>,
     /// What one byte costs.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub per_byte: Option<Money>,
     /// What 1024 bytes cost; parts of them cost their part.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub per_kib: Option<Money>,
     /// What 1024 times 1024 bytes cost.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub per_mib: Option<Money>,
     /// What a second costs, from the moment a request is forwarded to the end of its answer.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub per_second: Option<Money>,
     /// In what the upstream says a cost: `msat`, `sat`, `usd` or another currency.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub unit: Option<String>,
     /// What one of what the upstream says costs, where it says a quantity.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub each: Option<Money>,
     /// Whose bytes are counted. Default: the answer's.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub of: Option<OfSetting>,
     /// What one call costs at most: held before it is forwarded. What it costs beyond that is the
     /// seller's loss.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub at_most: Option<Money>,
     /// What one call costs at least, where it is charged at all.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub least: Option<Money>,
     /// Percent on top of what the upstream says.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub markup_percent: Option<Decimal>,
     /// What is charged where the upstream does not say it. Default: nothing; that is logged and
     /// counted.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub missing: Option<MissingSetting>,
     /// What is charged for an answer that the upstream broke off. Default: what was said or counted
     /// until then.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub broken_off: Option<UnsaidSetting>,
     /// How long the upstream is still listened to when the client leaves before it has said it.
     /// After that the whole hold is charged. Default: `10m`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub drain: Option<Lasting>,
     /// Whether the client sees the upstream's header. Default: it does not.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub show: Option<bool>,
 }
 
@@ -125,7 +108,6 @@ pub struct WebhookPrice {
     /// The URL that is asked, `http://` or `https://`.
     pub webhook: String,
     /// What each question is signed with (HMAC-SHA256).
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub secret: Option<SecretSource>,
     /// How long one answer may take.
     pub timeout: Lasting,
@@ -135,7 +117,6 @@ pub struct WebhookPrice {
     pub attempts: u32,
     /// Names of request headers that it is told, by default `content-type` and `accept`. Credentials
     /// are never among them. With `calls = 1` there are none: a token is not bound to headers.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub tell: Option<Vec<String>>,
     /// What is charged where it does not say what a call came to.
     pub missing: MissingSetting,
@@ -347,7 +328,7 @@ impl Default for WebhookPrice {
         Self {
             webhook: String::new(),
             secret: None,
-            timeout: Lasting(Duration::from_secs(5)),
+            timeout: Lasting::seconds(5),
             max_in_flight: 64,
             attempts: 5,
             tell: None,

@@ -1,5 +1,6 @@
 //! Where a secret is to be found. It is never written into the file itself.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
@@ -23,9 +24,6 @@ pub enum SecretSource {
         /// The file.
         file: PathBuf,
     },
-    /// Looked up, and shown as this; what is read from a file is never this.
-    #[schemars(skip)]
-    Shown(String),
 }
 
 #[derive(Default, DeriveDeserialize)]
@@ -52,6 +50,16 @@ impl Choice for SecretSource {
             (Some(env), None) => Ok(Self::Env { env }),
             (None, Some(file)) => Ok(Self::File { file }),
             _ => Err(de::Error::custom("needs exactly one of `env` and `file`")),
+        }
+    }
+}
+
+impl fmt::Display for SecretSource {
+    /// Which variable or file it is.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Env { env } => f.write_str(env),
+            Self::File { file } => file.display().fmt(f),
         }
     }
 }

@@ -44,7 +44,7 @@ pub struct FieldTable {
     #[serde(rename = "type")]
     pub kind: FieldType,
     /// The JSON pointer of its place in the template. Default: its name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub to: Option<String>,
     /// Whether a body without it is refused. Default: the template's own value stays.
     #[serde(default)]
@@ -80,7 +80,6 @@ pub enum CapabilitiesSetting {
 #[schemars(deny_unknown_fields)]
 pub struct CapabilityTable {
     /// Those with one of these methods. Default: any.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub http_methods: Option<Vec<String>>,
     /// Those for one of these paths or for what lies under it. Default: any.
     #[serde(skip_serializing_if = "Vec::is_empty")]

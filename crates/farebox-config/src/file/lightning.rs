@@ -1,7 +1,6 @@
 //! Who is paid and who pays: `[lightning]` with its fallbacks, `[refunds]` and `[held]`.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use farebox_core::Msat;
 use schemars::JsonSchema;
@@ -20,71 +19,55 @@ pub struct LightningSection {
     pub backend: LightningBackend,
     /// Its name in logs, metrics and the journal of payments: A-Z, a-z, 0-9, `_` and `-`. Default:
     /// the kind.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub name: Option<String>,
     /// Where the node answers: LND's REST API, CLN's clnrest, phoenixd, LNbits. In clear (`http://`)
     /// on this machine only, unless `allow_hosts` names the host.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
     /// LND's macaroon: the file that LND made, or its bytes in hex or base64.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub macaroon: Option<SecretSource>,
     /// CLN's rune.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub rune: Option<SecretSource>,
     /// phoenixd's `http-password`, or `http-password-limited-access` for invoices alone.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub password: Option<SecretSource>,
     /// phoenixd's `webhook-secret`: payments are then heard of at once, from
     /// `/.farebox/webhooks/phoenixd` on the gateway's port. At least 16 characters. Default: phoenixd
     /// is asked every second.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub webhook_secret: Option<SecretSource>,
     /// The invoice key of a wallet at LNbits.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<SecretSource>,
     /// The admin key of the wallet at LNbits, with which refunds are paid. Default: nothing is
     /// paid out.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub admin_key: Option<SecretSource>,
     /// The connection string of Nostr Wallet Connect, `nostr+walletconnect://…`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub uri: Option<SecretSource>,
     /// The node's certificate, PEM: this one and no other is believed. Default: those that public
     /// authorities signed.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_cert: Option<PathBuf>,
     /// Whether LND's invoices tell the way to its private channels: needed where it has no public
     /// one.
     pub private_hints: bool,
     /// The Lightning Address, `user@host`, of the backend `lightning-address`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
     /// Exact `host:port` pairs that may be called in clear and at private addresses. Everything
     /// else must be https; for a Lightning Address at a public address.
     pub allow_hosts: Vec<String>,
     /// The network that invoices must be for. Default: `mainnet`; in a fallback that of
     /// `[lightning]`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub network: Option<NetworkSetting>,
     /// The least amount of an invoice: many channels carry nothing below 1,000 msat. What is sold
     /// for less is sold in bundles. Default: 1,000 msat with `lnd` and `cln`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub min_amount: Option<Amount>,
     /// Whether the provider of a Lightning Address reads what was bought, as a comment to the
     /// payment. Default: `true`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub comment: Option<bool>,
     /// Whether a preimage is not enough: a token counts only when the node says that its invoice is
     /// settled.
     pub strict: bool,
     /// Whether a wallet on Nostr Wallet Connect takes whole satoshis only, as many do. Default:
     /// `true`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub whole_sats: Option<bool>,
     /// How long one call to the node or wallet provider may take. Default: 5s, and 15s with `nwc`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Lasting>,
     /// Who makes invoices when this one cannot, in this order. Each has the keys of `[lightning]`
     /// except `fallback` and `strict`.
@@ -137,7 +120,6 @@ pub enum LightningBackend {
 pub struct RefundsSection {
     /// Whether the holder of a token may ask, at `/.farebox/refund`, and that of a key, at
     /// `/.farebox/keys/refund`. The operator always may. Default: where a backend can look up and pay.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
     /// The least amount that is paid out.
     pub least: Amount,
@@ -175,7 +157,6 @@ pub struct MaxFeeTable {
 pub struct KeysSection {
     /// Whether keys are sold. Default: true where every backend says what was received. Keys that
     /// were sold before are good either way.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
 }
 
@@ -215,8 +196,7 @@ impl LightningSection {
             LightningBackend::Nwc => 15,
             _ => 5,
         };
-        self.timeout
-            .unwrap_or(Lasting(Duration::from_secs(seconds)))
+        self.timeout.unwrap_or(Lasting::seconds(seconds))
     }
 
     /// The name, or what stands in its place.

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use farebox_meter::Decimal;
 use schemars::JsonSchema;
@@ -24,66 +23,51 @@ pub struct ModelSection {
     /// What token prices are for: a `million` tokens, or one (`unit`).
     pub per: PerSetting,
     /// Tokens read.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub input: Option<Decimal>,
     /// Tokens read from a cache.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub cached_input: Option<Decimal>,
     /// Tokens written to a cache.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub cache_write: Option<Decimal>,
     /// Tokens written.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub output: Option<Decimal>,
     /// Tokens that the model keeps to itself.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub reasoning: Option<Decimal>,
     /// Tokens of sound that are read.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub audio_input: Option<Decimal>,
     /// Tokens of sound in the answer.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub audio_output: Option<Decimal>,
     /// Tokens of pictures that are read.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub image_input: Option<Decimal>,
     /// Tokens of pictures in the answer.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub image_output: Option<Decimal>,
     /// One picture of any kind.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub image: Option<Decimal>,
     /// One picture by `quality/size`, such as `"hd/1024x1024"`; `*` stands for any.
     #[schemars(with = "BTreeMap<String, String>")]
     pub images: BTreeMap<String, Decimal>,
     /// Characters spoken.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub character: Option<Decimal>,
     /// The call itself.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub request: Option<Decimal>,
     /// The most tokens that it reads and writes in one call. Needed where pictures, sound or
     /// documents are read.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub context_tokens: Option<u64>,
     /// The most tokens that it writes in one call: what is held for a request without a limit.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub max_output_tokens: Option<u64>,
     /// By which member of a chat's request its server bounds the answer: some obey only one of them.
     /// Default: the one that the client wrote, else `max_completion_tokens`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub limit_field: Option<LimitFieldSetting>,
     /// Whether it is given away. Without this, a price of nothing is taken for a mistake.
     pub free: bool,
@@ -153,16 +137,13 @@ pub struct RateSourceSection {
     /// What it is called in logs and metrics.
     pub name: String,
     /// Its URL; `{currency}` stands for the currency in small letters, `{CURRENCY}` in capitals.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
     /// Where the price of one bitcoin stands in the answer, as a JSON pointer with the same
     /// placeholders: `/data/amount`, `/result/0/price`. The step `*` is the only member of an
     /// object.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub pointer: Option<String>,
     /// Where the time of the price stands, in seconds since 1970. An older one than `max_age` is
     /// not counted.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub time: Option<String>,
 }
 
@@ -176,7 +157,6 @@ pub struct PricesSection {
     pub guard_percent: Decimal,
     /// Where the approved list is kept. Default: `farebox.prices.json` beside the store.
     /// Only a restart changes it.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<PathBuf>,
     /// Exact `host:port` pairs that lists may be fetched from in clear and at private addresses.
     /// Everything else must be https at a public address.
@@ -203,7 +183,6 @@ pub struct ModelTokensTable {
     pub broken_off: UnsaidSetting,
     /// How long the upstream is still listened to when the client leaves in the middle, to learn
     /// what it used. Default: the upstream is told at once, and what was seen is charged.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub drain: Option<Lasting>,
     /// How tokens are counted that nobody tells: by the model's vocabulary where that is public
     /// (OpenAI's, which take up to 80 MB while in use) and else by bytes, or always by bytes, four to
@@ -268,8 +247,8 @@ impl Default for RatesSection {
         Self {
             fixed: BTreeMap::new(),
             live: Vec::new(),
-            every: Lasting(Duration::from_secs(60)),
-            max_age: Lasting(Duration::from_secs(600)),
+            every: Lasting::seconds(60),
+            max_age: Lasting::seconds(600),
             max_deviation_percent: Decimal::new(5, 0).unwrap_or_default(),
             quorum: 2,
             buffer_percent: Decimal::new(5, 1).unwrap_or_default(),

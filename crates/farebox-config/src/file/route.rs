@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -26,7 +25,6 @@ pub struct RouteSection {
     /// prefix over a shorter one over a regex.
     pub path: PathMatch,
     /// Which host it takes: a name, or `*.example.com`. Default: any.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
     /// Where requests go: `http://` or `https://`, host, port, and a path put in front.
     pub upstream: String,
@@ -38,28 +36,22 @@ pub struct RouteSection {
     /// Whether the upstream gets the client's `Host` instead of its own.
     pub preserve_host: bool,
     /// HTTP methods it answers; others get 405. Default: all.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub http_methods: Option<Vec<String>>,
     /// How it can be paid.
     pub methods: Vec<PaymentMethod>,
     /// The price of one request, or of the whole time with `pass`: `"free"`, `{ msat = 2000 }` or
     /// `{ sat = 2 }`. With `calls`, one payment asks for the price times the calls.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub price: Option<PriceSetting>,
     /// How many requests one payment buys.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub calls: Option<u32>,
     /// How long one payment buys any number of requests.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub pass: Option<Lasting>,
     /// How much one payment deposits; requests draw it down at the price.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub balance: Option<Amount>,
     /// What a token is good for: `request` is the method, path, query and body that were
     /// challenged, `route` is any request on the route. Default: `request` for a single call,
     /// `route` for everything else.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub bind: Option<BindSetting>,
     /// Whether a token bought for reading can also write.
     pub http_scope: HttpScopeSetting,
@@ -80,11 +72,9 @@ pub struct RouteSection {
     /// How many more attempts may fail uncharged than were charged, before a token is refused.
     pub max_voids: u32,
     /// The memo of invoices. Default: the route's name.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// The longest request body. Default: 1MiB where it goes into a template (`request`), else 8MiB
     /// where tokens are bound to the request, 1GiB where bodies are only streamed through.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub max_body: Option<ByteSize>,
     /// How long the upstream may take until its response headers.
     pub timeout: Lasting,
@@ -96,29 +86,22 @@ pub struct RouteSection {
     pub protocol: ProtocolSetting,
     /// Certificate authorities that the upstream's certificate may come from, PEM, instead of the
     /// public ones.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<PathBuf>,
     /// Requests that one token may have running. Default: no limit.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub max_concurrent: Option<u32>,
     /// Requests that one token may make in a period, such as `"100/1s"`. Default: no limit.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub rate: Option<PerPeriod>,
     /// Which pages of other origins may call it. Default: none.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub cors: Option<CorsSection>,
     /// What caches are told about paid answers.
     pub cache: CacheSetting,
     /// What may be asked of the route, by name. Tokens carry all of it, and a holder may leave fewer
     /// (`<route>_capabilities=…`); requests that need more are then refused. Default: nothing is named.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub capabilities: Option<CapabilitiesSetting>,
     /// How requests are written before they are forwarded. Default: they pass as they came.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub request: Option<RequestSection>,
     /// What of the upstream's answers the client gets. Default: all.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub response: Option<ResponseSection>,
 }
 
@@ -210,10 +193,6 @@ pub struct CorsSection {
     pub max_age: Lasting,
 }
 
-const fn seconds(seconds: u64) -> Lasting {
-    Lasting(Duration::from_secs(seconds))
-}
-
 impl Default for RouteSection {
     fn default() -> Self {
         Self {
@@ -232,7 +211,7 @@ impl Default for RouteSection {
             balance: None,
             bind: None,
             http_scope: HttpScopeSetting::default(),
-            valid_for: seconds(30 * 86_400),
+            valid_for: Lasting::seconds(30 * 86_400),
             charge_on: ChargeOnSetting::default(),
             on_failure: OnFailureSetting::default(),
             page: true,
@@ -240,9 +219,9 @@ impl Default for RouteSection {
             max_voids: 100,
             description: None,
             max_body: None,
-            timeout: seconds(600),
-            idle_timeout: seconds(300),
-            connect_timeout: seconds(5),
+            timeout: Lasting::seconds(600),
+            idle_timeout: Lasting::seconds(300),
+            connect_timeout: Lasting::seconds(5),
             protocol: ProtocolSetting::default(),
             ca_file: None,
             max_concurrent: None,
@@ -261,7 +240,7 @@ impl Default for CorsSection {
         Self {
             origins: Origins::Listed(Vec::new()),
             allow_credentials: false,
-            max_age: seconds(600),
+            max_age: Lasting::seconds(600),
         }
     }
 }

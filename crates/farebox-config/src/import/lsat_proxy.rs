@@ -6,7 +6,6 @@ mod shape;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use farebox_core::Msat;
 use yaml_rust2::{Yaml, YamlLoader};
@@ -233,7 +232,7 @@ fn timeout(constraints: &Yaml, name: &str, notes: &mut Vec<String>) -> Lasting {
     let seconds = seconds
         .and_then(|seconds| u64::try_from(seconds).ok())
         .filter(|s| *s > 0);
-    seconds.map_or(default, |seconds| Lasting(Duration::from_secs(seconds)))
+    seconds.map_or(default, Lasting::seconds)
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use farebox_config::build::{Context, Lookups, Money, build_text};
 use farebox_config::file::ConfigFile;
 use farebox_config::import::{Imported, aperture, lsat_proxy, matador};
 use farebox_config::load::load;
-use farebox_config::{known_keys, show};
+use farebox_config::{schema, show};
 use serde_json::json;
 
 use crate::cli::{CheckArgs, ConfigCommand, ImportArgs, ImportFrom, ShowArgs};
@@ -26,7 +26,7 @@ pub fn run(command: ConfigCommand) -> Result<(), Failure> {
     match command {
         ConfigCommand::Check(args) => check(&args),
         ConfigCommand::Show(args) => show(&args),
-        ConfigCommand::Schema => Ok(output::json(&known_keys::schema())?),
+        ConfigCommand::Schema => Ok(output::json(schema::whole())?),
         ConfigCommand::Import(args) => import(&args),
     }
 }
@@ -81,15 +81,14 @@ fn show(args: &ShowArgs) -> Result<(), Failure> {
             mistakes: loaded.mistakes,
         });
     }
-    let shown = show::for_people(&loaded.file, args.resolved);
+    let mut shown = show::for_people(&loaded.file, args.resolved).map_err(anyhow::Error::from)?;
     if args.json {
         return Ok(output::json(&shown)?);
     }
-    let text = if args.resolved {
-        toml::to_string_pretty(&shown).map_err(anyhow::Error::from)?
-    } else {
-        show::to_sparse_toml(&shown).map_err(anyhow::Error::from)?
-    };
+    if !args.resolved {
+        show::drop_defaults(&mut shown);
+    }
+    let text = toml::to_string_pretty(&shown).map_err(anyhow::Error::from)?;
     Ok(output::line(text.trim_end())?)
 }
 
@@ -113,7 +112,9 @@ fn import(args: &ImportArgs) -> Result<(), Failure> {
 }
 
 fn render(name: &str, file: &ConfigFile) -> Result<String, Failure> {
-    let toml = show::to_sparse_toml(file).map_err(anyhow::Error::from)?;
+    let mut data = show::data(file).map_err(anyhow::Error::from)?;
+    show::drop_defaults(&mut data);
+    let toml = toml::to_string_pretty(&data).map_err(anyhow::Error::from)?;
     Ok(format!(
         "# Made by `farebox config import {name}`. Every key: `farebox config schema`.\n\n{toml}"
     ))

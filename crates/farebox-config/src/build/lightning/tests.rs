@@ -132,7 +132,7 @@ fn secrets_are_never_written_in_the_file_and_never_shown() {
     let lines = with_macaroon(folder.path(), INVOICE_MACAROON);
     let built = build_text(&text(&lines, "", PRICED), &context(Lookups::Real));
     let file = built.unwrap_or_else(|mistakes| panic!("{mistakes}")).file;
-    let shown = toml::to_string(&show::for_people(&file, true)).unwrap();
+    let shown = toml::to_string(&show::for_people(&file, true).unwrap()).unwrap();
     assert!(
         shown.contains("sha256") && !shown.contains(INVOICE_MACAROON),
         "{shown}"

@@ -310,7 +310,7 @@ fn pass(timeout: &Yaml, notes: &mut Notes) -> Lasting {
         .as_i64()
         .and_then(|seconds| u64::try_from(seconds).ok());
     match seconds.filter(|seconds| *seconds > 0) {
-        Some(seconds) => Lasting(Duration::from_secs(seconds)),
+        Some(seconds) => Lasting::seconds(seconds),
         None => {
             notes.add(
                 "timeout",

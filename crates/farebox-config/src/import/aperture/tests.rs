@@ -184,7 +184,7 @@ fn the_result_has_no_mistakes() {
         lookups: Lookups::Skipped,
         node: None,
     };
-    let toml = show::to_sparse_toml(&imported().file).unwrap();
+    let toml = toml::to_string(&show::data(&imported().file).unwrap()).unwrap();
     if let Err(mistakes) = build_text(&toml, &context) {
         panic!("{mistakes}\n{toml}");
     }
