@@ -77,9 +77,9 @@ pub(crate) async fn token(
 ) -> Result<Json<TokenJson>, ConsoleError> {
     let hash = payment_hash(&hash)?;
     let ledger = settled(&state).await?;
-    let account = ledger.account(hash).await?;
+    let account = ledger.account(hash.account()).await?;
     let account = account.ok_or(ConsoleError::NoAccount)?;
-    let left = ledger.refundable(hash).await?;
+    let left = ledger.refundable(hash.account()).await?;
     let account = AccountJson::new(&account, state.options.clock.now());
     Ok(Json(TokenJson::new(account, left.as_ref())))
 }
@@ -95,7 +95,7 @@ pub(crate) async fn transfers(
     let hash = payment_hash(&hash)?;
     let transfers = settled(&state)
         .await?
-        .transfers(hash, before, limit)
+        .transfers(hash.account(), before, limit)
         .await?;
     let full = u32::try_from(transfers.len()).is_ok_and(|rows| rows == limit);
     let transfers: Vec<_> = transfers.iter().map(TransferJson::new).collect();
@@ -111,7 +111,7 @@ pub(crate) async fn revoke(
     Path(hash): Path<String>,
 ) -> Result<Json<Value>, ConsoleError> {
     let hash = payment_hash(&hash)?;
-    let known = state.options.ledger.revoke(hash).await?;
+    let known = state.options.ledger.revoke(hash.account()).await?;
     tracing::info!(payment.hash = %hash, known, "a token was revoked");
     Ok(Json(
         json!({ "payment_hash": hash.to_string(), "revoked": true, "known": known }),

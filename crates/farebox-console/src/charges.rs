@@ -79,7 +79,7 @@ impl ChargesPage {
             Some(id) if id.starts_with(KEY_ID) => {
                 Some(AccountName::Key(find_key(state, &id).await?.key))
             }
-            Some(hash) => Some(AccountName::Payer(payment_hash(&hash)?)),
+            Some(hash) => Some(AccountName::Payer(payment_hash(&hash)?.account())),
         };
         let route = self.route.as_deref().map(RouteName::parse).transpose();
         let before = self.before.as_deref().map(HoldId::parse).transpose();

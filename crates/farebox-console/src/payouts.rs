@@ -171,12 +171,12 @@ pub(crate) async fn close(
 impl PayoutJson {
     /// The invoice itself stays in the store: it may name its payee.
     async fn new(view: &PayoutView, state: &Shared) -> Result<Self, LedgerError> {
-        let key = KeyHash::from_bytes(*view.payment_hash.as_bytes());
+        let key = KeyHash::from_bytes(*view.account.as_bytes());
         let key = state.options.ledger.key(key).await?;
         Ok(Self {
             id: view.id.to_string(),
             key: key.map(|key| key.public_id),
-            payment_hash: view.payment_hash.to_string(),
+            payment_hash: view.account.to_string(),
             state: view.state.as_str(),
             amount_msat: view.amount.get(),
             max_fee_msat: view.max_fee.get(),

@@ -78,7 +78,7 @@ impl AccountJson {
     pub(crate) fn new(account: &AccountView, now: UnixMillis) -> Self {
         let terms = &account.terms;
         Self {
-            payment_hash: account.payment_hash.to_string(),
+            payment_hash: account.account.to_string(),
             state: state(account, now),
             route: terms.route.to_string(),
             kind: kind(terms.kind),

@@ -1,12 +1,18 @@
-//! The 32-byte values that tie a payment to a request.
+//! The 32-byte values that tie a payment to a request, and name the account it funds.
 
 use std::fmt;
 
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-/// The SHA-256 of a [`Preimage`]: names a Lightning payment and, in Farebox, the account it funds.
-/// Public: the payee and every node on the way know it.
+/// The name of an account in the ledger. What it is made of says who may spend the account: each
+/// kind of payer has a conversion with a name of its own, such as [`PaymentHash::account`] and
+/// [`KeyHash::account`]. All of them are hashes, so that two kinds never meet in one name.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AccountId([u8; 32]);
+
+/// The SHA-256 of a [`Preimage`]: names a Lightning payment. Public: the payee and every node on the
+/// way know it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PaymentHash([u8; 32]);
 
@@ -34,6 +40,20 @@ fn parse_hex(text: &[u8]) -> Result<[u8; 32], BadHex> {
     Ok(bytes)
 }
 
+impl AccountId {
+    /// An account's name from its bytes, as it was stored.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
 impl PaymentHash {
     /// A payment hash from its bytes.
     #[must_use]
@@ -53,6 +73,12 @@ impl PaymentHash {
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
+    }
+
+    /// The account that this payment funds, where a token was sold for it.
+    #[must_use]
+    pub const fn account(&self) -> AccountId {
+        AccountId(self.0)
     }
 }
 
@@ -117,11 +143,10 @@ impl KeyHash {
         &self.0
     }
 
-    /// The name of the key's account, where accounts of payments and of keys are named alike. The
-    /// account of a payment never has it.
+    /// The key's account.
     #[must_use]
-    pub const fn account(&self) -> PaymentHash {
-        PaymentHash(self.0)
+    pub const fn account(&self) -> AccountId {
+        AccountId(self.0)
     }
 }
 
@@ -167,6 +192,18 @@ fn write_hex(bytes: &[u8; 32], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let mut text = [0; 64];
     hex::encode_to_slice(bytes, &mut text).map_err(|_| fmt::Error)?;
     f.write_str(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)
+}
+
+impl fmt::Display for AccountId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_hex(&self.0, f)
+    }
+}
+
+impl fmt::Debug for AccountId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_hex(&self.0, f)
+    }
 }
 
 impl fmt::Display for PaymentHash {

@@ -11,7 +11,7 @@ mod secret;
 mod terms;
 mod time;
 
-pub use hash::{BadHex, KeyHash, PaymentHash, Preimage, RequestDigest};
+pub use hash::{AccountId, BadHex, KeyHash, PaymentHash, Preimage, RequestDigest};
 pub use id::{
     HoldId, HoldIdError, KeyEpoch, PayoutId, PayoutIdError, ProcessEpoch, RequestId, RouteName,
     RouteNameError,

@@ -6,7 +6,9 @@
 use std::sync::Arc;
 
 use farebox_core::{HoldId, Kind, Msat, RequestDigest, UnixMillis};
-use farebox_ledger::{AdmitRequest, Admitted, ChargeBasis, Cost, Hold, Ledger, Once, Receipt};
+use farebox_ledger::{
+    Admitted, ChargeBasis, Cost, Funding, Hold, HoldRequest, Ledger, Once, Rail, Receipt,
+};
 use http::HeaderMap;
 use sha2::{Digest, Sha256};
 
@@ -254,20 +256,27 @@ pub(crate) async fn admit(
     }
     let once = once(token, asked);
     let keeps_answer = once.is_some() && asked.fingerprint.is_whole();
-    let request = AdmitRequest {
+    let request = HoldRequest {
         hold: asked.hold,
-        payment_hash: token.payment_hash,
-        key_epoch: token.key_epoch,
-        terms: token.granted.terms.clone(),
+        account: token.payment_hash.account(),
+        funding: Some(Funding {
+            rail: Rail::Lightning,
+            id: token.payment_hash,
+            amount: token.granted.terms.amount,
+            terms: token.granted.terms.clone(),
+            key_epoch: token.key_epoch,
+            claims,
+        }),
         allowance: token.granted.holder.allowance,
+        route: asked.route.name.clone(),
+        model: None,
         cost: cost(token, asked.at_most),
         once,
-        claims,
         max_voids: asked.sale.max_voids,
         now: asked.now,
         basis: asked.basis.clone(),
     };
-    let payment = match ledger.admit(request).await? {
+    let payment = match ledger.hold(request).await? {
         Admitted::Held(hold) => Payment::Held {
             hold,
             once: keeps_answer,

@@ -41,8 +41,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use farebox_core::{Clock, KeyHash, Msat, PaymentHash, PayoutId};
-use farebox_ledger::{AskedBy, Ledger, PayoutClaim, PayoutState, PayoutView};
+use farebox_core::{AccountId, Clock, KeyHash, Msat, PaymentHash, PayoutId};
+use farebox_ledger::{AskedBy, Funding, Ledger, PayoutState, PayoutView};
 use farebox_lightning::backends::Backends;
 use farebox_lightning::guard::GuardedClient;
 use prometheus_client::registry::Registry;
@@ -99,7 +99,7 @@ pub enum Payer {
         /// Its payment.
         payment_hash: PaymentHash,
         /// What it says, where its holder asks.
-        claim: Option<PayoutClaim>,
+        claim: Option<Funding>,
     },
     /// A prepaid key's, which is no child.
     Key(KeyHash),
@@ -108,9 +108,9 @@ pub enum Payer {
 impl Payer {
     /// The account in the ledger.
     #[must_use]
-    pub const fn account(&self) -> PaymentHash {
+    pub const fn account(&self) -> AccountId {
         match self {
-            Self::Token { payment_hash, .. } => *payment_hash,
+            Self::Token { payment_hash, .. } => payment_hash.account(),
             Self::Key(key) => key.account(),
         }
     }
@@ -122,7 +122,7 @@ pub struct Payouts {
     clock: Arc<dyn Clock>,
     current: ArcSwap<Current>,
     metrics: PayoutMetrics,
-    accounts: Busy<PaymentHash>,
+    accounts: Busy<AccountId>,
     payouts: Busy<PayoutId>,
     room: Arc<Semaphore>,
     following: Arc<Semaphore>,

@@ -348,10 +348,11 @@ impl Worker {
             return Ok(Verdict::Owed(owed));
         }
         // Before the body is read: what a token may have in flight bounds the memory it takes too.
-        let permit =
-            self.shared
-                .tokens
-                .try_start(&token.payment_hash, route.token_limit, Instant::now())?;
+        let permit = self.shared.tokens.try_start(
+            &token.payment_hash.account(),
+            route.token_limit,
+            Instant::now(),
+        )?;
         let idempotency_key = admit::idempotency_key(&arrival.parts.headers);
         let fingerprint = if admit::needs_digest(token, idempotency_key) {
             let bound = token.granted.holder.request.is_some();

@@ -118,7 +118,7 @@ impl Shared {
     /// What a token may still spend: neither spent nor held, and within what its holder left of it.
     pub(crate) async fn free_balance(&self, token: &Token) -> Result<Msat, LedgerError> {
         let most = token.granted.holder.allowance.amount;
-        let Some(account) = self.ledger.account(token.payment_hash).await? else {
+        let Some(account) = self.ledger.account(token.payment_hash.account()).await? else {
             // Never used: all that was sold.
             let sold = token.granted.terms.amount;
             return Ok(most.map_or(sold, |most| sold.min(most)));
@@ -132,6 +132,6 @@ impl Shared {
 
     /// Whether a payment with this hash was ever claimed.
     pub(crate) async fn knows_account(&self, hash: PaymentHash) -> Result<bool, LedgerError> {
-        Ok(self.ledger.account(hash).await?.is_some())
+        Ok(self.ledger.account(hash.account()).await?.is_some())
     }
 }

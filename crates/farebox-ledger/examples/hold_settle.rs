@@ -13,7 +13,9 @@ use farebox_core::{
     Allowance, Binding, Clock, HoldId, KeyEpoch, Kind, MethodClass, Msat, PaymentHash, RouteName,
     Terms, TermsEpoch, UnixMillis,
 };
-use farebox_ledger::{AdmitRequest, Admitted, ClaimPolicy, Cost, Ledger, OpenOptions, open};
+use farebox_ledger::{
+    Admitted, ClaimPolicy, Cost, Funding, HoldRequest, Ledger, OpenOptions, Rail, open,
+};
 use tokio::task::JoinSet;
 
 const ACCOUNTS: u64 = 100_000;
@@ -121,28 +123,38 @@ impl Bench {
             Order::Sequential => number,
             Order::Scattered(over) => (number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 20) % over,
         };
-        let answer = self.ledger.admit(self.request(account)).await;
+        let answer = self.ledger.hold(self.request(account)).await;
         match answer {
             Ok(Admitted::Held(hold)) => hold.settle(),
             other => panic!("expected a hold, not {other:?}"),
         }
     }
 
-    fn request(&self, account: u64) -> AdmitRequest {
+    fn request(&self, account: u64) -> HoldRequest {
         let now = self.clock.now();
         let mut random = [0; 10];
         random[2..].copy_from_slice(&self.serial.fetch_add(1, Ordering::Relaxed).to_be_bytes());
         let mut hash = [0; 32];
         hash[..8].copy_from_slice(&account.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes());
-        AdmitRequest {
+        let hash = PaymentHash::from_bytes(hash);
+        let terms = terms();
+        let route = terms.route.clone();
+        HoldRequest {
             hold: HoldId::new(now, random),
-            payment_hash: PaymentHash::from_bytes(hash),
-            key_epoch: KeyEpoch(1),
-            terms: terms(),
+            account: hash.account(),
+            funding: Some(Funding {
+                rail: Rail::Lightning,
+                id: hash,
+                amount: terms.amount,
+                terms,
+                key_epoch: KeyEpoch(1),
+                claims: ClaimPolicy::Open,
+            }),
             allowance: Allowance::default(),
+            route,
+            model: None,
             cost: Cost::Call,
             once: None,
-            claims: ClaimPolicy::Open,
             max_voids: 100,
             now,
             basis: None,

@@ -3,31 +3,35 @@
 //! Values only: nothing here reaches a store.
 
 use farebox_core::{
-    Allowance, HoldId, KeyEpoch, Msat, PaymentHash, RequestDigest, Terms, UnixMillis,
+    AccountId, Allowance, HoldId, Msat, RequestDigest, RouteName, Terms, UnixMillis,
 };
 
-use crate::{ChargeBasis, Hold, KeyRefusal};
+use crate::{ChargeBasis, Funding, Hold, KeyRefusal, LedgerError};
 
-/// One request for a claim (where the token was never seen) and a hold, decided together.
+/// One request for a hold, and for the credit of its account where that was never seen: decided
+/// together.
 #[derive(Clone, Debug)]
-pub struct AdmitRequest {
+pub struct HoldRequest {
     /// The id of the hold, made by the asking side; it also names the transfer that settles it.
     pub hold: HoldId,
-    /// The payment the token proves: the name of the account.
-    pub payment_hash: PaymentHash,
-    /// Which secret signed the token.
-    pub key_epoch: KeyEpoch,
-    /// What was sold, as the token says.
-    pub terms: Terms,
-    /// What the holder's own caveats leave of it. It only lowers the terms.
+    /// The account that asks: a payment's, or a prepaid key's, whose parent's money it may spend.
+    pub account: AccountId,
+    /// What credits the account at its first sight. None for an account that must exist: a key's.
+    pub funding: Option<Funding>,
+    /// What the holder's own caveats leave of what was sold. It only lowers it, and means nothing
+    /// without `funding`.
     pub allowance: Allowance,
+    /// The route that is asked for. It earns the money of a key; the money of a payment is earned by
+    /// the route it was sold for.
+    pub route: RouteName,
+    /// The model it asks for, where the route has models.
+    pub model: Option<String>,
     /// What this request costs.
     pub cost: Cost,
-    /// Under which key this request is sold at most once.
+    /// Under which key of the client this request is sold at most once. Each account has its own,
+    /// children of keys included.
     pub once: Option<Once>,
-    /// Whether a token that was never seen may be claimed.
-    pub claims: ClaimPolicy,
-    /// How many voided attempts the token may have behind it.
+    /// How many voided attempts the account may have behind it, beyond as many as were charged.
     pub max_voids: u32,
     /// The present instant by the caller's clock.
     pub now: UnixMillis,
@@ -53,16 +57,7 @@ pub struct Once {
     pub digest: RequestDigest,
 }
 
-/// Whether a token that was never seen may be claimed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClaimPolicy {
-    /// It may.
-    Open,
-    /// Only tokens claimed before are good: their key epoch was rotated in an emergency.
-    ClaimedOnly,
-}
-
-/// The answer to an [`AdmitRequest`]. Each is durable when it is given. A store answers with a
+/// The answer to a [`HoldRequest`]. Each is durable when it is given. The engine answers with a
 /// [`Granted`](crate::Granted) where the front hands out a [`Hold`].
 #[derive(Debug)]
 pub enum Admitted<H = Hold> {
@@ -87,9 +82,9 @@ pub enum Admitted<H = Hold> {
     Expired,
     /// The account was revoked; the value stays on it.
     Revoked,
-    /// Never claimed, and [`ClaimPolicy::ClaimedOnly`] was asked.
+    /// Never claimed, and not to be claimed now.
     Unclaimed,
-    /// The token says something else than what was credited at the first claim.
+    /// The funding says something else than what was credited at the first claim.
     TermsMismatch,
     /// Too many attempts on this token were voided.
     TooManyVoids,
@@ -147,6 +142,21 @@ impl VoidReason {
             Self::TimedOut | Self::Refused | Self::CutShort | Self::ClientGone => true,
             Self::NotForwarded | Self::Unreachable | Self::Dropped | Self::Recovered => false,
         }
+    }
+}
+
+impl HoldRequest {
+    /// What was sold, as the token says.
+    pub(crate) fn terms(&self) -> Option<&Terms> {
+        self.funding.as_ref().map(|funding| &funding.terms)
+    }
+
+    /// Cuts what is kept of it to the length that is kept.
+    ///
+    /// # Errors
+    /// [`LedgerError::TooLarge`] where its basis cannot be kept.
+    pub(crate) fn fit(&mut self) -> Result<(), LedgerError> {
+        self.basis.as_mut().map_or(Ok(()), |basis| basis.fit())
     }
 }
 

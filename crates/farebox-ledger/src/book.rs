@@ -21,7 +21,7 @@ mod rows;
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
 
-use farebox_core::{HoldId, Msat, PaymentHash, PayoutId, ProcessEpoch, UnixMillis};
+use farebox_core::{AccountId, HoldId, Msat, PayoutId, ProcessEpoch, UnixMillis};
 use lru::LruCache;
 
 pub(crate) use changes::{Changes, RetryKey};
@@ -34,11 +34,8 @@ pub(crate) use rows::{
 use crate::decide::{self, Earlier, Standing};
 use crate::store::{Command, Granted, Outcome, StoreError};
 use crate::view::TransferKind;
-use crate::{AdmitRequest, Admitted, LedgerError, Once};
+use crate::{Admitted, Funding, HoldRequest, LedgerError, Once, Rail};
 
-/// Where payments come from and go to: stands below zero by all that was ever claimed and not paid
-/// out.
-const LIGHTNING: &str = "lightning";
 /// Usage above its hold and fees above theirs, which the seller bears: stands below zero.
 const SELLER_LOSS: &str = "seller_loss";
 /// Fees above what a payout had reserved for them: what the seller paid the network.
@@ -47,7 +44,8 @@ const LIGHTNING_FEES: &str = "lightning_fees";
 /// Whether an account of the house stands on the wrong side of zero: clearing and losses stand
 /// below it, what was earned above.
 pub(crate) fn is_impossible(name: &str, balance: i64) -> bool {
-    if name == LIGHTNING || name == SELLER_LOSS {
+    let is_clearing = Rail::ALL.iter().any(|rail| rail.clearing() == name);
+    if is_clearing || name == SELLER_LOSS {
         balance > 0
     } else {
         balance < 0
@@ -65,17 +63,17 @@ pub(crate) struct Book {
     next_hold: i64,
     /// No transfer has an id above this one.
     newest: TransferId,
-    accounts: LruCache<PaymentHash, Account>,
+    accounts: LruCache<AccountId, Account>,
     house: HashMap<String, House>,
     holds: HashMap<HoldId, OpenHold>,
-    held: HashMap<PaymentHash, Held>,
+    held: HashMap<AccountId, Held>,
     /// What open holds count against the limits of keys, payouts left out.
-    key_uses: HashMap<PaymentHash, key_holds::Uses>,
+    key_uses: HashMap<AccountId, key_holds::Uses>,
     /// Invoices for keys that wait to be paid.
     pending: u32,
     payouts: HashMap<PayoutId, OpenPayout>,
-    held_calls: HashMap<PaymentHash, OpenHeldCall>,
-    open_keys: HashMap<(PaymentHash, [u8; 32]), HoldId>,
+    held_calls: HashMap<AccountId, OpenHeldCall>,
+    open_keys: HashMap<(AccountId, [u8; 32]), HoldId>,
     changes: Changes,
 }
 
@@ -104,7 +102,7 @@ pub(crate) struct Loaded {
     pub(crate) house: HashMap<String, House>,
     pub(crate) holds: Vec<(HoldId, OpenHold)>,
     pub(crate) payouts: Vec<(PayoutId, OpenPayout)>,
-    pub(crate) held_calls: Vec<(PaymentHash, OpenHeldCall)>,
+    pub(crate) held_calls: Vec<(AccountId, OpenHeldCall)>,
     pub(crate) pending: u32,
 }
 
@@ -177,7 +175,7 @@ impl Book {
     }
 
     /// Whether anything open concerns an account: a hold, a payout, or a held call.
-    pub(crate) fn is_in_use(&self, hash: &PaymentHash) -> bool {
+    pub(crate) fn is_in_use(&self, hash: &AccountId) -> bool {
         self.held.contains_key(hash)
             || self.held_calls.contains_key(hash)
             || self.key_uses.contains_key(hash)
@@ -189,7 +187,7 @@ impl Book {
     }
 
     /// Lets go of an account that was removed from the store.
-    pub(crate) fn forget(&mut self, hash: &PaymentHash) {
+    pub(crate) fn forget(&mut self, hash: &AccountId) {
         self.accounts.pop(hash);
     }
 
@@ -198,7 +196,7 @@ impl Book {
         &self.changes
     }
 
-    pub(crate) fn account(&self, hash: &PaymentHash) -> Option<&Account> {
+    pub(crate) fn account(&self, hash: &AccountId) -> Option<&Account> {
         self.accounts.peek(hash)
     }
 
@@ -236,7 +234,7 @@ impl Book {
         rows: &mut dyn Rows,
     ) -> Result<Outcome, StoreError> {
         match command {
-            Command::Admit(request) => self.admit_and_tell(request, rows),
+            Command::Hold(request) => self.hold_and_tell(request, rows),
             Command::Resolve {
                 hold,
                 how,
@@ -250,59 +248,58 @@ impl Book {
                 self.progress(*hold, *used);
                 Ok(Outcome::Noted)
             }
-            Command::Revoke { payment_hash, at } => {
-                self.revoke(*payment_hash, *at, rows).map(Outcome::Revoked)
+            Command::Revoke { account, at } => {
+                self.revoke(*account, *at, rows).map(Outcome::Revoked)
             }
             Command::BeginPayout(request) => self.begin_payout_and_tell(request, rows),
             Command::FinishPayout { id, end, at } => self.finish_payout(*id, *end, *at, rows),
             Command::Received(payment) => self.note_received(payment, rows).map(Outcome::Received),
             Command::Held(step) => {
                 let (hash, step, at) = step.as_ref();
-                self.held_step(hash, step, *at, rows)
+                self.held_step(&hash.account(), step, *at, rows)
             }
             Command::Cursor(cursor) => {
                 rows.put_cursor(&cursor.0, cursor.1)?;
                 Ok(Outcome::Noted)
             }
-            Command::AdmitKey(request) => Ok(Outcome::Admitted {
-                answer: self.admit_key(request, rows)?,
-                claimed: None,
-            }),
             Command::Key(step) => self.key_step(&step.0, step.1, rows),
         }
     }
 
-    fn admit_and_tell(
+    fn hold_and_tell(
         &mut self,
-        request: &AdmitRequest,
+        request: &HoldRequest,
         rows: &mut dyn Rows,
     ) -> Result<Outcome, StoreError> {
+        let Some(funding) = &request.funding else {
+            return Ok(Outcome::Admitted {
+                answer: self.admit_key(request, rows)?,
+                claimed: None,
+            });
+        };
         let claims_before = self.claims;
-        let answer = self.admit(request, rows)?;
-        let claimed = (self.claims > claims_before).then_some(request.terms.amount);
+        let answer = self.admit(request, funding, rows)?;
+        let claimed = (self.claims > claims_before).then_some(funding.amount);
         Ok(Outcome::Admitted { answer, claimed })
     }
 
     fn admit(
         &mut self,
-        request: &AdmitRequest,
+        request: &HoldRequest,
+        funding: &Funding,
         rows: &mut dyn Rows,
     ) -> Result<Result<Admitted<Granted>, LedgerError>, StoreError> {
         if let Some(error) = self.refuse_hold(request.hold, rows)? {
             return Ok(Err(error));
         }
-        if !self.fetch(&request.payment_hash, rows)?
-            && let Some(refusal) = self.claim(request, rows)?
+        if !self.fetch(&request.account, rows)?
+            && let Some(refusal) = self.claim(request, funding, rows)?
         {
             return Ok(refusal);
         }
-        let earlier = self.earlier(&request.payment_hash, request.once, rows)?;
-        let account = known(&mut self.accounts, &request.payment_hash)?;
-        let held = self
-            .held
-            .get(&request.payment_hash)
-            .copied()
-            .unwrap_or_default();
+        let earlier = self.earlier(&request.account, request.once, rows)?;
+        let account = known(&mut self.accounts, &request.account)?;
+        let held = self.held.get(&request.account).copied().unwrap_or_default();
         let decision = decide::admit(request, &standing(account, held), earlier);
         if let Ok(Admitted::Pass { .. }) = decision {
             self.sell_pass(request);
@@ -324,7 +321,7 @@ impl Book {
     }
 
     /// Whether the account of a payment is in the picture, after a look into the store.
-    fn fetch(&mut self, hash: &PaymentHash, rows: &mut dyn Rows) -> Result<bool, StoreError> {
+    fn fetch(&mut self, hash: &AccountId, rows: &mut dyn Rows) -> Result<bool, StoreError> {
         if let Some(known) = self.accounts.get(hash) {
             return Ok(known.terms().is_some());
         }
@@ -336,8 +333,8 @@ impl Book {
     }
 
     /// Moves the whole price of a pass to revenue, once.
-    fn sell_pass(&mut self, request: &AdmitRequest) {
-        let hash = request.payment_hash;
+    fn sell_pass(&mut self, request: &HoldRequest) {
+        let hash = request.account;
         let price = self.accounts.peek(&hash).map_or(Msat::ZERO, |account| {
             account.balance.saturating_sub(account.excess)
         });
@@ -349,7 +346,7 @@ impl Book {
 
     fn revoke(
         &mut self,
-        hash: PaymentHash,
+        hash: AccountId,
         at: UnixMillis,
         rows: &mut dyn Rows,
     ) -> Result<bool, StoreError> {
@@ -370,7 +367,7 @@ impl Book {
 
     fn earlier(
         &self,
-        hash: &PaymentHash,
+        hash: &AccountId,
         once: Option<Once>,
         rows: &mut dyn Rows,
     ) -> Result<Earlier, StoreError> {
@@ -417,7 +414,7 @@ impl Book {
         Ok(unsaved || rows.transfer_exists(id.as_bytes())?)
     }
 
-    fn change(&mut self, hash: &PaymentHash, edit: impl FnOnce(&mut Account)) {
+    fn change(&mut self, hash: &AccountId, edit: impl FnOnce(&mut Account)) {
         let Some(account) = self.accounts.peek_mut(hash) else {
             return;
         };
@@ -435,8 +432,8 @@ pub(crate) fn signed(amount: Msat) -> i64 {
 }
 
 fn known<'a>(
-    accounts: &'a mut LruCache<PaymentHash, Account>,
-    hash: &PaymentHash,
+    accounts: &'a mut LruCache<AccountId, Account>,
+    hash: &AccountId,
 ) -> Result<&'a Account, StoreError> {
     accounts
         .peek(hash)

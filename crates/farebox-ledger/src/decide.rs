@@ -9,7 +9,7 @@ pub(crate) use payout::{Reserve, payout};
 
 use farebox_core::{Allowance, Kind, Msat, Terms, UnixMillis};
 
-use crate::{AdmitRequest, Admitted, Cost, LedgerError, Receipt, Remaining};
+use crate::{Admitted, Cost, HoldRequest, LedgerError, Receipt, Remaining};
 
 /// What is known of an account when a request comes.
 #[derive(Clone, Copy, Debug)]
@@ -78,11 +78,11 @@ pub(crate) struct Grant {
 /// Decides a request on a claimed account. Of the reasons to refuse, those that can never change
 /// come before those that might.
 pub(crate) fn admit(
-    request: &AdmitRequest,
+    request: &HoldRequest,
     account: &Standing<'_>,
     earlier: Earlier,
 ) -> Result<Admitted<Grant>, LedgerError> {
-    if account.terms != Some(&request.terms) {
+    if account.terms.is_none() || account.terms != request.terms() {
         return Ok(Admitted::TermsMismatch);
     }
     if account.revoked {
@@ -107,11 +107,11 @@ pub(crate) fn admit(
 
 /// Decides a request with a pass whose claim is known to be written.
 pub(crate) fn known_pass<H>(
-    request: &AdmitRequest,
+    request: &HoldRequest,
     terms: &Terms,
     expires_at: UnixMillis,
 ) -> Admitted<H> {
-    if request.terms != *terms {
+    if request.terms() != Some(terms) {
         Admitted::TermsMismatch
     } else if is_past(request.allowance.expires_at, request.now) || request.now >= expires_at {
         Admitted::Expired
@@ -151,9 +151,11 @@ fn repeated<H>(kind: Kind, earlier: Earlier) -> Option<Admitted<H>> {
     }
 }
 
-fn hold(request: &AdmitRequest, account: &Standing<'_>) -> Result<Admitted<Grant>, LedgerError> {
+fn hold(request: &HoldRequest, account: &Standing<'_>) -> Result<Admitted<Grant>, LedgerError> {
     match (account.kind, request.cost) {
-        (Kind::Pass(_), _) => Ok(pass(request, account)),
+        (Kind::Pass(_), _) => Ok(account.terms.map_or(Admitted::TermsMismatch, |terms| {
+            pass(request, account, terms)
+        })),
         (Kind::Single, _) => Ok(call(request, account, 1)),
         (Kind::Calls(count), _) => Ok(call(request, account, count)),
         (Kind::Balance, Cost::Amount(amount)) => Ok(draw(request, account, amount)),
@@ -162,19 +164,19 @@ fn hold(request: &AdmitRequest, account: &Standing<'_>) -> Result<Admitted<Grant
 }
 
 /// A pass that was paid out is none, and one that is being paid out may come back.
-fn pass(request: &AdmitRequest, account: &Standing<'_>) -> Admitted<Grant> {
+fn pass(request: &HoldRequest, account: &Standing<'_>, terms: &Terms) -> Admitted<Grant> {
     if account.calls_used > 0 {
         Admitted::Exhausted
     } else if !account.held.is_zero() {
         Admitted::Reserved
     } else {
-        known_pass(request, &request.terms, account.expires_at)
+        known_pass(request, terms, account.expires_at)
     }
 }
 
 /// One of `count` calls. Its share of the money is taken from what is free, so that the shares of
 /// all calls sum to the amount whatever is voided in between.
-fn call(request: &AdmitRequest, account: &Standing<'_>, count: u32) -> Admitted<Grant> {
+fn call(request: &HoldRequest, account: &Standing<'_>, count: u32) -> Admitted<Grant> {
     let within = calls_within(account, Some(count));
     let Some(free_calls) = count
         .checked_sub(account.calls_used.saturating_add(account.calls_held))
@@ -199,7 +201,7 @@ fn call(request: &AdmitRequest, account: &Standing<'_>, count: u32) -> Admitted<
 }
 
 /// An amount of a balance.
-fn draw(request: &AdmitRequest, account: &Standing<'_>, charge: Msat) -> Admitted<Grant> {
+fn draw(request: &HoldRequest, account: &Standing<'_>, charge: Msat) -> Admitted<Grant> {
     let free = account.free();
     let verdict = balance_covers(account, charge)
         .and(calls_within(account, request.allowance.calls))

@@ -3,9 +3,9 @@
 //! A key is named by the hash of its secret, which never comes here. Children have a secret and
 //! limits of their own and spend the money of their parent. Values only.
 
-use farebox_core::{HoldId, KeyHash, Msat, PaymentHash, RouteName, UnixMillis};
+use farebox_core::{KeyHash, Msat, PaymentHash, RouteName, UnixMillis};
 
-use crate::{ChargeBasis, LedgerError, Once};
+use crate::LedgerError;
 
 /// The longest public name of a key, in bytes.
 pub const MAX_KEY_ID: usize = 64;
@@ -101,30 +101,6 @@ pub enum TopUpBy {
     Holder,
     /// Anybody who knows its public name.
     Stranger,
-}
-
-/// One request for a hold on the money of a key.
-#[derive(Clone, Debug)]
-pub struct AdmitKey {
-    /// The id of the hold, made by the asking side; it also names the transfer that settles it.
-    pub hold: HoldId,
-    /// The key that asks.
-    pub key: KeyHash,
-    /// Where it asks: the route that earns the money.
-    pub route: RouteName,
-    /// The model it asks for, where the route has models.
-    pub model: Option<String>,
-    /// How much to hold.
-    pub amount: Msat,
-    /// Under which key of the client this request is sold at most once. Each prepaid key has its
-    /// own, children included.
-    pub once: Option<Once>,
-    /// How many voided attempts the key may have behind it, beyond as many as were charged.
-    pub max_voids: u32,
-    /// The present instant by the caller's clock.
-    pub now: UnixMillis,
-    /// What the price was found by, where there is anything to tell.
-    pub basis: Option<Box<ChargeBasis>>,
 }
 
 /// Why a key may not do what it asks, beyond what tokens are refused for.

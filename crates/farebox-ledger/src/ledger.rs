@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use farebox_core::{Clock, Kind, Msat, PaymentHash, ProcessEpoch};
+use farebox_core::{AccountId, Clock, Kind, Msat, ProcessEpoch};
 use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::lock::{LockError, ProcessLock};
@@ -21,7 +21,7 @@ use crate::stats::Counters;
 use crate::store::{Command, OpenReader, Reader, Store, StoreError};
 use crate::writer::{self, Writer};
 use crate::{
-    AccountView, AdmitRequest, Admitted, LedgerStats, Owner, PayoutState, Pruned, TransferView,
+    AccountView, Admitted, HoldRequest, LedgerStats, Owner, PayoutState, Pruned, TransferView,
     TrialBalance,
 };
 
@@ -257,43 +257,43 @@ impl Ledger {
         Ok(ledger)
     }
 
-    /// Claims the payment (if it was never seen) and holds what the request costs.
+    /// Credits the account (if it was never seen and its funding is told) and holds what the request
+    /// costs: on a payment's account within what was sold, on a key's own or its parent's money
+    /// within the limits of both. What was spent and what is held count against limits in the
+    /// transaction that holds.
     ///
     /// Atomic: claim and hold are one transaction. A hold on an account that was claimed before
     /// is handed out when it is committed and outlives the process; any other answer waits until it
     /// outlives a loss of power. A retry with the same [`Once`](crate::Once) is never charged again.
-    /// If the caller stops waiting, the hold is voided.
+    /// If the caller stops waiting, the hold is voided. Only an account without funding is answered
+    /// with [`Admitted::Key`], and never with [`Admitted::Pass`], [`Admitted::Unclaimed`] and
+    /// [`Admitted::TermsMismatch`].
     ///
     /// # Errors
     /// [`LedgerError`]; nothing was held.
-    pub async fn admit(&self, mut request: AdmitRequest) -> Result<Admitted, LedgerError> {
-        if let Kind::Pass(_) = request.terms.kind
+    pub async fn hold(&self, mut request: HoldRequest) -> Result<Admitted, LedgerError> {
+        if let Some(Kind::Pass(_)) = request.terms().map(|terms| terms.kind)
             && let Some(known) = self.inner.passes.find(&request)
         {
             return Ok(known);
         }
-        if let Some(basis) = &mut request.basis {
-            basis.fit()?;
-        }
+        request.fit()?;
         let (reply, answer) = oneshot::channel();
         self.inner
             .queue
-            .request(Command::Admit(Box::new(request)), Reply::Admit(reply))?;
+            .request(Command::Hold(Box::new(request)), Reply::Hold(reply))?;
         answer.await.unwrap_or(Err(LedgerError::Closed))
     }
 
-    /// Stops the account of `hash` from being spent; what is on it stays. Open holds may still be
+    /// Stops the account of a payment from being spent; what is on it stays. Open holds may still be
     /// settled. Answers whether the account is known; where it is not, the revocation waits for
     /// its first claim.
     ///
     /// # Errors
     /// [`LedgerError`]; nothing was revoked.
-    pub async fn revoke(&self, hash: PaymentHash) -> Result<bool, LedgerError> {
+    pub async fn revoke(&self, account: AccountId) -> Result<bool, LedgerError> {
         let at = self.inner.queue.now();
-        let command = Command::Revoke {
-            payment_hash: hash,
-            at,
-        };
+        let command = Command::Revoke { account, at };
         let (reply, answer) = oneshot::channel();
         self.inner.queue.request(command, Reply::Revoke(reply))?;
         answer.await.unwrap_or(Err(LedgerError::Closed))
@@ -321,12 +321,12 @@ impl Ledger {
         answer.await.unwrap_or(Err(LedgerError::Closed))
     }
 
-    /// The account that the payment funds, if it was claimed and not yet pruned.
+    /// The account of a payment, if it was claimed and not yet pruned.
     ///
     /// # Errors
     /// [`LedgerError`].
-    pub async fn account(&self, hash: PaymentHash) -> Result<Option<AccountView>, LedgerError> {
-        self.read(move |reader| reader.account(hash)).await
+    pub async fn account(&self, account: AccountId) -> Result<Option<AccountView>, LedgerError> {
+        self.read(move |reader| reader.account(account)).await
     }
 
     /// Up to `limit` (at most 1,000) accounts in the order of their first claim, from above the
@@ -346,11 +346,11 @@ impl Ledger {
     /// [`LedgerError`].
     pub async fn transfers(
         &self,
-        hash: PaymentHash,
+        account: AccountId,
         before: Option<[u8; 16]>,
         limit: u32,
     ) -> Result<Vec<TransferView>, LedgerError> {
-        self.read(move |reader| reader.transfers(hash, before, limit.min(MAX_PAGE)))
+        self.read(move |reader| reader.transfers(account, before, limit.min(MAX_PAGE)))
             .await
     }
 

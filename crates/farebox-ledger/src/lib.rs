@@ -11,11 +11,10 @@
 mod admit;
 mod book;
 mod charge;
-#[cfg(feature = "contract")]
-pub mod contract;
 mod crash;
 mod day;
 mod decide;
+mod funding;
 mod held;
 mod hold;
 mod key;
@@ -30,7 +29,7 @@ mod store;
 mod view;
 mod writer;
 
-pub use admit::{AdmitRequest, Admitted, ClaimPolicy, Cost, Once, Receipt, Remaining, VoidReason};
+pub use admit::{Admitted, Cost, HoldRequest, Once, Receipt, Remaining, VoidReason};
 pub use charge::{
     ChargeBasis, ChargePage, ChargeQuery, ChargeView, MAX_CHARGE_CLASSES, MAX_CHARGE_MODEL,
     MAX_CHARGE_RATE, Measured, RECOVERED, RateUsed,
@@ -38,18 +37,19 @@ pub use charge::{
 pub use crash::{
     CRASH_POINTS, HELD_CRASH_POINTS, KEY_CRASH_POINTS, PAYOUT_CRASH_POINTS, crash_point,
 };
+pub use funding::{ClaimPolicy, Funding, Rail};
 pub use held::{HeldCall, HeldLimits, HeldState, HeldSummary, MAX_HELD_ANSWER};
 pub use hold::Hold;
 pub use key::{
-    AdmitKey, Deposit, Deposited, KeyLimits, KeyRefusal, KeyView, MAX_CHILDREN, MAX_KEY_ID,
-    MAX_KEY_MODEL, MAX_KEY_NAMES, MAX_KEY_NOTE, MAX_PENDING, MAX_PENDING_OF_STRANGERS,
-    MAX_PENDING_PER_KEY, Noted, OpenChild, OpenKey, Opened, PendingDeposit, TopUpBy,
+    Deposit, Deposited, KeyLimits, KeyRefusal, KeyView, MAX_CHILDREN, MAX_KEY_ID, MAX_KEY_MODEL,
+    MAX_KEY_NAMES, MAX_KEY_NOTE, MAX_PENDING, MAX_PENDING_OF_STRANGERS, MAX_PENDING_PER_KEY, Noted,
+    OpenChild, OpenKey, Opened, PendingDeposit, TopUpBy,
 };
 pub use ledger::{Ledger, LedgerError, OpenError, OpenOptions, Recovery, open};
 pub use lock::Owner;
 pub use payout::{
-    AskedBy, MAX_BACKEND_NAME, MAX_PAYOUT_INVOICE, PayoutAnswer, PayoutClaim, PayoutEnd,
-    PayoutLimits, PayoutRequest, PayoutState, PayoutView, Refundable,
+    AskedBy, MAX_BACKEND_NAME, MAX_PAYOUT_INVOICE, PayoutAnswer, PayoutEnd, PayoutLimits,
+    PayoutRequest, PayoutState, PayoutView, Refundable,
 };
 pub use stats::{BATCH_BOUNDS, COMMIT_BOUNDS_US, LedgerStats};
 pub use store::{

@@ -6,13 +6,13 @@
 use std::num::NonZeroUsize;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use farebox_core::{PaymentHash, Terms, UnixMillis};
+use farebox_core::{AccountId, Terms, UnixMillis};
 use lru::LruCache;
 
-use crate::{AdmitRequest, Admitted, decide};
+use crate::{Admitted, HoldRequest, decide};
 
 pub(crate) struct Passes {
-    known: Mutex<LruCache<PaymentHash, Pass>>,
+    known: Mutex<LruCache<AccountId, Pass>>,
 }
 
 struct Pass {
@@ -28,21 +28,21 @@ impl Passes {
     }
 
     /// The answer, where it is known without the store.
-    pub(crate) fn find(&self, request: &AdmitRequest) -> Option<Admitted> {
+    pub(crate) fn find(&self, request: &HoldRequest) -> Option<Admitted> {
         let mut known = self.lock();
-        let pass = known.get(&request.payment_hash)?;
+        let pass = known.get(&request.account)?;
         Some(decide::known_pass(request, &pass.terms, pass.expires_at))
     }
 
-    pub(crate) fn remember(&self, hash: PaymentHash, terms: Terms, expires_at: UnixMillis) {
+    pub(crate) fn remember(&self, hash: AccountId, terms: Terms, expires_at: UnixMillis) {
         self.lock().put(hash, Pass { terms, expires_at });
     }
 
-    pub(crate) fn forget(&self, hash: &PaymentHash) {
+    pub(crate) fn forget(&self, hash: &AccountId) {
         self.lock().pop(hash);
     }
 
-    fn lock(&self) -> MutexGuard<'_, LruCache<PaymentHash, Pass>> {
+    fn lock(&self) -> MutexGuard<'_, LruCache<AccountId, Pass>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

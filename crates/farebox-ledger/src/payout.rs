@@ -3,9 +3,9 @@
 //! A payout reserves its amount and the most its fee may be, durably, before anything is sent. It
 //! stays open, over any number of restarts, until the node has said what became of it. Values only.
 
-use farebox_core::{KeyEpoch, Kind, Msat, PaymentHash, PayoutId, Terms, UnixMillis};
+use farebox_core::{AccountId, Kind, Msat, PaymentHash, PayoutId, UnixMillis};
 
-use crate::{AccountView, ClaimPolicy, KeyView, LedgerError};
+use crate::{AccountView, Funding, KeyView, LedgerError};
 
 /// The longest outgoing invoice that is kept, in bytes.
 pub const MAX_PAYOUT_INVOICE: usize = 8 * 1024;
@@ -17,13 +17,12 @@ pub const MAX_BACKEND_NAME: usize = 128;
 pub struct PayoutRequest {
     /// The id of the payout, made by the asking side.
     pub id: PayoutId,
-    /// The account that gives the money: of a payment, or of a prepaid key by its
-    /// [`KeyHash::account`](farebox_core::KeyHash::account), without a claim. A child has no
-    /// account that could give any: it is unknown.
-    pub payment_hash: PaymentHash,
-    /// What the token says, where its holder asks. A token never used before is claimed with it,
-    /// in the same transaction, if money is reserved; without it such an account is unknown.
-    pub claim: Option<PayoutClaim>,
+    /// The account that gives the money. A child of a key has none: it is unknown.
+    pub account: AccountId,
+    /// What credits the account, where the holder of a token asks. A token never used before is
+    /// claimed with it, in the same transaction, if money is reserved; without it such an account is
+    /// unknown.
+    pub funding: Option<Funding>,
     /// Who asks.
     pub asked_by: AskedBy,
     /// The payment hash of the outgoing invoice: one invoice is one payout, for ever.
@@ -40,17 +39,6 @@ pub struct PayoutRequest {
     pub limits: PayoutLimits,
     /// The present instant by the caller's clock.
     pub now: UnixMillis,
-}
-
-/// What a token says, for its first claim or for comparison with it.
-#[derive(Clone, Debug)]
-pub struct PayoutClaim {
-    /// Which secret signed the token.
-    pub key_epoch: KeyEpoch,
-    /// What was sold, as the token says.
-    pub terms: Terms,
-    /// Whether a token that was never seen may be claimed.
-    pub claims: ClaimPolicy,
 }
 
 /// Who asks for a payout.
@@ -141,7 +129,7 @@ pub struct PayoutView {
     /// Its id.
     pub id: PayoutId,
     /// The account that gives the money.
-    pub payment_hash: PaymentHash,
+    pub account: AccountId,
     /// The payment hash of the outgoing invoice.
     pub destination_hash: PaymentHash,
     /// The outgoing invoice: the only one that may be tried for this payout.
@@ -170,7 +158,7 @@ pub struct PayoutView {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refundable {
     /// The account.
-    pub payment_hash: PaymentHash,
+    pub account: AccountId,
     /// What was sold.
     pub kind: Kind,
     /// Money neither spent nor held: what a payout and its fee may take.
@@ -253,7 +241,7 @@ impl Refundable {
             return None;
         }
         Some(Self {
-            payment_hash: key.key.account(),
+            account: key.key.account(),
             kind: Kind::Balance,
             available: key.balance.saturating_sub(key.held),
             excess: Msat::ZERO,
@@ -276,7 +264,7 @@ impl Refundable {
             Kind::Single | Kind::Calls(_) | Kind::Pass(_) => account.excess.min(available),
         };
         Self {
-            payment_hash: account.payment_hash,
+            account: account.account,
             kind: account.terms.kind,
             available,
             excess,

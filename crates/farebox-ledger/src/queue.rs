@@ -23,7 +23,7 @@ use crate::{Admitted, LedgerError, Measured, PayoutAnswer, PayoutView, Pruned};
 /// Who waits for the outcome of a command.
 #[derive(Debug)]
 pub(crate) enum Reply {
-    Admit(oneshot::Sender<Result<Admitted, LedgerError>>),
+    Hold(oneshot::Sender<Result<Admitted, LedgerError>>),
     Revoke(oneshot::Sender<Result<bool, LedgerError>>),
     Payout(oneshot::Sender<Result<PayoutAnswer, LedgerError>>),
     PayoutEnd(oneshot::Sender<Result<PayoutView, LedgerError>>),
@@ -43,7 +43,7 @@ impl Reply {
     pub(crate) fn fail(self, error: LedgerError) {
         // Whoever stopped waiting need not know.
         match self {
-            Self::Admit(to) => drop(to.send(Err(error))),
+            Self::Hold(to) => drop(to.send(Err(error))),
             Self::Revoke(to) | Self::Held(to) => drop(to.send(Err(error))),
             Self::Payout(to) => drop(to.send(Err(error))),
             Self::PayoutEnd(to) => drop(to.send(Err(error))),
@@ -77,7 +77,7 @@ impl Batch {
     /// power, as if there had been no call; whatever else there is leads to money or answers being
     /// given away by whoever reads it next.
     pub(crate) fn safe(&self) -> Safe {
-        let harmless = |reply: &Reply| matches!(reply, Reply::Nobody | Reply::Admit(_));
+        let harmless = |reply: &Reply| matches!(reply, Reply::Nobody | Reply::Hold(_));
         if self.replies.iter().all(harmless) {
             Safe::FromDeath
         } else {

@@ -6,20 +6,22 @@
 use std::error::Error;
 use std::fmt;
 
-use farebox_core::{HoldId, KeyHash, Msat, PaymentHash, PayoutId, ProcessEpoch, UnixMillis};
+use farebox_core::{
+    AccountId, HoldId, KeyHash, Msat, PaymentHash, PayoutId, ProcessEpoch, UnixMillis,
+};
 
 use crate::{
-    AccountView, AdmitKey, AdmitRequest, Admitted, ChargePage, ChargeQuery, ChargeView, Deposit,
-    HeldCall, HeldLimits, HeldSummary, KeyLimits, KeyView, LedgerError, Measured, OpenChild,
-    OpenKey, PayoutAnswer, PayoutEnd, PayoutRequest, PayoutView, PendingDeposit, Pruned, Recovery,
+    AccountView, Admitted, ChargePage, ChargeQuery, ChargeView, Deposit, HeldCall, HeldLimits,
+    HeldSummary, HoldRequest, KeyLimits, KeyView, LedgerError, Measured, OpenChild, OpenKey,
+    PayoutAnswer, PayoutEnd, PayoutRequest, PayoutView, PendingDeposit, Pruned, Recovery,
     Remaining, TopUpBy, TransferView, TrialBalance, VoidReason,
 };
 
 /// One thing for the writer to do.
 #[derive(Clone, Debug)]
 pub enum Command {
-    /// Claim and hold.
-    Admit(Box<AdmitRequest>),
+    /// Hold, after the claim where there was none.
+    Hold(Box<HoldRequest>),
     /// End a hold. A hold that is not open is left alone: a resolution may be repeated.
     Resolve {
         /// Which.
@@ -40,8 +42,8 @@ pub enum Command {
     },
     /// Stop an account from being spent. Its value stays.
     Revoke {
-        /// Whose.
-        payment_hash: PaymentHash,
+        /// Which.
+        account: AccountId,
         /// When.
         at: UnixMillis,
     },
@@ -62,8 +64,6 @@ pub enum Command {
     Held(Box<(PaymentHash, HeldStep, UnixMillis)>),
     /// Remember how far the settlements of the backend of this name were read.
     Cursor(Box<(String, u64)>),
-    /// Hold on the money of a prepaid key.
-    AdmitKey(Box<AdmitKey>),
     /// Change a prepaid key, at this instant.
     Key(Box<(KeyStep, UnixMillis)>),
 }
@@ -183,7 +183,7 @@ pub struct Granted {
 /// The answer to one [`Command`], in the order of the batch.
 #[derive(Debug)]
 pub enum Outcome {
-    /// To [`Command::Admit`] and [`Command::AdmitKey`].
+    /// To [`Command::Hold`].
     Admitted {
         /// The answer; an error concerns this request alone and wrote nothing.
         answer: Result<Admitted<Granted>, LedgerError>,
@@ -282,7 +282,7 @@ pub enum StoreError {
     Corrupt(&'static str),
 }
 
-/// The writing side of a database. Contract: [`contract`](crate::contract).
+/// The writing side of a database. Contract: the crate `farebox-ledger-contract`.
 pub trait Store: Send {
     /// Which run of the process this is.
     fn epoch(&self) -> ProcessEpoch;
@@ -357,11 +357,11 @@ pub trait OpenReader: Send + Sync {
 
 /// The reading side of a database.
 pub trait Reader {
-    /// The account that a payment funds.
+    /// One account of a payment.
     ///
     /// # Errors
     /// [`StoreError`].
-    fn account(&mut self, hash: PaymentHash) -> Result<Option<AccountView>, StoreError>;
+    fn account(&mut self, account: AccountId) -> Result<Option<AccountView>, StoreError>;
 
     /// Up to `limit` accounts with cursors above `after`, in the order of their first claim.
     ///
@@ -375,7 +375,7 @@ pub trait Reader {
     /// [`StoreError`].
     fn transfers(
         &mut self,
-        hash: PaymentHash,
+        account: AccountId,
         before: Option<[u8; 16]>,
         limit: u32,
     ) -> Result<Vec<TransferView>, StoreError>;
@@ -402,7 +402,8 @@ pub trait Reader {
     ///
     /// # Errors
     /// [`StoreError`].
-    fn payouts_of(&mut self, hash: PaymentHash, limit: u32) -> Result<Vec<PayoutView>, StoreError>;
+    fn payouts_of(&mut self, account: AccountId, limit: u32)
+    -> Result<Vec<PayoutView>, StoreError>;
 
     /// How far the settlements of the backend of this name were read.
     ///

@@ -1,14 +1,14 @@
 //! What people may read of the ledger: accounts, transfers, the trial balance.
 
-use farebox_core::{KeyEpoch, KeyHash, Msat, PaymentHash, Terms, UnixMillis};
+use farebox_core::{AccountId, KeyEpoch, KeyHash, Msat, Terms, UnixMillis};
 
 /// One payer's account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccountView {
     /// The cursor of this account in listings: counts up from account to account.
     pub cursor: u64,
-    /// The payment that funded it.
-    pub payment_hash: PaymentHash,
+    /// Its name.
+    pub account: AccountId,
     /// Which secret signed the token.
     pub key_epoch: KeyEpoch,
     /// What was sold.
@@ -55,11 +55,11 @@ pub struct TransferView {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AccountName {
     /// The account of a payment.
-    Payer(PaymentHash),
+    Payer(AccountId),
     /// The account of a prepaid key.
     Key(KeyHash),
-    /// One of the house's accounts: `lightning`, `revenue:<route>`, `breakage`, `seller_loss`,
-    /// `lightning_fees` (routing that cost more than a payout had reserved for it).
+    /// One of the house's accounts: a clearing account for each rail (`lightning`),
+    /// `revenue:<route>`, `breakage`, `seller_loss`, `lightning_fees` (routing that cost more than a payout had reserved for it).
     House(String),
 }
 

@@ -17,7 +17,7 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use farebox_core::{Clock, HoldId, Kind, Msat, PaymentHash, Terms, UnixMillis};
+use farebox_core::{AccountId, Clock, HoldId, Kind, Msat, Terms, UnixMillis};
 use tokio::sync::{oneshot, watch};
 
 use crate::hold::Hold;
@@ -278,18 +278,16 @@ impl Writer {
         for ((command, reply), outcome) in commands.zip(outcomes) {
             // Whoever stopped waiting drops the answer, and with it the hold, which voids it.
             match (command, reply, outcome) {
-                (Command::Admit(request), Reply::Admit(to), Outcome::Admitted { answer, .. }) => {
-                    if let Ok(Admitted::Pass { expires_at }) = answer {
-                        self.remember_pass(request.payment_hash, request.terms, expires_at);
+                (Command::Hold(request), Reply::Hold(to), Outcome::Admitted { answer, .. }) => {
+                    if let Ok(Admitted::Pass { expires_at }) = answer
+                        && let Some(funding) = request.funding
+                    {
+                        self.remember_pass(request.account, funding.terms, expires_at);
                     }
                     let _ = to.send(answer.map(|answer| self.with_hold(answer)));
                 }
-                (
-                    Command::Revoke { payment_hash, .. },
-                    Reply::Revoke(to),
-                    Outcome::Revoked(known),
-                ) => {
-                    self.passes.forget(&payment_hash);
+                (Command::Revoke { account, .. }, Reply::Revoke(to), Outcome::Revoked(known)) => {
+                    self.passes.forget(&account);
                     let _ = to.send(Ok(known));
                 }
                 (_, Reply::Payout(to), Outcome::Payout { answer, .. }) => {
@@ -304,9 +302,6 @@ impl Writer {
                 (_, Reply::Held(to), Outcome::Held { answer, .. }) => {
                     let _ = to.send(answer);
                 }
-                (Command::AdmitKey(_), Reply::Admit(to), Outcome::Admitted { answer, .. }) => {
-                    let _ = to.send(answer.map(|answer| self.with_hold(answer)));
-                }
                 (_, Reply::Key(to), Outcome::Key { answer, .. }) => {
                     let _ = to.send(answer);
                 }
@@ -315,9 +310,9 @@ impl Writer {
         }
     }
 
-    fn remember_pass(&self, hash: PaymentHash, terms: Terms, expires_at: UnixMillis) {
+    fn remember_pass(&self, account: AccountId, terms: Terms, expires_at: UnixMillis) {
         if let Kind::Pass(_) = terms.kind {
-            self.passes.remember(hash, terms, expires_at);
+            self.passes.remember(account, terms, expires_at);
         }
     }
 
@@ -334,12 +329,12 @@ impl Writer {
             else {
                 continue;
             };
-            if let Command::Admit(request) = command
-                && claimed.contains(&request.payment_hash)
+            if let Command::Hold(request) = command
+                && claimed.contains(&request.account)
             {
                 continue;
             }
-            if let Reply::Admit(to) = std::mem::replace(reply, Reply::Nobody) {
+            if let Reply::Hold(to) = std::mem::replace(reply, Reply::Nobody) {
                 let _ = to.send(Ok(self.with_hold(Admitted::Held(*granted))));
             }
         }
@@ -401,13 +396,12 @@ impl Writer {
             }
             // Nobody's money: settlements are read again from the older cursor.
             Command::Cursor(_) => {}
-            Command::Admit(_)
+            Command::Hold(_)
             | Command::Revoke { .. }
             | Command::BeginPayout(_)
             | Command::FinishPayout { .. }
             | Command::Received(_)
             | Command::Held(_)
-            | Command::AdmitKey(_)
             | Command::Key(_) => {}
         }
     }
@@ -545,14 +539,14 @@ fn millis_before(now: UnixMillis, span: Duration) -> u64 {
 }
 
 /// The payment that was seen for the first time, if this is that.
-fn claimed((command, outcome): (&Command, &Outcome)) -> Option<PaymentHash> {
+fn claimed((command, outcome): (&Command, &Outcome)) -> Option<AccountId> {
     match (command, outcome) {
         (
-            Command::Admit(request),
+            Command::Hold(request),
             Outcome::Admitted {
                 claimed: Some(_), ..
             },
-        ) => Some(request.payment_hash),
+        ) => Some(request.account),
         _ => None,
     }
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use farebox_core::{KeyHash, Msat};
-use farebox_ledger::{AdmitKey, Admitted, KeyRefusal, Once};
+use farebox_core::{Allowance, KeyHash, Msat};
+use farebox_ledger::{Admitted, Cost, HoldRequest, KeyRefusal, Once};
 use http::Response;
 
 use super::KeyFault;
@@ -121,18 +121,20 @@ impl Worker {
             Quote::Free | Quote::Fixed(_) | Quote::Fiat(..) => None,
             Quote::UpTo(_) | Quote::Asked(_) | Quote::Unasked => None,
         };
-        let request = AdmitKey {
+        let request = HoldRequest {
             hold: self.hold_id(exchange.received_at),
-            key: asking.key,
+            account: asking.key.account(),
+            funding: None,
+            allowance: Allowance::default(),
             route: asking.route.name.clone(),
             model,
-            amount: quote.at_most(),
+            cost: Cost::Amount(quote.at_most()),
             once: asking.once,
             max_voids: asking.sale.max_voids,
             now: exchange.received_at,
             basis: quote.basis(exchange.received_at),
         };
-        Ok(self.shared.ledger.admit_key(request).await?)
+        Ok(self.shared.ledger.hold(request).await?)
     }
 
     /// What is neither spent nor held of the money that a key spends: its own, or its parent's.

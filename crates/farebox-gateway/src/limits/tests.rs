@@ -1,6 +1,6 @@
 use super::*;
 use crate::client_addr::AddressPrefix;
-use farebox_core::PaymentHash;
+use farebox_core::AccountId;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -23,11 +23,11 @@ fn prefix(number: u32) -> AddressPrefix {
     AddressPrefix::V4([a, b, c])
 }
 
-fn token(number: u32) -> PaymentHash {
+fn token(number: u32) -> AccountId {
     let mut bytes = [0; 32];
     // The first byte chooses the shard, and one shard is enough to fill.
     bytes[1..5].copy_from_slice(&number.to_be_bytes());
-    PaymentHash::from_bytes(bytes)
+    AccountId::from_bytes(bytes)
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use farebox_core::PaymentHash;
+use farebox_core::AccountId;
 
 use super::{Rate, RetryAfter, Scale};
 
@@ -50,7 +50,7 @@ pub enum TokenRefusal {
 /// The requests of all tokens.
 pub struct TokenLimits {
     scale: Scale,
-    shards: [Mutex<HashMap<PaymentHash, Usage>>; SHARDS],
+    shards: [Mutex<HashMap<AccountId, Usage>>; SHARDS],
 }
 
 #[derive(Clone, Copy, Default)]
@@ -65,7 +65,7 @@ pub struct TokenPermit(Option<InFlight>);
 
 struct InFlight {
     limits: Arc<TokenLimits>,
-    token: PaymentHash,
+    token: AccountId,
 }
 
 impl TokenRefusal {
@@ -96,7 +96,7 @@ impl TokenLimits {
     /// [`TokenRefusal`] says which limit, and when to ask again.
     pub fn try_start(
         self: &Arc<Self>,
-        token: &PaymentHash,
+        token: &AccountId,
         limit: TokenLimit,
         now: Instant,
     ) -> Result<TokenPermit, TokenRefusal> {
@@ -124,7 +124,7 @@ impl TokenLimits {
         })))
     }
 
-    fn shard(&self, token: &PaymentHash) -> MutexGuard<'_, HashMap<PaymentHash, Usage>> {
+    fn shard(&self, token: &AccountId) -> MutexGuard<'_, HashMap<AccountId, Usage>> {
         // A payment hash is a digest: each of its bytes is as good as a hash of it.
         let index = usize::from(token.as_bytes()[0]) % SHARDS;
         self.shards[index]
@@ -132,7 +132,7 @@ impl TokenLimits {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn end(&self, token: &PaymentHash) {
+    fn end(&self, token: &AccountId) {
         let mut shard = self.shard(token);
         let Some(usage) = shard.get_mut(token) else {
             return;
@@ -154,8 +154,8 @@ impl TokenLimits {
 
 /// Makes sure that `token` fits into its shard.
 fn make_room(
-    shard: &mut HashMap<PaymentHash, Usage>,
-    token: &PaymentHash,
+    shard: &mut HashMap<AccountId, Usage>,
+    token: &AccountId,
     now: u64,
 ) -> Result<(), TokenRefusal> {
     if shard.len() < MAX_PER_SHARD || shard.contains_key(token) {

@@ -42,7 +42,7 @@ impl Worker {
         let headers = &mut arrival.parts.headers;
         let presented = self.reader.take(headers, &self.shared.keyring);
         let payer = match presented {
-            Ok(Presented::L402(token)) => AccountName::Payer(token.payment_hash),
+            Ok(Presented::L402(token)) => AccountName::Payer(token.payment_hash.account()),
             Ok(Presented::Key(key)) => AccountName::Key(key),
             Ok(Presented::BadKey(fault)) => return Err(fault.into()),
             Ok(Presented::Nothing) => {

@@ -11,8 +11,8 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use farebox_core::{Msat, PaymentHash};
-use farebox_ledger::{AskedBy, ClaimPolicy, PayoutClaim};
+use farebox_core::{AccountId, Msat};
+use farebox_ledger::{AskedBy, ClaimPolicy, Funding, Rail};
 use farebox_wire::credential::{CredentialError, Presented, read_credentials};
 use farebox_wire::problem::{Problem, ProblemKind};
 use http::header::{HeaderMap, HeaderValue, WWW_AUTHENTICATE};
@@ -110,7 +110,7 @@ impl RefundDesk {
             .map_err(|RetryAfter(wait)| Unheard::TooOften(wait))
     }
 
-    pub(super) fn start(&self, account: PaymentHash) -> Result<TokenPermit, Unheard> {
+    pub(super) fn start(&self, account: AccountId) -> Result<TokenPermit, Unheard> {
         let limit = TokenLimit {
             max_concurrent: Some(many(4)),
             rate: Some(Rate::new(many(30), MINUTE, many(10))),
@@ -143,7 +143,7 @@ impl Worker {
             Ok(token) => token,
             Err(unheard) => return Ok(unheard.answer(exchange)),
         };
-        let _permit = match self.shared.refunds.start(token.payment_hash) {
+        let _permit = match self.shared.refunds.start(token.payment_hash.account()) {
             Ok(permit) => permit,
             Err(unheard) => return Ok(unheard.answer(exchange)),
         };
@@ -197,8 +197,11 @@ impl Worker {
         Ok(told::begun(exchange, &view, super::REFUND))
     }
 
-    fn claim(&self, token: Token) -> PayoutClaim {
-        PayoutClaim {
+    fn claim(&self, token: Token) -> Funding {
+        Funding {
+            rail: Rail::Lightning,
+            id: token.payment_hash,
+            amount: token.granted.terms.amount,
             key_epoch: token.key_epoch,
             claims: self.shared.keyring.claim_policy(token.key_epoch),
             terms: token.granted.terms,
@@ -209,9 +212,9 @@ impl Worker {
         let rules = self.shared.refunds.payouts()?.rules();
         let ledger = &self.shared.ledger;
         ledger.flush().await.map_err(RefundError::from)?;
-        let left = ledger.refundable(token.payment_hash).await;
+        let left = ledger.refundable(token.payment_hash.account()).await;
         let left = left.map_err(RefundError::from)?;
-        let refunds = ledger.payouts_of(token.payment_hash, SHOWN).await;
+        let refunds = ledger.payouts_of(token.payment_hash.account(), SHOWN).await;
         let refunds = refunds.map_err(RefundError::from)?;
         let claims = self.shared.keyring.claim_policy(token.key_epoch);
         let unused = (claims == ClaimPolicy::Open).then_some(token.granted.terms.amount);

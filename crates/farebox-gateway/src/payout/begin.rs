@@ -95,7 +95,7 @@ impl Payouts {
         payable: &Payable,
     ) -> Result<(), RefundError> {
         let hash = payable.payment_hash;
-        let is_ours = self.ledger.account(hash).await?.is_some()
+        let is_ours = self.ledger.account(hash.account()).await?.is_some()
             || self.ledger.pending_deposit_by(hash).await?.is_some();
         if is_ours {
             return Err(RefundError::OwnInvoice);
@@ -133,8 +133,8 @@ impl Payouts {
         };
         let answer = self.ledger.begin_payout(PayoutRequest {
             id,
-            payment_hash: account,
-            claim,
+            account,
+            funding: claim,
             asked_by: request.asked_by,
             destination_hash: destination,
             bolt11: payable.bolt11,
@@ -222,7 +222,7 @@ fn log_destination(request: &RefundRequest) {
 fn log_begun(view: &PayoutView) {
     tracing::info!(
         payout = %view.id,
-        payment.hash = %view.payment_hash,
+        payment.hash = %view.account,
         amount_msat = view.amount.get(),
         max_fee_msat = view.max_fee.get(),
         backend = view.backend,

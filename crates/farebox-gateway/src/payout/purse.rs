@@ -6,7 +6,7 @@
 //! nobody can vouch for any more can be spent, but not be paid out.
 
 use farebox_core::{KeyHash, Msat, PaymentHash};
-use farebox_ledger::{ClaimPolicy, Deposit, KeyView, PayoutClaim};
+use farebox_ledger::{ClaimPolicy, Deposit, Funding, KeyView};
 use farebox_lightning::{InvoiceState, LookupInvoice};
 
 use super::{Payer, Payouts, RefundError};
@@ -45,7 +45,7 @@ impl Payouts {
     async fn look_into_token(
         &self,
         hash: PaymentHash,
-        claim: Option<&PayoutClaim>,
+        claim: Option<&Funding>,
         lookup: &dyn LookupInvoice,
     ) -> Result<Purse, RefundError> {
         let asked = self.invoice_amount(hash, claim).await?;
@@ -54,7 +54,7 @@ impl Payouts {
         self.ledger
             .note_received(hash, asked, received, now)
             .await?;
-        let refundable = self.ledger.refundable(hash).await?;
+        let refundable = self.ledger.refundable(hash.account()).await?;
         // A token never used has all that was paid for it.
         let available = refundable.as_ref().map_or(received, |left| left.available);
         let held = refundable.map_or(Msat::ZERO, |left| left.held);
@@ -65,9 +65,9 @@ impl Payouts {
     async fn invoice_amount(
         &self,
         hash: PaymentHash,
-        claim: Option<&PayoutClaim>,
+        claim: Option<&Funding>,
     ) -> Result<Msat, RefundError> {
-        if let Some(account) = self.ledger.account(hash).await? {
+        if let Some(account) = self.ledger.account(hash.account()).await? {
             return Ok(account.terms.amount);
         }
         match claim {

@@ -3,7 +3,7 @@
 //! Key and body are written into the payout's own id, so they are durable in the very transaction
 //! that reserves the money, and there is no instant at which one is known without the other.
 
-use farebox_core::{PaymentHash, PayoutId, UnixMillis};
+use farebox_core::{AccountId, PayoutId, UnixMillis};
 use farebox_ledger::PayoutView;
 use sha2::{Digest, Sha256};
 
@@ -31,7 +31,7 @@ impl Repeat {
     }
 
     /// The id of the payout that is begun for it now.
-    pub(super) fn id(&self, account: PaymentHash, now: UnixMillis) -> PayoutId {
+    pub(super) fn id(&self, account: AccountId, now: UnixMillis) -> PayoutId {
         let own = |what: &[u8; 32]| -> [u8; 32] {
             let hasher = Sha256::new().chain_update(b"refund\n");
             hasher
@@ -53,7 +53,7 @@ impl Repeat {
     /// [`RefundError::Repeated`] where the key came with another body.
     pub(super) fn find(
         &self,
-        account: PaymentHash,
+        account: AccountId,
         earlier: &[PayoutView],
     ) -> Result<Option<PayoutView>, RefundError> {
         for view in earlier {
@@ -92,19 +92,19 @@ fn time(id: PayoutId) -> UnixMillis {
 
 #[cfg(test)]
 mod tests {
-    use farebox_core::Msat;
+    use farebox_core::{Msat, PaymentHash};
     use farebox_ledger::{AskedBy, PayoutState};
 
     use super::*;
 
-    const ACCOUNT: PaymentHash = PaymentHash::from_bytes([7; 32]);
+    const ACCOUNT: AccountId = AccountId::from_bytes([7; 32]);
 
     fn begun(id: PayoutId) -> PayoutView {
         PayoutView {
             cursor: 1,
             id,
-            payment_hash: ACCOUNT,
-            destination_hash: ACCOUNT,
+            account: ACCOUNT,
+            destination_hash: PaymentHash::from_bytes([9; 32]),
             bolt11: String::new(),
             amount: Msat::ZERO,
             max_fee: Msat::ZERO,
@@ -136,7 +136,7 @@ mod tests {
         ));
         let new = Repeat::new([99; 32], b"me@example.com");
         assert!(matches!(new.find(ACCOUNT, &earlier), Ok(None)));
-        let stranger = PaymentHash::from_bytes([8; 32]);
+        let stranger = AccountId::from_bytes([8; 32]);
         assert!(matches!(wish.find(stranger, &earlier), Ok(None)));
     }
 }

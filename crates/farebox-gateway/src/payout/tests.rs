@@ -4,7 +4,7 @@ use std::time::Instant;
 use farebox_core::{
     Binding, KeyEpoch, Kind, MethodClass, RouteName, Terms, TermsEpoch, UnixMillis,
 };
-use farebox_ledger::{ClaimPolicy, OpenOptions, PayoutEnd};
+use farebox_ledger::{ClaimPolicy, OpenOptions, PayoutEnd, Rail};
 use farebox_lightning::backends::NamedBackend;
 use farebox_lightning::guard::AllowedHosts;
 use farebox_lightning::mock::{MockNode, PayFault};
@@ -123,7 +123,10 @@ impl House {
         RefundRequest {
             payer: Payer::Token {
                 payment_hash: paid.payment_hash,
-                claim: Some(PayoutClaim {
+                claim: Some(Funding {
+                    rail: Rail::Lightning,
+                    id: paid.payment_hash,
+                    amount: terms.amount,
                     key_epoch: KeyEpoch(1),
                     terms,
                     claims: ClaimPolicy::Open,
@@ -221,7 +224,7 @@ async fn what_the_node_never_heard_of_fails_long_after_its_invoice_expired() {
     house.recover().await;
     assert_eq!(house.state(&view).await, PayoutState::Failed);
     assert_eq!(house.node.paid_out().0, 0);
-    let left = house.ledger.refundable(view.payment_hash).await.unwrap();
+    let left = house.ledger.refundable(view.account).await.unwrap();
     assert_eq!(left.unwrap().available, msat(100_000));
     house.end().await;
 }
@@ -403,7 +406,7 @@ async fn told(looks_up: bool, state: InvoiceState) -> (House, Result<PayoutView,
         node: Arc::<MockNode>::clone(&house.node),
         looks_up,
         state: Some(state),
-        ours: wish.payer.account(),
+        ours: PaymentHash::from_bytes(*wish.payer.account().as_bytes()),
         others: Vec::new(),
     };
     let teller = backends(Arc::new(teller));
@@ -445,7 +448,7 @@ async fn what_was_overpaid_goes_back_too() {
     let (house, told) = told(true, InvoiceState::Settled { received }).await;
     let view = told.unwrap();
     assert_eq!(view.state, PayoutState::Paid);
-    let left = house.ledger.refundable(view.payment_hash).await.unwrap();
+    let left = house.ledger.refundable(view.account).await.unwrap();
     assert_eq!(left.unwrap().available, msat(90_000));
     house.end().await;
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use farebox_core::{HoldId, Msat, PaymentHash, UnixMillis};
+use farebox_core::{AccountId, HoldId, Msat, UnixMillis};
 
 use super::rows::{AccountRow, Charge, Retry, Transfer};
 use crate::day::Day;
@@ -11,7 +11,7 @@ use crate::day::Day;
 /// from the book, so that any number of changes to one row is one write.
 #[derive(Debug, Default)]
 pub(crate) struct Changes {
-    pub(crate) accounts: Vec<PaymentHash>,
+    pub(crate) accounts: Vec<AccountId>,
     pub(crate) house: Vec<String>,
     pub(crate) transfers: Vec<Transfer>,
     /// New holds; some may have ended already.
@@ -26,7 +26,7 @@ pub(crate) struct Changes {
     /// What counts against keys on a day, now.
     pub(crate) key_days: HashMap<(AccountRow, Day), Msat>,
     /// Payments revoked before their first claim.
-    pub(crate) revoked: HashMap<PaymentHash, UnixMillis>,
+    pub(crate) revoked: HashMap<AccountId, UnixMillis>,
 }
 
 /// Names a remembered retry.

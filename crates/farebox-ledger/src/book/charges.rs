@@ -17,7 +17,7 @@ impl Book {
         at: UnixMillis,
     ) {
         let asker = hold.asker().0;
-        let asker = Some(asker).filter(|asker| *asker != hold.payment_hash);
+        let asker = Some(asker).filter(|asker| *asker != hold.payer);
         let (used, charged) = match how {
             Resolution::Settle { used } => (used, Some(used.min(hold.amount))),
             Resolution::Void { .. } => (Msat::ZERO, None),

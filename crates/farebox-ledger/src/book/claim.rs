@@ -1,20 +1,21 @@
 //! The first sight of a payment, and what it brought beyond what was sold.
 
-use farebox_core::{Msat, PaymentHash, UnixMillis};
+use farebox_core::{AccountId, Msat, UnixMillis};
 
 use super::money::Side;
-use super::{Account, Book, LIGHTNING, Payment, Rows, Transfer, TransferKind, Unclaimed};
+use super::{Account, Book, Payment, Rows, Transfer, TransferKind, Unclaimed};
 use crate::store::{Granted, Received, StoreError};
-use crate::{AdmitRequest, Admitted, ClaimPolicy, HeldState, LedgerError};
+use crate::{Admitted, ClaimPolicy, Funding, HeldState, HoldRequest, LedgerError, Rail};
 
 impl Book {
     /// Credits a payment at its first sight, or says why not.
     pub(super) fn claim(
         &mut self,
-        request: &AdmitRequest,
+        request: &HoldRequest,
+        funding: &Funding,
         rows: &mut dyn Rows,
     ) -> Result<Option<Result<Admitted<Granted>, LedgerError>>, StoreError> {
-        let hash = request.payment_hash;
+        let hash = request.account;
         let unclaimed = self.unclaimed(&hash, rows)?;
         if unclaimed.spent {
             return Ok(Some(Ok(Admitted::Exhausted)));
@@ -22,13 +23,12 @@ impl Book {
         if self.is_being_served(&hash) {
             return Ok(Some(Ok(Admitted::InFlight)));
         }
-        if request.claims == ClaimPolicy::ClaimedOnly {
+        if funding.claims == ClaimPolicy::ClaimedOnly {
             return Ok(Some(Ok(Admitted::Unclaimed)));
         }
         let payment = Payment {
-            hash,
-            key_epoch: request.key_epoch,
-            terms: &request.terms,
+            account: hash,
+            funding,
             now: request.now,
         };
         let credited = self.credit(&payment, &unclaimed);
@@ -38,7 +38,7 @@ impl Book {
     /// What is known of a payment without an account, uncommitted revocations included.
     pub(super) fn unclaimed(
         &self,
-        hash: &PaymentHash,
+        hash: &AccountId,
         rows: &mut dyn Rows,
     ) -> Result<Unclaimed, StoreError> {
         let mut unclaimed = rows.unclaimed(hash)?;
@@ -49,7 +49,7 @@ impl Book {
     }
 
     /// Whether a held call is under way that will claim this payment itself.
-    pub(super) fn is_being_served(&self, hash: &PaymentHash) -> bool {
+    pub(super) fn is_being_served(&self, hash: &AccountId) -> bool {
         let call = self.held_calls.get(hash);
         call.is_some_and(|call| matches!(call.state, HeldState::Running | HeldState::Answered))
     }
@@ -60,19 +60,18 @@ impl Book {
         payment: &Payment<'_>,
         unclaimed: &Unclaimed,
     ) -> Result<(), LedgerError> {
-        let amount = payment.terms.amount;
-        let extra = unclaimed
-            .received
-            .unwrap_or_default()
-            .saturating_sub(amount);
-        if !amount.checked_add(extra).is_some_and(|all| self.fits(all)) {
+        let (rail, amount) = (payment.funding.rail, payment.funding.terms.amount);
+        let received = unclaimed.received.unwrap_or_default();
+        let extra = received.max(payment.funding.amount).saturating_sub(amount);
+        let all = amount.checked_add(extra);
+        if !all.is_some_and(|all| self.fits(rail, all)) {
             return Err(LedgerError::TooMuchMoney);
         }
         let row = self.take_row();
         let mut account = Account::claimed(row, payment, unclaimed.revoked_at);
         let transfer = Transfer {
             id: self.fresh_id(payment.now),
-            debit: self.move_house(LIGHTNING, amount, Side::Debit),
+            debit: self.move_house(rail.clearing(), amount, Side::Debit),
             credit: row,
             amount,
             kind: TransferKind::Claim,
@@ -81,10 +80,10 @@ impl Book {
         };
         account.last_transfer = Some(transfer.id);
         self.changes.transfers.push(transfer);
-        self.changes.accounts.push(payment.hash);
-        self.accounts.put(payment.hash, account);
+        self.changes.accounts.push(payment.account);
+        self.accounts.put(payment.account, account);
         self.claims += 1;
-        self.add_excess(&payment.hash, extra, payment.now)
+        self.add_excess(&payment.account, rail, extra, payment.now)
     }
 
     /// Credits what a payment brought beyond what was credited before, each msat once.
@@ -98,41 +97,43 @@ impl Book {
             received,
             at,
         } = *payment;
-        let noted = rows.received(&payment_hash)?.unwrap_or_default();
+        let account = payment_hash.account();
+        let noted = rows.received(&account)?.unwrap_or_default();
         if received <= noted {
             return Ok(Ok(()));
         }
-        if self.fetch(&payment_hash, rows)? {
-            let account = self.accounts.peek(&payment_hash);
-            let sold = account.map_or(Msat::ZERO, |account| {
+        if self.fetch(&account, rows)? {
+            let known = self.accounts.peek(&account);
+            let sold = known.map_or(Msat::ZERO, |account| {
                 account.terms().map_or(Msat::ZERO, |terms| terms.amount)
             });
             let extra = received.saturating_sub(noted.max(sold));
-            if let Err(error) = self.add_excess(&payment_hash, extra, at) {
+            if let Err(error) = self.add_excess(&account, Rail::Lightning, extra, at) {
                 return Ok(Err(error));
             }
-        } else if rows.unclaimed(&payment_hash)?.spent {
+        } else if rows.unclaimed(&account)?.spent {
             return Ok(Ok(()));
         }
-        rows.put_received(&payment_hash, received, at)?;
+        rows.put_received(&account, received, at)?;
         Ok(Ok(()))
     }
 
     /// Credits money beyond what was sold.
     fn add_excess(
         &mut self,
-        hash: &PaymentHash,
+        hash: &AccountId,
+        rail: Rail,
         extra: Msat,
         at: UnixMillis,
     ) -> Result<(), LedgerError> {
         if extra.is_zero() {
             return Ok(());
         }
-        if !self.fits(extra) {
+        if !self.fits(rail, extra) {
             return Err(LedgerError::TooMuchMoney);
         }
         let credit = self.accounts.peek(hash).map_or(0, |account| account.row);
-        let debit = self.move_house(LIGHTNING, extra, Side::Debit);
+        let debit = self.move_house(rail.clearing(), extra, Side::Debit);
         self.change(hash, |account| {
             account.balance = account.balance.checked_add(extra).unwrap_or(Msat::MAX);
             account.excess = account.excess.checked_add(extra).unwrap_or(Msat::MAX);

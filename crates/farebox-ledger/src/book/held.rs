@@ -1,10 +1,10 @@
 //! Held calls in the picture: a state that moves forward by compare-and-set.
 
-use farebox_core::{HoldId, Msat, PaymentHash, UnixMillis};
+use farebox_core::{AccountId, HoldId, Msat, UnixMillis};
 
 use super::{Book, OpenHeldCall, Payment, Retry, RetryKey, Rows, TransferKind};
 use crate::store::{HeldStep, Outcome, StoreError};
-use crate::{HeldCall, HeldLimits, HeldState, LedgerError};
+use crate::{ClaimPolicy, Funding, HeldCall, HeldLimits, HeldState, LedgerError, Rail};
 
 /// The key under which a single-use token is sold at most once.
 const SINGLE_USE: [u8; 32] = [0; 32];
@@ -14,7 +14,7 @@ type Answer = Result<Result<bool, LedgerError>, StoreError>;
 impl Book {
     pub(super) fn held_step(
         &mut self,
-        hash: &PaymentHash,
+        hash: &AccountId,
         step: &HeldStep,
         at: UnixMillis,
         rows: &mut dyn Rows,
@@ -40,7 +40,7 @@ impl Book {
         limits: HeldLimits,
         rows: &mut dyn Rows,
     ) -> Answer {
-        let hash = &call.payment_hash;
+        let hash = &call.payment_hash.account();
         let claimed = self.fetch(hash, rows)? || rows.unclaimed(hash)?.spent;
         if claimed || rows.held_call(hash)?.is_some() {
             return Ok(Err(LedgerError::HeldCallExists));
@@ -64,14 +64,14 @@ impl Book {
 
     /// A payment that was claimed meanwhile was settled by somebody else: its call is served the
     /// ordinary way.
-    fn run_held_call(&mut self, hash: &PaymentHash, rows: &mut dyn Rows) -> Answer {
+    fn run_held_call(&mut self, hash: &AccountId, rows: &mut dyn Rows) -> Answer {
         if !self.is_held_at(hash, HeldState::Offered) || self.fetch(hash, rows)? {
             return Ok(Ok(false));
         }
         self.move_held_call(hash, HeldState::Running, rows)
     }
 
-    fn answer_held_call(&mut self, hash: &PaymentHash, body: &[u8], rows: &mut dyn Rows) -> Answer {
+    fn answer_held_call(&mut self, hash: &AccountId, body: &[u8], rows: &mut dyn Rows) -> Answer {
         if !self.is_held_at(hash, HeldState::Running) {
             return Ok(Ok(false));
         }
@@ -81,7 +81,7 @@ impl Book {
 
     fn cancel_held_call(
         &mut self,
-        hash: &PaymentHash,
+        hash: &AccountId,
         at: UnixMillis,
         rows: &mut dyn Rows,
     ) -> Answer {
@@ -98,7 +98,7 @@ impl Book {
     /// Claims the payment and charges it, as if the token had been used once.
     fn settle_held_call(
         &mut self,
-        hash: &PaymentHash,
+        hash: &AccountId,
         received: Msat,
         at: UnixMillis,
         rows: &mut dyn Rows,
@@ -115,10 +115,17 @@ impl Book {
             tracing::error!(%hash, "a held payment was claimed before it was settled");
         } else {
             unclaimed.received = unclaimed.received.max(Some(received));
-            let payment = Payment {
-                hash: *hash,
+            let funding = Funding {
+                rail: Rail::Lightning,
+                id: call.payment_hash,
+                amount: call.terms.amount,
+                terms: call.terms.clone(),
                 key_epoch: call.key_epoch,
-                terms: &call.terms,
+                claims: ClaimPolicy::Open,
+            };
+            let payment = Payment {
+                account: *hash,
+                funding: &funding,
                 now: at,
             };
             if let Err(error) = self.credit(&payment, &unclaimed) {
@@ -136,7 +143,7 @@ impl Book {
 
     /// Charges the one call of an account that was just credited.
     fn charge_held_call(&mut self, call: &HeldCall, at: UnixMillis) {
-        let hash = call.payment_hash;
+        let hash = call.payment_hash.account();
         let id = self.fresh_id(at);
         let charged = call.terms.amount;
         let account = self.accounts.peek(&hash).map_or(0, |account| account.row);
@@ -154,12 +161,12 @@ impl Book {
             .insert(RetryKey { account, key }, retry);
     }
 
-    fn is_held_at(&self, hash: &PaymentHash, state: HeldState) -> bool {
+    fn is_held_at(&self, hash: &AccountId, state: HeldState) -> bool {
         let call = self.held_calls.get(hash);
         call.is_some_and(|call| call.state == state)
     }
 
-    fn move_held_call(&mut self, hash: &PaymentHash, to: HeldState, rows: &mut dyn Rows) -> Answer {
+    fn move_held_call(&mut self, hash: &AccountId, to: HeldState, rows: &mut dyn Rows) -> Answer {
         rows.move_held_call(hash, to)?;
         if let Some(call) = self.held_calls.get_mut(hash) {
             call.state = to;

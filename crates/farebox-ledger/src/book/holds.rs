@@ -5,14 +5,14 @@ use farebox_core::{HoldId, Msat, UnixMillis};
 use super::{Book, OnceKey, OpenHold, Retry, RetryKey, Rows};
 use crate::decide::Grant;
 use crate::store::{Granted, Resolution, StoreError};
-use crate::{AdmitRequest, Measured, VoidReason};
+use crate::{HoldRequest, Measured, VoidReason};
 
 impl Book {
     pub(crate) fn open_ids(&self) -> Vec<HoldId> {
         self.holds.keys().copied().collect()
     }
 
-    pub(super) fn hold(&mut self, request: &AdmitRequest, grant: Grant) -> Granted {
+    pub(super) fn hold(&mut self, request: &HoldRequest, grant: Grant) -> Granted {
         let Grant {
             charge,
             remaining,
@@ -20,14 +20,14 @@ impl Book {
         } = grant;
         let row = self
             .accounts
-            .peek(&request.payment_hash)
+            .peek(&request.account)
             .map_or(0, |account| account.row);
         let once = request.once.map(|once| OnceKey {
             key: once.key,
             digest: once.digest,
         });
         let hold = OpenHold {
-            payment_hash: request.payment_hash,
+            payer: request.account,
             account: row,
             amount: charge,
             progress: None,
@@ -54,7 +54,7 @@ impl Book {
     }
 
     pub(super) fn track(&mut self, id: HoldId, hold: OpenHold) {
-        let held = self.held.entry(hold.payment_hash).or_default();
+        let held = self.held.entry(hold.payer).or_default();
         held.calls = held.calls.saturating_add(1);
         held.msat = held.msat.checked_add(hold.amount).unwrap_or(Msat::MAX);
         if let Some(once) = hold.once {
@@ -69,11 +69,11 @@ impl Book {
         if let Some(once) = hold.once {
             self.open_keys.remove(&(hold.asker().0, once.key));
         }
-        if let Some(held) = self.held.get_mut(&hold.payment_hash) {
+        if let Some(held) = self.held.get_mut(&hold.payer) {
             held.calls = held.calls.saturating_sub(1);
             held.msat = held.msat.saturating_sub(hold.amount);
             if held.is_nothing() {
-                self.held.remove(&hold.payment_hash);
+                self.held.remove(&hold.payer);
             }
         }
         self.untrack_uses(&hold);
@@ -92,7 +92,7 @@ impl Book {
         let Some(hold) = self.holds.get(&id) else {
             return Ok(Msat::ZERO);
         };
-        let (asker, payer) = (hold.asker().0, hold.payment_hash);
+        let (asker, payer) = (hold.asker().0, hold.payer);
         let key_day = hold.key.as_ref().map(|key| key.day);
         let known = match key_day {
             None => self.fetch(&payer, rows)?,

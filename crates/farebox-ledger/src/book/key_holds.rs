@@ -5,13 +5,13 @@
 
 use std::collections::BTreeMap;
 
-use farebox_core::{Msat, PaymentHash};
+use farebox_core::{AccountId, Msat};
 
 use super::{Account, AccountRow, Book, KeyUse, OnceKey, OpenHold, Rows};
 use crate::day::{self, Day};
 use crate::decide::{self, Grant, KeyStanding, Purse};
 use crate::store::{Granted, StoreError};
-use crate::{AdmitKey, Admitted, KeyRefusal, LedgerError};
+use crate::{Admitted, Cost, HoldRequest, KeyRefusal, LedgerError};
 
 /// Days of one key that the picture keeps; more than ever have open holds at once, but by a clock
 /// that is set to and fro.
@@ -28,13 +28,16 @@ pub(super) struct Uses {
 impl Book {
     pub(super) fn admit_key(
         &mut self,
-        request: &AdmitKey,
+        request: &HoldRequest,
         rows: &mut dyn Rows,
     ) -> Result<Result<Admitted<Granted>, LedgerError>, StoreError> {
+        let Cost::Amount(amount) = request.cost else {
+            return Ok(Err(LedgerError::CallOnBalance));
+        };
         if let Some(error) = self.refuse_hold(request.hold, rows)? {
             return Ok(Err(error));
         }
-        let asker = request.key.account();
+        let asker = request.account;
         let today = day::of(request.now);
         if !self.fetch_day(&asker, today, rows)? {
             return Ok(Ok(Admitted::Key(KeyRefusal::Unknown)));
@@ -50,6 +53,7 @@ impl Book {
         let of_parent = parent.map(|parent| self.key_standing(&parent, today));
         let decision = decide::key(
             request,
+            amount,
             &self.key_standing(&asker, today)?,
             of_parent.transpose()?.as_ref(),
             &self.purse(&payer)?,
@@ -69,9 +73,9 @@ impl Book {
 
     fn hold_for_key(
         &mut self,
-        request: &AdmitKey,
+        request: &HoldRequest,
         grant: Grant,
-        (payer, payer_row): (PaymentHash, AccountRow),
+        (payer, payer_row): (AccountId, AccountRow),
         used: KeyUse,
     ) -> Granted {
         let once = request.once.map(|once| OnceKey {
@@ -79,7 +83,7 @@ impl Book {
             digest: once.digest,
         });
         let hold = OpenHold {
-            payment_hash: payer,
+            payer,
             account: payer_row,
             amount: grant.charge,
             progress: None,
@@ -98,14 +102,14 @@ impl Book {
         }
     }
 
-    fn key_of(&self, name: &PaymentHash) -> Result<(&Account, &super::Key), StoreError> {
+    fn key_of(&self, name: &AccountId) -> Result<(&Account, &super::Key), StoreError> {
         let account = self.accounts.peek(name);
         account
             .and_then(|account| Some((account, account.key()?)))
             .ok_or(StoreError::Corrupt("a key that was just read"))
     }
 
-    fn key_standing(&self, name: &PaymentHash, today: Day) -> Result<KeyStanding<'_>, StoreError> {
+    fn key_standing(&self, name: &AccountId, today: Day) -> Result<KeyStanding<'_>, StoreError> {
         let (account, key) = self.key_of(name)?;
         let uses = self.key_uses.get(name);
         let of_day = |days: &BTreeMap<Day, Msat>| days.get(&today).copied().unwrap_or_default();
@@ -121,7 +125,7 @@ impl Book {
         })
     }
 
-    fn purse(&self, payer: &PaymentHash) -> Result<Purse, StoreError> {
+    fn purse(&self, payer: &AccountId) -> Result<Purse, StoreError> {
         let (account, key) = self.key_of(payer)?;
         let held = self.held.get(payer);
         Ok(Purse {
@@ -134,7 +138,7 @@ impl Book {
     /// Brings a key, and what counts against it on a day, into the picture. Whether there is one.
     pub(super) fn fetch_day(
         &mut self,
-        name: &PaymentHash,
+        name: &AccountId,
         day: Day,
         rows: &mut dyn Rows,
     ) -> Result<bool, StoreError> {
@@ -159,8 +163,8 @@ impl Book {
     }
 
     /// Those whose limits a hold counts against: who asked, and whose money it is.
-    fn counted(hold: &OpenHold) -> impl Iterator<Item = (PaymentHash, Day)> + use<> {
-        let payer = hold.payment_hash;
+    fn counted(hold: &OpenHold) -> impl Iterator<Item = (AccountId, Day)> + use<> {
+        let payer = hold.payer;
         let asked = hold.key.as_ref().map(|key| (key.asker, key.day));
         asked.into_iter().flat_map(move |(asker, day)| {
             let other = (asker != payer).then_some((payer, day));

@@ -1,12 +1,12 @@
 //! Prepaid keys in the picture: opened, limited, revoked, and filled by deposits.
 
-use farebox_core::{KeyHash, Msat, PaymentHash, UnixMillis};
+use farebox_core::{AccountId, KeyHash, Msat, UnixMillis};
 
 use super::money::Side;
-use super::{Account, Book, Key, LIGHTNING, NewKey, Rows, Transfer, TransferKind};
+use super::{Account, Book, Key, NewKey, Rows, Transfer, TransferKind};
 use crate::key::{MAX_CHILDREN, MAX_PENDING};
 use crate::store::{KeyDone, KeyStep, Outcome, StoreError};
-use crate::{Deposit, KeyLimits, LedgerError, OpenChild, OpenKey, PendingDeposit, TopUpBy};
+use crate::{Deposit, KeyLimits, LedgerError, OpenChild, OpenKey, PendingDeposit, Rail, TopUpBy};
 
 impl Book {
     pub(super) fn key_step(
@@ -23,7 +23,7 @@ impl Book {
             KeyStep::Pending(pending, _) if pending.amount.is_zero() => return Ok(nothing_paid()),
             KeyStep::Pending(pending, by) => self.note_pending(pending, *by, at, rows)?,
             KeyStep::Deposit(key, deposit) => return self.take_deposit(key, deposit, rows),
-            KeyStep::Unpaid(hash) => self.forget_unpaid(hash, rows)?,
+            KeyStep::Unpaid(hash) => self.forget_unpaid(&hash.account(), rows)?,
         };
         Ok(Outcome::Key {
             answer: Ok(done),
@@ -34,7 +34,7 @@ impl Book {
     /// Whether the account of a key is in the picture, after a look into the store.
     pub(super) fn fetch_key(
         &mut self,
-        name: &PaymentHash,
+        name: &AccountId,
         rows: &mut dyn Rows,
     ) -> Result<bool, StoreError> {
         if let Some(known) = self.accounts.get(name) {
@@ -50,7 +50,7 @@ impl Book {
     /// The same for the account of a payment or of a key.
     pub(super) fn fetch_payer(
         &mut self,
-        name: &PaymentHash,
+        name: &AccountId,
         rows: &mut dyn Rows,
     ) -> Result<bool, StoreError> {
         Ok(self.fetch(name, rows)? || self.fetch_key(name, rows)?)
@@ -108,7 +108,7 @@ impl Book {
     fn known_key(
         &mut self,
         new: &NewKey<'_>,
-        parent: Option<PaymentHash>,
+        parent: Option<AccountId>,
         rows: &mut dyn Rows,
     ) -> Result<Option<KeyDone>, StoreError> {
         let name = new.key.account();
@@ -130,7 +130,7 @@ impl Book {
     fn insert_key(
         &mut self,
         new: &NewKey<'_>,
-        parent: Option<PaymentHash>,
+        parent: Option<AccountId>,
         rows: &mut dyn Rows,
     ) -> Result<KeyDone, StoreError> {
         let row = self.take_row();
@@ -148,7 +148,7 @@ impl Book {
     }
 
     /// Whether a payment is known as one of a token.
-    fn is_payment(&mut self, hash: &PaymentHash, rows: &mut dyn Rows) -> Result<bool, StoreError> {
+    fn is_payment(&mut self, hash: &AccountId, rows: &mut dyn Rows) -> Result<bool, StoreError> {
         Ok(self.fetch(hash, rows)?
             || rows.unclaimed(hash)?.pruned
             || rows.held_call(hash)?.is_some())
@@ -196,7 +196,7 @@ impl Book {
     /// The account of a key that can have money, or why it cannot.
     fn purse_row(
         &mut self,
-        name: &PaymentHash,
+        name: &AccountId,
         rows: &mut dyn Rows,
     ) -> Result<Result<i64, KeyDone>, StoreError> {
         if !self.fetch_key(name, rows)? {
@@ -223,7 +223,7 @@ impl Book {
             Ok(row) => row,
             Err(refusal) => return Ok(refusal),
         };
-        let hash = &pending.payment_hash;
+        let hash = &pending.payment_hash.account();
         if let Some(known) = rows.pending(hash)? {
             return Ok(if known == row {
                 KeyDone::Already
@@ -253,7 +253,7 @@ impl Book {
 
     fn forget_unpaid(
         &mut self,
-        hash: &PaymentHash,
+        hash: &AccountId,
         rows: &mut dyn Rows,
     ) -> Result<KeyDone, StoreError> {
         if rows.pending(hash)?.is_none() {
@@ -282,7 +282,7 @@ impl Book {
             Ok(row) => row,
             Err(refusal) => return Ok(told(refusal)),
         };
-        let hash = &deposit.payment_hash;
+        let hash = &deposit.payment_hash.account();
         if let Some(known) = rows.deposit(hash)? {
             let done = if known == row {
                 KeyDone::Already
@@ -298,7 +298,7 @@ impl Book {
         {
             return Ok(told(KeyDone::Taken));
         }
-        if !self.fits(deposit.amount) {
+        if !self.fits(Rail::Lightning, deposit.amount) {
             return Ok(Outcome::Key {
                 answer: Err(LedgerError::TooMuchMoney),
                 deposited: None,
@@ -316,11 +316,11 @@ impl Book {
         })
     }
 
-    fn credit_key(&mut self, name: &PaymentHash, row: i64, deposit: &Deposit) {
+    fn credit_key(&mut self, name: &AccountId, row: i64, deposit: &Deposit) {
         let Deposit { amount, at, .. } = *deposit;
         let transfer = Transfer {
             id: self.fresh_id(at),
-            debit: self.move_house(LIGHTNING, amount, Side::Debit),
+            debit: self.move_house(Rail::Lightning.clearing(), amount, Side::Debit),
             credit: row,
             amount,
             kind: TransferKind::Deposit,

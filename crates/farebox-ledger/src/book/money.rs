@@ -1,10 +1,12 @@
 //! Movements of money in the picture: every one takes from one account what it gives another.
 
-use farebox_core::{HoldId, Msat, PaymentHash, RouteName, UnixMillis};
+use farebox_core::{AccountId, HoldId, Msat, RouteName, UnixMillis};
+
+use crate::Rail;
 
 use super::{
-    Account, AccountRow, Book, House, LIGHTNING, LIGHTNING_FEES, OpenHold, SELLER_LOSS, Transfer,
-    TransferId, TransferKind, signed,
+    Account, AccountRow, Book, House, LIGHTNING_FEES, OpenHold, SELLER_LOSS, Transfer, TransferId,
+    TransferKind, signed,
 };
 
 /// On which side of a transfer an account stands.
@@ -23,7 +25,7 @@ impl Book {
     /// Moves money from a payer to the revenue of its route.
     pub(super) fn charge(
         &mut self,
-        hash: &PaymentHash,
+        hash: &AccountId,
         id: TransferId,
         amount: Msat,
         kind: TransferKind,
@@ -49,14 +51,14 @@ impl Book {
         };
         let charged = used.min(hold.amount);
         let kind = TransferKind::Settle;
-        let hash = &hold.payment_hash;
+        let hash = &hold.payer;
         self.charge_to(&name, hash, *id.as_bytes(), charged, kind, at);
         self.lose_to(&name, hash, used.saturating_sub(charged), at)
     }
 
     /// What earns the money of a hold.
     pub(super) fn route_of<'a>(&'a self, hold: &'a OpenHold) -> Option<&'a RouteName> {
-        let payer = self.accounts.peek(&hold.payment_hash);
+        let payer = self.accounts.peek(&hold.payer);
         let sold_for = payer.and_then(Account::terms).map(|terms| &terms.route);
         hold.key.as_ref().map(|key| &key.route).or(sold_for)
     }
@@ -64,7 +66,7 @@ impl Book {
     fn charge_to(
         &mut self,
         name: &str,
-        hash: &PaymentHash,
+        hash: &AccountId,
         id: TransferId,
         amount: Msat,
         kind: TransferKind,
@@ -91,11 +93,11 @@ impl Book {
 
     /// Books the fee of a payout above its limit against the seller. It went to the network: the
     /// money that came in with payments has nothing to do with it.
-    pub(super) fn lose_fee(&mut self, hash: &PaymentHash, loss: Msat, at: UnixMillis) -> Msat {
+    pub(super) fn lose_fee(&mut self, hash: &AccountId, loss: Msat, at: UnixMillis) -> Msat {
         self.lose_to(LIGHTNING_FEES, hash, loss, at)
     }
 
-    fn lose_to(&mut self, name: &str, hash: &PaymentHash, loss: Msat, at: UnixMillis) -> Msat {
+    fn lose_to(&mut self, name: &str, hash: &AccountId, loss: Msat, at: UnixMillis) -> Msat {
         let lost = self
             .house
             .get(SELLER_LOSS)
@@ -124,7 +126,7 @@ impl Book {
     }
 
     /// Appends a transfer to the chain of one payer's account.
-    pub(super) fn append(&mut self, hash: &PaymentHash, mut transfer: Transfer) {
+    pub(super) fn append(&mut self, hash: &AccountId, mut transfer: Transfer) {
         let id = transfer.id;
         self.change(hash, |account| {
             transfer.previous = account.last_transfer.replace(id);
@@ -153,10 +155,10 @@ impl Book {
 
     /// Whether so much more can be claimed without exceeding all money there is. With it, and the
     /// same limit on losses, no balance leaves the range of its column.
-    pub(super) fn fits(&self, amount: Msat) -> bool {
+    pub(super) fn fits(&self, rail: Rail, amount: Msat) -> bool {
         let claimed = self
             .house
-            .get(LIGHTNING)
+            .get(rail.clearing())
             .map_or(0, |house| house.balance.unsigned_abs());
         claimed
             .checked_add(amount.get())

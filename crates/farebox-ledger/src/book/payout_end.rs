@@ -2,19 +2,19 @@
 //!
 //! A payout that has ended never changes: what a node says later and otherwise is an error.
 
-use farebox_core::{Kind, Msat, PaymentHash, PayoutId, UnixMillis};
+use farebox_core::{AccountId, Kind, Msat, PayoutId, UnixMillis};
 
 use super::money::Side;
-use super::{Book, LIGHTNING, Payout, Rows, Transfer, TransferKind};
+use super::{Book, Payout, Rows, Transfer, TransferKind};
 use crate::store::{Outcome, StoreError};
-use crate::{LedgerError, PayoutEnd, PayoutState, PayoutView};
+use crate::{LedgerError, PayoutEnd, PayoutState, PayoutView, Rail};
 
 impl Book {
     fn release(&mut self, id: &PayoutId) {
         let Some(payout) = self.payouts.remove(id) else {
             return;
         };
-        let Some(held) = self.held.get_mut(&payout.payment_hash) else {
+        let Some(held) = self.held.get_mut(&payout.account) else {
             return;
         };
         held.msat = held.msat.saturating_sub(payout.reserve.sold);
@@ -22,7 +22,7 @@ impl Book {
         held.calls = held.calls.saturating_sub(payout.reserve.calls);
         held.payouts = held.payouts.saturating_sub(1);
         if held.is_nothing() {
-            self.held.remove(&payout.payment_hash);
+            self.held.remove(&payout.account);
         }
     }
 
@@ -54,7 +54,7 @@ impl Book {
                 return Ok(ended(Err(LedgerError::PayoutEnded { state }), Msat::ZERO));
             }
         }
-        if !self.fetch_payer(&payout.view.payment_hash, rows)? {
+        if !self.fetch_payer(&payout.view.account, rows)? {
             return Err(StoreError::Corrupt("a payout without an account"));
         }
         self.release(&id);
@@ -73,7 +73,7 @@ impl Book {
     /// Charges a payout and its fee; gives the part of the fee that the seller bears.
     fn pay(&mut self, payout: &mut Payout, fee: Msat, at: UnixMillis) -> Msat {
         let Payout { view, reserve } = payout;
-        let hash = view.payment_hash;
+        let hash = view.account;
         let charged = fee.min(view.max_fee);
         self.pay_out(&hash, view.amount, TransferKind::Payout, at);
         self.pay_out(&hash, charged, TransferKind::PayoutFee, at);
@@ -105,7 +105,7 @@ impl Book {
     }
 
     /// Moves money from a payer's account out of the house.
-    fn pay_out(&mut self, hash: &PaymentHash, amount: Msat, kind: TransferKind, at: UnixMillis) {
+    fn pay_out(&mut self, hash: &AccountId, amount: Msat, kind: TransferKind, at: UnixMillis) {
         let Some(account) = self.accounts.peek(hash).filter(|_| !amount.is_zero()) else {
             return;
         };
@@ -113,7 +113,7 @@ impl Book {
         let transfer = Transfer {
             id: self.fresh_id(at),
             debit,
-            credit: self.move_house(LIGHTNING, amount, Side::Credit),
+            credit: self.move_house(Rail::Lightning.clearing(), amount, Side::Credit),
             amount,
             kind,
             at,

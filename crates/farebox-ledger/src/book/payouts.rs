@@ -10,7 +10,7 @@ use super::{Book, OpenPayout, Payment, Payout, Rows, Unclaimed};
 use crate::decide::{self, Reserve, Standing};
 use crate::store::{Outcome, StoreError};
 use crate::{
-    ClaimPolicy, LedgerError, PayoutAnswer, PayoutClaim, PayoutRequest, PayoutState, PayoutView,
+    ClaimPolicy, Funding, LedgerError, PayoutAnswer, PayoutRequest, PayoutState, PayoutView,
 };
 
 /// What counts as a day in the limits of payouts.
@@ -32,13 +32,13 @@ impl Book {
     ) -> Result<Outcome, StoreError> {
         let claims_before = self.claims;
         let answer = self.begin_payout(request, rows)?;
-        let claim = request
-            .claim
+        let funding = request
+            .funding
             .as_ref()
             .filter(|_| self.claims > claims_before);
         Ok(Outcome::Payout {
             answer: Box::new(answer),
-            claimed: claim.map(|claim| claim.terms.amount),
+            claimed: funding.map(|funding| funding.amount),
         })
     }
 
@@ -74,7 +74,7 @@ impl Book {
         rows: &mut dyn Rows,
     ) -> Result<Option<PayoutAnswer>, StoreError> {
         if let Some(known) = rows.payout_to(&request.destination_hash)? {
-            let same = known.payment_hash == request.payment_hash;
+            let same = known.account == request.account;
             return Ok(Some(if same {
                 PayoutAnswer::Exists(known)
             } else {
@@ -82,7 +82,7 @@ impl Book {
             }));
         }
         let mut open = self.payouts.iter();
-        let open = open.find(|(_, payout)| payout.payment_hash == request.payment_hash);
+        let open = open.find(|(_, payout)| payout.account == request.account);
         let Some((id, _)) = open else {
             return Ok(None);
         };
@@ -97,12 +97,12 @@ impl Book {
         request: &'a PayoutRequest,
         rows: &mut dyn Rows,
     ) -> Result<Decision<'a>, StoreError> {
-        if !self.fetch_payer(&request.payment_hash, rows)? {
-            let unclaimed = self.unclaimed(&request.payment_hash, rows)?;
+        if !self.fetch_payer(&request.account, rows)? {
+            let unclaimed = self.unclaimed(&request.account, rows)?;
             return self.decide_first_sight(request, unclaimed, rows);
         }
-        let account = super::known(&mut self.accounts, &request.payment_hash)?;
-        let claim = request.claim.as_ref();
+        let account = super::known(&mut self.accounts, &request.account)?;
+        let claim = request.funding.as_ref();
         if claim.is_some_and(|claim| Some(&claim.terms) != account.terms()) {
             return Ok(Decision::Refused(PayoutAnswer::TermsMismatch));
         }
@@ -110,7 +110,7 @@ impl Book {
         if account.key().is_some_and(|key| key.parent.is_some()) {
             return Ok(Decision::Refused(PayoutAnswer::Unknown));
         }
-        let held = self.held.get(&request.payment_hash).copied();
+        let held = self.held.get(&request.account).copied();
         let standing = super::standing(account, held.unwrap_or_default());
         let reserve = match decide::payout(request, &standing) {
             Ok(reserve) => reserve,
@@ -135,7 +135,7 @@ impl Book {
                 PayoutAnswer::Unknown
             }));
         };
-        if self.is_being_served(&request.payment_hash) {
+        if self.is_being_served(&request.account) {
             return Ok(Decision::Refused(PayoutAnswer::Reserved));
         }
         let reserve = match decide::payout(request, &at_claim(claim, &unclaimed, request.now)) {
@@ -146,9 +146,8 @@ impl Book {
             return Ok(Decision::Refused(refusal));
         }
         let payment = Payment {
-            hash: request.payment_hash,
-            key_epoch: claim.key_epoch,
-            terms: &claim.terms,
+            account: request.account,
+            funding: claim,
             now: request.now,
         };
         Ok(Decision::Claim(payment, unclaimed, reserve))
@@ -167,7 +166,7 @@ impl Book {
                 .get()
                 .saturating_sub(u64::try_from(A_DAY.as_millis()).unwrap_or(u64::MAX)),
         );
-        let begun = rows.payouts_begun(&request.payment_hash, a_day_ago)?;
+        let begun = rows.payouts_begun(&request.account, a_day_ago)?;
         if begun >= u64::from(limits.per_account_per_day) {
             return Ok(Some(PayoutAnswer::TooOften));
         }
@@ -193,7 +192,7 @@ impl Book {
         };
         payout.view.cursor = rows.insert_payout(&payout)?;
         let open = OpenPayout {
-            payment_hash: request.payment_hash,
+            account: request.account,
             amount: request.amount,
             reserve,
         };
@@ -203,7 +202,7 @@ impl Book {
 
     /// Counts an open payout in what its account has reserved.
     pub(super) fn reserve(&mut self, id: PayoutId, payout: OpenPayout) {
-        let held = self.held.entry(payout.payment_hash).or_default();
+        let held = self.held.entry(payout.account).or_default();
         let Reserve {
             sold,
             excess,
@@ -218,15 +217,15 @@ impl Book {
 }
 
 /// The claim that may be made with a request, if any.
-fn may_claim<'a>(request: &'a PayoutRequest, unclaimed: &Unclaimed) -> Option<&'a PayoutClaim> {
-    let claim = request.claim.as_ref().filter(|_| !unclaimed.spent)?;
+fn may_claim<'a>(request: &'a PayoutRequest, unclaimed: &Unclaimed) -> Option<&'a Funding> {
+    let claim = request.funding.as_ref().filter(|_| !unclaimed.spent)?;
     (claim.claims == ClaimPolicy::Open).then_some(claim)
 }
 
 /// How an account would stand right after its claim.
-fn at_claim<'a>(claim: &'a PayoutClaim, unclaimed: &Unclaimed, now: UnixMillis) -> Standing<'a> {
+fn at_claim<'a>(claim: &'a Funding, unclaimed: &Unclaimed, now: UnixMillis) -> Standing<'a> {
     let sold = claim.terms.amount;
-    let received = unclaimed.received.unwrap_or_default();
+    let received = unclaimed.received.unwrap_or_default().max(claim.amount);
     let excess = received.saturating_sub(sold);
     Standing {
         terms: Some(&claim.terms),
@@ -247,7 +246,7 @@ fn new_view(request: &PayoutRequest, calls: u32) -> PayoutView {
     PayoutView {
         cursor: 0,
         id: request.id,
-        payment_hash: request.payment_hash,
+        account: request.account,
         destination_hash: request.destination_hash,
         bolt11: request.bolt11.clone(),
         amount: request.amount,

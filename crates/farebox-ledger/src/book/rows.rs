@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use farebox_core::{
-    HoldId, KeyEpoch, KeyHash, Kind, Msat, PaymentHash, PayoutId, RequestDigest, RouteName, Terms,
-    UnixMillis,
+    AccountId, HoldId, KeyEpoch, KeyHash, Kind, Msat, PaymentHash, PayoutId, RequestDigest,
+    RouteName, Terms, UnixMillis,
 };
 
 use super::changes::RetryKey;
@@ -13,8 +13,8 @@ use crate::decide::Reserve;
 use crate::store::StoreError;
 use crate::view::TransferKind;
 use crate::{
-    ChargeBasis, Deposit, HeldCall, HeldState, KeyLimits, Measured, PayoutView, PendingDeposit,
-    Receipt,
+    ChargeBasis, Deposit, Funding, HeldCall, HeldState, KeyLimits, Measured, PayoutView,
+    PendingDeposit, Receipt,
 };
 
 /// The number of an account inside one store.
@@ -25,9 +25,9 @@ pub(crate) type TransferId = [u8; 16];
 /// Reads rows as the present transaction sees them.
 pub(crate) trait Rows: SeldomRows + KeyRows {
     /// The account of a payment.
-    fn account(&mut self, hash: &PaymentHash) -> Result<Option<Account>, StoreError>;
+    fn account(&mut self, hash: &AccountId) -> Result<Option<Account>, StoreError>;
     /// What is known of a payment without an account.
-    fn unclaimed(&mut self, hash: &PaymentHash) -> Result<Unclaimed, StoreError>;
+    fn unclaimed(&mut self, hash: &AccountId) -> Result<Unclaimed, StoreError>;
     fn retry(&mut self, key: &RetryKey) -> Result<Option<Retry>, StoreError>;
     fn transfer_exists(&mut self, id: &TransferId) -> Result<bool, StoreError>;
 }
@@ -36,10 +36,10 @@ pub(crate) trait Rows: SeldomRows + KeyRows {
 /// transaction, so that what is read next is true without a picture of it.
 pub(crate) trait SeldomRows {
     /// What a payment brought in all, where that was noted.
-    fn received(&mut self, hash: &PaymentHash) -> Result<Option<Msat>, StoreError>;
+    fn received(&mut self, hash: &AccountId) -> Result<Option<Msat>, StoreError>;
     fn put_received(
         &mut self,
-        hash: &PaymentHash,
+        hash: &AccountId,
         received: Msat,
         at: UnixMillis,
     ) -> Result<(), StoreError>;
@@ -47,7 +47,7 @@ pub(crate) trait SeldomRows {
     fn payout(&mut self, id: &PayoutId) -> Result<Option<Payout>, StoreError>;
     fn payout_to(&mut self, destination: &PaymentHash) -> Result<Option<PayoutView>, StoreError>;
     /// Payouts of one account begun after an instant, however they ended.
-    fn payouts_begun(&mut self, hash: &PaymentHash, after: UnixMillis) -> Result<u64, StoreError>;
+    fn payouts_begun(&mut self, hash: &AccountId, after: UnixMillis) -> Result<u64, StoreError>;
     /// The sum of payouts paid after an instant, without fees.
     fn paid_out(&mut self, after: UnixMillis) -> Result<u64, StoreError>;
     /// Writes a new payout and gives its cursor.
@@ -56,14 +56,14 @@ pub(crate) trait SeldomRows {
     fn end_payout(&mut self, payout: &PayoutView) -> Result<(), StoreError>;
 
     /// A held call without its request and answer.
-    fn held_call(&mut self, hash: &PaymentHash) -> Result<Option<HeldCall>, StoreError>;
+    fn held_call(&mut self, hash: &AccountId) -> Result<Option<HeldCall>, StoreError>;
     fn insert_held_call(&mut self, call: &HeldCall) -> Result<(), StoreError>;
-    fn move_held_call(&mut self, hash: &PaymentHash, to: HeldState) -> Result<(), StoreError>;
-    fn put_held_answer(&mut self, hash: &PaymentHash, answer: &[u8]) -> Result<(), StoreError>;
+    fn move_held_call(&mut self, hash: &AccountId, to: HeldState) -> Result<(), StoreError>;
+    fn put_held_answer(&mut self, hash: &AccountId, answer: &[u8]) -> Result<(), StoreError>;
     /// Writes the end of a held call, and lets go of its request.
     fn end_held_call(
         &mut self,
-        hash: &PaymentHash,
+        hash: &AccountId,
         end: HeldState,
         at: UnixMillis,
     ) -> Result<(), StoreError>;
@@ -74,7 +74,7 @@ pub(crate) trait SeldomRows {
 /// Reads and writes the rows of prepaid keys. What is written is written at once.
 pub(crate) trait KeyRows {
     /// The account of a key, without what it spent on each day.
-    fn key(&mut self, name: &PaymentHash) -> Result<Option<Account>, StoreError>;
+    fn key(&mut self, name: &AccountId) -> Result<Option<Account>, StoreError>;
     /// What counts against a key on a day.
     fn key_day(&mut self, account: AccountRow, day: Day) -> Result<Msat, StoreError>;
     /// The account of the key with this public name.
@@ -86,11 +86,11 @@ pub(crate) trait KeyRows {
     fn revoke_key(&mut self, account: AccountRow, at: UnixMillis) -> Result<(), StoreError>;
 
     /// Whose deposit a payment was.
-    fn deposit(&mut self, hash: &PaymentHash) -> Result<Option<AccountRow>, StoreError>;
+    fn deposit(&mut self, hash: &AccountId) -> Result<Option<AccountRow>, StoreError>;
     /// Writes a deposit, and when the key was funded if this is its first.
     fn insert_deposit(&mut self, account: AccountRow, deposit: &Deposit) -> Result<(), StoreError>;
     /// For which account an invoice waits to be paid.
-    fn pending(&mut self, hash: &PaymentHash) -> Result<Option<AccountRow>, StoreError>;
+    fn pending(&mut self, hash: &AccountId) -> Result<Option<AccountRow>, StoreError>;
     /// Invoices for an account that can still be paid at an instant.
     fn count_pending(&mut self, account: AccountRow, at: UnixMillis) -> Result<u32, StoreError>;
     fn insert_pending(
@@ -98,7 +98,7 @@ pub(crate) trait KeyRows {
         account: AccountRow,
         pending: &PendingDeposit,
     ) -> Result<(), StoreError>;
-    fn remove_pending(&mut self, hash: &PaymentHash) -> Result<(), StoreError>;
+    fn remove_pending(&mut self, hash: &AccountId) -> Result<(), StoreError>;
 }
 
 /// A key that is opened.
@@ -128,9 +128,8 @@ pub(crate) struct Unclaimed {
 /// A payment at its first sight.
 #[derive(Clone, Copy)]
 pub(crate) struct Payment<'a> {
-    pub(crate) hash: PaymentHash,
-    pub(crate) key_epoch: KeyEpoch,
-    pub(crate) terms: &'a Terms,
+    pub(crate) account: AccountId,
+    pub(crate) funding: &'a Funding,
     pub(crate) now: UnixMillis,
 }
 
@@ -144,7 +143,7 @@ pub(crate) struct Payout {
 /// What the picture keeps of an open payout.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct OpenPayout {
-    pub(crate) payment_hash: PaymentHash,
+    pub(crate) account: AccountId,
     pub(crate) amount: Msat,
     pub(crate) reserve: Reserve,
 }
@@ -187,7 +186,7 @@ pub(crate) enum Origin {
 #[derive(Clone, Debug)]
 pub(crate) struct Key {
     /// The name of the account whose money it spends, where that is not its own.
-    pub(crate) parent: Option<PaymentHash>,
+    pub(crate) parent: Option<AccountId>,
     pub(crate) limits: KeyLimits,
     pub(crate) funded: bool,
     /// What was charged in all.
@@ -225,15 +224,15 @@ impl Account {
         Self {
             row,
             origin: Origin::Payment {
-                key_epoch: payment.key_epoch,
-                terms: payment.terms.clone(),
+                key_epoch: payment.funding.key_epoch,
+                terms: payment.funding.terms.clone(),
             },
-            balance: payment.terms.amount,
+            balance: payment.funding.terms.amount,
             excess: Msat::ZERO,
             calls_used: 0,
             voids: 0,
             claimed_at: payment.now,
-            expires_at: first_expiry(payment.terms, payment.now),
+            expires_at: first_expiry(&payment.funding.terms, payment.now),
             revoked_at,
             last_transfer: None,
             unsaved: Unsaved {
@@ -347,7 +346,7 @@ impl House {
 /// Money reserved for one open request.
 #[derive(Clone, Debug)]
 pub(crate) struct OpenHold {
-    pub(crate) payment_hash: PaymentHash,
+    pub(crate) payer: AccountId,
     pub(crate) account: AccountRow,
     pub(crate) amount: Msat,
     /// The most that was recorded as used: what recovery charges.
@@ -369,7 +368,7 @@ pub(crate) struct Charge {
     pub(crate) id: HoldId,
     pub(crate) account: AccountRow,
     /// The prepaid key that asked, where it is a child.
-    pub(crate) asker: Option<PaymentHash>,
+    pub(crate) asker: Option<AccountId>,
     pub(crate) route: RouteName,
     pub(crate) held: Msat,
     pub(crate) used: Msat,
@@ -384,7 +383,7 @@ pub(crate) struct Charge {
 #[derive(Clone, Debug)]
 pub(crate) struct KeyUse {
     /// The name of the key that asked: a child, or the one whose money it is.
-    pub(crate) asker: PaymentHash,
+    pub(crate) asker: AccountId,
     pub(crate) asker_row: AccountRow,
     /// What earns the money.
     pub(crate) route: RouteName,
@@ -394,12 +393,10 @@ pub(crate) struct KeyUse {
 
 impl OpenHold {
     /// The account to which the request belongs, if not the money: its name and its row.
-    pub(crate) fn asker(&self) -> (PaymentHash, AccountRow) {
+    pub(crate) fn asker(&self) -> (AccountId, AccountRow) {
         self.key
             .as_ref()
-            .map_or((self.payment_hash, self.account), |key| {
-                (key.asker, key.asker_row)
-            })
+            .map_or((self.payer, self.account), |key| (key.asker, key.asker_row))
     }
 }
 

@@ -4,7 +4,7 @@
 use farebox_core::{Kind, Msat, UnixMillis};
 
 use super::{Earlier, Fit, Grant, repeated};
-use crate::{AdmitKey, Admitted, KeyLimits, KeyRefusal, Remaining, day};
+use crate::{Admitted, HoldRequest, KeyLimits, KeyRefusal, Remaining, day};
 
 /// What is known of a key when a request comes.
 #[derive(Clone, Copy, Debug)]
@@ -36,7 +36,8 @@ pub(crate) struct Purse {
 /// those that can never change come before those that might, and those that more money cannot cure
 /// before those that it can.
 pub(crate) fn key(
-    request: &AdmitKey,
+    request: &HoldRequest,
+    amount: Msat,
     asker: &KeyStanding<'_>,
     parent: Option<&KeyStanding<'_>>,
     purse: &Purse,
@@ -64,28 +65,25 @@ pub(crate) fn key(
     }
     let mut verdict = Fit::Now;
     for key in both() {
-        match within(request, key) {
+        match within(request, amount, key) {
             Ok(fit) => verdict = verdict.and(fit),
             Err(refusal) => return Admitted::Key(refusal),
         }
     }
     let free = purse.balance.saturating_sub(purse.held);
     verdict
-        .and(Fit::of(
-            request.amount <= free,
-            request.amount <= purse.balance,
-        ))
+        .and(Fit::of(amount <= free, amount <= purse.balance))
         .grant(Grant {
-            charge: request.amount,
+            charge: amount,
             remaining: Remaining {
                 calls: None,
-                msat: left(free, both()).saturating_sub(request.amount),
+                msat: left(free, both()).saturating_sub(amount),
             },
             expires_at: expires_at.unwrap_or(UnixMillis::new(u64::MAX)),
         })
 }
 
-fn not_allowed(request: &AdmitKey, limits: &KeyLimits) -> Option<KeyRefusal> {
+fn not_allowed(request: &HoldRequest, limits: &KeyLimits) -> Option<KeyRefusal> {
     let routes = limits.routes.as_ref();
     if routes.is_some_and(|routes| !routes.contains(&request.route)) {
         return Some(KeyRefusal::Route);
@@ -97,14 +95,14 @@ fn not_allowed(request: &AdmitKey, limits: &KeyLimits) -> Option<KeyRefusal> {
 }
 
 /// Whether a request fits what a key may spend: now, or once open requests gave some back.
-fn within(request: &AdmitKey, key: &KeyStanding<'_>) -> Result<Fit, KeyRefusal> {
+fn within(request: &HoldRequest, amount: Msat, key: &KeyStanding<'_>) -> Result<Fit, KeyRefusal> {
     let limits = key.limits;
-    let total = fit(limits.total, key.spent, key.held, request.amount);
+    let total = fit(limits.total, key.spent, key.held, amount);
     if total == Fit::Never {
         return Err(KeyRefusal::TotalLimit);
     }
     let (spent, held) = (key.spent_today, key.held_today);
-    let today = fit(limits.per_day, spent, held, request.amount);
+    let today = fit(limits.per_day, spent, held, amount);
     if today == Fit::Never {
         let resets_at = day::end(day::of(request.now));
         return Err(KeyRefusal::DayLimit { resets_at });

@@ -7,8 +7,8 @@ use super::{Ledger, LedgerError, MAX_PAGE};
 use crate::queue::Reply;
 use crate::store::{Command, KeyDone, KeyStep};
 use crate::{
-    AdmitKey, Admitted, Deposit, Deposited, KeyLimits, KeyView, Noted, OpenChild, OpenKey, Opened,
-    PendingDeposit, TopUpBy, day,
+    Deposit, Deposited, KeyLimits, KeyView, Noted, OpenChild, OpenKey, Opened, PendingDeposit,
+    TopUpBy, day,
 };
 
 impl Ledger {
@@ -160,26 +160,6 @@ impl Ledger {
     ) -> Result<Option<PendingDeposit>, LedgerError> {
         self.read(move |reader| reader.pending_deposit(payment_hash))
             .await
-    }
-
-    /// Holds an amount on the money of a key: its own, or its parent's within the limits of both.
-    /// What was spent and what is held count against limits in the transaction that holds.
-    ///
-    /// A retry with the same [`Once`](crate::Once) is never charged again. If the caller stops
-    /// waiting, the hold is voided. Answers with [`Admitted::Key`] where a key is refused for what
-    /// tokens do not know, and never with [`Admitted::Pass`], [`Admitted::Unclaimed`] and
-    /// [`Admitted::TermsMismatch`].
-    ///
-    /// # Errors
-    /// [`LedgerError`]; nothing was held.
-    pub async fn admit_key(&self, mut request: AdmitKey) -> Result<Admitted, LedgerError> {
-        if let Some(basis) = &mut request.basis {
-            basis.fit()?;
-        }
-        let (reply, answer) = oneshot::channel();
-        let command = Command::AdmitKey(Box::new(request));
-        self.inner.queue.request(command, Reply::Admit(reply))?;
-        answer.await.unwrap_or(Err(LedgerError::Closed))
     }
 
     /// One key.

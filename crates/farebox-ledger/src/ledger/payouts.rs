@@ -1,6 +1,6 @@
 //! Money out and money on top: payouts, overpayments, and how far a node's settlements were read.
 
-use farebox_core::{KeyHash, Msat, PaymentHash, PayoutId, UnixMillis};
+use farebox_core::{AccountId, KeyHash, Msat, PaymentHash, PayoutId, UnixMillis};
 use tokio::sync::oneshot;
 
 use super::{Ledger, LedgerError, MAX_PAGE};
@@ -74,23 +74,23 @@ impl Ledger {
     /// [`LedgerError`].
     pub async fn payouts_of(
         &self,
-        hash: PaymentHash,
+        account: AccountId,
         limit: u32,
     ) -> Result<Vec<PayoutView>, LedgerError> {
-        self.read(move |reader| reader.payouts_of(hash, limit.min(MAX_PAGE)))
+        self.read(move |reader| reader.payouts_of(account, limit.min(MAX_PAGE)))
             .await
     }
 
-    /// What could be paid out of an account at this moment, a prepaid key's by its
-    /// [`KeyHash::account`] included; none where it was never claimed, and none of a child.
+    /// What could be paid out of an account of a payment or of a prepaid key at this moment; none
+    /// where it was never claimed, and none of a child.
     ///
     /// # Errors
     /// [`LedgerError`].
-    pub async fn refundable(&self, hash: PaymentHash) -> Result<Option<Refundable>, LedgerError> {
-        if let Some(account) = self.account(hash).await? {
-            return Ok(Some(Refundable::of(&account)));
+    pub async fn refundable(&self, account: AccountId) -> Result<Option<Refundable>, LedgerError> {
+        if let Some(view) = self.account(account).await? {
+            return Ok(Some(Refundable::of(&view)));
         }
-        let key = self.key(KeyHash::from_bytes(*hash.as_bytes())).await?;
+        let key = self.key(KeyHash::from_bytes(*account.as_bytes())).await?;
         Ok(key.as_ref().and_then(Refundable::of_key))
     }
 

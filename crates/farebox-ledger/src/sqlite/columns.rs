@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use farebox_core::{
-    Binding, HoldId, KeyEpoch, Kind, MethodClass, Msat, PaymentHash, RequestDigest, RouteName,
-    Terms, TermsEpoch, UnixMillis,
+    AccountId, Binding, HoldId, KeyEpoch, Kind, MethodClass, Msat, RequestDigest, RouteName, Terms,
+    TermsEpoch, UnixMillis,
 };
 use rusqlite::Row;
 
@@ -20,7 +20,7 @@ pub(super) const CLAIM_WIDTH: usize = 17;
 /// What a payer's account was sold.
 pub(super) struct Claim {
     pub(super) account: i64,
-    pub(super) payment_hash: PaymentHash,
+    pub(super) name: AccountId,
     pub(super) key_epoch: KeyEpoch,
     pub(super) terms: Terms,
     pub(super) claimed_at: UnixMillis,
@@ -33,7 +33,7 @@ impl Claim {
     pub(super) fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self {
             account: row.get(0)?,
-            payment_hash: PaymentHash::from_bytes(row.get(1)?),
+            name: AccountId::from_bytes(row.get(1)?),
             key_epoch: KeyEpoch(row.get(2)?),
             terms: read_terms(row)?,
             claimed_at: instant(row.get(13)?)?,

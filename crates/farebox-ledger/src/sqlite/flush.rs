@@ -73,7 +73,7 @@ fn write_accounts(book: &Book, connection: &Connection) -> Result<(), StoreError
 
 fn insert_account(
     connection: &Connection,
-    hash: &farebox_core::PaymentHash,
+    hash: &farebox_core::AccountId,
     account: &Account,
 ) -> Result<(), StoreError> {
     let Account {

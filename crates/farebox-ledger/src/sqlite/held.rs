@@ -1,6 +1,6 @@
 //! Held calls as rows: one for the state, and one each for request and answer while they are kept.
 
-use farebox_core::{KeyEpoch, Kind, PaymentHash, RequestDigest, UnixMillis};
+use farebox_core::{AccountId, KeyEpoch, Kind, PaymentHash, RequestDigest, UnixMillis};
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::columns::{
@@ -46,12 +46,17 @@ pub(super) fn insert(connection: &Connection, call: &HeldCall) -> Result<(), Sto
             instant_column(call.expires_at),
             bytes,
         ))?;
-    put_body(connection, &call.payment_hash, REQUEST, &call.request)
+    put_body(
+        connection,
+        &call.payment_hash.account(),
+        REQUEST,
+        &call.request,
+    )
 }
 
 pub(super) fn put_answer(
     connection: &Connection,
-    hash: &PaymentHash,
+    hash: &AccountId,
     answer: &[u8],
 ) -> Result<(), StoreError> {
     put_body(connection, hash, ANSWER, answer)
@@ -59,7 +64,7 @@ pub(super) fn put_answer(
 
 fn put_body(
     connection: &Connection,
-    hash: &PaymentHash,
+    hash: &AccountId,
     part: i64,
     body: &[u8],
 ) -> Result<(), StoreError> {
@@ -72,7 +77,7 @@ fn put_body(
 
 pub(super) fn move_on(
     connection: &Connection,
-    hash: &PaymentHash,
+    hash: &AccountId,
     to: HeldState,
 ) -> Result<(), StoreError> {
     let sql = "UPDATE held_calls SET state = ?2 WHERE payment_hash = ?1 AND state < 4";
@@ -85,7 +90,7 @@ pub(super) fn move_on(
 /// Writes the end. The request goes at once, and the answer too where nobody may have it.
 pub(super) fn end(
     connection: &Connection,
-    hash: &PaymentHash,
+    hash: &AccountId,
     end: HeldState,
     at: UnixMillis,
 ) -> Result<(), StoreError> {
@@ -104,7 +109,7 @@ pub(super) fn end(
 /// A held call without its request and answer.
 pub(super) fn find(
     connection: &Connection,
-    hash: &PaymentHash,
+    hash: &AccountId,
 ) -> Result<Option<HeldCall>, StoreError> {
     let mut statement =
         connection.prepare_cached(&format!("{HELD_CALL} WHERE payment_hash = ?1"))?;
@@ -115,7 +120,7 @@ pub(super) fn find(
 /// A held call with what is kept of its request and answer.
 pub(super) fn find_whole(
     connection: &Connection,
-    hash: &PaymentHash,
+    hash: &AccountId,
 ) -> Result<Option<HeldCall>, StoreError> {
     let Some(mut call) = find(connection, hash)? else {
         return Ok(None);
@@ -127,7 +132,7 @@ pub(super) fn find_whole(
 
 fn body(
     connection: &Connection,
-    hash: &PaymentHash,
+    hash: &AccountId,
     part: i64,
 ) -> Result<Option<Vec<u8>>, StoreError> {
     let sql = "SELECT body FROM held_bodies WHERE payment_hash = ?1 AND part = ?2";
@@ -177,9 +182,7 @@ pub(super) fn list_open(connection: &Connection) -> Result<Vec<HeldSummary>, Sto
 }
 
 /// What the writer's picture keeps of every held call that has not ended.
-pub(super) fn load(
-    connection: &Connection,
-) -> Result<Vec<(PaymentHash, OpenHeldCall)>, StoreError> {
+pub(super) fn load(connection: &Connection) -> Result<Vec<(AccountId, OpenHeldCall)>, StoreError> {
     let mut statement =
         connection.prepare("SELECT payment_hash, state, bytes FROM held_calls WHERE state < 4")?;
     let mut found = statement.query([])?;
@@ -189,7 +192,7 @@ pub(super) fn load(
             state: state(row.get(1)?)?,
             bytes: row.get::<_, i64>(2)?.unsigned_abs(),
         };
-        calls.push((PaymentHash::from_bytes(row.get(0)?), call));
+        calls.push((AccountId::from_bytes(row.get(0)?), call));
     }
     Ok(calls)
 }

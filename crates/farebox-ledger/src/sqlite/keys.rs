@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use farebox_core::{Msat, PaymentHash, RouteName, UnixMillis};
+use farebox_core::{AccountId, Msat, RouteName, UnixMillis};
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::columns::{instant, instant_column, msat};
@@ -17,7 +17,7 @@ use crate::{Deposit, KeyLimits, PendingDeposit};
 pub(super) const LIMITS: &str = "k.total, k.per_day, k.routes, k.models, k.expires_at";
 
 impl KeyRows for SqliteRows<'_> {
-    fn key(&mut self, name: &PaymentHash) -> Result<Option<Account>, StoreError> {
+    fn key(&mut self, name: &AccountId) -> Result<Option<Account>, StoreError> {
         let mut statement = self.0.prepare_cached(&format!(
             "SELECT {LIMITS}, k.account, p.key_hash, k.created_at, k.funded_at, k.revoked_at, \
              a.balance, a.calls_used, a.voids, a.last_transfer, \
@@ -96,7 +96,7 @@ impl KeyRows for SqliteRows<'_> {
         expect_one(changed, "a key that was just read")
     }
 
-    fn deposit(&mut self, hash: &PaymentHash) -> Result<Option<AccountRow>, StoreError> {
+    fn deposit(&mut self, hash: &AccountId) -> Result<Option<AccountRow>, StoreError> {
         let sql = "SELECT account FROM deposits WHERE payment_hash = ?1";
         let mut statement = self.0.prepare_cached(sql)?;
         let found = statement.query_row([hash.as_bytes()], |row| row.get(0));
@@ -116,7 +116,7 @@ impl KeyRows for SqliteRows<'_> {
         Ok(())
     }
 
-    fn pending(&mut self, hash: &PaymentHash) -> Result<Option<AccountRow>, StoreError> {
+    fn pending(&mut self, hash: &AccountId) -> Result<Option<AccountRow>, StoreError> {
         let sql = "SELECT account FROM pending_deposits WHERE payment_hash = ?1";
         let mut statement = self.0.prepare_cached(sql)?;
         let found = statement.query_row([hash.as_bytes()], |row| row.get(0));
@@ -145,7 +145,7 @@ impl KeyRows for SqliteRows<'_> {
         Ok(())
     }
 
-    fn remove_pending(&mut self, hash: &PaymentHash) -> Result<(), StoreError> {
+    fn remove_pending(&mut self, hash: &AccountId) -> Result<(), StoreError> {
         let sql = "DELETE FROM pending_deposits WHERE payment_hash = ?1";
         self.0.prepare_cached(sql)?.execute([hash.as_bytes()])?;
         Ok(())
@@ -184,7 +184,7 @@ fn read_account(row: &Row<'_>) -> Result<Account, StoreError> {
     let funded_at: Option<i64> = row.get(8)?;
     let revoked_at: Option<i64> = row.get(9)?;
     let key = Key {
-        parent: parent.map(PaymentHash::from_bytes),
+        parent: parent.map(AccountId::from_bytes),
         limits: read_limits(row)?,
         funded: funded_at.is_some(),
         spent: msat(row.get(14)?)?,
@@ -210,7 +210,7 @@ pub(super) fn read_use(row: &Row<'_>) -> Result<Option<KeyUse>, StoreError> {
     let asker = asker.ok_or(StoreError::Corrupt("a hold without its key"))?;
     let name: String = row.get(10)?;
     Ok(Some(KeyUse {
-        asker: PaymentHash::from_bytes(asker),
+        asker: AccountId::from_bytes(asker),
         asker_row,
         route: route(&name)?,
         day: row.get(11)?,

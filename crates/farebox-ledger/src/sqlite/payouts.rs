@@ -1,6 +1,6 @@
 //! Payouts, overpayments and settlement cursors as rows.
 
-use farebox_core::{PaymentHash, PayoutId, UnixMillis};
+use farebox_core::{AccountId, PaymentHash, PayoutId, UnixMillis};
 use rusqlite::{Connection, OptionalExtension, Params, Row};
 
 use super::columns::{instant, instant_column, msat};
@@ -23,7 +23,7 @@ pub(super) fn insert(connection: &Connection, payout: &Payout) -> Result<u64, St
         )?
         .execute((
             view.id.as_bytes(),
-            view.payment_hash.as_bytes(),
+            view.account.as_bytes(),
             view.destination_hash.as_bytes(),
             &view.bolt11,
             &view.backend,
@@ -66,7 +66,7 @@ pub(super) fn find_by_destination(
 
 pub(super) fn begun_after(
     connection: &Connection,
-    hash: &PaymentHash,
+    hash: &AccountId,
     after: UnixMillis,
 ) -> Result<u64, StoreError> {
     let sql = "SELECT count(*) FROM payouts WHERE payment_hash = ?1 AND asked_at > ?2";
@@ -90,7 +90,7 @@ pub(super) fn load(connection: &Connection) -> Result<Vec<(PayoutId, OpenPayout)
         .into_iter()
         .map(|payout| {
             let open = OpenPayout {
-                payment_hash: payout.view.payment_hash,
+                account: payout.view.account,
                 amount: payout.view.amount,
                 reserve: payout.reserve,
             };
@@ -118,7 +118,7 @@ pub(super) fn list(
 
 pub(super) fn list_of(
     connection: &Connection,
-    hash: &PaymentHash,
+    hash: &AccountId,
     limit: u32,
 ) -> Result<Vec<PayoutView>, StoreError> {
     let which = "payment_hash = ?1 ORDER BY number DESC LIMIT ?2";
@@ -162,7 +162,7 @@ fn read(row: &Row<'_>) -> Result<Payout, StoreError> {
     let view = PayoutView {
         cursor: cursor(row.get(0)?)?,
         id: PayoutId::from_bytes(row.get(1)?),
-        payment_hash: PaymentHash::from_bytes(row.get(2)?),
+        account: AccountId::from_bytes(row.get(2)?),
         destination_hash: PaymentHash::from_bytes(row.get(3)?),
         bolt11: row.get(4)?,
         backend: row.get(5)?,
@@ -189,7 +189,7 @@ fn cursor(number: i64) -> Result<u64, StoreError> {
 
 pub(super) fn received(
     connection: &Connection,
-    hash: &PaymentHash,
+    hash: &AccountId,
 ) -> Result<Option<i64>, StoreError> {
     let sql = "SELECT msat FROM received WHERE payment_hash = ?1";
     let mut statement = connection.prepare_cached(sql)?;

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use farebox_core::{Msat, PaymentHash, UnixMillis};
+use farebox_core::{AccountId, Msat, UnixMillis};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::columns::{self, instant_column};
@@ -28,7 +28,7 @@ const UNCLAIMED_KEEP: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// A closed account.
 struct Closed {
     row: AccountRow,
-    payment_hash: PaymentHash,
+    name: AccountId,
     key_epoch: u32,
     last_transfer: Option<TransferId>,
 }
@@ -55,11 +55,11 @@ pub(super) fn step(
     let mut pruned = Pruned::default();
     let mut net = Net::new();
     for account in &closed {
-        if book.is_in_use(&account.payment_hash) {
+        if book.is_in_use(&account.name) {
             continue;
         }
         if let Some(transfers) = remove(connection, account, &mut net)? {
-            book.forget(&account.payment_hash);
+            book.forget(&account.name);
             pruned.accounts += 1;
             pruned.transfers += transfers;
         }
@@ -111,7 +111,7 @@ fn find_closed(
     while let Some(row) = found.next()? {
         closed.push(Closed {
             row: row.get(0)?,
-            payment_hash: PaymentHash::from_bytes(row.get(1)?),
+            name: AccountId::from_bytes(row.get(1)?),
             key_epoch: row.get(2)?,
             last_transfer: row.get(3)?,
         });
@@ -153,10 +153,10 @@ fn remove(
     }
     connection
         .prepare_cached("DELETE FROM received WHERE payment_hash = ?1")?
-        .execute([account.payment_hash.as_bytes()])?;
+        .execute([account.name.as_bytes()])?;
     connection
         .prepare_cached("INSERT INTO spent VALUES (?1, ?2)")?
-        .execute((account.payment_hash.as_bytes(), account.key_epoch))?;
+        .execute((account.name.as_bytes(), account.key_epoch))?;
     Ok(Some(u64::try_from(ids.len()).unwrap_or(u64::MAX)))
 }
 

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use farebox_core::{PaymentHash, UnixMillis};
+use farebox_core::{AccountId, UnixMillis};
 use rusqlite::Connection;
 
 use super::columns::instant_column;
@@ -41,7 +41,7 @@ pub(super) fn prune(
 fn find_ended(
     connection: &Connection,
     before: UnixMillis,
-) -> Result<Vec<(AccountRow, PaymentHash)>, StoreError> {
+) -> Result<Vec<(AccountRow, AccountId)>, StoreError> {
     let mut statement = connection.prepare_cached(
         "SELECT account, key_hash FROM keys WHERE (parent IS NULL AND funded_at IS NULL \
          AND created_at < ?1 AND account NOT IN (SELECT account FROM pending_deposits)) \
@@ -50,7 +50,7 @@ fn find_ended(
     let mut found = statement.query((instant_column(before), ROUND_KEYS))?;
     let mut ended = Vec::new();
     while let Some(row) = found.next()? {
-        ended.push((row.get(0)?, PaymentHash::from_bytes(row.get(1)?)));
+        ended.push((row.get(0)?, AccountId::from_bytes(row.get(1)?)));
     }
     Ok(ended)
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use farebox_core::{HoldId, KeyHash, PaymentHash, PayoutId};
+use farebox_core::{AccountId, HoldId, KeyHash, PaymentHash, PayoutId};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Transaction};
 
 use super::columns::{self, CLAIM, CLAIM_WIDTH, Claim};
@@ -40,7 +40,7 @@ impl OpenReader for OpenSqlite {
 }
 
 impl Reader for SqliteReader {
-    fn account(&mut self, hash: PaymentHash) -> Result<Option<AccountView>, StoreError> {
+    fn account(&mut self, hash: AccountId) -> Result<Option<AccountView>, StoreError> {
         let sql = accounts_sql("c.payment_hash = ?1");
         let mut statement = self.connection.prepare(&sql)?;
         let mut found = statement.query([hash.as_bytes()])?;
@@ -61,7 +61,7 @@ impl Reader for SqliteReader {
 
     fn transfers(
         &mut self,
-        hash: PaymentHash,
+        hash: AccountId,
         before: Option<[u8; 16]>,
         limit: u32,
     ) -> Result<Vec<TransferView>, StoreError> {
@@ -91,7 +91,7 @@ impl Reader for SqliteReader {
         payouts::list(&self.connection, after, limit.min(MAX_PAGE))
     }
 
-    fn payouts_of(&mut self, hash: PaymentHash, limit: u32) -> Result<Vec<PayoutView>, StoreError> {
+    fn payouts_of(&mut self, hash: AccountId, limit: u32) -> Result<Vec<PayoutView>, StoreError> {
         payouts::list_of(&self.connection, &hash, limit.min(MAX_PAGE))
     }
 
@@ -101,7 +101,7 @@ impl Reader for SqliteReader {
 
     fn held_call(&mut self, hash: PaymentHash) -> Result<Option<HeldCall>, StoreError> {
         let snapshot = self.connection.transaction()?;
-        held::find_whole(&snapshot, &hash)
+        held::find_whole(&snapshot, &hash.account())
     }
 
     fn held_calls(&mut self) -> Result<Vec<HeldSummary>, StoreError> {
@@ -169,7 +169,7 @@ fn read_view(row: &Row<'_>) -> Result<AccountView, StoreError> {
     Ok(AccountView {
         cursor: u64::try_from(claim.account)
             .map_err(|_| StoreError::Corrupt("an account's row"))?,
-        payment_hash: claim.payment_hash,
+        account: claim.name,
         key_epoch: claim.key_epoch,
         terms: claim.terms,
         balance: columns::msat(row.get(CLAIM_WIDTH)?)?,
@@ -184,7 +184,7 @@ fn read_view(row: &Row<'_>) -> Result<AccountView, StoreError> {
     })
 }
 
-fn head(snapshot: &Transaction<'_>, hash: PaymentHash) -> Result<Option<[u8; 16]>, StoreError> {
+fn head(snapshot: &Transaction<'_>, hash: AccountId) -> Result<Option<[u8; 16]>, StoreError> {
     let sql = "SELECT last_transfer FROM accounts WHERE id = coalesce(\
                (SELECT account FROM claims WHERE payment_hash = ?1), \
                (SELECT account FROM keys WHERE key_hash = ?1))";
@@ -232,7 +232,7 @@ pub(super) fn read_name(
     house: Option<String>,
 ) -> Result<AccountName, StoreError> {
     match (payer, key, house) {
-        (Some(hash), None, None) => Ok(AccountName::Payer(PaymentHash::from_bytes(hash))),
+        (Some(hash), None, None) => Ok(AccountName::Payer(AccountId::from_bytes(hash))),
         (None, Some(hash), None) => Ok(AccountName::Key(KeyHash::from_bytes(hash))),
         (None, None, Some(name)) => Ok(AccountName::House(name)),
         _ => Err(StoreError::Corrupt("the name of an account")),

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use farebox_core::{PaymentHash, RequestDigest};
+use farebox_core::{AccountId, RequestDigest};
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::columns::{self, CLAIM, CLAIM_WIDTH, Claim};
@@ -18,7 +18,7 @@ use crate::store::StoreError;
 pub(super) struct SqliteRows<'a>(pub(super) &'a Connection);
 
 impl Rows for SqliteRows<'_> {
-    fn account(&mut self, hash: &PaymentHash) -> Result<Option<Account>, StoreError> {
+    fn account(&mut self, hash: &AccountId) -> Result<Option<Account>, StoreError> {
         let mut statement = self.0.prepare_cached(&format!(
             "SELECT {CLAIM}, a.balance, a.calls_used, a.voids, a.last_transfer \
              FROM claims c JOIN accounts a ON a.id = c.account WHERE c.payment_hash = ?1"
@@ -27,7 +27,7 @@ impl Rows for SqliteRows<'_> {
         found.next()?.map(read_account).transpose()
     }
 
-    fn unclaimed(&mut self, hash: &PaymentHash) -> Result<Unclaimed, StoreError> {
+    fn unclaimed(&mut self, hash: &AccountId) -> Result<Unclaimed, StoreError> {
         let mut statement = self.0.prepare_cached(
             "SELECT EXISTS (SELECT 1 FROM spent WHERE payment_hash = ?1), \
              (SELECT revoked_at FROM revoked WHERE payment_hash = ?1), \
@@ -160,7 +160,7 @@ fn read_hold(row: &Row<'_>) -> Result<OpenHold, StoreError> {
     let key: Option<[u8; 32]> = row.get(5)?;
     let digest: Option<[u8; 32]> = row.get(6)?;
     Ok(OpenHold {
-        payment_hash: PaymentHash::from_bytes(
+        payer: AccountId::from_bytes(
             owner.ok_or(StoreError::Corrupt("a hold without an account"))?,
         ),
         account: row.get(1)?,

@@ -1,6 +1,6 @@
 //! What happens seldom, written at once inside the present transaction.
 
-use farebox_core::{Msat, PaymentHash, PayoutId, UnixMillis};
+use farebox_core::{AccountId, Msat, PaymentHash, PayoutId, UnixMillis};
 
 use super::columns::{instant_column, msat};
 use super::rows::SqliteRows;
@@ -10,13 +10,13 @@ use crate::store::StoreError;
 use crate::{HeldCall, HeldState, PayoutView};
 
 impl SeldomRows for SqliteRows<'_> {
-    fn received(&mut self, hash: &PaymentHash) -> Result<Option<Msat>, StoreError> {
+    fn received(&mut self, hash: &AccountId) -> Result<Option<Msat>, StoreError> {
         payouts::received(self.0, hash)?.map(msat).transpose()
     }
 
     fn put_received(
         &mut self,
-        hash: &PaymentHash,
+        hash: &AccountId,
         received: Msat,
         at: UnixMillis,
     ) -> Result<(), StoreError> {
@@ -35,7 +35,7 @@ impl SeldomRows for SqliteRows<'_> {
         Ok(found.map(|payout| payout.view))
     }
 
-    fn payouts_begun(&mut self, hash: &PaymentHash, after: UnixMillis) -> Result<u64, StoreError> {
+    fn payouts_begun(&mut self, hash: &AccountId, after: UnixMillis) -> Result<u64, StoreError> {
         payouts::begun_after(self.0, hash, after)
     }
 
@@ -51,7 +51,7 @@ impl SeldomRows for SqliteRows<'_> {
         payouts::end(self.0, payout)
     }
 
-    fn held_call(&mut self, hash: &PaymentHash) -> Result<Option<HeldCall>, StoreError> {
+    fn held_call(&mut self, hash: &AccountId) -> Result<Option<HeldCall>, StoreError> {
         held::find(self.0, hash)
     }
 
@@ -59,17 +59,17 @@ impl SeldomRows for SqliteRows<'_> {
         held::insert(self.0, call)
     }
 
-    fn move_held_call(&mut self, hash: &PaymentHash, to: HeldState) -> Result<(), StoreError> {
+    fn move_held_call(&mut self, hash: &AccountId, to: HeldState) -> Result<(), StoreError> {
         held::move_on(self.0, hash, to)
     }
 
-    fn put_held_answer(&mut self, hash: &PaymentHash, answer: &[u8]) -> Result<(), StoreError> {
+    fn put_held_answer(&mut self, hash: &AccountId, answer: &[u8]) -> Result<(), StoreError> {
         held::put_answer(self.0, hash, answer)
     }
 
     fn end_held_call(
         &mut self,
-        hash: &PaymentHash,
+        hash: &AccountId,
         end: HeldState,
         at: UnixMillis,
     ) -> Result<(), StoreError> {

@@ -13,8 +13,8 @@ use farebox_core::{
 use crate::sqlite::SqliteStore;
 use crate::store::{Command, OpenReader, Outcome, PruneStep, Safe, Store, StoreError};
 use crate::{
-    AdmitRequest, Admitted, AskedBy, ClaimPolicy, Cost, Hold, Ledger, LedgerError, OpenOptions,
-    PayoutAnswer, PayoutClaim, PayoutEnd, PayoutLimits, PayoutRequest, PayoutState, Pruned,
+    Admitted, AskedBy, ClaimPolicy, Cost, Funding, Hold, HoldRequest, Ledger, LedgerError,
+    OpenOptions, PayoutAnswer, PayoutEnd, PayoutLimits, PayoutRequest, PayoutState, Pruned, Rail,
     Recovery,
 };
 
@@ -120,7 +120,7 @@ fn flaky_counted(folder: &Path) -> (Ledger, Arc<AtomicU8>, Arc<AtomicU64>) {
     (ledger, disk, syncs)
 }
 
-fn request(number: u8) -> AdmitRequest {
+fn request(number: u8) -> HoldRequest {
     let now = Noon.now();
     let terms = Terms {
         amount: Msat::new(30).unwrap(),
@@ -132,15 +132,23 @@ fn request(number: u8) -> AdmitRequest {
         valid_for: std::time::Duration::from_secs(60),
         claim_by: now,
     };
-    AdmitRequest {
+    let hash = PaymentHash::from_bytes([1; 32]);
+    HoldRequest {
         hold: HoldId::new(now, [number; 10]),
-        payment_hash: PaymentHash::from_bytes([1; 32]),
-        key_epoch: KeyEpoch(1),
-        terms,
+        account: hash.account(),
+        route: terms.route.clone(),
+        model: None,
+        funding: Some(Funding {
+            rail: Rail::Lightning,
+            id: hash,
+            amount: terms.amount,
+            terms,
+            key_epoch: KeyEpoch(1),
+            claims: ClaimPolicy::Open,
+        }),
         allowance: Allowance::default(),
         cost: Cost::Call,
         once: None,
-        claims: ClaimPolicy::Open,
         max_voids: 10,
         now,
         basis: None,
@@ -148,7 +156,7 @@ fn request(number: u8) -> AdmitRequest {
 }
 
 async fn hold(ledger: &Ledger, number: u8) -> Hold {
-    match ledger.admit(request(number)).await.unwrap() {
+    match ledger.hold(request(number)).await.unwrap() {
         Admitted::Held(hold) => hold,
         other => panic!("expected a hold, not {other:?}"),
     }
@@ -156,7 +164,7 @@ async fn hold(ledger: &Ledger, number: u8) -> Hold {
 
 async fn used(ledger: &Ledger) -> u32 {
     ledger
-        .account(request(1).payment_hash)
+        .account(request(1).account)
         .await
         .unwrap()
         .unwrap()
@@ -169,21 +177,21 @@ async fn a_failed_commit_is_an_error_and_stops_the_selling() {
     let (ledger, disk) = flaky(folder.path());
     disk.store(IS_BROKEN, Ordering::SeqCst);
     assert!(matches!(
-        ledger.admit(request(1)).await,
+        ledger.hold(request(1)).await,
         Err(LedgerError::Store(_))
     ));
     assert!(ledger.stats().refusing);
     disk.store(WORKS, Ordering::SeqCst);
     assert!(matches!(
-        ledger.admit(request(2)).await,
+        ledger.hold(request(2)).await,
         Err(LedgerError::Refusing)
     ));
     assert!(matches!(
-        ledger.revoke(request(2).payment_hash).await,
+        ledger.revoke(request(2).account).await,
         Err(LedgerError::Refusing)
     ));
     assert!(matches!(ledger.flush().await, Err(LedgerError::Refusing)));
-    assert_eq!(ledger.account(request(1).payment_hash).await.unwrap(), None);
+    assert_eq!(ledger.account(request(1).account).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -193,10 +201,10 @@ async fn a_disk_that_does_not_take_what_was_written_stops_the_selling() {
     hold(&ledger, 1).await.settle();
     disk.store(IS_UNSYNCED, Ordering::SeqCst);
     let _held = hold(&ledger, 2).await;
-    let next = ledger.admit(request(3)).await;
+    let next = ledger.hold(request(3)).await;
     assert!(matches!(next, Err(LedgerError::Refusing)), "{next:?}");
     disk.store(WORKS, Ordering::SeqCst);
-    let last = ledger.admit(request(4)).await;
+    let last = ledger.hold(request(4)).await;
     assert!(matches!(last, Err(LedgerError::Refusing)), "{last:?}");
     assert!(ledger.flush().await.is_err());
 }
@@ -218,7 +226,7 @@ async fn whoever_waits_for_anything_but_a_hold_waits_for_the_disk() {
     let folder = tempfile::tempdir().unwrap();
     let (ledger, disk) = flaky(folder.path());
     disk.store(IS_UNSYNCED, Ordering::SeqCst);
-    let revoked = ledger.revoke(request(1).payment_hash).await;
+    let revoked = ledger.revoke(request(1).account).await;
     assert!(matches!(revoked, Err(LedgerError::Store(_))), "{revoked:?}");
     assert!(ledger.stats().refusing);
 }
@@ -243,8 +251,8 @@ async fn the_first_use_of_a_payment_waits_for_the_disk() {
     let folder = tempfile::tempdir().unwrap();
     let (ledger, disk) = flaky(folder.path());
     disk.store(IS_SLOW, Ordering::SeqCst);
-    let first = ledger.admit(request(1));
-    let second = ledger.admit(request(2));
+    let first = ledger.hold(request(1));
+    let second = ledger.hold(request(2));
     tokio::pin!(first, second);
     let either = async {
         tokio::select! {
@@ -266,7 +274,7 @@ fn a_batch_that_writes_nothing_is_no_sync_of_what_was_written_before() {
     store.break_log();
     store.apply(&[], Safe::FromDeath).unwrap();
     store.sync().unwrap();
-    let admit = Command::Admit(Box::new(request(1)));
+    let admit = Command::Hold(Box::new(request(1)));
     store.apply(&[admit], Safe::FromDeath).unwrap();
     let nothing = store.apply(&[], Safe::FromPowerLoss);
     assert!(matches!(nothing, Err(StoreError::Failed(_))), "{nothing:?}");
@@ -285,7 +293,7 @@ async fn endings_reach_the_disk_though_what_came_after_them_found_it_full() {
             tokio::task::yield_now().await;
         }
         disk.store(IS_FULL, Ordering::SeqCst);
-        assert!(ledger.admit(request(2)).await.is_err());
+        assert!(ledger.hold(request(2)).await.is_err());
         while syncs.load(Ordering::SeqCst) == before {
             tokio::time::sleep(A_MOMENT).await;
         }
@@ -301,7 +309,7 @@ fn a_log_that_could_not_be_synced_is_left_to_the_next_start() {
     let options = options(folder.path());
     let mut store = SqliteStore::open(&options.path, &options).unwrap();
     store.break_log();
-    let admit = Command::Admit(Box::new(request(1)));
+    let admit = Command::Hold(Box::new(request(1)));
     store.apply(&[admit], Safe::FromDeath).unwrap();
     assert!(matches!(store.sync(), Err(StoreError::Failed(_))));
     drop(store);
@@ -353,9 +361,8 @@ fn a_full_database_rolls_back_and_can_be_used_again() {
     let options = options(folder.path());
     let mut store = SqliteStore::open(&options.path, &options).unwrap();
     let admit = |number: u8, hash: u8| {
-        let payment_hash = PaymentHash::from_bytes([hash; 32]);
-        Command::Admit(Box::new(AdmitRequest {
-            payment_hash,
+        Command::Hold(Box::new(HoldRequest {
+            account: PaymentHash::from_bytes([hash; 32]).account(),
             ..request(number)
         }))
     };
@@ -374,12 +381,8 @@ fn refund() -> PayoutRequest {
     let token = request(1);
     PayoutRequest {
         id: PayoutId::from_bytes([1; 16]),
-        payment_hash: token.payment_hash,
-        claim: Some(PayoutClaim {
-            key_epoch: token.key_epoch,
-            terms: token.terms,
-            claims: ClaimPolicy::Open,
-        }),
+        account: token.account,
+        funding: token.funding,
         asked_by: AskedBy::Holder,
         destination_hash: PaymentHash::from_bytes([2; 32]),
         bolt11: "lnbcrt20".to_owned(),
@@ -436,7 +439,7 @@ fn a_rolled_back_payout_reserves_nothing() {
     let options = options(folder.path());
     let mut store = SqliteStore::open(&options.path, &options).unwrap();
     store
-        .apply(&[Command::Admit(Box::new(request(1)))], Safe::FromDeath)
+        .apply(&[Command::Hold(Box::new(request(1)))], Safe::FromDeath)
         .unwrap();
     store.limit_pages(true);
     let mut large = refund();
@@ -444,7 +447,7 @@ fn a_rolled_back_payout_reserves_nothing() {
     let batch: Vec<_> = (0..64)
         .map(|number| {
             let mut request = large.clone();
-            request.payment_hash = PaymentHash::from_bytes([number + 1; 32]);
+            request.account = PaymentHash::from_bytes([number + 1; 32]).account();
             request.id = PayoutId::from_bytes([number; 16]);
             request.destination_hash = PaymentHash::from_bytes([number; 32]);
             request.amount = Msat::new(10).unwrap();

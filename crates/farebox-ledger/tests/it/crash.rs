@@ -2,7 +2,7 @@
 //!
 //! The child is this test program again, asked to run one test that tells the story of a request.
 
-use farebox_ledger::{AdmitRequest, Admitted, CRASH_POINTS, Ledger, Recovery};
+use farebox_ledger::{Admitted, CRASH_POINTS, HoldRequest, Ledger, Recovery};
 
 use crate::child;
 use crate::place::{SqlitePlace, hold, request};
@@ -34,8 +34,8 @@ struct Found {
 }
 
 /// The client's second try of the same request.
-fn retry() -> AdmitRequest {
-    AdmitRequest {
+fn retry() -> HoldRequest {
+    HoldRequest {
         hold: request(1, 2).hold,
         ..request(1, 1)
     }
@@ -65,7 +65,7 @@ async fn after_death(point: &str, sends: bool) -> Found {
 async fn every_crash_point_leaves_sound_books_and_a_second_try() {
     for point in CRASH_POINTS {
         let found = after_death(point, false).await;
-        match found.ledger.admit(retry()).await.unwrap() {
+        match found.ledger.hold(retry()).await.unwrap() {
             Admitted::Held(hold) if found.charged == 0 => hold.settle(),
             Admitted::Finished(receipt) => assert_eq!(receipt.charged.get(), found.charged),
             other => panic!("at {point}: {other:?}"),
@@ -81,11 +81,7 @@ async fn a_hold_that_was_not_committed_is_gone_with_its_claim() {
         (0, 0, 0)
     );
     assert_eq!(
-        found
-            .ledger
-            .account(request(1, 1).payment_hash)
-            .await
-            .unwrap(),
+        found.ledger.account(request(1, 1).account).await.unwrap(),
         None
     );
 }
@@ -131,7 +127,7 @@ async fn a_settlement_that_was_committed_needs_no_recovery() {
         (found.recovery.voided, found.recovery.settled, found.charged),
         (0, 0, 11)
     );
-    let retry = found.ledger.admit(retry()).await.unwrap();
+    let retry = found.ledger.hold(retry()).await.unwrap();
     assert!(matches!(retry, Admitted::Finished(_)));
 }
 

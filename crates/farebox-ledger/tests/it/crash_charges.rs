@@ -3,7 +3,7 @@
 
 use farebox_core::{Kind, Msat};
 use farebox_ledger::{
-    AdmitRequest, CRASH_POINTS, ChargeBasis, ChargeView, Cost, Measured, RECOVERED, RateUsed,
+    CRASH_POINTS, ChargeBasis, ChargeView, Cost, HoldRequest, Measured, RECOVERED, RateUsed,
 };
 
 use crate::child;
@@ -22,9 +22,9 @@ fn basis() -> ChargeBasis {
     }
 }
 
-fn call() -> AdmitRequest {
+fn call() -> HoldRequest {
     let mut call = request(1, 1);
-    call.terms.kind = Kind::Balance;
+    call.funding.as_mut().unwrap().terms.kind = Kind::Balance;
     call.cost = Cost::Amount(Msat::new(20).unwrap());
     call.basis = Some(Box::new(basis()));
     call

@@ -1,10 +1,12 @@
 //! The process is killed at each point of a deposit on a prepaid key and of a call that its child
 //! makes, and nothing is credited twice, charged twice, or charged to the wrong route.
 
-use farebox_core::{HoldId, KeyHash, Msat, PaymentHash, RequestDigest, RouteName, UnixMillis};
+use farebox_core::{
+    Allowance, HoldId, KeyHash, Msat, PaymentHash, RequestDigest, RouteName, UnixMillis,
+};
 use farebox_ledger::{
-    AdmitKey, Admitted, CRASH_POINTS, Deposit, Deposited, KEY_CRASH_POINTS, KeyLimits, KeyView,
-    Ledger, Noted, Once, OpenChild, OpenKey, Opened, PendingDeposit, Recovery, TopUpBy,
+    Admitted, CRASH_POINTS, Cost, Deposit, Deposited, HoldRequest, KEY_CRASH_POINTS, KeyLimits,
+    KeyView, Ledger, Noted, Once, OpenChild, OpenKey, Opened, PendingDeposit, Recovery, TopUpBy,
 };
 
 use crate::child;
@@ -46,13 +48,15 @@ fn opening() -> OpenKey {
     }
 }
 
-fn call(number: u8) -> AdmitKey {
-    AdmitKey {
+fn call(number: u8) -> HoldRequest {
+    HoldRequest {
         hold: HoldId::new(NOW, [number; 10]),
-        key: child(),
+        account: child().account(),
+        funding: None,
+        allowance: Allowance::default(),
         route: RouteName::parse("images").unwrap(),
         model: None,
-        amount: msat(HOLD),
+        cost: Cost::Amount(msat(HOLD)),
         once: Some(Once {
             key: [1; 32],
             digest: RequestDigest::from_bytes([1; 32]),
@@ -72,7 +76,7 @@ async fn the_story_of_a_key_in_a_child() {
     open_and_invoice(&ledger).await;
     ledger.deposit(parent(), paid()).await.unwrap();
     open_child(&ledger).await;
-    let Admitted::Held(hold) = ledger.admit_key(call(1)).await.unwrap() else {
+    let Admitted::Held(hold) = ledger.hold(call(1)).await.unwrap() else {
         panic!("nothing was held")
     };
     if child::sends() {
@@ -160,7 +164,7 @@ async fn a_call_of_a_child_is_charged_once_wherever_it_dies() {
         let (ledger, _, _place) = after_death(point, false).await;
         open_child(&ledger).await;
         let charged = view(&ledger, child()).await.spent;
-        match ledger.admit_key(call(2)).await.unwrap() {
+        match ledger.hold(call(2)).await.unwrap() {
             Admitted::Held(hold) => {
                 assert_eq!(charged, Msat::ZERO, "at {point}");
                 hold.settle_part(msat(USED));

@@ -3,9 +3,8 @@
 
 use farebox_core::{KeyEpoch, Kind, Msat, PaymentHash, PayoutId, RequestDigest, UnixMillis};
 use farebox_ledger::{
-    Admitted, AskedBy, ClaimPolicy, HELD_CRASH_POINTS, HeldCall, HeldLimits, HeldState, Ledger,
-    PAYOUT_CRASH_POINTS, PayoutAnswer, PayoutClaim, PayoutEnd, PayoutLimits, PayoutRequest,
-    PayoutState,
+    Admitted, AskedBy, HELD_CRASH_POINTS, HeldCall, HeldLimits, HeldState, Ledger,
+    PAYOUT_CRASH_POINTS, PayoutAnswer, PayoutEnd, PayoutLimits, PayoutRequest, PayoutState,
 };
 
 use crate::child;
@@ -18,12 +17,8 @@ fn refund() -> PayoutRequest {
     let token = request(1, 1);
     PayoutRequest {
         id: PayoutId::from_bytes([4; 16]),
-        payment_hash: token.payment_hash,
-        claim: Some(PayoutClaim {
-            key_epoch: token.key_epoch,
-            terms: token.terms,
-            claims: ClaimPolicy::Open,
-        }),
+        account: token.account,
+        funding: token.funding,
         asked_by: AskedBy::Holder,
         destination_hash: PaymentHash::from_bytes([7; 32]),
         bolt11: "lnbcrt20".to_owned(),
@@ -42,10 +37,11 @@ fn refund() -> PayoutRequest {
 
 fn held_call() -> HeldCall {
     let token = request(1, 1);
-    let mut terms = token.terms;
+    let funding = token.funding.unwrap();
+    let mut terms = funding.terms;
     terms.kind = Kind::Single;
     HeldCall {
-        payment_hash: token.payment_hash,
+        payment_hash: funding.id,
         token_id: [1; 32],
         key_epoch: KeyEpoch(1),
         terms,
@@ -136,13 +132,13 @@ async fn wherever_a_refund_dies_it_is_paid_once() {
                 check(&ledger, point, -21).await;
                 let again = ledger.begin_payout(refund()).await.unwrap();
                 assert!(matches!(again, PayoutAnswer::Exists(_)), "at {point}");
-                let held = ledger.admit(request(1, 1)).await.unwrap();
+                let held = ledger.hold(request(1, 1)).await.unwrap();
                 assert!(matches!(held, Admitted::Reserved), "at {point}");
             }
         }
         ledger.finish_payout(refund().id, FEE, now()).await.unwrap();
         check(&ledger, point, -1).await;
-        let used = ledger.admit(request(1, 2)).await.unwrap();
+        let used = ledger.hold(request(1, 2)).await.unwrap();
         assert!(matches!(used, Admitted::Exhausted), "at {point}");
     }
 }
@@ -167,7 +163,7 @@ async fn wherever_a_held_call_dies_its_answer_is_charged_once() {
         let settled = ledger.held_settled(hash, received, now()).await.unwrap();
         assert_eq!(settled, settles, "at {point}");
         check(&ledger, point, -25).await;
-        let account = ledger.account(hash).await.unwrap().unwrap();
+        let account = ledger.account(hash.account()).await.unwrap().unwrap();
         assert_eq!(
             (account.calls_used, account.balance.get()),
             (1, 4),

@@ -1,7 +1,7 @@
 //! What can be wrong with the file: too new, another program's, in use under another name.
 
 use farebox_core::{HoldId, Msat};
-use farebox_ledger::{AdmitRequest, ChargeBasis, Measured, OpenError};
+use farebox_ledger::{ChargeBasis, HoldRequest, Measured, OpenError};
 use rusqlite::Connection;
 
 use crate::place::{SqlitePlace, hold, open_at, request};
@@ -86,11 +86,7 @@ async fn dropping_the_ledger_without_closing_it_loses_nothing() {
     other.flush().await.unwrap();
     other.close().await;
     other = place.reopen().0;
-    let account = other
-        .account(request(1, 1).payment_hash)
-        .await
-        .unwrap()
-        .unwrap();
+    let account = other.account(request(1, 1).account).await.unwrap().unwrap();
     assert_eq!((account.calls_used, account.balance.get()), (2, 0));
 }
 
@@ -135,7 +131,7 @@ async fn a_ledger_of_the_first_version_is_brought_up_to_date() {
     drop(old);
     let (ledger, recovery) = place.reopen();
     assert_eq!((recovery.settled, recovery.charged.get()), (1, 5));
-    let hash = request(1, 1).payment_hash;
+    let hash = request(1, 1).account;
     let account = ledger.account(hash).await.unwrap().unwrap();
     assert_eq!((account.balance.get(), account.excess.get()), (11, 0));
     assert!(ledger.trial_balance().await.unwrap().is_sound());
@@ -173,7 +169,7 @@ async fn a_ledger_of_the_second_version_is_brought_up_to_date() {
     drop(old);
     let (ledger, recovery) = place.reopen();
     assert_eq!((recovery.settled, recovery.charged.get()), (1, 5));
-    let left = ledger.refundable(request(1, 1).payment_hash).await.unwrap();
+    let left = ledger.refundable(request(1, 1).account).await.unwrap();
     let left = left.unwrap();
     assert_eq!((left.available.get(), left.held.get()), (7, 4));
     assert!(ledger.keys(0, 10).await.unwrap().is_empty());
@@ -232,7 +228,7 @@ async fn the_charge_of_a_fixed_price_writes_no_row_of_details() {
     open.settle();
     ledger.flush().await.unwrap();
     assert_eq!(count(&place, "charges"), 0);
-    let told = AdmitRequest {
+    let told = HoldRequest {
         basis: Some(Box::new(ChargeBasis {
             rate: None,
             model: Some("m".to_owned()),

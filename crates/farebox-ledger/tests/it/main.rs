@@ -16,5 +16,5 @@ mod files;
 mod place;
 
 mod contract {
-    farebox_ledger::ledger_contract!(crate::place::SqlitePlace::new());
+    farebox_ledger_contract::ledger_contract!(crate::place::SqlitePlace::new());
 }

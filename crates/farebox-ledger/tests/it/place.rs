@@ -8,11 +8,12 @@ use farebox_core::{
     Allowance, Binding, Clock, HoldId, KeyEpoch, Kind, MethodClass, Msat, PaymentHash,
     RequestDigest, RouteName, Terms, TermsEpoch, UnixMillis,
 };
-use farebox_ledger::contract::{ManualClock, Place};
+
 use farebox_ledger::{
-    AdmitRequest, Admitted, ClaimPolicy, Cost, Hold, Ledger, Once, OpenError, OpenOptions,
-    Recovery, open,
+    Admitted, ClaimPolicy, Cost, Funding, Hold, HoldRequest, Ledger, Once, OpenError, OpenOptions,
+    Rail, Recovery, open,
 };
+use farebox_ledger_contract::{ManualClock, Place};
 
 pub(crate) struct SqlitePlace {
     folder: tempfile::TempDir,
@@ -60,20 +61,28 @@ pub(crate) fn open_at(path: &Path) -> Result<(Ledger, Recovery), OpenError> {
 }
 
 /// A request for one of two calls that 21 msat bought, under the key and digest of `number`.
-pub(crate) fn request(token: u8, number: u8) -> AdmitRequest {
+pub(crate) fn request(token: u8, number: u8) -> HoldRequest {
     let now = ManualClock::default().now();
-    AdmitRequest {
+    let hash = PaymentHash::from_bytes([token; 32]);
+    HoldRequest {
         hold: HoldId::new(now, [token, number, 0, 0, 0, 0, 0, 0, 0, 0]),
-        payment_hash: PaymentHash::from_bytes([token; 32]),
-        key_epoch: KeyEpoch(1),
-        terms: terms(now),
+        account: hash.account(),
+        funding: Some(Funding {
+            rail: Rail::Lightning,
+            id: hash,
+            amount: terms(now).amount,
+            terms: terms(now),
+            key_epoch: KeyEpoch(1),
+            claims: ClaimPolicy::Open,
+        }),
         allowance: Allowance::default(),
+        route: terms(now).route,
+        model: None,
         cost: Cost::Call,
         once: Some(Once {
             key: [number; 32],
             digest: RequestDigest::from_bytes([number; 32]),
         }),
-        claims: ClaimPolicy::Open,
         max_voids: 10,
         now,
         basis: None,
@@ -93,8 +102,8 @@ fn terms(now: UnixMillis) -> Terms {
     }
 }
 
-pub(crate) async fn hold(ledger: &Ledger, request: AdmitRequest) -> Hold {
-    match ledger.admit(request).await.unwrap() {
+pub(crate) async fn hold(ledger: &Ledger, request: HoldRequest) -> Hold {
+    match ledger.hold(request).await.unwrap() {
         Admitted::Held(hold) => hold,
         other => panic!("expected a hold, not {other:?}"),
     }

@@ -188,7 +188,7 @@ async fn the_account_of_a_key_is_not_paid_out_as_that_of_a_token() {
     let house = House::open();
     house.key_with(&[30_000]).await;
     let of_token = |claim| Payer::Token {
-        payment_hash: KEY.account(),
+        payment_hash: PaymentHash::from_bytes(*KEY.as_bytes()),
         claim,
     };
     let Payer::Token { claim, .. } = house.wish(10_000).await.payer else {

@@ -2,13 +2,13 @@
 
 use farebox_core::{HoldId, Kind, Msat};
 
-use super::Place;
-use super::key_shop::{at_most, route};
-use super::shop::{DAY, Shop, Token, held, msat};
-use crate::{
-    AccountName, AdmitKey, AdmitRequest, Admitted, ChargeBasis, ChargePage, ChargeQuery,
-    ChargeView, Cost, Hold, LedgerError, MAX_CHARGE_MODEL, MAX_CHARGE_RATE, Measured, RECOVERED,
-    RateUsed, VoidReason,
+use crate::Place;
+use crate::key_shop::{at_most, route};
+use crate::shop::{DAY, Shop, Token, held, msat};
+use farebox_ledger::{
+    AccountName, Admitted, ChargeBasis, ChargePage, ChargeQuery, ChargeView, Cost, Hold,
+    HoldRequest, LedgerError, MAX_CHARGE_MODEL, MAX_CHARGE_RATE, Measured, RECOVERED, RateUsed,
+    VoidReason,
 };
 
 fn dollars() -> RateUsed {
@@ -37,7 +37,7 @@ fn measured() -> Measured {
 impl Shop {
     /// The same as [`draw`](Self::draw), by a rate and for a model.
     async fn draw_by(&self, token: &Token, amount: u64, basis: ChargeBasis) -> Hold {
-        let request = AdmitRequest {
+        let request = HoldRequest {
             basis: Some(Box::new(basis)),
             ..self.request(token, Cost::Amount(msat(amount)))
         };
@@ -67,7 +67,7 @@ pub async fn a_charge_is_kept_with_what_it_was_made_of(place: &dyn Place) {
     hold.settle_part_with(msat(60), measured());
     let charge = ChargeView {
         hold: id,
-        account: AccountName::Payer(token.hash),
+        account: AccountName::Payer(token.account()),
         asker: None,
         route: token.terms.route.clone(),
         at: farebox_core::Clock::now(shop.clock.as_ref()),
@@ -95,7 +95,7 @@ pub async fn a_plain_charge_is_its_transfer(place: &dyn Place) {
     hold.settle();
     let charge = shop.charge(id).await.expect("was charged");
     assert_eq!((charge.charged, charge.used), (msat(11), msat(11)));
-    assert_eq!(charge.account, AccountName::Payer(token.hash));
+    assert_eq!(charge.account, AccountName::Payer(token.account()));
     assert_eq!(charge.route, token.terms.route);
     assert_eq!(charge.basis, ChargeBasis::default());
     assert_eq!((charge.held, charge.terminal), (None, None));
@@ -197,7 +197,7 @@ pub async fn a_childs_charge_names_the_child(place: &dyn Place) {
         shop.key_hold(parent, 10).await,
         shop.key_hold(child, 20).await,
     );
-    let by_model = AdmitKey {
+    let by_model = HoldRequest {
         basis: Some(Box::new(basis())),
         ..shop.key_request(child, 30)
     };
@@ -252,7 +252,7 @@ pub async fn charges_are_found_by_account_route_and_time(place: &dyn Place) {
     let all = ChargeQuery::default;
     assert_eq!(found(all()).await, [ids[2], ids[1], ids[0]]);
     let query = ChargeQuery {
-        account: Some(AccountName::Payer(token.hash)),
+        account: Some(AccountName::Payer(token.account())),
         ..all()
     };
     assert_eq!(found(query).await, [ids[0]]);
@@ -323,11 +323,11 @@ pub async fn long_names_of_models_are_cut(place: &dyn Place) {
         bitcoin_price: "9".repeat(MAX_CHARGE_RATE + 1),
         ..dollars()
     });
-    let request = AdmitRequest {
+    let request = HoldRequest {
         basis: Some(Box::new(wrong)),
         ..shop.request(&token, Cost::Amount(msat(10)))
     };
-    let refused = shop.ledger.admit(request).await;
+    let refused = shop.ledger.hold(request).await;
     assert!(matches!(refused, Err(LedgerError::TooLarge)));
     assert_eq!(shop.account(&token).await.held, Msat::ZERO);
 }
@@ -360,8 +360,8 @@ pub async fn details_of_charges_are_pruned_with_their_account(place: &dyn Place)
 pub async fn a_retry_leaves_the_charge_as_it_was(place: &dyn Place) {
     let shop = Shop::open(place);
     let token = shop.token(Kind::Balance, 1_000);
-    let request = |model: &str| AdmitRequest {
-        once: super::shop::once(1, 1),
+    let request = |model: &str| HoldRequest {
+        once: crate::shop::once(1, 1),
         basis: Some(Box::new(ChargeBasis {
             rate: None,
             model: Some(model.to_owned()),

@@ -44,7 +44,7 @@ pub use retries::*;
 pub use shop::ManualClock;
 pub use times::*;
 
-use crate::{Ledger, OpenError, Recovery};
+use farebox_ledger::{Ledger, OpenError, Recovery};
 
 /// Somewhere a ledger can be kept: opened again, it has what was written before.
 pub trait Place: Send + Sync {
@@ -191,7 +191,7 @@ macro_rules! ledger_contract {
         $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $behaviour() {
-                $crate::contract::$behaviour(&$place).await;
+                $crate::$behaviour(&$place).await;
             }
         )*
     };

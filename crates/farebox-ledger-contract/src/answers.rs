@@ -2,9 +2,9 @@
 
 use farebox_core::{Allowance, Kind, UnixMillis};
 
-use super::Place;
-use super::shop::{DAY, Shop, held, house, msat};
-use crate::{AdmitRequest, Admitted, ClaimPolicy, Cost, LedgerError, VoidReason};
+use crate::Place;
+use crate::shop::{DAY, Shop, held, house, msat};
+use farebox_ledger::{Admitted, ClaimPolicy, Cost, Funding, HoldRequest, LedgerError, VoidReason};
 
 /// Claim and hold are one step; the view shows both.
 pub async fn a_first_use_claims_and_holds(place: &dyn Place) {
@@ -84,8 +84,11 @@ pub async fn a_rotated_key_admits_only_what_was_claimed_before(place: &dyn Place
         shop.token(Kind::Calls(5), 10),
     );
     shop.hold(&claimed).await.settle();
-    let rotated = |request: AdmitRequest| AdmitRequest {
-        claims: ClaimPolicy::ClaimedOnly,
+    let rotated = |request: HoldRequest| HoldRequest {
+        funding: request.funding.clone().map(|funding| Funding {
+            claims: ClaimPolicy::ClaimedOnly,
+            ..funding
+        }),
         ..request
     };
     let known = rotated(shop.request(&claimed, Cost::Call));
@@ -99,7 +102,7 @@ pub async fn a_rotated_key_admits_only_what_was_claimed_before(place: &dyn Place
 pub async fn too_many_voided_attempts_close_a_token(place: &dyn Place) {
     let shop = Shop::open(place);
     let token = shop.token(Kind::Calls(5), 10);
-    let request = || AdmitRequest {
+    let request = || HoldRequest {
         max_voids: 2,
         ..shop.request(&token, Cost::Call)
     };
@@ -118,7 +121,7 @@ pub async fn too_many_voided_attempts_close_a_token(place: &dyn Place) {
 pub async fn each_charged_request_allows_one_more_failed_attempt(place: &dyn Place) {
     let shop = Shop::open(place);
     let token = shop.token(Kind::Balance, 10);
-    let request = || AdmitRequest {
+    let request = || HoldRequest {
         max_voids: 2,
         ..shop.request(&token, Cost::Amount(msat(1)))
     };
@@ -157,7 +160,7 @@ pub async fn a_revoked_token_is_refused_and_keeps_its_value(place: &dyn Place) {
     let open = shop.hold(&token).await;
     assert!(
         shop.ledger
-            .revoke(token.hash)
+            .revoke(token.account())
             .await
             .expect("the store works")
     );
@@ -184,7 +187,7 @@ pub async fn a_token_revoked_before_its_first_use_is_refused_at_it(place: &dyn P
         assert!(
             !shop
                 .ledger
-                .revoke(token.hash)
+                .revoke(token.account())
                 .await
                 .expect("the store works")
         );
@@ -226,7 +229,7 @@ pub async fn a_revoked_pass_is_refused_from_memory_too(place: &dyn Place) {
     let token = shop.token(Kind::Pass(DAY), 500);
     shop.call(&token).await;
     shop.ledger
-        .revoke(token.hash)
+        .revoke(token.account())
         .await
         .expect("the store works");
     assert!(matches!(shop.call(&token).await, Admitted::Revoked));
@@ -241,7 +244,7 @@ pub async fn a_pass_with_other_terms_or_limits_is_refused_from_memory_too(place:
     let mut longer = token.clone();
     longer.terms.kind = Kind::Pass(2 * DAY);
     assert!(matches!(shop.call(&longer).await, Admitted::TermsMismatch));
-    let limited = |allowance| AdmitRequest {
+    let limited = |allowance| HoldRequest {
         allowance,
         ..shop.request(&token, Cost::Call)
     };
@@ -264,7 +267,7 @@ pub async fn a_pass_with_other_terms_or_limits_is_refused_from_memory_too(place:
 pub async fn a_holders_limit_only_lowers(place: &dyn Place) {
     let shop = Shop::open(place);
     let token = shop.token(Kind::Calls(3), 30);
-    let limited = |calls, amount| AdmitRequest {
+    let limited = |calls, amount| HoldRequest {
         allowance: Allowance {
             calls,
             amount,

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use farebox_core::{Clock, Kind, UnixMillis};
 
-use super::Place;
-use super::shop::{DAY, Shop, house, msat};
-use crate::Admitted;
+use crate::Place;
+use crate::shop::{DAY, Shop, house, msat};
+use farebox_ledger::Admitted;
 
 /// At its expiry a token is refused, and what is left stays on it. What is open is charged.
 pub async fn an_expired_token_keeps_its_value(place: &dyn Place) {

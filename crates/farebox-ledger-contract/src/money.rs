@@ -7,9 +7,9 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
-use super::Place;
-use super::shop::{Shop, Token, held, house, msat};
-use crate::{AccountName, Admitted, Hold, TransferKind, VoidReason};
+use crate::Place;
+use crate::shop::{Shop, Token, held, house, msat};
+use farebox_ledger::{AccountName, Admitted, Hold, TransferKind, VoidReason};
 
 /// Sequences tried; each is up to [`STEPS`] long.
 const SEQUENCES: usize = 24;
@@ -120,7 +120,12 @@ impl Till {
 
     async fn check(&self, shop: &Shop, amount: u64, steps: &[Step]) {
         shop.sound().await;
-        let Some(account) = shop.ledger.account(self.token.hash).await.expect("reads") else {
+        let Some(account) = shop
+            .ledger
+            .account(self.token.account())
+            .await
+            .expect("reads")
+        else {
             return;
         };
         let held: u64 = self.open.iter().map(|hold| hold.charge().get()).sum();
@@ -230,19 +235,19 @@ pub async fn transfers_are_listed_latest_first(place: &dyn Place) {
     shop.sound().await;
     let page = shop
         .ledger
-        .transfers(token.hash, None, 2)
+        .transfers(token.account(), None, 2)
         .await
         .expect("reads");
     assert_eq!([page[0].id, page[1].id], [ids[2], ids[1]]);
     let rest = shop
         .ledger
-        .transfers(token.hash, Some(page[1].id), 10)
+        .transfers(token.account(), Some(page[1].id), 10)
         .await
         .expect("reads");
     assert_eq!(
         (rest.len(), rest[0].id, rest[1].kind),
         (2, ids[0], TransferKind::Claim)
     );
-    assert_eq!(rest[0].debit, AccountName::Payer(token.hash));
+    assert_eq!(rest[0].debit, AccountName::Payer(token.account()));
     assert_eq!(rest[1].debit, AccountName::House("lightning".to_owned()));
 }

@@ -2,12 +2,12 @@
 
 use farebox_core::{Clock, KeyHash, UnixMillis};
 
-use super::Place;
-use super::key_shop::{at_most, new_key, new_payment, refusal, route};
-use super::keys::refund;
-use super::shop::{DAY, Shop, held, msat};
-use crate::{
-    AdmitKey, Admitted, Deposited, Hold, KeyLimits, KeyRefusal, LedgerError, Noted, OpenChild,
+use crate::Place;
+use crate::key_shop::{at_most, new_key, new_payment, refusal, route};
+use crate::keys::refund;
+use crate::shop::{DAY, Shop, held, msat};
+use farebox_ledger::{
+    Admitted, Deposited, Hold, HoldRequest, KeyLimits, KeyRefusal, LedgerError, Noted, OpenChild,
     Opened, PayoutAnswer,
 };
 
@@ -124,7 +124,7 @@ pub async fn a_key_is_limited_to_routes_and_models(place: &dyn Place) {
     let shop = shop.reopen(place).await;
     assert_eq!(shop.key(child).await.limits, limits);
     let ask = async |key, at: &str, model: Option<&str>| {
-        let request = AdmitKey {
+        let request = HoldRequest {
             route: route(at),
             model: model.map(str::to_owned),
             ..shop.key_request(key, 1)

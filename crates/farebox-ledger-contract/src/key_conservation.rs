@@ -7,11 +7,11 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
-use super::Place;
-use super::key_shop::{at_most, new_payment};
-use super::keys::refund;
-use super::shop::{DAY, Shop, house, msat};
-use crate::{Admitted, Deposited, Hold, KeyRefusal, PayoutAnswer, PayoutView, VoidReason};
+use crate::Place;
+use crate::key_shop::{at_most, new_payment};
+use crate::keys::refund;
+use crate::shop::{DAY, Shop, house, msat};
+use farebox_ledger::{Admitted, Deposited, Hold, KeyRefusal, PayoutAnswer, PayoutView, VoidReason};
 
 const SEQUENCES: usize = 24;
 const STEPS: usize = 48;

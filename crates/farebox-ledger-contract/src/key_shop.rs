@@ -1,29 +1,29 @@
 //! More of the cast: prepaid keys, their deposits and their children.
 
-use farebox_core::{Clock, HoldId, KeyHash, PaymentHash, RouteName};
+use farebox_core::{Allowance, Clock, HoldId, KeyHash, PaymentHash, RouteName};
 
-use super::shop::{Shop, held, msat, serial};
-use crate::{
-    AdmitKey, Admitted, Deposit, Deposited, Hold, KeyLimits, KeyRefusal, KeyView, Noted, OpenChild,
-    OpenKey, Opened, PendingDeposit, TopUpBy,
+use crate::shop::{Shop, held, msat, serial};
+use farebox_ledger::{
+    Admitted, Cost, Deposit, Deposited, Hold, HoldRequest, KeyLimits, KeyRefusal, KeyView, Noted,
+    OpenChild, OpenKey, Opened, PendingDeposit, TopUpBy,
 };
 
-pub(super) fn route(name: &str) -> RouteName {
+pub(crate) fn route(name: &str) -> RouteName {
     RouteName::parse(name).expect("is a route's name")
 }
 
 /// The payment of an invoice that nobody has seen before.
-pub(super) fn new_payment() -> PaymentHash {
+pub(crate) fn new_payment() -> PaymentHash {
     let mut hash = [0xee; 32];
     hash[..8].copy_from_slice(&serial().to_be_bytes());
     PaymentHash::from_bytes(hash)
 }
 
-pub(super) fn new_key() -> KeyHash {
+pub(crate) fn new_key() -> KeyHash {
     KeyHash::of_secret(&serial().to_be_bytes())
 }
 
-pub(super) fn refusal(answer: &Admitted) -> KeyRefusal {
+pub(crate) fn refusal(answer: &Admitted) -> KeyRefusal {
     match answer {
         Admitted::Key(refusal) => *refusal,
         other => panic!("expected a refusal of the key, not {other:?}"),
@@ -31,7 +31,7 @@ pub(super) fn refusal(answer: &Admitted) -> KeyRefusal {
 }
 
 /// Limits in money alone.
-pub(super) fn at_most(total: Option<u64>, per_day: Option<u64>) -> KeyLimits {
+pub(crate) fn at_most(total: Option<u64>, per_day: Option<u64>) -> KeyLimits {
     KeyLimits {
         total: total.map(msat),
         per_day: per_day.map(msat),
@@ -40,7 +40,7 @@ pub(super) fn at_most(total: Option<u64>, per_day: Option<u64>) -> KeyLimits {
 }
 
 impl Shop {
-    pub(super) fn opening(&self) -> OpenKey {
+    pub(crate) fn opening(&self) -> OpenKey {
         let key = new_key();
         OpenKey {
             key,
@@ -50,12 +50,12 @@ impl Shop {
         }
     }
 
-    pub(super) async fn open_key(&self, open: OpenKey) -> Opened {
+    pub(crate) async fn open_key(&self, open: OpenKey) -> Opened {
         self.ledger.open_key(open).await.expect("the store works")
     }
 
     /// A new key with this much on it; without, it is inactive.
-    pub(super) async fn new_key(&self, amount: u64) -> KeyHash {
+    pub(crate) async fn new_key(&self, amount: u64) -> KeyHash {
         let open = self.opening();
         let key = open.key;
         assert!(matches!(self.open_key(open).await, Opened::Opened(_)));
@@ -66,7 +66,7 @@ impl Shop {
         key
     }
 
-    pub(super) fn child_of(&self, parent: KeyHash, limits: KeyLimits) -> OpenChild {
+    pub(crate) fn child_of(&self, parent: KeyHash, limits: KeyLimits) -> OpenChild {
         let OpenKey {
             key,
             public_id,
@@ -83,11 +83,11 @@ impl Shop {
         }
     }
 
-    pub(super) async fn open_child(&self, open: OpenChild) -> Opened {
+    pub(crate) async fn open_child(&self, open: OpenChild) -> Opened {
         self.ledger.open_child(open).await.expect("the store works")
     }
 
-    pub(super) async fn new_child(&self, parent: KeyHash, limits: KeyLimits) -> KeyHash {
+    pub(crate) async fn new_child(&self, parent: KeyHash, limits: KeyLimits) -> KeyHash {
         let open = self.child_of(parent, limits);
         let child = open.child;
         let opened = self.open_child(open).await;
@@ -95,7 +95,7 @@ impl Shop {
         child
     }
 
-    pub(super) async fn fund(&self, key: KeyHash, payment: PaymentHash, amount: u64) -> Deposited {
+    pub(crate) async fn fund(&self, key: KeyHash, payment: PaymentHash, amount: u64) -> Deposited {
         let deposit = Deposit {
             payment_hash: payment,
             amount: msat(amount),
@@ -105,11 +105,11 @@ impl Shop {
         answer.expect("the store works")
     }
 
-    pub(super) async fn invoice(&self, key: KeyHash, payment: PaymentHash, amount: u64) -> Noted {
+    pub(crate) async fn invoice(&self, key: KeyHash, payment: PaymentHash, amount: u64) -> Noted {
         self.invoice_by(TopUpBy::Holder, key, payment, amount).await
     }
 
-    pub(super) async fn invoice_by(
+    pub(crate) async fn invoice_by(
         &self,
         by: TopUpBy,
         key: KeyHash,
@@ -126,15 +126,17 @@ impl Shop {
         answer.expect("the store works")
     }
 
-    pub(super) fn key_request(&self, key: KeyHash, amount: u64) -> AdmitKey {
+    pub(crate) fn key_request(&self, key: KeyHash, amount: u64) -> HoldRequest {
         let mut random = [0; 10];
         random[2..].copy_from_slice(&serial().to_be_bytes());
-        AdmitKey {
+        HoldRequest {
             hold: HoldId::new(self.clock.now(), random),
-            key,
+            account: key.account(),
+            funding: None,
+            allowance: Allowance::default(),
             route: route("chat"),
             model: None,
-            amount: msat(amount),
+            cost: Cost::Amount(msat(amount)),
             once: None,
             max_voids: 1_000,
             now: self.clock.now(),
@@ -142,27 +144,27 @@ impl Shop {
         }
     }
 
-    pub(super) async fn admit_key(&self, request: AdmitKey) -> Admitted {
-        let answer = self.ledger.admit_key(request).await;
+    pub(crate) async fn admit_key(&self, request: HoldRequest) -> Admitted {
+        let answer = self.ledger.hold(request).await;
         answer.expect("the store works")
     }
 
-    pub(super) async fn spend(&self, key: KeyHash, amount: u64) -> Admitted {
+    pub(crate) async fn spend(&self, key: KeyHash, amount: u64) -> Admitted {
         self.admit_key(self.key_request(key, amount)).await
     }
 
-    pub(super) async fn key_hold(&self, key: KeyHash, amount: u64) -> Hold {
+    pub(crate) async fn key_hold(&self, key: KeyHash, amount: u64) -> Hold {
         held(self.spend(key, amount).await)
     }
 
     /// The key after everything queued is written.
-    pub(super) async fn key(&self, key: KeyHash) -> KeyView {
+    pub(crate) async fn key(&self, key: KeyHash) -> KeyView {
         self.ledger.flush().await.expect("the store works");
         let found = self.ledger.key(key).await.expect("the store reads");
         found.expect("the key was opened")
     }
 
-    pub(super) async fn limit(&self, key: KeyHash, limits: KeyLimits) -> KeyView {
+    pub(crate) async fn limit(&self, key: KeyHash, limits: KeyLimits) -> KeyView {
         let limited = self.ledger.limit_key(key, limits).await;
         limited.expect("the store works").expect("the key is known")
     }

@@ -2,9 +2,9 @@
 
 use farebox_core::Kind;
 
-use super::Place;
-use super::shop::{Shop, held, msat};
-use crate::{Admitted, VoidReason};
+use crate::Place;
+use crate::shop::{Shop, held, msat};
+use farebox_ledger::{Admitted, VoidReason};
 
 /// The same request is in flight, then finished; another one finds the token reserved, then used.
 pub async fn a_single_use_token_serves_one_request_once(place: &dyn Place) {
@@ -21,7 +21,7 @@ pub async fn a_single_use_token_serves_one_request_once(place: &dyn Place) {
         Admitted::Reserved
     ));
     hold.settle();
-    let settled_at = shop.request(&token, crate::Cost::Call).now;
+    let settled_at = shop.request(&token, farebox_ledger::Cost::Call).now;
     let shop = shop.reopen(place).await;
     let retry = shop.call_once(&token, 0, 1).await;
     let Admitted::Finished(receipt) = retry else {

@@ -1,10 +1,10 @@
 //! Money out: reserved before it is sent, charged when it was paid, and never twice.
 
-use farebox_core::{Kind, PaymentHash, PayoutId};
+use farebox_core::{AccountId, Kind, PayoutId};
 
-use super::Place;
-use super::shop::{DAY, Shop, held, house, msat};
-use crate::{
+use crate::Place;
+use crate::shop::{DAY, Shop, held, house, msat};
+use farebox_ledger::{
     AccountName, Admitted, AskedBy, LedgerError, PayoutAnswer, PayoutEnd, PayoutRequest,
     PayoutState, TransferKind, VoidReason,
 };
@@ -31,7 +31,7 @@ pub async fn a_payout_reserves_and_then_takes_amount_and_fee(place: &dyn Place) 
     assert_eq!((account.balance, account.held), (msat(180), msat(0)));
     let trial = shop.sound().await;
     assert_eq!((house(&trial, "lightning"), trial.open_payouts), (-480, 0));
-    let history = shop.ledger.transfers(token.hash, None, 2).await;
+    let history = shop.ledger.transfers(token.account(), None, 2).await;
     let history = history.expect("reads");
     assert_eq!(
         [
@@ -43,7 +43,7 @@ pub async fn a_payout_reserves_and_then_takes_amount_and_fee(place: &dyn Place) 
             (TransferKind::Payout, msat(500))
         ]
     );
-    assert_eq!(history[1].debit, AccountName::Payer(token.hash));
+    assert_eq!(history[1].debit, AccountName::Payer(token.account()));
     assert_eq!(
         history[1].credit,
         AccountName::House("lightning".to_owned())
@@ -128,7 +128,10 @@ pub async fn one_invoice_is_one_payout(place: &dyn Place) {
     let shop = shop.reopen(place).await;
     assert_eq!(shop.ask(stolen).await, PayoutAnswer::DestinationTaken);
     assert_eq!(shop.account(&token).await.held, msat(0));
-    assert_eq!(shop.ledger.account(other.hash).await.expect("reads"), None);
+    assert_eq!(
+        shop.ledger.account(other.account()).await.expect("reads"),
+        None
+    );
     shop.sound().await;
 }
 
@@ -218,13 +221,13 @@ pub async fn a_payout_claims_a_token_that_was_never_used(place: &dyn Place) {
     let shop = Shop::open(place);
     let token = shop.token(Kind::Balance, 1_000);
     let unknown = PayoutRequest {
-        claim: None,
+        funding: None,
         ..shop.payout(&token, 100, 0)
     };
     assert_eq!(shop.ask(unknown).await, PayoutAnswer::Unknown);
     let mut closed = shop.payout(&token, 100, 0);
-    if let Some(claim) = &mut closed.claim {
-        claim.claims = crate::ClaimPolicy::ClaimedOnly;
+    if let Some(claim) = &mut closed.funding {
+        claim.claims = farebox_ledger::ClaimPolicy::ClaimedOnly;
     }
     assert_eq!(shop.ask(closed).await, PayoutAnswer::Unknown);
     let available = msat(1_000);
@@ -263,7 +266,7 @@ pub async fn only_the_operator_pays_out_of_a_revoked_account(place: &dyn Place) 
     shop.hold(&used).await.settle();
     for token in [&used, &fresh] {
         shop.ledger
-            .revoke(token.hash)
+            .revoke(token.account())
             .await
             .expect("the store works");
         let answer = shop.ask(shop.payout(token, 100, 0)).await;
@@ -272,7 +275,7 @@ pub async fn only_the_operator_pays_out_of_a_revoked_account(place: &dyn Place) 
     assert_eq!(shop.sound().await.accounts, 1);
     let operator = PayoutRequest {
         asked_by: AskedBy::Operator,
-        claim: None,
+        funding: None,
         ..shop.payout(&used, 500, 0)
     };
     let PayoutAnswer::Begun(payout) = shop.ask(operator).await else {
@@ -373,8 +376,12 @@ pub async fn payouts_are_listed_page_by_page(place: &dyn Place) {
         listed.extend(page);
     }
     assert_eq!(listed, begun);
-    let own = shop.ledger.payouts_of(token.hash, 2).await.expect("reads");
+    let own = shop
+        .ledger
+        .payouts_of(token.account(), 2)
+        .await
+        .expect("reads");
     assert_eq!(own, [begun[4].clone(), begun[2].clone()]);
-    let nobody = PaymentHash::from_bytes([3; 32]);
+    let nobody = AccountId::from_bytes([3; 32]);
     assert_eq!(shop.ledger.payouts_of(nobody, 2).await.expect("reads"), []);
 }

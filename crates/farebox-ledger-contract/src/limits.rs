@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use farebox_core::{Clock, Kind};
 
-use super::Place;
-use super::shop::{DAY, Shop, Token, msat};
-use crate::{PayoutAnswer, PayoutEnd, PayoutLimits, PayoutRequest};
+use crate::Place;
+use crate::shop::{DAY, Shop, Token, msat};
+use farebox_ledger::{PayoutAnswer, PayoutEnd, PayoutLimits, PayoutRequest};
 
 fn limited(
     shop: &Shop,

@@ -5,18 +5,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use farebox_core::{
-    Allowance, Binding, Clock, HoldId, KeyEpoch, Kind, MethodClass, Msat, PaymentHash, PayoutId,
-    RequestDigest, RouteName, Terms, TermsEpoch, UnixMillis,
+    AccountId, Allowance, Binding, Clock, HoldId, KeyEpoch, Kind, MethodClass, Msat, PaymentHash,
+    PayoutId, RequestDigest, RouteName, Terms, TermsEpoch, UnixMillis,
 };
 
-use super::Place;
-use crate::{
-    AccountView, AdmitRequest, Admitted, AskedBy, ClaimPolicy, Cost, Hold, Ledger, LedgerError,
-    Once, PayoutAnswer, PayoutClaim, PayoutEnd, PayoutLimits, PayoutRequest, PayoutView, Recovery,
-    TrialBalance,
+use crate::Place;
+use farebox_ledger::{
+    AccountView, Admitted, AskedBy, ClaimPolicy, Cost, Funding, Hold, HoldRequest, Ledger,
+    LedgerError, Once, PayoutAnswer, PayoutEnd, PayoutLimits, PayoutRequest, PayoutView, Rail,
+    Recovery, TrialBalance,
 };
 
-pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+pub(crate) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const NOON: u64 = 1_800_000_000_000;
 const MANY: usize = 10_000;
 
@@ -48,34 +48,51 @@ impl Clock for ManualClock {
     }
 }
 
-pub(super) struct Shop {
-    pub(super) ledger: Ledger,
-    pub(super) clock: Arc<ManualClock>,
-    pub(super) recovery: Recovery,
+pub(crate) struct Shop {
+    pub(crate) ledger: Ledger,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) recovery: Recovery,
 }
 
 static SERIAL: AtomicU64 = AtomicU64::new(1);
 
-pub(super) fn serial() -> u64 {
+pub(crate) fn serial() -> u64 {
     SERIAL.fetch_add(1, Ordering::Relaxed)
 }
 
-pub(super) fn msat(amount: u64) -> Msat {
+pub(crate) fn msat(amount: u64) -> Msat {
     Msat::new(amount).expect("tests stay below all money")
 }
 
 /// A new payment for these terms.
 #[derive(Clone, Debug)]
-pub(super) struct Token {
-    pub(super) hash: PaymentHash,
-    pub(super) terms: Terms,
+pub(crate) struct Token {
+    pub(crate) hash: PaymentHash,
+    pub(crate) terms: Terms,
 }
 
-pub(super) fn digest(of: u8) -> RequestDigest {
+impl Token {
+    pub(crate) const fn account(&self) -> AccountId {
+        self.hash.account()
+    }
+
+    pub(crate) fn funding(&self) -> Funding {
+        Funding {
+            rail: Rail::Lightning,
+            id: self.hash,
+            amount: self.terms.amount,
+            terms: self.terms.clone(),
+            key_epoch: KeyEpoch(1),
+            claims: ClaimPolicy::Open,
+        }
+    }
+}
+
+pub(crate) fn digest(of: u8) -> RequestDigest {
     RequestDigest::from_bytes([of; 32])
 }
 
-pub(super) fn once(key: u8, of: u8) -> Option<Once> {
+pub(crate) fn once(key: u8, of: u8) -> Option<Once> {
     Some(Once {
         key: [key; 32],
         digest: digest(of),
@@ -83,11 +100,11 @@ pub(super) fn once(key: u8, of: u8) -> Option<Once> {
 }
 
 impl Shop {
-    pub(super) fn open(place: &dyn Place) -> Self {
+    pub(crate) fn open(place: &dyn Place) -> Self {
         Self::open_with(place, Arc::new(ManualClock::default()), MANY)
     }
 
-    pub(super) fn open_with(
+    pub(crate) fn open_with(
         place: &dyn Place,
         clock: Arc<ManualClock>,
         max_open_holds: usize,
@@ -102,12 +119,12 @@ impl Shop {
     }
 
     /// Closes and opens again, at the same instant.
-    pub(super) async fn reopen(self, place: &dyn Place) -> Self {
+    pub(crate) async fn reopen(self, place: &dyn Place) -> Self {
         self.ledger.close().await;
         Self::open_with(place, self.clock, MANY)
     }
 
-    pub(super) fn token(&self, kind: Kind, amount: u64) -> Token {
+    pub(crate) fn token(&self, kind: Kind, amount: u64) -> Token {
         let mut hash = [0; 32];
         hash[..8].copy_from_slice(&serial().to_be_bytes());
         let terms = Terms {
@@ -126,69 +143,69 @@ impl Shop {
         }
     }
 
-    pub(super) fn request(&self, token: &Token, cost: Cost) -> AdmitRequest {
+    pub(crate) fn request(&self, token: &Token, cost: Cost) -> HoldRequest {
         let mut random = [0; 10];
         random[2..].copy_from_slice(&serial().to_be_bytes());
-        AdmitRequest {
+        HoldRequest {
             hold: HoldId::new(self.clock.now(), random),
-            payment_hash: token.hash,
-            key_epoch: KeyEpoch(1),
-            terms: token.terms.clone(),
+            account: token.account(),
+            funding: Some(token.funding()),
             allowance: Allowance::default(),
+            route: token.terms.route.clone(),
+            model: None,
             cost,
             once: None,
-            claims: ClaimPolicy::Open,
             max_voids: 1_000,
             now: self.clock.now(),
             basis: None,
         }
     }
 
-    pub(super) async fn admit(&self, request: AdmitRequest) -> Admitted {
-        self.ledger.admit(request).await.expect("the store works")
+    pub(crate) async fn admit(&self, request: HoldRequest) -> Admitted {
+        self.ledger.hold(request).await.expect("the store works")
     }
 
-    pub(super) async fn call(&self, token: &Token) -> Admitted {
+    pub(crate) async fn call(&self, token: &Token) -> Admitted {
         self.admit(self.request(token, Cost::Call)).await
     }
 
-    pub(super) async fn call_once(&self, token: &Token, key: u8, of: u8) -> Admitted {
-        self.admit(AdmitRequest {
+    pub(crate) async fn call_once(&self, token: &Token, key: u8, of: u8) -> Admitted {
+        self.admit(HoldRequest {
             once: once(key, of),
             ..self.request(token, Cost::Call)
         })
         .await
     }
 
-    pub(super) async fn draw(&self, token: &Token, amount: u64) -> Admitted {
+    pub(crate) async fn draw(&self, token: &Token, amount: u64) -> Admitted {
         self.admit(self.request(token, Cost::Amount(msat(amount))))
             .await
     }
 
-    pub(super) async fn hold(&self, token: &Token) -> Hold {
+    pub(crate) async fn hold(&self, token: &Token) -> Hold {
         held(self.call(token).await)
     }
 
-    pub(super) async fn error(&self, request: AdmitRequest) -> LedgerError {
+    pub(crate) async fn error(&self, request: HoldRequest) -> LedgerError {
         self.ledger
-            .admit(request)
+            .hold(request)
             .await
             .expect_err("is refused by an error")
     }
 
     /// The account after everything queued is written.
-    pub(super) async fn account(&self, token: &Token) -> AccountView {
+    pub(crate) async fn account(&self, token: &Token) -> AccountView {
         self.ledger.flush().await.expect("the store works");
         let found = self
             .ledger
-            .account(token.hash)
+            .account(token.account())
             .await
             .expect("the store reads");
         found.expect("the account was claimed")
     }
 
     /// The trial balance after everything queued is written; it must be sound.
-    pub(super) async fn sound(&self) -> TrialBalance {
+    pub(crate) async fn sound(&self) -> TrialBalance {
         self.ledger.flush().await.expect("the store works");
         let trial = self.ledger.trial_balance().await.expect("the store reads");
         assert!(trial.is_sound(), "the books are wrong: {trial:?}");
@@ -200,19 +217,15 @@ impl Shop {
 /// Money out.
 impl Shop {
     /// A holder's request for a payout to a new invoice, with no limits to speak of.
-    pub(super) fn payout(&self, token: &Token, amount: u64, max_fee: u64) -> PayoutRequest {
+    pub(crate) fn payout(&self, token: &Token, amount: u64, max_fee: u64) -> PayoutRequest {
         let mut random = [0; 10];
         random[2..].copy_from_slice(&serial().to_be_bytes());
         let mut destination = [0xdd; 32];
         destination[..8].copy_from_slice(&serial().to_be_bytes());
         PayoutRequest {
             id: PayoutId::new(self.clock.now(), random),
-            payment_hash: token.hash,
-            claim: Some(PayoutClaim {
-                key_epoch: KeyEpoch(1),
-                terms: token.terms.clone(),
-                claims: ClaimPolicy::Open,
-            }),
+            account: token.account(),
+            funding: Some(token.funding()),
             asked_by: AskedBy::Holder,
             destination_hash: PaymentHash::from_bytes(destination),
             bolt11: format!("lnbcrt{amount}"),
@@ -229,23 +242,23 @@ impl Shop {
         }
     }
 
-    pub(super) async fn ask(&self, request: PayoutRequest) -> PayoutAnswer {
+    pub(crate) async fn ask(&self, request: PayoutRequest) -> PayoutAnswer {
         let answer = self.ledger.begin_payout(request).await;
         answer.expect("the store works")
     }
 
-    pub(super) async fn begin(&self, token: &Token, amount: u64, max_fee: u64) -> PayoutView {
+    pub(crate) async fn begin(&self, token: &Token, amount: u64, max_fee: u64) -> PayoutView {
         match self.ask(self.payout(token, amount, max_fee)).await {
             PayoutAnswer::Begun(view) => view,
             other => panic!("expected a payout, not {other:?}"),
         }
     }
 
-    pub(super) async fn paid(&self, payout: &PayoutView, fee: u64) -> PayoutView {
+    pub(crate) async fn paid(&self, payout: &PayoutView, fee: u64) -> PayoutView {
         self.end(payout, PayoutEnd::Paid { fee: msat(fee) }).await
     }
 
-    pub(super) async fn failed(&self, payout: &PayoutView) -> PayoutView {
+    pub(crate) async fn failed(&self, payout: &PayoutView) -> PayoutView {
         self.end(payout, PayoutEnd::Failed).await
     }
 
@@ -256,7 +269,7 @@ impl Shop {
     }
 
     /// The node says that the payment brought so much in all.
-    pub(super) async fn receive(&self, token: &Token, received: u64) {
+    pub(crate) async fn receive(&self, token: &Token, received: u64) {
         let asked = token.terms.amount;
         let now = self.clock.now();
         let noted = self
@@ -266,7 +279,7 @@ impl Shop {
     }
 }
 
-pub(super) fn held(answer: Admitted) -> Hold {
+pub(crate) fn held(answer: Admitted) -> Hold {
     match answer {
         Admitted::Held(hold) => hold,
         other => panic!("expected a hold, not {other:?}"),
@@ -274,7 +287,7 @@ pub(super) fn held(answer: Admitted) -> Hold {
 }
 
 /// What an account of the house stands at.
-pub(super) fn house(trial: &TrialBalance, name: &str) -> i64 {
+pub(crate) fn house(trial: &TrialBalance, name: &str) -> i64 {
     trial
         .house
         .iter()

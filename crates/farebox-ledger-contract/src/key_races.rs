@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use farebox_core::{KeyHash, Msat};
 use tokio::task::JoinSet;
 
-use super::Place;
-use super::key_shop::at_most;
-use super::shop::{Shop, msat};
-use crate::{AdmitKey, Admitted, KeyLimits, KeyRefusal, Ledger};
+use crate::Place;
+use crate::key_shop::at_most;
+use crate::shop::{Shop, msat};
+use farebox_ledger::{Admitted, HoldRequest, KeyLimits, KeyRefusal, Ledger};
 
 const ASKED: usize = 1_000;
 const SERVED: u64 = 50;
@@ -24,12 +24,12 @@ struct Rush {
 
 /// Asks a thousand times at once, each from a task of its own, and charges `CHARGE` for every hold
 /// as soon as it is there.
-async fn rush(shop: &Shop, requests: Vec<AdmitKey>) -> Rush {
+async fn rush(shop: &Shop, requests: Vec<HoldRequest>) -> Rush {
     let mut tasks = JoinSet::new();
     for request in requests {
         let ledger = shop.ledger.clone();
         tasks.spawn(async move {
-            match ledger.admit_key(request).await.expect("the store works") {
+            match ledger.hold(request).await.expect("the store works") {
                 Admitted::Held(hold) => {
                     tokio::task::yield_now().await;
                     hold.settle_part(msat(CHARGE));
@@ -55,7 +55,7 @@ async fn rush(shop: &Shop, requests: Vec<AdmitKey>) -> Rush {
     })
 }
 
-fn requests(shop: &Shop, keys: &[KeyHash], amount: u64) -> Vec<AdmitKey> {
+fn requests(shop: &Shop, keys: &[KeyHash], amount: u64) -> Vec<HoldRequest> {
     let keys = keys.iter().cycle().take(ASKED);
     keys.map(|key| shop.key_request(*key, amount)).collect()
 }
@@ -139,7 +139,7 @@ async fn retry_until(shop: &Shop, key: KeyHash, served: &Arc<AtomicU64>, goal: u
         let (ledger, served) = (shop.ledger.clone(), Arc::clone(served));
         tasks.spawn(async move {
             while served.load(Ordering::SeqCst) < goal {
-                let answer = ledger.admit_key(request.clone()).await;
+                let answer = ledger.hold(request.clone()).await;
                 match answer.expect("the store works") {
                     Admitted::Held(hold) => {
                         if served.fetch_add(1, Ordering::SeqCst) < goal {

@@ -5,9 +5,9 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
-use super::Place;
-use super::shop::{DAY, Shop, Token, house, msat};
-use crate::{Admitted, Hold, PayoutAnswer, PayoutView, TrialBalance, VoidReason};
+use crate::Place;
+use crate::shop::{DAY, Shop, Token, house, msat};
+use farebox_ledger::{Admitted, Hold, PayoutAnswer, PayoutView, TrialBalance, VoidReason};
 
 /// Sequences tried; each is up to [`STEPS`] long, over every kind of token in turn.
 const SEQUENCES: usize = 24;
@@ -187,7 +187,12 @@ impl Till {
 
     async fn check(&self, shop: &Shop, steps: &[Step]) {
         let trial = shop.sound().await;
-        let Some(account) = shop.ledger.account(self.token.hash).await.expect("reads") else {
+        let Some(account) = shop
+            .ledger
+            .account(self.token.account())
+            .await
+            .expect("reads")
+        else {
             assert_eq!((self.charged, self.gone), (0, 0), "after {steps:?}");
             return;
         };
@@ -230,7 +235,7 @@ impl Till {
         shop.sound().await;
         let left = shop
             .ledger
-            .refundable(self.token.hash)
+            .refundable(self.token.account())
             .await
             .expect("reads");
         let Some(left) = left.filter(|left| !left.available.is_zero()) else {

@@ -2,9 +2,9 @@
 
 use farebox_core::{Allowance, Clock, Kind, Msat};
 
-use super::Place;
-use super::shop::{DAY, Shop, held, house, msat};
-use crate::{AdmitRequest, Admitted, Cost, PayoutAnswer, TransferKind, VoidReason};
+use crate::Place;
+use crate::shop::{DAY, Shop, held, house, msat};
+use farebox_ledger::{Admitted, Cost, HoldRequest, PayoutAnswer, TransferKind, VoidReason};
 
 /// Unused calls go all together with the money: held while the payout is open, gone when it is
 /// paid, back when it failed.
@@ -48,7 +48,11 @@ pub async fn what_a_refund_left_over_can_be_refunded(place: &dyn Place) {
         shop.call_once(&token, 0, 1).await,
         Admitted::Exhausted
     ));
-    let left = shop.ledger.refundable(token.hash).await.expect("reads");
+    let left = shop
+        .ledger
+        .refundable(token.account())
+        .await
+        .expect("reads");
     let left = left.expect("was claimed");
     assert_eq!(
         (left.available, left.excess, left.calls),
@@ -59,7 +63,7 @@ pub async fn what_a_refund_left_over_can_be_refunded(place: &dyn Place) {
     let available = msat(0);
     assert_eq!(
         shop.ledger
-            .refundable(token.hash)
+            .refundable(token.account())
             .await
             .expect("reads")
             .map(|left| left.available),
@@ -89,7 +93,7 @@ pub async fn an_overpayment_is_credited_before_and_after_the_claim(place: &dyn P
         assert!(matches!(shop.draw(token, 1).await, Admitted::Exhausted));
         let account = shop.account(token).await;
         assert_eq!((account.balance, account.excess), (msat(0), msat(500)));
-        let history = shop.ledger.transfers(token.hash, None, 9).await;
+        let history = shop.ledger.transfers(token.account(), None, 9).await;
         let excess = history.expect("reads").into_iter();
         let excess: Vec<_> = excess
             .filter(|one| one.kind == TransferKind::Excess)
@@ -162,7 +166,7 @@ pub async fn a_refund_takes_calls_and_excess_together(place: &dyn Place) {
     let token = shop.token(Kind::Calls(4), 400);
     shop.receive(&token, 500).await;
     shop.hold(&token).await.settle();
-    let all = shop.ledger.refundable(token.hash);
+    let all = shop.ledger.refundable(token.account());
     let all = all.await.expect("reads").expect("was claimed");
     assert_eq!(
         (all.available, all.excess, all.calls),
@@ -216,7 +220,7 @@ pub async fn an_overpayment_does_not_raise_a_holders_limit(place: &dyn Place) {
     let shop = Shop::open(place);
     let token = shop.token(Kind::Balance, 100);
     shop.receive(&token, 300).await;
-    let limited = |amount| AdmitRequest {
+    let limited = |amount| HoldRequest {
         allowance: Allowance {
             amount: Some(msat(120)),
             ..Allowance::default()
@@ -272,7 +276,7 @@ pub async fn an_impossible_overpayment_is_not_credited(place: &dyn Place) {
     noted.await.expect("exactly all money fits");
     let more = shop.token(Kind::Balance, 100);
     let error = shop.error(shop.request(&more, Cost::Amount(msat(1)))).await;
-    assert!(matches!(error, crate::LedgerError::TooMuchMoney));
+    assert!(matches!(error, farebox_ledger::LedgerError::TooMuchMoney));
     shop.sound().await;
 }
 

@@ -5,9 +5,9 @@ use std::collections::HashSet;
 use farebox_core::Kind;
 use tokio::task::JoinSet;
 
-use super::Place;
-use super::shop::{Shop, Token, msat, once};
-use crate::{AdmitRequest, Admitted, Cost};
+use crate::Place;
+use crate::shop::{Shop, Token, msat, once};
+use farebox_ledger::{Admitted, Cost, HoldRequest};
 
 /// Asks `count` times at once and gives every answer.
 async fn rush(shop: &Shop, token: &Token, count: usize, single: bool) -> Vec<Admitted> {
@@ -15,11 +15,11 @@ async fn rush(shop: &Shop, token: &Token, count: usize, single: bool) -> Vec<Adm
     for _ in 0..count {
         let ledger = shop.ledger.clone();
         let once = if single { once(0, 1) } else { None };
-        let request = AdmitRequest {
+        let request = HoldRequest {
             once,
             ..shop.request(token, Cost::Call)
         };
-        tasks.spawn(async move { ledger.admit(request).await });
+        tasks.spawn(async move { ledger.hold(request).await });
     }
     let answers = tasks.join_all().await;
     answers
@@ -91,7 +91,7 @@ pub async fn a_caller_that_stops_waiting_leaves_nothing_held(place: &dyn Place) 
     let shop = Shop::open(place);
     let token = shop.token(Kind::Calls(5), 50);
     for _ in 0..20 {
-        let ask = shop.ledger.admit(shop.request(&token, Cost::Call));
+        let ask = shop.ledger.hold(shop.request(&token, Cost::Call));
         // Polled once, so that it stands in line, then dropped.
         tokio::select! { biased; _ = ask => {}, () = std::future::ready(()) => {} }
     }

@@ -1,12 +1,12 @@
 //! Prepaid keys: filled by deposits, spent, refunded, revoked.
 
-use farebox_core::{Clock, KeyHash, Kind};
+use farebox_core::{Clock, KeyHash, Kind, PaymentHash};
 
-use super::Place;
-use super::key_shop::{new_key, new_payment, refusal, route};
-use super::shop::{DAY, Shop, held, house, msat, once};
-use crate::{
-    AccountName, AdmitKey, Admitted, AskedBy, Deposit, Deposited, KeyLimits, KeyRefusal,
+use crate::Place;
+use crate::key_shop::{new_key, new_payment, refusal, route};
+use crate::shop::{DAY, Shop, held, house, msat, once};
+use farebox_ledger::{
+    AccountName, Admitted, AskedBy, Deposit, Deposited, HoldRequest, KeyLimits, KeyRefusal,
     LedgerError, MAX_PENDING_OF_STRANGERS, MAX_PENDING_PER_KEY, Noted, OpenKey, Opened,
     PayoutAnswer, PayoutRequest, TopUpBy, TransferKind, VoidReason,
 };
@@ -26,7 +26,7 @@ pub async fn a_key_spends_what_was_paid_in(place: &dyn Place) {
     assert!(matches!(shop.spend(key, 41).await, Admitted::Reserved));
     assert!(matches!(shop.spend(key, 101).await, Admitted::Exhausted));
     hold.settle_part(msat(25));
-    let images = AdmitKey {
+    let images = HoldRequest {
         route: route("images"),
         ..shop.key_request(key, 75)
     };
@@ -140,15 +140,18 @@ pub async fn a_key_is_no_token_and_a_token_no_key(place: &dyn Place) {
         ..shop.opening()
     };
     assert_eq!(shop.open_key(open).await, Opened::Taken);
-    token.hash = key.account();
+    token.hash = PaymentHash::from_bytes(*key.as_bytes());
     let shop = shop.reopen(place).await;
     // Once with the key in the store alone, once with it in memory.
     for _ in 0..2 {
         assert!(matches!(shop.draw(&token, 1).await, Admitted::Exhausted));
-        let revoked = shop.ledger.revoke(token.hash).await;
+        let revoked = shop.ledger.revoke(token.account()).await;
         assert!(!revoked.expect("the store works"));
-        assert_eq!(shop.ledger.account(token.hash).await.expect("reads"), None);
-        let other = shop.fund(key, key.account(), 1).await;
+        assert_eq!(
+            shop.ledger.account(token.account()).await.expect("reads"),
+            None
+        );
+        let other = shop.fund(key, token.hash, 1).await;
         assert_eq!(other, Deposited::Taken);
         shop.key_hold(key, 1).await.settle();
     }
@@ -305,11 +308,11 @@ pub async fn a_revoked_key_is_refused_and_keeps_its_money(place: &dyn Place) {
 }
 
 /// The holder's request for what is on a key.
-pub(super) fn refund(shop: &Shop, key: KeyHash, amount: u64) -> PayoutRequest {
+pub(crate) fn refund(shop: &Shop, key: KeyHash, amount: u64) -> PayoutRequest {
     let mut token = shop.token(Kind::Balance, 1);
-    token.hash = key.account();
+    token.hash = PaymentHash::from_bytes(*key.as_bytes());
     PayoutRequest {
-        claim: None,
+        funding: None,
         ..shop.payout(&token, amount, 0)
     }
 }
@@ -351,7 +354,7 @@ pub async fn a_clients_retry_on_a_key_is_charged_once(place: &dyn Place) {
     let key = shop.new_key(100).await;
     let child = shop.new_child(key, KeyLimits::default()).await;
     let ask = async |shop: &Shop, key, of| {
-        let request = AdmitKey {
+        let request = HoldRequest {
             once: once(1, of),
             ..shop.key_request(key, 10)
         };
@@ -381,7 +384,7 @@ pub async fn too_many_voided_attempts_stop_a_key(place: &dyn Place) {
     let key = shop.new_key(100).await;
     let child = shop.new_child(key, KeyLimits::default()).await;
     let ask = async |key| {
-        let request = AdmitKey {
+        let request = HoldRequest {
             max_voids: 2,
             ..shop.key_request(key, 1)
         };
@@ -418,7 +421,7 @@ pub async fn holds_on_keys_are_recovered_to_their_route(place: &dyn Place) {
     let shop = Shop::open(place);
     let key = shop.new_key(100).await;
     let child = shop.new_child(key, KeyLimits::default()).await;
-    let served = AdmitKey {
+    let served = HoldRequest {
         route: route("images"),
         ..shop.key_request(child, 30)
     };

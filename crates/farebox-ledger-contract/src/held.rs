@@ -2,9 +2,9 @@
 
 use farebox_core::{Binding, Clock, KeyEpoch, Kind};
 
-use super::Place;
-use super::shop::{DAY, Shop, Token, digest, house, msat};
-use crate::{Admitted, HeldCall, HeldLimits, HeldState, LedgerError, PayoutAnswer};
+use crate::Place;
+use crate::shop::{DAY, Shop, Token, digest, house, msat};
+use farebox_ledger::{Admitted, HeldCall, HeldLimits, HeldState, LedgerError, PayoutAnswer};
 
 const LIMITS: HeldLimits = HeldLimits {
     max_calls: 10,

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use farebox_core::{Kind, PaymentHash};
+use farebox_core::{AccountId, Kind};
 
-use super::Place;
-use super::shop::{DAY, ManualClock, Shop, Token, held, house, msat, once};
-use crate::{AdmitRequest, Admitted, Cost, LedgerError, OpenError};
+use crate::Place;
+use crate::shop::{DAY, ManualClock, Shop, Token, held, house, msat, once};
+use farebox_ledger::{Admitted, Cost, HoldRequest, LedgerError, OpenError};
 
 /// Everything that was answered is there again.
 pub async fn what_was_written_is_there_after_reopening(place: &dyn Place) {
@@ -63,7 +63,7 @@ pub async fn holds_left_open_are_recovered_by_rule(place: &dyn Place) {
     );
     let mut left = Vec::new();
     for token in [&quiet, &started] {
-        let request = AdmitRequest {
+        let request = HoldRequest {
             once: once(0, 1),
             ..shop.request(token, Cost::Call)
         };
@@ -127,7 +127,10 @@ pub async fn closed_accounts_are_pruned_and_stay_spent(place: &dyn Place) {
         Admitted::Exhausted
     ));
     assert_eq!(
-        shop.ledger.account(tokens[0].hash).await.expect("reads"),
+        shop.ledger
+            .account(tokens[0].account())
+            .await
+            .expect("reads"),
         None
     );
     assert_eq!(shop.sound().await, after);
@@ -160,12 +163,12 @@ pub async fn a_closed_ledger_refuses(place: &dyn Place) {
     let other = shop.ledger.clone();
     shop.ledger.close().await;
     assert!(matches!(
-        other.admit(request).await,
+        other.hold(request).await,
         Err(LedgerError::Closed)
     ));
-    let hash = PaymentHash::from_bytes([0; 32]);
+    let nobody = AccountId::from_bytes([0; 32]);
     assert!(matches!(
-        other.account(hash).await,
+        other.account(nobody).await,
         Err(LedgerError::Closed)
     ));
     assert!(matches!(other.flush().await, Err(LedgerError::Closed)));
@@ -181,8 +184,8 @@ pub async fn accounts_are_listed_page_by_page(place: &dyn Place) {
         let page = shop.ledger.accounts(after, 2).await.expect("reads");
         let Some(last) = page.last() else { break };
         after = last.cursor;
-        listed.extend(page.iter().map(|view| view.payment_hash));
+        listed.extend(page.iter().map(|view| view.account));
     }
-    let claimed: Vec<_> = tokens.iter().map(|token| token.hash).collect();
+    let claimed: Vec<_> = tokens.iter().map(Token::account).collect();
     assert_eq!(listed, claimed);
 }
