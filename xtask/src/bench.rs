@@ -32,7 +32,7 @@ use anyhow::{Context, Result, bail};
 use self::options::{Options, Part};
 use self::report::Report;
 use crate::parts::debian;
-use crate::process::{cache, cargo, command, root, run as show, works};
+use crate::process::{cargo, command, root, run as show, state, works};
 
 /// Connections of one memory scenario, with some to spare for the upstream side and files.
 const DESCRIPTORS_TO_SPARE: usize = 1_000;
@@ -61,10 +61,10 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
 }
 
 fn measure(options: &Options, binary: &Path, report: &mut Report) -> Result<()> {
-    fs::create_dir_all(cache())?;
+    fs::create_dir_all(state())?;
     let folder = tempfile::Builder::new()
         .prefix("bench-")
-        .tempdir_in(cache())?;
+        .tempdir_in(state())?;
     let mock = nginx::Nginx::mock(&folder.path().join("mock"))?;
     let stage = farebox::Stage {
         binary,

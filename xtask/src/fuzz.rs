@@ -2,12 +2,14 @@
 //! own business.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use farebox_testkit::parts;
 
+use crate::cache::provide;
 use crate::parts::debian;
-use crate::process::{cache, cargo, command, is_ci, root, run as show, works};
+use crate::process::{cargo, command, is_ci, root, run as show, works};
 
 const CARGO_FUZZ_VERSION: &str = "0.13.1";
 const DEFAULT_SECONDS: u32 = 10;
@@ -33,19 +35,15 @@ fn tools() -> Result<PathBuf> {
     if !works("c++", &["--version"]) {
         debian("g++")?;
     }
-    let place = cache().join("tools");
-    let cargo_fuzz = place.join("bin/cargo-fuzz");
-    if !works(&cargo_fuzz, &["--version"]) {
-        let install = [
-            "install",
-            "--locked",
-            "cargo-fuzz",
-            "--version",
-            CARGO_FUZZ_VERSION,
-        ];
-        show(cargo(install).arg("--root").arg(&place))?;
-    }
-    Ok(cargo_fuzz)
+    let place = parts::folder("cargo-fuzz", CARGO_FUZZ_VERSION)?;
+    let program = |place: &Path| place.join("bin/cargo-fuzz");
+    let starts = |place: &Path| works(program(place), &["--version"]);
+    provide(&place, starts, |folder| {
+        let install = ["install", "--locked", "cargo-fuzz", "--version"];
+        let mut install = cargo(install);
+        show(install.args([CARGO_FUZZ_VERSION, "--root"]).arg(folder))
+    })?;
+    Ok(program(&place))
 }
 
 fn fuzz_all(cargo_fuzz: &PathBuf, seconds: u32) -> Result<()> {

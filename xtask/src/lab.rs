@@ -15,7 +15,7 @@ use anyhow::{Context, Result, bail};
 use farebox_testkit::lab::{Lab, Node};
 use serde_json::json;
 
-use crate::process::cache;
+use crate::process::state;
 
 pub(crate) use guard::{Preparing, UpForTests};
 
@@ -53,13 +53,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     }
 }
 
-/// Everything of the lab: the built programs and, in `run`, what runs.
-fn folder() -> PathBuf {
-    cache().join("lab")
-}
-
+/// The lab that runs from this clone, with all its data.
 fn run_folder() -> PathBuf {
-    folder().join("run")
+    state().join("lab")
 }
 
 /// The lab that was started; an error when there is none.

@@ -1,7 +1,8 @@
 //! `cargo xtask …`: the project's tasks, each doing all of its own set-up.
 //!
-//! What a task needs from outside goes into the git-ignored `.cache/`. What cannot be had is
-//! skipped with a printed reason on a person's machine and fails the task when `CI=true`.
+//! What a task needs from outside goes into a cache that all clones share, what runs from this clone into the
+//! git-ignored `.state/`. What cannot be had is skipped with a printed reason on a person's machine and fails
+//! the task when `CI=true`.
 
 #![expect(
     clippy::print_stdout,
@@ -10,6 +11,7 @@
 #![expect(clippy::print_stderr, reason = "the same, for failures")]
 
 mod bench;
+mod cache;
 mod fuzz;
 mod lab;
 mod lint;

@@ -1,26 +1,30 @@
 //! The independent programs that tests run against Farebox: npm and PyPI packages pinned under
-//! `conformance/`, and servers from Debian. Installed once, and again when a pin changes.
+//! `conformance/`, which go into the cache, and servers from Debian, which go into the system.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread::JoinHandle;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
+use farebox_testkit::parts::{Part, conformance};
 
-use crate::process::{cache, command, is_ci, root, run, works};
+use crate::cache::provide;
+use crate::process::{command, is_ci, run, works};
 
-type Install = fn() -> Result<()>;
-
-/// What there is to install, and how the closing summary calls it.
-const PARTS: [(&str, Install); 8] = [
-    ("Node packages", node),
-    ("Python packages", python),
-    ("SDKs", sdks),
-    ("LNbits", lnbits),
-    ("LiteLLM", litellm),
-    ("nginx", nginx),
-    ("nghttp", nghttp),
-    ("chromium", chromium),
+/// What goes into the cache.
+const PINNED: [Part; 5] = [
+    Part::Node,
+    Part::Python,
+    Part::Sdks,
+    Part::Lnbits,
+    Part::Litellm,
+];
+/// What the system has: how the closing summary calls it, as which program it is found, and the Debian
+/// package that brings it.
+const SYSTEM: [(&str, &str, &str); 3] = [
+    ("nginx", "nginx", "nginx-light"),
+    ("nghttp", "nghttp", "nghttp2-client"),
+    ("chromium", "chromium", "chromium"),
 ];
 
 /// Which parts are there.
@@ -44,147 +48,109 @@ impl Installing {
     }
 }
 
-/// Where the tests find the parts.
-pub(crate) fn folder() -> PathBuf {
-    cache().join("parts")
-}
-
 /// Installs what is missing. A part that cannot be had is an error under CI only.
 fn install() -> Result<Parts> {
     let mut parts = Parts {
         present: Vec::new(),
         missing: Vec::new(),
     };
-    fs::create_dir_all(folder())?;
-    for (name, install) in PARTS {
-        match install() {
-            Ok(()) => parts.present.push(name),
-            Err(error) if is_ci() => return Err(error.context(format!("{name} are needed in CI"))),
-            Err(error) => {
-                println!("without {name}: {error:#}");
-                parts.missing.push((name, format!("{error:#}")));
-            }
-        }
+    for part in PINNED {
+        parts.note(part.title(), pinned(part))?;
+    }
+    for (name, program, package) in SYSTEM {
+        parts.note(name, system(program, package))?;
     }
     Ok(parts)
 }
 
-fn node() -> Result<()> {
+impl Parts {
+    /// What came of an installation.
+    fn note(&mut self, name: &'static str, installed: Result<()>) -> Result<()> {
+        match installed {
+            Ok(()) => self.present.push(name),
+            Err(error) if is_ci() => return Err(error.context(format!("{name} are needed in CI"))),
+            Err(error) => {
+                println!("without {name}: {error:#}");
+                self.missing.push((name, format!("{error:#}")));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn pinned(part: Part) -> Result<()> {
+    let place = part.folder()?;
+    match part {
+        Part::Node => provide(&place, |_| true, |folder| npm(part, folder)),
+        Part::Python | Part::Sdks | Part::Lnbits | Part::Litellm => {
+            provide(&place, has_python, |folder| environment(part, folder))
+        }
+    }
+}
+
+fn npm(part: Part, folder: &Path) -> Result<()> {
     if !works("npm", &["--version"]) {
         bail!("npm is not installed (Node 20 or later brings it)");
     }
-    let place = folder().join("node");
-    once(&place, &["package.json", "package-lock.json"], |place| {
-        let options = [
-            "ci",
-            "--ignore-scripts",
-            "--no-audit",
-            "--no-fund",
-            "--loglevel=error",
-        ];
-        run(command("npm").args(options).current_dir(place))
-    })
+    for pins in part.pins() {
+        fs::copy(conformance(pins), folder.join(pins))?;
+    }
+    let options = [
+        "ci",
+        "--ignore-scripts",
+        "--no-audit",
+        "--no-fund",
+        "--loglevel=error",
+    ];
+    run(command("npm").args(options).current_dir(folder))
 }
 
-fn python() -> Result<()> {
-    environment("python", "requirements.txt")
-}
-
-/// The SDKs of model providers, and a server that speaks their APIs.
-fn sdks() -> Result<()> {
-    environment("sdks", "sdk-requirements.txt")
-}
-
-/// A wallet server, for the tests with real Lightning nodes. Apart from the other packages, with
-/// whose pins its own do not agree.
-fn lnbits() -> Result<()> {
-    environment("lnbits", "lnbits-requirements.txt")
-}
-
-/// A gateway to models. Apart too, for the same reason.
-fn litellm() -> Result<()> {
-    environment("litellm", "litellm-requirements.txt")
-}
-
-/// A virtual environment with exactly these pins.
-fn environment(name: &str, pins: &str) -> Result<()> {
+/// A virtual environment with exactly the pins of this part: those of different parts do not agree.
+fn environment(part: Part, folder: &Path) -> Result<()> {
     if !works("python3", &["--version"]) {
         bail!("python3 is not installed");
     }
-    once(&folder().join(name), &[pins], |place| {
-        let venv = place.join("venv");
-        if !works("python3", &["-c", "import ensurepip"]) {
-            debian("python3-venv")?;
-        }
-        run(command("python3")
-            .args(["-m", "venv", "--clear"])
-            .arg(&venv))?;
-        let pip = [
-            "install",
-            "--quiet",
-            "--no-deps",
-            "--disable-pip-version-check",
-            "-r",
-        ];
-        run(command(venv.join("bin/pip"))
-            .args(pip)
-            .arg(place.join(pins)))
-    })
+    if !works("python3", &["-c", "import ensurepip"]) {
+        debian("python3-venv")?;
+    }
+    let venv = folder.join("venv");
+    run(command("python3").args(["-m", "venv"]).arg(&venv))?;
+    let pip = [
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--disable-pip-version-check",
+    ];
+    let mut install = command(venv.join("bin/python"));
+    install.args(pip);
+    for pins in part.pins() {
+        install.arg("-r").arg(conformance(pins));
+    }
+    run(&mut install)
 }
 
-fn nginx() -> Result<()> {
-    let is_there = || works("nginx", &["-v"]) || works("/usr/sbin/nginx", &["-v"]);
+/// Whether the system still has the Python with which an environment was made.
+fn has_python(place: &Path) -> bool {
+    works(place.join("venv/bin/python"), &["-c", "import pip"])
+}
+
+/// A program of the system, installed where this user may. Debian keeps servers where only root looks.
+fn system(program: &str, package: &str) -> Result<()> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let is_there = || {
+        let mut folders = std::env::split_paths(&path).chain(["/usr/sbin".into()]);
+        folders.any(|folder| folder.join(program).exists())
+    };
     if !is_there() {
-        debian("nginx-light")?;
+        debian(package)?;
     }
     if is_there() {
         Ok(())
     } else {
-        bail!("nginx does not start")
+        bail!("{package} does not bring {program}")
     }
-}
-
-fn nghttp() -> Result<()> {
-    let is_there = || works("nghttp", &["--version"]);
-    if !is_there() {
-        debian("nghttp2-client")?;
-    }
-    if is_there() {
-        Ok(())
-    } else {
-        bail!("nghttp does not start")
-    }
-}
-
-fn chromium() -> Result<()> {
-    let is_there = || works("chromium", &["--version"]);
-    if !is_there() {
-        debian("chromium")?;
-    }
-    if is_there() {
-        Ok(())
-    } else {
-        bail!("chromium does not start")
-    }
-}
-
-/// Copies `pins` from `conformance/` and installs, unless these very pins are installed already.
-fn once(place: &Path, pins: &[&str], install: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-    let done = place.join("installed");
-    let mut wanted = String::new();
-    for pin in pins {
-        let file = root().join("conformance").join(pin);
-        wanted += &fs::read_to_string(&file).with_context(|| file.display().to_string())?;
-    }
-    if fs::read_to_string(&done).is_ok_and(|installed| installed == wanted) {
-        return Ok(());
-    }
-    fs::create_dir_all(place)?;
-    for pin in pins {
-        fs::copy(root().join("conformance").join(pin), place.join(pin))?;
-    }
-    install(place)?;
-    fs::write(&done, wanted).context("cannot note what is installed")
 }
 
 /// Installs a Debian package, where this user may.
@@ -198,6 +164,8 @@ pub(crate) fn debian(package: &str) -> Result<()> {
     }
     let mut install = command("apt-get");
     install.args(["install", "-y", "-qq", "--no-install-recommends", package]);
+    // Another clone's run may be installing at the same time.
+    install.args(["-o", "DPkg::Lock::Timeout=300"]);
     install.env("DEBIAN_FRONTEND", "noninteractive");
     if run(&mut install).is_ok() {
         return Ok(());

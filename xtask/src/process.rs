@@ -13,9 +13,9 @@ pub(crate) fn root() -> &'static Path {
         .unwrap_or(Path::new("."))
 }
 
-/// Where everything lies that tasks bring in.
-pub(crate) fn cache() -> PathBuf {
-    root().join(".cache")
+/// What runs from this clone, and what tasks write for themselves. Ignored by git.
+pub(crate) fn state() -> PathBuf {
+    root().join(".state")
 }
 
 /// Whether a missing part is a failure.

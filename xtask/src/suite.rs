@@ -7,10 +7,12 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
+use farebox_testkit::lab::LAB;
+use farebox_testkit::parts::{FAST, SKIPPED};
 
 use crate::lab::{Preparing, UpForTests};
-use crate::parts::{self, Installing, Parts};
-use crate::process::{cache, cargo, run, spelled};
+use crate::parts::{Installing, Parts};
+use crate::process::{cargo, run, spelled, state};
 
 /// All features, so that the binary under test has its crash points and contract tests run.
 const SUITE: [&str; 4] = ["test", "--workspace", "--all-features", "--no-fail-fast"];
@@ -37,14 +39,12 @@ pub(crate) fn test(arguments: &[String]) -> Result<()> {
 
     let mut suite = cargo(SUITE);
     suite.arg("--").args(filters);
-    suite
-        .env("FAREBOX_PARTS", parts::folder())
-        .env("FAREBOX_SKIPPED", skipped_file()?);
+    suite.env(SKIPPED, skipped_file()?);
     if fast {
-        suite.env("FAREBOX_FAST", "1");
+        suite.env(FAST, "1");
     }
     if let Some(lab) = &lab {
-        suite.env("FAREBOX_LAB", lab.file());
+        suite.env(LAB, lab.file());
     }
     let (tally, passed) = watch(&mut suite)?;
     drop(lab);
@@ -87,7 +87,7 @@ pub(crate) fn bless(arguments: &[String]) -> Result<()> {
         .arg("--")
         .args(arguments)
         .env("BLESS", "1")
-        .env("FAREBOX_FAST", "1");
+        .env(FAST, "1");
     let (_, passed) = watch(&mut suite)?;
     println!("\n== look at `git diff` before you commit what the snapshots now show");
     if passed {
@@ -99,8 +99,8 @@ pub(crate) fn bless(arguments: &[String]) -> Result<()> {
 
 /// The file in which tests note what they left out.
 fn skipped_file() -> Result<PathBuf> {
-    fs::create_dir_all(cache())?;
-    let file = cache().join("skipped.txt");
+    fs::create_dir_all(state())?;
+    let file = state().join("skipped.txt");
     fs::write(&file, "").context("cannot start the list of skipped tests")?;
     Ok(file)
 }
@@ -138,7 +138,7 @@ fn summarize(tally: &Tally, parts: Option<&Parts>) {
     for (name, reason) in parts.iter().flat_map(|parts| &parts.missing) {
         println!("   without {name}: {reason}");
     }
-    for line in fs::read_to_string(cache().join("skipped.txt"))
+    for line in fs::read_to_string(state().join("skipped.txt"))
         .unwrap_or_default()
         .lines()
     {

@@ -89,8 +89,7 @@ impl Lab {
     #[must_use]
     pub fn default_file() -> PathBuf {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2);
-        root.unwrap_or(Path::new("."))
-            .join(".cache/lab/run/lab.json")
+        root.unwrap_or(Path::new(".")).join(".state/lab/lab.json")
     }
 
     /// The lab that [`Self::file`] describes; nothing where there is none.

@@ -7,6 +7,8 @@ mod background;
 mod clock;
 #[cfg(feature = "lab")]
 pub mod lab;
+#[cfg(feature = "lab")]
+pub mod parts;
 mod pay;
 pub mod ports;
 mod upstream;

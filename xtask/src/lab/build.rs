@@ -1,5 +1,4 @@
-//! btcd and LND, built from the versions that `conformance/lab/` pins. Once, and again when a pin
-//! changes.
+//! btcd and LND, built from the versions that `conformance/lab/` pins, into the cache.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -7,9 +6,10 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use farebox_testkit::parts::{self, conformance};
 
-use super::folder;
-use crate::process::{root, works};
+use crate::cache::provide;
+use crate::process::works;
 
 const BTCD: &str = "github.com/btcsuite/btcd";
 const LND: &str = "github.com/lightningnetwork/lnd/cmd/lnd";
@@ -25,35 +25,28 @@ pub(super) struct Programs {
 
 /// The programs, built if they are not there.
 pub(super) fn programs() -> Result<Programs> {
-    let place = folder().join("bin");
-    let programs = Programs {
+    let place = parts::folder("lightning-nodes", &parts::version(&pins()?))?;
+    provide(&place, |_| true, build_both)?;
+    Ok(Programs {
         btcd: place.join("btcd"),
         lnd: place.join("lnd"),
-    };
-    let (done, wanted) = (place.join("built"), pins()?);
-    if fs::read_to_string(&done).is_ok_and(|built| built == wanted) {
-        return Ok(programs);
-    }
+    })
+}
+
+fn build_both(folder: &Path) -> Result<()> {
     if !works("go", &["version"]) {
         bail!("Go is not installed (1.24 or newer, https://go.dev/dl): it builds btcd and LND");
     }
-    fs::create_dir_all(&place)?;
     println!("building btcd and LND, once; this takes some minutes");
-    build(&place, BTCD, "")?;
-    build(&place, LND, LND_TAGS)?;
-    fs::write(&done, wanted).context("cannot note what is built")?;
-    Ok(programs)
-}
-
-fn source() -> PathBuf {
-    root().join("conformance/lab")
+    build(folder, BTCD, "")?;
+    build(folder, LND, LND_TAGS)
 }
 
 /// What decides how the programs come out.
 fn pins() -> Result<String> {
     let mut pins = format!("{LND_TAGS}\n");
     for name in ["go.mod", "go.sum"] {
-        let file = source().join(name);
+        let file = conformance("lab").join(name);
         pins += &fs::read_to_string(&file).with_context(|| file.display().to_string())?;
     }
     Ok(pins)
@@ -65,7 +58,7 @@ fn build(place: &Path, package: &str, tags: &str) -> Result<()> {
     go.args(["build", "-trimpath", "-mod=readonly", "-tags", tags, "-o"])
         .arg(format!("{}/", place.display()))
         .arg(package)
-        .current_dir(source())
+        .current_dir(conformance("lab"))
         .stderr(File::create(&log)?);
     let started_at = Instant::now();
     let mut told_at = started_at;

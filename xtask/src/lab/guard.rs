@@ -8,8 +8,8 @@ use std::thread::JoinHandle;
 use anyhow::{Context, Result, bail};
 use farebox_testkit::lab::Lab;
 
-use super::{folder, stop_all, up};
-use crate::process::is_ci;
+use super::{stop_all, up};
+use crate::process::{is_ci, state};
 
 /// The lab on its way up, while something else is built.
 pub(crate) struct Preparing(JoinHandle<Result<UpForTests>>);
@@ -44,7 +44,7 @@ impl Preparing {
 
 impl UpForTests {
     fn new() -> Result<Self> {
-        let use_lock = open("use.lock")?;
+        let use_lock = open("lab-use.lock")?;
         use_lock.lock_shared()?;
         let was_up = super::standing()?.is_some();
         up::up()?;
@@ -72,14 +72,14 @@ impl Drop for UpForTests {
 
 /// Held by the one task that starts or stops the lab.
 pub(super) fn lock_changes() -> Result<File> {
-    let file = open("change.lock")?;
+    let file = open("lab-change.lock")?;
     file.lock().context("cannot lock the lab")?;
     Ok(file)
 }
 
 fn open(name: &str) -> Result<File> {
-    fs::create_dir_all(folder())?;
-    let path = folder().join(name);
+    fs::create_dir_all(state())?;
+    let path = state().join(name);
     let opened = File::options().create(true).append(true).open(&path);
     opened.with_context(|| display(&path))
 }

@@ -2,13 +2,14 @@
 //! whose part is missing says so and is over; under CI it fails instead.
 
 use std::env;
-use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+pub(crate) use farebox_testkit::parts::conformance;
+use farebox_testkit::parts::{Part, is_left_out};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -29,21 +30,20 @@ pub(crate) fn node(script: &str) -> Option<Command> {
 /// A file inside a pinned npm package.
 pub(crate) fn npm(package_file: &str) -> Option<Command> {
     let mut command = node_program()?;
-    command.arg(folder().join("node/node_modules").join(package_file));
+    command.arg(Part::Node.find("node_modules")?.join(package_file));
     Some(command)
 }
 
 /// A Python file of `conformance/`, able to import the pinned packages.
 pub(crate) fn python(script: &str) -> Option<Command> {
-    let interpreter = folder().join("python/venv/bin/python");
-    let mut command = if_there(interpreter, "Python packages")?;
+    let mut command = Command::new(Part::Python.find("venv/bin/python")?);
     command.arg(conformance(script));
     Some(command)
 }
 
 /// A Python file of `conformance/`, able to import the SDKs of model providers.
 pub(crate) fn sdk(script: &str) -> Option<Command> {
-    let mut command = if_there(folder().join("sdks/venv/bin/python"), "SDKs")?;
+    let mut command = Command::new(Part::Sdks.find("venv/bin/python")?);
     command.arg(conformance(script));
     Some(command)
 }
@@ -51,7 +51,7 @@ pub(crate) fn sdk(script: &str) -> Option<Command> {
 /// The half of mock-ai-api that speaks the API of `openai` or of `anthropic`. Not by its own starter,
 /// which leaves both halves behind when it is told to end.
 pub(crate) fn mock_ai_api(api: &str, port: u16) -> Option<Command> {
-    let mut command = if_there(folder().join("sdks/venv/bin/python"), "SDKs")?;
+    let mut command = Command::new(Part::Sdks.find("venv/bin/python")?);
     let app = format!("app.{api}_app:app");
     command.args(["-m", "uvicorn", &app, "--port", &port.to_string()]);
     command.args(["--host", "127.0.0.1", "--log-level", "error"]);
@@ -60,9 +60,9 @@ pub(crate) fn mock_ai_api(api: &str, port: u16) -> Option<Command> {
 
 /// LiteLLM's proxy with the models of `litellm.yaml`, which asks nobody for anything.
 pub(crate) fn litellm(port: u16) -> Option<Command> {
-    let venv = folder().join("litellm/venv/bin");
-    let mut command = if_there(venv.join("python"), "LiteLLM")?;
-    command.arg(venv.join("litellm"));
+    let programs = Part::Litellm.find("venv/bin")?;
+    let mut command = Command::new(programs.join("python"));
+    command.arg(programs.join("litellm"));
     command.arg("--config").arg(conformance("litellm.yaml"));
     command.args(["--host", "127.0.0.1", "--port", &port.to_string()]);
     command.env("LITELLM_LOCAL_MODEL_COST_MAP", "True");
@@ -73,12 +73,12 @@ pub(crate) fn litellm(port: u16) -> Option<Command> {
 
 /// nginx, without a configuration yet.
 pub(crate) fn nginx() -> Option<Command> {
-    if_there(installed("nginx"), "nginx")
+    installed("nginx")
 }
 
 /// Chromium, driven by `browser.cjs` as its one argument says.
 pub(crate) fn browser(wish: &Value) -> Option<Command> {
-    let chromium = if_there(installed("chromium"), "chromium")?;
+    let chromium = installed("chromium")?;
     let mut command = node("browser.cjs")?;
     command
         .env("CHROMIUM", chromium.get_program())
@@ -88,19 +88,7 @@ pub(crate) fn browser(wish: &Value) -> Option<Command> {
 
 /// nghttp2's client.
 pub(crate) fn nghttp() -> Option<Command> {
-    if_there(installed("nghttp"), "nghttp")
-}
-
-/// Where a program of the system lies; nowhere if it is not there.
-fn installed(program: &str) -> PathBuf {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let folders = env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
-    let mut files = folders.map(|folder| folder.join(program));
-    files.find(|file| file.exists()).unwrap_or_default()
-}
-
-pub(crate) fn conformance(file: &str) -> PathBuf {
-    workspace().join("conformance").join(file)
+    installed("nghttp")
 }
 
 /// A port that is free now. Only for parts that cannot bind port 0 and tell.
@@ -222,48 +210,22 @@ impl Drop for Server {
     }
 }
 
-fn workspace() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .ancestors()
-        .nth(2)
-        .unwrap()
-}
-
-fn folder() -> PathBuf {
-    env::var_os("FAREBOX_PARTS").map_or_else(|| workspace().join(".cache/parts"), PathBuf::from)
-}
-
 fn node_program() -> Option<Command> {
-    let modules = folder().join("node/node_modules");
-    if_there(modules.clone(), "Node packages")?;
+    let modules = Part::Node.find("node_modules")?;
     let mut command = Command::new("node");
     command.env("NODE_PATH", modules);
     Some(command)
 }
 
-fn if_there(path: PathBuf, part: &str) -> Option<Command> {
-    let fast = env::var_os("FAREBOX_FAST").is_some();
-    if !fast && path.exists() {
-        return Some(Command::new(path));
+/// A program of the system; none leaves the test out.
+fn installed(name: &str) -> Option<Command> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let folders = env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
+    let found = folders
+        .map(|folder| folder.join(name))
+        .find(|file| file.exists());
+    if is_left_out(name, found.is_some()) {
+        return None;
     }
-    let test = std::thread::current().name().unwrap_or_default().to_owned();
-    let ci = env::var_os("CI").is_some_and(|value| value == "true");
-    assert!(fast || !ci, "{test} needs {part}: run cargo xtask test");
-    note_skipped(&format!("{test}: {part} not asked for or not installed"));
-    None
-}
-
-/// Tells the person at the terminal, and `cargo xtask test` for its closing summary.
-fn note_skipped(line: &str) {
-    // Past the capture of test output, which hides what a passing test prints.
-    let mut terminal = std::io::stderr().lock();
-    writeln!(terminal, "skipped {line}").unwrap();
-    if let Some(file) = env::var_os("FAREBOX_SKIPPED") {
-        let mut file = OpenOptions::new()
-            .append(true)
-            .create(true)
-            .open(file)
-            .unwrap();
-        writeln!(file, "{line}").unwrap();
-    }
+    found.map(Command::new)
 }

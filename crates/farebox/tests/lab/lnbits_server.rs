@@ -1,7 +1,6 @@
 //! LNbits on bob's node, as whoever sells with a wallet there would run it: installed from PyPI by
 //! `cargo xtask test`, started for a test and killed after it.
 
-use std::env;
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::process::CommandExt;
@@ -11,12 +10,12 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use farebox_testkit::lab::Node;
+use farebox_testkit::parts::Part;
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::harness::{Call, Reply, ports};
-use crate::stage::note_skipped;
 
 /// It takes five seconds where nothing else runs.
 const START_AT_MOST: Duration = Duration::from_secs(120);
@@ -66,12 +65,14 @@ impl Lnbits {
 
     /// One of the test's own.
     pub(crate) fn start(node: &Node) -> Option<Self> {
-        let venv = find_installed()?;
+        let venv = Part::Lnbits.find("venv")?;
         let folder = tempfile::tempdir().unwrap();
         let port = ports::free();
         let macaroon = node.bake_macaroon(&PERMISSIONS).unwrap();
         let log = File::create(folder.path().join("lnbits.log")).unwrap();
-        let child = Command::new(venv.join("bin/lnbits"))
+        // Not by the script's own first line: that names the place where it was installed at first.
+        let child = Command::new(venv.join("bin/python"))
+            .arg(venv.join("bin/lnbits"))
             .args(["--host", "127.0.0.1", "--port", &port.to_string()])
             .env("LNBITS_BACKEND_WALLET_CLASS", "LndRestWallet")
             .env("LND_REST_ENDPOINT", &node.rest)
@@ -179,22 +180,6 @@ impl Drop for Lnbits {
         let _ = kill_process_group(group, Signal::KILL);
         drop(self.child.wait());
     }
-}
-
-/// Its virtual environment; none, with a note, where it is not installed.
-fn find_installed() -> Option<PathBuf> {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2);
-    let parts = env::var_os("FAREBOX_PARTS").map(PathBuf::from);
-    let parts = parts.unwrap_or_else(|| workspace.unwrap().join(".cache/parts"));
-    let venv = parts.join("lnbits/venv");
-    if venv.join("bin/lnbits").exists() {
-        return Some(venv);
-    }
-    let test = std::thread::current().name().unwrap_or_default().to_owned();
-    let ci = env::var_os("CI").is_some_and(|value| value == "true");
-    assert!(!ci, "{test} needs LNbits: run cargo xtask test");
-    note_skipped(&format!("{test}: LNbits not installed (cargo xtask test)"));
-    None
 }
 
 /// `lib/python3.x/site-packages`, whatever x is.

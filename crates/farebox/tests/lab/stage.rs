@@ -1,14 +1,13 @@
 //! The two nodes for the length of one test, and a gateway that sells for alice what bob buys.
 
-use std::env;
-use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::fs;
 use std::path::PathBuf;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use farebox_testkit::ScriptedUpstream;
 use farebox_testkit::lab::{Invoice, Lab, LabError, Node, Payment, Turn};
+use farebox_testkit::parts::is_left_out;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -211,23 +210,9 @@ pub(crate) fn wait_for_account(
 }
 
 fn find_lab() -> Option<Lab> {
-    let fast = env::var_os("FAREBOX_FAST").is_some();
-    if !fast && let Some(lab) = Lab::find().unwrap() {
-        return Some(lab);
+    let lab = Lab::find().unwrap();
+    if is_left_out("Lightning nodes", lab.is_some()) {
+        return None;
     }
-    let test = std::thread::current().name().unwrap_or_default().to_owned();
-    let ci = env::var_os("CI").is_some_and(|value| value == "true");
-    assert!(fast || !ci, "{test} needs real nodes: cargo xtask lab up");
-    note_skipped(&format!("{test}: no Lightning nodes (cargo xtask lab up)"));
-    None
-}
-
-/// Tells the person at the terminal, and `cargo xtask test` for its closing summary.
-pub(crate) fn note_skipped(line: &str) {
-    // Past the capture of test output, which hides what a passing test prints.
-    writeln!(std::io::stderr().lock(), "skipped {line}").unwrap();
-    if let Some(file) = env::var_os("FAREBOX_SKIPPED") {
-        let opened = OpenOptions::new().append(true).create(true).open(file);
-        writeln!(opened.unwrap(), "{line}").unwrap();
-    }
+    lab
 }
