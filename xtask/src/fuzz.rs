@@ -19,12 +19,20 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         Some(text) => text.parse().context("SECONDS is a whole number")?,
         None => DEFAULT_SECONDS,
     };
+    if let Some(targets) = each_target(seconds)? {
+        println!("\n== {targets} fuzz targets held for {seconds} s each");
+    }
+    Ok(())
+}
+
+/// Fuzzes every target for so long; answers how many there are, `None` where nothing can be fuzzed here.
+pub(crate) fn each_target(seconds: u32) -> Result<Option<usize>> {
     match tools() {
-        Ok(cargo_fuzz) => fuzz_all(&cargo_fuzz, seconds),
+        Ok(cargo_fuzz) => fuzz_all(&cargo_fuzz, seconds).map(Some),
         Err(error) if is_ci() => Err(error),
         Err(error) => {
             println!("nothing was fuzzed: {error:#}");
-            Ok(())
+            Ok(None)
         }
     }
 }
@@ -46,7 +54,7 @@ fn tools() -> Result<PathBuf> {
     Ok(program(&place))
 }
 
-fn fuzz_all(cargo_fuzz: &PathBuf, seconds: u32) -> Result<()> {
+fn fuzz_all(cargo_fuzz: &Path, seconds: u32) -> Result<usize> {
     let targets = targets()?;
     for target in &targets {
         // libFuzzer's instrumentation needs unstable flags; this lets a stable compiler take them.
@@ -58,11 +66,7 @@ fn fuzz_all(cargo_fuzz: &PathBuf, seconds: u32) -> Result<()> {
         fuzz.args(["-rss_limit_mb=2048", "-timeout=10", "-verbosity=0"]);
         show(fuzz.env("RUSTC_BOOTSTRAP", "1"))?;
     }
-    println!(
-        "\n== {} fuzz targets held for {seconds} s each",
-        targets.len()
-    );
-    Ok(())
+    Ok(targets.len())
 }
 
 /// What fuzzing finds is kept in the first folder; the second holds the seeds in the repository.

@@ -24,7 +24,9 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 
 const USAGE: &str = "\
-cargo xtask test [--fast] [FILTER…]   all tests; --fast leaves out those that need outside parts
+cargo xtask test [FILTER…]            the gate: what every change has to pass
+cargo xtask test --fast [FILTER…]     without what needs parts from outside
+cargo xtask test --all [FILTER…]      the gate, tests that are too long for it, and a minute of each fuzz target
 cargo xtask lint                      formatting, clippy, tidiness, dependencies
 cargo xtask bench […]                 the benchmarks of docs/benchmarks.md
 cargo xtask bless [FILTER…]           run the tests and accept what their snapshots now show

@@ -1,5 +1,6 @@
 //! `cargo xtask test` and `cargo xtask bless`: the whole test suite, and what came of it.
 
+use std::fmt;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -10,12 +11,27 @@ use anyhow::{Context, Result, bail};
 use farebox_testkit::lab::LAB;
 use farebox_testkit::parts::{FAST, SKIPPED};
 
+use crate::fuzz;
 use crate::lab::{Preparing, UpForTests};
 use crate::parts::{Installing, Parts};
 use crate::process::{cargo, run, spelled, state};
 
 /// All features, so that the binary under test has its crash points and contract tests run.
 const SUITE: [&str; 4] = ["test", "--workspace", "--all-features", "--no-fail-fast"];
+
+/// How long `--all` fuzzes every target.
+const FUZZ_SECONDS: u32 = 60;
+
+/// How much of the suite runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Extent {
+    /// Without parts from outside.
+    Fast,
+    /// What a change has to pass.
+    Gate,
+    /// The gate, the tests that are too long for it (`#[ignore = "long"]`), and fuzzing.
+    All,
+}
 
 #[derive(Default)]
 struct Tally {
@@ -27,39 +43,72 @@ struct Tally {
 
 pub(crate) fn test(arguments: &[String]) -> Result<()> {
     let started_at = Instant::now();
-    let fast = arguments.iter().any(|argument| argument == "--fast");
-    let filters = arguments.iter().filter(|argument| *argument != "--fast");
+    let (extent, filters) = asked(arguments);
     // Beside the build, which takes as long where nothing is there yet.
-    let preparing = (!fast).then(Preparing::start);
-    let installing = (!fast).then(Installing::start);
+    let preparing = (extent != Extent::Fast).then(Preparing::start);
+    let installing = (extent != Extent::Fast).then(Installing::start);
     run(cargo(SUITE).arg("--no-run"))?;
     let mut parts = installing.map(Installing::finish).transpose()?;
     let lab = preparing.map(Preparing::finish).transpose()?;
     let lab = with_lab(lab, parts.as_mut());
 
-    let mut suite = cargo(SUITE);
-    suite.arg("--").args(filters);
-    suite.env(SKIPPED, skipped_file()?);
-    if fast {
-        suite.env(FAST, "1");
-    }
+    let mut suite = suite(extent, &filters)?;
     if let Some(lab) = &lab {
         suite.env(LAB, lab.file());
     }
     let (tally, passed) = watch(&mut suite)?;
     drop(lab);
+    let fuzzed = match extent {
+        Extent::All if passed => fuzz::each_target(FUZZ_SECONDS)?,
+        Extent::All | Extent::Gate | Extent::Fast => None,
+    };
 
-    let seconds = started_at.elapsed().as_secs();
-    println!(
-        "\n== tests {} in {seconds} s",
-        if passed { "passed" } else { "FAILED" }
-    );
-    summarize(&tally, parts.as_ref());
+    let skipped = fs::read_to_string(skipped_file()).context("cannot read what was skipped")?;
+    tell_missing(parts.as_ref(), &skipped);
+    let summary = Summary {
+        tally,
+        skipped: skipped.lines().count(),
+        parts: parts.map(|parts| parts.present).unwrap_or_default(),
+        fuzzed,
+        seconds: started_at.elapsed().as_secs(),
+    };
+    // In either case it is the last line.
     if passed {
+        println!("tests passed: {summary}");
         Ok(())
     } else {
-        bail!("{} tests failed (or did not build)", tally.failed)
+        bail!("tests FAILED: {summary}")
     }
+}
+
+/// What the arguments ask for, and what of them is the test programs' own.
+fn asked(arguments: &[String]) -> (Extent, Vec<&str>) {
+    let (mut extent, mut filters) = (Extent::Gate, Vec::new());
+    for argument in arguments {
+        match argument.as_str() {
+            "--fast" => extent = Extent::Fast,
+            "--all" => extent = Extent::All,
+            filter => filters.push(filter),
+        }
+    }
+    (extent, filters)
+}
+
+/// The command that runs the tests.
+fn suite(extent: Extent, filters: &[&str]) -> Result<Command> {
+    let skipped = skipped_file();
+    fs::create_dir_all(state())?;
+    fs::write(&skipped, "").context("cannot start the list of skipped tests")?;
+    let mut suite = cargo(SUITE);
+    suite.arg("--");
+    if extent == Extent::All {
+        suite.arg("--include-ignored");
+    }
+    suite.args(filters).env(SKIPPED, skipped);
+    if extent == Extent::Fast {
+        suite.env(FAST, "1");
+    }
+    Ok(suite)
 }
 
 /// The lab where it is up; the closing summary says which.
@@ -97,12 +146,9 @@ pub(crate) fn bless(arguments: &[String]) -> Result<()> {
     }
 }
 
-/// The file in which tests note what they left out.
-fn skipped_file() -> Result<PathBuf> {
-    fs::create_dir_all(state())?;
-    let file = state().join("skipped.txt");
-    fs::write(&file, "").context("cannot start the list of skipped tests")?;
-    Ok(file)
+/// The file in which tests note that they were left out.
+fn skipped_file() -> PathBuf {
+    state().join("skipped.txt")
 }
 
 /// Runs the suite, shows what it prints and counts the results.
@@ -123,26 +169,49 @@ fn watch(suite: &mut Command) -> Result<(Tally, bool)> {
     Ok((tally, child.wait()?.success()))
 }
 
-fn summarize(tally: &Tally, parts: Option<&Parts>) {
-    let Tally {
-        programs,
-        passed,
-        failed,
-        ignored,
-    } = tally;
-    println!("   {passed} passed, {failed} failed, {ignored} ignored, in {programs} programs");
-    match parts {
-        None => println!("   --fast: nothing was run against independent parts"),
-        Some(parts) => println!("   independent parts: {}", parts.present.join(", ")),
-    }
+/// What the run did without, and which tests that cost.
+fn tell_missing(parts: Option<&Parts>, skipped: &str) {
+    println!();
     for (name, reason) in parts.iter().flat_map(|parts| &parts.missing) {
         println!("   without {name}: {reason}");
     }
-    for line in fs::read_to_string(state().join("skipped.txt"))
-        .unwrap_or_default()
-        .lines()
-    {
+    for line in skipped.lines() {
         println!("   skipped {line}");
+    }
+}
+
+/// What came of a run, in one line that can be quoted.
+struct Summary {
+    tally: Tally,
+    /// Tests that lacked a part.
+    skipped: usize,
+    parts: Vec<&'static str>,
+    /// Fuzz targets that held.
+    fuzzed: Option<usize>,
+    seconds: u64,
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Tally {
+            programs,
+            passed,
+            failed,
+            ignored,
+        } = self.tally;
+        let (skipped, seconds) = (self.skipped, self.seconds);
+        write!(
+            f,
+            "{passed} passed, {failed} failed, {skipped} skipped, {ignored} left for --all, in {programs} programs; "
+        )?;
+        match self.parts.as_slice() {
+            [] => write!(f, "no parts from outside; ")?,
+            parts => write!(f, "with {}; ", parts.join(", "))?,
+        }
+        if let Some(targets) = self.fuzzed {
+            write!(f, "{targets} fuzz targets held {FUZZ_SECONDS} s each; ")?;
+        }
+        write!(f, "{} min {} s", seconds / 60, seconds % 60)
     }
 }
 
@@ -172,8 +241,7 @@ impl Tally {
 mod tests {
     use super::*;
 
-    #[test]
-    fn results_of_all_programs_are_summed() {
+    fn tally() -> Tally {
         let mut tally = Tally::default();
         for line in [
             "running 3 tests",
@@ -182,7 +250,30 @@ mod tests {
         ] {
             tally.add(line);
         }
-        let sums = (tally.programs, tally.passed, tally.failed, tally.ignored);
-        assert_eq!(sums, (2, 5, 4, 1));
+        tally
+    }
+
+    #[test]
+    fn the_summary_says_in_one_line_what_can_be_quoted() {
+        let summary = Summary {
+            tally: tally(),
+            skipped: 7,
+            parts: vec!["nginx", "LNbits"],
+            fuzzed: Some(8),
+            seconds: 125,
+        };
+        assert_eq!(
+            summary.to_string(),
+            "5 passed, 4 failed, 7 skipped, 1 left for --all, in 2 programs; with nginx, LNbits; \
+             8 fuzz targets held 60 s each; 2 min 5 s"
+        );
+    }
+
+    #[test]
+    fn what_is_no_option_of_ours_goes_to_the_test_programs() {
+        let arguments = ["--all", "refunds", "--nocapture"].map(str::to_owned);
+        let expected = (Extent::All, vec!["refunds", "--nocapture"]);
+        assert_eq!(asked(&arguments), expected);
+        assert_eq!(asked(&[]), (Extent::Gate, Vec::new()));
     }
 }
