@@ -22,6 +22,9 @@ mod suite;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
+use xtask::shape;
+
+use crate::process::root;
 
 const USAGE: &str = "\
 cargo xtask test [FILTER…]            the gate: what every change has to pass
@@ -30,6 +33,7 @@ cargo xtask test --all [FILTER…]      the gate, tests that are too long for it
 cargo xtask lint                      formatting, clippy, tidiness, dependencies
 cargo xtask bench […]                 the benchmarks of docs/benchmarks.md
 cargo xtask bless [FILTER…]           run the tests and accept what their snapshots now show
+cargo xtask shape                     circles, wide functions and scattered types, crate by crate
 cargo xtask fuzz [SECONDS]            every fuzz target for so long (default 10)
 cargo xtask lab up|down|status|…      real Lightning nodes with a channel, for tests and by hand";
 
@@ -52,6 +56,10 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         "test" => suite::test(rest),
         "bless" => suite::bless(rest),
         "lint" => lint::run(),
+        "shape" => {
+            print!("{}", shape::table(&shape::of_workspace(root())?));
+            Ok(())
+        }
         "bench" => bench::run(rest),
         "fuzz" => fuzz::run(rest),
         "lab" => lab::run(rest),

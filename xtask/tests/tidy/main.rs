@@ -1,10 +1,12 @@
 //! Rules about the shape of the code that no compiler checks: who may import whom, how long a file
-//! may be, and that every crate takes the workspace's lints.
+//! may be, that every crate takes the workspace's lints, and what [`shape`] says.
 
 #![expect(
     clippy::unwrap_used,
     reason = "a test that cannot go on should stop right there"
 )]
+
+mod shape;
 
 use std::collections::BTreeMap;
 use std::fs;

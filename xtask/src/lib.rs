@@ -1,0 +1,3 @@
+//! What the tasks and the tests of the project's own shape have in common.
+
+pub mod shape;
