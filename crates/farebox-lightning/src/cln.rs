@@ -11,14 +11,13 @@ use farebox_core::{Clock, Msat, PaymentHash};
 use http::header::{HeaderName, HeaderValue};
 use serde_json::{Value, json};
 
-use crate::lnd::Needs;
 use crate::made::{Asked, same_hash};
 use crate::rest::{RestAnswer, RestClient};
 use crate::{
     AccessReport, AmountLimits, AnswerFault, BoxFuture, CheckAccess, CreateInvoice, CreatedInvoice,
-    EndpointError, InvoiceRequest, InvoiceState, LookupInvoice, Network, NodeError, NodeOptions,
-    PayInvoice, PaymentHashes, PaymentRequest, PaymentState, SettlementCursor, WatchEvent,
-    WatchSettlements,
+    EndpointError, InvoiceRequest, InvoiceState, LookupInvoice, Needs, Network, NodeError,
+    NodeOptions, PayInvoice, PaymentHashes, PaymentRequest, PaymentState, SettlementCursor,
+    WatchEvent, WatchSettlements,
 };
 use answer::{InvoicesJson, MadeJson};
 use refusal::Refusal;

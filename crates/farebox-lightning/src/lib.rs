@@ -28,8 +28,8 @@ pub use invoice::{Description, Invoice, Network, parse_invoice};
 pub use node_options::NodeOptions;
 pub use port::{
     Abilities, AccessReport, AmountLimits, BoxFuture, CheckAccess, CreateInvoice, CreatedInvoice,
-    HearWebhook, HoldInvoice, HoldState, InvoiceRequest, InvoiceState, LookupInvoice, PayInvoice,
-    PaymentFailure, PaymentHashes, PaymentRequest, PaymentState, Settlement, SettlementCursor,
-    WatchEvent, WatchSettlements,
+    HearWebhook, HoldInvoice, HoldState, InvoiceRequest, InvoiceState, LookupInvoice, Needs,
+    PayInvoice, PaymentFailure, PaymentHashes, PaymentRequest, PaymentState, Settlement,
+    SettlementCursor, WatchEvent, WatchSettlements,
 };
 pub use rest::{EndpointError, Trust};

@@ -13,13 +13,12 @@ use farebox_core::{Clock, PaymentHash, Secret};
 use http::header::{HeaderName, HeaderValue};
 use serde_json::json;
 
-use crate::lnd::Needs;
 use crate::made::{Asked, same_hash};
 use crate::rest::RestClient;
 use crate::{
     AccessReport, AmountLimits, AnswerFault, BoxFuture, CheckAccess, CreateInvoice, CreatedInvoice,
-    EndpointError, InvoiceRequest, InvoiceState, LookupInvoice, Network, NodeError, NodeOptions,
-    PayInvoice, PaymentRequest, PaymentState,
+    EndpointError, InvoiceRequest, InvoiceState, LookupInvoice, Needs, Network, NodeError,
+    NodeOptions, PayInvoice, PaymentRequest, PaymentState,
 };
 use answer::{FoundJson, PaymentJson};
 use refusal::Refusal;

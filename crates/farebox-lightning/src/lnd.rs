@@ -17,8 +17,8 @@ use http::header::{HeaderName, HeaderValue};
 use crate::rest::{EndpointError, RestClient, RestOptions, Trust};
 use crate::{
     AmountLimits, BoxFuture, CheckAccess, CreateInvoice, CreatedInvoice, HoldInvoice,
-    InvoiceRequest, InvoiceState, LookupInvoice, Network, NodeError, PayInvoice, PaymentHashes,
-    WatchSettlements,
+    InvoiceRequest, InvoiceState, LookupInvoice, Needs, Network, NodeError, PayInvoice,
+    PaymentHashes, WatchSettlements,
 };
 use macaroon::{Access, Need};
 pub use macaroon::{Macaroon, MacaroonError};
@@ -66,15 +66,6 @@ pub struct LndOptions {
     pub hold_blocks: u32,
     /// What the macaroon is needed for, for [`CheckAccess`].
     pub needs: Needs,
-}
-
-/// What is configured, and so what a credential has to allow. Receiving always is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Needs {
-    /// Refunds and payouts.
-    pub pay: bool,
-    /// Calls that are held until they are answered.
-    pub hold: bool,
 }
 
 /// Options that no backend can be built from.

@@ -8,9 +8,8 @@ use farebox_core::{Clock, Msat, Secret};
 use http::Uri;
 use http::header::{HeaderName, HeaderValue};
 
-use crate::lnd::Needs;
 use crate::rest::{RestClient, RestOptions};
-use crate::{EndpointError, Network, Trust};
+use crate::{EndpointError, Needs, Network, Trust};
 
 /// How a [`Cln`](crate::cln::Cln), [`Phoenixd`](crate::phoenixd::Phoenixd) or
 /// [`Lnbits`](crate::lnbits::Lnbits) is set up.

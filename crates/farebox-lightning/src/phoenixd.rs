@@ -12,14 +12,13 @@ use farebox_core::{Clock, PaymentHash, Secret};
 use http::StatusCode;
 use http::header::{AUTHORIZATION, HeaderValue};
 
-use crate::lnd::Needs;
 use crate::made::{Asked, same_hash};
 use crate::rest::{RestAnswer, RestClient, printable};
 use crate::{
     AccessReport, AmountLimits, AnswerFault, BoxFuture, CheckAccess, CreateInvoice, CreatedInvoice,
-    EndpointError, HearWebhook, InvoiceRequest, InvoiceState, LookupInvoice, Network, NodeError,
-    NodeOptions, PayInvoice, PaymentHashes, PaymentRequest, PaymentState, SettlementCursor,
-    WatchEvent, WatchSettlements,
+    EndpointError, HearWebhook, InvoiceRequest, InvoiceState, LookupInvoice, Needs, Network,
+    NodeError, NodeOptions, PayInvoice, PaymentHashes, PaymentRequest, PaymentState,
+    SettlementCursor, WatchEvent, WatchSettlements,
 };
 use answer::{IncomingJson, MadeJson};
 use bell::Bell;

@@ -420,6 +420,15 @@ pub trait CheckAccess: Send + Sync {
     fn check_access(&self) -> BoxFuture<'_, Result<AccessReport, NodeError>>;
 }
 
+/// What is configured, and so what a credential has to allow. Receiving always is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// Refunds and payouts.
+    pub pay: bool,
+    /// Calls that are held until they are answered.
+    pub hold: bool,
+}
+
 /// What `farebox doctor` shows about a backend.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AccessReport {

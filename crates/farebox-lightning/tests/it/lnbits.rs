@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use farebox_core::Secret;
+use farebox_lightning::Needs;
 use farebox_lightning::lnbits::Lnbits;
-use farebox_lightning::lnd::Needs;
 use farebox_lightning::{
     AnswerFault, CheckAccess, CreateInvoice, CreatedInvoice, InvoiceFault, InvoiceState,
     LookupInvoice, Network, NodeError, NodeOptions, PaymentHashes,

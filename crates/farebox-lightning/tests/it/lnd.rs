@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use farebox_core::{Clock, PaymentHash};
-use farebox_lightning::lnd::{Lnd, Needs};
+use farebox_lightning::Needs;
+use farebox_lightning::lnd::Lnd;
 use farebox_lightning::{
     Abilities, AnswerFault, CheckAccess, CreateInvoice, InvoiceFault, InvoiceRequest, InvoiceState,
     LookupInvoice, Network, NodeError, PaymentHashes,

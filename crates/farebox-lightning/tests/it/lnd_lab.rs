@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use farebox_core::{Clock, Preimage, UnixMillis};
+use farebox_lightning::Needs;
 use farebox_lightning::follow::{Settlements, follow};
-use farebox_lightning::lnd::{Lnd, LndOptions, Macaroon, Needs};
+use farebox_lightning::lnd::{Lnd, LndOptions, Macaroon};
 use farebox_lightning::{
     CheckAccess, CreateInvoice, CreatedInvoice, HoldInvoice, HoldState, InvoiceRequest,
     InvoiceState, LookupInvoice, Network, NodeError, PayInvoice, PaymentFailure, PaymentRequest,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use farebox_core::{Secret, UnixMillis};
-use farebox_lightning::lnd::Needs;
+use farebox_lightning::Needs;
 use farebox_lightning::phoenixd::{Phoenixd, read_webhook};
 use farebox_lightning::{
     AnswerFault, CheckAccess, CreateInvoice, InvoiceFault, InvoiceState, LookupInvoice, Network,

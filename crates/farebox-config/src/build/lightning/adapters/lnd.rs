@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use farebox_lightning::CreateInvoice;
-use farebox_lightning::lnd::{Lnd, LndError, LndOptions, Macaroon, Needs as LndNeeds};
+use farebox_lightning::Needs as NodeNeeds;
+use farebox_lightning::lnd::{Lnd, LndError, LndOptions, Macaroon};
 
 use super::super::NodeKind;
 use super::super::credentials::Credentials;
@@ -50,7 +51,7 @@ fn options(
         min_amount: common.min_amount.unwrap_or(defaults.min_amount),
         call_timeout: common.call_timeout,
         private_hints: section.private_hints,
-        needs: LndNeeds {
+        needs: NodeNeeds {
             pay: needs.refunds == Some(true),
             hold: needs.hold,
         },
@@ -66,7 +67,7 @@ fn with_needs(options: LndOptions, needs: Needs) -> Result<Lnd, LndError> {
         return Ok(node);
     }
     Lnd::new(LndOptions {
-        needs: LndNeeds {
+        needs: NodeNeeds {
             pay: true,
             ..options.needs
         },

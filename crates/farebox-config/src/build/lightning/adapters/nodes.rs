@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use farebox_core::Secret;
+use farebox_lightning::Needs as NodeNeeds;
 use farebox_lightning::cln::Cln;
 use farebox_lightning::lnbits::Lnbits;
-use farebox_lightning::lnd::Needs as LndNeeds;
 use farebox_lightning::nwc::{Nwc, NwcOptions};
 use farebox_lightning::phoenixd::Phoenixd;
 use farebox_lightning::{CreateInvoice, EndpointError, NodeOptions};
@@ -76,7 +76,7 @@ fn options(endpoint: Endpoint, credential: Secret<String>, pay: bool) -> NodeOpt
         allow_plain_http: endpoint.allow_plain_http,
         min_amount: common.min_amount,
         call_timeout: common.call_timeout,
-        needs: LndNeeds { pay, hold: false },
+        needs: NodeNeeds { pay, hold: false },
         ..NodeOptions::new(endpoint.url, credential, common.clock)
     }
 }
