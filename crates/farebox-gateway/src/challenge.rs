@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use farebox_core::{Msat, RequestDigest, Terms};
-use farebox_lightning::{CreateInvoice, CreatedInvoice, InvoiceRequest, NodeError, PaymentHashes};
+use farebox_lightning::backends::Backends;
+use farebox_lightning::{CreatedInvoice, InvoiceRequest, NodeError, PaymentHashes};
 use farebox_wire::caveat::print_block;
 use farebox_wire::challenge::{Challenge, InvoiceText, LegacyLsat};
 use farebox_wire::grpc;
@@ -210,7 +211,7 @@ impl Worker {
     async fn create_invoice(
         &self,
         plan: &Plan,
-        node: &dyn CreateInvoice,
+        node: &Backends,
         debt: &Debt<'_>,
         tender: Tender,
     ) -> Result<(Tender, CreatedInvoice), NodeError> {
@@ -328,13 +329,13 @@ impl Worker {
 }
 
 async fn ask_in_time(
-    node: &dyn CreateInvoice,
+    node: &Backends,
     request: InvoiceRequest,
 ) -> Result<CreatedInvoice, NodeError> {
     let created = tokio::time::timeout(INVOICE_TIMEOUT, node.create_invoice(request)).await;
     created.unwrap_or_else(|_| {
         Err(NodeError::TimedOut {
-            host: node.describe().to_owned(),
+            host: node.kind().to_owned(),
             limit: INVOICE_TIMEOUT,
         })
     })

@@ -27,7 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use farebox_core::PaymentHash;
-use farebox_lightning::CreateInvoice;
+use farebox_lightning::Backend;
 use tokio::sync::mpsc;
 
 pub(crate) use kept::{KeptAnswer, KeptRequest};
@@ -68,7 +68,7 @@ pub(crate) struct HeldDoor {
 /// A call that was just offered, and the backend that made its invoice: no reload takes that away.
 pub(crate) struct Offered {
     hash: PaymentHash,
-    node: Arc<dyn CreateInvoice>,
+    node: Arc<Backend>,
 }
 
 impl HeldDoor {
@@ -87,7 +87,7 @@ impl HeldDoor {
         }
     }
 
-    fn tell(&self, hash: PaymentHash, node: Arc<dyn CreateInvoice>) {
+    fn tell(&self, hash: PaymentHash, node: Arc<Backend>) {
         let _ = self.offered.try_send(Offered { hash, node });
     }
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use farebox_core::RouteName;
-use farebox_lightning::CreateInvoice;
+use farebox_lightning::Backend;
 use farebox_lightning::backends::Backends;
 use http::header::{HeaderName, HeaderValue};
 
@@ -34,7 +34,7 @@ pub struct Plan {
 
 impl Plan {
     /// The backend that new payments are held by, and its name.
-    pub(crate) fn holder(&self) -> Option<(&str, &Arc<dyn CreateInvoice>)> {
+    pub(crate) fn holder(&self) -> Option<(&str, &Arc<Backend>)> {
         let node = self.node.as_ref()?;
         let (name, _) = node.holder()?;
         Some((name, node.named(name)?))

@@ -14,10 +14,10 @@ use serde_json::{Value, json};
 use crate::made::{Asked, same_hash};
 use crate::rest::{RestAnswer, RestClient};
 use crate::{
-    AccessReport, AmountLimits, AnswerFault, BoxFuture, CheckAccess, CreateInvoice, CreatedInvoice,
-    EndpointError, InvoiceRequest, InvoiceState, LookupInvoice, Needs, Network, NodeError,
-    NodeOptions, PayInvoice, PaymentHashes, PaymentRequest, PaymentState, SettlementCursor,
-    WatchEvent, WatchSettlements,
+    AccessReport, AmountLimits, AnswerFault, Backend, BoxFuture, CheckAccess, CreateInvoice,
+    CreatedInvoice, EndpointError, InvoiceRequest, InvoiceState, LookupInvoice, Needs, Network,
+    NodeError, NodeOptions, PayInvoice, PaymentHashes, PaymentRequest, PaymentState,
+    SettlementCursor, WatchEvent, WatchSettlements,
 };
 use answer::{InvoicesJson, MadeJson};
 use refusal::Refusal;
@@ -121,6 +121,19 @@ fn description(memo: &str) -> String {
     cut.replace(char::is_control, " ")
 }
 
+impl From<Arc<Cln>> for Backend {
+    fn from(cln: Arc<Cln>) -> Self {
+        Self {
+            invoices: Some(cln.clone()),
+            lookup: Some(cln.clone()),
+            pay: Some(cln.clone()),
+            watch: Some(cln.clone()),
+            check: Some(cln),
+            ..Self::new("cln")
+        }
+    }
+}
+
 impl CreateInvoice for Cln {
     fn create_invoice(
         &self,
@@ -133,28 +146,8 @@ impl CreateInvoice for Cln {
         self.limits
     }
 
-    fn describe(&self) -> &'static str {
-        "cln"
-    }
-
     fn payment_hashes(&self) -> PaymentHashes {
         PaymentHashes::Own
-    }
-
-    fn lookup(&self) -> Option<&dyn LookupInvoice> {
-        Some(self)
-    }
-
-    fn pay(&self) -> Option<&dyn PayInvoice> {
-        Some(self)
-    }
-
-    fn settlements(&self) -> Option<&dyn WatchSettlements> {
-        Some(self)
-    }
-
-    fn access(&self) -> Option<&dyn CheckAccess> {
-        Some(self)
     }
 }
 

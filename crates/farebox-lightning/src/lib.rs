@@ -25,11 +25,12 @@ mod rest;
 
 pub use error::{AnswerFault, InvoiceFault, NodeError, WebhookError};
 pub use invoice::{Description, Invoice, Network, parse_invoice};
+pub use limits::AmountLimits;
 pub use node_options::NodeOptions;
 pub use port::{
-    Abilities, AccessReport, AmountLimits, BoxFuture, CheckAccess, CreateInvoice, CreatedInvoice,
-    HearWebhook, HoldInvoice, HoldState, InvoiceRequest, InvoiceState, LookupInvoice, Needs,
-    PayInvoice, PaymentFailure, PaymentHashes, PaymentRequest, PaymentState, Settlement,
-    SettlementCursor, WatchEvent, WatchSettlements,
+    AccessReport, Backend, BoxFuture, CheckAccess, CreateInvoice, CreatedInvoice, HearWebhook,
+    HoldInvoice, HoldState, InvoiceRequest, InvoiceState, LookupInvoice, Needs, PayInvoice,
+    PaymentFailure, PaymentHashes, PaymentRequest, PaymentState, Settlement, SettlementCursor,
+    WatchEvent, WatchSettlements,
 };
 pub use rest::{EndpointError, Trust};

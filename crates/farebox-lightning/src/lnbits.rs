@@ -16,9 +16,9 @@ use serde_json::json;
 use crate::made::{Asked, same_hash};
 use crate::rest::RestClient;
 use crate::{
-    AccessReport, AmountLimits, AnswerFault, BoxFuture, CheckAccess, CreateInvoice, CreatedInvoice,
-    EndpointError, InvoiceRequest, InvoiceState, LookupInvoice, Needs, Network, NodeError,
-    NodeOptions, PayInvoice, PaymentRequest, PaymentState,
+    AccessReport, AmountLimits, AnswerFault, Backend, BoxFuture, CheckAccess, CreateInvoice,
+    CreatedInvoice, EndpointError, InvoiceRequest, InvoiceState, LookupInvoice, Needs, Network,
+    NodeError, NodeOptions, PayInvoice, PaymentRequest, PaymentState,
 };
 use answer::{FoundJson, PaymentJson};
 use refusal::Refusal;
@@ -36,7 +36,7 @@ const MAX_MEMO: usize = 639;
 pub struct Lnbits {
     /// With the invoice key.
     client: RestClient,
-    payer: Option<Payer>,
+    payer: Option<Arc<Payer>>,
     clock: Arc<dyn Clock>,
     network: Network,
     limits: AmountLimits,
@@ -59,9 +59,9 @@ impl Lnbits {
         admin_key: Option<&Secret<String>>,
     ) -> Result<Self, EndpointError> {
         let payer = match admin_key {
-            Some(key) => Some(Payer {
+            Some(key) => Some(Arc::new(Payer {
                 client: client(&options, key)?,
-            }),
+            })),
             None => None,
         };
         Ok(Self {
@@ -127,6 +127,18 @@ async fn find(
     }
 }
 
+impl From<Arc<Lnbits>> for Backend {
+    fn from(lnbits: Arc<Lnbits>) -> Self {
+        Self {
+            invoices: Some(lnbits.clone()),
+            lookup: Some(lnbits.clone()),
+            pay: lnbits.payer.clone().map(|payer| payer as _),
+            check: Some(lnbits),
+            ..Self::new("lnbits")
+        }
+    }
+}
+
 impl CreateInvoice for Lnbits {
     fn create_invoice(
         &self,
@@ -137,22 +149,6 @@ impl CreateInvoice for Lnbits {
 
     fn limits(&self) -> AmountLimits {
         self.limits
-    }
-
-    fn describe(&self) -> &'static str {
-        "lnbits"
-    }
-
-    fn lookup(&self) -> Option<&dyn LookupInvoice> {
-        Some(self)
-    }
-
-    fn pay(&self) -> Option<&dyn PayInvoice> {
-        self.payer.as_ref().map(|payer| payer as &dyn PayInvoice)
-    }
-
-    fn access(&self) -> Option<&dyn CheckAccess> {
-        Some(self)
     }
 }
 

@@ -16,9 +16,8 @@ use http::header::{HeaderName, HeaderValue};
 
 use crate::rest::{EndpointError, RestClient, RestOptions, Trust};
 use crate::{
-    AmountLimits, BoxFuture, CheckAccess, CreateInvoice, CreatedInvoice, HoldInvoice,
-    InvoiceRequest, InvoiceState, LookupInvoice, Needs, Network, NodeError, PayInvoice,
-    PaymentHashes, WatchSettlements,
+    AmountLimits, Backend, BoxFuture, CreateInvoice, CreatedInvoice, InvoiceRequest, InvoiceState,
+    LookupInvoice, Needs, Network, NodeError, PaymentHashes,
 };
 use macaroon::{Access, Need};
 pub use macaroon::{Macaroon, MacaroonError};
@@ -136,12 +135,39 @@ impl Lnd {
             client: RestClient::new(rest)?,
         })
     }
+
+    /// Whether the macaroon allows to pay, and to ask about payments.
+    #[must_use]
+    pub fn may_pay(&self) -> bool {
+        self.access.allows(&Need::PAYING)
+    }
+
+    fn may_hold(&self) -> bool {
+        self.access.allows(&Need::HOLDING)
+    }
 }
 
 fn credential(macaroon: &Macaroon) -> Result<(HeaderName, HeaderValue), EndpointError> {
     let hex: Secret<String> = macaroon.to_hex();
     let value = HeaderValue::from_str(hex.reveal()).map_err(|_| EndpointError::Credential)?;
     Ok((HeaderName::from_static("grpc-metadata-macaroon"), value))
+}
+
+/// It pays only where the macaroon allows payments and to ask about them. It holds only where the
+/// macaroon lets us see the height of the chain: without it nobody knows how long a payment may be
+/// held.
+impl From<Arc<Lnd>> for Backend {
+    fn from(lnd: Arc<Lnd>) -> Self {
+        Self {
+            invoices: Some(lnd.clone()),
+            lookup: Some(lnd.clone()),
+            pay: lnd.may_pay().then(|| lnd.clone() as _),
+            hold: lnd.may_hold().then(|| lnd.clone() as _),
+            watch: Some(lnd.clone()),
+            check: Some(lnd),
+            ..Self::new("lnd")
+        }
+    }
 }
 
 impl CreateInvoice for Lnd {
@@ -159,35 +185,8 @@ impl CreateInvoice for Lnd {
         }
     }
 
-    fn describe(&self) -> &'static str {
-        "lnd"
-    }
-
     fn payment_hashes(&self) -> PaymentHashes {
         PaymentHashes::Own
-    }
-
-    fn lookup(&self) -> Option<&dyn LookupInvoice> {
-        Some(self)
-    }
-
-    /// None where the macaroon allows no payments, or not to ask about them.
-    fn pay(&self) -> Option<&dyn PayInvoice> {
-        self.access.allows(&Need::PAYING).then_some(self as _)
-    }
-
-    /// None where the macaroon does not let us see the height of the chain: without it nobody knows
-    /// how long a payment may be held.
-    fn hold(&self) -> Option<&dyn HoldInvoice> {
-        self.access.allows(&Need::HOLDING).then_some(self as _)
-    }
-
-    fn settlements(&self) -> Option<&dyn WatchSettlements> {
-        Some(self)
-    }
-
-    fn access(&self) -> Option<&dyn CheckAccess> {
-        Some(self)
     }
 }
 

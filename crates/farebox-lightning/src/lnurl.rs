@@ -16,7 +16,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use crate::guard::{AllowedHosts, FetchLimits, GuardedClient, host_of};
 use crate::invoice::parse_invoice;
 use crate::{
-    AmountLimits, AnswerFault, BoxFuture, CreateInvoice, CreatedInvoice, InvoiceRequest,
+    AmountLimits, AnswerFault, Backend, BoxFuture, CreateInvoice, CreatedInvoice, InvoiceRequest,
     InvoiceState, LookupInvoice, Network, NodeError,
 };
 pub use address::{Address, AddressError};
@@ -153,14 +153,7 @@ impl LightningAddress {
     async fn create(&self, request: &InvoiceRequest) -> Result<CreatedInvoice, NodeError> {
         let _call = self.begin_call()?;
         let parameters = self.parameters().await?;
-        let AmountLimits { min, max, .. } = parameters.limits;
-        if !parameters.limits.allow(request.amount) {
-            return Err(NodeError::AmountOutOfRange {
-                amount: request.amount,
-                min,
-                max,
-            });
-        }
+        parameters.limits.check(request.amount)?;
         let answer = self.fetch_invoice(&parameters, request).await?;
         let created = self.check(&answer.bolt11, &parameters, request.amount)?;
         self.remember(created.payment_hash, answer.verify)?;
@@ -280,6 +273,16 @@ fn state(answer: &VerifyAnswer, hash: &PaymentHash) -> Result<InvoiceState, Answ
     }
 }
 
+impl From<Arc<LightningAddress>> for Backend {
+    fn from(address: Arc<LightningAddress>) -> Self {
+        Self {
+            invoices: Some(address.clone()),
+            lookup: Some(address),
+            ..Self::new("lightning-address")
+        }
+    }
+}
+
 impl CreateInvoice for LightningAddress {
     fn create_invoice(
         &self,
@@ -294,14 +297,6 @@ impl CreateInvoice for LightningAddress {
     /// Every amount, until the address was resolved for the first time.
     fn limits(&self) -> AmountLimits {
         self.resolution.last_limits().unwrap_or(AmountLimits::ANY)
-    }
-
-    fn describe(&self) -> &'static str {
-        "lightning-address"
-    }
-
-    fn lookup(&self) -> Option<&dyn LookupInvoice> {
-        Some(self)
     }
 }
 

@@ -12,9 +12,8 @@ use farebox_core::{Clock, Msat, PaymentHash, Preimage, Secret};
 use lru::LruCache;
 
 use crate::{
-    AmountLimits, BoxFuture, CreateInvoice, CreatedInvoice, HoldInvoice, InvoiceFault,
-    InvoiceRequest, InvoiceState, LookupInvoice, Network, NodeError, PayInvoice, PaymentHashes,
-    invoice,
+    AmountLimits, Backend, BoxFuture, CreateInvoice, CreatedInvoice, InvoiceFault, InvoiceRequest,
+    InvoiceState, LookupInvoice, Network, NodeError, PaymentHashes, invoice,
 };
 use held::Held;
 use keys::{Index, NodeKeys};
@@ -183,14 +182,7 @@ impl MockNode {
     }
 
     fn make(&self, request: &InvoiceRequest, fault: Fault) -> Result<CreatedInvoice, NodeError> {
-        let AmountLimits { min, max, .. } = self.limits;
-        if !self.limits.allow(request.amount) {
-            return Err(NodeError::AmountOutOfRange {
-                amount: request.amount,
-                min,
-                max,
-            });
-        }
+        self.limits.check(request.amount)?;
         let index = self.next_index(fault);
         let hash = self.keys.preimage(index).payment_hash();
         self.write((index, hash), request)
@@ -203,6 +195,18 @@ impl MockNode {
     ) -> Result<CreatedInvoice, NodeError> {
         let now = self.clock.now();
         write::write(&self.keys, self.network, named, request, now)
+    }
+}
+
+impl From<Arc<MockNode>> for Backend {
+    fn from(node: Arc<MockNode>) -> Self {
+        Self {
+            invoices: Some(node.clone()),
+            lookup: Some(node.clone()),
+            pay: Some(node.clone()),
+            hold: Some(node),
+            ..Self::new("mock")
+        }
     }
 }
 
@@ -231,22 +235,6 @@ impl CreateInvoice for MockNode {
 
     fn limits(&self) -> AmountLimits {
         self.limits
-    }
-
-    fn describe(&self) -> &'static str {
-        "mock"
-    }
-
-    fn lookup(&self) -> Option<&dyn LookupInvoice> {
-        Some(self)
-    }
-
-    fn pay(&self) -> Option<&dyn PayInvoice> {
-        Some(self)
-    }
-
-    fn hold(&self) -> Option<&dyn HoldInvoice> {
-        Some(self)
     }
 }
 

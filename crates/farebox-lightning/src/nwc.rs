@@ -18,9 +18,9 @@ use tokio::sync::Semaphore;
 
 use crate::made::{Asked, same_hash};
 use crate::{
-    AccessReport, AmountLimits, AnswerFault, BoxFuture, CheckAccess, CreateInvoice, CreatedInvoice,
-    InvoiceRequest, InvoiceState, LookupInvoice, Network, NodeError, PayInvoice, PaymentRequest,
-    PaymentState, SettlementCursor, Trust, WatchEvent, WatchSettlements,
+    AccessReport, AmountLimits, AnswerFault, Backend, BoxFuture, CheckAccess, CreateInvoice,
+    CreatedInvoice, InvoiceRequest, InvoiceState, LookupInvoice, Network, NodeError, PayInvoice,
+    PaymentRequest, PaymentState, SettlementCursor, Trust, WatchEvent, WatchSettlements,
 };
 use call::Call;
 use hub::Hub;
@@ -291,6 +291,19 @@ fn invoice_state(found: &Transaction, hash: &PaymentHash) -> Result<InvoiceState
     })
 }
 
+impl From<Arc<Nwc>> for Backend {
+    fn from(nwc: Arc<Nwc>) -> Self {
+        Self {
+            invoices: Some(nwc.clone()),
+            lookup: Some(nwc.clone()),
+            pay: Some(nwc.clone()),
+            watch: Some(nwc.clone()),
+            check: Some(nwc),
+            ..Self::new("nwc")
+        }
+    }
+}
+
 impl CreateInvoice for Nwc {
     fn create_invoice(
         &self,
@@ -301,26 +314,6 @@ impl CreateInvoice for Nwc {
 
     fn limits(&self) -> AmountLimits {
         self.limits
-    }
-
-    fn describe(&self) -> &'static str {
-        "nwc"
-    }
-
-    fn lookup(&self) -> Option<&dyn LookupInvoice> {
-        Some(self)
-    }
-
-    fn pay(&self) -> Option<&dyn PayInvoice> {
-        Some(self)
-    }
-
-    fn settlements(&self) -> Option<&dyn WatchSettlements> {
-        Some(self)
-    }
-
-    fn access(&self) -> Option<&dyn CheckAccess> {
-        Some(self)
     }
 }
 

@@ -15,8 +15,8 @@ use http::header::{AUTHORIZATION, HeaderValue};
 use crate::made::{Asked, same_hash};
 use crate::rest::{RestAnswer, RestClient, printable};
 use crate::{
-    AccessReport, AmountLimits, AnswerFault, BoxFuture, CheckAccess, CreateInvoice, CreatedInvoice,
-    EndpointError, HearWebhook, InvoiceRequest, InvoiceState, LookupInvoice, Needs, Network,
+    AccessReport, AmountLimits, AnswerFault, Backend, BoxFuture, CheckAccess, CreateInvoice,
+    CreatedInvoice, EndpointError, InvoiceRequest, InvoiceState, LookupInvoice, Needs, Network,
     NodeError, NodeOptions, PayInvoice, PaymentHashes, PaymentRequest, PaymentState,
     SettlementCursor, WatchEvent, WatchSettlements,
 };
@@ -130,6 +130,21 @@ fn is_unknown(answer: &RestAnswer, texts: &[&str]) -> bool {
         && texts.iter().any(|text| answer.body == text.as_bytes())
 }
 
+impl From<Arc<Phoenixd>> for Backend {
+    fn from(phoenixd: Arc<Phoenixd>) -> Self {
+        let signs = phoenixd.webhook_secret.is_some();
+        Self {
+            invoices: Some(phoenixd.clone()),
+            lookup: Some(phoenixd.clone()),
+            pay: Some(phoenixd.clone()),
+            watch: Some(phoenixd.clone()),
+            webhook: signs.then(|| phoenixd.clone() as _),
+            check: Some(phoenixd),
+            ..Self::new("phoenixd")
+        }
+    }
+}
+
 impl CreateInvoice for Phoenixd {
     fn create_invoice(
         &self,
@@ -142,32 +157,8 @@ impl CreateInvoice for Phoenixd {
         self.limits
     }
 
-    fn describe(&self) -> &'static str {
-        "phoenixd"
-    }
-
     fn payment_hashes(&self) -> PaymentHashes {
         PaymentHashes::Own
-    }
-
-    fn lookup(&self) -> Option<&dyn LookupInvoice> {
-        Some(self)
-    }
-
-    fn pay(&self) -> Option<&dyn PayInvoice> {
-        Some(self)
-    }
-
-    fn settlements(&self) -> Option<&dyn WatchSettlements> {
-        Some(self)
-    }
-
-    fn webhook(&self) -> Option<&dyn HearWebhook> {
-        self.webhook_secret.is_some().then_some(self)
-    }
-
-    fn access(&self) -> Option<&dyn CheckAccess> {
-        Some(self)
     }
 }
 

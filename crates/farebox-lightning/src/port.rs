@@ -1,14 +1,55 @@
-//! The node port: what the gateway may ask of a Lightning backend, split by ability.
+//! The node port: what may be asked of a Lightning backend, split by ability.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use farebox_core::{Msat, PaymentHash, Preimage, UnixMillis};
 
-use crate::{NodeError, WebhookError};
+use crate::{AmountLimits, NodeError, WebhookError};
 
 /// A boxed future, so that the port works behind `Arc<dyn …>`.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A Lightning backend as what it can do. Each ability is there or not, from the start and for as
+/// long as the backend lives: one that cannot look an invoice up does not pretend to, and a wallet
+/// that only pays fits as well as a node.
+#[derive(Clone)]
+pub struct Backend {
+    /// The kind, as written in the configuration, for logs and health pages.
+    pub kind: &'static str,
+    /// Makes invoices.
+    pub invoices: Option<Arc<dyn CreateInvoice>>,
+    /// Tells what became of an invoice. Without it nothing is ever paid out.
+    pub lookup: Option<Arc<dyn LookupInvoice>>,
+    /// Pays invoices of others.
+    pub pay: Option<Arc<dyn PayInvoice>>,
+    /// Holds a payment until it is settled or canceled.
+    pub hold: Option<Arc<dyn HoldInvoice>>,
+    /// Tells of settlements by itself.
+    pub watch: Option<Arc<dyn WatchSettlements>>,
+    /// Calls us when a payment came in, and was given a secret to sign with.
+    pub webhook: Option<Arc<dyn HearWebhook>>,
+    /// Says what its credentials allow.
+    pub check: Option<Arc<dyn CheckAccess>>,
+}
+
+impl Backend {
+    /// A backend of this kind that can do nothing yet.
+    #[must_use]
+    pub const fn new(kind: &'static str) -> Self {
+        Self {
+            kind,
+            invoices: None,
+            lookup: None,
+            pay: None,
+            hold: None,
+            watch: None,
+            webhook: None,
+            check: None,
+        }
+    }
+}
 
 /// A backend that makes BOLT 11 invoices.
 pub trait CreateInvoice: Send + Sync {
@@ -27,70 +68,12 @@ pub trait CreateInvoice: Send + Sync {
     /// The amounts this backend takes, as far as it knows at this moment.
     fn limits(&self) -> AmountLimits;
 
-    /// The kind of backend, as written in the configuration, for logs and health pages.
-    fn describe(&self) -> &'static str;
-
     /// Whether a payment hash may come back in a later invoice. A node of the seller's own draws
     /// each preimage anew; a provider somewhere else can do as it likes, and its hashes are
     /// compared with those of earlier sales.
     fn payment_hashes(&self) -> PaymentHashes {
         PaymentHashes::Foreign
     }
-
-    /// The same backend as one that can look invoices up, where it can.
-    fn lookup(&self) -> Option<&dyn LookupInvoice> {
-        None
-    }
-
-    /// The same backend as one that can pay, where it can.
-    fn pay(&self) -> Option<&dyn PayInvoice> {
-        None
-    }
-
-    /// The same backend as one that can hold a payment until it is settled or canceled, where it
-    /// can.
-    fn hold(&self) -> Option<&dyn HoldInvoice> {
-        None
-    }
-
-    /// The same backend as one that tells of settlements by itself, where it can.
-    fn settlements(&self) -> Option<&dyn WatchSettlements> {
-        None
-    }
-
-    /// The same backend as one that calls us when a payment came in, where it was given a secret to
-    /// sign with.
-    fn webhook(&self) -> Option<&dyn HearWebhook> {
-        None
-    }
-
-    /// The same backend as one that can say what its credentials allow, where it can.
-    fn access(&self) -> Option<&dyn CheckAccess> {
-        None
-    }
-
-    /// What this backend can do, in one value.
-    fn abilities(&self) -> Abilities {
-        Abilities {
-            look_up: self.lookup().is_some(),
-            pay: self.pay().is_some(),
-            hold: self.hold().is_some(),
-            watch: self.settlements().is_some(),
-        }
-    }
-}
-
-/// What a backend can do besides making invoices.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Abilities {
-    /// Tell what became of an invoice. Without it nothing is ever paid out.
-    pub look_up: bool,
-    /// Pay invoices.
-    pub pay: bool,
-    /// Hold a payment until it is settled or canceled.
-    pub hold: bool,
-    /// Tell of settlements by itself.
-    pub watch: bool,
 }
 
 /// Who draws the preimages of a backend's invoices.
@@ -134,60 +117,6 @@ pub struct CreatedInvoice {
     pub amount: Msat,
     /// When it can no longer be paid.
     pub expires_at: UnixMillis,
-}
-
-/// The least and the most a backend takes in one payment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AmountLimits {
-    /// The smallest amount.
-    pub min: Msat,
-    /// The largest amount.
-    pub max: Msat,
-    /// Amounts are whole multiples of this: one satoshi where the backend knows nothing smaller.
-    pub step: Msat,
-}
-
-impl AmountLimits {
-    /// Whatever an invoice can ask for. BOLT 11 counts in tenths of a millisatoshi, so this ends a
-    /// little below all bitcoin.
-    pub const ANY: Self = Self {
-        min: msat(1),
-        max: msat(u64::MAX / 10),
-        step: msat(1),
-    };
-
-    /// The limits of a backend that takes whole satoshis only.
-    pub const WHOLE_SATS: Self = Self {
-        min: msat(1000),
-        max: msat(u64::MAX / 10_000 * 1000),
-        step: msat(1000),
-    };
-
-    /// Whether `amount` lies within, both ends included, and is a multiple of the step.
-    #[must_use]
-    pub fn allow(&self, amount: Msat) -> bool {
-        (self.min..=self.max).contains(&amount)
-            && amount.get().is_multiple_of(self.step.get().max(1))
-    }
-
-    /// The least amount that can be taken and is not below `amount`; none above the maximum.
-    #[must_use]
-    pub fn cover(&self, amount: Msat) -> Option<Msat> {
-        let step = self.step.get().max(1);
-        let whole = amount
-            .max(self.min)
-            .get()
-            .div_ceil(step)
-            .checked_mul(step)?;
-        Msat::new(whole).ok().filter(|whole| *whole <= self.max)
-    }
-}
-
-const fn msat(msat: u64) -> Msat {
-    match Msat::new(msat) {
-        Ok(amount) => amount,
-        Err(_) => Msat::MAX,
-    }
 }
 
 /// What became of an invoice.

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use farebox_lightning::CreateInvoice;
+use farebox_lightning::Backend;
 use nostr::nips::nip44::{self, Version};
 use nostr::nips::nip47::Request;
 use nostr::{
@@ -92,7 +92,7 @@ impl WalletService {
     /// When no thread or runtime can be had, or a relay is not there.
     pub fn start(
         relays: &[String],
-        node: Arc<dyn CreateInvoice>,
+        node: impl Into<Backend>,
         options: WalletOptions,
     ) -> io::Result<Self> {
         let (keys, client) = (Keys::generate(), Keys::generate());
@@ -101,7 +101,7 @@ impl WalletService {
             keys,
             client: client.public_key(),
             options,
-            book: Book::new(node),
+            book: Book::new(node.into()),
             seen: Mutex::default(),
             out: broadcast::Sender::new(MAX_BEHIND),
         });

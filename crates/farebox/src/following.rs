@@ -12,7 +12,7 @@ use farebox_config::build::BuiltNode;
 use farebox_core::Clock;
 use farebox_ledger::{Deposit, Deposited, Ledger, LedgerError};
 use farebox_lightning::follow::{Settlements, follow};
-use farebox_lightning::{CreateInvoice, Settlement, SettlementCursor};
+use farebox_lightning::{Backend, Settlement, SettlementCursor};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -30,7 +30,7 @@ pub struct Following {
 
 struct Followed {
     name: String,
-    node: Arc<dyn CreateInvoice>,
+    node: Arc<Backend>,
     task: JoinHandle<()>,
 }
 
@@ -74,7 +74,7 @@ impl Following {
         }
     }
 
-    fn follow(&mut self, name: &str, node: &Arc<dyn CreateInvoice>) {
+    fn follow(&mut self, name: &str, node: &Arc<Backend>) {
         let (owned, shared) = (name.to_owned(), Arc::clone(node));
         let parts = self.parts.clone();
         let task = tokio::spawn(async move {
@@ -90,7 +90,7 @@ impl Following {
 }
 
 impl Followed {
-    fn is(&self, name: &str, node: &Arc<dyn CreateInvoice>) -> bool {
+    fn is(&self, name: &str, node: &Arc<Backend>) -> bool {
         self.name == name && Arc::ptr_eq(&self.node, node)
     }
 }
@@ -104,11 +104,11 @@ impl Drop for Following {
 }
 
 /// Says in the log who the backend is, or that it is not there: nothing waits for that.
-async fn introduce(name: &str, node: &dyn CreateInvoice) {
-    let Some(access) = node.access() else {
+async fn introduce(name: &str, node: &Backend) {
+    let Some(check) = &node.check else {
         return;
     };
-    match access.check_access().await {
+    match check.check_access().await {
         Ok(report) => {
             tracing::info!(
                 backend = name,
@@ -127,8 +127,8 @@ async fn introduce(name: &str, node: &dyn CreateInvoice) {
 }
 
 /// Follows one backend until the ledger is closed.
-async fn run(name: &str, node: &dyn CreateInvoice, parts: Parts) {
-    let Some(watch) = node.settlements() else {
+async fn run(name: &str, node: &Backend, parts: Parts) {
+    let Some(watch) = node.watch.as_deref() else {
         return;
     };
     while let Some(start) = parts.read_cursor(name).await {

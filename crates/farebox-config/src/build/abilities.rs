@@ -3,7 +3,7 @@
 use farebox_core::{Kind, Msat};
 use farebox_gateway::plan::Route;
 use farebox_gateway::sale::Offer;
-use farebox_lightning::{Abilities, CreateInvoice};
+use farebox_lightning::AmountLimits;
 
 use super::{Built, BuiltBackend, BuiltNode, NodeKind, by_use};
 use crate::file::{ConfigFile, OnFailureSetting};
@@ -65,7 +65,9 @@ pub(super) fn check_amounts(
         return;
     };
     for backend in node.iter() {
-        let limits = backend.node().limits();
+        let Some(limits) = backend.limits() else {
+            continue;
+        };
         let name = &backend.name;
         match limits.cover(asked) {
             Some(amount) if amount == asked => {}
@@ -120,12 +122,12 @@ impl BuiltBackend {
     /// Whether it can be asked how much was received. A Lightning Address tells at most that its
     /// invoice was paid.
     pub(crate) fn says_what_was_received(&self) -> bool {
-        self.abilities().look_up && !matches!(self.kind, NodeKind::Address(_))
+        self.node().lookup.is_some() && !matches!(self.kind, NodeKind::Address(_))
     }
 
-    /// What it can do.
-    pub(crate) fn abilities(&self) -> Abilities {
-        CreateInvoice::abilities(self.node().as_ref())
+    /// What one of its invoices may ask for, where it makes any.
+    fn limits(&self) -> Option<AmountLimits> {
+        Some(self.node().invoices.as_ref()?.limits())
     }
 }
 
@@ -173,17 +175,18 @@ impl Built {
 }
 
 fn describe_backend(backend: &BuiltBackend) -> String {
-    let abilities = backend.abilities();
+    let node = backend.node();
     let look_up = if backend.says_what_was_received() {
         "look them up"
     } else {
         "look them up where the provider lets it (LUD-21)"
     };
     let words = [
-        (abilities.look_up, look_up),
-        (abilities.pay, "pay"),
-        (abilities.hold, "hold payments"),
-        (abilities.watch, "tell of settlements"),
+        (node.invoices.is_some(), "make invoices"),
+        (node.lookup.is_some(), look_up),
+        (node.pay.is_some(), "pay"),
+        (node.hold.is_some(), "hold payments"),
+        (node.watch.is_some(), "tell of settlements"),
     ];
     let list = |wanted: bool| {
         let words = words.iter().filter(|(can, _)| *can == wanted);
@@ -191,15 +194,16 @@ fn describe_backend(backend: &BuiltBackend) -> String {
     };
     let (can, cannot) = (list(true), list(false));
     let mut line = format!(
-        "lightning: {:?} ({}) can make invoices{}{can}",
+        "lightning: {:?} ({}) can {can}",
         backend.name,
         backend.section().backend.as_str(),
-        if can.is_empty() { "" } else { ", " },
     );
     if !cannot.is_empty() {
         line.push_str(&format!("; it cannot {cannot}"));
     }
-    let limits = backend.node().limits();
+    let Some(limits) = backend.limits() else {
+        return line;
+    };
     if limits.min > Msat::new(1).unwrap_or_default() {
         line.push_str(&format!("; least amount {}", limits.min));
     }
@@ -295,7 +299,7 @@ fn describe_bundles(route: &Route, node: &BuiltNode) -> Vec<String> {
         return Vec::new();
     };
     let bundle = |backend: &BuiltBackend| {
-        let amount = backend.node().limits().cover(asked)?;
+        let amount = backend.limits()?.cover(asked)?;
         let calls = amount.get() / price.get().max(1);
         (amount != asked).then(|| {
             format!(

@@ -7,7 +7,7 @@ mod fields;
 use std::sync::Arc;
 
 use farebox_core::RouteName;
-use farebox_lightning::CreateInvoice;
+use farebox_lightning::Backend;
 use farebox_lightning::backends::{Backends, NamedBackend};
 use farebox_lightning::lnurl::LightningAddress;
 use farebox_lightning::mock::MockNode;
@@ -58,7 +58,7 @@ pub struct BuiltBackend {
     pub name: String,
     /// What it is.
     pub kind: NodeKind,
-    node: Arc<dyn CreateInvoice>,
+    node: Arc<Backend>,
 }
 
 /// Which kind of backend it is, where somebody has to know.
@@ -73,12 +73,6 @@ pub enum NodeKind {
 }
 
 impl BuiltNode {
-    /// The backends as one that makes invoices.
-    #[must_use]
-    pub fn as_create_invoice(&self) -> Arc<dyn CreateInvoice> {
-        Arc::clone(&self.backends) as Arc<dyn CreateInvoice>
-    }
-
     /// All of them together.
     #[must_use]
     pub const fn backends(&self) -> &Arc<Backends> {
@@ -108,9 +102,9 @@ impl BuiltNode {
 }
 
 impl BuiltBackend {
-    /// The backend as one that makes invoices.
+    /// What it can do.
     #[must_use]
-    pub const fn node(&self) -> &Arc<dyn CreateInvoice> {
+    pub const fn node(&self) -> &Arc<Backend> {
         &self.node
     }
 
@@ -276,7 +270,7 @@ fn part(
         needs,
         name: section.name().to_owned(),
         kind,
-        node,
+        node: Arc::new(node),
     }))
 }
 

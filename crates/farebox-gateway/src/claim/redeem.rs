@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use farebox_core::{Binding, KeyHash, Kind, MethodClass, Msat, PaymentHash};
-use farebox_lightning::CreateInvoice;
 use farebox_wire::credential::CredentialError;
 
 use super::cookies::Cookie;

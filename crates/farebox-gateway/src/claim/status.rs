@@ -6,7 +6,6 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use farebox_lightning::CreateInvoice;
 use http::Response;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use serde_json::json;
@@ -85,7 +84,7 @@ impl Worker {
     ) -> Result<Paid, Refusal> {
         let give_up_at = Instant::now() + patience;
         let pause = match &plan.node {
-            Some(node) if node.abilities().watch => BETWEEN_REASSURANCES,
+            Some(node) if node.all_watch() => BETWEEN_REASSURANCES,
             _ => BETWEEN_LOOKUPS,
         };
         loop {

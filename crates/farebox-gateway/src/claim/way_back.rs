@@ -6,7 +6,6 @@
 use std::time::Duration;
 
 use farebox_core::{Binding, Terms, UnixMillis};
-use farebox_lightning::CreateInvoice;
 use farebox_wire::challenge::InvoiceText;
 use farebox_wire::macaroon::Macaroon;
 use http::header::{HeaderMap, HeaderValue, SET_COOKIE};

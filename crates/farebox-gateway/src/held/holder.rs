@@ -9,34 +9,30 @@ use std::sync::Arc;
 
 use farebox_core::PaymentHash;
 use farebox_lightning::backends::Backends;
-use farebox_lightning::{CreateInvoice, HoldState};
+use farebox_lightning::{Backend, HoldState};
 
 /// The backend behind one call.
 pub(super) struct Holder {
     name: String,
     hash: PaymentHash,
     /// The one that is known to have made the invoice, or that was found under the name.
-    known: Option<Arc<dyn CreateInvoice>>,
+    known: Option<Arc<Backend>>,
 }
 
 impl Holder {
-    pub(super) const fn new(
-        name: String,
-        hash: PaymentHash,
-        known: Option<Arc<dyn CreateInvoice>>,
-    ) -> Self {
+    pub(super) const fn new(name: String, hash: PaymentHash, known: Option<Arc<Backend>>) -> Self {
         Self { name, hash, known }
     }
 
     /// The backend to ask at this moment; none where neither the plan nor this process ever had
     /// one of the name that holds payments.
-    pub(super) async fn find(&mut self, plan: Option<&Backends>) -> Option<Arc<dyn CreateInvoice>> {
+    pub(super) async fn find(&mut self, plan: Option<&Backends>) -> Option<Arc<Backend>> {
         let planned = plan.and_then(|plan| plan.named(&self.name));
-        let planned = planned.filter(|node| node.hold().is_some());
+        let planned = planned.filter(|node| node.hold.is_some());
         let Some(planned) = planned else {
             return self.known.clone();
         };
-        let is_another = |known: &Arc<dyn CreateInvoice>| !Arc::ptr_eq(known, planned);
+        let is_another = |known: &Arc<Backend>| !Arc::ptr_eq(known, planned);
         if self.known.as_ref().is_some_and(is_another) && !self.knows(planned).await {
             return self.known.clone();
         }
@@ -45,8 +41,8 @@ impl Holder {
     }
 
     /// Whether another node under the name has this invoice. One that does not answer is no help.
-    async fn knows(&self, node: &Arc<dyn CreateInvoice>) -> bool {
-        let Some(hold) = node.hold() else {
+    async fn knows(&self, node: &Arc<Backend>) -> bool {
+        let Some(hold) = &node.hold else {
             return false;
         };
         let state = hold.hold_state(self.hash).await;
@@ -79,33 +75,34 @@ mod tests {
         }
     }
 
-    fn node() -> Arc<dyn CreateInvoice> {
-        Arc::new(MockNode::new(Arc::new(Stopped)).unwrap())
+    fn node() -> Arc<Backend> {
+        let node = MockNode::new(Arc::new(Stopped)).unwrap();
+        Arc::new(Backend::from(Arc::new(node)))
     }
 
-    async fn maker() -> Arc<dyn CreateInvoice> {
+    async fn maker() -> Arc<Backend> {
         let node = node();
         let request = InvoiceRequest {
             amount: Msat::new(2_000).unwrap(),
             memo: "held".to_owned(),
             expiry: Duration::from_secs(60),
         };
-        let hold = node.hold().unwrap();
+        let hold = node.hold.as_deref().unwrap();
         hold.create_hold_invoice(hash(), request).await.unwrap();
         node
     }
 
-    fn plan(name: &str, node: &Arc<dyn CreateInvoice>) -> Backends {
+    fn plan(name: &str, node: &Arc<Backend>) -> Backends {
         let (name, node) = (name.to_owned(), Arc::clone(node));
         Backends::new(vec![NamedBackend { name, node }]).unwrap()
     }
 
-    fn holder(known: Option<&Arc<dyn CreateInvoice>>) -> Holder {
+    fn holder(known: Option<&Arc<Backend>>) -> Holder {
         Holder::new("alice".to_owned(), hash(), known.cloned())
     }
 
     #[track_caller]
-    fn assert_is(found: Option<Arc<dyn CreateInvoice>>, node: &Arc<dyn CreateInvoice>) {
+    fn assert_is(found: Option<Arc<Backend>>, node: &Arc<Backend>) {
         assert!(Arc::ptr_eq(&found.expect("somebody is asked"), node));
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use farebox_core::{Binding, KeyEpoch, PaymentHash, Preimage, Terms};
 use farebox_ledger::{HeldCall, HeldState};
-use farebox_lightning::{CreateInvoice, CreatedInvoice, InvoiceRequest};
+use farebox_lightning::{CreatedInvoice, InvoiceRequest};
 use farebox_wire::identifier::TokenIdentifier;
 
 use super::KeptRequest;
@@ -89,8 +89,8 @@ impl Worker {
     ) -> Result<(Tender, CreatedInvoice), Refusal> {
         let node = plan.node.as_deref().ok_or(Refusal::NodeDown)?;
         let tender = Tender::of(&debt.sale.offer, debt.price, node.limits())?;
-        let holder = node.hold().filter(|_| tender.is_exact());
-        let holder = holder.ok_or(Refusal::AmountNotTaken)?;
+        let holder = node.holder().filter(|_| tender.is_exact());
+        let (_, holder) = holder.ok_or(Refusal::AmountNotTaken)?;
         let preimage = seed.preimage(&self.shared.keyring);
         let hash = preimage.ok_or(Refusal::NodeDown)?.payment_hash();
         let request = InvoiceRequest {

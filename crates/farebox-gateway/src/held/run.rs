@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use farebox_core::{PaymentHash, UnixMillis};
 use farebox_ledger::{HeldCall, HeldState, LedgerError, crash_point};
-use farebox_lightning::{CreateInvoice, HoldInvoice, HoldState, NodeError};
+use farebox_lightning::{Backend, HoldInvoice, HoldState, NodeError};
 use tokio::time::Instant;
 
 use super::holder::Holder;
@@ -54,11 +54,7 @@ enum StepError {
 
 /// Takes a call from step to step until it has ended, or until the gateway drains and nothing of it
 /// is under way. `node` made its invoice, where that was this process.
-pub(super) async fn follow(
-    worker: Arc<Worker>,
-    hash: PaymentHash,
-    node: Option<Arc<dyn CreateInvoice>>,
-) {
+pub(super) async fn follow(worker: Arc<Worker>, hash: PaymentHash, node: Option<Arc<Backend>>) {
     let drain = worker.shared.drain.clone();
     let mut follower = Follower {
         worker: Arc::clone(&worker),
@@ -88,7 +84,7 @@ pub(super) async fn follow(
 struct Follower {
     worker: Arc<Worker>,
     hash: PaymentHash,
-    node: Option<Arc<dyn CreateInvoice>>,
+    node: Option<Arc<Backend>>,
     holder: Option<Holder>,
     /// What was said last of why it has to wait.
     complaint: String,
@@ -105,7 +101,7 @@ impl Follower {
         }
         let plan = worker.shared.plan.load_full();
         let node = self.holder(&plan, &call).await?;
-        let node = node.hold().ok_or_else(|| no_holder(&call))?;
+        let node = node.hold.as_deref().ok_or_else(|| no_holder(&call))?;
         match call.state {
             HeldState::Offered => wait_for_payment(&worker, &plan, node, &call).await,
             // Begun by a process that died: nobody knows what the upstream did, so nobody pays.
@@ -115,11 +111,7 @@ impl Follower {
         }
     }
 
-    async fn holder(
-        &mut self,
-        plan: &Plan,
-        call: &HeldCall,
-    ) -> Result<Arc<dyn CreateInvoice>, StepError> {
+    async fn holder(&mut self, plan: &Plan, call: &HeldCall) -> Result<Arc<Backend>, StepError> {
         let known = self.node.take();
         let new = || Holder::new(call.backend.clone(), call.payment_hash, known);
         let holder = self.holder.get_or_insert_with(new);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use farebox_core::{KeyHash, Msat};
 use farebox_ledger::{Deposit, Deposited, KeyView, LedgerError, Noted, PendingDeposit, TopUpBy};
-use farebox_lightning::{CreateInvoice, CreatedInvoice};
+use farebox_lightning::CreatedInvoice;
 
 use crate::claim::settled::Paid;
 use crate::plan::Plan;

@@ -189,8 +189,8 @@ fn check_sold(plan: &Plan) -> Result<(), Refusal> {
     let node = plan
         .node
         .as_deref()
-        .map(farebox_lightning::CreateInvoice::lookup);
-    if plan.server.prepaid_keys && node.flatten().is_some() {
+        .and_then(farebox_lightning::backends::Backends::lookup);
+    if plan.server.prepaid_keys && node.is_some() {
         Ok(())
     } else {
         Err(KeyFault::NotSold.into())

@@ -129,7 +129,7 @@ impl Payouts {
     ) -> Option<Result<PaymentState, NodeError>> {
         let current = self.current.load_full();
         let backend = current.backends.as_ref()?.named(&view.backend)?;
-        Some(ask(backend.pay()?, view).await)
+        Some(ask(backend.pay.as_deref()?, view).await)
     }
 
     async fn send_or_give_up(&self, view: PayoutView) {

@@ -58,7 +58,7 @@ impl Payouts {
         let current = self.current.load_full();
         let named = current.backends.as_ref();
         let named = named.and_then(|backends| backends.named(&view.backend));
-        let Some(payer) = named.and_then(|backend| backend.pay()) else {
+        let Some(payer) = named.and_then(|backend| backend.pay.as_deref()) else {
             return view;
         };
         let answer = pay(payer, &view).await;

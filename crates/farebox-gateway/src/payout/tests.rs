@@ -9,8 +9,8 @@ use farebox_lightning::backends::NamedBackend;
 use farebox_lightning::guard::AllowedHosts;
 use farebox_lightning::mock::{MockNode, PayFault};
 use farebox_lightning::{
-    AmountLimits, BoxFuture, CreateInvoice, CreatedInvoice, InvoiceRequest, InvoiceState,
-    LookupInvoice, Network, NodeError, PayInvoice,
+    Backend, BoxFuture, CreateInvoice, CreatedInvoice, InvoiceRequest, InvoiceState, LookupInvoice,
+    Network, NodeError,
 };
 use tempfile::TempDir;
 
@@ -65,8 +65,8 @@ fn rules() -> RefundRules {
     }
 }
 
-fn backends(node: Arc<dyn CreateInvoice>) -> Arc<Backends> {
-    let name = "alice".to_owned();
+fn backends(node: impl Into<Backend>) -> Arc<Backends> {
+    let (name, node) = ("alice".to_owned(), Arc::new(node.into()));
     Arc::new(Backends::new(vec![NamedBackend { name, node }]).unwrap())
 }
 
@@ -82,7 +82,7 @@ impl House {
         node.connect(&payee);
         let payouts = Payouts::start(PayoutOptions {
             ledger: ledger.clone(),
-            backends: Some(backends(Arc::<MockNode>::clone(&node))),
+            backends: Some(backends(Arc::clone(&node))),
             clock: wall,
             rules: rules(),
         });
@@ -184,7 +184,7 @@ async fn only_the_backend_that_was_written_down_is_asked() {
     let stranger = MockNode::new(Arc::<HandClock>::clone(&house.clock)).unwrap();
     let other = vec![NamedBackend {
         name: "bob".to_owned(),
-        node: Arc::new(stranger),
+        node: Arc::new(Backend::from(Arc::new(stranger))),
     }];
     let other = Arc::new(Backends::new(other).unwrap());
     for instead in [None, Some(other)] {
@@ -193,7 +193,7 @@ async fn only_the_backend_that_was_written_down_is_asked() {
         house.recover().await;
         assert_eq!(house.state(&view).await, PayoutState::Open);
     }
-    let alice = backends(Arc::<MockNode>::clone(&house.node));
+    let alice = backends(Arc::clone(&house.node));
     house.payouts.replace(Some(alice), rules());
     house.recover().await;
     assert_eq!(house.state(&view).await, PayoutState::Paid);
@@ -272,7 +272,7 @@ async fn a_refund_goes_on_when_nobody_waits_for_it() {
 #[tokio::test]
 async fn more_open_refunds_than_are_followed_at_once_take_turns() {
     let house = House::open();
-    let node: Arc<dyn CreateInvoice> = Arc::<MockNode>::clone(&house.node);
+    let node = Arc::clone(&house.node);
     let many = RefundRules {
         max_open: 2 * MAX_FOLLOWED,
         ..rules()
@@ -350,7 +350,7 @@ async fn what_the_backend_knows_goes_before_what_the_operator_says() {
 
 /// A node that says otherwise what it received, or nothing at all.
 struct Teller {
-    node: Arc<dyn CreateInvoice>,
+    node: Arc<MockNode>,
     looks_up: bool,
     /// None where it says nothing.
     state: Option<InvoiceState>,
@@ -359,37 +359,27 @@ struct Teller {
     others: Vec<PaymentHash>,
 }
 
-impl CreateInvoice for Teller {
-    fn create_invoice(
-        &self,
-        request: InvoiceRequest,
-    ) -> BoxFuture<'_, Result<CreatedInvoice, NodeError>> {
-        self.node.create_invoice(request)
-    }
-
-    fn limits(&self) -> AmountLimits {
-        self.node.limits()
-    }
-
-    fn describe(&self) -> &'static str {
-        "teller"
-    }
-
-    fn lookup(&self) -> Option<&dyn LookupInvoice> {
-        self.looks_up.then_some(self as _)
-    }
-
-    fn pay(&self) -> Option<&dyn PayInvoice> {
-        self.node.pay()
+impl From<Teller> for Backend {
+    fn from(teller: Teller) -> Self {
+        let (node, looks_up) = (Arc::clone(&teller.node), teller.looks_up);
+        Self {
+            kind: "teller",
+            lookup: looks_up.then(|| Arc::new(teller) as _),
+            hold: None,
+            ..Self::from(node)
+        }
     }
 }
 
 impl LookupInvoice for Teller {
     fn lookup_invoice(&self, hash: PaymentHash) -> BoxFuture<'_, Result<InvoiceState, NodeError>> {
-        let told = match self.node.lookup() {
-            _ if hash == self.ours => self.state,
-            Some(lookup) if self.others.contains(&hash) => return lookup.lookup_invoice(hash),
-            _ => Some(InvoiceState::Unknown),
+        if hash != self.ours && self.others.contains(&hash) {
+            return self.node.lookup_invoice(hash);
+        }
+        let told = if hash == self.ours {
+            self.state
+        } else {
+            Some(InvoiceState::Unknown)
         };
         let away = NodeError::TimedOut {
             host: "teller".to_owned(),
@@ -403,13 +393,13 @@ async fn told(looks_up: bool, state: InvoiceState) -> (House, Result<PayoutView,
     let house = House::open();
     let wish = house.wish(40_000).await;
     let teller = Teller {
-        node: Arc::<MockNode>::clone(&house.node),
+        node: Arc::clone(&house.node),
         looks_up,
         state: Some(state),
         ours: PaymentHash::from_bytes(*wish.payer.account().as_bytes()),
         others: Vec::new(),
     };
-    let teller = backends(Arc::new(teller));
+    let teller = backends(teller);
     house.payouts.replace(Some(teller), rules());
     let told = house.payouts.refund(wish).await;
     (house, told)

@@ -6,39 +6,41 @@ use farebox_core::PaymentHash;
 use tokio::time::Instant;
 
 use super::making::{TOTAL_TIME, share};
-use super::{Backends, Member};
-use crate::{InvoiceState, NodeError};
+use super::{Backends, Maker};
+use crate::{BoxFuture, InvoiceState, LookupInvoice, NodeError};
 
-pub(super) async fn find(
-    backends: &Backends,
-    hash: PaymentHash,
-) -> Result<InvoiceState, NodeError> {
-    let deadline = Instant::now() + TOTAL_TIME;
-    if let Some(member) = backends.find_maker(&hash) {
-        return ask(member, hash, share(deadline, 1)).await;
+impl LookupInvoice for Backends {
+    /// Asks the backend that made the invoice; where that is not remembered, all of them in order.
+    /// Whoever has the money is believed; [`InvoiceState::Unknown`] is said only if all say so.
+    ///
+    /// # Errors
+    /// [`NodeError`]: no backend has the money, and one that could have it did not answer.
+    fn lookup_invoice(&self, hash: PaymentHash) -> BoxFuture<'_, Result<InvoiceState, NodeError>> {
+        Box::pin(async move {
+            let deadline = Instant::now() + TOTAL_TIME;
+            if let Some(maker) = self.find_maker(&hash) {
+                return ask(maker, hash, share(deadline, 1)).await;
+            }
+            let mut found = Ok(InvoiceState::Unknown);
+            for (index, maker) in self.makers.iter().enumerate() {
+                let limit = share(deadline, self.makers.len() - index);
+                found = better(found, ask(maker, hash, limit).await);
+                if is_decisive(&found) {
+                    break;
+                }
+            }
+            found
+        })
     }
-    let mut found = Ok(InvoiceState::Unknown);
-    for (index, member) in backends.members.iter().enumerate() {
-        let limit = share(deadline, backends.members.len() - index);
-        found = better(found, ask(member, hash, limit).await);
-        if is_decisive(&found) {
-            break;
-        }
-    }
-    found
 }
 
-async fn ask(
-    member: &Member,
-    hash: PaymentHash,
-    limit: Duration,
-) -> Result<InvoiceState, NodeError> {
-    let Some(lookup) = member.backend.node.lookup() else {
+async fn ask(maker: &Maker, hash: PaymentHash, limit: Duration) -> Result<InvoiceState, NodeError> {
+    let Some(lookup) = &maker.lookup else {
         return Ok(InvoiceState::Unknown);
     };
     tokio::time::timeout(limit, lookup.lookup_invoice(hash))
         .await
-        .unwrap_or_else(|_| Err(super::timed_out(member, limit)))
+        .unwrap_or_else(|_| Err(maker.timed_out(limit)))
 }
 
 /// Only the node that made the invoice can have its money.

@@ -4,59 +4,63 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Backends, Member};
-use crate::{AmountLimits, CreatedInvoice, InvoiceRequest, NodeError};
+use super::{Backends, Maker};
+use crate::{CreatedInvoice, InvoiceRequest, NodeError};
 
 /// How long a buyer waits for an invoice at most, whichever and however many backends fail: longer
 /// than the slowest kind of backend may take for one call. Each may use up an even share of what is
 /// left.
 pub(super) const TOTAL_TIME: Duration = Duration::from_secs(18);
 
-pub(super) async fn create(
-    backends: &Backends,
-    request: InvoiceRequest,
-) -> Result<CreatedInvoice, NodeError> {
-    let deadline = Instant::now() + TOTAL_TIME;
-    let mut refusal = Refusal::default();
-    for (index, member) in backends.members.iter().enumerate() {
-        if !member.backend.node.limits().allow(request.amount) {
-            refusal.note(out_of_range(member, &request));
-            continue;
-        }
-        if !backends.admits(member) {
-            refusal.note(member.circuit.trouble().unwrap_or(NodeError::Down));
-            continue;
-        }
-        let share = share(deadline, backends.members.len() - index);
-        match ask(backends, member, &request, share).await {
-            Ok(created) => {
-                backends.remember(created.payment_hash, index);
-                return Ok(created);
+impl Backends {
+    /// An invoice from the first backend that is able to make it.
+    ///
+    /// # Errors
+    /// [`NodeError`]: nobody made one, or one lied.
+    pub async fn create_invoice(
+        &self,
+        request: InvoiceRequest,
+    ) -> Result<CreatedInvoice, NodeError> {
+        let deadline = Instant::now() + TOTAL_TIME;
+        let mut refusal = Refusal::default();
+        for (index, maker) in self.makers.iter().enumerate() {
+            if let Err(error) = maker.invoices.limits().check(request.amount) {
+                refusal.note(error);
+                continue;
             }
-            Err(error) if another_may_help(&error) => refusal.note(error),
-            Err(error) => return Err(error),
+            if !self.admits(maker) {
+                refusal.note(maker.circuit.trouble().unwrap_or(NodeError::Down));
+                continue;
+            }
+            let share = share(deadline, self.makers.len() - index);
+            match self.ask(maker, &request, share).await {
+                Ok(created) => {
+                    self.remember(created.payment_hash, index);
+                    return Ok(created);
+                }
+                Err(error) if another_may_help(&error) => refusal.note(error),
+                Err(error) => return Err(error),
+            }
         }
+        Err(refusal.error())
     }
-    Err(refusal.error())
-}
 
-async fn ask(
-    backends: &Backends,
-    member: &Member,
-    request: &InvoiceRequest,
-    limit: Duration,
-) -> Result<CreatedInvoice, NodeError> {
-    let asked = member.backend.node.create_invoice(request.clone());
-    let answer = tokio::time::timeout(limit, asked)
-        .await
-        .unwrap_or_else(|_| Err(super::timed_out(member, limit)));
-    match &answer {
-        Err(error) if is_outage(error) => {
-            member.circuit.note_failure(backends.now(), error);
+    async fn ask(
+        &self,
+        maker: &Maker,
+        request: &InvoiceRequest,
+        limit: Duration,
+    ) -> Result<CreatedInvoice, NodeError> {
+        let asked = maker.invoices.create_invoice(request.clone());
+        let answer = tokio::time::timeout(limit, asked)
+            .await
+            .unwrap_or_else(|_| Err(maker.timed_out(limit)));
+        match &answer {
+            Err(error) if is_outage(error) => maker.circuit.note_failure(self.now(), error),
+            _ => maker.circuit.note_success(),
         }
-        _ => member.circuit.note_success(),
+        answer
     }
-    answer
 }
 
 /// An even share of the time that is left.
@@ -79,15 +83,6 @@ fn another_may_help(error: &NodeError) -> bool {
             error,
             NodeError::Busy { .. } | NodeError::AmountOutOfRange { .. }
         )
-}
-
-fn out_of_range(member: &Member, request: &InvoiceRequest) -> NodeError {
-    let AmountLimits { min, max, .. } = member.backend.node.limits();
-    NodeError::AmountOutOfRange {
-        amount: request.amount,
-        min,
-        max,
-    }
 }
 
 /// What the whole says when nobody made an invoice: the first temporary reason, because then

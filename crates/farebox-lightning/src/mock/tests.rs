@@ -118,7 +118,7 @@ async fn a_paid_invoice_is_settled_and_an_unpaid_one_open() {
     let (node, _) = node();
     let (paid, unpaid) = (invoice(&node, 1000).await, invoice(&node, 1000).await);
     node.pay(&paid.bolt11).unwrap();
-    let state = async |hash| node.lookup().unwrap().lookup_invoice(hash).await.unwrap();
+    let state = async |hash| node.lookup_invoice(hash).await.unwrap();
     let received = Some(Msat::new(1000).unwrap());
     assert_eq!(
         state(paid.payment_hash).await,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use farebox_core::{Clock, PaymentHash};
 use farebox_lightning::backends::{Backends, BackendsError, NamedBackend};
 use farebox_lightning::{
-    AmountLimits, BoxFuture, CreateInvoice, CreatedInvoice, InvoiceFault, InvoiceRequest,
+    AmountLimits, Backend, BoxFuture, CreateInvoice, CreatedInvoice, InvoiceFault, InvoiceRequest,
     InvoiceState, LookupInvoice, NodeError, PayInvoice, PaymentHashes, PaymentRequest,
     PaymentState,
 };
@@ -36,6 +36,7 @@ struct Fake {
     knows: Mutex<Option<Result<InvoiceState, NodeError>>>,
     asked: AtomicUsize,
     made: AtomicUsize,
+    can_invoice: bool,
     can_look_up: bool,
     can_pay: bool,
     hashes: PaymentHashes,
@@ -50,6 +51,7 @@ impl Fake {
             knows: Mutex::new(Some(Ok(InvoiceState::Unknown))),
             asked: AtomicUsize::new(0),
             made: AtomicUsize::new(0),
+            can_invoice: true,
             can_look_up: true,
             can_pay: false,
             hashes: PaymentHashes::Own,
@@ -82,6 +84,18 @@ impl Fake {
     }
 }
 
+fn named(name: &str, fake: &Arc<Fake>) -> NamedBackend {
+    NamedBackend {
+        name: name.to_owned(),
+        node: Arc::new(Backend {
+            invoices: fake.can_invoice.then(|| fake.clone() as _),
+            lookup: fake.can_look_up.then(|| fake.clone() as _),
+            pay: fake.can_pay.then(|| fake.clone() as _),
+            ..Backend::new("fake")
+        }),
+    }
+}
+
 impl CreateInvoice for Fake {
     fn create_invoice(
         &self,
@@ -104,20 +118,8 @@ impl CreateInvoice for Fake {
         self.limits
     }
 
-    fn describe(&self) -> &'static str {
-        "fake"
-    }
-
     fn payment_hashes(&self) -> PaymentHashes {
         self.hashes
-    }
-
-    fn lookup(&self) -> Option<&dyn LookupInvoice> {
-        self.can_look_up.then_some(self)
-    }
-
-    fn pay(&self) -> Option<&dyn PayInvoice> {
-        self.can_pay.then_some(self)
     }
 }
 
@@ -146,10 +148,7 @@ impl PayInvoice for Fake {
 }
 
 fn together(fakes: &[&Arc<Fake>]) -> Backends {
-    let named = |fake: &&Arc<Fake>| NamedBackend {
-        name: format!("node-{}", fake.mark),
-        node: Arc::clone(*fake) as Arc<dyn CreateInvoice>,
-    };
+    let named = |fake: &&Arc<Fake>| named(&format!("node-{}", fake.mark), fake);
     Backends::new(fakes.iter().map(named).collect()).unwrap()
 }
 
@@ -251,7 +250,7 @@ async fn an_only_backend_is_always_asked() {
     assert_eq!(only.asked(), 3);
     only.feel(Mood::Well);
     assert_eq!(maker(&backends).await.unwrap(), 1);
-    assert_eq!(backends.describe(), "fake");
+    assert_eq!(backends.kind(), "fake");
 }
 
 #[tokio::test(start_paused = true)]
@@ -416,21 +415,37 @@ fn the_whole_can_only_what_it_can_with_any_of_them() {
     });
     let own = Arc::new(Fake::new(1));
     let all = together(&[&own, &blind, &foreign]);
-    assert!(!all.abilities().look_up && all.abilities().pay);
+    assert!(all.lookup().is_none() && all.payer().is_some());
     assert_eq!(all.payment_hashes(), PaymentHashes::Foreign);
     let some = together(&[&own, &foreign]);
-    assert!(some.abilities().look_up && !some.abilities().hold);
+    assert!(some.lookup().is_some() && some.holder().is_none());
     assert_eq!(together(&[&own]).payment_hashes(), PaymentHashes::Own);
-    assert_eq!(some.describe(), "fail-over");
+    assert_eq!(some.kind(), "fail-over");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backend_that_only_pays_is_never_asked_for_an_invoice() {
+    let payer = Arc::new(Fake {
+        can_invoice: false,
+        can_look_up: false,
+        can_pay: true,
+        ..Fake::new(1)
+    });
+    let seller = Arc::new(Fake::new(2));
+    let backends = together(&[&payer, &seller]);
+    assert_eq!(maker(&backends).await.unwrap(), 2);
+    assert_eq!(payer.asked(), 0);
+    assert!(backends.lookup().is_some(), "only makers have to look up");
+    assert_eq!(backends.payer().unwrap().0, "node-1");
+    let alone = Backends::new(vec![named("payer", &payer)]).err();
+    assert_eq!(alone, Some(BackendsError::NoInvoices));
 }
 
 #[test]
 fn names_tell_backends_apart() {
-    let named = |name: &str| NamedBackend {
-        name: name.to_owned(),
-        node: Arc::new(Fake::new(1)),
-    };
-    assert!(matches!(Backends::new(vec![]), Err(BackendsError::None)));
+    let named = |name: &str| named(name, &Arc::new(Fake::new(1)));
+    let none = BackendsError::NoInvoices;
+    assert_eq!(Backends::new(vec![]).err(), Some(none));
     assert!(matches!(
         Backends::new(vec![named("a"), named("b"), named("a")]),
         Err(BackendsError::SameName(name)) if name == "a"

@@ -6,7 +6,7 @@ use farebox_core::Secret;
 use farebox_lightning::Needs;
 use farebox_lightning::lnbits::Lnbits;
 use farebox_lightning::{
-    AnswerFault, CheckAccess, CreateInvoice, CreatedInvoice, InvoiceFault, InvoiceState,
+    AnswerFault, Backend, CheckAccess, CreateInvoice, CreatedInvoice, InvoiceFault, InvoiceState,
     LookupInvoice, Network, NodeError, NodeOptions, PaymentHashes,
 };
 use farebox_testkit::ManualClock;
@@ -95,10 +95,10 @@ async fn older_versions_call_the_invoice_a_payment_request() {
 #[tokio::test]
 async fn without_an_admin_key_it_does_not_pretend_to_pay() {
     let node = saying(201, recorded(MADE)).await;
-    let receiving = backend(&node);
-    assert!(receiving.pay().is_none() && receiving.lookup().is_some());
-    let paying = payer(&node, clock_of(&bolt11()));
-    assert!(paying.pay().is_some());
+    let receiving = Backend::from(Arc::new(backend(&node)));
+    assert!(receiving.pay.is_none() && receiving.lookup.is_some());
+    let paying = Arc::new(payer(&node, clock_of(&bolt11())));
+    assert!(Backend::from(paying.clone()).pay.is_some());
     assert_eq!(paying.payment_hashes(), PaymentHashes::Foreign);
     assert_eq!(paying.limits().cover(msat(1)), Some(msat(1000)));
 }

@@ -1,10 +1,10 @@
 //! Paying from an LNbits wallet: the wallet's own record is believed.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use farebox_lightning::lnbits::Lnbits;
 use farebox_lightning::{
-    AnswerFault, CreateInvoice, NodeError, PaymentFailure, PaymentRequest, PaymentState,
+    AnswerFault, Backend, NodeError, PayInvoice, PaymentFailure, PaymentRequest, PaymentState,
 };
 use serde_json::{Value, json};
 
@@ -15,18 +15,16 @@ use crate::recorded::{Call, RecordedNode, Say, hash, msat, payable, recorded};
 const SENT: &str = include_str!("recorded/lnbits/sent.json");
 const RECEIVED: &str = include_str!("recorded/lnbits/received.json");
 
-fn backend(node: &RecordedNode) -> Lnbits {
-    payer(node, clock())
+fn payer_of(node: &RecordedNode) -> Arc<dyn PayInvoice> {
+    Backend::from(Arc::new(payer(node, clock()))).pay.unwrap()
 }
 
 async fn state_of(node: &RecordedNode, hex: &str) -> Result<PaymentState, NodeError> {
-    let backend = backend(node);
-    backend.pay().unwrap().payment_state(hash(hex)).await
+    payer_of(node).payment_state(hash(hex)).await
 }
 
 async fn pay(node: &RecordedNode, request: &PaymentRequest) -> Result<PaymentState, NodeError> {
-    let backend = backend(node);
-    backend.pay().unwrap().pay_invoice(request.clone()).await
+    payer_of(node).pay_invoice(request.clone()).await
 }
 
 /// The wallet's record of the payment that a test makes, after a routing fee of 3 msat.

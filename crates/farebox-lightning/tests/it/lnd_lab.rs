@@ -10,7 +10,7 @@ use farebox_lightning::Needs;
 use farebox_lightning::follow::{Settlements, follow};
 use farebox_lightning::lnd::{Lnd, LndOptions, Macaroon};
 use farebox_lightning::{
-    CheckAccess, CreateInvoice, CreatedInvoice, HoldInvoice, HoldState, InvoiceRequest,
+    Backend, CheckAccess, CreateInvoice, CreatedInvoice, HoldInvoice, HoldState, InvoiceRequest,
     InvoiceState, LookupInvoice, Network, NodeError, PayInvoice, PaymentFailure, PaymentRequest,
     PaymentState, Settlement, SettlementCursor, Trust,
 };
@@ -512,8 +512,9 @@ async fn the_node_and_its_macaroons_are_told_as_they_are() {
 #[tokio::test]
 async fn a_macaroon_says_the_same_as_the_node_about_what_it_allows() {
     let Some(stage) = shared() else { return };
-    let seller = stage.seller();
-    assert!(seller.pay().is_none() && seller.hold().is_none());
+    let seller = Arc::new(stage.seller());
+    let able = Backend::from(Arc::clone(&seller));
+    assert!(able.pay.is_none() && able.hold.is_none());
     let invoice = stage.buyer().create_invoice(asking(2000)).await.unwrap();
     let error = seller.pay_invoice(order(&invoice)).await.unwrap_err();
     assert!(matches!(error, NodeError::Forbidden { .. }), "{error}");

@@ -6,8 +6,7 @@ use std::time::Duration;
 use farebox_core::Secret;
 use farebox_lightning::phoenixd::Phoenixd;
 use farebox_lightning::{
-    CreateInvoice, HearWebhook, NodeError, SettlementCursor, WatchEvent, WatchSettlements,
-    WebhookError,
+    Backend, HearWebhook, NodeError, SettlementCursor, WatchEvent, WatchSettlements, WebhookError,
 };
 use hmac::Mac;
 use serde_json::{Value, json};
@@ -147,7 +146,7 @@ fn ring(backend: &Phoenixd, secret: &str, at: u64) -> Result<(), WebhookError> {
     let mut mac = hmac::Hmac::<sha2::Sha256>::new_from_slice(secret.as_bytes()).unwrap();
     mac.update(body.as_bytes());
     let signature = hex::encode(mac.finalize().into_bytes());
-    let heard = backend.webhook().unwrap().hear(&signature, body.as_bytes());
+    let heard = backend.hear(&signature, body.as_bytes());
     heard.map(|payment_hash| assert_eq!(payment_hash.to_string(), hash))
 }
 
@@ -202,8 +201,8 @@ async fn its_webhook_makes_the_next_question_come_at_once() {
 #[tokio::test]
 async fn without_a_secret_no_webhook_is_heard() {
     let node = node(&ledger([]), |_, _| true).await;
-    let backend = Phoenixd::new(options(&node, clock()), None).unwrap();
-    assert!(backend.webhook().is_none());
-    let heard = HearWebhook::hear(&backend, &"0".repeat(64), b"{}");
+    let backend = Arc::new(Phoenixd::new(options(&node, clock()), None).unwrap());
+    assert!(Backend::from(backend.clone()).webhook.is_none());
+    let heard = backend.hear(&"0".repeat(64), b"{}");
     assert_eq!(heard, Err(WebhookError::Signature));
 }

@@ -1,12 +1,12 @@
 //! What the wallet does for its requests, and remembers: its invoices and its payments.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use farebox_core::{Msat, PaymentHash};
 use farebox_lightning::{
-    CreateInvoice, InvoiceRequest, InvoiceState, PaymentRequest, PaymentState, parse_invoice,
+    Backend, InvoiceRequest, InvoiceState, PaymentRequest, PaymentState, parse_invoice,
 };
 use nostr::nips::nip47::{LookupInvoiceRequest, MakeInvoiceRequest, RequestParams};
 use serde_json::{Value, json};
@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 type Refusal = (&'static str, &'static str);
 
 pub(super) struct Book {
-    node: Arc<dyn CreateInvoice>,
+    node: Backend,
     pages: Mutex<Pages>,
 }
 
@@ -47,7 +47,7 @@ struct Invoice {
 }
 
 impl Book {
-    pub(super) fn new(node: Arc<dyn CreateInvoice>) -> Self {
+    pub(super) fn new(node: Backend) -> Self {
         Self {
             node,
             pages: Mutex::default(),
@@ -85,7 +85,9 @@ impl Book {
             memo: asked.description.unwrap_or_default(),
             expiry: Duration::from_secs(asked.expiry.unwrap_or(EXPIRY)),
         };
-        let made = self.node.create_invoice(request).await;
+        let maker = self.node.invoices.as_ref();
+        let maker = maker.ok_or(("RESTRICTED", "it makes no invoices"))?;
+        let made = maker.create_invoice(request).await;
         let made = made.map_err(|_| ("INTERNAL", "the node made no invoice"))?;
         let invoice = Invoice {
             bolt11: made.bolt11,
@@ -111,7 +113,11 @@ impl Book {
     }
 
     async fn state(&self, hash: PaymentHash) -> Result<&'static str, Refusal> {
-        let lookup = self.node.lookup().ok_or(("INTERNAL", "no look-up"))?;
+        let lookup = self
+            .node
+            .lookup
+            .as_ref()
+            .ok_or(("INTERNAL", "no look-up"))?;
         match lookup.lookup_invoice(hash).await {
             Ok(InvoiceState::Settled { .. }) => Ok("settled"),
             Ok(InvoiceState::Held) => Ok("accepted"),
@@ -124,7 +130,8 @@ impl Book {
     async fn pay(&self, bolt11: String) -> Result<Value, Refusal> {
         let invoice = parse_invoice(&bolt11).map_err(|_| ("OTHER", "no invoice"))?;
         let (hash, amount) = (invoice.payment_hash, invoice.amount);
-        let payer = self.node.pay().ok_or(("RESTRICTED", "it cannot pay"))?;
+        let payer = self.node.pay.as_ref();
+        let payer = payer.ok_or(("RESTRICTED", "it cannot pay"))?;
         let pending = (amount, PaymentState::Pending);
         if self.pages().payments.insert(hash, pending).is_some() {
             return Err(("OTHER", "this payment was asked for before"));
@@ -153,7 +160,7 @@ impl Book {
 
     /// What a payment has become that was under way.
     async fn ask_again(&self, hash: PaymentHash, known: PaymentState) -> PaymentState {
-        match self.node.pay() {
+        match &self.node.pay {
             Some(payer) if known == PaymentState::Pending => {
                 payer.payment_state(hash).await.unwrap_or(known)
             }

@@ -10,7 +10,7 @@ use farebox_core::{Clock, Secret};
 use farebox_lightning::guard::{AllowedHost, AllowedHosts};
 use farebox_lightning::lnurl::{Address, Comment, LightningAddress, LightningAddressOptions};
 use farebox_lightning::mock::{MockNode, MockOptions};
-use farebox_lightning::{AmountLimits, CreateInvoice, Network};
+use farebox_lightning::{AmountLimits, Backend, Network};
 
 use super::credentials::Credentials;
 use super::{Context, Money, Needs, NodeKind};
@@ -22,7 +22,7 @@ use crate::mistake::{KeyPath, Mistakes};
 /// again can still be paid the invoices it made before. Without it each start has its own.
 const TEST_NODE_SECRET: &str = "FAREBOX_TEST_NODE_SECRET";
 
-type Adapter = (NodeKind, Arc<dyn CreateInvoice>);
+type Adapter = (NodeKind, Backend);
 
 /// The adapter that the section asks for.
 pub(super) fn build(
@@ -70,7 +70,7 @@ fn address(
         ..LightningAddressOptions::new(address, Arc::clone(clock))
     };
     let node = Arc::new(LightningAddress::new(options));
-    Some((NodeKind::Address(Arc::clone(&node)), node))
+    Some((NodeKind::Address(Arc::clone(&node)), node.into()))
 }
 
 /// Hosts that are exempt from a rule, as they are written under `allow_hosts`.
@@ -120,7 +120,7 @@ fn mock(
         ..MockOptions::new(Arc::clone(&context.clock))
     });
     let node = Arc::new(mistakes.take(at.key("backend"), "mock", node)?);
-    Some((NodeKind::Mock(Arc::clone(&node)), node))
+    Some((NodeKind::Mock(Arc::clone(&node)), node.into()))
 }
 
 fn test_node_secret() -> Option<Secret<[u8; 32]>> {

@@ -423,8 +423,8 @@ fn a_webhook_is_heard_with_a_secret_that_cannot_be_guessed() {
     assert!(!said.contains("ef72d3b9"), "{said}");
 }
 
-fn nodes(node: &BuiltNode) -> Vec<*const ()> {
-    let address = |node: &Arc<dyn farebox_lightning::CreateInvoice>| Arc::as_ptr(node).cast();
+fn nodes(node: &BuiltNode) -> Vec<*const farebox_lightning::Backend> {
+    let address = |node: &Arc<farebox_lightning::Backend>| Arc::as_ptr(node);
     node.iter().map(|backend| address(backend.node())).collect()
 }
 

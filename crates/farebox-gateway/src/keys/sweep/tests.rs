@@ -8,7 +8,7 @@ use farebox_ledger::{KeyView, Ledger, OpenKey, OpenOptions, TopUpBy};
 use farebox_lightning::backends::{Backends, NamedBackend};
 use farebox_lightning::follow::Settlements;
 use farebox_lightning::mock::MockNode;
-use farebox_lightning::{CreateInvoice, CreatedInvoice, InvoiceRequest};
+use farebox_lightning::{Backend, CreateInvoice, CreatedInvoice, HoldInvoice, InvoiceRequest};
 
 use super::*;
 use crate::access_log::{AccessLogOptions, LogFormat};
@@ -84,7 +84,7 @@ fn plan(node: Arc<MockNode>) -> Plan {
     };
     let backend = NamedBackend {
         name: "alice".to_owned(),
-        node,
+        node: Arc::new(Backend::from(node)),
     };
     Plan {
         server,
@@ -140,10 +140,9 @@ async fn order_in_vain(ledger: &Ledger, node: &MockNode) {
         expiry: EXPIRY,
     };
     let hash = Preimage::from_bytes([7; 32]).payment_hash();
-    let hold = node.hold().unwrap();
-    let invoice = hold.create_hold_invoice(hash, request).await.unwrap();
+    let invoice = node.create_hold_invoice(hash, request).await.unwrap();
     note(ledger, &invoice).await;
-    hold.cancel_invoice(hash).await.unwrap();
+    node.cancel_invoice(hash).await.unwrap();
 }
 
 #[tokio::test]

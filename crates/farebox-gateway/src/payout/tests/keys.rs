@@ -52,14 +52,13 @@ impl House {
         others: &[PaymentHash],
     ) {
         let teller = Teller {
-            node: Arc::<MockNode>::clone(&self.node),
+            node: Arc::clone(&self.node),
             looks_up: true,
             state: state.into(),
             ours,
             others: others.to_vec(),
         };
-        self.payouts
-            .replace(Some(backends(Arc::new(teller))), rules());
+        self.payouts.replace(Some(backends(teller)), rules());
     }
 }
 
@@ -145,7 +144,7 @@ async fn what_a_node_that_is_away_could_vouch_for_is_not_called_gone() {
         matches!(gone, Err(RefundError::NothingLeft { .. })),
         "{gone:?}"
     );
-    let node: Arc<dyn CreateInvoice> = Arc::<MockNode>::clone(&house.node);
+    let node = Arc::clone(&house.node);
     house.payouts.replace(Some(backends(node)), rules());
     let paid = house.payouts.refund(wish).await.unwrap();
     assert_eq!(paid.state, PayoutState::Paid);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use farebox_core::Msat;
 use farebox_lightning::{
-    CheckAccess, CreateInvoice, InvoiceState, LookupInvoice, PayInvoice, PaymentState, WatchEvent,
+    CheckAccess, InvoiceState, LookupInvoice, PayInvoice, PaymentState, WatchEvent,
     WatchSettlements,
 };
 use farebox_testkit::wallet_service::{TestRelay, WalletOptions, WalletService};
@@ -14,8 +14,7 @@ use super::{backend, bill, invoice, node, until};
 
 fn serve(relays: &[&TestRelay], node: &Arc<farebox_lightning::mock::MockNode>) -> WalletService {
     let urls: Vec<_> = relays.iter().map(|relay| relay.url()).collect();
-    let node: Arc<dyn CreateInvoice> = Arc::clone(node) as _;
-    WalletService::start(&urls, node, WalletOptions::default()).unwrap()
+    WalletService::start(&urls, Arc::clone(node), WalletOptions::default()).unwrap()
 }
 
 #[tokio::test]

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use farebox_config::build::{Built, BuiltBackend, NodeKind};
 use farebox_core::{Clock, Msat, UnixMillis};
-use farebox_lightning::{AccessReport, InvoiceRequest, NodeError, parse_invoice};
+use farebox_lightning::{
+    AccessReport, CreateInvoice, CreatedInvoice, InvoiceRequest, NodeError, parse_invoice,
+};
 
 use super::{Finding, chain};
 
@@ -54,15 +56,21 @@ async fn examine_one(what: &str, backend: &BuiltBackend, clock: &dyn Clock) -> V
 }
 
 async fn examine_node(what: &str, backend: &BuiltBackend, clock: &dyn Clock) -> Vec<Finding> {
-    let mut findings = match backend.node().access() {
+    let mut findings = match &backend.node().check {
         None => Vec::new(),
-        Some(access) => match access.check_access().await {
+        Some(check) => match check.check_access().await {
             Ok(report) => tell_access(what, report),
             // A backend that does not answer makes no invoice either.
             Err(error) => return vec![failed(what, backend, &error)],
         },
     };
-    findings.push(make_invoice(what, backend, clock).await);
+    if let Some(maker) = &backend.node().invoices {
+        let made = make_invoice(maker.as_ref()).await;
+        findings.push(match made {
+            Ok(created) => tell_invoice(what, &created, clock.now()),
+            Err(error) => failed(what, backend, &error),
+        });
+    }
     findings
 }
 
@@ -82,19 +90,19 @@ fn tell_access(what: &str, report: AccessReport) -> Vec<Finding> {
     findings
 }
 
-async fn make_invoice(what: &str, backend: &BuiltBackend, clock: &dyn Clock) -> Finding {
+async fn make_invoice(maker: &dyn CreateInvoice) -> Result<CreatedInvoice, NodeError> {
     let least = Msat::new(1_000).unwrap_or_default();
     let request = InvoiceRequest {
-        amount: backend.node().limits().cover(least).unwrap_or(least),
+        amount: maker.limits().cover(least).unwrap_or(least),
         memo: "farebox doctor".to_owned(),
         expiry: EXPIRY,
     };
-    let created = match backend.node().create_invoice(request).await {
-        Ok(created) => created,
-        Err(error) => return failed(what, backend, &error),
-    };
+    maker.create_invoice(request).await
+}
+
+fn tell_invoice(what: &str, created: &CreatedInvoice, now: UnixMillis) -> Finding {
     match parse_invoice(&created.bolt11) {
-        Ok(invoice) => tell_skew(what, created.amount, clock.now(), invoice.created_at),
+        Ok(invoice) => tell_skew(what, created.amount, now, invoice.created_at),
         Err(fault) => Finding::wrong(what, chain(&fault)),
     }
 }

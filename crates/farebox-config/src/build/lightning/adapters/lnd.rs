@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use farebox_lightning::CreateInvoice;
 use farebox_lightning::Needs as NodeNeeds;
 use farebox_lightning::lnd::{Lnd, LndError, LndOptions, Macaroon};
 
@@ -28,7 +27,7 @@ pub(super) fn build(
     let macaroon = mistakes.take(at.key("macaroon"), "", macaroon)?;
     let options = options(endpoint?, macaroon, section, needs);
     match with_needs(options, needs) {
-        Ok(node) => Some((NodeKind::Node, Arc::new(node) as Arc<dyn CreateInvoice>)),
+        Ok(node) => Some((NodeKind::Node, Arc::new(node).into())),
         Err(LndError::Endpoint(error)) => {
             note_error(&error, "macaroon", at, mistakes);
             None
@@ -63,7 +62,7 @@ fn options(
 /// then it needs to.
 fn with_needs(options: LndOptions, needs: Needs) -> Result<Lnd, LndError> {
     let node = Lnd::new(options.clone())?;
-    if needs.refunds.is_some() || node.pay().is_none() {
+    if needs.refunds.is_some() || !node.may_pay() {
         return Ok(node);
     }
     Lnd::new(LndOptions {

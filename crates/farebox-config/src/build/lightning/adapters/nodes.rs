@@ -8,7 +8,7 @@ use farebox_lightning::cln::Cln;
 use farebox_lightning::lnbits::Lnbits;
 use farebox_lightning::nwc::{Nwc, NwcOptions};
 use farebox_lightning::phoenixd::Phoenixd;
-use farebox_lightning::{CreateInvoice, EndpointError, NodeOptions};
+use farebox_lightning::{Backend, EndpointError, NodeOptions};
 
 use super::super::NodeKind;
 use super::super::credentials::Credentials;
@@ -100,17 +100,20 @@ pub(super) fn nwc(
         ..defaults
     });
     let node = mistakes.take(at.key("uri"), "", node)?;
-    Some((NodeKind::Node, Arc::new(node) as Arc<dyn CreateInvoice>))
+    Some((NodeKind::Node, Arc::new(node).into()))
 }
 
-fn finish<T: CreateInvoice + 'static>(
+fn finish<T>(
     node: Result<T, EndpointError>,
     credential: &str,
     at: &KeyPath,
     mistakes: &mut Mistakes,
-) -> Option<Adapter> {
+) -> Option<Adapter>
+where
+    Backend: From<Arc<T>>,
+{
     match node {
-        Ok(node) => Some((NodeKind::Node, Arc::new(node) as Arc<dyn CreateInvoice>)),
+        Ok(node) => Some((NodeKind::Node, Arc::new(node).into())),
         Err(error) => {
             note_error(&error, credential, at, mistakes);
             None
