@@ -7,17 +7,15 @@
 
 use std::sync::Arc;
 
-use farebox_core::{Clock, Msat, PaymentHash};
+use farebox_core::{Msat, PaymentHash};
 use http::header::{HeaderName, HeaderValue};
 use serde_json::{Value, json};
 
-use crate::made::{Asked, same_hash};
+use crate::made::InvoiceRules;
 use crate::rest::{RestAnswer, RestClient};
 use crate::{
-    AccessReport, AmountLimits, AnswerFault, Backend, BoxFuture, CheckAccess, CreateInvoice,
-    CreatedInvoice, EndpointError, InvoiceRequest, InvoiceState, LookupInvoice, Needs, Network,
-    NodeError, NodeOptions, PayInvoice, PaymentHashes, PaymentRequest, PaymentState,
-    SettlementCursor, WatchEvent, WatchSettlements,
+    AmountLimits, Backend, BoxFuture, CreateInvoice, CreatedInvoice, EndpointError, InvoiceRequest,
+    InvoiceState, LookupInvoice, Needs, NodeError, NodeOptions, PaymentHashes, proof,
 };
 use answer::{InvoicesJson, MadeJson};
 use refusal::Refusal;
@@ -42,8 +40,7 @@ const MAX_DESCRIPTION: usize = 639;
 /// The certificate that it shows is `server.pem` of `clnrest`.
 pub struct Cln {
     client: RestClient,
-    clock: Arc<dyn Clock>,
-    network: Network,
+    rules: InvoiceRules,
     limits: AmountLimits,
     needs: Needs,
 }
@@ -56,36 +53,12 @@ impl Cln {
     pub fn new(options: NodeOptions) -> Result<Self, EndpointError> {
         let rune = HeaderValue::try_from(options.credential.reveal().trim());
         let rune = rune.map_err(|_| EndpointError::Credential)?;
-        let client = options.client(HeaderName::from_static("rune"), rune)?;
         Ok(Self {
-            client,
-            clock: options.clock,
-            network: options.network,
+            client: options.client(HeaderName::from_static("rune"), rune)?,
             limits: AmountLimits::ANY.at_least(Some(options.min_amount.unwrap_or(LEAST))),
             needs: options.needs,
+            rules: options.rules(),
         })
-    }
-
-    async fn create(&self, request: &InvoiceRequest) -> Result<CreatedInvoice, NodeError> {
-        self.limits.check(request.amount)?;
-        let body = json!({
-            "amount_msat": request.amount.get(),
-            "label": self.random_label()?,
-            "description": description(&request.memo),
-            "expiry": request.expiry.as_secs().max(1),
-        });
-        let answer = call(&self.client, "invoice", &body).await?;
-        let made: MadeJson = answer.parse()?;
-        let asked = Asked {
-            request,
-            network: self.network,
-            now: self.clock.now(),
-        };
-        let created = asked.check(&made.bolt11)?;
-        if !same_hash(&created, made.payment_hash()) {
-            return Err(answer.bad(AnswerFault::OtherInvoice));
-        }
-        Ok(created)
     }
 
     /// Never the same twice, whoever else makes invoices on this node.
@@ -98,20 +71,14 @@ impl Cln {
         Ok(format!("farebox-{:032x}", u128::from_be_bytes(random)))
     }
 
-    async fn look_up(&self, hash: PaymentHash) -> Result<InvoiceState, NodeError> {
-        let body = json!({ "payment_hash": hash.to_string() });
-        let answer = call(&self.client, "listinvoices", &body).await?;
-        let found: InvoicesJson = answer.parse()?;
-        found.state(&hash).map_err(|fault| answer.bad(fault))
-    }
-}
-
-/// Calls a command. Only its result comes back.
-async fn call(client: &RestClient, command: &str, body: &Value) -> Result<RestAnswer, NodeError> {
-    let answer = client.post_json(&format!("/v1/{command}"), body).await?;
-    match Refusal::of(&answer) {
-        Some(refusal) => Err(refusal.error(&answer)),
-        None => Ok(answer),
+    /// Calls a command. Only its result comes back.
+    async fn call(&self, command: &str, body: &Value) -> Result<RestAnswer, NodeError> {
+        let path = format!("/v1/{command}");
+        let answer = self.client.post_json(&path, body).await?;
+        match Refusal::of(&answer) {
+            Some(refusal) => Err(refusal.error(&answer)),
+            None => Ok(answer),
+        }
     }
 }
 
@@ -139,7 +106,20 @@ impl CreateInvoice for Cln {
         &self,
         request: InvoiceRequest,
     ) -> BoxFuture<'_, Result<CreatedInvoice, NodeError>> {
-        Box::pin(async move { self.create(&request).await })
+        Box::pin(async move {
+            self.limits.check(request.amount)?;
+            let body = json!({
+                "amount_msat": request.amount.get(),
+                "label": self.random_label()?,
+                "description": description(&request.memo),
+                "expiry": request.expiry.as_secs().max(1),
+            });
+            let answer = self.call("invoice", &body).await?;
+            let made: MadeJson = answer.parse()?;
+            let created = self.rules.check(&request, &made.bolt11)?;
+            proof::uncontradicted(created, made.payment_hash.as_deref())
+                .map_err(|fault| answer.bad(fault))
+        })
     }
 
     fn limits(&self) -> AmountLimits {
@@ -153,35 +133,11 @@ impl CreateInvoice for Cln {
 
 impl LookupInvoice for Cln {
     fn lookup_invoice(&self, hash: PaymentHash) -> BoxFuture<'_, Result<InvoiceState, NodeError>> {
-        Box::pin(self.look_up(hash))
-    }
-}
-
-impl PayInvoice for Cln {
-    fn pay_invoice(
-        &self,
-        request: PaymentRequest,
-    ) -> BoxFuture<'_, Result<PaymentState, NodeError>> {
-        Box::pin(async move { self.send(&request).await })
-    }
-
-    fn payment_state(&self, hash: PaymentHash) -> BoxFuture<'_, Result<PaymentState, NodeError>> {
-        Box::pin(self.find_payment(hash))
-    }
-}
-
-impl WatchSettlements for Cln {
-    fn watch<'a>(
-        &'a self,
-        after: Option<SettlementCursor>,
-        sink: &'a mut (dyn FnMut(WatchEvent) + Send),
-    ) -> BoxFuture<'a, Result<(), NodeError>> {
-        Box::pin(self.wait_for_settlements(after, sink))
-    }
-}
-
-impl CheckAccess for Cln {
-    fn check_access(&self) -> BoxFuture<'_, Result<AccessReport, NodeError>> {
-        Box::pin(self.report())
+        Box::pin(async move {
+            let body = json!({ "payment_hash": hash.to_string() });
+            let answer = self.call("listinvoices", &body).await?;
+            let found: InvoicesJson = answer.parse()?;
+            found.state(&hash).map_err(|fault| answer.bad(fault))
+        })
     }
 }

@@ -5,6 +5,7 @@
 //! look an invoice up does not pretend to. Nothing here touches the ledger or decides a price, and
 //! no preimage leaves except from the mock node's own [`mock::MockNode::pay`].
 
+mod access;
 pub mod backends;
 pub mod cln;
 mod error;
@@ -21,16 +22,17 @@ mod node_options;
 pub mod nwc;
 pub mod phoenixd;
 mod port;
+mod proof;
 mod rest;
 
+pub use access::{AccessReport, CheckAccess, Needs};
 pub use error::{AnswerFault, InvoiceFault, NodeError, WebhookError};
 pub use invoice::{Description, Invoice, Network, parse_invoice};
 pub use limits::AmountLimits;
 pub use node_options::NodeOptions;
 pub use port::{
-    AccessReport, Backend, BoxFuture, CheckAccess, CreateInvoice, CreatedInvoice, HearWebhook,
-    HoldInvoice, HoldState, InvoiceRequest, InvoiceState, LookupInvoice, Needs, PayInvoice,
-    PaymentFailure, PaymentHashes, PaymentRequest, PaymentState, Settlement, SettlementCursor,
-    WatchEvent, WatchSettlements,
+    Backend, BoxFuture, CreateInvoice, CreatedInvoice, HearWebhook, HoldInvoice, HoldState,
+    InvoiceRequest, InvoiceState, LookupInvoice, PayInvoice, PaymentFailure, PaymentHashes,
+    PaymentRequest, PaymentState, Settlement, SettlementCursor, WatchEvent, WatchSettlements,
 };
 pub use rest::{EndpointError, Trust};

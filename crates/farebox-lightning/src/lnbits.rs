@@ -9,16 +9,15 @@
 
 use std::sync::Arc;
 
-use farebox_core::{Clock, PaymentHash, Secret};
+use farebox_core::{PaymentHash, Secret};
 use http::header::{HeaderName, HeaderValue};
 use serde_json::json;
 
-use crate::made::{Asked, same_hash};
-use crate::rest::RestClient;
+use crate::made::InvoiceRules;
+use crate::rest::{RestAnswer, RestClient};
 use crate::{
-    AccessReport, AmountLimits, AnswerFault, Backend, BoxFuture, CheckAccess, CreateInvoice,
-    CreatedInvoice, EndpointError, InvoiceRequest, InvoiceState, LookupInvoice, Needs, Network,
-    NodeError, NodeOptions, PayInvoice, PaymentRequest, PaymentState,
+    AmountLimits, Backend, BoxFuture, CreateInvoice, CreatedInvoice, EndpointError, InvoiceRequest,
+    InvoiceState, LookupInvoice, Needs, NodeError, NodeOptions, proof,
 };
 use answer::{FoundJson, PaymentJson};
 use refusal::Refusal;
@@ -37,8 +36,7 @@ pub struct Lnbits {
     /// With the invoice key.
     client: RestClient,
     payer: Option<Arc<Payer>>,
-    clock: Arc<dyn Clock>,
-    network: Network,
+    rules: InvoiceRules,
     limits: AmountLimits,
     needs: Needs,
 }
@@ -58,54 +56,14 @@ impl Lnbits {
         options: NodeOptions,
         admin_key: Option<&Secret<String>>,
     ) -> Result<Self, EndpointError> {
-        let payer = match admin_key {
-            Some(key) => Some(Arc::new(Payer {
-                client: client(&options, key)?,
-            })),
-            None => None,
-        };
+        let payer = admin_key.map(|key| client(&options, key)).transpose()?;
         Ok(Self {
             client: client(&options, &options.credential)?,
-            payer,
-            clock: options.clock,
-            network: options.network,
+            payer: payer.map(|client| Arc::new(Payer { client })),
             limits: AmountLimits::WHOLE_SATS.at_least(options.min_amount),
             needs: options.needs,
+            rules: options.rules(),
         })
-    }
-
-    async fn create(&self, request: &InvoiceRequest) -> Result<CreatedInvoice, NodeError> {
-        self.limits.check(request.amount)?;
-        let body = json!({
-            "out": false,
-            "amount": request.amount.get() / 1000,
-            "unit": "sat",
-            "memo": &request.memo[..request.memo.floor_char_boundary(MAX_MEMO)],
-            "expiry": request.expiry.as_secs().max(1),
-        });
-        let answer = self.client.post_json("/api/v1/payments", &body).await?;
-        if let Some(refusal) = Refusal::of(&answer) {
-            return Err(refusal.error(&answer));
-        }
-        let made: PaymentJson = answer.parse()?;
-        let asked = Asked {
-            request,
-            network: self.network,
-            now: self.clock.now(),
-        };
-        let bolt11 = made.bolt11().map_err(|fault| answer.bad(fault))?;
-        let created = asked.check(bolt11)?;
-        if !same_hash(&created, made.payment_hash()) {
-            return Err(answer.bad(AnswerFault::OtherInvoice));
-        }
-        Ok(created)
-    }
-
-    async fn look_up(&self, hash: PaymentHash) -> Result<InvoiceState, NodeError> {
-        match find(&self.client, hash).await? {
-            None => Ok(InvoiceState::Unknown),
-            Some((found, answer)) => found.state(&hash).map_err(|fault| answer.bad(fault)),
-        }
     }
 }
 
@@ -118,13 +76,12 @@ fn client(options: &NodeOptions, key: &Secret<String>) -> Result<RestClient, End
 async fn find(
     client: &RestClient,
     hash: PaymentHash,
-) -> Result<Option<(FoundJson, crate::rest::RestAnswer)>, NodeError> {
+) -> Result<Option<(FoundJson, RestAnswer)>, NodeError> {
     let answer = client.get(&format!("/api/v1/payments/{hash}")).await?;
-    match Refusal::of(&answer) {
-        Some(refusal) if refusal.is_unknown_payment(&answer) => Ok(None),
-        Some(refusal) => Err(refusal.error(&answer)),
-        None => Ok(Some((answer.parse()?, answer))),
+    if Refusal::of(&answer).is_some_and(|refusal| refusal.is_unknown_payment(&answer)) {
+        return Ok(None);
     }
+    Ok(Some((refusal::read(&answer)?, answer)))
 }
 
 impl From<Arc<Lnbits>> for Backend {
@@ -144,7 +101,21 @@ impl CreateInvoice for Lnbits {
         &self,
         request: InvoiceRequest,
     ) -> BoxFuture<'_, Result<CreatedInvoice, NodeError>> {
-        Box::pin(async move { self.create(&request).await })
+        Box::pin(async move {
+            self.limits.check(request.amount)?;
+            let body = json!({
+                "out": false,
+                "amount": request.amount.get() / 1000,
+                "unit": "sat",
+                "memo": &request.memo[..request.memo.floor_char_boundary(MAX_MEMO)],
+                "expiry": request.expiry.as_secs().max(1),
+            });
+            let answer = self.client.post_json("/api/v1/payments", &body).await?;
+            let made: PaymentJson = refusal::read(&answer)?;
+            let bad = |fault| answer.bad(fault);
+            let created = self.rules.check(&request, made.bolt11().map_err(bad)?)?;
+            proof::uncontradicted(created, Some(&made.payment_hash)).map_err(bad)
+        })
     }
 
     fn limits(&self) -> AmountLimits {
@@ -156,25 +127,11 @@ impl LookupInvoice for Lnbits {
     /// An invoice that LNbits calls failed is [`InvoiceState::Open`]: it says so of an expired one
     /// without asking its node, and may take that back.
     fn lookup_invoice(&self, hash: PaymentHash) -> BoxFuture<'_, Result<InvoiceState, NodeError>> {
-        Box::pin(self.look_up(hash))
-    }
-}
-
-impl PayInvoice for Payer {
-    fn pay_invoice(
-        &self,
-        request: PaymentRequest,
-    ) -> BoxFuture<'_, Result<PaymentState, NodeError>> {
-        Box::pin(async move { self.send(&request).await })
-    }
-
-    fn payment_state(&self, hash: PaymentHash) -> BoxFuture<'_, Result<PaymentState, NodeError>> {
-        Box::pin(self.find_payment(hash))
-    }
-}
-
-impl CheckAccess for Lnbits {
-    fn check_access(&self) -> BoxFuture<'_, Result<AccessReport, NodeError>> {
-        Box::pin(self.report())
+        Box::pin(async move {
+            match find(&self.client, hash).await? {
+                None => Ok(InvoiceState::Unknown),
+                Some((found, answer)) => found.state(&hash).map_err(|fault| answer.bad(fault)),
+            }
+        })
     }
 }

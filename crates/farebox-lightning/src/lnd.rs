@@ -10,15 +10,13 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use farebox_core::{Clock, Msat, PaymentHash, Secret};
+use farebox_core::{Clock, Msat, Secret};
 use http::Uri;
 use http::header::{HeaderName, HeaderValue};
 
+use crate::made::InvoiceRules;
 use crate::rest::{EndpointError, RestClient, RestOptions, Trust};
-use crate::{
-    AmountLimits, Backend, BoxFuture, CreateInvoice, CreatedInvoice, InvoiceRequest, InvoiceState,
-    LookupInvoice, Needs, Network, NodeError, PaymentHashes,
-};
+use crate::{AmountLimits, Backend, Needs, Network};
 use macaroon::{Access, Need};
 pub use macaroon::{Macaroon, MacaroonError};
 
@@ -67,19 +65,10 @@ pub struct LndOptions {
     pub needs: Needs,
 }
 
-/// Options that no backend can be built from.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum LndError {
-    /// The URL or certificate.
-    #[error(transparent)]
-    Endpoint(#[from] EndpointError),
-}
-
 /// The LND backend.
 pub struct Lnd {
-    clock: Arc<dyn Clock>,
-    network: Network,
-    min_amount: Msat,
+    rules: InvoiceRules,
+    limits: AmountLimits,
     call_timeout: Duration,
     private_hints: bool,
     hold_blocks: u32,
@@ -114,8 +103,8 @@ impl Lnd {
     /// A backend that has called nobody yet.
     ///
     /// # Errors
-    /// [`LndError`].
-    pub fn new(options: LndOptions) -> Result<Self, LndError> {
+    /// [`EndpointError`]: the URL or the certificate.
+    pub fn new(options: LndOptions) -> Result<Self, EndpointError> {
         let mut rest = RestOptions::new(options.url);
         rest.trust = options.trust;
         rest.allow_plain_http = options.allow_plain_http;
@@ -123,9 +112,14 @@ impl Lnd {
         rest.max_in_flight = MAX_IN_FLIGHT;
         rest.headers = vec![credential(&options.macaroon)?];
         Ok(Self {
-            clock: options.clock,
-            network: options.network,
-            min_amount: options.min_amount,
+            rules: InvoiceRules {
+                clock: options.clock,
+                network: options.network,
+            },
+            limits: AmountLimits {
+                min: options.min_amount,
+                ..AmountLimits::ANY
+            },
             call_timeout: options.call_timeout,
             private_hints: options.private_hints,
             hold_blocks: options.hold_blocks,
@@ -134,16 +128,6 @@ impl Lnd {
             first_settlement: OnceLock::new(),
             client: RestClient::new(rest)?,
         })
-    }
-
-    /// Whether the macaroon allows to pay, and to ask about payments.
-    #[must_use]
-    pub fn may_pay(&self) -> bool {
-        self.access.allows(&Need::PAYING)
-    }
-
-    fn may_hold(&self) -> bool {
-        self.access.allows(&Need::HOLDING)
     }
 }
 
@@ -158,40 +142,16 @@ fn credential(macaroon: &Macaroon) -> Result<(HeaderName, HeaderValue), Endpoint
 /// held.
 impl From<Arc<Lnd>> for Backend {
     fn from(lnd: Arc<Lnd>) -> Self {
+        let pays = lnd.access.allows(&Need::PAYING);
+        let holds = lnd.access.allows(&Need::HOLDING);
         Self {
             invoices: Some(lnd.clone()),
             lookup: Some(lnd.clone()),
-            pay: lnd.may_pay().then(|| lnd.clone() as _),
-            hold: lnd.may_hold().then(|| lnd.clone() as _),
+            pay: pays.then(|| lnd.clone() as _),
+            hold: holds.then(|| lnd.clone() as _),
             watch: Some(lnd.clone()),
             check: Some(lnd),
             ..Self::new("lnd")
         }
-    }
-}
-
-impl CreateInvoice for Lnd {
-    fn create_invoice(
-        &self,
-        request: InvoiceRequest,
-    ) -> BoxFuture<'_, Result<CreatedInvoice, NodeError>> {
-        Box::pin(async move { self.add_invoice(&request).await })
-    }
-
-    fn limits(&self) -> AmountLimits {
-        AmountLimits {
-            min: self.min_amount,
-            ..AmountLimits::ANY
-        }
-    }
-
-    fn payment_hashes(&self) -> PaymentHashes {
-        PaymentHashes::Own
-    }
-}
-
-impl LookupInvoice for Lnd {
-    fn lookup_invoice(&self, hash: PaymentHash) -> BoxFuture<'_, Result<InvoiceState, NodeError>> {
-        Box::pin(self.invoice_state(hash))
     }
 }

@@ -9,19 +9,18 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use farebox_core::{Clock, Msat, PaymentHash};
+use farebox_core::{Clock, PaymentHash};
 use http::Uri;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::guard::{AllowedHosts, FetchLimits, GuardedClient, host_of};
-use crate::invoice::parse_invoice;
+use crate::made::InvoiceRules;
 use crate::{
-    AmountLimits, AnswerFault, Backend, BoxFuture, CreateInvoice, CreatedInvoice, InvoiceRequest,
-    InvoiceState, LookupInvoice, Network, NodeError,
+    AmountLimits, AnswerFault, Backend, BoxFuture, CreateInvoice, CreatedInvoice, InvoiceFault,
+    InvoiceRequest, InvoiceState, LookupInvoice, Network, NodeError, parse_invoice,
 };
 pub use address::{Address, AddressError};
 use answer::{AnswerError, PayParameters, VerifyAnswer};
-use check::Expected;
 pub use check::MetadataCommitment;
 use issued::Issued;
 use resolution::Resolution;
@@ -77,6 +76,7 @@ pub enum Comment {
 /// The Lightning Address backend.
 pub struct LightningAddress {
     options: LightningAddressOptions,
+    rules: InvoiceRules,
     well_known: Uri,
     client: GuardedClient,
     resolution: Resolution,
@@ -119,6 +119,10 @@ impl LightningAddress {
             resolution: Resolution::new(options.resolution_ttl),
             calls: Semaphore::new(MAX_IN_FLIGHT),
             issued: Mutex::new(Issued::default()),
+            rules: InvoiceRules {
+                clock: Arc::clone(&options.clock),
+                network: options.network,
+            },
             options,
         }
     }
@@ -155,7 +159,7 @@ impl LightningAddress {
         let parameters = self.parameters().await?;
         parameters.limits.check(request.amount)?;
         let answer = self.fetch_invoice(&parameters, request).await?;
-        let created = self.check(&answer.bolt11, &parameters, request.amount)?;
+        let created = self.check(&answer.bolt11, &parameters, request)?;
         self.remember(created.payment_hash, answer.verify)?;
         Ok(created)
     }
@@ -198,22 +202,13 @@ impl LightningAddress {
         &self,
         bolt11: &str,
         parameters: &PayParameters,
-        amount: Msat,
-    ) -> Result<CreatedInvoice, NodeError> {
+        request: &InvoiceRequest,
+    ) -> Result<CreatedInvoice, InvoiceFault> {
         let invoice = parse_invoice(bolt11)?;
-        let expected = Expected {
-            amount,
-            network: self.options.network,
-            metadata_hash: parameters.metadata_hash,
-            commitment: self.options.metadata_commitment,
-        };
-        expected.check(&invoice, self.options.clock.now())?;
-        Ok(CreatedInvoice {
-            bolt11: bolt11.to_owned(),
-            payment_hash: invoice.payment_hash,
-            amount: invoice.amount,
-            expires_at: invoice.expires_at,
-        })
+        let created = self.rules.check_read(request, &invoice, bolt11)?;
+        let commitment = self.options.metadata_commitment;
+        commitment.check(&parameters.metadata_hash, &invoice.description)?;
+        Ok(created)
     }
 
     fn remember(&self, payment_hash: PaymentHash, verify: Option<Uri>) -> Result<(), NodeError> {

@@ -1,14 +1,15 @@
 //! Whether an invoice that a node made is the one it was asked for. Pure; nothing that a node says
 //! about its invoice is believed beyond this.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bitcoin::hashes::Hash;
-use farebox_core::{Msat, PaymentHash, UnixMillis};
+use farebox_core::{Clock, Msat, PaymentHash, UnixMillis};
 use lightning_invoice::{Bolt11SemanticError, DEFAULT_EXPIRY_TIME, ExpiryTime, RawBolt11Invoice};
 
 use crate::invoice::decode_unsigned;
-use crate::{CreatedInvoice, InvoiceFault, InvoiceRequest, Network, parse_invoice};
+use crate::{CreatedInvoice, Invoice, InvoiceFault, InvoiceRequest, Network, parse_invoice};
 
 /// How long an invoice must still be payable, or half of what was asked for where that is less:
 /// otherwise a buyer pays into the void.
@@ -17,12 +18,12 @@ const MIN_LIFE: Duration = Duration::from_secs(30);
 /// What an invoice that names no expiry means (BOLT 11).
 const DEFAULT_EXPIRY: &Duration = &Duration::from_secs(DEFAULT_EXPIRY_TIME);
 
-/// What was asked for.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Asked<'a> {
-    pub(crate) request: &'a InvoiceRequest,
+/// What every invoice of a backend has to be, besides what was asked for.
+pub(crate) struct InvoiceRules {
+    /// What time it is.
+    pub(crate) clock: Arc<dyn Clock>,
+    /// The network that it must be for.
     pub(crate) network: Network,
-    pub(crate) now: UnixMillis,
 }
 
 /// What an invoice says about itself, as far as it was asked for.
@@ -33,30 +34,52 @@ struct Said {
     expires_at: UnixMillis,
 }
 
-impl Asked<'_> {
+impl InvoiceRules {
     /// Reads the invoice, signature included, and compares it.
-    pub(crate) fn check(&self, bolt11: &str) -> Result<CreatedInvoice, InvoiceFault> {
-        let invoice = parse_invoice(bolt11)?;
+    pub(crate) fn check(
+        &self,
+        request: &InvoiceRequest,
+        bolt11: &str,
+    ) -> Result<CreatedInvoice, InvoiceFault> {
+        self.check_read(request, &parse_invoice(bolt11)?, bolt11)
+    }
+
+    /// The same where it was read already.
+    pub(crate) fn check_read(
+        &self,
+        request: &InvoiceRequest,
+        invoice: &Invoice,
+        bolt11: &str,
+    ) -> Result<CreatedInvoice, InvoiceFault> {
         let said = Said {
             payment_hash: invoice.payment_hash,
             amount: invoice.amount,
             network: invoice.network,
             expires_at: invoice.expires_at,
         };
-        self.compare(&said, bolt11)
+        self.compare(request, &said, bolt11)
     }
 
     /// The same but for the signature, for what the seller's own node answers over a connection
     /// that proves who it is. To recover the key from the signature would cost more than the rest
     /// of a challenge, and every payer's wallet does it before it pays.
-    pub(crate) fn check_own(&self, bolt11: &str) -> Result<CreatedInvoice, InvoiceFault> {
-        self.compare(&Said::read_unsigned(bolt11)?, bolt11)
+    pub(crate) fn check_own(
+        &self,
+        request: &InvoiceRequest,
+        bolt11: &str,
+    ) -> Result<CreatedInvoice, InvoiceFault> {
+        self.compare(request, &Said::read_unsigned(bolt11)?, bolt11)
     }
 
-    fn compare(&self, said: &Said, bolt11: &str) -> Result<CreatedInvoice, InvoiceFault> {
-        if said.amount != self.request.amount {
+    fn compare(
+        &self,
+        request: &InvoiceRequest,
+        said: &Said,
+        bolt11: &str,
+    ) -> Result<CreatedInvoice, InvoiceFault> {
+        if said.amount != request.amount {
             return Err(InvoiceFault::Amount {
-                asked: self.request.amount,
+                asked: request.amount,
                 found: said.amount,
             });
         }
@@ -66,8 +89,8 @@ impl Asked<'_> {
                 found: said.network,
             });
         }
-        let life = MIN_LIFE.min(self.request.expiry / 2);
-        if said.expires_at < self.now.plus(life) {
+        let life = MIN_LIFE.min(request.expiry / 2);
+        if said.expires_at < self.clock.now().plus(life) {
             return Err(InvoiceFault::Expired);
         }
         Ok(CreatedInvoice {
@@ -105,11 +128,6 @@ fn amount(raw: &RawBolt11Invoice) -> Result<Msat, InvoiceFault> {
     whole
         .and_then(|msat| Msat::new(msat).ok())
         .ok_or(InvoiceFault::ImpossibleAmount)
-}
-
-/// The hash that an answer names beside its invoice, if any, must be the invoice's own.
-pub(crate) fn same_hash(created: &CreatedInvoice, named: Option<PaymentHash>) -> bool {
-    named.is_none_or(|hash| hash == created.payment_hash)
 }
 
 #[cfg(test)]

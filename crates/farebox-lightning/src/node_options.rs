@@ -8,6 +8,7 @@ use farebox_core::{Clock, Msat, Secret};
 use http::Uri;
 use http::header::{HeaderName, HeaderValue};
 
+use crate::made::InvoiceRules;
 use crate::rest::{RestClient, RestOptions};
 use crate::{EndpointError, Needs, Network, Trust};
 
@@ -52,6 +53,14 @@ impl NodeOptions {
             min_amount: None,
             call_timeout: Duration::from_secs(5),
             needs: Needs::default(),
+        }
+    }
+
+    /// What its invoices have to be.
+    pub(crate) fn rules(self) -> InvoiceRules {
+        InvoiceRules {
+            clock: self.clock,
+            network: self.network,
         }
     }
 

@@ -8,17 +8,15 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use farebox_core::{Clock, PaymentHash, Secret};
+use farebox_core::{PaymentHash, Secret};
 use http::StatusCode;
 use http::header::{AUTHORIZATION, HeaderValue};
 
-use crate::made::{Asked, same_hash};
-use crate::rest::{RestAnswer, RestClient, printable};
+use crate::made::InvoiceRules;
+use crate::rest::{RestAnswer, RestClient};
 use crate::{
-    AccessReport, AmountLimits, AnswerFault, Backend, BoxFuture, CheckAccess, CreateInvoice,
-    CreatedInvoice, EndpointError, InvoiceRequest, InvoiceState, LookupInvoice, Needs, Network,
-    NodeError, NodeOptions, PayInvoice, PaymentHashes, PaymentRequest, PaymentState,
-    SettlementCursor, WatchEvent, WatchSettlements,
+    AmountLimits, Backend, BoxFuture, CreateInvoice, CreatedInvoice, EndpointError, InvoiceRequest,
+    InvoiceState, LookupInvoice, Needs, NodeError, NodeOptions, PaymentHashes, proof,
 };
 use answer::{IncomingJson, MadeJson};
 use bell::Bell;
@@ -42,8 +40,7 @@ const UNKNOWN_PAYMENT: [&str; 2] = ["Not found", "Unknown endpoint (check api do
 /// nothing is paid out.
 pub struct Phoenixd {
     client: RestClient,
-    clock: Arc<dyn Clock>,
-    network: Network,
+    rules: InvoiceRules,
     limits: AmountLimits,
     needs: Needs,
     webhook_secret: Option<Secret<String>>,
@@ -62,52 +59,12 @@ impl Phoenixd {
     ) -> Result<Self, EndpointError> {
         Ok(Self {
             client: options.client(AUTHORIZATION, basic(&options.credential)?)?,
-            clock: options.clock,
-            network: options.network,
             limits: AmountLimits::WHOLE_SATS.at_least(options.min_amount),
             needs: options.needs,
+            rules: options.rules(),
             webhook_secret,
             bell: Bell::default(),
         })
-    }
-
-    async fn create(&self, request: &InvoiceRequest) -> Result<CreatedInvoice, NodeError> {
-        self.limits.check(request.amount)?;
-        let description = &request.memo[..request.memo.floor_char_boundary(MAX_DESCRIPTION)];
-        let sats = (request.amount.get() / 1000).to_string();
-        let seconds = request.expiry.as_secs().max(1).to_string();
-        let fields = [
-            ("description", description),
-            ("amountSat", &sats),
-            ("expirySeconds", &seconds),
-        ];
-        let answer = self.client.post_form("/createinvoice", &fields).await?;
-        refuse_bad_request(&answer)?;
-        let made: MadeJson = answer.json()?;
-        let asked = Asked {
-            request,
-            network: self.network,
-            now: self.clock.now(),
-        };
-        let created = asked.check(&made.serialized)?;
-        if !same_hash(&created, made.payment_hash()) {
-            return Err(answer.bad(AnswerFault::OtherInvoice));
-        }
-        Ok(created)
-    }
-
-    async fn look_up(&self, hash: PaymentHash) -> Result<InvoiceState, NodeError> {
-        let answer = self
-            .client
-            .get(&format!("/payments/incoming/{hash}"))
-            .await?;
-        if is_unknown(&answer, &UNKNOWN_PAYMENT) {
-            return Ok(InvoiceState::Unknown);
-        }
-        let incoming: IncomingJson = answer.json()?;
-        incoming
-            .state(&hash, self.clock.now())
-            .map_err(|fault| answer.bad(fault))
     }
 }
 
@@ -115,14 +72,6 @@ impl Phoenixd {
 fn basic(password: &Secret<String>) -> Result<HeaderValue, EndpointError> {
     let credentials = STANDARD.encode(format!(":{}", password.reveal()));
     HeaderValue::try_from(format!("Basic {credentials}")).map_err(|_| EndpointError::Credential)
-}
-
-/// A parameter that it does not take is answered with 400 and a line of text.
-fn refuse_bad_request(answer: &RestAnswer) -> Result<(), NodeError> {
-    if answer.status == StatusCode::BAD_REQUEST {
-        return Err(answer.refused(&String::from_utf8_lossy(&answer.body)));
-    }
-    Ok(())
 }
 
 fn is_unknown(answer: &RestAnswer, texts: &[&str]) -> bool {
@@ -150,7 +99,26 @@ impl CreateInvoice for Phoenixd {
         &self,
         request: InvoiceRequest,
     ) -> BoxFuture<'_, Result<CreatedInvoice, NodeError>> {
-        Box::pin(async move { self.create(&request).await })
+        Box::pin(async move {
+            self.limits.check(request.amount)?;
+            let sats = (request.amount.get() / 1000).to_string();
+            let seconds = request.expiry.as_secs().max(1).to_string();
+            let description = request.memo.floor_char_boundary(MAX_DESCRIPTION);
+            let fields = [
+                ("description", &request.memo[..description]),
+                ("amountSat", &sats),
+                ("expirySeconds", &seconds),
+            ];
+            let answer = self.client.post_form("/createinvoice", &fields).await?;
+            // A parameter that it does not take is answered with a line of text.
+            if answer.status == StatusCode::BAD_REQUEST {
+                return Err(answer.refused(&String::from_utf8_lossy(&answer.body)));
+            }
+            let made: MadeJson = answer.json()?;
+            let created = self.rules.check(&request, &made.serialized)?;
+            proof::uncontradicted(created, made.payment_hash.as_deref())
+                .map_err(|fault| answer.bad(fault))
+        })
     }
 
     fn limits(&self) -> AmountLimits {
@@ -166,36 +134,16 @@ impl LookupInvoice for Phoenixd {
     /// What was received is what the payer sent: the cost of a channel opened for the payment is the
     /// seller's, and counted in.
     fn lookup_invoice(&self, hash: PaymentHash) -> BoxFuture<'_, Result<InvoiceState, NodeError>> {
-        Box::pin(self.look_up(hash))
-    }
-}
-
-impl PayInvoice for Phoenixd {
-    fn pay_invoice(
-        &self,
-        request: PaymentRequest,
-    ) -> BoxFuture<'_, Result<PaymentState, NodeError>> {
-        Box::pin(async move { self.send(&request).await })
-    }
-
-    fn payment_state(&self, hash: PaymentHash) -> BoxFuture<'_, Result<PaymentState, NodeError>> {
-        Box::pin(self.find_payment(hash))
-    }
-}
-
-impl WatchSettlements for Phoenixd {
-    /// The cursor is a time of phoenixd's own clock. A settlement may be told twice.
-    fn watch<'a>(
-        &'a self,
-        after: Option<SettlementCursor>,
-        sink: &'a mut (dyn FnMut(WatchEvent) + Send),
-    ) -> BoxFuture<'a, Result<(), NodeError>> {
-        Box::pin(self.ask_for_settlements(after, sink))
-    }
-}
-
-impl CheckAccess for Phoenixd {
-    fn check_access(&self) -> BoxFuture<'_, Result<AccessReport, NodeError>> {
-        Box::pin(self.report())
+        Box::pin(async move {
+            let path = format!("/payments/incoming/{hash}");
+            let answer = self.client.get(&path).await?;
+            if is_unknown(&answer, &UNKNOWN_PAYMENT) {
+                return Ok(InvoiceState::Unknown);
+            }
+            let incoming: IncomingJson = answer.json()?;
+            incoming
+                .state(&hash, self.rules.clock.now())
+                .map_err(|fault| answer.bad(fault))
+        })
     }
 }

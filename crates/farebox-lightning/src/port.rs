@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use farebox_core::{Msat, PaymentHash, Preimage, UnixMillis};
 
-use crate::{AmountLimits, NodeError, WebhookError};
+use crate::{AmountLimits, CheckAccess, NodeError, WebhookError};
 
 /// A boxed future, so that the port works behind `Arc<dyn …>`.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -339,34 +339,3 @@ pub struct Settlement {
 /// A place in a backend's sequence of settlements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SettlementCursor(pub u64);
-
-/// A backend that can say what its credentials allow, for `farebox doctor`.
-pub trait CheckAccess: Send + Sync {
-    /// Asks the backend who it is and what we may do with it.
-    ///
-    /// # Errors
-    /// [`NodeError`] when it does not answer.
-    fn check_access(&self) -> BoxFuture<'_, Result<AccessReport, NodeError>>;
-}
-
-/// What is configured, and so what a credential has to allow. Receiving always is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Needs {
-    /// Refunds and payouts.
-    pub pay: bool,
-    /// Calls that are held until they are answered.
-    pub hold: bool,
-}
-
-/// What `farebox doctor` shows about a backend.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AccessReport {
-    /// Who it is: software, version, alias, network, as far as it says.
-    pub identity: String,
-    /// What is needed for what is configured, and not allowed.
-    pub missing: Vec<String>,
-    /// What is allowed and not needed.
-    pub needless: Vec<String>,
-    /// What else the operator should know: not synchronised, no channel, too little to receive.
-    pub remarks: Vec<String>,
-}

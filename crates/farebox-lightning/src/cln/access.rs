@@ -2,11 +2,11 @@
 
 use serde_json::json;
 
+use super::Cln;
 use super::answer::InfoJson;
 use super::refusal::{BAD_PARAMETERS, Refusal};
-use super::{Cln, call};
 use crate::rest::printable;
-use crate::{AccessReport, Network, NodeError};
+use crate::{AccessReport, BoxFuture, CheckAccess, NodeError};
 
 /// What selling needs.
 const NEEDED: [&str; 3] = ["invoice", "listinvoices", "waitanyinvoice"];
@@ -18,26 +18,31 @@ const LIST_OF_PAYMENTS: &str = "listpays";
 /// than is needed.
 const NEEDLESS: &str = "listfunds";
 
-impl Cln {
-    pub(super) async fn report(&self) -> Result<AccessReport, NodeError> {
-        let info: InfoJson = call(&self.client, "getinfo", &json!({})).await?.parse()?;
-        let mut report = AccessReport {
-            identity: identity(&info),
-            remarks: self.remarks(&info),
-            ..AccessReport::default()
-        };
-        for command in NEEDED {
-            if !self.may(command).await? {
-                report.missing.push(command.to_owned());
+impl CheckAccess for Cln {
+    fn check_access(&self) -> BoxFuture<'_, Result<AccessReport, NodeError>> {
+        Box::pin(async move {
+            let info: InfoJson = self.call("getinfo", &json!({})).await?.parse()?;
+            let mut report = AccessReport {
+                identity: identity(&info),
+                ..AccessReport::default()
+            };
+            report.compare_network(&info.network, self.rules.network);
+            report.remarks.extend(remarks(&info));
+            for command in NEEDED {
+                if !self.may(command).await? {
+                    report.missing.push(command.to_owned());
+                }
             }
-        }
-        self.check_paying(&mut report).await?;
-        if self.may(NEEDLESS).await? {
-            report.needless.push(NEEDLESS.to_owned());
-        }
-        Ok(report)
+            self.check_paying(&mut report).await?;
+            if self.may(NEEDLESS).await? {
+                report.needless.push(NEEDLESS.to_owned());
+            }
+            Ok(report)
+        })
     }
+}
 
+impl Cln {
     async fn check_paying(&self, report: &mut AccessReport) -> Result<(), NodeError> {
         let pays = self.may("xpay").await? || self.may("pay").await?;
         if pays && !self.needs.pay {
@@ -68,23 +73,6 @@ impl Cln {
             (_, error) => Err(error),
         }
     }
-
-    fn remarks(&self, info: &InfoJson) -> Vec<String> {
-        let mut remarks = Vec::new();
-        if network_of(&info.network).is_some_and(|network| network != self.network) {
-            let network = printable(&info.network);
-            remarks.push(format!(
-                "it is on {network}, and the configuration says {}",
-                self.network
-            ));
-        }
-        if info.num_active_channels == Some(0) {
-            remarks.push("it has no channel in use: nobody can pay".to_owned());
-        }
-        let warnings = [&info.warning_bitcoind_sync, &info.warning_lightningd_sync];
-        remarks.extend(warnings.into_iter().flatten().map(|text| printable(text)));
-        remarks
-    }
 }
 
 fn identity(info: &InfoJson) -> String {
@@ -95,12 +83,12 @@ fn identity(info: &InfoJson) -> String {
     ))
 }
 
-fn network_of(name: &str) -> Option<Network> {
-    Some(match name {
-        "bitcoin" => Network::Mainnet,
-        "testnet" | "testnet4" => Network::Testnet,
-        "signet" => Network::Signet,
-        "regtest" => Network::Regtest,
-        _ => return None,
-    })
+fn remarks(info: &InfoJson) -> Vec<String> {
+    let mut remarks = Vec::new();
+    if info.num_active_channels == Some(0) {
+        remarks.push("it has no channel in use: nobody can pay".to_owned());
+    }
+    let warnings = [&info.warning_bitcoind_sync, &info.warning_lightningd_sync];
+    remarks.extend(warnings.into_iter().flatten().map(|text| printable(text)));
+    remarks
 }

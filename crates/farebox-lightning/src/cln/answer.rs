@@ -1,11 +1,13 @@
 //! What the commands answer. Amounts are millisatoshis, numbers since v23.08 and texts like
 //! `"1000msat"` before.
 
-use farebox_core::{Msat, PaymentHash, Preimage, UnixMillis};
+use farebox_core::{Msat, PaymentHash, UnixMillis};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
-use crate::{AnswerFault, InvoiceState, Settlement, SettlementCursor};
+use crate::{
+    AnswerFault, InvoiceState, PaymentFailure, PaymentState, Settlement, SettlementCursor, proof,
+};
 
 /// Millisatoshis, however they are written.
 #[derive(Clone, Copy)]
@@ -33,13 +35,7 @@ impl<'de> Deserialize<'de> for Amount {
 #[derive(Deserialize)]
 pub(super) struct MadeJson {
     pub(super) bolt11: String,
-    payment_hash: Option<String>,
-}
-
-impl MadeJson {
-    pub(super) fn payment_hash(&self) -> Option<PaymentHash> {
-        PaymentHash::from_hex(self.payment_hash.as_deref()?).ok()
-    }
+    pub(super) payment_hash: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -63,7 +59,7 @@ impl InvoicesJson {
         if self.invoices.is_empty() {
             return Ok(InvoiceState::Unknown);
         }
-        let this = |invoice: &&InvoiceJson| is(&invoice.payment_hash, hash);
+        let this = |invoice: &&InvoiceJson| proof::same_hash(&invoice.payment_hash, hash).is_ok();
         let invoice = self.invoices.iter().find(this);
         let invoice = invoice.ok_or(AnswerFault::OtherInvoice)?;
         match invoice.status.as_str() {
@@ -82,9 +78,8 @@ impl InvoiceJson {
     pub(super) fn settlement(&self, last: u64) -> Result<(Settlement, u64), AnswerFault> {
         let index = self.pay_index.filter(|index| *index > last);
         let index = index.ok_or(AnswerFault::Missing("pay_index"))?;
-        let hash = PaymentHash::from_hex(&self.payment_hash);
         let settlement = Settlement {
-            payment_hash: hash.map_err(|_| AnswerFault::Missing("payment_hash"))?,
+            payment_hash: proof::hash_in("payment_hash", &self.payment_hash)?,
             asked: self.amount_msat.map(|amount| amount.0),
             received: self.amount_received_msat.map(|amount| amount.0),
             cursor: Some(SettlementCursor(index)),
@@ -107,21 +102,15 @@ pub(super) struct PaidJson {
 }
 
 impl PaidJson {
-    /// Fee and proof; none while it is not complete.
-    pub(super) fn success(
-        &self,
-        hash: &PaymentHash,
-    ) -> Result<Option<(Msat, Preimage)>, AnswerFault> {
-        if self
-            .status
-            .as_deref()
-            .is_some_and(|status| status != "complete")
-        {
-            return Ok(None);
+    pub(super) fn state(&self, hash: &PaymentHash) -> Result<PaymentState, AnswerFault> {
+        let status = self.status.as_deref();
+        if status.is_some_and(|status| status != "complete") {
+            return Ok(PaymentState::Pending);
         }
-        let proof = proof(&self.payment_preimage, hash)?;
-        let fee = self.amount_sent_msat.0.saturating_sub(self.amount_msat.0);
-        Ok(Some((fee, proof)))
+        Ok(PaymentState::Succeeded {
+            fee: self.amount_sent_msat.0.saturating_sub(self.amount_msat.0),
+            preimage: Some(proof::preimage(&self.payment_preimage, hash)?),
+        })
     }
 }
 
@@ -134,7 +123,7 @@ pub(super) struct PaysJson {
 #[derive(Deserialize)]
 pub(super) struct PayJson {
     payment_hash: String,
-    pub(super) status: String,
+    status: String,
     created_at: u64,
     amount_msat: Option<Amount>,
     amount_sent_msat: Option<Amount>,
@@ -143,23 +132,31 @@ pub(super) struct PayJson {
 
 impl PayJson {
     pub(super) fn is_for(&self, hash: &PaymentHash) -> bool {
-        is(&self.payment_hash, hash)
+        proof::same_hash(&self.payment_hash, hash).is_ok()
     }
 
     pub(super) fn created_at(&self) -> UnixMillis {
         UnixMillis::from_secs(self.created_at)
     }
 
-    pub(super) fn success(&self, hash: &PaymentHash) -> Result<(Msat, Preimage), AnswerFault> {
+    pub(super) fn state(&self, hash: &PaymentHash) -> Result<PaymentState, AnswerFault> {
+        match self.status.as_str() {
+            "complete" => {}
+            "failed" => return Ok(PaymentState::Failed(PaymentFailure::Other)),
+            _ => return Ok(PaymentState::Pending),
+        }
         let preimage = self.preimage.as_deref();
-        let proof = proof(preimage.ok_or(AnswerFault::Missing("preimage"))?, hash)?;
+        let preimage = preimage.ok_or(AnswerFault::Missing("preimage"))?;
         let arrived = self
             .amount_msat
             .ok_or(AnswerFault::Missing("amount_msat"))?;
         let sent = self
             .amount_sent_msat
             .ok_or(AnswerFault::Missing("amount_sent_msat"))?;
-        Ok((sent.0.saturating_sub(arrived.0), proof))
+        Ok(PaymentState::Succeeded {
+            fee: sent.0.saturating_sub(arrived.0),
+            preimage: Some(proof::preimage(preimage, hash)?),
+        })
     }
 }
 
@@ -172,15 +169,4 @@ pub(super) struct InfoJson {
     pub(super) num_active_channels: Option<u64>,
     pub(super) warning_bitcoind_sync: Option<String>,
     pub(super) warning_lightningd_sync: Option<String>,
-}
-
-fn is(named: &str, hash: &PaymentHash) -> bool {
-    PaymentHash::from_hex(named).is_ok_and(|named| named == *hash)
-}
-
-fn proof(preimage: &str, hash: &PaymentHash) -> Result<Preimage, AnswerFault> {
-    Preimage::from_hex(preimage.as_bytes())
-        .ok()
-        .filter(|preimage| preimage.opens(hash))
-        .ok_or(AnswerFault::Preimage)
 }

@@ -6,14 +6,16 @@
 
 use std::time::Duration;
 
-use farebox_core::{Msat, PaymentHash, Preimage};
+use farebox_core::{PaymentHash, UnixMillis};
 use serde_json::{Value, json};
 
-use super::answer::{PaidJson, PayJson, PaysJson};
+use super::Cln;
+use super::answer::{PaidJson, PaysJson};
 use super::refusal::{PAY_IN_PROGRESS, Refusal, UNKNOWN_COMMAND};
-use super::{Cln, call};
 use crate::rest::RestAnswer;
-use crate::{NodeError, PaymentFailure, PaymentRequest, PaymentState};
+use crate::{
+    BoxFuture, NodeError, PayInvoice, PaymentFailure, PaymentRequest, PaymentState, proof,
+};
 
 /// The longest that a command may go on trying.
 const MAX_RETRY: Duration = Duration::from_secs(60);
@@ -25,23 +27,48 @@ const BEFORE_US: Duration = Duration::from_secs(3);
 /// be on its way back, and clocks differ.
 const MARGIN: Duration = Duration::from_secs(60);
 
-impl Cln {
-    pub(super) async fn send(&self, request: &PaymentRequest) -> Result<PaymentState, NodeError> {
-        let earlier = self.find_payment(request.payment_hash).await?;
-        if earlier != PaymentState::Unheard {
-            return Ok(earlier);
-        }
-        let answer = match self.run_payment(request).await {
-            Ok(answer) => answer,
-            Err(NodeError::TimedOut { .. }) => return Ok(PaymentState::Pending),
-            Err(error) => return Err(error),
-        };
-        match Refusal::of(&answer) {
-            None => self.paid(&answer, request.payment_hash),
-            Some(refusal) => self.refused(&refusal, &answer, request.payment_hash).await,
-        }
+impl PayInvoice for Cln {
+    fn pay_invoice(
+        &self,
+        request: PaymentRequest,
+    ) -> BoxFuture<'_, Result<PaymentState, NodeError>> {
+        Box::pin(async move {
+            let hash = request.payment_hash;
+            let earlier = self.payment_state(hash).await?;
+            if earlier != PaymentState::Unheard {
+                return Ok(earlier);
+            }
+            let answer = match self.run_payment(&request).await {
+                Ok(answer) => answer,
+                Err(NodeError::TimedOut { .. }) => return Ok(PaymentState::Pending),
+                Err(error) => return Err(error),
+            };
+            match Refusal::of(&answer) {
+                None => {
+                    let paid: PaidJson = answer.parse()?;
+                    paid.state(&hash).map_err(|fault| answer.bad(fault))
+                }
+                Some(refusal) => self.refused(&refusal, &answer, hash).await,
+            }
+        })
     }
 
+    fn payment_state(&self, hash: PaymentHash) -> BoxFuture<'_, Result<PaymentState, NodeError>> {
+        Box::pin(async move {
+            let recorded = self.recorded(hash).await?;
+            let is_at_work = |began| self.rules.clock.now().since(began) <= MAX_RETRY + MARGIN;
+            Ok(match recorded {
+                Recorded {
+                    failed_at: Some(began),
+                    ..
+                } if is_at_work(began) => PaymentState::Pending,
+                Recorded { state, .. } => state,
+            })
+        })
+    }
+}
+
+impl Cln {
     async fn run_payment(&self, request: &PaymentRequest) -> Result<RestAnswer, NodeError> {
         let client = self.client.patient(request.patience);
         let retry = request.patience.min(MAX_RETRY).saturating_sub(BEFORE_US);
@@ -54,12 +81,6 @@ impl Cln {
         }
         let pay = with(&limits, "bolt11", &request.bolt11);
         client.post_json("/v1/pay", &pay).await
-    }
-
-    fn paid(&self, answer: &RestAnswer, hash: PaymentHash) -> Result<PaymentState, NodeError> {
-        let paid: PaidJson = answer.parse()?;
-        let success = paid.success(&hash).map_err(|fault| answer.bad(fault))?;
-        Ok(success.map_or(PaymentState::Pending, succeeded))
     }
 
     /// The command has ended, so what failed stays failed; unless another command is at work, or
@@ -77,12 +98,8 @@ impl Cln {
         if matches!(error, NodeError::Forbidden { .. }) {
             return Err(error);
         }
-        // It was sent, so that not being able to ask is no refusal.
-        let state = match self.best_payment(hash).await {
-            Ok(Found::Nothing | Found::Failed(_)) => PaymentState::Failed(failure(code)),
-            Ok(Found::Pending) | Err(_) => PaymentState::Pending,
-            Ok(Found::Complete(fee, proof)) => succeeded((fee, proof)),
-        };
+        let recorded = self.recorded(hash).await.map(|recorded| recorded.state);
+        let state = proof::after_sending(recorded, Some(failure(code)));
         let is_at_work = code == PAY_IN_PROGRESS && matches!(state, PaymentState::Failed(_));
         Ok(if is_at_work {
             PaymentState::Pending
@@ -91,74 +108,51 @@ impl Cln {
         })
     }
 
-    pub(super) async fn find_payment(&self, hash: PaymentHash) -> Result<PaymentState, NodeError> {
-        Ok(match self.best_payment(hash).await? {
-            Found::Nothing => PaymentState::Unheard,
-            Found::Pending => PaymentState::Pending,
-            Found::Complete(fee, proof) => succeeded((fee, proof)),
-            Found::Failed(began) if self.clock.now().since(began) > MAX_RETRY + MARGIN => {
-                PaymentState::Failed(PaymentFailure::Other)
-            }
-            Found::Failed(_) => PaymentState::Pending,
-        })
-    }
-
-    async fn best_payment(&self, hash: PaymentHash) -> Result<Found, NodeError> {
+    /// What the node's list says, over all attempts to pay this hash.
+    async fn recorded(&self, hash: PaymentHash) -> Result<Recorded, NodeError> {
         let body = json!({ "payment_hash": hash.to_string() });
-        let answer = call(&self.client, "listpays", &body).await?;
+        let answer = self.call("listpays", &body).await?;
         let list: PaysJson = answer.parse()?;
-        let mut best = Found::Nothing;
+        let mut best = Recorded {
+            state: PaymentState::Unheard,
+            failed_at: None,
+        };
         for pay in list.pays.iter().filter(|pay| pay.is_for(&hash)) {
-            let found = Found::of(pay, &hash).map_err(|fault| answer.bad(fault))?;
-            best = best.better(found);
+            let state = pay.state(&hash).map_err(|fault| answer.bad(fault))?;
+            let failed = matches!(state, PaymentState::Failed(_));
+            best = best.better(Recorded {
+                failed_at: failed.then(|| pay.created_at()),
+                state,
+            });
         }
         Ok(best)
     }
 }
 
-/// What the list says about a hash, over all attempts.
-enum Found {
-    Nothing,
-    /// The newest attempt began then.
-    Failed(farebox_core::UnixMillis),
-    Pending,
-    Complete(Msat, Preimage),
+/// What the list of payments says about a hash.
+struct Recorded {
+    state: PaymentState,
+    /// When the newest attempt began, where all failed.
+    failed_at: Option<UnixMillis>,
 }
 
-impl Found {
-    fn of(pay: &PayJson, hash: &PaymentHash) -> Result<Self, crate::AnswerFault> {
-        Ok(match pay.status.as_str() {
-            "complete" => {
-                let (fee, proof) = pay.success(hash)?;
-                Self::Complete(fee, proof)
-            }
-            "failed" => Self::Failed(pay.created_at()),
-            _ => Self::Pending,
-        })
-    }
-
+impl Recorded {
     fn better(self, other: Self) -> Self {
-        match (&self, &other) {
-            (Self::Failed(one), Self::Failed(another)) if another > one => other,
-            _ if other.rank() > self.rank() => other,
-            _ => self,
+        // The later failure, where both failed.
+        if (other.rank(), other.failed_at) > (self.rank(), self.failed_at) {
+            other
+        } else {
+            self
         }
     }
 
     const fn rank(&self) -> u8 {
-        match self {
-            Self::Nothing => 0,
-            Self::Failed(_) => 1,
-            Self::Pending => 2,
-            Self::Complete(..) => 3,
+        match self.state {
+            PaymentState::Unheard => 0,
+            PaymentState::Failed(_) => 1,
+            PaymentState::Pending => 2,
+            PaymentState::Succeeded { .. } => 3,
         }
-    }
-}
-
-fn succeeded((fee, proof): (Msat, Preimage)) -> PaymentState {
-    PaymentState::Succeeded {
-        fee,
-        preimage: Some(proof),
     }
 }
 

@@ -8,7 +8,7 @@ use super::Cln;
 use super::answer::InvoiceJson;
 use super::refusal::{NOTHING_PAID, Refusal};
 use crate::rest::RestClient;
-use crate::{NodeError, SettlementCursor, WatchEvent};
+use crate::{BoxFuture, NodeError, SettlementCursor, WatchEvent, WatchSettlements};
 
 /// How long the node waits before it says that nothing was paid, in seconds: short enough that
 /// nothing on the way takes the connection for dead.
@@ -20,27 +20,31 @@ const SLACK: Duration = Duration::from_secs(15);
 /// The first step of the search for the newest settlement.
 const FIRST_STEP: u64 = 1024;
 
-impl Cln {
+impl WatchSettlements for Cln {
     /// Waits call after call; each begins where the one before ended, so nothing falls in between.
-    pub(super) async fn wait_for_settlements(
-        &self,
+    fn watch<'a>(
+        &'a self,
         after: Option<SettlementCursor>,
-        sink: &mut (dyn FnMut(WatchEvent) + Send),
-    ) -> Result<(), NodeError> {
-        let mut last = match after {
-            Some(SettlementCursor(last)) => last,
-            None => self.newest().await?,
-        };
-        let first = self.next(&self.client, last, 0).await?;
-        sink(WatchEvent::Listening);
-        last = hand_over(first, last, sink);
-        let patient = self.client.patient(Duration::from_secs(WAIT) + SLACK);
-        loop {
-            let next = self.next(&patient, last, WAIT).await?;
-            last = hand_over(next, last, sink);
-        }
+        sink: &'a mut (dyn FnMut(WatchEvent) + Send),
+    ) -> BoxFuture<'a, Result<(), NodeError>> {
+        Box::pin(async move {
+            let mut last = match after {
+                Some(SettlementCursor(last)) => last,
+                None => self.newest().await?,
+            };
+            let first = self.next(&self.client, last, 0).await?;
+            sink(WatchEvent::Listening);
+            last = hand_over(first, last, sink);
+            let patient = self.client.patient(Duration::from_secs(WAIT) + SLACK);
+            loop {
+                let next = self.next(&patient, last, WAIT).await?;
+                last = hand_over(next, last, sink);
+            }
+        })
     }
+}
 
+impl Cln {
     /// The newest `pay_index`, which no command tells: found by asking for the next one after a
     /// guess, doubled until there is none, then halved.
     async fn newest(&self) -> Result<u64, NodeError> {

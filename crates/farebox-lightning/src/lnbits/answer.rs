@@ -3,12 +3,12 @@
 use farebox_core::{Msat, PaymentHash, Preimage};
 use serde::Deserialize;
 
-use crate::{AnswerFault, InvoiceState, PaymentFailure, PaymentState};
+use crate::{AnswerFault, InvoiceState, PaymentFailure, PaymentState, proof};
 
 /// A payment, in or out, as the wallet keeps it.
 #[derive(Deserialize)]
 pub(super) struct PaymentJson {
-    payment_hash: String,
+    pub(super) payment_hash: String,
     bolt11: Option<String>,
     /// The invoice, in versions before 1.0.
     payment_request: Option<String>,
@@ -23,18 +23,6 @@ impl PaymentJson {
             .as_deref()
             .or(self.payment_request.as_deref())
             .ok_or(AnswerFault::Missing("bolt11"))
-    }
-
-    pub(super) fn payment_hash(&self) -> Option<PaymentHash> {
-        PaymentHash::from_hex(&self.payment_hash).ok()
-    }
-
-    fn check_hash(&self, hash: &PaymentHash) -> Result<(), AnswerFault> {
-        if self.payment_hash() == Some(*hash) {
-            Ok(())
-        } else {
-            Err(AnswerFault::OtherInvoice)
-        }
     }
 }
 
@@ -85,7 +73,7 @@ impl FoundJson {
     fn details(&self, hash: &PaymentHash) -> Result<&PaymentJson, AnswerFault> {
         let details = self.details.as_ref();
         let details = details.ok_or(AnswerFault::Missing("details"))?;
-        details.check_hash(hash)?;
+        proof::same_hash(&details.payment_hash, hash)?;
         Ok(details)
     }
 
@@ -95,10 +83,7 @@ impl FoundJson {
         if text.bytes().all(|digit| digit == b'0') {
             return Ok(None);
         }
-        match Preimage::from_hex(text.as_bytes()) {
-            Ok(preimage) if preimage.opens(hash) => Ok(Some(preimage)),
-            _ => Err(AnswerFault::Preimage),
-        }
+        proof::preimage(text, hash).map(Some)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use http::StatusCode;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::rest::RestAnswer;
@@ -15,6 +16,14 @@ const UNKNOWN_PAYMENT: &str = "Payment does not exist.";
 
 /// How it calls a key that it does not know.
 const UNKNOWN_KEY: &str = "Wallet not found.";
+
+/// The JSON of a success, or what LNbits refused with.
+pub(super) fn read<T: DeserializeOwned>(answer: &RestAnswer) -> Result<T, NodeError> {
+    match Refusal::of(answer) {
+        Some(refusal) => Err(refusal.error(answer)),
+        None => answer.parse(),
+    }
+}
 
 /// What it refused with.
 #[derive(Default, Deserialize)]
@@ -43,6 +52,7 @@ impl Refusal {
         self.status.as_deref() == Some("failed")
     }
 
+    /// As an error: whether it is a refusal, or an outage of LNbits or its node.
     pub(super) fn error(&self, answer: &RestAnswer) -> NodeError {
         let reason = self.detail.as_str();
         match (answer.status.as_u16(), reason) {

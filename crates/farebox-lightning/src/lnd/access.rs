@@ -9,7 +9,7 @@ use super::Lnd;
 use super::answer::{self, Denial};
 use super::macaroon::{Access, Need, Permission};
 use crate::rest::printable;
-use crate::{AccessReport, BoxFuture, CheckAccess, NodeError};
+use crate::{AccessReport, BoxFuture, CheckAccess, Needs, NodeError};
 
 /// What LND's own `invoice.macaroon` allows on top of invoices: nothing worth a warning.
 const HARMLESS: [(&str, &str); 3] = [
@@ -46,59 +46,60 @@ struct StateJson {
 impl CheckAccess for Lnd {
     fn check_access(&self) -> BoxFuture<'_, Result<AccessReport, NodeError>> {
         Box::pin(async move {
-            let mut report = AccessReport::default();
-            self.compare(&mut report);
-            let is_ready = self.introduce(&mut report).await?;
+            let mut inspection = Inspection {
+                lnd: self,
+                report: AccessReport::default(),
+            };
+            inspection.compare_permissions();
+            let is_ready = inspection.introduce().await?;
             // A refusal of what is known to be missing says nothing about the rest.
             if is_ready && self.access.allows(&Need::RECEIVING) {
-                self.try_reading().await?;
+                // The node itself says whether it accepts the macaroon.
+                let answer = self.client.get("/v1/invoices?num_max_invoices=1").await?;
+                answer::check(&answer)?;
             }
-            Ok(report)
+            Ok(inspection.report)
         })
     }
 }
 
-impl Lnd {
-    fn needed(&self) -> Vec<Need> {
-        let mut needs = Need::RECEIVING.to_vec();
-        if self.needs.pay {
-            needs.extend(Need::PAYING);
-        }
-        if self.needs.hold {
-            needs.extend(Need::HOLDING);
-        }
-        needs
-    }
+/// A node that is asked, and what was found so far.
+struct Inspection<'a> {
+    lnd: &'a Lnd,
+    report: AccessReport,
+}
 
-    fn compare(&self, report: &mut AccessReport) {
-        let needs = self.needed();
-        let names: BTreeSet<_> = self.access.missing(&needs).iter().map(Need::name).collect();
-        report.missing.extend(names);
-        match &self.access {
+impl Inspection<'_> {
+    fn compare_permissions(&mut self) {
+        let (access, needs) = (&self.lnd.access, needed(self.lnd.needs));
+        let names: BTreeSet<_> = access.missing(&needs).iter().map(Need::name).collect();
+        self.report.missing.extend(names);
+        match access {
             Access::Listed {
                 permissions,
                 conditions,
             } => {
-                report.needless.extend(needless(permissions, &needs));
-                report.remarks.extend(restricted(conditions));
+                self.report.needless.extend(needless(permissions, &needs));
+                self.report.remarks.extend(restricted(conditions));
             }
-            Access::Unknown => report
-                .remarks
-                .push("the macaroon is of a format that does not show what it allows".to_owned()),
+            Access::Unknown => {
+                self.remark("the macaroon is of a format that does not show what it allows");
+            }
         }
     }
 
     /// Asks for as much as the macaroon lets us see; whether the node is ready anyone may ask.
-    async fn introduce(&self, report: &mut AccessReport) -> Result<bool, NodeError> {
-        let answer = self.client.get("/v1/getinfo").await?;
+    async fn introduce(&mut self) -> Result<bool, NodeError> {
+        let answer = self.lnd.client.get("/v1/getinfo").await?;
         match answer::read::<InfoJson>(&answer) {
-            Ok(info) => self.describe_node(&info, report),
+            Ok(info) => self.describe(&info),
             Err(Denial::Failed(NodeError::Forbidden { .. })) => {
-                "LND".clone_into(&mut report.identity);
+                "LND".clone_into(&mut self.report.identity);
             }
             Err(Denial::Failed(NodeError::Unavailable { .. })) => {
-                "LND".clone_into(&mut report.identity);
-                report.remarks.push(self.why_not_ready().await?);
+                "LND".clone_into(&mut self.report.identity);
+                let answer = self.lnd.client.get("/v1/state").await?;
+                self.remark(why_not_ready(&answer::read(&answer)?));
                 return Ok(false);
             }
             Err(denial) => return Err(denial.into()),
@@ -106,43 +107,41 @@ impl Lnd {
         Ok(true)
     }
 
-    fn describe_node(&self, info: &InfoJson, report: &mut AccessReport) {
+    fn describe(&mut self, info: &InfoJson) {
         let version = info.version.split(' ').next().unwrap_or_default();
         let network = info.chains.first().map_or("", |chain| &chain.network);
-        report.identity = printable(&format!("LND {version} {} ({network})", info.alias));
-        if network != self.network.to_string() {
-            report.remarks.push(format!(
-                "it is on {}, and {} is configured",
-                printable(network),
-                self.network
-            ));
-        }
+        self.report.identity = printable(&format!("LND {version} {} ({network})", info.alias));
+        let configured = self.lnd.rules.network;
+        self.report.compare_network(network, configured);
         if !info.synced_to_chain {
-            report
-                .remarks
-                .push("it has not caught up with the chain".to_owned());
+            self.remark("it has not caught up with the chain");
         }
         if info.num_active_channels == 0 {
-            report
-                .remarks
-                .push("it has no active channel, so nobody can pay it".to_owned());
+            self.remark("it has no active channel, so nobody can pay it");
         }
     }
 
-    async fn why_not_ready(&self) -> Result<String, NodeError> {
-        let answer = self.client.get("/v1/state").await?;
-        let state: StateJson = answer::read(&answer)?;
-        Ok(match state.state.as_str() {
-            "LOCKED" => "its wallet is locked".to_owned(),
-            "NON_EXISTING" => "it has no wallet yet".to_owned(),
-            _ => "it is starting".to_owned(),
-        })
+    fn remark(&mut self, remark: &str) {
+        self.report.remarks.push(remark.to_owned());
     }
+}
 
-    /// The node itself says whether it accepts the macaroon.
-    async fn try_reading(&self) -> Result<(), NodeError> {
-        let answer = self.client.get("/v1/invoices?num_max_invoices=1").await?;
-        Ok(answer::check(&answer)?)
+fn needed(needs: Needs) -> Vec<Need> {
+    let mut needed = Need::RECEIVING.to_vec();
+    if needs.pay {
+        needed.extend(Need::PAYING);
+    }
+    if needs.hold {
+        needed.extend(Need::HOLDING);
+    }
+    needed
+}
+
+fn why_not_ready(state: &StateJson) -> &'static str {
+    match state.state.as_str() {
+        "LOCKED" => "its wallet is locked",
+        "NON_EXISTING" => "it has no wallet yet",
+        _ => "it is starting",
     }
 }
 

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::Lnd;
 use super::answer::{self, Denial, InvoiceJson, base64};
 use super::invoices::HeldJson;
+use crate::rest::RestAnswer;
 use crate::{
     AnswerFault, BoxFuture, CreatedInvoice, HoldInvoice, HoldState, InvoiceRequest, NodeError,
 };
@@ -29,87 +30,72 @@ impl HoldInvoice for Lnd {
         hash: PaymentHash,
         request: InvoiceRequest,
     ) -> BoxFuture<'_, Result<CreatedInvoice, NodeError>> {
-        Box::pin(async move { self.add_hold_invoice(hash, &request).await })
+        Box::pin(async move {
+            self.limits.check(request.amount)?;
+            let mut body = self.invoice_json(&request);
+            body.held = Some(HeldJson {
+                hash: base64(hash.as_bytes()),
+                cltv_expiry: self.hold_blocks.to_string(),
+            });
+            let answer = self.client.post_json("/v2/invoices/hodl", &body).await?;
+            let added: AddedJson = answer::read(&answer)?;
+            let created = self.rules.check_own(&request, &added.payment_request)?;
+            if created.payment_hash == hash {
+                Ok(created)
+            } else {
+                Err(answer.bad(AnswerFault::OtherInvoice))
+            }
+        })
     }
 
     fn hold_state(&self, hash: PaymentHash) -> BoxFuture<'_, Result<HoldState, NodeError>> {
-        Box::pin(self.held_state(hash))
+        Box::pin(async move {
+            let Some((invoice, answer)) = self.find_invoice(hash).await? else {
+                return Ok(HoldState::Unknown);
+            };
+            let bad = |fault| answer.bad(fault);
+            match invoice.state.as_str() {
+                "OPEN" => Ok(HoldState::Open),
+                "CANCELED" => Ok(HoldState::Canceled),
+                "SETTLED" => Ok(HoldState::Settled {
+                    received: invoice.amt_paid_msat.msat("amt_paid_msat").map_err(bad)?,
+                }),
+                "ACCEPTED" => accepted(&invoice, self.block_height().await?).map_err(bad),
+                _ => Err(bad(AnswerFault::Missing("state"))),
+            }
+        })
     }
 
     fn wait_while_open(&self, hash: PaymentHash) -> BoxFuture<'_, Result<HoldState, NodeError>> {
         Box::pin(async move {
-            match self.held_state(hash).await? {
+            match self.hold_state(hash).await? {
                 HoldState::Open => self.wait_for_change(hash).await?,
                 known => return Ok(known),
             }
-            self.held_state(hash).await
+            self.hold_state(hash).await
         })
     }
 
     fn settle_invoice(&self, preimage: Preimage) -> BoxFuture<'_, Result<(), NodeError>> {
-        Box::pin(async move { self.settle(&preimage).await })
+        Box::pin(async move {
+            let body = json!({ "preimage": base64(preimage.reveal()) });
+            let answer = self.client.post_json("/v2/invoices/settle", &body).await?;
+            let settled = |state| matches!(state, HoldState::Settled { .. });
+            self.unless(preimage.payment_hash(), settled, &answer).await
+        })
     }
 
     fn cancel_invoice(&self, hash: PaymentHash) -> BoxFuture<'_, Result<(), NodeError>> {
-        Box::pin(self.cancel(hash))
+        Box::pin(async move {
+            let body = json!({ "payment_hash": base64(hash.as_bytes()) });
+            let answer = self.client.post_json("/v2/invoices/cancel", &body).await?;
+            let canceled = |state| matches!(state, HoldState::Canceled);
+            self.unless(hash, canceled, &answer).await
+        })
     }
 }
 
 impl Lnd {
-    async fn add_hold_invoice(
-        &self,
-        hash: PaymentHash,
-        request: &InvoiceRequest,
-    ) -> Result<CreatedInvoice, NodeError> {
-        self.check_amount(request)?;
-        let mut body = self.invoice_json(request);
-        body.held = Some(HeldJson {
-            hash: base64(hash.as_bytes()),
-            cltv_expiry: self.hold_blocks.to_string(),
-        });
-        let answer = self.client.post_json("/v2/invoices/hodl", &body).await?;
-        let added: AddedJson = answer::read(&answer)?;
-        let created = self.check_invoice(&added.payment_request, request)?;
-        if created.payment_hash == hash {
-            Ok(created)
-        } else {
-            Err(answer.bad(AnswerFault::OtherInvoice))
-        }
-    }
-
-    async fn held_state(&self, hash: PaymentHash) -> Result<HoldState, NodeError> {
-        let Some((invoice, answer)) = self.find_invoice(hash).await? else {
-            return Ok(HoldState::Unknown);
-        };
-        let bad = |fault| answer.bad(fault);
-        match invoice.state.as_str() {
-            "OPEN" => Ok(HoldState::Open),
-            "CANCELED" => Ok(HoldState::Canceled),
-            "SETTLED" => Ok(HoldState::Settled {
-                received: invoice.amt_paid_msat.msat("amt_paid_msat").map_err(bad)?,
-            }),
-            "ACCEPTED" => self.accepted(&invoice).await?.map_err(bad),
-            _ => Err(bad(AnswerFault::Missing("state"))),
-        }
-    }
-
-    /// The HTLC that expires first decides.
-    async fn accepted(
-        &self,
-        invoice: &InvoiceJson,
-    ) -> Result<Result<HoldState, AnswerFault>, NodeError> {
-        let height = self.block_height().await?;
-        let held = || invoice.htlcs.iter().filter(|htlc| htlc.state == "ACCEPTED");
-        let received: u64 = held().fold(0, |sum, htlc| sum.saturating_add(htlc.amt_msat.0));
-        let first_expiry = held().map(|htlc| htlc.expiry_height).min();
-        let accepted = |received: Msat| HoldState::Accepted {
-            received,
-            blocks_left: first_expiry.unwrap_or(0).saturating_sub(height),
-        };
-        let received = Msat::new(received).map_err(|_| AnswerFault::Missing("amt_msat"));
-        Ok(received.map(accepted))
-    }
-
     async fn block_height(&self) -> Result<u32, NodeError> {
         let answer = self.client.get("/v1/getinfo").await?;
         let info: HeightJson = answer::read(&answer)?;
@@ -135,41 +121,31 @@ impl Lnd {
         Ok(())
     }
 
-    async fn settle(&self, preimage: &Preimage) -> Result<(), NodeError> {
-        let body = json!({ "preimage": base64(preimage.reveal()) });
-        let answer = self.client.post_json("/v2/invoices/settle", &body).await?;
-        match answer::check(&answer) {
-            Err(denial @ (Denial::Refused(_) | Denial::Exists(_))) => {
-                let settled = |state: &_| matches!(state, HoldState::Settled { .. });
-                self.unless(preimage.payment_hash(), settled, denial).await
-            }
-            other => Ok(other?),
-        }
-    }
-
-    async fn cancel(&self, hash: PaymentHash) -> Result<(), NodeError> {
-        let body = json!({ "payment_hash": base64(hash.as_bytes()) });
-        let answer = self.client.post_json("/v2/invoices/cancel", &body).await?;
-        match answer::check(&answer) {
-            Err(denial @ (Denial::Refused(_) | Denial::Exists(_))) => {
-                let canceled = |state: &_| matches!(state, HoldState::Canceled);
-                self.unless(hash, canceled, denial).await
-            }
-            other => Ok(other?),
-        }
-    }
-
     /// A refusal counts for nothing where the invoice is already what it was to become.
     async fn unless(
         &self,
         hash: PaymentHash,
-        is_done: impl Fn(&HoldState) -> bool,
-        denial: Denial,
+        is_done: impl Fn(HoldState) -> bool,
+        answer: &RestAnswer,
     ) -> Result<(), NodeError> {
-        if is_done(&self.held_state(hash).await?) {
-            Ok(())
-        } else {
-            Err(denial.into())
+        let Err(denial) = answer::check(answer) else {
+            return Ok(());
+        };
+        let may_be_done = matches!(denial, Denial::Refused(_) | Denial::Exists(_));
+        if may_be_done && is_done(self.hold_state(hash).await?) {
+            return Ok(());
         }
+        Err(denial.into())
     }
+}
+
+/// The HTLC that expires first decides.
+fn accepted(invoice: &InvoiceJson, height: u32) -> Result<HoldState, AnswerFault> {
+    let held = || invoice.htlcs.iter().filter(|htlc| htlc.state == "ACCEPTED");
+    let received: u64 = held().fold(0, |sum, htlc| sum.saturating_add(htlc.amt_msat.0));
+    let first_expiry = held().map(|htlc| htlc.expiry_height).min();
+    Ok(HoldState::Accepted {
+        received: Msat::new(received).map_err(|_| AnswerFault::Missing("amt_msat"))?,
+        blocks_left: first_expiry.unwrap_or(0).saturating_sub(height),
+    })
 }

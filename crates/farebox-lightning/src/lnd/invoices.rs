@@ -5,9 +5,11 @@ use serde::{Deserialize, Serialize};
 
 use super::Lnd;
 use super::answer::{self, Denial, InvoiceJson};
-use crate::made::{Asked, same_hash};
 use crate::rest::RestAnswer;
-use crate::{AnswerFault, CreatedInvoice, InvoiceRequest, InvoiceState, NodeError};
+use crate::{
+    AmountLimits, AnswerFault, BoxFuture, CreateInvoice, CreatedInvoice, InvoiceRequest,
+    InvoiceState, LookupInvoice, NodeError, PaymentHashes,
+};
 
 /// The longest memo, in bytes: what one field of a BOLT 11 invoice holds.
 const MAX_MEMO: usize = 639;
@@ -36,37 +38,48 @@ struct AddedJson {
     r_hash: Option<String>,
 }
 
-impl Lnd {
-    pub(super) async fn add_invoice(
+impl CreateInvoice for Lnd {
+    fn create_invoice(
         &self,
-        request: &InvoiceRequest,
-    ) -> Result<CreatedInvoice, NodeError> {
-        self.check_amount(request)?;
-        let body = self.invoice_json(request);
-        let answer = self.client.post_json("/v1/invoices", &body).await?;
-        let added: AddedJson = answer::read(&answer)?;
-        let created = self.check_invoice(&added.payment_request, request)?;
-        let named = added.r_hash.as_deref().map(answer::hash_from_base64);
-        match named {
-            Some(None) => Err(answer.bad(AnswerFault::Missing("r_hash"))),
-            Some(hash) if !same_hash(&created, hash) => Err(answer.bad(AnswerFault::OtherInvoice)),
-            _ => Ok(created),
-        }
-    }
-
-    pub(super) fn check_amount(&self, request: &InvoiceRequest) -> Result<(), NodeError> {
-        use crate::CreateInvoice;
-        let limits = self.limits();
-        if limits.allow(request.amount) {
-            return Ok(());
-        }
-        Err(NodeError::AmountOutOfRange {
-            amount: request.amount,
-            min: limits.min,
-            max: limits.max,
+        request: InvoiceRequest,
+    ) -> BoxFuture<'_, Result<CreatedInvoice, NodeError>> {
+        Box::pin(async move {
+            self.limits.check(request.amount)?;
+            let body = self.invoice_json(&request);
+            let answer = self.client.post_json("/v1/invoices", &body).await?;
+            let added: AddedJson = answer::read(&answer)?;
+            let created = self.rules.check_own(&request, &added.payment_request)?;
+            match added.r_hash.as_deref().map(answer::hash_from_base64) {
+                Some(None) => Err(answer.bad(AnswerFault::Missing("r_hash"))),
+                Some(Some(hash)) if hash != created.payment_hash => {
+                    Err(answer.bad(AnswerFault::OtherInvoice))
+                }
+                _ => Ok(created),
+            }
         })
     }
 
+    fn limits(&self) -> AmountLimits {
+        self.limits
+    }
+
+    fn payment_hashes(&self) -> PaymentHashes {
+        PaymentHashes::Own
+    }
+}
+
+impl LookupInvoice for Lnd {
+    fn lookup_invoice(&self, hash: PaymentHash) -> BoxFuture<'_, Result<InvoiceState, NodeError>> {
+        Box::pin(async move {
+            match self.find_invoice(hash).await? {
+                Some((invoice, answer)) => state(&invoice).map_err(|fault| answer.bad(fault)),
+                None => Ok(InvoiceState::Unknown),
+            }
+        })
+    }
+}
+
+impl Lnd {
     /// What both kinds of invoices are asked for with. LND counts expiry in seconds, at least one.
     pub(super) fn invoice_json<'a>(&self, request: &'a InvoiceRequest) -> WantedJson<'a> {
         WantedJson {
@@ -76,26 +89,6 @@ impl Lnd {
             private: self.private_hints,
             held: None,
         }
-    }
-
-    pub(super) fn check_invoice(
-        &self,
-        bolt11: &str,
-        request: &InvoiceRequest,
-    ) -> Result<CreatedInvoice, NodeError> {
-        let asked = Asked {
-            request,
-            network: self.network,
-            now: self.clock.now(),
-        };
-        Ok(asked.check_own(bolt11)?)
-    }
-
-    pub(super) async fn invoice_state(&self, hash: PaymentHash) -> Result<InvoiceState, NodeError> {
-        let Some((invoice, answer)) = self.find_invoice(hash).await? else {
-            return Ok(InvoiceState::Unknown);
-        };
-        state(&invoice).map_err(|fault| answer.bad(fault))
     }
 
     /// The invoice with this hash, and the answer it came in; none where the node knows none.

@@ -174,6 +174,12 @@ impl Macaroon {
         Secret::new(hex::encode(self.0.reveal()))
     }
 
+    /// Whether it allows to pay, and to ask about payments, as far as it shows.
+    #[must_use]
+    pub fn may_pay(&self) -> bool {
+        self.access().allows(&Need::PAYING)
+    }
+
     pub(super) fn access(&self) -> Access {
         read_access(self.0.reveal()).unwrap_or(Access::Unknown)
     }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use farebox_core::{PaymentHash, Preimage};
+use farebox_core::PaymentHash;
 use http::Method;
 use serde::Deserialize;
 use serde_json::json;
@@ -13,6 +13,7 @@ use super::answer::{self, Denial, Number};
 use crate::rest::{Lines, RestAnswer};
 use crate::{
     AnswerFault, BoxFuture, NodeError, PayInvoice, PaymentFailure, PaymentRequest, PaymentState,
+    proof,
 };
 
 /// LND is given this much less time than the caller has, to hear the outcome of its last attempt.
@@ -43,8 +44,24 @@ impl PayInvoice for Lnd {
         })
     }
 
+    /// The first line is the state at this moment.
     fn payment_state(&self, hash: PaymentHash) -> BoxFuture<'_, Result<PaymentState, NodeError>> {
-        Box::pin(self.track(hash))
+        Box::pin(async move {
+            let now = async {
+                let path = format!("/v2/router/track/{}", answer::base64_for_path(hash));
+                let mut lines = self.client.stream(Method::GET, &path, None).await?;
+                if !lines.status().is_success() {
+                    return not_tracked(&lines.collect().await?);
+                }
+                match lines.next().await {
+                    Some(line) => self.payment(&line?, hash),
+                    None => Ok(PaymentState::Pending),
+                }
+            };
+            tokio::time::timeout(self.call_timeout, now)
+                .await
+                .unwrap_or_else(|_| Err(self.timed_out()))
+        })
     }
 }
 
@@ -91,32 +108,14 @@ impl Lnd {
         hash: PaymentHash,
     ) -> Result<PaymentState, NodeError> {
         match answer::check(answer) {
-            Err(Denial::Refused(refused)) => match self.track(hash).await? {
+            Err(Denial::Refused(refused)) => match self.payment_state(hash).await? {
                 PaymentState::Unheard => Ok(PaymentState::Failed(refusal(&refused))),
                 known => Ok(known),
             },
-            Err(Denial::Exists(_)) => self.track(hash).await,
+            Err(Denial::Exists(_)) => self.payment_state(hash).await,
             Err(denial) => Err(denial.into()),
             Ok(()) => Ok(PaymentState::Pending),
         }
-    }
-
-    /// The first line is the state at this moment.
-    async fn track(&self, hash: PaymentHash) -> Result<PaymentState, NodeError> {
-        let now = async {
-            let path = format!("/v2/router/track/{}", answer::base64_for_path(hash));
-            let mut lines = self.client.stream(Method::GET, &path, None).await?;
-            if !lines.status().is_success() {
-                return not_tracked(&lines.collect().await?);
-            }
-            match lines.next().await {
-                Some(line) => self.payment(&line?, hash),
-                None => Ok(PaymentState::Pending),
-            }
-        };
-        tokio::time::timeout(self.call_timeout, now)
-            .await
-            .unwrap_or_else(|_| Err(self.timed_out()))
     }
 
     fn payment(&self, line: &[u8], hash: PaymentHash) -> Result<PaymentState, NodeError> {
@@ -127,7 +126,7 @@ impl Lnd {
         })
     }
 
-    pub(super) fn timed_out(&self) -> NodeError {
+    fn timed_out(&self) -> NodeError {
         NodeError::TimedOut {
             host: self.client.host().to_owned(),
             limit: self.call_timeout,
@@ -144,24 +143,16 @@ fn not_tracked(answer: &RestAnswer) -> Result<PaymentState, NodeError> {
 }
 
 fn state(payment: &PaymentJson, hash: PaymentHash) -> Result<PaymentState, AnswerFault> {
-    if PaymentHash::from_hex(&payment.payment_hash) != Ok(hash) {
-        return Err(AnswerFault::OtherInvoice);
-    }
+    proof::same_hash(&payment.payment_hash, &hash)?;
     Ok(match payment.status.as_str() {
         "SUCCEEDED" => PaymentState::Succeeded {
             fee: payment.fee_msat.msat("fee_msat")?,
-            preimage: proof(&payment.payment_preimage, hash),
+            // The money is gone either way; what does not open the hash is no proof.
+            preimage: proof::preimage(&payment.payment_preimage, &hash).ok(),
         },
         "FAILED" => PaymentState::Failed(failure(&payment.failure_reason)),
         _ => PaymentState::Pending,
     })
-}
-
-/// The money is gone either way; what does not open the hash is no proof.
-fn proof(text: &str, hash: PaymentHash) -> Option<Preimage> {
-    Preimage::from_hex(text.as_bytes())
-        .ok()
-        .filter(|preimage| preimage.opens(&hash))
 }
 
 fn failure(reason: &str) -> PaymentFailure {

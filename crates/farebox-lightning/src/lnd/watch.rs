@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use super::Lnd;
 use super::answer::{self, Denial, InvoiceJson};
-use crate::rest::Lines;
+use crate::rest::{Lines, RestClient};
 use crate::{
     AnswerFault, BoxFuture, NodeError, Settlement, SettlementCursor, WatchEvent, WatchSettlements,
 };
@@ -41,73 +41,65 @@ impl WatchSettlements for Lnd {
     ) -> BoxFuture<'a, Result<(), NodeError>> {
         Box::pin(async move {
             let mut listener = Listener {
+                lnd: self,
                 replayed: 0,
                 sink,
                 listening: false,
             };
             let after = match after {
                 Some(SettlementCursor(index)) => index,
-                None => self.begin(&mut listener).await?,
+                None => listener.begin().await?,
             };
-            let lines = self.subscribe(after, &mut listener).await?;
-            self.listen(lines, &mut listener).await
+            let lines = listener.subscribe(after).await?;
+            listener.listen(lines).await
         })
     }
 }
 
-/// The caller's sink, and what it was told.
+/// One connection, the caller's sink, and what it was told.
 struct Listener<'a> {
+    lnd: &'a Lnd,
     /// The settlement that comes again, as the first; zero for none.
     replayed: u64,
     sink: &'a mut (dyn FnMut(WatchEvent) + Send),
     listening: bool,
 }
 
-impl Lnd {
+impl Listener<'_> {
     /// Where to begin without a place: at the newest settlement there was when this was asked for
     /// the first time. Where there was none to go on from, what has been settled since is told from
     /// the list itself.
-    async fn begin(&self, listener: &mut Listener<'_>) -> Result<u64, NodeError> {
-        if let Some(first) = self.first_settlement.get().filter(|first| **first != 0) {
+    async fn begin(&mut self) -> Result<u64, NodeError> {
+        let known = &self.lnd.first_settlement;
+        if let Some(first) = known.get().filter(|first| **first != 0) {
             return Ok(*first);
         }
-        let settled = self.newest_settled().await?;
+        let settled = newest_settled(&self.lnd.client).await?;
         let newest = settled.last().map_or(0, |invoice| invoice.settle_index.0);
-        if self.first_settlement.set(newest).is_err() {
+        if known.set(newest).is_err() {
             for invoice in &settled {
-                let told = listener.tell(invoice);
-                told.map_err(|fault| self.client.bad_answer(fault))?;
+                self.tell(invoice)?;
             }
         }
         Ok(newest)
     }
 
-    /// The settled ones among the newest invoices, in the order of settlement.
-    async fn newest_settled(&self) -> Result<Vec<InvoiceJson>, NodeError> {
-        let path = format!("/v1/invoices?reversed=true&num_max_invoices={NEWEST}");
-        let answer = self.client.get(&path).await?;
-        let ListJson { mut invoices } = answer::read(&answer)?;
-        invoices.retain(|invoice| invoice.state == "SETTLED");
-        invoices.sort_by_key(|invoice| invoice.settle_index.0);
-        Ok(invoices)
-    }
-
-    async fn subscribe(&self, after: u64, listener: &mut Listener<'_>) -> Result<Lines, NodeError> {
+    async fn subscribe(&mut self, after: u64) -> Result<Lines, NodeError> {
         // Zero would mean from now on, and whatever follows on the first settlement would be lost.
         let from = if after > 1 { after - 1 } else { after };
-        listener.replayed = if from < after { after } else { 0 };
+        self.replayed = if from < after { after } else { 0 };
         let path = format!("/v1/invoices/subscribe?settle_index={from}");
-        let opening = self.client.stream(Method::GET, &path, None);
+        let opening = self.lnd.client.stream(Method::GET, &path, None);
         tokio::pin!(opening);
         let lines = match tokio::time::timeout(SILENT_CONSENT, &mut opening).await {
             Ok(lines) => lines?,
             Err(_) => {
-                listener.hear();
+                self.hear();
                 opening.await?
             }
         };
         if lines.status().is_success() {
-            listener.hear();
+            self.hear();
             return Ok(lines);
         }
         let answer = lines.collect().await?;
@@ -115,23 +107,21 @@ impl Lnd {
         Err(denial.map_or_else(|| answer.bad(AnswerFault::Missing("result")), Denial::into))
     }
 
-    async fn listen(&self, mut lines: Lines, listener: &mut Listener<'_>) -> Result<(), NodeError> {
+    async fn listen(&mut self, mut lines: Lines) -> Result<(), NodeError> {
         while let Some(line) = lines.next().await {
             let line = line?;
             if !may_be_settled(&line) {
                 continue;
             }
-            let bad = |fault| self.client.bad_answer(fault);
+            let bad = |fault| self.lnd.client.bad_answer(fault);
             let invoice: Option<InvoiceJson> = answer::read_line(&line).map_err(bad)?;
             if let Some(invoice) = invoice {
-                listener.tell(&invoice).map_err(bad)?;
+                self.tell(&invoice)?;
             }
         }
         Ok(())
     }
-}
 
-impl Listener<'_> {
     fn hear(&mut self) {
         if !self.listening {
             self.listening = true;
@@ -139,25 +129,41 @@ impl Listener<'_> {
         }
     }
 
-    fn tell(&mut self, invoice: &InvoiceJson) -> Result<(), AnswerFault> {
+    fn tell(&mut self, invoice: &InvoiceJson) -> Result<(), NodeError> {
         if invoice.state != "SETTLED" {
             return Ok(());
         }
-        let index = invoice.settle_index.0;
         // Only the first can be the replay: a node set up anew counts from the start again.
         let replayed = std::mem::take(&mut self.replayed);
-        if replayed != 0 && index == replayed {
+        if replayed != 0 && invoice.settle_index.0 == replayed {
             return Ok(());
         }
-        let asked = invoice.value_msat.msat("value_msat")?;
-        (self.sink)(WatchEvent::Settled(Settlement {
-            payment_hash: invoice.hash()?,
-            asked: Some(asked).filter(|asked| *asked != Msat::ZERO),
-            received: Some(invoice.amt_paid_msat.msat("amt_paid_msat")?),
-            cursor: (index != 0).then_some(SettlementCursor(index)),
-        }));
+        let settlement = settlement(invoice);
+        let settlement = settlement.map_err(|fault| self.lnd.client.bad_answer(fault))?;
+        (self.sink)(WatchEvent::Settled(settlement));
         Ok(())
     }
+}
+
+/// The settled ones among the newest invoices, in the order of settlement.
+async fn newest_settled(client: &RestClient) -> Result<Vec<InvoiceJson>, NodeError> {
+    let path = format!("/v1/invoices?reversed=true&num_max_invoices={NEWEST}");
+    let answer = client.get(&path).await?;
+    let ListJson { mut invoices } = answer::read(&answer)?;
+    invoices.retain(|invoice| invoice.state == "SETTLED");
+    invoices.sort_by_key(|invoice| invoice.settle_index.0);
+    Ok(invoices)
+}
+
+fn settlement(invoice: &InvoiceJson) -> Result<Settlement, AnswerFault> {
+    let asked = invoice.value_msat.msat("value_msat")?;
+    let index = invoice.settle_index.0;
+    Ok(Settlement {
+        payment_hash: invoice.hash()?,
+        asked: Some(asked).filter(|asked| *asked != Msat::ZERO),
+        received: Some(invoice.amt_paid_msat.msat("amt_paid_msat")?),
+        cursor: (index != 0).then_some(SettlementCursor(index)),
+    })
 }
 
 /// New invoices come on the same stream, one for each challenge: they are not worth reading.

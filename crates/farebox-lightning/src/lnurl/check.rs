@@ -1,13 +1,6 @@
-//! Whether an invoice is the one that was asked for. Pure.
+//! Whether an invoice was made for the metadata that the address showed. Pure.
 
-use std::time::Duration;
-
-use farebox_core::{Msat, UnixMillis};
-
-use crate::{Description, Invoice, InvoiceFault, Network};
-
-/// How long an invoice must still be payable: less, and a buyer pays into the void.
-const MIN_LIFE: Duration = Duration::from_secs(30);
+use crate::{Description, InvoiceFault};
 
 /// Whether invoices must carry the hash of the address's metadata.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,37 +13,16 @@ pub enum MetadataCommitment {
     WhereGiven,
 }
 
-pub(super) struct Expected {
-    pub(super) amount: Msat,
-    pub(super) network: Network,
-    pub(super) metadata_hash: [u8; 32],
-    pub(super) commitment: MetadataCommitment,
-}
-
-impl Expected {
-    pub(super) fn check(&self, invoice: &Invoice, now: UnixMillis) -> Result<(), InvoiceFault> {
-        if invoice.amount != self.amount {
-            return Err(InvoiceFault::Amount {
-                asked: self.amount,
-                found: invoice.amount,
-            });
-        }
-        if invoice.network != self.network {
-            return Err(InvoiceFault::Network {
-                asked: self.network,
-                found: invoice.network,
-            });
-        }
-        if invoice.expires_at < now.plus(MIN_LIFE) {
-            return Err(InvoiceFault::Expired);
-        }
-        self.check_metadata(&invoice.description)
-    }
-
-    fn check_metadata(&self, description: &Description) -> Result<(), InvoiceFault> {
-        match (description, self.commitment) {
-            (Description::Hash(hash), _) if *hash == self.metadata_hash => Ok(()),
-            (Description::Text(_), MetadataCommitment::WhereGiven) => Ok(()),
+impl MetadataCommitment {
+    /// Whether an invoice of this description was made for this metadata.
+    pub(super) fn check(
+        self,
+        metadata_hash: &[u8; 32],
+        description: &Description,
+    ) -> Result<(), InvoiceFault> {
+        match (description, self) {
+            (Description::Hash(hash), _) if hash == metadata_hash => Ok(()),
+            (Description::Text(_), Self::WhereGiven) => Ok(()),
             _ => Err(InvoiceFault::DescriptionHash),
         }
     }

@@ -1,5 +1,6 @@
 use bitcoin::hashes::sha256;
 use bitcoin::secp256k1::{Secp256k1, SecretKey};
+use farebox_testkit::ManualClock;
 use lightning_invoice::{Currency, InvoiceBuilder, PaymentSecret};
 
 use super::*;
@@ -53,13 +54,14 @@ fn request() -> InvoiceRequest {
 
 /// What both ways of reading say; they have to say the same.
 fn checked(bolt11: &str) -> Result<CreatedInvoice, String> {
-    let asked = Asked {
-        request: &request(),
+    let rules = InvoiceRules {
+        clock: Arc::new(ManualClock::new(UnixMillis::from_secs(NOW))),
         network: Network::Regtest,
-        now: UnixMillis::from_secs(NOW),
     };
-    let own = asked.check_own(bolt11).map_err(|fault| fault.to_string());
-    let any = asked.check(bolt11).map_err(|fault| fault.to_string());
+    let own = rules.check_own(&request(), bolt11);
+    let own = own.map_err(|fault| fault.to_string());
+    let any = rules.check(&request(), bolt11);
+    let any = any.map_err(|fault| fault.to_string());
     assert_eq!(own, any, "{bolt11}");
     own
 }

@@ -8,7 +8,7 @@ use super::payments::PAY_INVOICE;
 use super::reply::{Balance, WalletInfo};
 use super::{LOOKUP_INVOICE, MAKE_INVOICE, Nwc};
 use crate::rest::printable;
-use crate::{AccessReport, NodeError};
+use crate::{AccessReport, BoxFuture, CheckAccess, NodeError};
 
 const GET_INFO: &str = "get_info";
 const GET_BALANCE: &str = "get_balance";
@@ -24,74 +24,62 @@ const SPENDING: [&str; 4] = [
     "sign_message",
 ];
 
-impl Nwc {
-    pub(super) async fn report_access(&self) -> Result<AccessReport, NodeError> {
-        let info: WalletInfo = self.fields(self.ask(GET_INFO, json!({})).await?)?;
-        let offered = |method: &&&str| info.methods.iter().any(|offered| offered == **method);
-        let mut remarks = self.remarks(&info);
-        remarks.extend(self.balance_remark().await);
-        Ok(AccessReport {
-            identity: self.identity(&info),
-            missing: own(NEEDED.iter().filter(|method| !offered(method))),
-            needless: own(SPENDING.iter().filter(offered)),
-            remarks,
+impl CheckAccess for Nwc {
+    fn check_access(&self) -> BoxFuture<'_, Result<AccessReport, NodeError>> {
+        Box::pin(async move {
+            let info: WalletInfo = self.wallet.ask(GET_INFO, json!({})).await?;
+            let offered = |method: &&&str| info.methods.iter().any(|offered| offered == **method);
+            let mut report = AccessReport {
+                identity: self.identity(&info),
+                missing: own(NEEDED.iter().filter(|method| !offered(method))),
+                needless: own(SPENDING.iter().filter(offered)),
+                remarks: remarks(&info),
+            };
+            let network = info.network.as_deref().unwrap_or_default();
+            report.compare_network(network, self.rules.network);
+            report.remarks.extend(self.silent_relays());
+            let balance: Result<Balance, _> = self.wallet.ask(GET_BALANCE, json!({})).await;
+            if let Ok(Balance { balance }) = balance {
+                report
+                    .remarks
+                    .push(format!("its balance is {balance} msat"));
+            }
+            Ok(report)
         })
     }
+}
 
+impl Nwc {
     fn identity(&self, info: &WalletInfo) -> String {
+        let host = self.wallet.host();
         let alias = info.alias.as_deref().unwrap_or("without a name");
         let network = info.network.as_deref().unwrap_or("of an unsaid network");
-        format!(
-            "{} ({}, {})",
-            self.host(),
-            printable(alias),
-            printable(network)
-        )
-    }
-
-    fn remarks(&self, info: &WalletInfo) -> Vec<String> {
-        let mut remarks = Vec::new();
-        if !info.methods.iter().any(|method| method == PAY_INVOICE) {
-            remarks.push("pay_invoice is not allowed: nothing can be paid back".to_owned());
-        }
-        if !info
-            .notifications
-            .iter()
-            .any(|kind| kind == PAYMENT_RECEIVED)
-        {
-            remarks.push("it does not notify of payments, so they are looked up".to_owned());
-        }
-        if let Some(network) = info.network.as_deref()
-            && network != self.network_name()
-        {
-            remarks.push(format!(
-                "it is on {}, and the configuration says {}",
-                printable(network),
-                self.network_name()
-            ));
-        }
-        remarks.extend(self.silent_relays());
-        remarks
-    }
-
-    async fn balance_remark(&self) -> Option<String> {
-        let balance: Balance = self
-            .fields(self.ask(GET_BALANCE, json!({})).await.ok()?)
-            .ok()?;
-        Some(format!("its balance is {} msat", balance.balance))
+        format!("{host} ({}, {})", printable(alias), printable(network))
     }
 
     fn silent_relays(&self) -> Vec<String> {
-        let Ok(session) = self.session() else {
+        let Ok(session) = self.wallet.session() else {
             return Vec::new();
         };
-        let relays = self.relays().iter().enumerate();
+        let relays = self.wallet.sessions.relays().iter().enumerate();
         let silent = relays.filter_map(|(relay, url)| {
             let error = session.links.failure(relay)?;
             Some(format!("relay {} is not connected: {error}", url.host))
         });
         silent.collect()
     }
+}
+
+fn remarks(info: &WalletInfo) -> Vec<String> {
+    let lists = |list: &[String], wanted: &str| list.iter().any(|name| name == wanted);
+    let mut remarks = Vec::new();
+    if !lists(&info.methods, PAY_INVOICE) {
+        remarks.push("pay_invoice is not allowed: nothing can be paid back".to_owned());
+    }
+    if !lists(&info.notifications, PAYMENT_RECEIVED) {
+        remarks.push("it does not notify of payments, so they are looked up".to_owned());
+    }
+    remarks
 }
 
 fn own<'a>(names: impl Iterator<Item = &'a &'a str>) -> Vec<String> {

@@ -12,7 +12,6 @@ use tokio::sync::{broadcast, watch};
 
 use super::info::Info;
 use super::memory::Memory;
-use super::payments::proven;
 use super::reply::{self, Direction, Reply, Transaction};
 use super::seal::{INFO, NOTIFICATION, RESPONSE, Seal, answered};
 use super::waiting::{Match, Waiting};
@@ -95,8 +94,9 @@ impl Hub {
             Match::Wanted(..) if !self.seal.is_the_wallets(event) => Verdict::Forged,
             Match::Wanted(id, method) => {
                 let late = self.waiting.answer(id, via, self.read(event, method));
-                if let Some((hash, reply)) = late
-                    && let Some(state) = proven(reply, &hash)
+                // A late answer proves that the payment was made, or nothing.
+                if let Some((hash, Ok(Reply::Done(result)))) = late
+                    && let Ok(state) = reply::paid(result, &hash)
                 {
                     self.memory.note_proven(hash, state);
                 }

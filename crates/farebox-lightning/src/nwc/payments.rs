@@ -14,16 +14,16 @@
 
 use std::error::Error;
 use std::sync::Arc;
-use std::time::Duration;
 
-use farebox_core::{Msat, PaymentHash};
+use farebox_core::PaymentHash;
 use serde_json::json;
 
-use super::call::{Call, CallError, Heard};
-use super::reply::{self, Code, Direction, Paid, Refusal, Reply, Standing, Transaction};
+use super::Nwc;
+use super::memory::Memory;
+use super::reply::{self, Code, Refusal};
 use super::waiting::Spread;
-use super::{LOOKUP_INVOICE, Nwc};
-use crate::{AnswerFault, NodeError, PaymentFailure, PaymentRequest, PaymentState};
+use super::wallet::{Call, CallError};
+use crate::{BoxFuture, NodeError, PayInvoice, PaymentFailure, PaymentRequest, PaymentState};
 
 pub(super) const PAY_INVOICE: &str = "pay_invoice";
 
@@ -40,13 +40,35 @@ enum Before {
     ToPay { via: usize },
 }
 
+impl PayInvoice for Nwc {
+    /// NIP-47 has no limit on routing fees, so `max_fee` is not passed on: the wallet decides. After
+    /// the call's time limit the wallet's list is asked, even where `patience` would last longer; an
+    /// answer that comes later is heard and shows in [`payment_state`](Self::payment_state).
+    fn pay_invoice(
+        &self,
+        request: PaymentRequest,
+    ) -> BoxFuture<'_, Result<PaymentState, NodeError>> {
+        Box::pin(async move { self.pay(&request).await })
+    }
+
+    /// [`PaymentState::Unheard`] only of what this run was asked to pay and never sent: what a
+    /// wallet does not remember it may still be doing.
+    fn payment_state(&self, hash: PaymentHash) -> BoxFuture<'_, Result<PaymentState, NodeError>> {
+        Box::pin(async move { self.state_of(&hash).await })
+    }
+}
+
 impl Nwc {
-    pub(super) async fn pay(&self, request: &PaymentRequest) -> Result<PaymentState, NodeError> {
+    fn memory(&self) -> &Memory {
+        &self.wallet.hub.memory
+    }
+
+    async fn pay(&self, request: &PaymentRequest) -> Result<PaymentState, NodeError> {
         let hash = request.payment_hash;
         let before = match self.ask_before(&hash).await {
             Ok(before) => before,
             Err(error) => {
-                self.hub().memory.note_not_sent(hash);
+                self.memory().note_not_sent(hash);
                 return Err(self.not_begun(error));
             }
         };
@@ -67,20 +89,20 @@ impl Nwc {
             params: json!({ "invoice": request.bolt11 }),
             spread: Spread::Only(via),
             payment: Some(hash),
-            limit: request.patience.min(self.call_timeout()),
+            limit: request.patience.min(self.wallet.call_timeout),
         };
-        let first = self.hub().memory.note_sent(hash);
-        match self.call(call).await {
+        let first = self.memory().note_sent(hash);
+        match self.wallet.call(call).await {
             Ok(heard) => {
-                let paid = paid(Ok(Reply::Done(heard.result)), &hash);
-                paid.map_err(|fault| self.bad_answer(fault))
+                let paid = reply::paid(heard.result, &hash);
+                paid.map_err(|fault| self.wallet.bad_answer(fault))
             }
             Err(CallError::NotSent(error)) => {
-                self.hub().memory.take_back(hash, first);
+                self.memory().take_back(hash, first);
                 Err(self.not_begun(error))
             }
             Err(CallError::Refused(refusal)) => Ok(self.judge_refusal(refusal.code, &hash).await),
-            Err(CallError::Unusable(fault)) => Err(self.bad_answer(fault)),
+            Err(CallError::Unusable(fault)) => Err(self.wallet.bad_answer(fault)),
             // The answer may be lost and the payment long made.
             Err(CallError::Lost(_)) => {
                 let state = self.state_of(&hash).await;
@@ -91,11 +113,12 @@ impl Nwc {
 
     /// What the wallet knows of the payment. An error means that nothing was begun.
     async fn ask_before(&self, hash: &PaymentHash) -> Result<Before, NodeError> {
-        self.check_offered(PAY_INVOICE)?;
-        match self.call(Call::about(hash, self.call_timeout())).await {
+        self.wallet.check_offered(PAY_INVOICE)?;
+        match self.wallet.ask_about(hash).await {
             Ok(heard) => {
                 let via = heard.via;
-                let found = outgoing(heard, hash).map_err(|fault| self.bad_answer(fault))?;
+                let found = reply::outgoing(heard.result, hash)
+                    .map_err(|fault| self.wallet.bad_answer(fault))?;
                 Ok(match found {
                     None | Some(PaymentState::Failed(_)) => Before::ToPay { via },
                     Some(state) => Before::Known(state),
@@ -105,15 +128,15 @@ impl Nwc {
             Err(CallError::Refused(Refusal { code, via, .. })) if !code.is_before_the_start() => {
                 Ok(Before::ToPay { via })
             }
-            Err(error) => Err(self.node_error(error)),
+            Err(error) => Err(self.wallet.node_error(error)),
         }
     }
 
     /// The wallet said no to a payment. Whether that is the end of it, its list must say as well:
     /// a relay may have handed it the same request twice, and the no be to the second.
     async fn judge_refusal(&self, code: Code, hash: &PaymentHash) -> PaymentState {
-        match self.call(Call::about(hash, self.call_timeout())).await {
-            Ok(heard) => match outgoing(heard, hash) {
+        match self.wallet.ask_about(hash).await {
+            Ok(heard) => match reply::outgoing(heard.result, hash) {
                 Ok(Some(PaymentState::Failed(_))) => PaymentState::Failed(failure(code)),
                 Ok(Some(state)) => state,
                 Ok(None) | Err(_) => PaymentState::Pending,
@@ -127,15 +150,15 @@ impl Nwc {
         }
     }
 
-    pub(super) async fn state_of(&self, hash: &PaymentHash) -> Result<PaymentState, NodeError> {
-        let memory = &self.hub().memory;
+    async fn state_of(&self, hash: &PaymentHash) -> Result<PaymentState, NodeError> {
+        let memory = self.memory();
         if let Some(state) = memory.proven(hash) {
             return Ok(state);
         }
-        match self.call(Call::about(hash, self.call_timeout())).await {
-            Ok(heard) => outgoing(heard, hash)
+        match self.wallet.ask_about(hash).await {
+            Ok(heard) => reply::outgoing(heard.result, hash)
                 .map(|state| state.unwrap_or(PaymentState::Pending))
-                .map_err(|fault| self.bad_answer(fault)),
+                .map_err(|fault| self.wallet.bad_answer(fault)),
             Err(CallError::Refused(refusal)) if refusal.code == Code::NotFound => {
                 Ok(if memory.was_never_sent(hash) {
                     PaymentState::Unheard
@@ -143,7 +166,7 @@ impl Nwc {
                     PaymentState::Pending
                 })
             }
-            Err(error) => Err(self.node_error(error)),
+            Err(error) => Err(self.wallet.node_error(error)),
         }
     }
 
@@ -154,21 +177,8 @@ impl Nwc {
         }
         let source: Arc<dyn Error + Send + Sync> = Arc::new(NotBegun(error));
         NodeError::NotConnected {
-            host: self.host().to_owned(),
+            host: self.wallet.host().to_owned(),
             source,
-        }
-    }
-}
-
-impl Call {
-    /// Asks about an invoice or payment. Harmless, so it goes to every relay.
-    pub(super) fn about(hash: &PaymentHash, limit: Duration) -> Self {
-        Self {
-            method: LOOKUP_INVOICE,
-            params: json!({ "payment_hash": hash.to_string() }),
-            spread: Spread::Everywhere,
-            payment: None,
-            limit,
         }
     }
 }
@@ -185,46 +195,4 @@ const fn failure(code: Code) -> PaymentFailure {
         | Code::PaymentFailed
         | Code::Other => PaymentFailure::Other,
     }
-}
-
-/// What a transaction says about our payment; nothing where it is no payment of ours.
-fn outgoing(heard: Heard, hash: &PaymentHash) -> Result<Option<PaymentState>, AnswerFault> {
-    let transaction: Transaction = reply::fields(heard.result)?;
-    transaction.check_hash(hash)?;
-    if transaction.direction() != Direction::Outgoing {
-        return Ok(None);
-    }
-    Ok(Some(match transaction.standing() {
-        Standing::Settled => PaymentState::Succeeded {
-            fee: transaction.fee().unwrap_or(Msat::ZERO),
-            preimage: transaction.preimage(hash)?,
-        },
-        Standing::Failed => PaymentState::Failed(PaymentFailure::Other),
-        Standing::Pending | Standing::Accepted | Standing::Expired => PaymentState::Pending,
-    }))
-}
-
-/// The answer to `pay_invoice`, which is worth what its preimage proves. A wallet that does not say
-/// what the payment cost is taken to have paid nothing on top.
-fn paid(
-    reply: Result<Reply, AnswerFault>,
-    hash: &PaymentHash,
-) -> Result<PaymentState, AnswerFault> {
-    let Reply::Done(result) = reply? else {
-        return Ok(PaymentState::Pending);
-    };
-    let paid: Paid = reply::fields(result)?;
-    Ok(PaymentState::Succeeded {
-        preimage: Some(paid.proof(hash)?),
-        fee: paid.fee().unwrap_or(Msat::ZERO),
-    })
-}
-
-/// What a late answer proves: that the payment was made, or nothing.
-pub(super) fn proven(
-    reply: Result<Reply, AnswerFault>,
-    hash: &PaymentHash,
-) -> Option<PaymentState> {
-    let state = paid(reply, hash).ok()?;
-    matches!(state, PaymentState::Succeeded { .. }).then_some(state)
 }

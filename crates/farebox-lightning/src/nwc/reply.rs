@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::AnswerFault;
+use crate::{AnswerFault, InvoiceState, PaymentFailure, PaymentState, proof};
 
 /// An answer that has the form of one.
 pub(super) enum Reply {
@@ -134,7 +134,7 @@ pub(super) struct Transaction {
     state: Option<String>,
     pub(super) invoice: Option<String>,
     preimage: Option<String>,
-    payment_hash: Option<String>,
+    pub(super) payment_hash: Option<String>,
     amount: Option<u64>,
     fees_paid: Option<u64>,
     settled_at: Option<u64>,
@@ -210,7 +210,7 @@ impl Transaction {
     pub(super) fn preimage(&self, hash: &PaymentHash) -> Result<Option<Preimage>, AnswerFault> {
         match self.preimage.as_deref() {
             None | Some("") => Ok(None),
-            Some(hex) => opening(hex, hash).map(Some),
+            Some(hex) => proof::preimage(hex, hash).map(Some),
         }
     }
 
@@ -230,23 +230,56 @@ pub(super) struct Paid {
     fees_paid: Option<u64>,
 }
 
-impl Paid {
-    /// The proof: without it nothing says that this very invoice was paid.
-    pub(super) fn proof(&self, hash: &PaymentHash) -> Result<Preimage, AnswerFault> {
-        let hex = self.preimage.as_deref();
-        opening(hex.ok_or(AnswerFault::Missing("preimage"))?, hash)
+/// What a transaction says about our payment; none where it is no payment of ours.
+pub(super) fn outgoing(
+    result: Value,
+    hash: &PaymentHash,
+) -> Result<Option<PaymentState>, AnswerFault> {
+    let transaction: Transaction = fields(result)?;
+    transaction.check_hash(hash)?;
+    if transaction.direction() != Direction::Outgoing {
+        return Ok(None);
     }
-
-    pub(super) fn fee(&self) -> Option<Msat> {
-        self.fees_paid.and_then(|msat| Msat::new(msat).ok())
-    }
+    Ok(Some(match transaction.standing() {
+        Standing::Settled => PaymentState::Succeeded {
+            fee: transaction.fee().unwrap_or(Msat::ZERO),
+            preimage: transaction.preimage(hash)?,
+        },
+        Standing::Failed => PaymentState::Failed(PaymentFailure::Other),
+        Standing::Pending | Standing::Accepted | Standing::Expired => PaymentState::Pending,
+    }))
 }
 
-fn opening(hex: &str, hash: &PaymentHash) -> Result<Preimage, AnswerFault> {
-    Preimage::from_hex(hex.as_bytes())
-        .ok()
-        .filter(|preimage| preimage.opens(hash))
-        .ok_or(AnswerFault::Preimage)
+/// What the wallet says of an invoice of ours. Its amount is what was received, or, from a wallet
+/// that shows the invoice's, the least that can have been: nobody settles for less.
+pub(super) fn incoming(result: Value, hash: &PaymentHash) -> Result<InvoiceState, AnswerFault> {
+    let transaction: Transaction = fields(result)?;
+    transaction.check_hash(hash)?;
+    transaction.preimage(hash)?;
+    if transaction.direction() == Direction::Outgoing {
+        return Ok(InvoiceState::Unknown);
+    }
+    Ok(match transaction.standing() {
+        Standing::Pending | Standing::Failed => InvoiceState::Open,
+        Standing::Accepted => InvoiceState::Held,
+        Standing::Expired => InvoiceState::Canceled,
+        Standing::Settled => InvoiceState::Settled {
+            received: transaction.amount(),
+        },
+    })
+}
+
+/// The result of `pay_invoice`, which is worth what its preimage proves: without it nothing says
+/// that this very invoice was paid. A wallet that does not say what the payment cost is taken to
+/// have paid nothing on top.
+pub(super) fn paid(result: Value, hash: &PaymentHash) -> Result<PaymentState, AnswerFault> {
+    let paid: Paid = fields(result)?;
+    let hex = paid.preimage.ok_or(AnswerFault::Missing("preimage"))?;
+    let fee = paid.fees_paid.and_then(|msat| Msat::new(msat).ok());
+    Ok(PaymentState::Succeeded {
+        preimage: Some(proof::preimage(&hex, hash)?),
+        fee: fee.unwrap_or(Msat::ZERO),
+    })
 }
 
 /// What `get_info` answers, as far as it is shown.

@@ -5,43 +5,41 @@ use tokio::sync::broadcast::error::RecvError;
 use super::Nwc;
 use super::hub::PAYMENT_RECEIVED;
 use super::links::AllDown;
-use crate::{NodeError, WatchEvent};
+use crate::{BoxFuture, NodeError, SettlementCursor, WatchEvent, WatchSettlements};
 
 /// The wallet's info event does not list it.
 const NOTIFICATIONS: &str = "notifications of payments received";
 
-impl Nwc {
-    /// Listens until no relay is connected any more.
-    pub(super) async fn hear_settlements(
-        &self,
-        sink: &mut (dyn FnMut(WatchEvent) + Send),
-    ) -> Result<(), NodeError> {
-        let mut heard = self.hub().listen();
-        let session = self.session()?;
-        self.wait_until_up(&session, self.call_timeout()).await?;
-        self.check_notifies()?;
-        sink(WatchEvent::Listening);
-        let mut ended = Box::pin(session.links.wait_until_down());
-        loop {
-            tokio::select! {
-                settled = heard.recv() => match settled {
-                    Ok(settled) => sink(WatchEvent::Settled(settled)),
-                    // What was missed can be looked up.
-                    Err(RecvError::Lagged(_)) => (),
-                    Err(RecvError::Closed) => return Ok(()),
-                },
-                AllDown(error) = &mut ended => return Err(self.broken_off(error)),
+impl WatchSettlements for Nwc {
+    /// Hears what is settled from now on, until no relay is connected any more: notifications are
+    /// not kept, so `after` has no meaning.
+    fn watch<'a>(
+        &'a self,
+        _after: Option<SettlementCursor>,
+        sink: &'a mut (dyn FnMut(WatchEvent) + Send),
+    ) -> BoxFuture<'a, Result<(), NodeError>> {
+        Box::pin(async move {
+            let wallet = &self.wallet;
+            let mut heard = wallet.hub.listen();
+            let session = wallet.session()?;
+            wallet.wait_until_up(&session, wallet.call_timeout).await?;
+            let info = wallet.hub.info();
+            if info.is_some_and(|info| !info.notifies(PAYMENT_RECEIVED)) {
+                return Err(wallet.not_offered(NOTIFICATIONS));
             }
-        }
-    }
-
-    fn check_notifies(&self) -> Result<(), NodeError> {
-        match self.hub().info() {
-            Some(info) if !info.notifies(PAYMENT_RECEIVED) => Err(NodeError::NotOffered {
-                host: self.host().to_owned(),
-                what: NOTIFICATIONS,
-            }),
-            _ => Ok(()),
-        }
+            sink(WatchEvent::Listening);
+            let mut ended = Box::pin(session.links.wait_until_down());
+            loop {
+                tokio::select! {
+                    settled = heard.recv() => match settled {
+                        Ok(settled) => sink(WatchEvent::Settled(settled)),
+                        // What was missed can be looked up.
+                        Err(RecvError::Lagged(_)) => (),
+                        Err(RecvError::Closed) => return Ok(()),
+                    },
+                    AllDown(error) = &mut ended => return Err(wallet.broken_off(error)),
+                }
+            }
+        })
     }
 }

@@ -1,32 +1,31 @@
 //! What `farebox doctor` learns from phoenixd.
 
+use super::Phoenixd;
 use super::answer::InfoJson;
-use super::{Phoenixd, printable};
-use crate::{AccessReport, Network, NodeError};
+use crate::rest::printable;
+use crate::{AccessReport, BoxFuture, CheckAccess, NodeError};
 
 /// Less room than this to receive, in satoshis, is worth a remark.
 const LITTLE_ROOM: u64 = 10_000;
 
-impl Phoenixd {
-    pub(super) async fn report(&self) -> Result<AccessReport, NodeError> {
-        let info: InfoJson = self.client.get("/getinfo").await?.json()?;
-        let mut report = AccessReport {
-            identity: identity(&info),
-            ..AccessReport::default()
-        };
-        let chain = info.chain.as_deref().unwrap_or_default();
-        if network_of(chain).is_some_and(|network| network != self.network) {
-            report.remarks.push(format!(
-                "it is on {}, and the configuration says {}",
-                printable(chain),
-                self.network
-            ));
-        }
-        report.remarks.extend(why_payments_cost(&info));
-        self.check_paying(&mut report).await?;
-        Ok(report)
+impl CheckAccess for Phoenixd {
+    fn check_access(&self) -> BoxFuture<'_, Result<AccessReport, NodeError>> {
+        Box::pin(async move {
+            let info: InfoJson = self.client.get("/getinfo").await?.json()?;
+            let mut report = AccessReport {
+                identity: identity(&info),
+                ..AccessReport::default()
+            };
+            let chain = info.chain.as_deref().unwrap_or_default();
+            report.compare_network(chain, self.rules.network);
+            report.remarks.extend(why_payments_cost(&info));
+            self.check_paying(&mut report).await?;
+            Ok(report)
+        })
     }
+}
 
+impl Phoenixd {
     /// A payment without an invoice is refused by every version before anything happens; the
     /// limited password does not get that far.
     async fn check_paying(&self, report: &mut AccessReport) -> Result<(), NodeError> {
@@ -69,14 +68,4 @@ fn why_payments_cost(info: &InfoJson) -> Option<String> {
         .fold(0_u64, u64::saturating_add);
     (room < LITTLE_ROOM)
         .then(|| format!("it can receive {room} sat more; then payments pay for a larger channel"))
-}
-
-fn network_of(chain: &str) -> Option<Network> {
-    Some(match chain {
-        "mainnet" => Network::Mainnet,
-        "testnet" | "testnet3" | "testnet4" => Network::Testnet,
-        "signet" => Network::Signet,
-        "regtest" => Network::Regtest,
-        _ => return None,
-    })
 }

@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use farebox_core::{Msat, PaymentHash, Preimage, UnixMillis};
+use farebox_core::{Msat, PaymentHash, UnixMillis};
 use serde::Deserialize;
 
 use crate::{
-    AnswerFault, InvoiceState, PaymentFailure, PaymentState, Settlement, SettlementCursor,
+    AnswerFault, InvoiceState, PaymentFailure, PaymentState, Settlement, SettlementCursor, proof,
 };
 
 /// How long after its expiry an unpaid invoice may still turn out paid: parts of a payment that
@@ -17,14 +17,8 @@ const LAST_PARTS: Duration = Duration::from_secs(600);
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct MadeJson {
-    payment_hash: Option<String>,
+    pub(super) payment_hash: Option<String>,
     pub(super) serialized: String,
-}
-
-impl MadeJson {
-    pub(super) fn payment_hash(&self) -> Option<PaymentHash> {
-        PaymentHash::from_hex(self.payment_hash.as_deref()?).ok()
-    }
 }
 
 /// Its `preimage` is there before it was paid, and not read.
@@ -46,10 +40,9 @@ impl IncomingJson {
         let Some(at) = self.completed_at.filter(|_| self.is_paid) else {
             return Ok(None);
         };
-        let hash = PaymentHash::from_hex(&self.payment_hash);
         let asked = self.requested_sat.map(msat_of).transpose()?;
         let settlement = Settlement {
-            payment_hash: hash.map_err(|_| AnswerFault::Missing("paymentHash"))?,
+            payment_hash: proof::hash_in("paymentHash", &self.payment_hash)?,
             asked: asked.and_then(|msat| Msat::new(msat).ok()),
             received: self.received()?,
             cursor: Some(SettlementCursor(at)),
@@ -62,7 +55,7 @@ impl IncomingJson {
         hash: &PaymentHash,
         now: UnixMillis,
     ) -> Result<InvoiceState, AnswerFault> {
-        same(&self.payment_hash, hash)?;
+        proof::same_hash(&self.payment_hash, hash)?;
         if self.is_paid {
             let received = self.received()?;
             return Ok(InvoiceState::Settled { received });
@@ -101,27 +94,18 @@ pub(super) struct OutgoingJson {
 impl OutgoingJson {
     pub(super) fn state(&self, hash: &PaymentHash) -> Result<PaymentState, AnswerFault> {
         let named = self.payment_hash.as_deref();
-        same(named.ok_or(AnswerFault::Missing("paymentHash"))?, hash)?;
+        proof::same_hash(named.ok_or(AnswerFault::Missing("paymentHash"))?, hash)?;
         if self.is_paid {
+            let preimage = self.preimage.as_deref();
             return Ok(PaymentState::Succeeded {
                 fee: Msat::new(self.fees).map_err(|_| AnswerFault::Limits)?,
-                preimage: self.preimage(hash)?,
+                preimage: preimage.map(|hex| proof::preimage(hex, hash)).transpose()?,
             });
         }
         Ok(match self.completed_at {
             Some(_) => PaymentState::Failed(PaymentFailure::Other),
             None => PaymentState::Pending,
         })
-    }
-
-    fn preimage(&self, hash: &PaymentHash) -> Result<Option<Preimage>, AnswerFault> {
-        let Some(text) = &self.preimage else {
-            return Ok(None);
-        };
-        match Preimage::from_hex(text.as_bytes()) {
-            Ok(preimage) if preimage.opens(hash) => Ok(Some(preimage)),
-            _ => Err(AnswerFault::Preimage),
-        }
     }
 }
 
@@ -162,14 +146,6 @@ pub(super) struct InfoJson {
 #[serde(rename_all = "camelCase")]
 pub(super) struct ChannelJson {
     pub(super) inbound_liquidity_sat: Option<u64>,
-}
-
-fn same(named: &str, hash: &PaymentHash) -> Result<(), AnswerFault> {
-    if PaymentHash::from_hex(named).is_ok_and(|named| named == *hash) {
-        Ok(())
-    } else {
-        Err(AnswerFault::OtherInvoice)
-    }
 }
 
 fn msat_of(sat: u64) -> Result<u64, AnswerFault> {

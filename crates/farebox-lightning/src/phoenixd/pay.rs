@@ -6,7 +6,9 @@ use http::StatusCode;
 
 use super::answer::{OutgoingJson, PaidJson};
 use super::{Phoenixd, is_unknown};
-use crate::{NodeError, PaymentFailure, PaymentRequest, PaymentState};
+use crate::{
+    BoxFuture, NodeError, PayInvoice, PaymentFailure, PaymentRequest, PaymentState, proof,
+};
 
 /// What routing costs with phoenixd: 0.4% and 4 sat, which it takes without asking.
 const FEE_PARTS_PER_THOUSAND: u64 = 4;
@@ -15,22 +17,43 @@ const FEE_BASE: u64 = 4000;
 /// A version without the endpoint answers 404 with another text, which proves nothing.
 const UNHEARD: [&str; 1] = ["Not found"];
 
-impl Phoenixd {
-    pub(super) async fn send(&self, request: &PaymentRequest) -> Result<PaymentState, NodeError> {
-        let earlier = self.find_payment(request.payment_hash).await?;
-        if earlier != PaymentState::Unheard {
-            return Ok(earlier);
-        }
-        if fee(request.amount) > request.max_fee.get() {
-            return Ok(PaymentState::Failed(PaymentFailure::NoRoute));
-        }
-        match self.ask_to_pay(request).await {
-            Ok(failure) => Ok(self.outcome(request.payment_hash, failure).await),
-            Err(NodeError::TimedOut { .. }) => Ok(PaymentState::Pending),
-            Err(error) => Err(error),
-        }
+impl PayInvoice for Phoenixd {
+    fn pay_invoice(
+        &self,
+        request: PaymentRequest,
+    ) -> BoxFuture<'_, Result<PaymentState, NodeError>> {
+        Box::pin(async move {
+            let earlier = self.payment_state(request.payment_hash).await?;
+            if earlier != PaymentState::Unheard {
+                return Ok(earlier);
+            }
+            if fee(request.amount) > request.max_fee.get() {
+                return Ok(PaymentState::Failed(PaymentFailure::NoRoute));
+            }
+            let failure = match self.ask_to_pay(&request).await {
+                Ok(failure) => failure,
+                Err(NodeError::TimedOut { .. }) => return Ok(PaymentState::Pending),
+                Err(error) => return Err(error),
+            };
+            let recorded = self.payment_state(request.payment_hash).await;
+            Ok(proof::after_sending(recorded, failure))
+        })
     }
 
+    fn payment_state(&self, hash: PaymentHash) -> BoxFuture<'_, Result<PaymentState, NodeError>> {
+        Box::pin(async move {
+            let path = format!("/payments/outgoingbyhash/{hash}");
+            let answer = self.client.get(&path).await?;
+            if is_unknown(&answer, &UNHEARD) {
+                return Ok(PaymentState::Unheard);
+            }
+            let payment: OutgoingJson = answer.json()?;
+            payment.state(&hash).map_err(|fault| answer.bad(fault))
+        })
+    }
+}
+
+impl Phoenixd {
     /// Why the payment failed, as far as the answer says that it did.
     async fn ask_to_pay(
         &self,
@@ -44,28 +67,6 @@ impl Phoenixd {
         }
         let paid: PaidJson = answer.json()?;
         Ok(paid.failure())
-    }
-
-    /// It was sent, so that not being able to ask is no refusal.
-    async fn outcome(&self, hash: PaymentHash, failure: Option<PaymentFailure>) -> PaymentState {
-        let state = self.find_payment(hash).await;
-        match (state.unwrap_or(PaymentState::Pending), failure) {
-            (PaymentState::Failed(_) | PaymentState::Unheard, Some(failure)) => {
-                PaymentState::Failed(failure)
-            }
-            (PaymentState::Unheard, None) => PaymentState::Pending,
-            (state, _) => state,
-        }
-    }
-
-    pub(super) async fn find_payment(&self, hash: PaymentHash) -> Result<PaymentState, NodeError> {
-        let path = format!("/payments/outgoingbyhash/{hash}");
-        let answer = self.client.get(&path).await?;
-        if is_unknown(&answer, &UNHEARD) {
-            return Ok(PaymentState::Unheard);
-        }
-        let payment: OutgoingJson = answer.json()?;
-        payment.state(&hash).map_err(|fault| answer.bad(fault))
     }
 }
 

@@ -11,7 +11,7 @@ use farebox_core::PaymentHash;
 use super::Phoenixd;
 use super::answer::IncomingJson;
 use super::bell::Woken;
-use crate::{NodeError, Settlement, SettlementCursor, WatchEvent};
+use crate::{BoxFuture, NodeError, Settlement, SettlementCursor, WatchEvent, WatchSettlements};
 
 /// How far back each question reaches, in milliseconds.
 const REACH_BACK: u64 = 10_000;
@@ -21,47 +21,52 @@ const REACH_BACK: u64 = 10_000;
 const PAGE: usize = 100;
 const MAX_PAGES: usize = 100;
 
-impl Phoenixd {
-    pub(super) async fn ask_for_settlements(
-        &self,
+impl WatchSettlements for Phoenixd {
+    /// The cursor is a time of phoenixd's own clock. A settlement may be told twice.
+    fn watch<'a>(
+        &'a self,
         after: Option<SettlementCursor>,
-        sink: &mut (dyn FnMut(WatchEvent) + Send),
-    ) -> Result<(), NodeError> {
-        let mut told = Told::default();
-        let mut last = match after {
-            Some(SettlementCursor(at)) => at,
-            None => {
-                let newest = self.page(0, 0, 1).await?;
-                newest.iter().for_each(|found| told.note(found));
-                newest.first().map_or(0, |(_, at)| *at)
-            }
-        };
-        let mut is_listening = false;
-        let mut woken = Woken::InTime;
-        loop {
-            let since = last.saturating_sub(REACH_BACK);
-            let mut found = self.since(since).await?;
-            if after.is_none() && !is_listening {
-                // From now on: not what lies within reach.
-                found
-                    .iter()
-                    .filter(|(_, at)| *at <= last)
-                    .for_each(|it| told.note(it));
-            }
-            if !is_listening {
-                sink(WatchEvent::Listening);
-                is_listening = true;
-            }
-            found.sort_by_key(|(_, at)| *at);
-            for (settlement, at) in found {
-                if told.is_new(&(settlement, at)) {
-                    sink(WatchEvent::Settled(settlement));
+        sink: &'a mut (dyn FnMut(WatchEvent) + Send),
+    ) -> BoxFuture<'a, Result<(), NodeError>> {
+        Box::pin(async move {
+            let mut told = Told::default();
+            let mut last = match after {
+                Some(SettlementCursor(at)) => at,
+                None => self.begin(&mut told).await?,
+            };
+            let mut is_listening = false;
+            let mut woken = Woken::InTime;
+            loop {
+                let mut found = self.since(last.saturating_sub(REACH_BACK)).await?;
+                if !is_listening {
+                    is_listening = true;
+                    sink(WatchEvent::Listening);
+                    if after.is_none() {
+                        // From now on: not what lies within reach.
+                        let reached = found.iter().filter(|(_, at)| *at <= last);
+                        reached.for_each(|it| told.note(it));
+                    }
                 }
-                last = last.max(at);
+                found.sort_by_key(|(_, at)| *at);
+                for (settlement, at) in found {
+                    if told.is_new(&(settlement, at)) {
+                        sink(WatchEvent::Settled(settlement));
+                    }
+                    last = last.max(at);
+                }
+                told.forget_before(last.saturating_sub(REACH_BACK));
+                woken = self.bell.pause(woken).await;
             }
-            told.forget_before(last.saturating_sub(REACH_BACK));
-            woken = self.bell.pause(woken).await;
-        }
+        })
+    }
+}
+
+impl Phoenixd {
+    /// When the newest payment came in.
+    async fn begin(&self, told: &mut Told) -> Result<u64, NodeError> {
+        let newest = self.page(0, 0, 1).await?;
+        newest.iter().for_each(|found| told.note(found));
+        Ok(newest.first().map_or(0, |(_, at)| *at))
     }
 
     /// Everything that came in since, newest first.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use farebox_lightning::lnd::{Lnd, LndError};
+use farebox_lightning::lnd::Lnd;
 use farebox_lightning::{
     AnswerFault, CreateInvoice, CreatedInvoice, EndpointError, NodeError, Trust,
 };
@@ -70,10 +70,7 @@ async fn a_certificate_file_is_read_and_other_text_refused() {
     let node = FakeNode::honest().await;
     let mut options = node.options();
     options.trust = Trust::Pinned(vec![]);
-    assert_eq!(
-        Lnd::new(options).err(),
-        Some(LndError::Endpoint(EndpointError::NoCertificate))
-    );
+    assert_eq!(Lnd::new(options).err(), Some(EndpointError::NoCertificate));
 }
 
 #[tokio::test]

@@ -65,6 +65,9 @@ fn node(args: &DemoArgs, url: &str) -> anyhow::Result<Lnd> {
     let bytes = secrets::fetch_macaroon(&SecretSource::File { file: macaroon })?;
     let url = url.parse().context("--buyer-lnd-url is not a URL")?;
     let macaroon = Macaroon::read(bytes.reveal())?;
+    if !macaroon.may_pay() {
+        bail!("the buyer's macaroon does not allow payments");
+    }
     let options = LndOptions::new(url, macaroon, Arc::new(SystemClock));
     let trust = args.buyer_lnd_cert.as_deref().map(pinned).transpose()?;
     Ok(Lnd::new(LndOptions {
@@ -90,9 +93,6 @@ async fn pay_with_test_money(console: &Client, invoice: &str) -> anyhow::Result<
 }
 
 async fn pay_with_node(node: &Lnd, bolt11: &str) -> anyhow::Result<String> {
-    if !node.may_pay() {
-        bail!("the buyer's macaroon does not allow payments");
-    }
     let invoice = parse_invoice(bolt11).context("the invoice")?;
     let (fee, preimage) = pay(node, bolt11, &invoice).await?;
     output::line(format_args!(

@@ -1,13 +1,11 @@
 //! LND. What its macaroon has to allow depends on what else the file asks for.
 
-use std::sync::Arc;
-
 use farebox_lightning::Needs as NodeNeeds;
-use farebox_lightning::lnd::{Lnd, LndError, LndOptions, Macaroon};
+use farebox_lightning::lnd::{Lnd, LndOptions, Macaroon};
 
-use super::super::NodeKind;
 use super::super::credentials::Credentials;
-use super::endpoint::{Endpoint, note_error};
+use super::endpoint::Endpoint;
+use super::nodes::finish;
 use super::{Adapter, Needs};
 use crate::build::Context;
 use crate::file::LightningSection;
@@ -25,14 +23,8 @@ pub(super) fn build(
     section.macaroon.as_ref()?;
     let macaroon = Macaroon::read(credentials.macaroon.reveal());
     let macaroon = mistakes.take(at.key("macaroon"), "", macaroon)?;
-    let options = options(endpoint?, macaroon, section, needs);
-    match with_needs(options, needs) {
-        Ok(node) => Some((NodeKind::Node, Arc::new(node).into())),
-        Err(LndError::Endpoint(error)) => {
-            note_error(&error, "macaroon", at, mistakes);
-            None
-        }
-    }
+    let node = Lnd::new(options(endpoint?, macaroon, section, needs));
+    finish(node, "macaroon", at, mistakes)
 }
 
 fn options(
@@ -42,6 +34,9 @@ fn options(
     needs: Needs,
 ) -> LndOptions {
     let common = endpoint.common;
+    // Where nothing is said about refunds they are on as soon as the macaroon allows payments, and
+    // then it needs to.
+    let pay = needs.refunds.unwrap_or_else(|| macaroon.may_pay());
     let defaults = LndOptions::new(endpoint.url, macaroon, common.clock);
     LndOptions {
         network: common.network,
@@ -51,25 +46,9 @@ fn options(
         call_timeout: common.call_timeout,
         private_hints: section.private_hints,
         needs: NodeNeeds {
-            pay: needs.refunds == Some(true),
+            pay,
             hold: needs.hold,
         },
         ..defaults
     }
-}
-
-/// Where nothing is said about refunds they are on as soon as the macaroon allows payments, and
-/// then it needs to.
-fn with_needs(options: LndOptions, needs: Needs) -> Result<Lnd, LndError> {
-    let node = Lnd::new(options.clone())?;
-    if needs.refunds.is_some() || !node.may_pay() {
-        return Ok(node);
-    }
-    Lnd::new(LndOptions {
-        needs: NodeNeeds {
-            pay: true,
-            ..options.needs
-        },
-        ..options
-    })
 }

@@ -103,7 +103,7 @@ pub(super) fn nwc(
     Some((NodeKind::Node, Arc::new(node).into()))
 }
 
-fn finish<T>(
+pub(super) fn finish<T>(
     node: Result<T, EndpointError>,
     credential: &str,
     at: &KeyPath,

@@ -1,19 +1,25 @@
-//! One request to the wallet and its answer.
+//! The wallet as it is reached over its relays: one request, one answer.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use farebox_core::PaymentHash;
+use farebox_core::{Clock, PaymentHash};
 use nostr::{ClientMessage, Event, JsonUtil};
+use rustls::ClientConfig;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::hub::Hub;
 use super::links::AllDown;
-use super::reply::{Code, Refusal, Reply};
-use super::session::Session;
+use super::reply::{self, Code, Refusal, Reply};
+use super::seal::Seal;
+use super::session::{Session, Sessions};
 use super::socket::RelayError;
+use super::uri::Connection;
 use super::waiting::{Expected, Outcome, Spread};
-use super::{MAX_IN_FLIGHT, Nwc};
+use super::{LOOKUP_INVOICE, MAX_IN_FLIGHT};
 use crate::rest::printable;
 use crate::{AnswerFault, NodeError};
 
@@ -58,9 +64,96 @@ pub(super) enum CallError {
 #[error("no relay took it within {0:?}")]
 struct NoRelay(Duration);
 
-impl Nwc {
+/// The wallet, by way of its relays.
+pub(super) struct Wallet {
+    pub(super) hub: Arc<Hub>,
+    pub(super) sessions: Sessions,
+    /// How long one request may take, connecting included.
+    pub(super) call_timeout: Duration,
+    places: Semaphore,
+    /// The wallet by the first digits of its key, for errors.
+    host: String,
+}
+
+impl Wallet {
+    /// A wallet that nobody has connected to yet; the first call does.
+    pub(super) fn new(
+        connection: Connection,
+        tls: ClientConfig,
+        clock: Arc<dyn Clock>,
+        call_timeout: Duration,
+    ) -> Self {
+        let key = connection.wallet.to_hex();
+        let seal = Seal::new(connection.keys, connection.wallet);
+        let hub = Arc::new(Hub::new(seal, clock));
+        Self {
+            sessions: Sessions::new(Arc::clone(&hub), connection.relays, Arc::new(tls)),
+            hub,
+            call_timeout,
+            places: Semaphore::new(MAX_IN_FLIGHT),
+            host: format!("wallet {}", key.get(..8).unwrap_or_default()),
+        }
+    }
+
+    /// The wallet, for errors and for the operator.
+    pub(super) fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Calls a method that does no harm when it is called twice.
+    pub(super) async fn ask<T: DeserializeOwned>(
+        &self,
+        method: &'static str,
+        params: Value,
+    ) -> Result<T, NodeError> {
+        let call = Call {
+            method,
+            params,
+            spread: Spread::Everywhere,
+            payment: None,
+            limit: self.call_timeout,
+        };
+        let heard = self.call(call).await;
+        let heard = heard.map_err(|error| self.node_error(error))?;
+        reply::fields(heard.result).map_err(|fault| self.bad_answer(fault))
+    }
+
+    /// Asks about an invoice or payment.
+    pub(super) async fn ask_about(&self, hash: &PaymentHash) -> Result<Heard, CallError> {
+        let call = Call {
+            method: LOOKUP_INVOICE,
+            params: json!({ "payment_hash": hash.to_string() }),
+            spread: Spread::Everywhere,
+            payment: None,
+            limit: self.call_timeout,
+        };
+        self.call(call).await
+    }
+
+    /// The connections to the relays, made where there are none.
+    pub(super) fn session(&self) -> Result<Arc<Session>, NodeError> {
+        let session = self.sessions.current();
+        session.map_err(|error| self.not_connected(Arc::new(error)))
+    }
+
+    /// What the info event does not list is not even asked for.
+    pub(super) fn check_offered(&self, method: &'static str) -> Result<(), NodeError> {
+        match self.hub.info() {
+            Some(info) if !info.takes_nip44 => {
+                Err(self.not_offered("NIP-44 encryption, only the deprecated NIP-04"))
+            }
+            Some(info) if !info.offers(method) => Err(self.not_offered(method)),
+            _ => Ok(()),
+        }
+    }
+
     pub(super) async fn call(&self, call: Call) -> Result<Heard, CallError> {
-        let _place = self.begin_call().map_err(CallError::NotSent)?;
+        let busy = |_| {
+            CallError::NotSent(NodeError::Busy {
+                limit: MAX_IN_FLIGHT,
+            })
+        };
+        let _place = self.places.try_acquire().map_err(busy)?;
         let deadline = Instant::now() + call.limit;
         let session = self.session().map_err(CallError::NotSent)?;
         let up = self.wait_until_up(&session, call.limit).await;
@@ -90,14 +183,14 @@ impl Nwc {
     ) -> Result<Heard, CallError> {
         let event = self.seal_request(&call).map_err(CallError::NotSent)?;
         let id = event.id;
-        let (ticket, mut answer) = self.hub().waiting.expect(Expected {
+        let (ticket, mut answer) = self.hub.waiting.expect(Expected {
             id,
             method: call.method,
             frame: ClientMessage::event(event).as_json().into(),
             spread: call.spread,
             payment: call.payment,
         });
-        session.publish(&self.hub().waiting, id);
+        session.publish(&self.hub.waiting, id);
         let lost = tokio::select! {
             Ok(outcome) = &mut answer => return self.judge(outcome),
             AllDown(error) = session.links.wait_until_lost(GRACE) => Some(error),
@@ -116,9 +209,9 @@ impl Nwc {
     }
 
     fn seal_request(&self, call: &Call) -> Result<Event, NodeError> {
-        let now = self.hub().now();
+        let now = self.hub.now();
         let content = json!({ "method": call.method, "params": call.params });
-        self.hub()
+        self.hub
             .seal
             .request(&content, now, now.plus(call.limit + CLOCK_SKEW))
             .map_err(|error| self.not_connected(Arc::new(error)))
@@ -134,7 +227,7 @@ impl Nwc {
                 Err(fault) => Err(CallError::Unusable(fault)),
             },
             Outcome::Rejected { reason } => Err(CallError::Lost(NodeError::Refused {
-                host: format!("the relay of {}", self.host()),
+                host: format!("the relay of {}", self.host),
                 reason: printable(&reason),
             })),
         }
@@ -143,7 +236,7 @@ impl Nwc {
     /// Relays that take nothing although they are up are those of a runtime that stands still: the
     /// next call connects anew.
     fn nobody_took_it(&self, session: &Arc<Session>, limit: Duration) -> NodeError {
-        self.abandon(session);
+        self.sessions.abandon(session);
         self.not_connected(Arc::new(NoRelay(limit)))
     }
 
@@ -152,28 +245,35 @@ impl Nwc {
         error: Arc<impl std::error::Error + Send + Sync + 'static>,
     ) -> NodeError {
         NodeError::NotConnected {
-            host: self.host().to_owned(),
+            host: self.host.clone(),
             source: error,
         }
     }
 
     pub(super) fn broken_off(&self, error: Arc<RelayError>) -> NodeError {
         NodeError::Unreachable {
-            host: self.host().to_owned(),
+            host: self.host.clone(),
             source: error,
+        }
+    }
+
+    pub(super) fn not_offered(&self, what: &'static str) -> NodeError {
+        NodeError::NotOffered {
+            host: self.host.clone(),
+            what,
         }
     }
 
     fn timed_out(&self, call: &Call) -> NodeError {
         NodeError::TimedOut {
-            host: self.host().to_owned(),
+            host: self.host.clone(),
             limit: call.limit,
         }
     }
 
     pub(super) fn bad_answer(&self, fault: AnswerFault) -> NodeError {
         NodeError::BadAnswer {
-            host: self.host().to_owned(),
+            host: self.host.clone(),
             fault,
         }
     }
@@ -189,7 +289,7 @@ impl Nwc {
 
     /// The wallet's codes by their next of kin in HTTP, where the port has one.
     fn refused(&self, refusal: &Refusal) -> NodeError {
-        let host = self.host().to_owned();
+        let host = self.host.clone();
         match refusal.code {
             Code::RateLimited => NodeError::Unavailable { host, status: 429 },
             Code::Unauthorized => NodeError::Forbidden { host, status: 401 },
@@ -199,11 +299,5 @@ impl Nwc {
                 reason: printable(&refusal.words),
             },
         }
-    }
-
-    fn begin_call(&self) -> Result<tokio::sync::SemaphorePermit<'_>, NodeError> {
-        self.places().try_acquire().map_err(|_| NodeError::Busy {
-            limit: MAX_IN_FLIGHT,
-        })
     }
 }
