@@ -23,6 +23,7 @@ use crate::decode::{DecodeFault, DecodedBody, InflowError};
 use crate::drain::DrainSignal;
 use crate::headers::prepare_response_trailers;
 use crate::limits::TokenPermit;
+use crate::payment_fields;
 use crate::replay::{Finishing, Recorder};
 use crate::settle::{Ending, Settlement};
 use crate::upstream::Lease;
@@ -230,7 +231,8 @@ impl UpstreamBody {
                     upload.answered();
                 }
                 let frame = self.hear(frame);
-                let frame = self.meter(prepare_response_trailers(frame));
+                let frame =
+                    self.meter(prepare_response_trailers(frame, payment_fields::in_answers));
                 self.pass(&frame);
                 Poll::Ready(Some(Ok(frame)))
             }

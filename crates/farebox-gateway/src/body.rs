@@ -15,7 +15,7 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
 use crate::body_budget::{ByteBudget, Lease};
-use crate::headers::prepare_request_trailers;
+use crate::headers::{FieldFilter, prepare_request_trailers};
 pub(crate) use upload::Upload;
 
 /// Why a request body ended early.
@@ -90,15 +90,21 @@ pub struct StreamedBody {
     limit: u64,
     left: u64,
     silence: Silence,
+    withheld: FieldFilter,
     counted: Option<Arc<AtomicU64>>,
     upload: Arc<Upload>,
 }
 
 impl RequestBody {
     /// A body that streams from the client, at most `limit` bytes, never silent for longer than
-    /// `silence`.
+    /// `silence`; trailers that are `withheld` do not pass.
     #[must_use]
-    pub fn stream(incoming: Incoming, limit: u64, silence: Duration) -> Self {
+    pub fn stream(
+        incoming: Incoming,
+        limit: u64,
+        silence: Duration,
+        withheld: FieldFilter,
+    ) -> Self {
         if incoming.is_end_stream() {
             return Self::Empty;
         }
@@ -108,6 +114,7 @@ impl RequestBody {
             limit,
             left: limit,
             silence,
+            withheld,
             counted: None,
             upload: Arc::default(),
         }))
@@ -163,7 +170,8 @@ impl StreamedBody {
                 .map(|limit| Some(Err(BodyFault::Silent(limit)))),
             Poll::Ready(Some(Ok(frame))) => {
                 self.silence.broken();
-                Poll::Ready(Some(self.count(prepare_request_trailers(frame))))
+                let frame = prepare_request_trailers(frame, self.withheld);
+                Poll::Ready(Some(self.count(frame)))
             }
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(BodyFault::Broken(error)))),
             Poll::Ready(None) => Poll::Ready(None),

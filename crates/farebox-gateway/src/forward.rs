@@ -31,6 +31,7 @@ use crate::decode::DecodedBody;
 use crate::headers;
 use crate::limits::TokenPermit;
 use crate::outcome::Outcome;
+use crate::payment_fields;
 use crate::plan::{PaidCache, Plan, Route, Upstream};
 use crate::refusal::Refusal;
 use crate::replay::{Recorder, ReplayPolicy, ReplayStore};
@@ -185,6 +186,7 @@ impl Worker {
                 host: &host,
                 scheme: self.shared.scheme,
             },
+            payment_fields::in_requests,
         );
         if !upstream.preserve_host || !parts.headers.contains_key(HOST) {
             parts.headers.insert(HOST, upstream.host_header.clone());
@@ -216,7 +218,7 @@ impl Worker {
         }
         let grpc = farebox_wire::grpc::is_grpc(&parts.headers);
         fare.judge(parts.status, route, grpc && grpc_failed(&parts.headers));
-        headers::prepare_response(&mut parts.headers, switching);
+        headers::prepare_response(&mut parts.headers, switching, payment_fields::in_answers);
         fare.mark(&mut parts.headers, route);
         if let (true, Some(client_side)) = (switching, upgrade) {
             let upstream_side = parts
@@ -443,7 +445,8 @@ fn announce_body(method: &Method, headers: &mut HeaderMap, body: &RequestBody) {
 fn request_body(route: &Route, body: ArrivedBody) -> RequestBody {
     match body {
         ArrivedBody::Unread(incoming) => {
-            RequestBody::stream(incoming, route.max_body_bytes, route.idle_timeout)
+            let withheld = payment_fields::in_requests;
+            RequestBody::stream(incoming, route.max_body_bytes, route.idle_timeout, withheld)
         }
         ArrivedBody::Read(ReadBody {
             bytes: Some(bytes),

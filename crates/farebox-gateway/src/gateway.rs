@@ -23,13 +23,20 @@ use crate::held::{self, HeldDoor, HeldLimits, Offered};
 use crate::keyring::Keyring;
 use crate::keys;
 use crate::limits::{ChallengeLimits, ChallengeRates, TokenLimits};
-use crate::listen::{self, ListenLimits};
+use crate::listen::{self, ListenLimits, Server};
 use crate::metrics::Metrics;
 use crate::own::{KeyDesk, RefundDesk};
 use crate::payout::Payouts;
 use crate::plan::Plan;
 use crate::replay::{DEFAULT_MAX_ANSWERS, ReplayLimits, ReplayStore};
 use crate::worker::{Shared, Worker};
+
+/// How often a worker hands its log lines over.
+const LOG_FLUSH: Duration = Duration::from_millis(200);
+/// How often answers that nobody came back for are forgotten.
+const FORGET_ANSWERS: Duration = Duration::from_secs(15);
+/// How often a worker looks for answers that are not read.
+const FIND_UNREAD: Duration = Duration::from_secs(1);
 
 /// What is fixed for the life of a gateway; everything else is in the [`Plan`].
 pub struct Options {
@@ -157,12 +164,43 @@ fn spawn(
         .name(format!("data-{index}"))
         .spawn(move || {
             let log = Arc::clone(&worker.shared.log);
-            if let Err(error) = runtime.block_on(listen::run(worker, listener, tls, limits)) {
+            let served = runtime.block_on(async {
+                tokio::spawn(keep_house(Arc::clone(&worker), limits.write_timeout));
+                let server = Server {
+                    drain: worker.shared.drain.clone(),
+                    connections: worker.shared.metrics.connections().clone(),
+                    service: worker,
+                    tls,
+                    limits,
+                };
+                server.run(listener).await
+            });
+            if let Err(error) = served {
                 tracing::error!(%error, "a data thread cannot listen");
             }
             drop(runtime);
             log.flush();
         })
+}
+
+/// What a data thread does now and then beside its requests.
+async fn keep_house(worker: Arc<Worker>, write_timeout: Duration) {
+    let mut tick = tokio::time::interval(LOG_FLUSH);
+    let mut forgotten_at = Instant::now();
+    let mut looked_at = forgotten_at;
+    loop {
+        tick.tick().await;
+        worker.shared.log.flush();
+        let now = Instant::now();
+        if worker.index == 0 && now.duration_since(forgotten_at) >= FORGET_ANSWERS {
+            worker.shared.replays.forget_expired(now);
+            forgotten_at = now;
+        }
+        if now.duration_since(looked_at) >= FIND_UNREAD {
+            worker.watched.let_go_of_unread(write_timeout);
+            looked_at = now;
+        }
+    }
 }
 
 /// Calls whose payment is held run on a thread of their own, beside those of the clients, and so

@@ -7,7 +7,6 @@
 use std::net::IpAddr;
 
 use bytes::Bytes;
-use farebox_wire::credential::PAYMENT_HEADERS;
 use http::header::{
     ACCEPT_ENCODING, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, Entry, HOST, HeaderMap, HeaderName,
     HeaderValue, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE,
@@ -19,6 +18,10 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const SEC_WEBSOCKET_KEY: HeaderName = HeaderName::from_static("sec-websocket-key");
+
+/// Tells the fields that are for the proxy itself, such as those that pay, by their names in small
+/// letters: they pass on neither way.
+pub type FieldFilter = fn(&str) -> bool;
 
 /// A request that two servers could cut differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -109,13 +112,15 @@ fn announces_body(headers: &HeaderMap) -> bool {
 }
 
 /// Makes the header fields of a request fit for the upstream: takes off what is hop-by-hop, what
-/// pays, and what steers around us, and says who is asking. A WebSocket upgrade and `TE: trailers`,
+/// is `withheld`, and what steers around us, and says who is asking. A WebSocket upgrade and `TE: trailers`,
 /// which gRPC needs, stay. `Authorization` is the business of whoever read it; injected fields come
 /// afterwards.
-pub fn prepare_request(headers: &mut HeaderMap, forwarded: &Forwarded<'_>) {
+pub fn prepare_request(headers: &mut HeaderMap, forwarded: &Forwarded<'_>, withheld: FieldFilter) {
     let upgrade = is_websocket_upgrade(headers);
     let trailers = headers.contains_key(TE) && has_token(headers, &TE, "trailers");
-    strip(headers, is_dropped_from_request);
+    strip(headers, |name| {
+        is_dropped_from_request(name) || withheld(name)
+    });
     if upgrade {
         insert_upgrade(headers);
     }
@@ -142,11 +147,12 @@ pub(crate) fn ask_for_whole(headers: &mut HeaderMap) {
     }
 }
 
-/// Makes the header fields of an answer fit for the client: takes off what is hop-by-hop, what the
-/// upstream says about payment and credentials, and whatever looks like ours. An answer that
-/// switches to a WebSocket keeps saying so.
-pub fn prepare_response(headers: &mut HeaderMap, switching: bool) {
-    strip(headers, is_dropped_from_response);
+/// Makes the header fields of an answer fit for the client: takes off what is hop-by-hop and what is
+/// `withheld`. An answer that switches to a WebSocket keeps saying so.
+pub fn prepare_response(headers: &mut HeaderMap, switching: bool, withheld: FieldFilter) {
+    strip(headers, |name| {
+        is_dropped_from_response(name) || withheld(name)
+    });
     if switching {
         insert_upgrade(headers);
     }
@@ -156,18 +162,22 @@ pub fn prepare_response(headers: &mut HeaderMap, switching: bool) {
 /// fields, so what may not stand there may not come after the body either, nor may what only the
 /// head can say: who asks, for which host, with which credential.
 #[must_use]
-pub fn prepare_request_trailers(frame: Frame<Bytes>) -> Frame<Bytes> {
-    without_trailers(frame, is_dropped_from_request_trailers)
+pub fn prepare_request_trailers(frame: Frame<Bytes>, withheld: FieldFilter) -> Frame<Bytes> {
+    without_trailers(frame, |name| {
+        is_dropped_from_request_trailers(name) || withheld(name)
+    })
 }
 
 /// Makes the trailer fields of an answer fit for the client, as [`prepare_response`] does with its
 /// header fields.
 #[must_use]
-pub fn prepare_response_trailers(frame: Frame<Bytes>) -> Frame<Bytes> {
-    without_trailers(frame, is_dropped_from_response)
+pub fn prepare_response_trailers(frame: Frame<Bytes>, withheld: FieldFilter) -> Frame<Bytes> {
+    without_trailers(frame, |name| {
+        is_dropped_from_response(name) || withheld(name)
+    })
 }
 
-fn without_trailers(frame: Frame<Bytes>, is_dropped: fn(&str) -> bool) -> Frame<Bytes> {
+fn without_trailers(frame: Frame<Bytes>, is_dropped: impl Fn(&str) -> bool) -> Frame<Bytes> {
     match frame.into_trailers() {
         Ok(mut trailers) => {
             remove(&mut trailers, is_dropped);
@@ -197,7 +207,7 @@ fn insert_upgrade(headers: &mut HeaderMap) {
 }
 
 /// Removes the fields that `is_dropped`, and those that `Connection` names.
-fn strip(headers: &mut HeaderMap, is_dropped: fn(&str) -> bool) {
+fn strip(headers: &mut HeaderMap, is_dropped: impl Fn(&str) -> bool) {
     let named: Vec<HeaderName> = headers
         .get_all(CONNECTION)
         .iter()
@@ -210,7 +220,7 @@ fn strip(headers: &mut HeaderMap, is_dropped: fn(&str) -> bool) {
     }
 }
 
-fn remove(headers: &mut HeaderMap, is_dropped: fn(&str) -> bool) {
+fn remove(headers: &mut HeaderMap, is_dropped: impl Fn(&str) -> bool) {
     let dropped: Vec<HeaderName> = headers
         .keys()
         .filter(|name| is_dropped(name.as_str()))
@@ -240,7 +250,7 @@ fn is_hop_by_hop(name: &str) -> bool {
 }
 
 fn is_dropped_from_request(name: &str) -> bool {
-    is_hop_by_hop(name) || is_payment(name) || is_steering(name)
+    is_hop_by_hop(name) || is_steering(name)
 }
 
 fn is_dropped_from_request_trailers(name: &str) -> bool {
@@ -250,14 +260,6 @@ fn is_dropped_from_request_trailers(name: &str) -> bool {
             "authorization" | "content-length" | "cookie" | "host" | "x-request-id"
         )
         || name.starts_with("x-forwarded-")
-}
-
-fn is_payment(name: &str) -> bool {
-    PAYMENT_HEADERS.contains(&name) || is_ours(name)
-}
-
-fn is_ours(name: &str) -> bool {
-    name.starts_with("farebox-")
 }
 
 /// Fields by which some servers take another path, method, address or host than the request has,
@@ -282,11 +284,8 @@ fn is_steering(name: &str) -> bool {
 }
 
 fn is_dropped_from_response(name: &str) -> bool {
-    is_hop_by_hop(name)
-        || is_payment(name)
-        || name.starts_with("payment-")
-        // `Alt-Svc` would send clients past us: it names the upstream's other doors as ours.
-        || matches!(name, "www-authenticate" | "authentication-info" | "x-change-sats" | "alt-svc")
+    // `Alt-Svc` would send clients past us: it names the upstream's other doors as ours.
+    is_hop_by_hop(name) || name == "alt-svc"
 }
 
 /// Sets what the upstream is told about the client. A client's own words are thrown away, unless

@@ -33,6 +33,7 @@ mod listen;
 mod outcome;
 mod own;
 mod page;
+mod payment_fields;
 mod presented;
 mod price;
 mod refusal;

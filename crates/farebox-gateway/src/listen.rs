@@ -1,21 +1,29 @@
 //! Accepting connections: one single-threaded runtime for each core, each with its own listener on
 //! the same address, so that no connection and no upstream connection crosses threads.
 
+use std::convert::Infallible;
+use std::error::Error;
+use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use prometheus_client::metrics::gauge::Gauge;
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
+use crate::drain::DrainSignal;
 use crate::stall::StallGuard;
-use crate::worker::Worker;
 
 /// Connections the kernel queues for us.
 const BACKLOG: i32 = 4096;
@@ -27,12 +35,6 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 const TLS_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long to rest when the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// How often a worker hands its log lines over.
-const LOG_FLUSH: Duration = Duration::from_millis(200);
-/// How often answers that nobody came back for are forgotten.
-const FORGET_ANSWERS: Duration = Duration::from_secs(15);
-/// How often a worker looks for answers that are not read.
-const FIND_UNREAD: Duration = Duration::from_secs(1);
 /// Requests one HTTP/2 connection may have open.
 const MAX_STREAMS: u32 = 256;
 
@@ -60,7 +62,10 @@ impl Default for ListenLimits {
     }
 }
 
-/// Binds `address` once for each worker.
+/// Binds `address` once for each worker; port 0 takes a free one, the same for all.
+///
+/// # Errors
+/// When the address cannot be bound.
 pub(crate) fn bind(address: SocketAddr, workers: usize) -> io::Result<Vec<std::net::TcpListener>> {
     let first = bind_shared(address)?;
     let address = first.local_addr()?;
@@ -89,49 +94,72 @@ fn bind_shared(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     Ok(socket.into())
 }
 
-/// Accepts and serves connections until the drain begins.
-pub(crate) async fn run(
-    worker: Arc<Worker>,
-    listener: std::net::TcpListener,
-    tls: Option<TlsAcceptor>,
-    limits: ListenLimits,
-) -> io::Result<()> {
-    let listener = TcpListener::from_std(listener)?;
-    let drain = worker.shared.drain.clone();
-    tokio::spawn(keep_house(Arc::clone(&worker), limits.write_timeout));
-    let builder = Arc::new(http_builder(limits));
-    tokio::select! {
-        () = accept(&worker, &listener, tls.as_ref(), &builder, limits) => {}
-        () = drain.draining() => {}
-    }
-    drop(listener);
-    drain.cut().await;
-    Ok(())
+/// What answers the requests that a data thread takes.
+pub(crate) trait Serve: Send + Sync + 'static {
+    /// The bodies of its answers.
+    type Body: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static;
+
+    /// Answers one request from `peer`, the other end of the connection. Every failure is an answer.
+    fn serve(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        peer: IpAddr,
+    ) -> impl Future<Output = Result<Response<Self::Body>, Infallible>> + Send;
 }
 
-async fn accept(
-    worker: &Arc<Worker>,
-    listener: &TcpListener,
-    tls: Option<&TlsAcceptor>,
-    builder: &Arc<auto::Builder<TokioExecutor>>,
-    limits: ListenLimits,
-) {
-    loop {
-        match listener.accept().await {
-            Ok((stream, peer)) => {
-                if worker.shared.drain.open() < limits.max_connections {
-                    let conn = Connection {
-                        worker: Arc::clone(worker),
-                        builder: Arc::clone(builder),
-                        peer: peer.ip(),
-                        limits,
-                    };
-                    tokio::spawn(conn.serve(stream, tls.cloned()));
+/// Serves what one listener accepts.
+pub(crate) struct Server<S> {
+    /// What answers.
+    pub service: Arc<S>,
+    /// Certificate and key, where it speaks TLS.
+    pub tls: Option<TlsAcceptor>,
+    /// Limits on connections.
+    pub limits: ListenLimits,
+    /// Counts the connections and ends them.
+    pub drain: DrainSignal,
+    /// Counts them for the metrics; tunnels are not among them.
+    pub connections: Gauge,
+}
+
+impl<S: Serve> Server<S> {
+    /// Accepts and serves connections until the drain begins, and returns when it cuts what is left.
+    ///
+    /// # Errors
+    /// When the runtime cannot take the listener.
+    pub(crate) async fn run(self, listener: std::net::TcpListener) -> io::Result<()> {
+        let listener = TcpListener::from_std(listener)?;
+        let builder = Arc::new(http_builder(self.limits));
+        let server = Arc::new(self);
+        tokio::select! {
+            () = server.accept(&listener, &builder) => {}
+            () = server.drain.draining() => {}
+        }
+        drop(listener);
+        server.drain.cut().await;
+        Ok(())
+    }
+
+    async fn accept(
+        self: &Arc<Self>,
+        listener: &TcpListener,
+        builder: &Arc<auto::Builder<TokioExecutor>>,
+    ) {
+        loop {
+            match listener.accept().await {
+                Ok((stream, peer)) => {
+                    if self.drain.open() < self.limits.max_connections {
+                        let connection = Connection {
+                            server: Arc::clone(self),
+                            builder: Arc::clone(builder),
+                            peer: peer.ip(),
+                        };
+                        tokio::spawn(connection.serve(stream));
+                    }
                 }
-            }
-            Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
             }
         }
     }
@@ -154,20 +182,18 @@ fn http_builder(limits: ListenLimits) -> auto::Builder<TokioExecutor> {
 }
 
 /// One accepted connection.
-struct Connection {
-    worker: Arc<Worker>,
+struct Connection<S> {
+    server: Arc<Server<S>>,
     builder: Arc<auto::Builder<TokioExecutor>>,
     peer: IpAddr,
-    limits: ListenLimits,
 }
 
-impl Connection {
-    async fn serve(self, stream: TcpStream, tls: Option<TlsAcceptor>) {
-        let open = self.worker.shared.drain.enter();
-        let gauge = self.worker.shared.metrics.connections();
-        gauge.inc();
+impl<S: Serve> Connection<S> {
+    async fn serve(self, stream: TcpStream) {
+        let open = self.server.drain.enter();
+        self.server.connections.inc();
         let _ = stream.set_nodelay(true);
-        match tls {
+        match &self.server.tls {
             None => self.serve_http(stream).await,
             Some(acceptor) => {
                 if let Ok(Ok(stream)) =
@@ -177,25 +203,25 @@ impl Connection {
                 }
             }
         }
-        gauge.dec();
+        self.server.connections.dec();
         drop(open);
     }
 
-    async fn serve_http<S>(&self, stream: S)
+    async fn serve_http<C>(&self, stream: C)
     where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        C: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let ListenLimits {
             write_timeout,
             header_timeout,
             ..
-        } = self.limits;
+        } = self.server.limits;
         let io = TokioIo::new(StallGuard::new(stream, write_timeout, header_timeout));
-        let (worker, peer) = (&self.worker, self.peer);
-        let service = service_fn(move |request| Arc::clone(worker).serve(request, peer));
+        let (server, peer) = (&self.server, self.peer);
+        let service = service_fn(move |request| Arc::clone(&server.service).serve(request, peer));
         let connection = self.builder.serve_connection_with_upgrades(io, service);
         tokio::pin!(connection);
-        let drain = &self.worker.shared.drain;
+        let drain = &server.drain;
         tokio::select! {
             biased;
             _ = connection.as_mut() => return,
@@ -205,25 +231,6 @@ impl Connection {
             biased;
             _ = connection => {}
             () = drain.cut() => {}
-        }
-    }
-}
-
-async fn keep_house(worker: Arc<Worker>, write_timeout: Duration) {
-    let mut tick = tokio::time::interval(LOG_FLUSH);
-    let mut forgotten_at = Instant::now();
-    let mut looked_at = forgotten_at;
-    loop {
-        tick.tick().await;
-        worker.shared.log.flush();
-        let now = Instant::now();
-        if worker.index == 0 && now.duration_since(forgotten_at) >= FORGET_ANSWERS {
-            worker.shared.replays.forget_expired(now);
-            forgotten_at = now;
-        }
-        if now.duration_since(looked_at) >= FIND_UNREAD {
-            worker.watched.let_go_of_unread(write_timeout);
-            looked_at = now;
         }
     }
 }

@@ -24,6 +24,7 @@ use crate::claim::visit::Visit;
 use crate::client_addr::AddressPrefix;
 use crate::cors::Preflight;
 use crate::held::KeptRequest;
+use crate::listen::Serve;
 use crate::outcome::Outcome;
 use crate::path::{PathError, lenient_reading};
 use crate::plan::{Plan, Route};
@@ -47,9 +48,11 @@ const READ_AWAY_PATIENCE: Patience = Patience {
     total: Duration::from_secs(15),
 };
 
-impl Worker {
+impl Serve for Worker {
+    type Body = AnswerBody;
+
     /// Serves one request. Every way through ends in an answer and a log line.
-    pub(crate) async fn serve(
+    async fn serve(
         self: Arc<Self>,
         request: Request<Incoming>,
         peer: IpAddr,
@@ -71,7 +74,9 @@ impl Worker {
         }
         Ok(response)
     }
+}
 
+impl Worker {
     fn begin(&self, plan: &Plan, request: &Request<Incoming>, peer: IpAddr) -> Box<Exchange> {
         let now = self.shared.clock.now();
         let begun = Begun {

@@ -7,14 +7,13 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 
 use crate::drain::DrainSignal;
-use crate::limits::TokenPermit;
 
-/// Joins both sides in a task of this worker.
+/// Joins both sides in a task of this worker, which keeps `permit` for as long as the tunnel lasts.
 pub(crate) fn join(
     client: OnUpgrade,
     upstream: OnUpgrade,
     drain: DrainSignal,
-    permit: Option<TokenPermit>,
+    permit: impl Send + 'static,
 ) {
     let open = drain.enter();
     tokio::spawn(async move {

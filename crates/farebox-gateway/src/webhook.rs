@@ -14,13 +14,13 @@ use std::fmt;
 use std::time::Duration;
 
 use farebox_core::Secret;
-use farebox_wire::credential::PAYMENT_HEADERS;
 use http::HeaderName;
 use http::header::HeaderValue;
 use http::uri::{Authority, PathAndQuery};
 use tokio::sync::Semaphore;
 
 use crate::meter::Unsaid;
+use crate::payment_fields;
 use crate::upstream::UpstreamPool;
 
 /// Whether a request header of this name, in small letters, holds a credential: nobody is told it.
@@ -32,7 +32,7 @@ pub fn is_credential(name: &str) -> bool {
         "proxy-authorization",
         "x-api-key",
     ];
-    OF_OTHERS.contains(&name) || PAYMENT_HEADERS.contains(&name) || name.starts_with("farebox-")
+    OF_OTHERS.contains(&name) || payment_fields::in_requests(name)
 }
 
 /// Who says what a route's calls cost.

@@ -20,6 +20,7 @@ use crate::body_budget;
 use crate::decode::{self, DecodedBody, Decoder, Encoding};
 use crate::headers;
 use crate::meter::Reckoning;
+use crate::payment_fields;
 use crate::plan::Route;
 use crate::refusal::Refusal;
 use crate::upstream::{Answer, Lease};
@@ -37,7 +38,7 @@ impl Worker {
         let (mut parts, incoming) = answer.into_parts();
         let mut fare = fare.answered(parts.status, route)?;
         let is_charged = fare.judge(parts.status, route, false);
-        headers::prepare_response(&mut parts.headers, false);
+        headers::prepare_response(&mut parts.headers, false, payment_fields::in_answers);
         if !is_charged {
             fare.mark(&mut parts.headers, route);
             let body = (parts, DecodedBody::plain(incoming));

@@ -21,6 +21,7 @@ use crate::aside::{MAX_INLINE, aside};
 use crate::by_use::said::Word;
 use crate::decode::{self, DecodedBody, Decoder, Encoding};
 use crate::headers;
+use crate::payment_fields;
 use crate::plan::Route;
 use crate::refusal::Refusal;
 use crate::settle::Ending;
@@ -64,7 +65,7 @@ impl Worker {
         }
         let has_failed = grpc && grpc_failed(&parts.headers);
         let is_charged = fare.judge(parts.status, route, has_failed);
-        headers::prepare_response(&mut parts.headers, false);
+        headers::prepare_response(&mut parts.headers, false, payment_fields::in_answers);
         let reads = fare
             .settlement
             .said()

@@ -23,6 +23,7 @@ use crate::answer::{AnswerBody, GrpcCall};
 use crate::aside::{Busy, beside};
 use crate::decode::{Decoder, Encoding, Undecodable};
 use crate::headers;
+use crate::payment_fields;
 use crate::plan::Route;
 use crate::refusal::Refusal;
 use crate::shape::{Extract, Extracted, Form, MAX_ANSWER_BYTES, NotThere};
@@ -75,7 +76,7 @@ impl Worker {
             return self.pass_back(route, (answer, lease), fare, None, call);
         }
         let (mut parts, incoming) = answer.into_parts();
-        headers::prepare_response(&mut parts.headers, false);
+        headers::prepare_response(&mut parts.headers, false, payment_fields::in_answers);
         let part = self.read_part(route, extract, (&parts.headers, incoming));
         let extracted = match part.await {
             Ok(extracted) => extracted,
