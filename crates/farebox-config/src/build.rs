@@ -29,7 +29,7 @@ use std::sync::Arc;
 use farebox_core::Clock;
 use farebox_gateway::payout::RefundRules;
 use farebox_gateway::plan::Plan;
-use farebox_gateway::routes::{RouteTable, RouteTableError};
+use farebox_http::routes::{RouteTable, RouteTableError};
 
 use crate::document::Document;
 use crate::file::ConfigFile;

@@ -3,13 +3,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use farebox_core::UnixMillis;
+use farebox_gateway::Gateway;
 use farebox_gateway::access_log::{AccessLogOptions, LogFormat};
-use farebox_gateway::client_addr::TrustedProxies;
 use farebox_gateway::keyring::Keyring;
-use farebox_gateway::limits::{ChallengeRates, Rate};
 use farebox_gateway::plan::{BadCredential, Plan, ServerRules};
-use farebox_gateway::routes::RouteTable;
-use farebox_gateway::{Gateway, ListenLimits};
+use farebox_http::client_addr::TrustedProxies;
+use farebox_http::limits::{ChallengeRates, Rate};
+use farebox_http::listen::ListenLimits;
+use farebox_http::routes::RouteTable;
 use farebox_ledger::{Ledger, OpenOptions};
 use farebox_lightning::mock::MockNode;
 use farebox_lightning::{CreateInvoice, InvoiceRequest};

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use farebox_core::{HoldId, Kind, Msat, RequestDigest, UnixMillis};
+use farebox_http::limits::TokenPermit;
 use farebox_ledger::{
     Admitted, ChargeBasis, Cost, Funding, Hold, HoldRequest, Ledger, Once, Rail, Receipt,
 };
@@ -13,7 +14,6 @@ use http::HeaderMap;
 use sha2::{Digest, Sha256};
 
 use crate::by_use::said::Said;
-use crate::limits::TokenPermit;
 use crate::meter::Meter;
 use crate::plan::Route;
 use crate::presented::{PresentedError, Token};

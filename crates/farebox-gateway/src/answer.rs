@@ -11,22 +11,22 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use farebox_http::body::{Silence, Upload};
+use farebox_http::decode::{DecodeFault, DecodedBody, InflowError};
+use farebox_http::drain::DrainSignal;
+use farebox_http::headers::prepare_response_trailers;
+use farebox_http::limits::TokenPermit;
+use farebox_http::replay::{Finishing, Recorder};
+use farebox_http::upstream::Lease;
 use farebox_ledger::crash_point;
 use http::{HeaderMap, HeaderName};
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
 use crate::access_log::Exchange;
-use crate::body::{Silence, Upload};
 use crate::crash;
-use crate::decode::{DecodeFault, DecodedBody, InflowError};
-use crate::drain::DrainSignal;
-use crate::headers::prepare_response_trailers;
-use crate::limits::TokenPermit;
 use crate::payment_fields;
-use crate::replay::{Finishing, Recorder};
 use crate::settle::{Ending, Settlement};
-use crate::upstream::Lease;
 
 use watched::WatchedAnswer;
 pub(crate) use watched::WatchedAnswers;

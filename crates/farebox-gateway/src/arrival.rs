@@ -6,6 +6,9 @@
 use std::sync::Arc;
 
 use farebox_core::RequestDigest;
+use farebox_http::body_budget::{BodyError, ByteBudget, Keep, Patience, ReadBody, read_body};
+use farebox_http::headers::check_framing;
+use farebox_http::path::{CanonicalPath, PathParameters};
 use http::header::{
     CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue, TRANSFER_ENCODING,
 };
@@ -14,9 +17,6 @@ use http::{Method, Request};
 use hyper::body::Incoming;
 use sha2::{Digest, Sha256};
 
-use crate::body_budget::{BodyError, ByteBudget, Keep, Patience, ReadBody, read_body};
-use crate::headers::check_framing;
-use crate::path::{CanonicalPath, PathParameters};
 use crate::plan::Plan;
 use crate::refusal::Refusal;
 

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use farebox_core::{Msat, RequestDigest, Terms};
+use farebox_http::client_addr::AddressPrefix;
 use farebox_lightning::backends::Backends;
 use farebox_lightning::{CreatedInvoice, InvoiceRequest, NodeError, PaymentHashes};
 use farebox_wire::caveat::print_block;
@@ -24,7 +25,6 @@ use crate::answer::AnswerBody;
 use crate::claim::redeem::OpenClaim;
 use crate::claim::visit::Visit;
 use crate::claim::way_back::Offered;
-use crate::client_addr::AddressPrefix;
 use crate::held::{KeptRequest, Seed};
 use crate::outcome::Outcome;
 use crate::plan::{BadCredential, Plan, Route};

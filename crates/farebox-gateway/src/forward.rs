@@ -14,6 +14,14 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use farebox_core::{HoldId, Msat};
+use farebox_http::body::{BodyFault, RequestBody, Silence, Upload};
+use farebox_http::body_budget::{BodyError, ReadBody};
+use farebox_http::decode::DecodedBody;
+use farebox_http::headers;
+use farebox_http::limits::TokenPermit;
+use farebox_http::replay::{Recorder, ReplayPolicy, ReplayStore};
+use farebox_http::tunnel;
+use farebox_http::upstream::{Answer, Lease, SendError};
 use farebox_ledger::{Receipt, VoidReason, crash_point};
 use http::header::{HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING, VARY};
 use http::response::Parts;
@@ -24,21 +32,13 @@ use crate::access_log::Exchange;
 use crate::admit::{Admission, Payment};
 use crate::answer::{AnswerBody, GrpcCall, Pace, UpstreamBody, grpc_failed};
 use crate::arrival::{Arrival, ArrivedBody};
-use crate::body::{BodyFault, RequestBody, Silence, Upload};
-use crate::body_budget::{BodyError, ReadBody};
 use crate::crash;
-use crate::decode::DecodedBody;
-use crate::headers;
-use crate::limits::TokenPermit;
 use crate::outcome::Outcome;
 use crate::payment_fields;
 use crate::plan::{PaidCache, Plan, Route, Upstream};
 use crate::refusal::Refusal;
-use crate::replay::{Recorder, ReplayPolicy, ReplayStore};
 use crate::sale::ChargeOn;
 use crate::settle::{Ending, Settlement};
-use crate::tunnel;
-use crate::upstream::{Answer, Lease, SendError};
 use crate::worker::Worker;
 
 const CHARGE: HeaderName = HeaderName::from_static("farebox-charge-msat");
@@ -529,12 +529,12 @@ mod tests {
         .unwrap()
         .with_root_certificates(rustls::RootCertStore::empty())
         .with_no_client_auth();
-        let options = crate::upstream::TransportOptions {
+        let options = farebox_http::upstream::TransportOptions {
             tls,
-            protocol: crate::upstream::UpstreamProtocol::Auto,
+            protocol: farebox_http::upstream::UpstreamProtocol::Auto,
             connect_timeout: std::time::Duration::from_secs(1),
         };
-        let transport = Arc::new(crate::upstream::Transport::new(&options, 1));
+        let transport = Arc::new(farebox_http::upstream::Transport::new(&options, 1));
         let authority = http::uri::Authority::from_static("upstream.test");
         Upstream {
             base_path: base_path.to_owned(),
@@ -542,7 +542,11 @@ mod tests {
             headers: Vec::new(),
             host_header: HeaderValue::from_static("upstream.test"),
             preserve_host: false,
-            pool: crate::upstream::UpstreamPool::new(transport, http::uri::Scheme::HTTP, authority),
+            pool: farebox_http::upstream::UpstreamPool::new(
+                transport,
+                http::uri::Scheme::HTTP,
+                authority,
+            ),
         }
     }
 

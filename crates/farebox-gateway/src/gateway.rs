@@ -8,27 +8,27 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use farebox_core::Clock;
+use farebox_http::body_budget::ByteBudget;
+use farebox_http::drain::Drain;
+use farebox_http::limits::{ChallengeLimits, ChallengeRates, TokenLimits};
+use farebox_http::listen::{self, ListenLimits, Server};
+use farebox_http::replay::{DEFAULT_MAX_ANSWERS, ReplayLimits, ReplayStore};
 use farebox_ledger::Ledger;
 use farebox_lightning::follow::Settlements;
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 
 use crate::access_log::{AccessLog, AccessLogOptions, LogWriter};
-use crate::body_budget::ByteBudget;
 use crate::challenge::WaitingInvoices;
 use crate::claim::settled::Lookups;
 use crate::claim::status::Waiters;
-use crate::drain::Drain;
 use crate::held::{self, HeldDoor, HeldLimits, Offered};
 use crate::keyring::Keyring;
 use crate::keys;
-use crate::limits::{ChallengeLimits, ChallengeRates, TokenLimits};
-use crate::listen::{self, ListenLimits, Server};
 use crate::metrics::Metrics;
 use crate::own::{KeyDesk, RefundDesk};
 use crate::payout::Payouts;
 use crate::plan::Plan;
-use crate::replay::{DEFAULT_MAX_ANSWERS, ReplayLimits, ReplayStore};
 use crate::worker::{Shared, Worker};
 
 /// How often a worker hands its log lines over.

@@ -4,7 +4,7 @@
 //!
 //! 1. `listen`: a connection, limits on size and time, one snapshot of the [`plan`] for the whole
 //!    request;
-//! 2. `arrival`, `routes`: framing checked, one canonical [`path`], matched and forwarded;
+//! 2. `arrival`, `routes`: framing checked, one canonical [`path`](farebox_http::path), matched and forwarded;
 //! 3. `presented`, `claim`: payment headers and our own cookies are read once and taken off; where the
 //!    route has a [`shape`], the body is written anew, before it is priced;
 //! 4. `admit`, [`keys`]: everything that can refuse, and last the ledger's claim and hold;
@@ -18,18 +18,13 @@
 mod admit;
 mod answer;
 mod arrival;
-mod aside;
-mod body;
 mod challenge;
 mod charge;
 mod claim;
 mod crash;
-mod decode;
-mod drain;
 mod forward;
 mod gateway;
 mod held;
-mod listen;
 mod outcome;
 mod own;
 mod page;
@@ -40,40 +35,27 @@ mod refusal;
 mod sdk_error;
 mod serve;
 mod settle;
-mod stall;
 mod tender;
 mod tokens;
-mod tunnel;
 mod worker;
 
 pub mod access_log;
-pub mod body_budget;
 pub mod by_use;
 pub mod capability;
-pub mod client_addr;
-pub mod cors;
-pub mod headers;
 pub mod keyring;
 pub mod keys;
-pub mod limits;
 pub mod meter;
 pub mod metrics;
-pub mod path;
 pub mod payout;
 pub mod plan;
 pub mod prices;
 pub mod rates;
 pub mod receipt;
-pub mod replay;
-pub mod routes;
 pub mod sale;
 pub mod shape;
-pub mod upstream;
 pub mod webhook;
 
-pub use body::RequestBody;
 pub use crash::{CRASH_POINTS, HELD_CRASH_POINTS};
 pub use gateway::{Drained, Gateway, Options, start};
 pub use held::HeldLimits;
-pub use listen::ListenLimits;
 pub use outcome::Outcome;

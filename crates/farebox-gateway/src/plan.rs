@@ -8,19 +8,19 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use farebox_core::RouteName;
+use farebox_http::client_addr::TrustedProxies;
+use farebox_http::cors::Cors;
+use farebox_http::limits::TokenLimit;
+use farebox_http::routes::RouteTable;
+use farebox_http::upstream::UpstreamPool;
 use farebox_lightning::Backend;
 use farebox_lightning::backends::Backends;
 use http::header::{HeaderName, HeaderValue};
 
 use crate::capability::RouteCapabilities;
-use crate::client_addr::TrustedProxies;
-use crate::cors::Cors;
-use crate::limits::TokenLimit;
 use crate::metrics::RouteMetrics;
-use crate::routes::RouteTable;
 use crate::sale::Sale;
 use crate::shape::Shape;
-use crate::upstream::UpstreamPool;
 
 /// Everything a request may meet.
 pub struct Plan {

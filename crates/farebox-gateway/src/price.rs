@@ -8,13 +8,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use farebox_core::Msat;
+use farebox_http::aside::{Busy, MAX_INLINE, aside};
+use farebox_http::body_budget::Keep;
 use farebox_meter::request::Bound;
 use farebox_meter::{Endpoint, Exchange, ModelPrice, ModelRequest, Refused, Unpriced};
 use http::header::{CONTENT_TYPE, HeaderMap};
 
 use crate::arrival::Arrival;
-use crate::aside::{Busy, MAX_INLINE, aside};
-use crate::body_budget::Keep;
 use crate::by_use::UpTo;
 use crate::plan::Route;
 use crate::rates::{NoRate, Rate};

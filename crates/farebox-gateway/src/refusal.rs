@@ -4,6 +4,11 @@
 
 use std::time::Duration;
 
+use farebox_http::aside::Busy;
+use farebox_http::body_budget::BodyError;
+use farebox_http::headers::FramingError;
+use farebox_http::limits::TokenRefusal;
+use farebox_http::path::PathError;
 use farebox_ledger::{LedgerError, Receipt, VoidReason};
 use farebox_wire::problem::{self, Problem, ProblemKind};
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
@@ -11,13 +16,8 @@ use http::{HeaderMap, HeaderName, Method, Response, StatusCode};
 
 use crate::access_log::Exchange;
 use crate::answer::AnswerBody;
-use crate::aside::Busy;
-use crate::body_budget::BodyError;
-use crate::headers::FramingError;
 use crate::keys::KeyFault;
-use crate::limits::TokenRefusal;
 use crate::outcome::Outcome;
-use crate::path::PathError;
 use crate::price::Unsold;
 use crate::sdk_error::for_sdks;
 use crate::shape::BadFields;

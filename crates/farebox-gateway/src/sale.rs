@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use farebox_core::{Kind, MethodClass, Msat, TermsEpoch};
+use farebox_http::replay::ReplayPolicy;
 use farebox_meter::{Currency, Decimal, RequestRules};
 use sha2::{Digest, Sha256};
 
@@ -16,7 +17,6 @@ use crate::by_use::ByUse;
 use crate::meter::Billing;
 use crate::prices::Prices;
 use crate::rates::Rates;
-use crate::replay::ReplayPolicy;
 use crate::webhook::Webhook;
 
 /// What a route sells, and on which conditions.

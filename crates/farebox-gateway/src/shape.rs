@@ -13,13 +13,13 @@ mod template;
 
 use std::sync::Arc;
 
+use farebox_http::aside::beside;
+use farebox_http::body_budget::Keep;
+use farebox_http::headers::{ask_for_whole, is_websocket_upgrade};
 use http::Method;
 use http::header::{CONTENT_ENCODING, HeaderMap};
 
 use crate::arrival::Arrival;
-use crate::aside::beside;
-use crate::body_budget::Keep;
-use crate::headers::{ask_for_whole, is_websocket_upgrade};
 use crate::plan::Route;
 use crate::refusal::Refusal;
 use crate::worker::Worker;

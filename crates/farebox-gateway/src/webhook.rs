@@ -14,6 +14,7 @@ use std::fmt;
 use std::time::Duration;
 
 use farebox_core::Secret;
+use farebox_http::upstream::UpstreamPool;
 use http::HeaderName;
 use http::header::HeaderValue;
 use http::uri::{Authority, PathAndQuery};
@@ -21,7 +22,6 @@ use tokio::sync::Semaphore;
 
 use crate::meter::Unsaid;
 use crate::payment_fields;
-use crate::upstream::UpstreamPool;
 
 /// Whether a request header of this name, in small letters, holds a credential: nobody is told it.
 #[must_use]

@@ -5,24 +5,24 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use farebox_core::{Clock, HoldId, Msat, PaymentHash, RequestId, UnixMillis};
+use farebox_http::body_budget::ByteBudget;
+use farebox_http::drain::DrainSignal;
+use farebox_http::limits::{ChallengeLimits, TokenLimits};
+use farebox_http::replay::ReplayStore;
 use farebox_ledger::{Ledger, LedgerError};
 use farebox_lightning::follow::Settlements;
 
 use crate::access_log::AccessLog;
 use crate::answer::WatchedAnswers;
-use crate::body_budget::ByteBudget;
 use crate::challenge::WaitingInvoices;
 use crate::claim::settled::Lookups;
 use crate::claim::status::Waiters;
-use crate::drain::DrainSignal;
 use crate::held::HeldDoor;
 use crate::keyring::Keyring;
-use crate::limits::{ChallengeLimits, TokenLimits};
 use crate::metrics::Metrics;
 use crate::own::{KeyDesk, RefundDesk};
 use crate::plan::Plan;
 use crate::presented::{Reader, Token};
-use crate::replay::ReplayStore;
 use crate::tokens::TokenCounter;
 
 /// What all data threads share.
@@ -57,7 +57,7 @@ pub(crate) struct Worker {
     pub(crate) index: usize,
     pub(crate) shared: Arc<Shared>,
     pub(crate) reader: Reader,
-    /// Its answers to HTTP/2 requests; on HTTP/1.1 [`StallGuard`](crate::stall::StallGuard) sees
+    /// Its answers to HTTP/2 requests; on HTTP/1.1 [`StallGuard`](farebox_http::stall::StallGuard) sees
     /// who does not read.
     pub(crate) watched: WatchedAnswers,
     ids: IdSource,

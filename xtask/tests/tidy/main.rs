@@ -20,6 +20,7 @@ use serde_json::Value;
 const LAYERS: [&[&str]; 6] = [
     &["farebox-core"],
     &[
+        "farebox-http",
         "farebox-wire",
         "farebox-ledger",
         "farebox-lightning",

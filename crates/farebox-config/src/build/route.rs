@@ -5,10 +5,10 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 
 use farebox_core::RouteName;
-use farebox_gateway::cors::{Cors, CorsError, Credentials, Origin, Origins};
-use farebox_gateway::limits::TokenLimit;
 use farebox_gateway::plan::{PaidCache, Route, RouteCounters};
-use farebox_gateway::routes::{HostMatch, PathMatch as TablePath, PathRegex, RouteEntry};
+use farebox_http::cors::{Cors, CorsError, Credentials, Origin, Origins};
+use farebox_http::limits::TokenLimit;
+use farebox_http::routes::{HostMatch, PathMatch as TablePath, PathRegex, RouteEntry};
 use http::Method;
 
 use super::models::Market;

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use farebox_core::{Msat, Sat};
-use farebox_gateway::replay::ReplayPolicy;
 use farebox_gateway::sale::{
     Bind, Buys, ChargeOn, FlatPrice, MethodScope, Offer, OnFailure, Pricing, Sale,
 };
 use farebox_gateway::webhook::Webhook;
+use farebox_http::replay::ReplayPolicy;
 
 use super::by_use;
 use super::models::Market;

@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use farebox_gateway::HeldLimits;
 use farebox_gateway::access_log::AccessLogOptions;
 use farebox_gateway::access_log::LogFormat as AccessFormat;
-use farebox_gateway::client_addr::TrustedProxies;
-use farebox_gateway::limits::{ChallengeRates, Rate};
 use farebox_gateway::plan::{BadCredential, ServerRules};
-use farebox_gateway::{HeldLimits, ListenLimits};
+use farebox_http::client_addr::TrustedProxies;
+use farebox_http::limits::{ChallengeRates, Rate};
+use farebox_http::listen::ListenLimits;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tracing_subscriber::EnvFilter;

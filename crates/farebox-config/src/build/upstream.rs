@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use farebox_gateway::plan::Upstream;
-use farebox_gateway::upstream::{Transport, TransportOptions, UpstreamPool, UpstreamProtocol};
+use farebox_http::upstream::{Transport, TransportOptions, UpstreamPool, UpstreamProtocol};
 use http::header::{HeaderName, HeaderValue};
 use http::uri::{Authority, Scheme, Uri};
 

@@ -2,8 +2,8 @@
 
 use farebox_core::Secret;
 use farebox_gateway::meter::Unsaid;
-use farebox_gateway::upstream::UpstreamPool;
 use farebox_gateway::webhook::{Webhook, WebhookRules, is_credential};
+use farebox_http::upstream::UpstreamPool;
 use http::HeaderName;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::uri::PathAndQuery;

@@ -5,6 +5,8 @@
 //! and nowhere else.
 
 use farebox_core::{Binding, RequestDigest};
+use farebox_http::body_budget::{Keep, Patience, read_body};
+use farebox_http::path::{CanonicalPath, PathParameters};
 use farebox_wire::credential::{CredentialError, Malformed, Presented, read_credentials};
 use farebox_wire::macaroon::Macaroon;
 use farebox_wire::problem::{Problem, ProblemKind};
@@ -21,10 +23,8 @@ use super::visit::is_secure;
 use crate::access_log::Exchange;
 use crate::answer::AnswerBody;
 use crate::arrival::{Arrival, ArrivedBody};
-use crate::body_budget::{Keep, Patience, read_body};
 use crate::outcome::Outcome;
 use crate::page;
-use crate::path::{CanonicalPath, PathParameters};
 use crate::plan::{Plan, Route};
 use crate::presented::{self, PresentedError, Token};
 use crate::refusal::{Refusal, document};

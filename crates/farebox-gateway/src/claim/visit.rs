@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use farebox_core::RequestDigest;
+use farebox_http::headers::is_websocket_upgrade;
 use http::header::{HeaderMap, HeaderName, HeaderValue, SET_COOKIE};
 use http::{Method, Response};
 use sha2::{Digest, Sha256};
@@ -18,7 +19,6 @@ use super::{CLAIM, CLAIM_STATUS};
 use crate::access_log::Exchange;
 use crate::answer::AnswerBody;
 use crate::arrival::Arrival;
-use crate::headers::is_websocket_upgrade;
 use crate::page;
 use crate::plan::{Plan, Route};
 use crate::refusal::Refusal;

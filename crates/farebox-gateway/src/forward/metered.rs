@@ -7,6 +7,10 @@ use std::error::Error;
 
 use bytes::Bytes;
 use farebox_core::Msat;
+use farebox_http::body_budget;
+use farebox_http::decode::{self, DecodedBody, Decoder, Encoding};
+use farebox_http::headers;
+use farebox_http::upstream::{Answer, Lease};
 use http::Response;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::response::Parts;
@@ -16,14 +20,10 @@ use super::whole::{MAX_WHOLE, WholeError, leased};
 use super::{Fare, ReceiptHeaders};
 use crate::access_log::Exchange;
 use crate::answer::AnswerBody;
-use crate::body_budget;
-use crate::decode::{self, DecodedBody, Decoder, Encoding};
-use crate::headers;
 use crate::meter::Reckoning;
 use crate::payment_fields;
 use crate::plan::Route;
 use crate::refusal::Refusal;
-use crate::upstream::{Answer, Lease};
 use crate::worker::Worker;
 
 impl Worker {
@@ -150,3 +150,6 @@ fn is_event_stream(headers: &HeaderMap) -> bool {
     kind.and_then(|kind| kind.get(..EVENT_STREAM.len()))
         .is_some_and(|start| start.eq_ignore_ascii_case(EVENT_STREAM))
 }
+
+#[cfg(test)]
+mod tests;

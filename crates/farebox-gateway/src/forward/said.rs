@@ -8,6 +8,10 @@ use std::sync::atomic::AtomicU64;
 
 use bytes::Bytes;
 use farebox_core::Msat;
+use farebox_http::aside::{MAX_INLINE, aside};
+use farebox_http::decode::{self, DecodedBody, Decoder, Encoding};
+use farebox_http::headers;
+use farebox_http::upstream::{Answer, Lease};
 use http::Response;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, TE};
 use http::response::Parts;
@@ -17,15 +21,11 @@ use super::whole::{MAX_WHOLE, leased};
 use super::{Fare, ReceiptHeaders};
 use crate::access_log::Exchange;
 use crate::answer::{AnswerBody, GrpcCall, grpc_failed};
-use crate::aside::{MAX_INLINE, aside};
 use crate::by_use::said::Word;
-use crate::decode::{self, DecodedBody, Decoder, Encoding};
-use crate::headers;
 use crate::payment_fields;
 use crate::plan::Route;
 use crate::refusal::Refusal;
 use crate::settle::Ending;
-use crate::upstream::{Answer, Lease};
 use crate::worker::Worker;
 
 /// Makes a request ready whose answer will tell its cost. Gives where its bytes are counted.

@@ -7,6 +7,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use farebox_http::aside::{Busy, beside};
+use farebox_http::decode::{Decoder, Encoding, Undecodable};
+use farebox_http::headers;
+use farebox_http::upstream::Answer;
 use http::Response;
 use http::header::{
     ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
@@ -20,14 +24,10 @@ use super::whole::WholeError;
 use super::{Fare, ReceiptHeaders};
 use crate::access_log::Exchange;
 use crate::answer::{AnswerBody, GrpcCall};
-use crate::aside::{Busy, beside};
-use crate::decode::{Decoder, Encoding, Undecodable};
-use crate::headers;
 use crate::payment_fields;
 use crate::plan::Route;
 use crate::refusal::Refusal;
 use crate::shape::{Extract, Extracted, Form, MAX_ANSWER_BYTES, NotThere};
-use crate::upstream::Answer;
 use crate::worker::Worker;
 
 /// What is left of the payment, as lsat-proxy says it.

@@ -3,6 +3,8 @@
 use std::time::Instant;
 
 use bytes::Bytes;
+use farebox_http::body_budget::{BodyError, BudgetExhausted, Keep, Lease, Patience, read_body};
+use farebox_http::decode::{DecodeFault, Decoder};
 use farebox_ledger::VoidReason;
 use http::Response;
 use http::header::{CONTENT_LENGTH, HeaderValue};
@@ -11,8 +13,6 @@ use hyper::body::Incoming;
 
 use super::Fare;
 use crate::answer::AnswerBody;
-use crate::body_budget::{BodyError, BudgetExhausted, Keep, Lease, Patience, read_body};
-use crate::decode::{DecodeFault, Decoder};
 use crate::plan::Route;
 use crate::refusal::Refusal;
 use crate::worker::Worker;

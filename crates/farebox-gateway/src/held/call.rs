@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use farebox_core::PaymentHash;
+use farebox_http::body_budget::ReadBody;
 use farebox_ledger::{HeldCall, Receipt};
 use http::{Request, Response};
 use http_body_util::{BodyExt, Limited};
@@ -13,7 +14,6 @@ use crate::access_log::{Begun, Exchange};
 use crate::admit::Admission;
 use crate::answer::AnswerBody;
 use crate::arrival::{Arrival, ArrivedBody};
-use crate::body_budget::ReadBody;
 use crate::forward;
 use crate::outcome::Outcome;
 use crate::plan::{Plan, Route};

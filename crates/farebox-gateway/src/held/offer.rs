@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use farebox_core::{Binding, KeyEpoch, PaymentHash, Preimage, Terms};
+use farebox_http::body_budget::ReadBody;
 use farebox_ledger::{HeldCall, HeldState};
 use farebox_lightning::{CreatedInvoice, InvoiceRequest};
 use farebox_wire::identifier::TokenIdentifier;
@@ -11,7 +12,6 @@ use farebox_wire::identifier::TokenIdentifier;
 use super::KeptRequest;
 use crate::access_log::Exchange;
 use crate::arrival::{Arrival, ArrivedBody};
-use crate::body_budget::ReadBody;
 use crate::challenge::{Debt, INVOICE_TIMEOUT};
 use crate::keyring::{Keyring, Purpose};
 use crate::plan::Plan;
@@ -59,7 +59,7 @@ pub(super) fn preimage(
 impl KeptRequest {
     /// The request as it has to be sent again, its body included. Payment headers are off already.
     pub(crate) fn of(exchange: &Exchange, arrival: &Arrival) -> Result<Self, Refusal> {
-        let upgrades = crate::headers::is_websocket_upgrade(&arrival.parts.headers);
+        let upgrades = farebox_http::headers::is_websocket_upgrade(&arrival.parts.headers);
         let ArrivedBody::Read(ReadBody { bytes, .. }) = &arrival.body else {
             return Err(Refusal::CannotHold);
         };

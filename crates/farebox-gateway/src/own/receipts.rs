@@ -5,6 +5,7 @@
 //! never was, the answer is the same.
 
 use farebox_core::HoldId;
+use farebox_http::limits::RetryAfter;
 use farebox_ledger::{AccountName, ChargeView};
 use farebox_wire::credential::CredentialError;
 use farebox_wire::problem::{Problem, ProblemKind};
@@ -14,7 +15,6 @@ use http::{Method, Response, StatusCode};
 use crate::access_log::Exchange;
 use crate::answer::AnswerBody;
 use crate::arrival::Arrival;
-use crate::limits::RetryAfter;
 use crate::outcome::Outcome;
 use crate::presented::{Presented, PresentedError};
 use crate::receipt::ReceiptJson;

@@ -12,6 +12,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use farebox_core::{AccountId, Msat};
+use farebox_http::body_budget::{Keep, Patience, read_body};
+use farebox_http::client_addr::AddressPrefix;
+use farebox_http::limits::{
+    ChallengeLimits, ChallengeRates, Rate, RetryAfter, TokenLimit, TokenLimits, TokenPermit,
+};
 use farebox_ledger::{AskedBy, ClaimPolicy, Funding, Rail};
 use farebox_wire::credential::{CredentialError, Presented, read_credentials};
 use farebox_wire::problem::{Problem, ProblemKind};
@@ -23,11 +28,6 @@ use crate::access_log::Exchange;
 use crate::admit;
 use crate::answer::AnswerBody;
 use crate::arrival::{Arrival, ArrivedBody};
-use crate::body_budget::{Keep, Patience, read_body};
-use crate::client_addr::AddressPrefix;
-use crate::limits::{
-    ChallengeLimits, ChallengeRates, Rate, RetryAfter, TokenLimit, TokenLimits, TokenPermit,
-};
 use crate::outcome::Outcome;
 use crate::payout::{Destination, Payer, Payouts, RefundError, RefundRequest, Repeat};
 use crate::presented::{self, PresentedError, Token};

@@ -5,6 +5,7 @@
 //! from here: the node is asked at once what it has been asked all along. So neither a forged nor a
 //! repeated call changes anything.
 
+use farebox_http::body_budget::{Keep, Patience, read_body};
 use farebox_lightning::backends::Backends;
 use farebox_lightning::{HearWebhook, WebhookError};
 use farebox_wire::problem::{Problem, ProblemKind};
@@ -14,7 +15,6 @@ use http::{Method, Response, StatusCode};
 use crate::access_log::Exchange;
 use crate::answer::AnswerBody;
 use crate::arrival::{Arrival, ArrivedBody};
-use crate::body_budget::{Keep, Patience, read_body};
 use crate::outcome::Outcome;
 use crate::plan::Plan;
 use crate::refusal::{Refusal, document};

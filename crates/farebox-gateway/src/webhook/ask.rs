@@ -4,6 +4,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use farebox_core::{Msat, UnixMillis};
+use farebox_http::body::RequestBody;
+use farebox_http::body_budget::{BodyError, ByteBudget, Keep, Patience, read_body};
+use farebox_http::headers::has_token;
+use farebox_http::upstream::SendError;
 use http::header::{
     ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue,
 };
@@ -16,11 +20,7 @@ use super::message::{
 use super::{Webhook, is_credential};
 use crate::access_log::Exchange;
 use crate::arrival::Arrival;
-use crate::body::RequestBody;
-use crate::body_budget::{BodyError, ByteBudget, Keep, Patience, read_body};
-use crate::headers::has_token;
 use crate::plan::Route;
-use crate::upstream::SendError;
 
 /// The longest answer, in bytes.
 const MAX_ANSWER: usize = 16 * 1024;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use farebox_core::{Clock, HoldId, Msat};
+use farebox_http::drain::{DrainSignal, OpenConnection};
 use farebox_ledger::{Hold, VoidReason};
 use http::StatusCode;
 
@@ -18,7 +19,6 @@ use crate::access_log::Exchange;
 use crate::arrival::Arrival;
 use crate::by_use::said::{End, SaidLine};
 use crate::by_use::whole;
-use crate::drain::{DrainSignal, OpenConnection};
 use crate::meter::Unsaid;
 use crate::plan::Route;
 use crate::price::Quote;

@@ -8,14 +8,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use farebox_core::{KeyHash, Kind};
+use farebox_http::body_budget::Keep;
+use farebox_http::client_addr::AddressPrefix;
 use http::Method;
 
 use super::Webhook;
 use crate::access_log::Exchange;
 use crate::admit;
 use crate::arrival::Arrival;
-use crate::body_budget::Keep;
-use crate::client_addr::AddressPrefix;
 use crate::keys::KeyFault;
 use crate::plan::Route;
 use crate::presented::Token;

@@ -70,7 +70,7 @@ pub(super) fn host(go: &str) -> Host {
 
 #[cfg(test)]
 mod tests {
-    use farebox_gateway::routes::PathRegex;
+    use farebox_http::routes::PathRegex;
 
     use super::*;
 

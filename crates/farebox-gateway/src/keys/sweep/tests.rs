@@ -4,6 +4,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use farebox_core::{Clock, KeyHash, Msat, Preimage, UnixMillis};
+use farebox_http::client_addr::TrustedProxies;
+use farebox_http::limits::{ChallengeRates, Rate};
+use farebox_http::listen::ListenLimits;
+use farebox_http::routes::RouteTable;
 use farebox_ledger::{KeyView, Ledger, OpenKey, OpenOptions, TopUpBy};
 use farebox_lightning::backends::{Backends, NamedBackend};
 use farebox_lightning::follow::Settlements;
@@ -12,13 +16,9 @@ use farebox_lightning::{Backend, CreateInvoice, CreatedInvoice, HoldInvoice, Inv
 
 use super::*;
 use crate::access_log::{AccessLogOptions, LogFormat};
-use crate::client_addr::TrustedProxies;
 use crate::gateway::{Gateway, Options};
 use crate::keyring::Keyring;
-use crate::limits::{ChallengeRates, Rate};
-use crate::listen::ListenLimits;
 use crate::plan::{BadCredential, Plan, ServerRules};
-use crate::routes::RouteTable;
 
 const KEY: KeyHash = KeyHash::from_bytes([9; 32]);
 const EXPIRY: Duration = Duration::from_secs(600);

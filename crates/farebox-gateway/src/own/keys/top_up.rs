@@ -8,15 +8,15 @@ use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use farebox_core::KeyHash;
+use farebox_http::client_addr::AddressPrefix;
+use farebox_http::limits::{ChallengeLimits, ChallengeRates, Rate, RetryAfter};
 use farebox_ledger::TopUpBy;
 use serde_json::Value;
 
 use super::{check_sold, deposit, wish};
 use crate::access_log::Exchange;
 use crate::arrival::Arrival;
-use crate::client_addr::AddressPrefix;
 use crate::keys::KeyFault;
-use crate::limits::{ChallengeLimits, ChallengeRates, Rate, RetryAfter};
 use crate::plan::Plan;
 use crate::refusal::Refusal;
 use crate::worker::Worker;

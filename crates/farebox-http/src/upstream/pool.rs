@@ -60,7 +60,7 @@ pub enum SendError {
 
 /// A connection lent to one request; give it back at the end of the answer.
 #[derive(Default)]
-pub(crate) struct Lease(Option<Lent>);
+pub struct Lease(Option<Lent>);
 
 struct Lent {
     sender: Http1,
@@ -69,7 +69,7 @@ struct Lent {
 }
 
 /// An answer, and the connection it comes over.
-pub(crate) type Answer = (Response<Incoming>, Lease);
+pub type Answer = (Response<Incoming>, Lease);
 
 enum Connection {
     Http1(Http1),
@@ -96,7 +96,7 @@ impl UpstreamPool {
     }
 
     /// Sends a request, whose URI is path and query alone, on a connection of this worker.
-    pub(crate) async fn send(
+    pub async fn send(
         &self,
         worker: usize,
         mut request: Request<RequestBody>,
@@ -121,10 +121,7 @@ impl UpstreamPool {
     }
 
     /// Sends a request that asks for an upgrade, on an HTTP/1.1 connection of its own.
-    pub(crate) async fn send_upgrade(
-        &self,
-        request: Request<RequestBody>,
-    ) -> Result<Answer, SendError> {
+    pub async fn send_upgrade(&self, request: Request<RequestBody>) -> Result<Answer, SendError> {
         let connector = &self.transport.http1_connector;
         let Connection::Http1(mut sender) =
             self.connect(connector, UpstreamProtocol::Http1).await?
@@ -265,7 +262,7 @@ impl Idle {
 
 impl Lease {
     /// Makes the connection available to the next request.
-    pub(crate) fn give_back(&mut self) {
+    pub fn give_back(&mut self) {
         if let Some(Lent {
             sender,
             idle,

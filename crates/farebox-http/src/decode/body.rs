@@ -11,7 +11,7 @@ use super::{DecodeFault, Decoder, PIECE};
 
 /// Why an upstream's body broke off.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum InflowError {
+pub enum InflowError {
     /// Its connection.
     #[error("the upstream broke off in the middle of its answer")]
     Broken(#[from] hyper::Error),
@@ -21,7 +21,7 @@ pub(crate) enum InflowError {
 }
 
 /// An upstream's body in the clear.
-pub(crate) struct DecodedBody {
+pub struct DecodedBody {
     incoming: Incoming,
     unpacking: Option<Box<Unpacking>>,
 }
@@ -38,7 +38,7 @@ struct Unpacking {
 
 impl DecodedBody {
     /// A body that comes in the clear.
-    pub(crate) const fn plain(incoming: Incoming) -> Self {
+    pub const fn plain(incoming: Incoming) -> Self {
         Self {
             incoming,
             unpacking: None,
@@ -46,7 +46,7 @@ impl DecodedBody {
     }
 
     /// A body to be unpacked where there is a decoder for it.
-    pub(crate) fn new(incoming: Incoming, decoder: Option<Decoder>) -> Self {
+    pub fn new(incoming: Incoming, decoder: Option<Decoder>) -> Self {
         let unpacking = decoder.map(|decoder| Unpacking {
             decoder,
             waiting: Bytes::new(),

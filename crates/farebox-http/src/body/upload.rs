@@ -16,7 +16,7 @@ const SPOILT: u8 = 3;
 
 /// What is known of the body on both of its sides.
 #[derive(Debug, Default)]
-pub(crate) struct Upload(AtomicU8);
+pub struct Upload(AtomicU8);
 
 impl Upload {
     /// More came from the client.
@@ -35,7 +35,7 @@ impl Upload {
     }
 
     /// The upstream said something.
-    pub(crate) fn answered(&self) {
+    pub fn answered(&self) {
         let turns = (UPSTREAMS_TURN, CLIENTS_TURN);
         let order = (Ordering::AcqRel, Ordering::Acquire);
         // Where it is not the upstream's turn, nothing changes.
@@ -43,12 +43,12 @@ impl Upload {
     }
 
     /// Whether the client made the upstream's connection break.
-    pub(crate) fn is_spoilt(&self) -> bool {
+    pub fn is_spoilt(&self) -> bool {
         self.0.load(Ordering::Acquire) == SPOILT
     }
 
     /// Whether an upstream that is silent waits for the client.
-    pub(crate) fn is_awaited(&self) -> bool {
+    pub fn is_awaited(&self) -> bool {
         matches!(self.0.load(Ordering::Acquire), CLIENTS_TURN | SPOILT)
     }
 }

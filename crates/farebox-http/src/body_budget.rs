@@ -108,7 +108,7 @@ pub enum BodyError {
 
 impl ReadBody {
     /// A body that was kept elsewhere; nothing of it is on the budget.
-    pub(crate) fn whole(bytes: Bytes) -> Self {
+    pub fn whole(bytes: Bytes) -> Self {
         let no_budget = ByteBudget::new(0);
         Self {
             sha256: Sha256::digest(&bytes).into(),

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::Semaphore;
 
 /// A longer request or answer, in bytes, is not read on a data thread.
-pub(crate) const MAX_INLINE: usize = 32 * 1024;
+pub const MAX_INLINE: usize = 32 * 1024;
 /// How much is worked on at once.
 const MAX_AT_ONCE: usize = 2;
 /// How many wait or work.
@@ -21,7 +21,7 @@ static WAITING: AtomicUsize = AtomicUsize::new(0);
 /// There is no room, or the work came to no end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("too much work waits")]
-pub(crate) struct Busy;
+pub struct Busy;
 
 /// One who waits.
 struct Waiter;
@@ -42,7 +42,7 @@ impl Drop for Waiter {
 
 /// Has `work` done on another thread. Work that has begun goes on where nobody waits for it any
 /// more, and keeps its place until it is done.
-pub(crate) async fn aside<T: Send + 'static>(
+pub async fn aside<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Busy> {
     let waiter = Waiter::enter()?;
@@ -56,7 +56,7 @@ pub(crate) async fn aside<T: Send + 'static>(
 }
 
 /// Does some work on so many bytes: here, or aside where they are many.
-pub(crate) async fn beside<T: Send + 'static>(
+pub async fn beside<T: Send + 'static>(
     length: usize,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Busy> {

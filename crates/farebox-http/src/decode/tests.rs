@@ -261,38 +261,3 @@ fn headers_about_the_compressed_form_do_not_pass() {
     forget_encoding(&mut seen);
     assert_eq!(seen, headers(&[("etag", "W/\"a\""), ("x-other", "1")]));
 }
-
-/// The streams of every provider that the meter is tested with.
-fn corpus() -> Vec<Vec<u8>> {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../farebox-meter/tests/corpus");
-    let files = std::fs::read_dir(folder).unwrap();
-    let paths = files.map(|file| file.unwrap().path());
-    let streams = paths.filter(|path| path.extension().is_some_and(|kind| kind == "sse"));
-    streams.map(|path| std::fs::read(path).unwrap()).collect()
-}
-
-#[test]
-fn every_providers_stream_is_read_and_counted_the_same_compressed_and_split_anywhere() {
-    use farebox_meter::{Endpoint, StreamMeter};
-    let streams = corpus();
-    assert!(streams.len() > 30);
-    let meter = || StreamMeter::new(Endpoint::ChatCompletions, true, Box::new(|_| None));
-    for stream in streams {
-        let (mut plain, mut passed) = (meter(), Vec::new());
-        plain.push(&stream, &mut passed);
-        plain.finish(&mut passed);
-        let events: Vec<&[u8]> = stream.split_inclusive(|byte| *byte == b'\n').collect();
-        let gzip = compressed(Encoding::Gzip, &events).concat();
-        for at in 0..=gzip.len() {
-            let (first, second) = gzip.split_at(at);
-            let (mut decoder, mut meter, mut seen) =
-                (Decoder::new(Encoding::Gzip), meter(), Vec::new());
-            for piece in [first, second] {
-                meter.push(&decoder.push(piece).unwrap(), &mut seen);
-            }
-            meter.finish(&mut seen);
-            assert!(decoder.is_complete() && seen == passed, "split at {at}");
-            assert_eq!(meter.observed(), plain.observed());
-        }
-    }
-}

@@ -18,13 +18,13 @@ use http::header::{ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, ETAG, Header
 use tokio::sync::Semaphore;
 
 use crate::body_budget::{BudgetExhausted, Lease};
-pub(crate) use body::{DecodedBody, InflowError};
+pub use body::{DecodedBody, InflowError};
 use layers::Layer;
 
 /// How many bytes one compressed byte may become, on the average of all that came.
-pub(crate) const MAX_RATIO: usize = 200;
+pub const MAX_RATIO: usize = 200;
 /// What is unpacked whatever the ratio, in bytes: a short answer may be all zeros.
-pub(crate) const RATIO_FREE: usize = 1024 * 1024;
+pub const RATIO_FREE: usize = 1024 * 1024;
 /// How much compressed input is unpacked in one go, in bytes.
 const PIECE: usize = 8 * 1024;
 /// A longer whole answer, in compressed bytes, is not unpacked on a data thread.
@@ -36,7 +36,7 @@ static UNPACKERS: Semaphore = Semaphore::const_new(MAX_UNPACKERS);
 
 /// How an answer is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Encoding {
+pub enum Encoding {
     /// RFC 1952.
     Gzip,
     /// RFC 1950, or RFC 1951 without its frame, as some send it.
@@ -49,7 +49,7 @@ pub(crate) enum Encoding {
 
 /// Why an answer cannot be read at all.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Undecodable {
+pub enum Undecodable {
     /// An encoding that is not known here.
     #[error("the encoding {0:?} is not known")]
     Unknown(String),
@@ -60,7 +60,7 @@ pub(crate) enum Undecodable {
 
 /// Why reading stopped.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum DecodeFault {
+pub enum DecodeFault {
     /// Not what its header says, or damaged.
     #[error("the compressed answer is damaged")]
     Damaged(#[source] io::Error),
@@ -79,7 +79,7 @@ pub(crate) enum DecodeFault {
 }
 
 /// Reads one compressed answer piece by piece.
-pub(crate) struct Decoder {
+pub struct Decoder {
     layer: Box<dyn Layer>,
     taken: usize,
     given: usize,
@@ -98,7 +98,7 @@ impl Encoding {
     ///
     /// # Errors
     /// [`Undecodable`].
-    pub(crate) fn of(headers: &HeaderMap) -> Result<Option<Self>, Undecodable> {
+    pub fn of(headers: &HeaderMap) -> Result<Option<Self>, Undecodable> {
         let lines = headers.get_all(CONTENT_ENCODING).iter();
         let texts = lines.map(|line| line.to_str().unwrap_or("?"));
         let names = texts.flat_map(|text| text.split(',')).map(str::trim);
@@ -128,7 +128,7 @@ impl Encoding {
 
 /// Says of a message that it is plain from here on: what its headers told of its compressed form is
 /// gone, and its entity tag stands for the same content in another form.
-pub(crate) fn forget_encoding(headers: &mut HeaderMap) {
+pub fn forget_encoding(headers: &mut HeaderMap) {
     for name in [CONTENT_ENCODING, CONTENT_LENGTH, ACCEPT_RANGES] {
         headers.remove(name);
     }
@@ -147,7 +147,7 @@ pub(crate) fn forget_encoding(headers: &mut HeaderMap) {
 
 impl Decoder {
     /// A decoder for one message.
-    pub(crate) fn new(encoding: Encoding) -> Self {
+    pub fn new(encoding: Encoding) -> Self {
         Self {
             layer: layers::of(encoding),
             taken: 0,
@@ -160,7 +160,7 @@ impl Decoder {
     ///
     /// # Errors
     /// [`DecodeFault`]; nothing can be read after it.
-    pub(crate) fn push(&mut self, piece: &[u8]) -> Result<Vec<u8>, DecodeFault> {
+    pub fn push(&mut self, piece: &[u8]) -> Result<Vec<u8>, DecodeFault> {
         self.taken = self.taken.saturating_add(piece.len());
         let most = self.taken.saturating_mul(MAX_RATIO).max(RATIO_FREE);
         let mut sink = Sink {
@@ -179,7 +179,7 @@ impl Decoder {
 
     /// Whether what came is all of it, by its own account: to be asked when nothing more will come.
     /// A message of no bytes is empty.
-    pub(crate) fn is_complete(&mut self) -> bool {
+    pub fn is_complete(&mut self) -> bool {
         self.taken == 0 || self.layer.is_complete()
     }
 
@@ -188,7 +188,7 @@ impl Decoder {
     ///
     /// # Errors
     /// [`DecodeFault`].
-    pub(crate) async fn whole(
+    pub async fn whole(
         self,
         message: Bytes,
         limit: usize,

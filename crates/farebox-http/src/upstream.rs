@@ -11,7 +11,7 @@ use std::time::Duration;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 
-pub(crate) use pool::{Answer, Lease};
+pub use pool::{Answer, Lease};
 pub use pool::{SendError, UpstreamPool};
 
 /// How long a connection may rest before the kernel asks whether the other side is still there.

@@ -16,7 +16,7 @@ use tokio::time::{Instant, Sleep};
 
 use crate::body_budget::{ByteBudget, Lease};
 use crate::headers::{FieldFilter, prepare_request_trailers};
-pub(crate) use upload::Upload;
+pub use upload::Upload;
 
 /// Why a request body ended early.
 #[derive(Debug, thiserror::Error)]
@@ -38,14 +38,16 @@ pub enum BodyFault {
 /// Ends a body that is silent for too long. The timer is only made once there is something to wait
 /// for, so a body that is already there costs none.
 #[derive(Debug)]
-pub(crate) struct Silence {
+pub struct Silence {
     limit: Duration,
     timer: Option<Pin<Box<Sleep>>>,
     running: bool,
 }
 
 impl Silence {
-    pub(crate) const fn new(limit: Duration) -> Self {
+    /// No silence yet; one of `limit` ends the body.
+    #[must_use]
+    pub const fn new(limit: Duration) -> Self {
         Self {
             limit,
             timer: None,
@@ -54,12 +56,12 @@ impl Silence {
     }
 
     /// Something moved.
-    pub(crate) const fn broken(&mut self) {
+    pub const fn broken(&mut self) {
         self.running = false;
     }
 
     /// Nothing moved at this poll; ready once that has lasted for the limit.
-    pub(crate) fn poll_exceeded(&mut self, cx: &mut Context<'_>) -> Poll<Duration> {
+    pub fn poll_exceeded(&mut self, cx: &mut Context<'_>) -> Poll<Duration> {
         let limit = self.limit;
         let timer = self
             .timer
@@ -121,12 +123,12 @@ impl RequestBody {
     }
 
     /// A body of our own.
-    pub(crate) fn own(bytes: Bytes) -> Self {
+    pub fn own(bytes: Bytes) -> Self {
         Self::Whole(Some(bytes), ByteBudget::new(0).lease())
     }
 
     /// How this body fares, where it comes only while it is forwarded.
-    pub(crate) fn upload(&self) -> Option<Arc<Upload>> {
+    pub fn upload(&self) -> Option<Arc<Upload>> {
         match self {
             Self::Stream(body) => Some(Arc::clone(&body.upload)),
             Self::Empty | Self::Whole(..) => None,
@@ -134,7 +136,7 @@ impl RequestBody {
     }
 
     /// Lets the length of what passes be known at any time, in bytes.
-    pub(crate) fn count_into(&mut self, counted: Arc<AtomicU64>) {
+    pub fn count_into(&mut self, counted: Arc<AtomicU64>) {
         match self {
             Self::Empty | Self::Whole(None, _) => {}
             Self::Whole(Some(bytes), _) => counted.store(bytes.len() as u64, Ordering::Relaxed),

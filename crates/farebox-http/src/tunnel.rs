@@ -9,7 +9,7 @@ use hyper_util::rt::TokioIo;
 use crate::drain::DrainSignal;
 
 /// Joins both sides in a task of this worker, which keeps `permit` for as long as the tunnel lasts.
-pub(crate) fn join(
+pub fn join(
     client: OnUpgrade,
     upstream: OnUpgrade,
     drain: DrainSignal,

@@ -132,7 +132,7 @@ pub fn prepare_request(headers: &mut HeaderMap, forwarded: &Forwarded<'_>, withh
 
 /// Lets a request ask for nothing but the whole answer in the clear: of a part, or of one that is only
 /// said to be the same as before, nobody here can tell what it cost or take out what is sold.
-pub(crate) fn ask_for_whole(headers: &mut HeaderMap) {
+pub fn ask_for_whole(headers: &mut HeaderMap) {
     const OTHERWISE: [HeaderName; 7] = [
         ACCEPT_ENCODING,
         IF_MATCH,
@@ -358,7 +358,7 @@ fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
 }
 
 /// Whether `wanted` is an element of this list.
-pub(crate) fn has_token(headers: &HeaderMap, name: &HeaderName, wanted: &str) -> bool {
+pub fn has_token(headers: &HeaderMap, name: &HeaderName, wanted: &str) -> bool {
     let is_wanted = |token: &[u8]| token.eq_ignore_ascii_case(wanted.as_bytes());
     headers
         .get_all(name)

@@ -66,7 +66,7 @@ impl Default for ListenLimits {
 ///
 /// # Errors
 /// When the address cannot be bound.
-pub(crate) fn bind(address: SocketAddr, workers: usize) -> io::Result<Vec<std::net::TcpListener>> {
+pub fn bind(address: SocketAddr, workers: usize) -> io::Result<Vec<std::net::TcpListener>> {
     let first = bind_shared(address)?;
     let address = first.local_addr()?;
     let rest = (1..workers).map(|_| bind_shared(address));
@@ -95,7 +95,7 @@ fn bind_shared(address: SocketAddr) -> io::Result<std::net::TcpListener> {
 }
 
 /// What answers the requests that a data thread takes.
-pub(crate) trait Serve: Send + Sync + 'static {
+pub trait Serve: Send + Sync + 'static {
     /// The bodies of its answers.
     type Body: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static;
 
@@ -108,7 +108,7 @@ pub(crate) trait Serve: Send + Sync + 'static {
 }
 
 /// Serves what one listener accepts.
-pub(crate) struct Server<S> {
+pub struct Server<S> {
     /// What answers.
     pub service: Arc<S>,
     /// Certificate and key, where it speaks TLS.
@@ -126,7 +126,7 @@ impl<S: Serve> Server<S> {
     ///
     /// # Errors
     /// When the runtime cannot take the listener.
-    pub(crate) async fn run(self, listener: std::net::TcpListener) -> io::Result<()> {
+    pub async fn run(self, listener: std::net::TcpListener) -> io::Result<()> {
         let listener = TcpListener::from_std(listener)?;
         let builder = Arc::new(http_builder(self.limits));
         let server = Arc::new(self);

@@ -15,7 +15,7 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// A connection that fails when a write makes no progress for too long, or when the other side has
 /// not said in time which HTTP version it speaks.
-pub(crate) struct StallGuard<C> {
+pub struct StallGuard<C> {
     connection: C,
     silence: Silence,
     greeting: Option<Greeting>,
@@ -39,7 +39,7 @@ impl Greeting {
 
 impl<C> StallGuard<C> {
     /// Guards `connection`: a write may stall for `limit`, the greeting may take `greeting`.
-    pub(crate) const fn new(connection: C, limit: Duration, greeting: Duration) -> Self {
+    pub const fn new(connection: C, limit: Duration, greeting: Duration) -> Self {
         Self {
             connection,
             silence: Silence::new(limit),

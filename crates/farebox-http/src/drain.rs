@@ -15,13 +15,13 @@ enum Phase {
 
 /// Seen by everything that may have to end.
 #[derive(Clone)]
-pub(crate) struct DrainSignal {
+pub struct DrainSignal {
     phase: watch::Receiver<Phase>,
     open: Arc<Open>,
 }
 
 /// Starts the phases.
-pub(crate) struct Drain {
+pub struct Drain {
     phase: watch::Sender<Phase>,
     open: Arc<Open>,
 }
@@ -33,10 +33,12 @@ struct Open {
 }
 
 /// One open connection; dropping it says that it is closed.
-pub(crate) struct OpenConnection(Arc<Open>);
+pub struct OpenConnection(Arc<Open>);
 
 impl Drain {
-    pub(crate) fn new() -> (Self, DrainSignal) {
+    /// Both ends, while everything is served.
+    #[must_use]
+    pub fn new() -> (Self, DrainSignal) {
         let (sender, phase) = watch::channel(Phase::Serving);
         let open = Arc::<Open>::default();
         (
@@ -50,7 +52,7 @@ impl Drain {
 
     /// Asks all connections to end, waits for them up to `limit`, then cuts what is left; gives the
     /// number of connections that were cut.
-    pub(crate) async fn run(&self, limit: Duration) -> usize {
+    pub async fn run(&self, limit: Duration) -> usize {
         self.phase.send_replace(Phase::Draining);
         let _ = tokio::time::timeout(limit, self.open.all_closed()).await;
         let cut = self.open.count.load(Ordering::Acquire);
@@ -66,28 +68,28 @@ impl Drain {
 
 impl DrainSignal {
     /// Counts one more open connection.
-    pub(crate) fn enter(&self) -> OpenConnection {
+    pub fn enter(&self) -> OpenConnection {
         self.open.count.fetch_add(1, Ordering::AcqRel);
         OpenConnection(Arc::clone(&self.open))
     }
 
     /// How many connections are open.
-    pub(crate) fn open(&self) -> usize {
+    pub fn open(&self) -> usize {
         self.open.count.load(Ordering::Acquire)
     }
 
     /// Resolves when no new requests should be taken.
-    pub(crate) async fn draining(&self) {
+    pub async fn draining(&self) {
         self.reached(Phase::Draining).await;
     }
 
     /// Resolves when everything has to end at once.
-    pub(crate) async fn cut(&self) {
+    pub async fn cut(&self) {
         self.reached(Phase::Cut).await;
     }
 
     /// Whether that is now.
-    pub(crate) fn is_cut(&self) -> bool {
+    pub fn is_cut(&self) -> bool {
         *self.phase.borrow() == Phase::Cut
     }
 
