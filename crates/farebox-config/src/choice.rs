@@ -6,6 +6,7 @@ mod price;
 mod secret;
 mod shape;
 
+pub(crate) use price::KINDS;
 pub use price::{Free, MissingSetting, Money, OfSetting, PriceSetting, UsePrice, WebhookPrice};
 pub use secret::SecretSource;
 pub use shape::{
@@ -192,7 +193,7 @@ mod tables {
     /// An amount of money: exactly one of the two.
     #[derive(Default, DeriveDeserialize, JsonSchema)]
     #[serde(default)]
-    #[schemars(rename = "Amount", extend("minProperties" = 1, "maxProperties" = 1))]
+    #[schemars(rename = "Amount", extend("title" = "amount", "minProperties" = 1, "maxProperties" = 1))]
     pub(super) struct Amount {
         /// Millisatoshi.
         pub(super) msat: Option<u64>,

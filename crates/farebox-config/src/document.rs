@@ -5,7 +5,14 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, Deserializer, Error};
 
-use crate::mistake::{KeyPath, Segment};
+use crate::choice::KINDS;
+use crate::key::{KeyPath, Segment};
+
+/// Whether a key says what the others in its table are. Such keys come first, in whatever order they
+/// are written.
+fn is_deciding(key: &str) -> bool {
+    key == "backend" || KINDS.contains(&key)
+}
 
 /// A parsed file that still knows where each value stands.
 pub(super) struct Document<'a> {
@@ -19,7 +26,8 @@ impl<'a> Document<'a> {
     /// # Errors
     /// All places where it is not TOML.
     pub(super) fn parse(text: &'a str) -> Result<Self, Vec<Error>> {
-        let (root, errors) = DeTable::parse_recoverable(text);
+        let (mut root, errors) = DeTable::parse_recoverable(text);
+        put_deciding_keys_first(root.get_mut());
         if errors.is_empty() {
             Ok(Self { text, root })
         } else {
@@ -71,9 +79,15 @@ impl<'a> Document<'a> {
         path.into_iter().collect()
     }
 
-    /// Takes the value at `key` out, or the list that it is an item of.
+    /// Takes the value at `key` out, or the list that it is an item of. With a key that decides
+    /// about others they all go.
     pub(super) fn remove(&mut self, key: &KeyPath) -> bool {
         let mut segments = key.segments();
+        if let [around @ .., Segment::Key(last)] = segments
+            && is_deciding(last)
+        {
+            segments = around;
+        }
         // The last list of tables stays: only its broken key goes.
         while let [rest @ .., Segment::Index(_)] = segments {
             segments = rest;
@@ -85,6 +99,26 @@ impl<'a> Document<'a> {
             return false;
         };
         table.remove(last.as_str()).is_some()
+    }
+}
+
+fn put_deciding_keys_first(table: &mut DeTable<'_>) {
+    let entries = std::mem::take(table).into_iter();
+    let (first, rest): (Vec<_>, Vec<_>) = entries.partition(|(key, _)| is_deciding(key.get_ref()));
+    table.extend(first.into_iter().chain(rest));
+    for (_, value) in table.iter_mut() {
+        put_deciding_keys_first_in(value.get_mut());
+    }
+}
+
+fn put_deciding_keys_first_in(value: &mut DeValue<'_>) {
+    match value {
+        DeValue::Table(table) => put_deciding_keys_first(table),
+        DeValue::Array(list) => {
+            let items = list.iter_mut();
+            items.for_each(|item| put_deciding_keys_first_in(item.get_mut()));
+        }
+        _ => {}
     }
 }
 

@@ -6,17 +6,19 @@
 
 mod lightning;
 mod models;
+mod refunds;
 mod route;
 mod shape;
 
 pub use lightning::{
-    HeldSection, KeysSection, LightningBackend, LightningSection, MaxFeeTable, NetworkSetting,
-    RefundsSection,
+    ApiSection, BackendKind, BackendSection, ClnSection, LightningAddressSection, LightningSection,
+    LnbitsSection, LndSection, MockSection, NetworkSetting, NwcSection, PhoenixdSection,
 };
 pub use models::{
     LimitFieldSetting, ModelSection, ModelTokensTable, PerSetting, PricesSection,
     RateSourceSection, RatesSection, TokenizerSetting, UnsaidSetting,
 };
+pub use refunds::{HeldSection, KeysSection, MaxFeeTable, RefundsSection};
 pub use route::{
     BindSetting, CacheSetting, ChargeOnSetting, CorsSection, HttpScopeSetting, OnFailureSetting,
     PaymentMethod, ProtocolSetting, RouteSection,

@@ -6,8 +6,9 @@ pub mod aperture;
 pub mod lsat_proxy;
 pub mod matador;
 
-use crate::file::{ConfigFile, LightningSection};
 use farebox_core::RouteName;
+
+use crate::file::{BackendKind, ConfigFile, LightningAddressSection, LightningSection};
 
 /// Stands where a Lightning Address is needed and none is known.
 pub const UNKNOWN_ADDRESS: &str = "change-me@example.com";
@@ -49,10 +50,11 @@ fn lightning_address(address: Option<&str>, notes: &mut Vec<String>) -> Lightnin
             "lightning.address: put your own Lightning Address in the place of {UNKNOWN_ADDRESS}"
         ));
     }
-    LightningSection {
+    let section = LightningAddressSection {
         address: Some(address.unwrap_or(UNKNOWN_ADDRESS).to_owned()),
-        ..LightningSection::default()
-    }
+        ..LightningAddressSection::default()
+    };
+    BackendKind::LightningAddress(section).into()
 }
 
 /// The host of `https://host:port` or `host:port`.

@@ -1,8 +1,16 @@
-//! Where something stands in a configuration.
+//! Keys of a configuration: where they stand, and names that mean nothing yet.
 
 use std::fmt;
 
 use serde::Serialize;
+
+/// Settings that Farebox will know and does not yet.
+const LATER: [(&str, &str); 4] = [
+    ("mint", "ecash"),
+    ("paywall", "the paywall API"),
+    ("wallet", "the buyer's side"),
+    ("unclaimed_after", "breakage"),
+];
 
 /// Where in the configuration: `route[1].price.msat`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,6 +58,12 @@ impl KeyPath {
     pub fn is_around(&self, other: &Self) -> bool {
         other.0.starts_with(&self.0)
     }
+}
+
+/// What a name will mean that means nothing yet.
+pub(crate) fn explain_later(name: &str) -> Option<String> {
+    let (_, what) = LATER.iter().find(|(later, _)| *later == name)?;
+    Some(format!("not yet: {what} comes with a later version"))
 }
 
 impl FromIterator<Segment> for KeyPath {

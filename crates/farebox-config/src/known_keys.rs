@@ -1,18 +1,10 @@
 //! Which keys there are, read from the schema, to help with those that there are not.
 
-use crate::key::{KeyPath, Segment};
+use crate::key::{KeyPath, Segment, explain_later};
 use crate::schema::Place;
 
 /// Names closer than this are taken for slips of the hand (Jaro-Winkler, 0 to 1).
 const SIMILAR: f64 = 0.85;
-
-/// Settings that Farebox will know and does not yet.
-const LATER: [(&str, &str); 4] = [
-    ("mint", "ecash"),
-    ("paywall", "the paywall API"),
-    ("wallet", "the buyer's side"),
-    ("unclaimed_after", "breakage"),
-];
 
 /// Why a key is unknown, and what may have been meant.
 pub fn explain_unknown(key: &KeyPath) -> String {
@@ -22,9 +14,15 @@ pub fn explain_unknown(key: &KeyPath) -> String {
     if let Some(reason) = explain_later(name) {
         return reason;
     }
-    let known: Vec<_> = Place::of_segments(around).keys().collect();
-    if let Some(similar) = most_similar(name, &known) {
+    let place = Place::of_segments(around);
+    let known: Vec<_> = place.keys().collect();
+    let is_known = known.contains(&name.as_str());
+    let similar = most_similar(name, &known).filter(|_| !is_known);
+    if let Some(similar) = similar {
         return format!("unknown key; did you mean `{similar}`?");
+    }
+    if is_known || place.is_choice() {
+        return explain_misplaced(name, &place);
     }
     if let Some(section) = section_of(name) {
         return format!("unknown key here; it belongs into {section}");
@@ -32,10 +30,16 @@ pub fn explain_unknown(key: &KeyPath) -> String {
     format!("unknown key; known here: {}", known.join(", "))
 }
 
-/// What a name will mean that means nothing yet.
-pub fn explain_later(name: &str) -> Option<String> {
-    let (_, what) = LATER.iter().find(|(later, _)| *later == name)?;
-    Some(format!("not yet: {what} comes with a later version"))
+/// Why a key is not known although it may stand in such a table: the others make it one of another
+/// kind.
+fn explain_misplaced(name: &str, place: &Place) -> String {
+    let kinds = place.kinds_with(name);
+    let Some((tag, _)) = kinds.first() else {
+        return "does not go with the other keys here".to_owned();
+    };
+    let words: Vec<_> = kinds.iter().map(|(_, word)| format!("`{word}`")).collect();
+    let words = words.join(", ");
+    format!("unknown key with this `{tag}`; it belongs to {words}")
 }
 
 /// The most similar of `candidates`, when it is similar at all.

@@ -11,6 +11,7 @@ mod key;
 pub mod known_keys;
 pub mod load;
 pub mod mistake;
+mod parts;
 pub mod reference;
 pub mod schema;
 pub mod secrets;

@@ -9,8 +9,9 @@ use toml::de::Error;
 
 use crate::document::Document;
 use crate::file::ConfigFile;
+use crate::key::{KeyPath, Segment};
 use crate::known_keys;
-use crate::mistake::{KeyPath, Mistakes, Segment};
+use crate::mistake::Mistakes;
 
 /// More broken values than anybody wants to read about at once.
 const MOST_REPAIRS: usize = 100;

@@ -1,7 +1,5 @@
 //! The configuration reference as Markdown, made from the schema, so that it cannot go stale.
 
-use std::fmt::Write;
-
 use serde_json::Value;
 
 use crate::schema;
@@ -24,64 +22,130 @@ once; everything else needs a restart, and a warning names it. A file with mista
 Samples are in `samples/`.
 ";
 
-/// The tables, in the order of the page: heading, name in the schema.
-const TABLES: [(&str, &str); 23] = [
-    ("[server]", "ServerSection"),
-    ("[server.tls]", "TlsSection"),
-    ("[server.challenges]", "ChallengesSection"),
-    ("[console]", "ConsoleSection"),
-    ("[store]", "StoreSection"),
-    ("[lightning]", "LightningSection"),
-    ("[refunds]", "RefundsSection"),
-    ("refunds.max_fee", "MaxFeeTable"),
-    ("[keys]", "KeysSection"),
-    ("[held]", "HeldSection"),
-    ("[rates]", "RatesSection"),
-    ("[[rates.source]]", "RateSourceSection"),
-    ("[prices]", "PricesSection"),
-    ("[[model]]", "ModelSection"),
-    ("[log]", "LogSection"),
-    ("[[route]]", "RouteSection"),
-    ("route.price.model_tokens", "ModelTokensTable"),
-    ("route.replay", "ReplayTable"),
-    ("route.cors", "CorsSection"),
-    ("route.capabilities.<name>", "CapabilityTable"),
-    ("route.request", "RequestSection"),
-    ("route.request.pass_fields.<name>", "FieldTable"),
-    ("route.response", "ResponseSection"),
+/// The order of the sections; those that are not named here come last.
+const ORDER: [&str; 12] = [
+    "server",
+    "console",
+    "store",
+    "lightning",
+    "refunds",
+    "keys",
+    "held",
+    "rates",
+    "prices",
+    "model",
+    "log",
+    "route",
 ];
 
 /// The whole page.
 #[must_use]
 pub fn markdown() -> String {
-    let definitions = &schema::whole()["$defs"];
-    let mut page = HEAD.to_owned();
-    for (heading, name) in TABLES {
-        // Writing to a string does not fail.
-        let _ = table(&mut page, heading, &definitions[name], definitions);
+    let mut page = Page {
+        text: HEAD.to_owned(),
+        written: Vec::new(),
+    };
+    let sections = schema::properties(schema::whole()).into_iter().flatten();
+    let mut sections: Vec<_> = sections.collect();
+    let place = |name: &str| ORDER.iter().position(|other| *other == name);
+    sections.sort_by_key(|(name, _)| place(name).unwrap_or(ORDER.len()));
+    for (name, form) in sections {
+        page.tables_of(name, &format!("[{name}]"), form);
     }
-    page
+    page.text
 }
 
-fn table(page: &mut String, heading: &str, table: &Value, definitions: &Value) -> std::fmt::Result {
-    writeln!(
-        page,
-        "\n## `{heading}`\n\n{}\n",
-        one_line(&table["description"])
-    )?;
-    writeln!(page, "| key | value | default | |\n|---|---|---|---|")?;
-    let required = table["required"].as_array().map_or(&[][..], Vec::as_slice);
-    for (key, node) in table["properties"].as_object().into_iter().flatten() {
-        let is_required = required.iter().any(|name| name == key);
-        let default = default(node, is_required);
-        let kind = cell(&kind(node, definitions));
-        writeln!(
-            page,
-            "| `{key}` | {kind} | {default} | {} |",
-            cell(&one_line(&node["description"]))
-        )?;
+struct Page {
+    text: String,
+    /// The tables that are on the page already.
+    written: Vec<&'static Value>,
+}
+
+impl Page {
+    /// Writes every table that may stand at `path`.
+    fn tables_of(&mut self, path: &str, heading: &str, form: &'static Value) {
+        for form in schema::forms(form) {
+            if let Some(items) = form.get("items") {
+                self.tables_of(path, &format!("[[{path}]]"), items);
+            }
+            if let Some(named) = form.get("additionalProperties") {
+                let path = format!("{path}.<name>");
+                self.tables_of(&path, &path, named);
+            }
+            if is_table(form) {
+                self.table(path, heading, form);
+            }
+        }
     }
-    Ok(())
+
+    fn table(&mut self, path: &str, heading: &str, form: &'static Value) {
+        if self.is_written(form) {
+            return;
+        }
+        let kinds = form["oneOf"].as_array().map_or(&[][..], Vec::as_slice);
+        if schema::is_definition(form) {
+            self.line(&format!("\n## `{heading}`\n"));
+            self.keys(form, kinds);
+        }
+        for (kind, (key, word)) in kinds
+            .iter()
+            .filter_map(|it| Some((it, schema::kind_of(it)?)))
+        {
+            let its_own = schema::forms(kind).into_iter().skip(1);
+            for form in its_own.filter(|form| schema::properties(form).is_some()) {
+                if !self.is_written(form) {
+                    self.line(&format!("\n### `{key} = \"{word}\"`\n"));
+                    self.keys(form, &[]);
+                }
+            }
+        }
+        for (key, form) in schema::properties(form).into_iter().flatten() {
+            let path = format!("{path}.{key}");
+            self.tables_of(&path, &path, form);
+        }
+    }
+
+    /// Whether a table is on the page already; now it is.
+    fn is_written(&mut self, form: &'static Value) -> bool {
+        let is_written = self.written.iter().any(|other| std::ptr::eq(*other, form));
+        self.written.push(form);
+        is_written
+    }
+
+    /// The keys of a table, with the one that tells its kinds apart.
+    fn keys(&mut self, table: &Value, kinds: &'static [Value]) {
+        self.line(&one_line(&table["description"]));
+        self.line("\n| key | value | default | |\n|---|---|---|---|");
+        let words = kinds.iter().filter_map(schema::kind_of);
+        let words: Vec<_> = words
+            .map(|(key, word)| (key, format!("`\"{word}\"`")))
+            .collect();
+        if let Some((key, _)) = words.first() {
+            let words: Vec<_> = words.iter().map(|(_, word)| word.as_str()).collect();
+            let words = words.join(" or ");
+            self.line(&format!(
+                "| `{key}` | {words} | required | What it is; each has keys of its own. |"
+            ));
+        }
+        let required = table["required"].as_array().map_or(&[][..], Vec::as_slice);
+        for (key, node) in schema::properties(table).into_iter().flatten() {
+            let is_required = required.iter().any(|name| name == key);
+            let (kind, default) = (cell(&kind(node)), default(node, is_required));
+            let text = cell(&one_line(&node["description"]));
+            self.line(&format!("| `{key}` | {kind} | {default} | {text} |"));
+        }
+    }
+
+    fn line(&mut self, line: &str) {
+        self.text.push_str(line);
+        self.text.push('\n');
+    }
+}
+
+/// Whether it is a table with keys, and not a value that is written as one.
+fn is_table(form: &Value) -> bool {
+    schema::properties(form).is_some()
+        && form.get("title").is_none_or(|title| title == "ConfigFile")
 }
 
 fn default(node: &Value, is_required: bool) -> String {
@@ -97,62 +161,47 @@ fn default(node: &Value, is_required: bool) -> String {
 }
 
 /// What may be written there.
-fn kind(node: &Value, definitions: &Value) -> String {
-    if let Some(name) = node["$ref"]
-        .as_str()
-        .and_then(|path| path.rsplit('/').next())
-    {
-        return named(name, &definitions[name], definitions);
+fn kind(node: &Value) -> String {
+    if let Some(definition) = schema::referred(node).and_then(schema::definition) {
+        let name = definition["title"].as_str();
+        return match name {
+            Some(name) => name.to_owned(),
+            None if is_table(definition) => "table".to_owned(),
+            None => kind(definition),
+        };
     }
-    if let Some(forms) = node["anyOf"]
-        .as_array()
-        .or_else(|| node["oneOf"].as_array())
-    {
+    let choices = node["anyOf"].as_array().or(node["oneOf"].as_array());
+    if let Some(forms) = choices {
         let forms = forms.iter().filter(|form| form["type"] != "null");
-        return forms
-            .map(|form| kind(form, definitions))
-            .collect::<Vec<_>>()
-            .join(" or ");
+        let mut kinds: Vec<String> = Vec::new();
+        for kind in forms.map(kind) {
+            if !kinds.contains(&kind) {
+                kinds.push(kind);
+            }
+        }
+        return kinds.join(" or ");
     }
     if let Some(word) = node["const"].as_str() {
         return format!("`\"{word}\"`");
     }
     if let Some(words) = node["enum"].as_array() {
-        return words
-            .iter()
-            .map(|word| format!("`{word}`"))
-            .collect::<Vec<_>>()
-            .join(" or ");
+        let words: Vec<_> = words.iter().map(|word| format!("`{word}`")).collect();
+        return words.join(" or ");
     }
-    plain(node, definitions)
+    plain(node)
 }
 
-fn named(name: &str, definition: &Value, definitions: &Value) -> String {
-    match name {
-        "Lasting" => "duration".to_owned(),
-        "ByteSize" => "size".to_owned(),
-        "PerPeriod" => "rate".to_owned(),
-        "Amount" => "amount".to_owned(),
-        "ReplaySetting" => "table or `false`".to_owned(),
-        _ if TABLES.iter().any(|(_, table)| *table == name) => "table".to_owned(),
-        _ => kind(definition, definitions),
-    }
-}
-
-fn plain(node: &Value, definitions: &Value) -> String {
+fn plain(node: &Value) -> String {
     let types = node["type"]
         .as_array()
-        .map_or_else(|| vec![&node["type"]], |list| list.iter().collect());
-    let name = types
-        .into_iter()
-        .filter_map(Value::as_str)
-        .find(|name| *name != "null");
-    match name {
-        Some("array") => format!("list of {}", kind(&node["items"], definitions)),
+        .map_or(std::slice::from_ref(&node["type"]), Vec::as_slice);
+    let mut names = types.iter().filter_map(Value::as_str);
+    match names.find(|name| *name != "null") {
+        Some("array") => format!("list of {}", kind(&node["items"])),
         Some("integer") => "number".to_owned(),
         Some("boolean") => "`true` or `false`".to_owned(),
         Some("string") => "text".to_owned(),
-        Some("object") => match node["properties"].as_object() {
+        Some("object") => match schema::properties(node) {
             Some(keys) => {
                 let keys: Vec<_> = keys.keys().map(|key| format!("{key} = …")).collect();
                 format!("`{{ {} }}`", keys.join(", "))
@@ -194,13 +243,5 @@ mod tests {
             written == markdown(),
             "docs/reference/config.md is stale: run `cargo xtask bless`"
         );
-    }
-
-    #[test]
-    fn every_table_of_the_schema_is_on_the_page() {
-        let definitions = schema::whole()["$defs"].as_object().unwrap();
-        for name in definitions.keys().filter(|name| name.ends_with("Section")) {
-            assert!(TABLES.iter().any(|(_, table)| table == name), "{name}");
-        }
     }
 }

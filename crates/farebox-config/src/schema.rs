@@ -64,6 +64,27 @@ impl Place {
         tables.flat_map(Map::keys).map(String::as_str)
     }
 
+    /// The kinds of tables that have this key, where the value of another key tells kinds apart:
+    /// that key and that value.
+    pub(crate) fn kinds_with(&self, name: &str) -> Vec<(&'static str, &'static str)> {
+        let has_key = |form: &&'static Value| {
+            let mut forms = forms(form).into_iter().filter_map(properties);
+            forms.any(|keys| keys.contains_key(name))
+        };
+        let kinds = self.0.iter().copied().filter(has_key);
+        kinds.filter_map(kind_of).collect()
+    }
+
+    /// Whether tables of several kinds may stand here, that are told apart by which keys they have.
+    pub(crate) fn is_choice(&self) -> bool {
+        let mut tables = self
+            .0
+            .iter()
+            .copied()
+            .filter(|form| properties(form).is_some());
+        tables.clone().count() > 1 && tables.all(|form| kind_of(form).is_none())
+    }
+
     /// What stands here when nothing is written.
     pub(crate) fn default(&self) -> Option<&'static Value> {
         self.0.first()?.get("default")
@@ -83,6 +104,14 @@ pub(crate) fn is_secret(key: &KeyPath) -> bool {
     around.any(|place| names_secret(&place)) || names_secret(&Place::of(key).key("any"))
 }
 
+/// The key whose value tells this kind of table from others, and that value.
+pub(crate) fn kind_of(form: &'static Value) -> Option<(&'static str, &'static str)> {
+    properties(form)?.iter().find_map(|(key, form)| {
+        let word = form.get("const")?.as_str()?;
+        Some((key.as_str(), word))
+    })
+}
+
 /// The name of the type that a form refers to.
 pub(crate) fn referred(form: &Value) -> Option<&str> {
     form.get("$ref")?.as_str()?.strip_prefix("#/$defs/")
@@ -93,13 +122,20 @@ pub(crate) fn definition(name: &str) -> Option<&'static Value> {
     SCHEMA.get("$defs")?.get(name)
 }
 
+/// Whether a form is a type with a name.
+pub(crate) fn is_definition(form: &Value) -> bool {
+    let definitions = SCHEMA["$defs"].as_object();
+    let mut definitions = definitions.into_iter().flat_map(Map::values);
+    definitions.any(|definition| std::ptr::eq(definition, form))
+}
+
 /// The keys of a table, by name.
 pub(crate) fn properties(form: &Value) -> Option<&Map<String, Value>> {
     form.get("properties")?.as_object()
 }
 
 /// The form itself, what it refers to, and the forms that it may take.
-fn forms(form: &'static Value) -> Vec<&'static Value> {
+pub(crate) fn forms(form: &'static Value) -> Vec<&'static Value> {
     let target = referred(form).and_then(definition);
     let choices = ["anyOf", "oneOf", "allOf"].into_iter();
     let choices = choices.filter_map(|choice| form.get(choice)?.as_array());

@@ -180,7 +180,7 @@ impl<T: FromStr<Err = UnitError>> Visitor<'_> for FromText<T> {
 }
 
 macro_rules! written_as_text {
-    ($type:ident, $expected:literal, $from_number:expr, $pattern:literal, $example:literal) => {
+    ($type:ident, $title:literal, $expected:literal, $from_number:expr, $pattern:literal, $example:literal) => {
         impl<'de> Deserialize<'de> for $type {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 deserializer
@@ -202,6 +202,7 @@ macro_rules! written_as_text {
             fn json_schema(_: &mut SchemaGenerator) -> Schema {
                 json_schema!({
                     "type": "string",
+                    "title": $title,
                     "description": $expected,
                     "pattern": $pattern,
                     "examples": [$example],
@@ -213,6 +214,7 @@ macro_rules! written_as_text {
 
 written_as_text!(
     Lasting,
+    "duration",
     "a duration in text, with its unit, such as \"10m\"",
     |_| None,
     "^[0-9]+ ?[A-Za-z]+( ?[0-9]+ ?[A-Za-z]+)*$",
@@ -220,6 +222,7 @@ written_as_text!(
 );
 written_as_text!(
     ByteSize,
+    "size",
     "a size in bytes, such as \"8MiB\"",
     |bytes| Some(ByteSize(bytes)),
     "^[0-9]+ ?([KMG]i?B|kB|B)?$",
@@ -227,6 +230,7 @@ written_as_text!(
 );
 written_as_text!(
     PerPeriod,
+    "rate",
     "a number in a period, such as \"30/1m\"",
     |_| None,
     "^[0-9]+ ?/ ?[0-9]* ?[A-Za-z]+$",

@@ -196,7 +196,7 @@ fn describe_backend(backend: &BuiltBackend) -> String {
     let mut line = format!(
         "lightning: {:?} ({}) can {can}",
         backend.name,
-        backend.section().backend.as_str(),
+        backend.section().kind.as_str(),
     );
     if !cannot.is_empty() {
         line.push_str(&format!("; it cannot {cannot}"));

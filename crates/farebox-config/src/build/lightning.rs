@@ -1,23 +1,22 @@
 //! The Lightning nodes and wallets: each of them, and all together as the gateway sees them.
 
 mod adapters;
-mod credentials;
-mod fields;
+mod site;
 
 use std::sync::Arc;
 
 use farebox_core::RouteName;
-use farebox_lightning::Backend;
 use farebox_lightning::backends::{Backends, NamedBackend};
+use farebox_lightning::guard::{AllowedHost, AllowedHosts};
 use farebox_lightning::lnurl::LightningAddress;
 use farebox_lightning::mock::MockNode;
+use farebox_lightning::{Backend, Network};
 
 use super::Context;
 use crate::choice::PriceSetting;
-use crate::file::{ConfigFile, LightningSection, OnFailureSetting};
+use crate::file::{BackendSection, ConfigFile, LightningSection, NetworkSetting, OnFailureSetting};
 use crate::mistake::{KeyPath, Mistakes};
-pub(crate) use adapters::{allowed_hosts, network};
-use credentials::Fingerprint;
+use site::{Fingerprint, Site};
 
 /// More backends than this is a slip.
 const MAX_BACKENDS: usize = 16;
@@ -31,9 +30,11 @@ pub enum Money {
     Test,
 }
 
-/// What else the file asks of the backends, and so what their credentials have to allow.
+/// What the file asks of all backends, and so what their credentials have to allow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Needs {
+    /// What invoices must be for.
+    network: Network,
     /// What is written about refunds, if anything.
     refunds: Option<bool>,
     /// Whether payments are held.
@@ -50,8 +51,7 @@ pub struct BuiltNode {
 /// One backend, and the settings that it was built from.
 #[derive(Clone)]
 pub struct BuiltBackend {
-    /// What was written, with what it inherits.
-    section: LightningSection,
+    section: BackendSection,
     fingerprint: Fingerprint,
     needs: Needs,
     /// What it is called in logs, metrics and the journal of payments.
@@ -110,17 +110,14 @@ impl BuiltBackend {
 
     /// What was written.
     #[must_use]
-    pub const fn section(&self) -> &LightningSection {
+    pub const fn section(&self) -> &BackendSection {
         &self.section
     }
 
-    fn is_built_from(
-        &self,
-        section: &LightningSection,
-        fingerprint: &Fingerprint,
-        needs: Needs,
-    ) -> bool {
-        self.section == *section && self.fingerprint == *fingerprint && self.needs == needs
+    fn is_built_like(&self, other: &Self) -> bool {
+        self.section == other.section
+            && self.fingerprint == other.fingerprint
+            && self.needs == other.needs
     }
 }
 
@@ -136,7 +133,7 @@ pub(super) fn node(
         return None;
     };
     let sections = all_sections(section, mistakes);
-    let needs = Needs::of(file);
+    let needs = Needs::of(file, section);
     check_names(&sections, mistakes);
     let parts: Vec<_> = sections
         .iter()
@@ -173,65 +170,32 @@ fn note_missing(file: &ConfigFile, mistakes: &mut Mistakes) {
     }
 }
 
-/// The section and its fallbacks, each with its place and with what it inherits.
-fn all_sections(
-    section: &LightningSection,
+/// All backends with their places, in the order in which they are asked.
+fn all_sections<'a>(
+    section: &'a LightningSection,
     mistakes: &mut Mistakes,
-) -> Vec<(KeyPath, LightningSection)> {
+) -> Vec<(KeyPath, &'a BackendSection)> {
     let at = KeyPath::of("lightning");
     if section.fallback.len() >= MAX_BACKENDS {
         let reason = format!("at most {} of them", MAX_BACKENDS - 1);
         mistakes.note(at.key("fallback"), None, reason);
     }
-    let network = section.network.unwrap_or_default();
-    let mut all = vec![(at.clone(), section.clone())];
-    for (place, fallback) in section.fallback.iter().enumerate() {
-        let at = at.key("fallback").index(place);
-        note_not_of_a_fallback(section, fallback, &at, mistakes);
-        all.push((at, fallback.clone()));
-    }
-    for (_, section) in &mut all {
-        section.network = section.network.or(Some(network));
-        section.fallback = Vec::new();
-    }
-    all
+    let fallbacks = section.fallback.iter().enumerate();
+    let fallbacks = fallbacks.map(|(place, section)| (at.key("fallback").index(place), section));
+    std::iter::once((at.clone(), &section.first))
+        .chain(fallbacks)
+        .collect()
 }
 
-fn note_not_of_a_fallback(
-    section: &LightningSection,
-    fallback: &LightningSection,
-    at: &KeyPath,
-    mistakes: &mut Mistakes,
-) {
-    if !fallback.fallback.is_empty() {
-        let reason = "a fallback has none of its own; write another [[lightning.fallback]]";
-        mistakes.note(at.key("fallback"), None, reason);
-    }
-    if fallback.strict {
-        mistakes.note(
-            at.key("strict"),
-            None,
-            "belongs into [lightning], and holds for all",
-        );
-    }
-    let (own, main) = (fallback.network, section.network.unwrap_or_default());
-    if own.is_some_and(|own| own != main) {
-        let reason = "another network than that of [lightning]: a route cannot be sold for both";
-        mistakes.note(at.key("network"), None, reason);
-    }
-}
-
-fn check_names(sections: &[(KeyPath, LightningSection)], mistakes: &mut Mistakes) {
+fn check_names(sections: &[(KeyPath, &BackendSection)], mistakes: &mut Mistakes) {
     for (place, (at, section)) in sections.iter().enumerate() {
         let name = section.name();
         if RouteName::parse(name).is_err() {
             let reason = "a name is 1 to 64 of A-Z, a-z, 0-9, `_` and `-`";
             mistakes.note(at.key("name"), Some(format!("{name:?}")), reason);
         }
-        if sections[..place]
-            .iter()
-            .any(|(_, before)| before.name() == name)
-        {
+        let mut before = sections[..place].iter();
+        if before.any(|(_, before)| before.name() == name) {
             let reason = format!("another backend is called {name:?}; give each a name");
             mistakes.note(at.key("name"), None, reason);
         }
@@ -239,9 +203,10 @@ fn check_names(sections: &[(KeyPath, LightningSection)], mistakes: &mut Mistakes
 }
 
 impl Needs {
-    fn of(file: &ConfigFile) -> Self {
+    fn of(file: &ConfigFile, section: &LightningSection) -> Self {
         let mut routes = file.route.iter();
         Self {
+            network: network(section.network),
             refunds: file.refunds.enabled,
             hold: routes.any(|route| route.on_failure == OnFailureSetting::Cancel),
         }
@@ -249,29 +214,49 @@ impl Needs {
 }
 
 fn part(
-    section: &LightningSection,
+    section: &BackendSection,
     needs: Needs,
     at: &KeyPath,
     context: &Context,
     mistakes: &mut Mistakes,
 ) -> Option<BuiltBackend> {
-    fields::check(section, at, mistakes);
-    let credentials = credentials::read(section, at, context, mistakes)?;
-    let fingerprint = credentials.fingerprint();
-    let before = context.node.as_ref().and_then(|before| {
-        let mut parts = before.parts.iter();
-        parts.find(|part| part.is_built_from(section, &fingerprint, needs))
-    });
-    // Built in any case: that is where the rest of the mistakes is found.
-    let (kind, node) = adapters::build(section, credentials, needs, at, context, mistakes)?;
-    Some(before.cloned().unwrap_or_else(|| BuiltBackend {
+    let mut site = Site::new(section, needs, context, at, mistakes);
+    // Built in any case: that is where its mistakes are found.
+    let (kind, node) = adapters::build(&mut site)?;
+    let built = BuiltBackend {
         section: section.clone(),
-        fingerprint,
+        fingerprint: site.fingerprint(),
         needs,
         name: section.name().to_owned(),
         kind,
         node: Arc::new(node),
-    }))
+    };
+    let mut before = context.node.iter().flat_map(BuiltNode::iter);
+    let same = before.find(|before| before.is_built_like(&built));
+    Some(same.cloned().unwrap_or(built))
+}
+
+/// Hosts that are exempt from a rule, as they are written under `allow_hosts`.
+pub(super) fn allowed_hosts(
+    written: &[String],
+    at: &KeyPath,
+    mistakes: &mut Mistakes,
+) -> AllowedHosts {
+    let parse = |(place, text): (usize, &String)| {
+        let host: Result<AllowedHost, _> = text.parse();
+        mistakes.take(at.key("allow_hosts").index(place), text, host)
+    };
+    AllowedHosts::new(written.iter().enumerate().filter_map(parse).collect())
+}
+
+/// The network under the name of the port.
+pub(super) const fn network(setting: NetworkSetting) -> Network {
+    match setting {
+        NetworkSetting::Mainnet => Network::Mainnet,
+        NetworkSetting::Testnet => Network::Testnet,
+        NetworkSetting::Signet => Network::Signet,
+        NetworkSetting::Regtest => Network::Regtest,
+    }
 }
 
 #[cfg(test)]

@@ -21,10 +21,8 @@ pub(super) fn rules(file: &ConfigFile, mistakes: &mut Mistakes) -> Option<Refund
         &section.max_fee.msat.to_string(),
         Msat::new(section.max_fee.msat),
     );
-    let written = file
-        .lightning
-        .as_ref()
-        .and_then(|lightning| lightning.network);
+    let lightning = file.lightning.as_ref();
+    let written = lightning.map(|lightning| lightning.network);
     Some(RefundRules {
         enabled: section.enabled.unwrap_or(true),
         least: section.least.0,
@@ -36,7 +34,7 @@ pub(super) fn rules(file: &ConfigFile, mistakes: &mut Mistakes) -> Option<Refund
             base: base?,
         },
         allow_hosts: allowed_hosts(&section.allow_hosts, &KeyPath::of("refunds"), mistakes),
-        network: network(written),
+        network: network(written.unwrap_or_default()),
     })
 }
 

@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 use farebox_meter::{Currency, Decimal};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{self, Deserialize, Deserializer, MapAccess};
+use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess};
 use serde::{Deserialize as DeriveDeserialize, Serialize, Serializer};
 
-use super::{Amount, Choice, SecretSource, tables};
+use super::{Amount, Choice, SecretSource};
 use crate::file::{ModelTokensTable, UnsaidSetting};
-use crate::known_keys::explain_later;
+use crate::key::explain_later;
 use crate::units::Lasting;
 
 /// The price of one request.
@@ -145,144 +145,23 @@ pub enum MissingSetting {
     Hold,
 }
 
-/// Everything that may stand in a price, before it is known which kind was written.
-#[derive(Default, DeriveDeserialize)]
-#[serde(default)]
-struct Price {
-    msat: Option<u64>,
-    sat: Option<u64>,
-    model_tokens: Option<ModelTokensTable>,
-    upstream_header: Option<String>,
-    upstream_json: Option<String>,
-    per_byte: Option<Money>,
-    per_kib: Option<Money>,
-    per_mib: Option<Money>,
-    per_second: Option<Money>,
-    unit: Option<String>,
-    each: Option<Money>,
-    of: Option<OfSetting>,
-    at_most: Option<Money>,
-    least: Option<Money>,
-    markup_percent: Option<Decimal>,
-    missing: Option<MissingSetting>,
-    broken_off: Option<UnsaidSetting>,
-    drain: Option<Lasting>,
-    show: Option<bool>,
-    webhook: Option<String>,
-    secret: Option<SecretSource>,
-    timeout: Option<Lasting>,
-    max_in_flight: Option<u32>,
-    attempts: Option<u32>,
-    tell: Option<Vec<String>>,
-    #[serde(flatten)]
-    fiat: BTreeMap<String, Number>,
-}
+/// The keys that say of which kind a price is; the name of a currency does as well.
+pub(crate) const KINDS: [&str; 10] = [
+    "msat",
+    "sat",
+    "model_tokens",
+    "webhook",
+    "upstream_header",
+    "upstream_json",
+    "per_byte",
+    "per_kib",
+    "per_mib",
+    "per_second",
+];
 
-/// A number as it was written, or a word that is none.
 #[derive(DeriveDeserialize)]
-#[serde(untagged)]
-enum Number {
-    Decimal(Decimal),
-    Other(de::IgnoredAny),
-}
-
-impl Number {
-    fn parse(self) -> Result<Decimal, farebox_meter::decimal::BadDecimal> {
-        match self {
-            Self::Decimal(number) => Ok(number),
-            Self::Other(_) => Err(farebox_meter::decimal::BadDecimal),
-        }
-    }
-}
-
-impl Price {
-    /// The first key that only a price by use has.
-    fn key_of_use(&self) -> Option<&'static str> {
-        let keys = [
-            ("upstream_header", self.upstream_header.is_some()),
-            ("upstream_json", self.upstream_json.is_some()),
-            ("per_byte", self.per_byte.is_some()),
-            ("per_kib", self.per_kib.is_some()),
-            ("per_mib", self.per_mib.is_some()),
-            ("per_second", self.per_second.is_some()),
-            ("at_most", self.at_most.is_some()),
-            ("unit", self.unit.is_some()),
-            ("each", self.each.is_some()),
-            ("of", self.of.is_some()),
-            ("least", self.least.is_some()),
-            ("markup_percent", self.markup_percent.is_some()),
-            ("broken_off", self.broken_off.is_some()),
-            ("drain", self.drain.is_some()),
-            ("show", self.show.is_some()),
-        ];
-        first_set(&keys)
-    }
-
-    /// The first key that only a webhook has.
-    fn key_of_webhook(&self) -> Option<&'static str> {
-        let keys = [
-            ("webhook", self.webhook.is_some()),
-            ("secret", self.secret.is_some()),
-            ("timeout", self.timeout.is_some()),
-            ("max_in_flight", self.max_in_flight.is_some()),
-            ("attempts", self.attempts.is_some()),
-            ("tell", self.tell.is_some()),
-        ];
-        first_set(&keys)
-    }
-
-    fn into_use(self) -> UsePrice {
-        UsePrice {
-            upstream_header: self.upstream_header,
-            upstream_json: self.upstream_json,
-            per_byte: self.per_byte,
-            per_kib: self.per_kib,
-            per_mib: self.per_mib,
-            per_second: self.per_second,
-            unit: self.unit,
-            each: self.each,
-            of: self.of,
-            at_most: self.at_most,
-            least: self.least,
-            markup_percent: self.markup_percent,
-            missing: self.missing,
-            broken_off: self.broken_off,
-            drain: self.drain,
-            show: self.show,
-        }
-    }
-
-    fn into_webhook(self) -> WebhookPrice {
-        let default = WebhookPrice::default();
-        WebhookPrice {
-            webhook: self.webhook.unwrap_or_default(),
-            secret: self.secret,
-            timeout: self.timeout.unwrap_or(default.timeout),
-            max_in_flight: self.max_in_flight.unwrap_or(default.max_in_flight),
-            attempts: self.attempts.unwrap_or(default.attempts),
-            tell: self.tell,
-            missing: self.missing.unwrap_or_default(),
-        }
-    }
-}
-
-fn first_set(keys: &[(&'static str, bool)]) -> Option<&'static str> {
-    let set = keys.iter().find(|(_, is_set)| *is_set);
-    set.map(|(key, _)| *key)
-}
-
-/// The amounts in the money of states; any other name is a mistake.
-fn fiat<E: de::Error>(written: BTreeMap<String, Number>) -> Result<BTreeMap<String, Decimal>, E> {
-    let mut fiat = BTreeMap::new();
-    for (name, number) in written {
-        if name.parse::<Currency>().is_err() {
-            let later = explain_later(&name);
-            let reason = later.unwrap_or_else(|| format!("unknown kind of price: {name}"));
-            return Err(E::custom(reason));
-        }
-        fiat.insert(name, number.parse().map_err(E::custom)?);
-    }
-    Ok(fiat)
+struct ModelsPrice {
+    model_tokens: ModelTokensTable,
 }
 
 impl Choice for PriceSetting {
@@ -296,30 +175,65 @@ impl Choice for PriceSetting {
         }
     }
 
-    fn from_map<'de, A: MapAccess<'de>>(map: A) -> Result<Self, A::Error> {
-        let mut table = Price::deserialize(MapAccessDeserializer::new(map))?;
-        let fiat = fiat(std::mem::take(&mut table.fiat))?;
-        let is_amount = table.msat.is_some() || table.sat.is_some();
-        let (by_use, webhook) = (table.key_of_use(), table.key_of_webhook());
-        let is_missing_set = table.missing.is_some();
-        match (
-            table.model_tokens.take(),
-            is_amount,
-            fiat.len(),
-            by_use,
-            webhook,
-        ) {
-            (None, false, 0, None, Some(_)) => Ok(Self::Webhook(Box::new(table.into_webhook()))),
-            (None, false, 0, Some(_), None) => Ok(Self::ByUse(Box::new(table.into_use()))),
-            _ if is_missing_set => Err(de::Error::custom("`missing` goes with a price by use")),
-            (None, true, 0, None, None) => tables::amount(table.msat, table.sat).map(Self::Fixed),
-            (None, false, 1, None, None) => Ok(Self::Fiat(fiat)),
-            (Some(model_tokens), false, 0, None, None) => Ok(Self::Models { model_tokens }),
-            (_, _, _, Some(one), Some(other)) => Err(de::Error::custom(format!(
-                "needs exactly one kind of price: `{one}` does not go with `{other}`"
-            ))),
-            _ => Err(de::Error::custom("needs exactly one kind of price")),
+    /// The first key decides: see [`crate::document`].
+    fn from_map<'de, A: MapAccess<'de>>(mut map: A) -> Result<Self, A::Error> {
+        let first = map.next_key::<String>()?.unwrap_or_default();
+        let table = MapAccessDeserializer::new(FromKey {
+            key: Some(first.clone()),
+            rest: map,
+        });
+        match first.as_str() {
+            "msat" | "sat" => Amount::deserialize(table).map(Self::Fixed),
+            "model_tokens" => {
+                let ModelsPrice { model_tokens } = ModelsPrice::deserialize(table)?;
+                Ok(Self::Models { model_tokens })
+            }
+            "webhook" => WebhookPrice::deserialize(table).map(|it| Self::Webhook(Box::new(it))),
+            key if KINDS.contains(&key) => {
+                UsePrice::deserialize(table).map(|it| Self::ByUse(Box::new(it)))
+            }
+            key if key.parse::<Currency>().is_ok() => fiat(table),
+            key => Err(de::Error::custom(unknown_kind(key))),
         }
+    }
+}
+
+fn fiat<'de, D: Deserializer<'de>>(table: D) -> Result<PriceSetting, D::Error> {
+    let amounts = BTreeMap::deserialize(table)?;
+    if amounts.len() > 1 {
+        return Err(de::Error::custom("needs exactly one kind of price"));
+    }
+    Ok(PriceSetting::Fiat(amounts))
+}
+
+fn unknown_kind(key: &str) -> String {
+    explain_later(key).unwrap_or_else(|| {
+        let kinds = KINDS.join("`, `");
+        format!("unknown kind of price: needs exactly one of a currency, `{kinds}`")
+    })
+}
+
+/// A table from a key on that was looked at already.
+struct FromKey<A> {
+    key: Option<String>,
+    rest: A,
+}
+
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for FromKey<A> {
+    type Error = A::Error;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, A::Error> {
+        match self.key.take() {
+            Some(key) => seed.deserialize(key.into_deserializer()).map(Some),
+            None => self.rest.next_key_seed(seed),
+        }
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, A::Error> {
+        self.rest.next_value_seed(seed)
     }
 }
 

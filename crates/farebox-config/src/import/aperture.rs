@@ -16,7 +16,8 @@ use yaml_rust2::{Yaml, YamlLoader};
 use super::{ImportError, Imported, host_of, lightning_address};
 use crate::choice::{Free, PriceSetting, SecretSource};
 use crate::file::{
-    ConfigFile, LightningBackend, LightningSection, NetworkSetting, ServerSection, TlsSection,
+    ApiSection, BackendKind, ConfigFile, LightningSection, LndSection, NetworkSetting,
+    ServerSection, TlsSection,
 };
 
 /// Where LND's REST API listens unless `restlisten` says otherwise.
@@ -215,14 +216,19 @@ fn lightning(node: &Yaml, strict: bool, notes: &mut Vec<String>) -> LightningSec
     let macaroon = node["macdir"].as_str().map(|folder| SecretSource::File {
         file: PathBuf::from(folder).join(MACAROON),
     });
-    LightningSection {
-        backend: LightningBackend::Lnd,
-        url: Some(url),
+    let lnd = LndSection {
+        api: ApiSection {
+            url: Some(url),
+            tls_cert: node["tlspath"].as_str().map(PathBuf::from),
+            ..ApiSection::default()
+        },
         macaroon,
-        tls_cert: node["tlspath"].as_str().map(PathBuf::from),
+        ..LndSection::default()
+    };
+    LightningSection {
         network,
         strict,
-        ..LightningSection::default()
+        ..BackendKind::Lnd(lnd).into()
     }
 }
 
@@ -239,15 +245,15 @@ fn note_authenticator(node: &Yaml, notes: &mut Vec<String>) {
     }
 }
 
-fn network(written: Option<&str>, notes: &mut Vec<String>) -> Option<NetworkSetting> {
+fn network(written: Option<&str>, notes: &mut Vec<String>) -> NetworkSetting {
     match written {
-        None | Some("mainnet") => None,
-        Some("testnet") => Some(NetworkSetting::Testnet),
-        Some("signet") => Some(NetworkSetting::Signet),
-        Some("regtest") => Some(NetworkSetting::Regtest),
+        None | Some("mainnet") => NetworkSetting::Mainnet,
+        Some("testnet") => NetworkSetting::Testnet,
+        Some("signet") => NetworkSetting::Signet,
+        Some("regtest") => NetworkSetting::Regtest,
         Some(_) => {
             notes.push("authenticator.network: no counterpart; mainnet instead".to_owned());
-            None
+            NetworkSetting::Mainnet
         }
     }
 }

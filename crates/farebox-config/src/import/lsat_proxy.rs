@@ -12,7 +12,9 @@ use yaml_rust2::{Yaml, YamlLoader};
 
 use super::{ImportError, Imported, host_of, lightning_address, route_name};
 use crate::choice::{Amount, Free, HeaderText, PathMatch, PriceSetting, SecretSource};
-use crate::file::{ConfigFile, LightningBackend, LightningSection, RouteSection, ServerSection};
+use crate::file::{
+    ApiSection, BackendKind, ConfigFile, LightningSection, LndSection, RouteSection, ServerSection,
+};
 use crate::units::Lasting;
 
 /// Where LND's REST API listens unless `restlisten` says otherwise.
@@ -80,15 +82,20 @@ fn lightning(lnd: &Yaml, notes: &mut Vec<String>) -> LightningSection {
          write its `restlisten` if that is another one. `invoice.macaroon` is enough to be paid; \
          `farebox doctor` says what yours allows beyond that"
     ));
-    LightningSection {
-        backend: LightningBackend::Lnd,
-        url: Some(url),
+    let lnd = LndSection {
+        api: ApiSection {
+            url: Some(url),
+            tls_cert: lnd["tls_path"].as_str().map(PathBuf::from),
+            ..ApiSection::default()
+        },
         macaroon: lnd["mac_path"].as_str().map(|path| SecretSource::File {
             file: PathBuf::from(path),
         }),
-        tls_cert: lnd["tls_path"].as_str().map(PathBuf::from),
+        ..LndSection::default()
+    };
+    LightningSection {
         strict: true,
-        ..LightningSection::default()
+        ..BackendKind::Lnd(lnd).into()
     }
 }
 
@@ -284,11 +291,14 @@ backends:
     #[test]
     fn the_node_is_the_same_one_and_asked_about_every_payment() {
         let lightning = import(YAML).unwrap().file.lightning.unwrap();
-        assert!(lightning.backend == LightningBackend::Lnd && lightning.strict);
-        assert_eq!(lightning.url.as_deref(), Some("https://localhost:8080"));
-        assert_eq!(lightning.tls_cert, Some(PathBuf::from("t")));
+        let BackendKind::Lnd(lnd) = lightning.first.kind else {
+            panic!("another backend");
+        };
+        assert!(lightning.strict);
+        assert_eq!(lnd.api.url.as_deref(), Some("https://localhost:8080"));
+        assert_eq!(lnd.api.tls_cert, Some(PathBuf::from("t")));
         let file = PathBuf::from("m");
-        assert!(lightning.macaroon == Some(SecretSource::File { file }));
+        assert!(lnd.macaroon == Some(SecretSource::File { file }));
     }
 
     #[test]
@@ -297,7 +307,7 @@ backends:
             let yaml = format!("{lnd}backends: [{{ name: a, path: /a, upstream: 'http://b' }}]");
             let imported = import(&yaml).unwrap();
             let lightning = imported.file.lightning.unwrap();
-            assert!(lightning.backend == LightningBackend::LightningAddress);
+            assert_eq!(lightning.first.kind.as_str(), "lightning-address");
             assert!(imported.notes.join("\n").contains("no usable host"));
         }
     }

@@ -79,7 +79,7 @@ async fn start(
     let console = listener(args.console_listen, DEFAULT_CONSOLE, args.once);
     let mut file = load(&config(gateway, console, folder, &upstream.url())).file;
     let money = if args.lnd.lightning.is_some() {
-        file.lightning = Some(lnd(&args.lnd));
+        file.lightning = Some(lnd(&args.lnd, &[]));
         Money::Real
     } else {
         Money::Test

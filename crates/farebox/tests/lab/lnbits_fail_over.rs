@@ -12,6 +12,8 @@ use crate::wire::Wire;
 /// alice's LND behind a wire, then the wallet on bob's node.
 fn setup(stage: &Stage, wire: &Wire, lnbits: &Lnbits, wallet: &Wallet) -> Setup {
     let fallback = lnbits.paying_lightning(wallet);
+    // The network is that of the first one.
+    let fallback = fallback.replace("network = \"regtest\"\n", "");
     Setup::new()
         .lightning(&stage.lightning_at(&wire.url()))
         .section(&format!("[[lightning.fallback]]\n{fallback}"))

@@ -90,7 +90,10 @@ fn keys_of_another_kind_of_price_are_refused_where_they_stand() {
     refuses(&format!("{bytes}, show = true"), "price.show");
     let seconds = "per_second = { msat = 1 }, at_most = { sat = 5 }";
     refuses(&format!("{seconds}, of = \"both\""), "price.of");
-    refuses("msat = 5, at_most = { sat = 5 }", "exactly one kind");
+    refuses(
+        "msat = 5, at_most = { sat = 5 }",
+        "price.at_most: does not go",
+    );
     refuses("msat = 5, missing = \"hold\"", "missing");
     refuses(&format!("{bytes}, webhook = \"http://a\""), "webhook");
     refuses_route(&format!("price = {{ {bytes} }}\ncalls = 2"), "calls");

@@ -1,125 +1,183 @@
-//! From the settings of one backend to its adapter. Nobody is called here.
-
-mod endpoint;
-mod lnd;
-mod nodes;
+//! From the settings of one backend to its adapter. All of its mistakes are found before the first
+//! of them ends the attempt.
 
 use std::sync::Arc;
 
-use farebox_core::{Clock, Secret};
-use farebox_lightning::guard::{AllowedHost, AllowedHosts};
+use farebox_core::Secret;
+use farebox_lightning::cln::Cln;
+use farebox_lightning::lnbits::Lnbits;
+use farebox_lightning::lnd::{Lnd, LndOptions, Macaroon};
 use farebox_lightning::lnurl::{Address, Comment, LightningAddress, LightningAddressOptions};
 use farebox_lightning::mock::{MockNode, MockOptions};
-use farebox_lightning::{AmountLimits, Backend, Network};
+use farebox_lightning::nwc::{Nwc, NwcOptions};
+use farebox_lightning::phoenixd::Phoenixd;
+use farebox_lightning::{AmountLimits, Backend};
 
-use super::credentials::Credentials;
-use super::{Context, Money, Needs, NodeKind};
-use crate::build::server::not_zero;
-use crate::file::{LightningBackend, LightningSection, NetworkSetting};
-use crate::mistake::{KeyPath, Mistakes};
+use super::site::{Endpoint, NOBODY, Site};
+use super::{Money, NodeKind};
+use crate::choice::SecretSource;
+use crate::file::{
+    BackendKind, ClnSection, LightningAddressSection, LnbitsSection, LndSection, MockSection,
+    NwcSection, PhoenixdSection,
+};
 
 /// Names 64 hex digits from which the mock node derives its key, so that a gateway that is started
 /// again can still be paid the invoices it made before. Without it each start has its own.
 const TEST_NODE_SECRET: &str = "FAREBOX_TEST_NODE_SECRET";
 
+/// Stands for a connection string where look-ups are skipped: a well-formed one to nobody.
+const URI_OF_NOBODY: &str = "nostr+walletconnect://\
+    79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798\
+    ?relay=wss%3A%2F%2Frelay.invalid\
+    &secret=0000000000000000000000000000000000000000000000000000000000000001";
+
+/// The same for a macaroon: what it would allow is not known.
+const MACAROON_OF_NOBODY: &[u8] = b"0010location lnd";
+
+/// Who guesses less than this many characters can tell us of payments.
+const LEAST_WEBHOOK_SECRET: usize = 16;
+
 type Adapter = (NodeKind, Backend);
 
 /// The adapter that the section asks for.
-pub(super) fn build(
-    section: &LightningSection,
-    credentials: Credentials,
-    needs: Needs,
-    at: &KeyPath,
-    context: &Context,
-    mistakes: &mut Mistakes,
-) -> Option<Adapter> {
-    match section.backend {
-        LightningBackend::Lnd => lnd::build(section, credentials, needs, at, context, mistakes),
-        LightningBackend::Cln => nodes::cln(section, credentials, needs, at, context, mistakes),
-        LightningBackend::Phoenixd => {
-            nodes::phoenixd(section, credentials, needs, at, context, mistakes)
-        }
-        LightningBackend::Lnbits => {
-            nodes::lnbits(section, credentials, needs, at, context, mistakes)
-        }
-        LightningBackend::LightningAddress => address(section, at, &context.clock, mistakes),
-        LightningBackend::Mock => mock(section, at, context, mistakes),
-        LightningBackend::Nwc => nodes::nwc(section, credentials, at, context, mistakes),
+pub(super) fn build(site: &mut Site<'_>) -> Option<Adapter> {
+    match &site.section.kind {
+        BackendKind::Lnd(section) => lnd(section, site).map(node),
+        BackendKind::Cln(section) => cln(section, site).map(node),
+        BackendKind::Phoenixd(section) => phoenixd(section, site).map(node),
+        BackendKind::Lnbits(section) => lnbits(section, site).map(node),
+        BackendKind::Nwc(section) => nwc(section, site).map(node),
+        BackendKind::LightningAddress(section) => address(section, site),
+        BackendKind::Mock(section) => mock(section, site),
     }
 }
 
-fn address(
-    section: &LightningSection,
-    at: &KeyPath,
-    clock: &Arc<dyn Clock>,
-    mistakes: &mut Mistakes,
-) -> Option<Adapter> {
-    let allowed = allowed_hosts(&section.allow_hosts, at, mistakes);
-    let call_timeout = not_zero(at.key("timeout"), section.timeout(), mistakes);
-    let written = section.address.as_ref()?;
-    let address: Address = mistakes.take(at.key("address"), written, written.parse())?;
-    let options = LightningAddressOptions {
-        network: network(section.network),
+fn node<T>(node: T) -> Adapter
+where
+    Backend: From<Arc<T>>,
+{
+    (NodeKind::Node, Arc::new(node).into())
+}
+
+fn lnd(section: &LndSection, site: &mut Site<'_>) -> Option<Lnd> {
+    let macaroon = site.macaroon(section.macaroon.as_ref(), MACAROON_OF_NOBODY);
+    let macaroon = macaroon.map(|bytes| Macaroon::read(bytes.reveal()));
+    let macaroon = macaroon.and_then(|read| site.take("macaroon", read));
+    let endpoint = site.endpoint(&section.api);
+    let call_timeout = site.call_timeout();
+    let Endpoint {
+        url,
+        trust,
+        allow_plain_http,
+        min_amount,
+    } = endpoint?;
+    let macaroon = macaroon?;
+    let may_pay = macaroon.may_pay();
+    let mut options = LndOptions::new(url, macaroon, site.clock());
+    options.network = site.network();
+    options.trust = trust;
+    options.allow_plain_http = allow_plain_http;
+    options.min_amount = min_amount.unwrap_or(options.min_amount);
+    options.call_timeout = call_timeout;
+    options.private_hints = section.private_hints;
+    // Where nothing is said about refunds they are on as soon as the macaroon allows payments, and
+    // then it needs to.
+    options.needs.pay = site.needs.refunds.unwrap_or(may_pay);
+    options.needs.hold = site.needs.hold;
+    site.made(Lnd::new(options), "macaroon")
+}
+
+fn cln(section: &ClnSection, site: &mut Site<'_>) -> Option<Cln> {
+    let rune = site.credential("rune", section.rune.as_ref());
+    let options = site.node_options(&section.api, rune, true)?;
+    site.made(Cln::new(options), "rune")
+}
+
+fn phoenixd(section: &PhoenixdSection, site: &mut Site<'_>) -> Option<Phoenixd> {
+    let password = site.credential("password", section.password.as_ref());
+    let secret = match &section.webhook_secret {
+        Some(source) => webhook_secret(source, site).map(Some),
+        None => Some(None),
+    };
+    let options = site.node_options(&section.api, password, true)?;
+    site.made(Phoenixd::new(options, secret?), "password")
+}
+
+fn webhook_secret(source: &SecretSource, site: &mut Site<'_>) -> Option<Secret<String>> {
+    let skipped = "x".repeat(LEAST_WEBHOOK_SECRET);
+    let secret = site.secret("webhook_secret", source, &skipped)?;
+    if secret.reveal().len() < LEAST_WEBHOOK_SECRET {
+        let least = LEAST_WEBHOOK_SECRET;
+        let reason = format!("is too short to prove anything: at least {least} characters");
+        site.note("webhook_secret", reason);
+        return None;
+    }
+    Some(secret)
+}
+
+/// It pays where an admin key is given.
+fn lnbits(section: &LnbitsSection, site: &mut Site<'_>) -> Option<Lnbits> {
+    let key = site.credential("key", section.key.as_ref());
+    let admin_key = match &section.admin_key {
+        Some(source) => site.secret("admin_key", source, NOBODY).map(Some),
+        None => Some(None),
+    };
+    let options = site.node_options(&section.api, key, section.admin_key.is_some())?;
+    site.made(Lnbits::new(options, admin_key?.as_ref()), "key")
+}
+
+fn nwc(section: &NwcSection, site: &mut Site<'_>) -> Option<Nwc> {
+    let how = "the wallet's connection string, as { file = \"…\" } or { env = \"…\" }";
+    let source = site.needed("uri", section.uri.as_ref(), how);
+    let uri = source.and_then(|source| site.secret("uri", source, URI_OF_NOBODY));
+    let min_amount = site.min_amount(section.min_amount);
+    let call_timeout = site.call_timeout();
+    let node = Nwc::new(NwcOptions {
+        network: site.network(),
+        min_amount,
+        whole_sats: section.whole_sats,
+        call_timeout,
+        ..NwcOptions::new(uri?, site.clock())
+    });
+    site.take("uri", node)
+}
+
+fn address(section: &LightningAddressSection, site: &mut Site<'_>) -> Option<Adapter> {
+    let allowed = site.allowed_hosts(&section.allow_hosts);
+    let call_timeout = site.call_timeout();
+    let how = "whom to pay, such as \"me@example.com\"";
+    let written = site.needed("address", section.address.as_ref(), how)?;
+    let address: Address = site.take_shown("address", written, written.parse())?;
+    let node = Arc::new(LightningAddress::new(LightningAddressOptions {
+        network: site.network(),
         allowed,
-        comment: if section.comment.unwrap_or(true) {
+        comment: if section.comment {
             Comment::Memo
         } else {
             Comment::Nothing
         },
         call_timeout,
-        ..LightningAddressOptions::new(address, Arc::clone(clock))
-    };
-    let node = Arc::new(LightningAddress::new(options));
+        ..LightningAddressOptions::new(address, site.clock())
+    }));
     Some((NodeKind::Address(Arc::clone(&node)), node.into()))
 }
 
-/// Hosts that are exempt from a rule, as they are written under `allow_hosts`.
-pub(crate) fn allowed_hosts(
-    written: &[String],
-    at: &KeyPath,
-    mistakes: &mut Mistakes,
-) -> AllowedHosts {
-    let parse = |(place, text): (usize, &String)| {
-        let host: Result<AllowedHost, _> = text.parse();
-        mistakes.take(at.key("allow_hosts").index(place), text, host)
-    };
-    AllowedHosts::new(written.iter().enumerate().filter_map(parse).collect())
-}
-
-/// The network under the name of the port.
-pub(crate) fn network(setting: Option<NetworkSetting>) -> Network {
-    match setting.unwrap_or_default() {
-        NetworkSetting::Mainnet => Network::Mainnet,
-        NetworkSetting::Testnet => Network::Testnet,
-        NetworkSetting::Signet => Network::Signet,
-        NetworkSetting::Regtest => Network::Regtest,
-    }
-}
-
-fn mock(
-    section: &LightningSection,
-    at: &KeyPath,
-    context: &Context,
-    mistakes: &mut Mistakes,
-) -> Option<Adapter> {
-    if context.money == Money::Real {
+fn mock(section: &MockSection, site: &mut Site<'_>) -> Option<Adapter> {
+    if site.context.money == Money::Real {
         let reason = "test money: anybody could pay for nothing. To try things out, start with \
                       --insecure-test-money";
-        mistakes.note(at.key("backend"), Some("\"mock\"".to_owned()), reason);
-        return None;
+        return site.take_shown("backend", "mock", Err(reason));
     }
-    let min = section
-        .min_amount
-        .map_or(AmountLimits::ANY.min, |amount| amount.0);
+    let min = section.min_amount.map(|amount| amount.0);
     let node = MockNode::with_options(MockOptions {
         secret: test_node_secret(),
         limits: AmountLimits {
-            min,
+            min: min.unwrap_or(AmountLimits::ANY.min),
             ..AmountLimits::ANY
         },
-        ..MockOptions::new(Arc::clone(&context.clock))
+        ..MockOptions::new(site.clock())
     });
-    let node = Arc::new(mistakes.take(at.key("backend"), "mock", node)?);
+    let node = Arc::new(site.take_shown("backend", "mock", node)?);
     Some((NodeKind::Mock(Arc::clone(&node)), node.into()))
 }
 

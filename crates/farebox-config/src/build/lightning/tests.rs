@@ -89,18 +89,16 @@ fn what_a_backend_lacks_and_what_it_does_not_know_are_mistakes_all_at_once() {
         &[
             "lightning.url: is missing",
             "lightning.macaroon: is missing",
-            "lightning.rune: makes no sense with the backend `lnd`; it belongs to `cln`",
-            "lightning.address: makes no sense",
-            "lightning.comment: makes no sense",
+            "lightning.rune: unknown key with this `backend`; it belongs to `cln`",
+            "lightning.address: unknown key with this `backend`; it belongs to `lightning-address`",
+            "lightning.comment: unknown key with this `backend`",
         ],
     );
     refuses(
         "backend = \"mock\"\nwebhook_secret = { env = \"W\" }",
         "",
         PRICED,
-        &[
-            "lightning.webhook_secret: makes no sense with the backend `mock`; it belongs to `phoenixd`",
-        ],
+        &["lightning.webhook_secret: unknown key with this `backend`; it belongs to `phoenixd`"],
     );
     refuses(
         "backend = \"mock\"\nallow_hosts = [\"a:1\"]\ntls_cert = \"x\"",
@@ -112,7 +110,10 @@ fn what_a_backend_lacks_and_what_it_does_not_know_are_mistakes_all_at_once() {
         "backend = \"nwc\"\nurl = \"https://a.example\"",
         "",
         PRICED,
-        &["lightning.url: makes no sense", "lightning.uri: is missing"],
+        &[
+            "lightning.url: unknown key with this `backend`; it belongs to `lnd`, `cln`, `phoenixd`, `lnbits`",
+            "lightning.uri: is missing",
+        ],
     );
 }
 
@@ -215,15 +216,6 @@ fn fallbacks_have_names_of_their_own_and_no_fallbacks() {
             "lightning.fallback[0].fallback",
         ],
     );
-}
-
-#[test]
-fn a_fallback_is_for_the_network_of_the_section() {
-    let lines = "backend = \"mock\"\nnetwork = \"regtest\"\n[[lightning.fallback]]\n\
-                 backend = \"mock\"\nname = \"b\"\n";
-    let node = build_unread(lines, "", PRICED).node.unwrap();
-    let of = |place: usize| node.iter().nth(place).unwrap().section().network;
-    assert_eq!(of(1), of(0));
 }
 
 #[test]

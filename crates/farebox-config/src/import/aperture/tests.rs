@@ -1,7 +1,7 @@
 use super::*;
 use crate::build::{Context, Lookups, Money, build_text};
 use crate::choice::{CapabilitiesSetting, HeaderText, PathMatch};
-use crate::file::RouteSection;
+use crate::file::{BackendKind, RouteSection};
 use crate::show;
 use farebox_testkit::ManualClock;
 
@@ -132,11 +132,14 @@ fn files_in_headers_become_variables_and_are_said() {
 fn the_node_is_the_same_one() {
     let file = imported().file;
     let lightning = file.lightning.unwrap();
-    assert!(lightning.backend == LightningBackend::Lnd && lightning.strict);
-    assert_eq!(lightning.url.as_deref(), Some("https://localhost:8080"));
-    assert!(lightning.network == Some(NetworkSetting::Regtest));
+    let BackendKind::Lnd(lnd) = lightning.first.kind else {
+        panic!("another backend");
+    };
+    assert!(lightning.strict);
+    assert_eq!(lnd.api.url.as_deref(), Some("https://localhost:8080"));
+    assert!(lightning.network == NetworkSetting::Regtest);
     let file = PathBuf::from("/lnd/data/chain/bitcoin/regtest/invoice.macaroon");
-    assert!(lightning.macaroon == Some(SecretSource::File { file }));
+    assert!(lnd.macaroon == Some(SecretSource::File { file }));
 }
 
 #[test]
@@ -223,7 +226,7 @@ fn a_node_behind_a_mailbox_leaves_somebody_to_be_named() {
     let mailbox = "authenticator: { passphrase: 'correct horse', mailboxaddress: 'm:443' }";
     let imported = minimal("price: 5", mailbox);
     let lightning = imported.file.lightning.unwrap();
-    assert!(lightning.backend == LightningBackend::LightningAddress);
+    assert_eq!(lightning.first.kind.as_str(), "lightning-address");
     let notes = imported.notes.join("\n");
     assert!(notes.contains("Lightning Node Connect") && !notes.contains("correct horse"));
 }

@@ -124,9 +124,9 @@ fn tell_skew(what: &str, amount: Msat, now: UnixMillis, made_at: UnixMillis) -> 
 fn failed(what: &str, backend: &BuiltBackend, error: &NodeError) -> Finding {
     let advice = match error {
         NodeError::NotConnected { .. } => {
-            let section = backend.section();
-            match (&section.url, &section.tls_cert) {
-                (Some(url), Some(_)) if url.starts_with("https") => {
+            let api = backend.section().kind.api();
+            match api.map(|api| (&api.url, &api.tls_cert)) {
+                Some((Some(url), Some(_))) if url.starts_with("https") => {
                     "is it running, is `url` its REST address, and is `tls_cert` the certificate \
                      that it uses now?"
                 }

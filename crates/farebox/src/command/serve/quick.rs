@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use farebox_config::choice::{Amount, Free, HeaderText, PathMatch, PriceSetting, SecretSource};
 use farebox_config::file::{
-    ConfigFile, ConsoleSection, DEFAULT_CONSOLE, DEFAULT_GATEWAY, LightningBackend,
-    LightningSection, RouteSection, ServerSection, StoreSection,
+    ApiSection, BackendKind, ConfigFile, ConsoleSection, DEFAULT_CONSOLE, DEFAULT_GATEWAY,
+    LightningAddressSection, LightningSection, LndSection, MockSection, RouteSection,
+    ServerSection, StoreSection,
 };
 use farebox_core::Msat;
 
@@ -48,35 +49,39 @@ pub(super) fn needs_upstream(args: &ServeArgs) -> Option<&'static str> {
 }
 
 fn lightning(args: &ServeArgs) -> Option<LightningSection> {
-    let section = match (&args.quick.lightning_address, args.lnd.lightning) {
-        (Some(address), _) => LightningSection {
+    let allow_hosts = &args.quick.allow_host;
+    let kind = match (&args.quick.lightning_address, args.lnd.lightning) {
+        (Some(address), _) => BackendKind::LightningAddress(LightningAddressSection {
             address: Some(address.clone()),
-            network: args.lnd.network,
-            ..LightningSection::default()
-        },
-        (None, Some(_)) => lnd(&args.lnd),
-        (None, None) if args.insecure_test_money => LightningSection {
-            backend: LightningBackend::Mock,
-            ..LightningSection::default()
-        },
+            allow_hosts: allow_hosts.clone(),
+            ..LightningAddressSection::default()
+        }),
+        (None, Some(_)) => return Some(lnd(&args.lnd, allow_hosts)),
+        (None, None) if args.insecure_test_money => BackendKind::Mock(MockSection::default()),
         (None, None) => return None,
     };
     Some(LightningSection {
-        allow_hosts: args.quick.allow_host.clone(),
-        ..section
+        network: args.lnd.network.unwrap_or_default(),
+        ..kind.into()
     })
 }
 
 /// The section that the flags of an LND stand for.
-pub fn lnd(args: &LndArgs) -> LightningSection {
+pub fn lnd(args: &LndArgs, allow_hosts: &[String]) -> LightningSection {
     let file = |file: &PathBuf| SecretSource::File { file: file.clone() };
-    LightningSection {
-        backend: LightningBackend::Lnd,
-        url: args.lnd_url.clone(),
+    let lnd = LndSection {
+        api: ApiSection {
+            url: args.lnd_url.clone(),
+            tls_cert: args.lnd_cert.clone(),
+            allow_hosts: allow_hosts.to_vec(),
+            ..ApiSection::default()
+        },
         macaroon: args.lnd_macaroon.as_ref().map(file),
-        tls_cert: args.lnd_cert.clone(),
-        network: args.network,
-        ..LightningSection::default()
+        ..LndSection::default()
+    };
+    LightningSection {
+        network: args.network.unwrap_or_default(),
+        ..BackendKind::Lnd(lnd).into()
     }
 }
 
@@ -177,7 +182,10 @@ mod tests {
             --lnd-url https://127.0.0.1:8080 --lnd-macaroon invoice.macaroon \
             --lnd-cert tls.cert --network regtest";
         let section = file(&parse(line).unwrap()).unwrap().lightning.unwrap();
-        assert!(section.backend == LightningBackend::Lnd && section.macaroon.is_some());
+        let BackendKind::Lnd(lnd) = section.first.kind else {
+            panic!("another backend");
+        };
+        assert!(lnd.macaroon.is_some());
         assert!(builds(line, Money::Real));
         let address = "--lightning-address me@example.com";
         assert!(parse(&format!("{line} {address}")).is_err());
