@@ -84,8 +84,7 @@ impl ConsoleError {
             Self::Close(CloseError::Unknown) => StatusCode::NOT_FOUND,
             Self::Close(CloseError::Ledger(_)) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Close(_) => StatusCode::CONFLICT,
-            Self::Refund(error) => StatusCode::from_u16(error.problem().status)
-                .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+            Self::Refund(error) => error.problem().status,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::BadRequest { .. } => StatusCode::BAD_REQUEST,
             Self::Prices(error) => match **error {

@@ -187,6 +187,17 @@ impl Sink {
     }
 }
 
+/// Who reads our own answers to a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Audience {
+    /// A program, which reads problem documents.
+    Program,
+    /// A gRPC client, which reads headers.
+    Grpc,
+    /// A person, who reads pages.
+    Person,
+}
+
 /// What is known of a request while it is served; becomes its log line and its metrics.
 pub(crate) struct Exchange {
     log: Arc<AccessLog>,
@@ -197,6 +208,7 @@ pub(crate) struct Exchange {
     pub(crate) started: Instant,
     pub(crate) peer: IpAddr,
     pub(crate) client: IpAddr,
+    pub(crate) audience: Audience,
     pub(crate) method: Method,
     pub(crate) path: Arc<str>,
     pub(crate) route: Option<Arc<Route>>,
@@ -235,6 +247,7 @@ impl Exchange {
             started: Instant::now(),
             peer: begun.peer,
             client: begun.client,
+            audience: Audience::Program,
             method,
             path: Arc::from(""),
             route: None,

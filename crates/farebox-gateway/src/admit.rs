@@ -16,9 +16,9 @@ use sha2::{Digest, Sha256};
 use crate::by_use::said::Said;
 use crate::meter::Meter;
 use crate::plan::Route;
-use crate::presented::{PresentedError, Token};
+use crate::presented::Token;
 use crate::price::Metered;
-use crate::refusal::Refusal;
+use crate::refusal::{AdmissionError, Owed, Refusal};
 use crate::sale::Sale;
 use crate::settle::Gauge;
 use crate::webhook::asked::Inquiry;
@@ -56,33 +56,6 @@ pub(crate) enum Verdict {
     Finished(Receipt),
     /// Something has to be paid first.
     Owed(Owed),
-}
-
-/// Why something is owed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Owed {
-    /// Nothing was presented.
-    Nothing,
-    /// What was presented proves nothing.
-    Unproven(PresentedError),
-    /// The token is for another route.
-    WrongRoute,
-    /// The token is for other methods.
-    WrongMethod,
-    /// The token is for another request.
-    WrongRequest,
-    /// A holder left the token less than the request needs.
-    MissingCapability,
-    /// Its time is over.
-    Expired,
-    /// The operator revoked it.
-    Revoked,
-    /// Nothing is left that this request could use.
-    Exhausted,
-    /// It was never used before its key was voided.
-    Voided,
-    /// It says something else than what was credited.
-    TermsMismatch,
 }
 
 impl Admission {
@@ -284,10 +257,10 @@ pub(crate) async fn admit(
         },
         Admitted::Pass { expires_at } => Payment::Pass { expires_at },
         Admitted::Finished(receipt) => return Ok(Verdict::Finished(receipt)),
-        Admitted::InFlight => return Err(Refusal::InFlight),
-        Admitted::Conflict => return Err(Refusal::KeyReused),
-        Admitted::Reserved => return Err(Refusal::Reserved),
-        Admitted::TooManyVoids => return Err(Refusal::TooManyVoids),
+        Admitted::InFlight => return Err(AdmissionError::InFlight.into()),
+        Admitted::Conflict => return Err(AdmissionError::IdempotencyConflict.into()),
+        Admitted::Reserved => return Err(AdmissionError::Reserved.into()),
+        Admitted::TooManyVoids => return Err(AdmissionError::TooManyVoids.into()),
         Admitted::Exhausted => return Ok(Verdict::Owed(Owed::Exhausted)),
         Admitted::Expired => return Ok(Verdict::Owed(Owed::Expired)),
         Admitted::Revoked => return Ok(Verdict::Owed(Owed::Revoked)),
@@ -322,26 +295,5 @@ fn once(token: &Token, asked: &Asked<'_>) -> Option<Once> {
         }),
         Kind::Calls(_) | Kind::Balance => asked.idempotency_key.map(|key| Once { key, digest }),
         Kind::Pass(_) => None,
-    }
-}
-
-impl Owed {
-    /// The word in logs and problem documents.
-    pub(crate) const fn reason(self) -> &'static str {
-        match self {
-            Self::Nothing => "no_credential",
-            Self::Unproven(PresentedError::Unreadable(_)) => "malformed",
-            Self::Unproven(PresentedError::Unproven(_)) => "unproven",
-            Self::Unproven(PresentedError::UnknownKey) => "unknown_key",
-            Self::WrongRoute => "wrong_route",
-            Self::WrongMethod => "wrong_method",
-            Self::WrongRequest => "wrong_request",
-            Self::MissingCapability => "missing_capability",
-            Self::Expired => "expired",
-            Self::Revoked => "revoked",
-            Self::Exhausted => "used_up",
-            Self::Voided => "voided_by_rotation",
-            Self::TermsMismatch => "terms_mismatch",
-        }
     }
 }

@@ -157,14 +157,6 @@ impl AnswerBody {
         }
     }
 
-    /// The bytes of a body of our own.
-    pub(crate) const fn own_bytes(&self) -> Option<&Bytes> {
-        match &self.source {
-            Source::Own(bytes) => Some(bytes),
-            _ => None,
-        }
-    }
-
     /// Says the same in other words: replaces a body of our own.
     pub(crate) fn become_own(&mut self, bytes: impl Into<Bytes>) {
         self.source = Source::Own(bytes.into());

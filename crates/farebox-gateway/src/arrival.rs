@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use farebox_core::RequestDigest;
-use farebox_http::body_budget::{BodyError, ByteBudget, Keep, Patience, ReadBody, read_body};
+use farebox_http::body_budget::{ByteBudget, Keep, Patience, ReadBody, read_body};
 use farebox_http::headers::check_framing;
 use farebox_http::path::{CanonicalPath, PathParameters};
 use http::header::{
@@ -18,7 +18,7 @@ use hyper::body::Incoming;
 use sha2::{Digest, Sha256};
 
 use crate::plan::Plan;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, RequestError};
 
 /// A request whose framing is sound.
 pub(crate) struct Arrival {
@@ -44,7 +44,7 @@ impl Arrival {
         let (parts, body) = request.into_parts();
         check_framing(&parts.headers)?;
         if parts.method == Method::CONNECT {
-            return Err(Refusal::NoRoute);
+            return Err(RequestError::NoRoute.into());
         }
         let host = host_of(&parts)?;
         let parameters = if plan.server.path_parameters {
@@ -159,7 +159,7 @@ impl Arrival {
                 ArrivedBody::Read(read_body(incoming, limit, patience, budget, keep).await?);
         }
         let ArrivedBody::Read(ReadBody { sha256, .. }) = &self.body else {
-            return Err(Refusal::Body(BodyError::TimedOut));
+            return Err(RequestError::BodyNotKept.into());
         };
         Ok(self.digest_with(sha256))
     }
@@ -169,18 +169,20 @@ impl Arrival {
 /// absolute target must agree with a `Host` header (RFC 9112 section 3.2.2).
 fn host_of(parts: &Parts) -> Result<Arc<str>, Refusal> {
     let header = match parts.headers.get(HOST) {
-        Some(value) => Some(value.to_str().map_err(|_| Refusal::Host)?),
+        Some(value) => Some(value.to_str().map_err(|_| RequestError::Host)?),
         None => None,
     };
     let authority = parts.uri.authority().map(http::uri::Authority::as_str);
     let host = match (authority, header) {
-        (Some(one), Some(other)) if !one.eq_ignore_ascii_case(other) => return Err(Refusal::Host),
+        (Some(one), Some(other)) if !one.eq_ignore_ascii_case(other) => {
+            return Err(RequestError::Host.into());
+        }
         (Some(host), _) | (None, Some(host)) => host,
-        (None, None) => return Err(Refusal::Host),
+        (None, None) => return Err(RequestError::Host.into()),
     };
-    let authority: http::uri::Authority = host.parse().map_err(|_| Refusal::Host)?;
+    let authority: http::uri::Authority = host.parse().map_err(|_| RequestError::Host)?;
     if authority.as_str().contains('@') {
-        return Err(Refusal::Host);
+        return Err(RequestError::Host.into());
     }
     Ok(authority.host().to_ascii_lowercase().into())
 }

@@ -16,8 +16,9 @@ use http::header::HeaderName;
 
 use crate::arrival::Arrival;
 use crate::meter::Billing;
-use crate::price::{Quote, Unsold};
+use crate::price::Quote;
 use crate::rates::{Rate, Rates};
+use crate::refusal::Unsold;
 use said::Said;
 
 /// What a route charges by use.

@@ -7,7 +7,7 @@
 use farebox_wire::caveat::{Capabilities, Granted};
 use http::Method;
 
-use crate::admit::Owed;
+use crate::refusal::Owed;
 
 /// The capabilities of a route.
 pub struct RouteCapabilities {

@@ -7,20 +7,18 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use farebox_core::{Msat, RequestDigest, Terms};
+use farebox_core::{Msat, PaymentHash, RequestDigest, Terms};
 use farebox_http::client_addr::AddressPrefix;
 use farebox_lightning::backends::Backends;
 use farebox_lightning::{CreatedInvoice, InvoiceRequest, NodeError, PaymentHashes};
 use farebox_wire::caveat::print_block;
 use farebox_wire::challenge::{Challenge, InvoiceText, LegacyLsat};
-use farebox_wire::grpc;
+use farebox_wire::grpc::{self, Code};
 use farebox_wire::macaroon::Macaroon;
-use farebox_wire::problem::{Problem, ProblemKind};
-use http::header::{CACHE_CONTROL, HeaderValue, RETRY_AFTER};
+use farebox_wire::problem::Problem;
 use http::{Response, StatusCode};
 
 use crate::access_log::Exchange;
-use crate::admit::Owed;
 use crate::answer::AnswerBody;
 use crate::claim::redeem::OpenClaim;
 use crate::claim::visit::Visit;
@@ -28,10 +26,9 @@ use crate::claim::way_back::Offered;
 use crate::held::{KeptRequest, Seed};
 use crate::outcome::Outcome;
 use crate::plan::{BadCredential, Plan, Route};
-use crate::presented::PresentedError;
-use crate::refusal::{OUTAGE_RETRY, Refusal, document, seconds, speak};
+use crate::refusal::{Entry, Owed, PaymentError, Refusal};
+use crate::render::render;
 use crate::sale::Sale;
-use crate::sdk_error::for_sdks;
 use crate::tender::Tender;
 use crate::worker::Worker;
 
@@ -58,7 +55,6 @@ pub(crate) struct Debt<'a> {
     pub(crate) digest: Option<RequestDigest>,
     /// The request itself, where it will run as soon as its payment is held.
     pub(crate) kept: Option<KeptRequest>,
-    pub(crate) grpc: bool,
     /// Who asks, where that is a browser or somebody with a claim.
     pub(crate) visit: Option<&'a Visit>,
 }
@@ -90,20 +86,19 @@ impl Worker {
         exchange: &mut Exchange,
         debt: Debt<'_>,
     ) -> Result<Response<AnswerBody>, Refusal> {
-        exchange.reason = debt.owed.reason();
         if matches!(*debt.method, http::Method::HEAD | http::Method::OPTIONS) {
-            return Ok(self.price_alone(plan, exchange, &debt, None));
+            return Ok(self.price_alone(exchange, &debt, None));
         }
         if debt.sale.offer.binds_request() && debt.digest.is_none() {
             // Its body was not read, for it was past the limit a moment ago. Without its digest a
             // token would be good for every request.
             self.shared.metrics.challenge_refused();
-            return Ok(self.price_alone(plan, exchange, &debt, Some(BRIEFLY)));
+            return Ok(self.price_alone(exchange, &debt, Some(BRIEFLY)));
         }
         let prefix = AddressPrefix::of(exchange.client);
         if let Err(wait) = self.shared.challenges.try_take(prefix, Instant::now()) {
             self.shared.metrics.challenge_refused();
-            return Ok(self.price_alone(plan, exchange, &debt, Some(wait.0)));
+            return Ok(self.price_alone(exchange, &debt, Some(wait.0)));
         }
         let seed = Seed::draw(&self.shared.keyring)?;
         let (tender, invoice) = match &debt.kept {
@@ -112,13 +107,14 @@ impl Worker {
         };
         let terms = tender.terms(&debt, &invoice, CLAIM_GRACE);
         let macaroon = self.issue(seed, (debt.route, &terms), &invoice)?;
-        let text = InvoiceText::parse(invoice.bolt11.as_str()).map_err(|_| Refusal::NodeDown)?;
+        let text = InvoiceText::parse(invoice.bolt11.as_str()).map_err(PaymentError::from)?;
         if let Some(kept) = &debt.kept {
             self.keep_for_payment(plan, kept, terms.clone(), seed, &invoice)
                 .await?;
         }
         self.shared.metrics.challenged();
-        let problem = tender.explain(debt.price, problem(plan, exchange, &debt));
+        let entry = entry(plan, debt.owed);
+        let problem = tender.explain(debt.price, problem(exchange, &entry, &debt));
         let offered = Offered {
             macaroon: &macaroon,
             terms: &terms,
@@ -126,7 +122,7 @@ impl Worker {
             expires_at: invoice.expires_at,
             told: true,
         };
-        Ok(self.offer(plan, exchange, &debt, problem, &offered))
+        Ok(self.offer(plan, exchange, &debt, (&entry, problem), &offered))
     }
 
     /// Shows somebody the challenge that was made for him before, as long as it can be paid.
@@ -137,11 +133,11 @@ impl Worker {
         debt: &Debt<'_>,
         OpenClaim { claim, told }: &OpenClaim,
     ) -> Response<AnswerBody> {
-        exchange.reason = "not_paid_yet";
-        let problem = problem(plan, exchange, debt).with_reason(exchange.reason);
+        let entry = entry(plan, debt.owed);
+        let problem = problem(exchange, &entry, debt);
         let Some(invoice) = claim.invoice() else {
-            exchange.outcome = Outcome::Owed;
-            return document(&for_sdks(exchange, problem));
+            (exchange.outcome, exchange.reason) = (Outcome::Owed, entry.word());
+            return render(exchange, &entry, problem);
         };
         let offered = Offered {
             macaroon: &claim.macaroon,
@@ -150,33 +146,28 @@ impl Worker {
             expires_at: claim.expires_at(),
             told: *told,
         };
-        self.offer(plan, exchange, debt, problem, &offered)
+        self.offer(plan, exchange, debt, (&entry, problem), &offered)
     }
 
     fn price_alone(
         &self,
-        plan: &Plan,
         exchange: &mut Exchange,
         debt: &Debt<'_>,
         wait: Option<Duration>,
     ) -> Response<AnswerBody> {
-        exchange.outcome = Outcome::OwedBriefly;
-        let mut problem =
-            problem(plan, exchange, debt).with_status(StatusCode::PAYMENT_REQUIRED.as_u16());
+        // No gRPC client should take it for a challenge and try to pay.
+        let mut entry = debt.owed.entry().with_grpc(Code::ResourceExhausted);
+        entry = entry.with_status(StatusCode::PAYMENT_REQUIRED);
         if let Some(wait) = wait {
+            entry = entry.again_in(wait);
+        }
+        (exchange.outcome, exchange.reason) = (Outcome::OwedBriefly, entry.word());
+        let mut problem = problem(exchange, &entry, debt);
+        if wait.is_some() {
             problem = problem
-                .with_retry_after(wait)
                 .with_detail("too many invoices were asked for; this is the price without one");
         }
-        let mut response = if debt.grpc {
-            grpc_refusal()
-        } else {
-            document(&for_sdks(exchange, problem))
-        };
-        if let Some(wait) = wait {
-            response.headers_mut().insert(RETRY_AFTER, seconds(wait));
-        }
-        response
+        render(exchange, &entry, problem)
     }
 
     /// An invoice for what the sale asks, or for a bundle where the node cannot take that. A node
@@ -186,12 +177,9 @@ impl Worker {
         plan: &Plan,
         debt: &Debt<'_>,
     ) -> Result<(Tender, CreatedInvoice), Refusal> {
-        let node = plan.node.as_deref().ok_or(Refusal::NodeDown)?;
-        let _waiting = self
-            .shared
-            .waiting_invoices
-            .enter()
-            .ok_or(Refusal::NodeDown)?;
+        let node = plan.node.as_deref().ok_or(PaymentError::NoNode)?;
+        let waiting = self.shared.waiting_invoices.enter();
+        let _waiting = waiting.ok_or(PaymentError::QueueFull)?;
         let tender = Tender::of(&debt.sale.offer, debt.price, node.limits());
         let first = self.create_invoice(plan, node, debt, tender?).await;
         let (tender, invoice) = match first {
@@ -201,7 +189,7 @@ impl Worker {
             }
             other => other,
         }
-        .map_err(|error| self.node_failed(&error))?;
+        .map_err(|error| self.node_failed(error))?;
         if node.payment_hashes() == PaymentHashes::Foreign {
             self.refuse_used_hash(&invoice).await?;
         }
@@ -231,17 +219,14 @@ impl Worker {
         amount: Msat,
         memo: String,
     ) -> Result<CreatedInvoice, Refusal> {
-        let node = plan.node.as_deref().ok_or(Refusal::NodeDown)?;
-        let _waiting = self
-            .shared
-            .waiting_invoices
-            .enter()
-            .ok_or(Refusal::NodeDown)?;
+        let node = plan.node.as_deref().ok_or(PaymentError::NoNode)?;
+        let waiting = self.shared.waiting_invoices.enter();
+        let _waiting = waiting.ok_or(PaymentError::QueueFull)?;
         let expiry = plan.server.invoice_expiry;
         let create = async || {
             let cover = node.limits().cover(amount);
             let request = InvoiceRequest {
-                amount: cover.ok_or(Refusal::AmountNotTaken)?,
+                amount: cover.ok_or(PaymentError::AmountNotTaken)?,
                 memo: memo.clone(),
                 expiry,
             };
@@ -252,33 +237,33 @@ impl Worker {
             Err(NodeError::AmountOutOfRange { .. }) => create().await?,
             other => other,
         }
-        .map_err(|error| self.node_failed(&error))?;
+        .map_err(|error| self.node_failed(error))?;
         if node.payment_hashes() == PaymentHashes::Foreign {
             self.refuse_used_hash(&invoice).await?;
         }
         Ok(invoice)
     }
 
-    pub(crate) fn node_failed(&self, error: &NodeError) -> Refusal {
+    pub(crate) fn node_failed(&self, error: NodeError) -> Refusal {
         self.shared.metrics.node_failed();
         if matches!(error, NodeError::RepeatedPaymentHash { .. }) {
             self.shared.metrics.payment_hash_repeated();
         }
-        tracing::warn!(%error, "the Lightning backend made no invoice");
-        Refusal::NodeDown
+        PaymentError::from(error).into()
+    }
+
+    /// An invoice with a payment hash that somebody has paid before, or may pay.
+    pub(crate) fn hash_was_used(&self, payment_hash: PaymentHash) -> Refusal {
+        self.shared.metrics.payment_hash_repeated();
+        PaymentError::from(NodeError::RepeatedPaymentHash { payment_hash }).into()
     }
 
     /// An invoice whose payment hash was claimed before would sell its payer nothing.
     async fn refuse_used_hash(&self, invoice: &CreatedInvoice) -> Result<(), Refusal> {
-        if !self.shared.knows_account(invoice.payment_hash).await? {
-            return Ok(());
+        if self.shared.knows_account(invoice.payment_hash).await? {
+            return Err(self.hash_was_used(invoice.payment_hash));
         }
-        self.shared.metrics.payment_hash_repeated();
-        tracing::error!(
-            payment.hash = %invoice.payment_hash,
-            "the Lightning backend repeated the payment hash of an invoice that was used before"
-        );
-        Err(Refusal::NodeDown)
+        Ok(())
     }
 
     fn issue(
@@ -286,12 +271,12 @@ impl Worker {
         seed: Seed,
         (route, terms): (&Route, &Terms),
         invoice: &CreatedInvoice,
-    ) -> Result<Macaroon, Refusal> {
+    ) -> Result<Macaroon, PaymentError> {
         let keyring = &self.shared.keyring;
         let identifier = seed.identifier(invoice.payment_hash).to_bytes();
         let (root_key, _) = keyring
             .root_key(seed.epoch, &identifier)
-            .ok_or(Refusal::NodeDown)?;
+            .ok_or(PaymentError::SigningKeyGone)?;
         let sold = route.capabilities.as_ref().map(|it| &it.sold);
         let caveats = print_block(terms, sold);
         Ok(Macaroon::issue(&root_key, LOCATION, &identifier, caveats))
@@ -302,28 +287,22 @@ impl Worker {
         plan: &Plan,
         exchange: &mut Exchange,
         debt: &Debt<'_>,
-        problem: Problem,
+        (entry, problem): (&Entry, Problem),
         offered: &Offered<'_>,
     ) -> Response<AnswerBody> {
-        exchange.outcome = Outcome::Owed;
+        (exchange.outcome, exchange.reason) = (Outcome::Owed, entry.word());
         let legacy = if plan.server.legacy_challenge {
             LegacyLsat::Lead
         } else {
             LegacyLsat::Omit
         };
         let challenge = Challenge::new(offered.macaroon, offered.invoice.clone());
-        if debt.grpc {
-            let mut response = Response::new(AnswerBody::empty());
-            *response.headers_mut() = grpc::trailers_only(&challenge, legacy);
-            speak(response.headers_mut(), &problem);
-            return response;
-        }
         let problem = problem
             .with("amount_msat", offered.terms.amount.get())
             .with("invoice_expires_at", offered.expires_at.as_secs());
-        let mut response = document(&for_sdks(exchange, problem));
+        let mut response = render(exchange, &entry.with_grpc(grpc::UNPAID), problem);
         challenge.append_to(response.headers_mut(), legacy);
-        self.add_way_back(plan, debt, offered, &mut response);
+        self.add_way_back(plan, exchange, debt, offered, &mut response);
         response
     }
 }
@@ -333,78 +312,38 @@ async fn ask_in_time(
     request: InvoiceRequest,
 ) -> Result<CreatedInvoice, NodeError> {
     let created = tokio::time::timeout(INVOICE_TIMEOUT, node.create_invoice(request)).await;
-    created.unwrap_or_else(|_| {
-        Err(NodeError::TimedOut {
-            host: node.kind().to_owned(),
-            limit: INVOICE_TIMEOUT,
-        })
-    })
+    created.unwrap_or_else(|_| Err(late(node)))
+}
+
+/// The node took too long to make an invoice.
+pub(crate) fn late(node: &Backends) -> NodeError {
+    NodeError::TimedOut {
+        host: node.kind().to_owned(),
+        limit: INVOICE_TIMEOUT,
+    }
+}
+
+/// What is said of what is owed, as the seller wants it.
+fn entry(plan: &Plan, owed: Owed) -> Entry {
+    let entry = owed.entry();
+    match plan.server.bad_credential {
+        BadCredential::Unauthorized => entry,
+        BadCredential::PaymentRequired => entry.with_status(StatusCode::PAYMENT_REQUIRED),
+    }
 }
 
 /// The problem document of what is owed.
-fn problem(plan: &Plan, exchange: &Exchange, debt: &Debt<'_>) -> Problem {
-    let kind = kind(debt.owed);
-    let mut problem = Problem::new(kind)
-        .with_status(status(plan, debt.owed).as_u16())
-        .with_reason(debt.owed.reason())
+fn problem(exchange: &Exchange, entry: &Entry, debt: &Debt<'_>) -> Problem {
+    let problem = entry
+        .problem(exchange.request_id)
         .with_price(debt.price)
-        .with_methods(&["l402"])
-        .with_request_id(exchange.request_id);
-    if let Owed::Unproven(error) = debt.owed {
-        problem = problem.with_detail(error.to_string());
-    } else if let Some(reason) = problem.spoken_reason() {
-        problem = problem.with_detail(reason);
-    }
-    problem
-}
-
-fn status(plan: &Plan, owed: Owed) -> StatusCode {
-    let bad = match owed {
-        Owed::Unproven(PresentedError::UnknownKey) => false,
-        Owed::Unproven(_) | Owed::TermsMismatch => true,
-        _ => false,
+        .with_methods(&["l402"]);
+    let detail = match debt.owed {
+        Owed::Unproven(error) => Some(error.to_string()),
+        _ => problem.spoken_reason(),
     };
-    match plan.server.bad_credential {
-        BadCredential::Unauthorized if bad => StatusCode::UNAUTHORIZED,
-        _ => StatusCode::PAYMENT_REQUIRED,
+    match detail {
+        Some(detail) => problem.with_detail(detail),
+        None => problem,
     }
-}
-
-const fn kind(owed: Owed) -> ProblemKind {
-    match owed {
-        Owed::Nothing => ProblemKind::PAYMENT_REQUIRED,
-        Owed::Unproven(PresentedError::Unreadable(
-            farebox_wire::credential::CredentialError::Ambiguous,
-        )) => ProblemKind::CREDENTIAL_AMBIGUOUS,
-        Owed::Unproven(PresentedError::Unreadable(_)) => ProblemKind::CREDENTIAL_MALFORMED,
-        Owed::Unproven(_) | Owed::TermsMismatch => ProblemKind::CREDENTIAL_INVALID,
-        Owed::WrongRoute | Owed::WrongMethod | Owed::WrongRequest | Owed::MissingCapability => {
-            ProblemKind::CREDENTIAL_OUT_OF_SCOPE
-        }
-        Owed::Expired => ProblemKind::CREDENTIAL_EXPIRED,
-        Owed::Revoked | Owed::Voided => ProblemKind::CREDENTIAL_REVOKED,
-        Owed::Exhausted => ProblemKind::CREDENTIAL_EXHAUSTED,
-    }
-}
-
-/// The price-less refusal that gRPC clients read: RESOURCE_EXHAUSTED, so that none pays for it.
-fn grpc_refusal() -> Response<AnswerBody> {
-    const RESOURCE_EXHAUSTED: &str = "8";
-    let mut response = Response::new(AnswerBody::empty());
-    let headers = response.headers_mut();
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(
-        http::header::CONTENT_TYPE,
-        HeaderValue::from_static(grpc::CONTENT_TYPE_GRPC),
-    );
-    headers.insert(
-        grpc::STATUS_HEADER,
-        HeaderValue::from_static(RESOURCE_EXHAUSTED),
-    );
-    headers.insert(
-        grpc::MESSAGE_HEADER,
-        HeaderValue::from_static("too many payment challenges"),
-    );
-    headers.insert(RETRY_AFTER, seconds(OUTAGE_RETRY));
-    response
 }

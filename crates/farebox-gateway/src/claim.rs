@@ -30,7 +30,8 @@ use subtle::ConstantTimeEq;
 
 use crate::challenge::CLAIM_GRACE;
 use crate::keyring::{Keyring, Purpose};
-use crate::presented::{PresentedError, Token};
+use crate::presented::Token;
+use crate::refusal::PresentedError;
 
 /// The header of a challenge that brings its client back, and of the request that does.
 pub(crate) const CLAIM: HeaderName = HeaderName::from_static("farebox-claim");

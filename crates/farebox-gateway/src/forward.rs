@@ -15,7 +15,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use farebox_core::{HoldId, Msat};
 use farebox_http::body::{BodyFault, RequestBody, Silence, Upload};
-use farebox_http::body_budget::{BodyError, ReadBody};
+use farebox_http::body_budget::ReadBody;
 use farebox_http::decode::DecodedBody;
 use farebox_http::headers;
 use farebox_http::limits::TokenPermit;
@@ -36,7 +36,7 @@ use crate::crash;
 use crate::outcome::Outcome;
 use crate::payment_fields;
 use crate::plan::{PaidCache, Plan, Route, Upstream};
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, RequestError, UpstreamError};
 use crate::sale::ChargeOn;
 use crate::settle::{Ending, Settlement};
 use crate::worker::Worker;
@@ -152,8 +152,8 @@ impl Worker {
         };
         match tokio::time::timeout(route.timeout, sent).await {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(upstream_error(&error)),
-            Err(_) => Err(Refusal::UpstreamTimedOut),
+            Ok(Err(error)) => Err(upstream_error(error)),
+            Err(_) => Err(UpstreamError::TimedOut.into()),
         }
     }
 
@@ -214,7 +214,7 @@ impl Worker {
         fare.refuse_hidden(parts.status, route)?;
         let switching = parts.status == StatusCode::SWITCHING_PROTOCOLS;
         if switching && upgrade.is_none() {
-            return Err(Refusal::UpstreamBroken);
+            return Err(UpstreamError::broken("it switched protocols unasked").into());
         }
         let grpc = farebox_wire::grpc::is_grpc(&parts.headers);
         fare.judge(parts.status, route, grpc && grpc_failed(&parts.headers));
@@ -224,7 +224,7 @@ impl Worker {
             let upstream_side = parts
                 .extensions
                 .remove::<OnUpgrade>()
-                .ok_or(Refusal::UpstreamBroken)?;
+                .ok_or_else(|| UpstreamError::broken("nothing of it is left to switch"))?;
             fare.settlement.complete();
             tunnel::join(
                 client_side,
@@ -328,7 +328,7 @@ impl Fare {
 
     /// Releases the hold of a request that got no answer.
     fn refuse(mut self, refusal: Refusal) -> Refusal {
-        self.settlement.void(refusal.void_reason());
+        self.settlement.void(refusal.entry().void);
         refusal
     }
 
@@ -337,7 +337,8 @@ impl Fare {
     fn answered(mut self, status: StatusCode, route: &Route) -> Result<Self, Refusal> {
         self.refuse_hidden(status, route)?;
         if status == StatusCode::SWITCHING_PROTOCOLS {
-            return Err(self.refuse(Refusal::UpstreamBroken));
+            let unasked = UpstreamError::broken("it switched protocols unasked");
+            return Err(self.refuse(unasked.into()));
         }
         Ok(self)
     }
@@ -345,8 +346,9 @@ impl Fare {
     /// Refuses an answer that speaks to the seller instead of the client.
     fn refuse_hidden(&mut self, status: StatusCode, route: &Route) -> Result<(), Refusal> {
         if route.hides(status) {
-            self.settlement.void(VoidReason::Refused);
-            return Err(Refusal::UpstreamRefusesSeller);
+            let refusal = Refusal::from(UpstreamError::RefusesSeller);
+            self.settlement.void(refusal.entry().void);
+            return Err(refusal);
         }
         Ok(())
     }
@@ -473,23 +475,26 @@ fn target_for(upstream: &Upstream, path: &str, query: Option<&str>) -> Result<Ur
         target.push('?');
         target.push_str(query);
     }
-    Uri::from_maybe_shared(Bytes::from(target)).map_err(|_| Refusal::Host)
+    Ok(Uri::from_maybe_shared(Bytes::from(target)).map_err(RequestError::from)?)
 }
 
 /// Tells a fault of the request's own body from one of the upstream.
-fn upstream_error(error: &SendError) -> Refusal {
-    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+fn upstream_error(error: SendError) -> Refusal {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(&error);
     while let Some(inner) = cause {
         match inner.downcast_ref::<BodyFault>() {
-            Some(BodyFault::TooLarge { limit }) => return Refusal::BodyTooLarge { limit: *limit },
-            Some(BodyFault::Silent(_)) => return Refusal::Body(BodyError::TimedOut),
+            Some(&BodyFault::TooLarge { limit }) => {
+                return RequestError::BodyTooLarge { limit }.into();
+            }
+            Some(BodyFault::Silent(_)) => return RequestError::BodyTooSlow.into(),
             Some(BodyFault::Broken(_)) | None => cause = inner.source(),
         }
     }
     match error {
-        SendError::Connect(_) | SendError::ConnectTimedOut(_) => Refusal::UpstreamUnreachable,
-        SendError::Send(_) => Refusal::UpstreamBroken,
+        SendError::Connect(_) | SendError::ConnectTimedOut(_) => UpstreamError::Unreachable(error),
+        SendError::Send(_) => UpstreamError::broken(error),
     }
+    .into()
 }
 
 fn micros(since: Instant) -> u64 {

@@ -8,7 +8,6 @@
 mod admit;
 mod deposit;
 mod limits;
-mod refused;
 mod secret;
 mod sweep;
 mod view;
@@ -17,6 +16,5 @@ pub use limits::{BadWish, LimitsWish};
 pub use secret::KeySecret;
 pub use view::describe;
 
-pub(crate) use refused::KeyFault;
 pub(crate) use secret::{API_KEY, take};
 pub(crate) use sweep::sweep;

@@ -32,7 +32,7 @@ mod payment_fields;
 mod presented;
 mod price;
 mod refusal;
-mod sdk_error;
+mod render;
 mod serve;
 mod settle;
 mod tender;

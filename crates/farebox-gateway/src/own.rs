@@ -29,7 +29,7 @@ use crate::answer::AnswerBody;
 use crate::arrival::Arrival;
 use crate::outcome::Outcome;
 use crate::plan::Plan;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, RequestError};
 use crate::worker::Worker;
 
 use keys::KEYS;
@@ -67,7 +67,7 @@ impl Worker {
             webhook::PHOENIXD => self.webhook(plan, exchange, arrival).await,
             path if is_in(RECEIPTS, path) => Box::pin(self.receipt(exchange, arrival)).await,
             path if is_in(KEYS, path) => Box::pin(self.keys(plan, exchange, arrival)).await,
-            _ => Err(Refusal::NoRoute),
+            _ => Err(RequestError::NoRoute.into()),
         }
     }
 }

@@ -23,7 +23,7 @@ use template::{Html, fill};
 
 pub(crate) use bounce::come_again;
 pub(crate) use goods::{Each, Goods, Proof};
-pub(crate) use problem::dress;
+pub(crate) use problem::problem;
 
 const STYLE: &str = include_str!("page/page.css");
 const SCRIPT: &str = include_str!("page/page.js");

@@ -11,15 +11,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use farebox_core::{KeyHash, PaymentHash};
 use farebox_wire::caveat::Granted;
 use farebox_wire::credential::{
-    CredentialError, L402Credential, PAYMENT_HEADERS, Presented as Read, VerifyError,
-    read_credentials,
+    L402Credential, PAYMENT_HEADERS, Presented as Read, read_credentials,
 };
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use lru::LruCache;
 
 use crate::keyring::Keyring;
-use crate::keys::{self, API_KEY, KeyFault};
+use crate::keys::{self, API_KEY};
+use crate::refusal::{KeyFault, PresentedError};
 
 /// Verified credentials one worker remembers.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(8192).expect("not zero");
@@ -43,17 +43,6 @@ pub(crate) struct Token {
     pub(crate) payment_hash: PaymentHash,
     pub(crate) key_epoch: farebox_core::KeyEpoch,
     pub(crate) granted: Granted,
-}
-
-/// Why what was presented proves nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum PresentedError {
-    #[error(transparent)]
-    Unreadable(#[from] CredentialError),
-    #[error(transparent)]
-    Unproven(#[from] VerifyError),
-    #[error("the credential was signed with a key that this server does not have")]
-    UnknownKey,
 }
 
 /// Reads and verifies credentials for one worker.

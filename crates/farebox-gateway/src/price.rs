@@ -11,14 +11,14 @@ use farebox_core::Msat;
 use farebox_http::aside::{Busy, MAX_INLINE, aside};
 use farebox_http::body_budget::Keep;
 use farebox_meter::request::Bound;
-use farebox_meter::{Endpoint, Exchange, ModelPrice, ModelRequest, Refused, Unpriced};
+use farebox_meter::{Endpoint, Exchange, ModelPrice, ModelRequest, Refused};
 use http::header::{CONTENT_TYPE, HeaderMap};
 
 use crate::arrival::Arrival;
 use crate::by_use::UpTo;
 use crate::plan::Route;
-use crate::rates::{NoRate, Rate};
-use crate::refusal::Refusal;
+use crate::rates::Rate;
+use crate::refusal::{Refusal, RequestError, Unsold};
 use crate::sale::{FlatPrice, ModelSale, Offer, Pricing, Sale};
 use crate::tokens::{TokenCounter, Vocabulary};
 use crate::webhook::asked::Inquiry;
@@ -59,29 +59,6 @@ pub(crate) struct Metered {
     bound: Bound,
     /// The request as it is forwarded, where that was written already.
     body: Option<Bytes>,
-}
-
-/// Why a model's call is not sold.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Unsold {
-    /// The request itself.
-    #[error(transparent)]
-    Request(#[from] Refused),
-    /// The path.
-    #[error("this endpoint is not sold here")]
-    Endpoint,
-    /// The model has no price.
-    #[error("the model {0:?} is not sold here")]
-    Model(String),
-    /// Something that it may use has no price.
-    #[error(transparent)]
-    Unpriced(#[from] Unpriced),
-    /// Prices in fiat, and no rate.
-    #[error(transparent)]
-    NoRate(#[from] NoRate),
-    /// A header asks for something that has no price.
-    #[error("the header {0} is not sold here")]
-    Header(&'static str),
 }
 
 impl Quote {
@@ -182,7 +159,7 @@ impl Worker {
         arrival
             .digest(route.max_read_bytes, budget, Keep::Bytes)
             .await?;
-        let body = arrival.read_bytes().unwrap_or_default();
+        let body = arrival.read_bytes().ok_or(RequestError::BodyNotKept)?;
         let (request, body) = read_request(endpoint, body, models).await?;
         let mut metered = self.bound(models, request)?;
         metered.body = body;

@@ -17,8 +17,8 @@ use http::header::{EXPECT, HeaderMap, HeaderName, HeaderValue, ORIGIN};
 use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 
-use crate::access_log::{Begun, Exchange};
-use crate::admit::{self, Admission, Asked, Fingerprint, Owed, Verdict};
+use crate::access_log::{Audience, Begun, Exchange};
+use crate::admit::{self, Admission, Asked, Fingerprint, Verdict};
 use crate::answer::AnswerBody;
 use crate::arrival::{Arrival, ArrivedBody};
 use crate::capability;
@@ -30,8 +30,9 @@ use crate::held::KeptRequest;
 use crate::outcome::Outcome;
 use crate::plan::{Plan, Route};
 use crate::presented::Token;
-use crate::price::{Quote, Unsold};
-use crate::refusal::Refusal;
+use crate::price::Quote;
+use crate::refusal::{AdmissionError, Owed, PriceError, Refusal, RequestError, Unsold};
+use crate::render;
 use crate::sale::{Offer, Sale};
 use crate::worker::Worker;
 
@@ -60,9 +61,12 @@ impl Serve for Worker {
         let plan = self.shared.plan.load_full();
         let version = request.version();
         let mut exchange = self.begin(&plan, &request, peer);
+        if farebox_wire::grpc::is_grpc(request.headers()) {
+            exchange.audience = Audience::Grpc;
+        }
         let mut response = match self.steps(&plan, &mut exchange, request).await {
             Ok(response) => response,
-            Err(refusal) => refusal.answer(&mut exchange),
+            Err(refusal) => render::refuse(&mut exchange, &refusal),
         };
         exchange.status = response.status();
         response
@@ -121,7 +125,7 @@ impl Worker {
         let origin = origin_of(&arrival.parts.headers);
         let mut response = match self.serve_route(plan, exchange, route, arrival).await {
             Ok(response) => response,
-            Err(refusal) => refusal.answer(exchange),
+            Err(refusal) => render::refuse(exchange, &refusal),
         };
         cors.apply(&origin, response.headers_mut());
         Ok(response)
@@ -137,6 +141,9 @@ impl Worker {
     ) -> Result<Response<AnswerBody>, Refusal> {
         let scheme = self.shared.scheme;
         let mut visit = Visit::take(plan, scheme, exchange.peer, route, &mut arrival);
+        if visit.as_ref().is_some_and(|visit| visit.html) {
+            exchange.audience = Audience::Person;
+        }
         let served = self
             .serve_visit(plan, exchange, route, arrival, visit.as_deref_mut())
             .await;
@@ -181,7 +188,7 @@ impl Worker {
             .await?;
         let (owed, open) = match redeemed {
             Redeemed::Owed(owed) => (owed, None),
-            Redeemed::Open(claim) => (Owed::Nothing, Some(claim)),
+            Redeemed::Open(claim) => (Owed::NotPaidYet, Some(claim)),
             Redeemed::Key(key) => {
                 // A key pays what the request costs now, which somebody has to know.
                 let quote = unpriced.map_or(Ok(quote), Err)?;
@@ -268,7 +275,7 @@ impl Worker {
         arrival: &mut Arrival,
     ) -> Result<(Quote, Option<Refusal>), Refusal> {
         match self.price(route, sale, arrival).await {
-            Err(refusal @ Refusal::Unsold(Unsold::NoRate(_)))
+            Err(refusal @ Refusal::Price(PriceError::Unsold(Unsold::NoRate(_))))
                 if matches!(sale.offer, Offer::Flat { .. }) =>
             {
                 Ok((Quote::Fiat(Msat::ZERO, None), Some(refusal)))
@@ -303,7 +310,6 @@ impl Worker {
             method: &arrival.parts.method,
             digest,
             kept,
-            grpc: arrival.grpc,
             visit,
         };
         if let Some(shown) = self.answer_without_invoice(plan, exchange, &debt, open) {
@@ -444,7 +450,9 @@ impl Worker {
         receipt: Receipt,
     ) -> Result<Response<AnswerBody>, Refusal> {
         match self.replay(exchange, receipt) {
-            Err(Refusal::Finished(receipt)) if matches!(token.granted.terms.kind, Kind::Single) => {
+            Err(Refusal::Admission(AdmissionError::Finished(receipt)))
+                if matches!(token.granted.terms.kind, Kind::Single) =>
+            {
                 self.held_answer(exchange, token.payment_hash, receipt)
                     .await
             }
@@ -460,9 +468,9 @@ impl Worker {
         let replays = &self.shared.replays;
         // Asked first: an answer that is kept in between is found.
         let missing = if replays.is_finishing(receipt.hold) {
-            Refusal::InFlight
+            AdmissionError::InFlight
         } else {
-            Refusal::Finished(receipt)
+            AdmissionError::Finished(receipt)
         };
         let stored = replays.find(receipt.hold, Instant::now()).ok_or(missing)?;
         exchange.outcome = Outcome::Replayed;
@@ -486,7 +494,7 @@ impl Route {
         let limit = self.max_body_bytes;
         let (declared, _) = arrival.body_length();
         if declared > limit {
-            Err(Refusal::BodyTooLarge { limit })
+            Err(RequestError::BodyTooLarge { limit }.into())
         } else {
             Ok(())
         }
@@ -497,12 +505,13 @@ impl Route {
     fn check_method(&self, method: &Method) -> Result<(), Refusal> {
         if *method == Method::TRACE {
             let allowed = self.http_methods.clone().unwrap_or_default();
-            return Err(Refusal::Method { allowed });
+            return Err(RequestError::Method { allowed }.into());
         }
         match &self.http_methods {
-            Some(allowed) if !allowed.contains(method) => Err(Refusal::Method {
-                allowed: allowed.clone(),
-            }),
+            Some(allowed) if !allowed.contains(method) => {
+                let allowed = allowed.clone();
+                Err(RequestError::Method { allowed }.into())
+            }
             _ => Ok(()),
         }
     }
@@ -537,7 +546,7 @@ fn must_be_read(route: &Route, sale: &Sale, arrival: &Arrival) -> Result<bool, R
     let once = sale.offer.kind() == Kind::Single;
     if sale.offer.binds_request() && declared > route.max_read_bytes as u64 {
         let limit = route.max_read_bytes as u64;
-        return Err(Refusal::BodyTooLarge { limit });
+        return Err(RequestError::BodyTooLarge { limit }.into());
     }
     Ok(sale.offer.binds_request() || (once && !exact))
 }
@@ -550,14 +559,14 @@ fn find_route<'p>(
     host: &str,
     path: &str,
 ) -> Result<&'p Arc<Route>, Refusal> {
-    let route = routes.find(host, path).ok_or(Refusal::NoRoute)?;
+    let route = routes.find(host, path).ok_or(RequestError::NoRoute)?;
     let other = match lenient_reading(path) {
         Some(reading) => routes.find_folded(host, &reading),
         None if routes.has_capitals() => routes.find_folded(host, path),
         None => None,
     };
     match other {
-        Some(other) if is_priced_twin(other, route) => Err(Refusal::Path(PathError::Lookalike)),
+        Some(other) if is_priced_twin(other, route) => Err(PathError::Lookalike.into()),
         _ => Ok(route),
     }
 }

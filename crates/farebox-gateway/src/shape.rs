@@ -6,7 +6,6 @@
 //! does not name gets any further. A token is bound to what the client sent, never to what was made
 //! of it. A route without a shape never comes here.
 
-mod client;
 mod extract;
 mod field;
 mod template;
@@ -21,10 +20,9 @@ use http::header::{CONTENT_ENCODING, HeaderMap};
 
 use crate::arrival::Arrival;
 use crate::plan::Route;
-use crate::refusal::Refusal;
+use crate::refusal::{BadFields, Refusal, RequestError};
 use crate::worker::Worker;
 
-pub(crate) use client::BadFields;
 pub use extract::{BadPath, Extract, Form, MAX_ANSWER_BYTES, MAX_PATHS, Path};
 pub(crate) use extract::{Extracted, NotThere};
 pub use field::{Field, FieldKind};
@@ -62,7 +60,7 @@ impl Worker {
         arrival
             .digest(route.max_read_bytes, budget, Keep::Bytes)
             .await?;
-        let sent = arrival.read_bytes().unwrap_or_default();
+        let sent = arrival.read_bytes().ok_or(RequestError::BodyNotKept)?;
         let (length, template) = (sent.len(), Arc::clone(template));
         let body = beside(length, move || template.fill(&sent)).await??;
         arrival.replace_body(body.into());
@@ -80,7 +78,7 @@ impl Shape {
         // Nothing was made of it, and it has no answer to take anything out of.
         if matches!(*method, Method::HEAD | Method::OPTIONS) {
             let allowed = vec![Method::GET, Method::POST];
-            return Err(Refusal::Method { allowed });
+            return Err(RequestError::Method { allowed }.into());
         }
         if let Some(template) = &self.request {
             method.clone_from(template.method());

@@ -12,7 +12,7 @@ use farebox_wire::problem::Problem;
 use serde_json::json;
 
 use crate::challenge::Debt;
-use crate::refusal::Refusal;
+use crate::refusal::PaymentError;
 use crate::sale::Offer;
 
 /// What one payment asks for.
@@ -28,12 +28,16 @@ impl Tender {
     /// What an offer asks of a node with these limits.
     ///
     /// A pass cannot be a bundle: its price is for a span, and a balance would not buy one.
-    pub(crate) fn of(offer: &Offer, price: Msat, limits: AmountLimits) -> Result<Self, Refusal> {
-        let asked = offer.asks(price).ok_or(Refusal::AmountNotTaken)?;
-        let amount = limits.cover(asked).ok_or(Refusal::AmountNotTaken)?;
+    pub(crate) fn of(
+        offer: &Offer,
+        price: Msat,
+        limits: AmountLimits,
+    ) -> Result<Self, PaymentError> {
+        let asked = offer.asks(price).ok_or(PaymentError::AmountNotTaken)?;
+        let amount = limits.cover(asked).ok_or(PaymentError::AmountNotTaken)?;
         let is_bundle = amount != asked;
         if is_bundle && matches!(offer.kind(), Kind::Pass(_)) {
-            return Err(Refusal::AmountNotTaken);
+            return Err(PaymentError::AmountNotTaken);
         }
         Ok(Self { amount, is_bundle })
     }

@@ -1,22 +1,90 @@
-//! The challenge as gRPC clients recognise it: HTTP 200, no body, everything in the headers.
+//! Answers of our own as gRPC clients read them: HTTP 200, no body, everything in the headers.
 //!
-//! Aperture's interceptor looks for exactly this code, this message and an L402 or LSAT challenge.
+//! Of an unpaid call Aperture's interceptor looks for exactly one code, one message and an L402 or
+//! LSAT challenge; every other refusal has the code of its meaning.
+
+use std::fmt::Write as _;
 
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue};
 
 use crate::challenge::{Challenge, LegacyLsat};
 
-/// The header that carries [`STATUS`].
+/// The header that carries a [`Code`].
 pub const STATUS_HEADER: &str = "grpc-status";
-/// gRPC's INTERNAL. There is no gRPC code for an unpaid request; 402 is outside their range.
-pub const STATUS: &str = "13";
-/// The header that carries [`MESSAGE`].
+/// The code of an unpaid call. gRPC has none of its own for that; 402 is outside their range.
+pub const UNPAID: Code = Code::Internal;
+/// The header that carries a message, percent-encoded.
 pub const MESSAGE_HEADER: &str = "grpc-message";
 /// The message by which clients tell this error from a real internal one.
 pub const MESSAGE: &str = "payment required";
 /// The content type of a trailers-only answer.
 pub const CONTENT_TYPE_GRPC: &str = "application/grpc";
+
+/// How a gRPC call ended, as far as a gateway says so itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    /// The client asked for something that cannot be.
+    InvalidArgument,
+    /// It took too long.
+    DeadlineExceeded,
+    /// There is no such thing.
+    NotFound,
+    /// Whoever asks may not have it.
+    PermissionDenied,
+    /// A limit, or what was paid for, is used up.
+    ResourceExhausted,
+    /// It cannot be done before something else is.
+    FailedPrecondition,
+    /// It got in the way of another call.
+    Aborted,
+    /// Nobody does this here.
+    Unimplemented,
+    /// Something broke.
+    Internal,
+    /// Nobody can do it at the moment.
+    Unavailable,
+    /// The credential proves nothing.
+    Unauthenticated,
+}
+
+impl Code {
+    /// The number, as it stands in [`STATUS_HEADER`].
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidArgument => "3",
+            Self::DeadlineExceeded => "4",
+            Self::NotFound => "5",
+            Self::PermissionDenied => "7",
+            Self::ResourceExhausted => "8",
+            Self::FailedPrecondition => "9",
+            Self::Aborted => "10",
+            Self::Unimplemented => "12",
+            Self::Internal => "13",
+            Self::Unavailable => "14",
+            Self::Unauthenticated => "16",
+        }
+    }
+
+    /// The name that gRPC gives it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::InvalidArgument => "INVALID_ARGUMENT",
+            Self::DeadlineExceeded => "DEADLINE_EXCEEDED",
+            Self::NotFound => "NOT_FOUND",
+            Self::PermissionDenied => "PERMISSION_DENIED",
+            Self::ResourceExhausted => "RESOURCE_EXHAUSTED",
+            Self::FailedPrecondition => "FAILED_PRECONDITION",
+            Self::Aborted => "ABORTED",
+            Self::Unimplemented => "UNIMPLEMENTED",
+            Self::Internal => "INTERNAL",
+            Self::Unavailable => "UNAVAILABLE",
+            Self::Unauthenticated => "UNAUTHENTICATED",
+        }
+    }
+}
 
 /// Whether a request with these headers expects gRPC answers.
 #[must_use]
@@ -32,13 +100,34 @@ pub fn is_grpc(headers: &HeaderMap) -> bool {
 /// The headers of a trailers-only challenge; its HTTP status is 200 and it has no body.
 #[must_use]
 pub fn trailers_only(challenge: &Challenge, legacy: LegacyLsat) -> HeaderMap {
-    let mut headers = HeaderMap::with_capacity(6);
+    let mut headers = refusal(UNPAID, MESSAGE);
     challenge.append_to(&mut headers, legacy);
+    headers
+}
+
+/// The headers of a trailers-only refusal; its HTTP status is 200 and it has no body.
+#[must_use]
+pub fn refusal(code: Code, message: &str) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(8);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE_GRPC));
-    headers.insert(STATUS_HEADER, HeaderValue::from_static(STATUS));
-    headers.insert(MESSAGE_HEADER, HeaderValue::from_static(MESSAGE));
+    headers.insert(STATUS_HEADER, HeaderValue::from_static(code.as_str()));
+    headers.insert(MESSAGE_HEADER, encoded(message));
     headers
+}
+
+/// Percent-encodes whatever gRPC does not let stand in a message.
+fn encoded(message: &str) -> HeaderValue {
+    let mut text = String::with_capacity(message.len());
+    for &byte in message.as_bytes() {
+        if matches!(byte, b' '..=b'~') && byte != b'%' {
+            text.push(char::from(byte));
+        } else {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "%{byte:02X}");
+        }
+    }
+    HeaderValue::try_from(text).expect("printable ASCII may stand in a header")
 }
 
 #[cfg(test)]
@@ -69,6 +158,13 @@ mod tests {
             assert!(!is_grpc(&with_content_type(value)), "{value}");
         }
         assert!(!is_grpc(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn a_refusal_has_a_code_and_a_message_that_may_stand_in_a_header() {
+        let headers = refusal(Code::NotFound, "100 % \"caf\u{e9}\"\n");
+        assert_eq!(headers[STATUS_HEADER], "5");
+        assert_eq!(headers[MESSAGE_HEADER], "100 %25 \"caf%C3%A9\"%0A");
     }
 
     #[test]

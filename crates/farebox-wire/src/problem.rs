@@ -11,6 +11,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use farebox_core::{Msat, RequestId};
+use http::StatusCode;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::Value;
 
@@ -31,7 +32,7 @@ const STANDARD: [&str; 5] = ["type", "title", "status", "detail", "instance"];
 #[derive(Clone, Debug, PartialEq)]
 pub struct Problem {
     kind: ProblemKind,
-    status: u16,
+    status: StatusCode,
     detail: Option<Cow<'static, str>>,
     extensions: Vec<(&'static str, Value)>,
 }
@@ -56,7 +57,7 @@ impl Problem {
 
     /// The HTTP status that the document names and its answer must have.
     #[must_use]
-    pub const fn status(&self) -> u16 {
+    pub const fn status(&self) -> StatusCode {
         self.status
     }
 
@@ -66,13 +67,19 @@ impl Problem {
         self.detail.as_deref().unwrap_or(self.kind.title)
     }
 
+    /// The member `name` beyond those that RFC 9457 defines.
+    #[must_use]
+    pub fn member(&self, name: &str) -> Option<&Value> {
+        let found = self.extensions.iter().find(|(other, _)| *other == name);
+        found.map(|(_, value)| value)
+    }
+
     /// Why what was presented does not pay, in the words of [`REASON_HEADER`]; nothing where nothing
     /// was presented.
     #[must_use]
     pub fn spoken_reason(&self) -> Option<String> {
         const NOTHING_PRESENTED: &str = "no_credential";
-        let (_, reason) = self.extensions.iter().find(|(name, _)| *name == "reason")?;
-        match reason.as_str()? {
+        match self.member("reason")?.as_str()? {
             NOTHING_PRESENTED => None,
             "used_up" => Some("quota exhausted".to_owned()),
             word => Some(word.replace('_', " ")),
@@ -81,7 +88,7 @@ impl Problem {
 
     /// Replaces the kind's status, where the payment method or the configuration asks for another.
     #[must_use]
-    pub const fn with_status(mut self, status: u16) -> Self {
+    pub const fn with_status(mut self, status: StatusCode) -> Self {
         self.status = status;
         self
     }
@@ -122,13 +129,13 @@ impl Problem {
         self.with("reason", reason)
     }
 
-    /// `retry_after`: whole seconds, rounded up, as in the header of that name.
+    /// `retry_after`: whole seconds, rounded up and at least one, as in the header of that name.
     #[must_use]
     pub fn with_retry_after(self, wait: Duration) -> Self {
         let seconds = wait
             .as_secs()
             .saturating_add(u64::from(wait.subsec_nanos() > 0));
-        self.with("retry_after", seconds)
+        self.with("retry_after", seconds.max(1))
     }
 
     /// `request_id`: where to find this request in our logs.
@@ -149,7 +156,7 @@ impl Serialize for Problem {
         let mut members = serializer.serialize_map(None)?;
         members.serialize_entry("type", &self.kind.type_uri())?;
         members.serialize_entry("title", self.kind.title)?;
-        members.serialize_entry("status", &self.status)?;
+        members.serialize_entry("status", &self.status.as_u16())?;
         if let Some(detail) = &self.detail {
             members.serialize_entry("detail", detail)?;
         }

@@ -9,7 +9,6 @@ use farebox_http::body_budget::{Keep, Patience, read_body};
 use farebox_http::path::{CanonicalPath, PathParameters};
 use farebox_wire::credential::{CredentialError, Malformed, Presented, read_credentials};
 use farebox_wire::macaroon::Macaroon;
-use farebox_wire::problem::{Problem, ProblemKind};
 use http::header::{
     AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION,
     ORIGIN, SET_COOKIE,
@@ -20,14 +19,13 @@ use sha2::{Digest, Sha256};
 use super::Note;
 use super::cookies::{SameSite, Setting, name_for_request, name_for_route, path_of};
 use super::visit::is_secure;
-use crate::access_log::Exchange;
+use crate::access_log::{Audience, Exchange};
 use crate::answer::AnswerBody;
 use crate::arrival::{Arrival, ArrivedBody};
 use crate::outcome::Outcome;
-use crate::page;
 use crate::plan::{Plan, Route};
-use crate::presented::{self, PresentedError, Token};
-use crate::refusal::{Refusal, document};
+use crate::presented::{self, Token};
+use crate::refusal::{FormError, PresentedError, Refusal, RequestError};
 use crate::worker::Worker;
 
 /// Where the form is sent to.
@@ -37,19 +35,6 @@ const MAX_FORM: usize = 32 * 1024;
 
 const FORM_TYPE: &str = "application/x-www-form-urlencoded";
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-
-/// Why a form leads nowhere.
-#[derive(Debug, thiserror::Error)]
-enum FormError {
-    #[error("this form can only be sent from the payment page of this server")]
-    Foreign,
-    #[error("the form cannot be read")]
-    Unreadable,
-    #[error("the form belongs to no address that its invoice was made for")]
-    WrongAddress,
-    #[error("this is not the preimage of the paid invoice: {0}")]
-    Unproven(#[from] PresentedError),
-}
 
 /// What was typed in.
 #[derive(Default)]
@@ -75,20 +60,19 @@ impl Worker {
         mut arrival: Arrival,
     ) -> Result<Response<AnswerBody>, Refusal> {
         if arrival.parts.method != Method::POST {
-            return Err(Refusal::Method {
-                allowed: vec![Method::POST],
-            });
+            let allowed = vec![Method::POST];
+            return Err(RequestError::Method { allowed }.into());
         }
         let body = std::mem::replace(&mut arrival.body, ArrivedBody::Taken);
         let ArrivedBody::Unread(body) = body else {
-            return Err(Refusal::NoClaim);
+            return Err(RequestError::NoClaim.into());
         };
         let (patience, budget) = (Patience::default(), &self.shared.bodies);
         let read = read_body(body, MAX_FORM, patience, budget, Keep::Bytes).await?;
-        let answer = check_origin(&arrival)
-            .and_then(|()| Form::read(&arrival.parts.headers, &read.bytes.unwrap_or_default()))
-            .and_then(|form| self.settle_form(plan, exchange, &arrival, &form));
-        Ok(answer.unwrap_or_else(|error| error.answer(exchange)))
+        exchange.audience = Audience::Person;
+        check_origin(&arrival)?;
+        let form = Form::read(&arrival.parts.headers, &read.bytes.unwrap_or_default())?;
+        Ok(self.settle_form(plan, exchange, &arrival, &form)?)
     }
 
     fn settle_form(
@@ -248,32 +232,5 @@ fn check_origin(arrival: &Arrival) -> Result<(), FormError> {
         Ok(())
     } else {
         Err(FormError::Foreign)
-    }
-}
-
-impl FormError {
-    fn answer(&self, exchange: &mut Exchange) -> Response<AnswerBody> {
-        let kind = match self {
-            Self::Foreign => ProblemKind::FORBIDDEN,
-            Self::Unreadable | Self::WrongAddress => ProblemKind::BAD_REQUEST,
-            Self::Unproven(_) => ProblemKind::CREDENTIAL_INVALID,
-        };
-        exchange.outcome = Outcome::Refused;
-        exchange.reason = kind.code;
-        let problem = Problem::new(kind)
-            .with_status(status(kind).as_u16())
-            .with_detail(self.to_string())
-            .with_request_id(exchange.request_id);
-        let mut response = document(&problem);
-        page::dress(&mut response);
-        response
-    }
-}
-
-/// A browser would take 401 for a question for a password.
-fn status(kind: ProblemKind) -> StatusCode {
-    match kind {
-        ProblemKind::FORBIDDEN => StatusCode::FORBIDDEN,
-        _ => StatusCode::BAD_REQUEST,
     }
 }

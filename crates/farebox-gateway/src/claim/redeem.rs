@@ -11,11 +11,9 @@ use super::settled::Paid;
 use super::visit::{UsedCookie, Visit};
 use super::{Claim, Note};
 use crate::access_log::Exchange;
-use crate::admit::Owed;
-use crate::keys::KeyFault;
 use crate::plan::{Plan, Route};
-use crate::presented::{Presented, PresentedError, Token};
-use crate::refusal::Refusal;
+use crate::presented::{Presented, Token};
+use crate::refusal::{KeyFault, Owed, PaymentError, PresentedError, Refusal};
 use crate::worker::{Shared, Worker};
 
 /// The longest that browsers keep a cookie.
@@ -99,7 +97,7 @@ impl Worker {
                 Standing::Paid => Redeemed::Token(claim.token),
                 Standing::Open { told: true } => Redeemed::open(claim, true),
                 // A program has nobody to ask for a preimage.
-                Standing::Open { told: false } => return Err(Refusal::PaymentUnknown),
+                Standing::Open { told: false } => return Err(PaymentError::Untold.into()),
                 Standing::Over => Redeemed::Owed(Owed::Nothing),
             });
         }
@@ -174,7 +172,7 @@ impl Worker {
             Paid::Yes => Ok(Standing::Paid),
             Paid::No if !over => Ok(Standing::Open { told: true }),
             Paid::Untold if !over => Ok(Standing::Open { told: false }),
-            Paid::Unknown if !over => Err(Refusal::PaymentUnknown),
+            Paid::Unknown if !over => Err(PaymentError::Untold.into()),
             Paid::No | Paid::Never | Paid::Untold | Paid::Unknown => Ok(Standing::Over),
         }
     }
@@ -193,8 +191,8 @@ impl Worker {
     pub(crate) async fn demand_settled(&self, plan: &Plan, token: &Token) -> Result<(), Refusal> {
         match self.is_settled(plan, token).await? {
             Paid::Yes => Ok(()),
-            Paid::No | Paid::Never => Err(Refusal::NotSettled),
-            Paid::Untold | Paid::Unknown => Err(Refusal::PaymentUnknown),
+            Paid::No | Paid::Never => Err(PaymentError::NotSettled.into()),
+            Paid::Untold | Paid::Unknown => Err(PaymentError::Untold.into()),
         }
     }
 

@@ -18,7 +18,7 @@ use crate::access_log::Exchange;
 use crate::answer::AnswerBody;
 use crate::outcome::Outcome;
 use crate::plan::{Plan, Route};
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, RequestError};
 use crate::worker::Worker;
 
 /// How long a question may wait for a payment.
@@ -61,7 +61,7 @@ impl Worker {
     ) -> Result<Response<AnswerBody>, Refusal> {
         let claim = self
             .claim_asked_for(exchange, route, visit)
-            .ok_or(Refusal::NoClaim)?;
+            .ok_or(RequestError::NoClaim)?;
         let waiter = self.shared.waiters.enter();
         let patience = match waiter {
             Some(_) if visit.waits => PATIENCE,

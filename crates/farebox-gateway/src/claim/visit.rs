@@ -21,7 +21,8 @@ use crate::answer::AnswerBody;
 use crate::arrival::Arrival;
 use crate::page;
 use crate::plan::{Plan, Route};
-use crate::refusal::Refusal;
+use crate::refusal::{AdmissionError, Refusal};
+use crate::render;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
@@ -155,30 +156,25 @@ impl Visit {
         cookies::path_of(&self.address.raw_path)
     }
 
-    /// The last word to whoever came: refusals become pages for people, and the browser is told
-    /// what to keep.
+    /// The last word to whoever came: the browser is told what to keep.
     pub(crate) fn see_off(
         &self,
         exchange: &mut Exchange,
         served: Result<Response<AnswerBody>, Refusal>,
     ) -> Response<AnswerBody> {
-        let mut response = match served {
+        match served {
             Ok(mut response) => {
                 self.keep_used(&mut response);
                 response
             }
             Err(refusal) => {
-                let mut response = refusal.answer(exchange);
-                if matches!(refusal, Refusal::Finished(_)) {
+                let mut response = render::refuse(exchange, &refusal);
+                if matches!(refusal, Refusal::Admission(AdmissionError::Finished(_))) {
                     self.forget_used(response.headers_mut());
                 }
                 response
             }
-        };
-        if self.html {
-            page::dress(&mut response);
         }
-        response
     }
 
     /// Has the browser forget the claim that paid for this request: its answer is gone, and

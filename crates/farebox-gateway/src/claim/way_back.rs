@@ -17,7 +17,7 @@ use super::cookies::{
 use super::redeem::{OpenClaim, cookie_path};
 use super::visit::Visit;
 use super::{CLAIM, Claim, MAX_LENGTH, Note};
-use crate::access_log::Exchange;
+use crate::access_log::{Audience, Exchange};
 use crate::answer::AnswerBody;
 use crate::challenge::{CLAIM_GRACE, Debt};
 use crate::page::{self, Each, Goods, Proof};
@@ -55,11 +55,12 @@ impl Worker {
     pub(crate) fn add_way_back(
         &self,
         plan: &Plan,
+        exchange: &Exchange,
         debt: &Debt<'_>,
         offered: &Offered<'_>,
         response: &mut Response<AnswerBody>,
     ) {
-        if *debt.method != Method::GET || debt.grpc {
+        if *debt.method != Method::GET || exchange.audience == Audience::Grpc {
             return;
         }
         let tells = plan

@@ -3,8 +3,6 @@
 //! A stream passes on while it is counted, and is charged when it ends. A whole answer is read to
 //! its end first: nobody can use a part of it, and so its charge can stand in its headers.
 
-use std::error::Error;
-
 use bytes::Bytes;
 use farebox_core::Msat;
 use farebox_http::body_budget;
@@ -16,14 +14,14 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::response::Parts;
 use hyper::body::Incoming;
 
-use super::whole::{MAX_WHOLE, WholeError, leased};
+use super::whole::{MAX_WHOLE, leased};
 use super::{Fare, ReceiptHeaders};
 use crate::access_log::Exchange;
 use crate::answer::AnswerBody;
 use crate::meter::Reckoning;
 use crate::payment_fields;
 use crate::plan::Route;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, UpstreamError};
 use crate::worker::Worker;
 
 impl Worker {
@@ -46,7 +44,7 @@ impl Worker {
         }
         let decoder = match Encoding::of(&parts.headers) {
             Ok(encoding) => encoding.map(Decoder::new),
-            Err(error) => return Err(fare.unreadable(route, &error)),
+            Err(error) => return Err(fare.refuse(UpstreamError::broken(error).into())),
         };
         if decoder.is_some() {
             decode::forget_encoding(&mut parts.headers);
@@ -75,7 +73,7 @@ impl Worker {
     ) -> Result<Response<AnswerBody>, Refusal> {
         let read = match self.read_whole(route, incoming, decoder, MAX_WHOLE).await {
             Ok(read) => read,
-            Err(error) => return Err(fare.refuse_uncounted(route, &error)),
+            Err(error) => return Err(fare.refuse_whole(error)),
         };
         lease.give_back();
         let body = fare.charge_whole(read);
@@ -87,25 +85,6 @@ impl Worker {
 }
 
 impl Fare {
-    /// An answer that cannot be read cannot be counted, and is not sold.
-    fn unreadable(self, route: &Route, error: &dyn Error) -> Refusal {
-        tracing::error!(
-            route = route.name.as_str(),
-            %error,
-            "the upstream compresses its answer although it was asked not to, and it cannot be read: \
-             it is not sold"
-        );
-        self.refuse(Refusal::UpstreamBroken)
-    }
-
-    /// There is no whole answer to count.
-    pub(super) fn refuse_uncounted(self, route: &Route, error: &WholeError) -> Refusal {
-        match error {
-            WholeError::Decode(fault) if error.no_room().is_none() => self.unreadable(route, fault),
-            _ => self.refuse_whole(error),
-        }
-    }
-
     /// Charges a whole answer, and writes into it what it cost.
     fn charge_whole(&mut self, (body, lease): (Bytes, body_budget::Lease)) -> Bytes {
         let Some(meter) = self.settlement.meter() else {

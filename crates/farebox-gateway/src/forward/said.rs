@@ -101,7 +101,7 @@ impl Worker {
     ) -> Result<Response<AnswerBody>, Refusal> {
         let body = match self.read_whole(route, incoming, decoder, MAX_WHOLE).await {
             Ok((body, lease)) => leased(body, lease),
-            Err(error) => return Err(fare.refuse_uncounted(route, &error)),
+            Err(error) => return Err(fare.refuse_whole(error)),
         };
         lease.give_back();
         let reader = fare.settlement.said().map(|said| said.reader());

@@ -26,7 +26,7 @@ use crate::access_log::Exchange;
 use crate::answer::{AnswerBody, GrpcCall};
 use crate::payment_fields;
 use crate::plan::Route;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, UpstreamError};
 use crate::shape::{Extract, Extracted, Form, MAX_ANSWER_BYTES, NotThere};
 use crate::worker::Worker;
 
@@ -80,7 +80,7 @@ impl Worker {
         let part = self.read_part(route, extract, (&parts.headers, incoming));
         let extracted = match part.await {
             Ok(extracted) => extracted,
-            Err(error) => return Err(fare.refuse_part(route, error)),
+            Err(error) => return Err(fare.refuse_part(error)),
         };
         lease.give_back();
         fare.judge(parts.status, route, false);
@@ -123,17 +123,14 @@ fn relabel(parts: &mut Parts, extracted: Extracted) -> Bytes {
 }
 
 impl Fare {
-    /// Tells the seller what is wrong, and the client that nothing was charged.
-    fn refuse_part(self, route: &Route, error: Unsellable) -> Refusal {
-        tracing::warn!(
-            route = route.name.as_str(),
-            error = &error as &dyn std::error::Error,
-            "the upstream's answer does not have what the route sells; nothing was charged"
-        );
+    /// The upstream's answer does not have what the route sells.
+    fn refuse_part(self, error: Unsellable) -> Refusal {
         match error {
-            Unsellable::Whole(error) => self.refuse_whole(&error),
+            Unsellable::Whole(error) => self.refuse_whole(error),
             Unsellable::Busy(busy) => self.refuse(busy.into()),
-            Unsellable::Encoding(_) | Unsellable::Part(_) => self.refuse(Refusal::UpstreamBroken),
+            Unsellable::Encoding(_) | Unsellable::Part(_) => {
+                self.refuse(UpstreamError::broken(error).into())
+            }
         }
     }
 

@@ -5,7 +5,6 @@ use std::time::Instant;
 use bytes::Bytes;
 use farebox_http::body_budget::{BodyError, BudgetExhausted, Keep, Lease, Patience, read_body};
 use farebox_http::decode::{DecodeFault, Decoder};
-use farebox_ledger::VoidReason;
 use http::Response;
 use http::header::{CONTENT_LENGTH, HeaderValue};
 use http::response::Parts;
@@ -14,7 +13,7 @@ use hyper::body::Incoming;
 use super::Fare;
 use crate::answer::AnswerBody;
 use crate::plan::Route;
-use crate::refusal::Refusal;
+use crate::refusal::{Overload, Refusal, UpstreamError};
 use crate::worker::Worker;
 
 /// The longest whole answer, in bytes: ten large pictures in base64.
@@ -88,15 +87,11 @@ impl Worker {
 
 impl Fare {
     /// Nothing is charged for an answer that there is not.
-    pub(super) fn refuse_whole(mut self, error: &WholeError) -> Refusal {
-        if let Some(full) = error.no_room() {
-            // It was forwarded, and the upstream did answer.
-            self.settlement.void(VoidReason::CutShort);
-            return Refusal::Body(full.into());
-        }
-        self.refuse(match error {
-            WholeError::Read(BodyError::TimedOut) => Refusal::UpstreamTimedOut,
-            _ => Refusal::UpstreamBroken,
+    pub(super) fn refuse_whole(self, error: WholeError) -> Refusal {
+        self.refuse(match (error.no_room(), error) {
+            (Some(full), _) => Overload::Answers(full).into(),
+            (None, WholeError::Read(BodyError::TimedOut)) => UpstreamError::TimedOut.into(),
+            (None, error) => UpstreamError::broken(error).into(),
         })
     }
 }

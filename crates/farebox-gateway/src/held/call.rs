@@ -6,6 +6,7 @@ use bytes::Bytes;
 use farebox_core::PaymentHash;
 use farebox_http::body_budget::ReadBody;
 use farebox_ledger::{HeldCall, Receipt};
+use http::uri::InvalidUri;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Limited};
 
@@ -17,7 +18,8 @@ use crate::arrival::{Arrival, ArrivedBody};
 use crate::forward;
 use crate::outcome::Outcome;
 use crate::plan::{Plan, Route};
-use crate::refusal::Refusal;
+use crate::refusal::{AdmissionError, Refusal};
+use crate::render;
 use crate::worker::Worker;
 
 /// Why there is no answer to sell.
@@ -36,14 +38,15 @@ impl Worker {
         let route = route.filter(|route| route.name == call.terms.route && route.sale.is_some());
         let route = route.ok_or("its route is gone")?;
         let mut exchange = self.begin_held(&request, route);
+        let arrival = request
+            .into_arrival()
+            .map_err(|_| "its address cannot be read")?;
         let admission = Admission::accepted(Arc::clone(route));
-        let answer = self
-            .forward(plan, &mut exchange, admission, request.into_arrival())
-            .await;
+        let answer = self.forward(plan, &mut exchange, admission, arrival).await;
         match answer {
             Ok(answer) => self.collect(route, exchange, answer).await,
             Err(refusal) => {
-                exchange.status = refusal.answer(&mut exchange).status();
+                exchange.status = render::refuse(&mut exchange, &refusal).status();
                 Err("the upstream failed")
             }
         }
@@ -103,7 +106,7 @@ impl Worker {
         let call = self.shared.ledger.held_call(hash).await?;
         let stored = call.and_then(|call| call.answer).map(Bytes::from);
         let kept = stored.and_then(|stored| KeptAnswer::parse(stored).ok());
-        let kept = kept.ok_or(Refusal::Finished(receipt))?;
+        let kept = kept.ok_or(AdmissionError::Finished(receipt))?;
         exchange.outcome = Outcome::Replayed;
         exchange.hold = Some(receipt.hold);
         let mut response = Response::new(AnswerBody::stored(kept.body, None));
@@ -115,21 +118,21 @@ impl Worker {
 }
 
 impl KeptRequest {
-    fn into_arrival(self) -> Arrival {
+    fn into_arrival(self) -> Result<Arrival, InvalidUri> {
         let target = match &self.query {
             Some(query) => format!("{}?{query}", self.path),
             None => self.path.clone(),
         };
         let (mut parts, ()) = Request::new(()).into_parts();
         parts.method = self.method;
-        parts.uri = target.parse().unwrap_or_default();
+        parts.uri = target.parse()?;
         parts.headers = self.headers;
-        Arrival {
+        Ok(Arrival {
             parts,
             host: self.host.into(),
             path: self.path.into(),
             body: ArrivedBody::Read(ReadBody::whole(self.body)),
             grpc: false,
-        }
+        })
     }
 }

@@ -12,10 +12,10 @@ use farebox_wire::identifier::TokenIdentifier;
 use super::KeptRequest;
 use crate::access_log::Exchange;
 use crate::arrival::{Arrival, ArrivedBody};
-use crate::challenge::{Debt, INVOICE_TIMEOUT};
+use crate::challenge::{Debt, INVOICE_TIMEOUT, late};
 use crate::keyring::{Keyring, Purpose};
 use crate::plan::Plan;
-use crate::refusal::Refusal;
+use crate::refusal::{Overload, PaymentError, Refusal, RequestError};
 use crate::tender::Tender;
 use crate::worker::{Shared, Worker};
 
@@ -28,10 +28,10 @@ pub(crate) struct Seed {
 }
 
 impl Seed {
-    pub(crate) fn draw(keyring: &Keyring) -> Result<Self, Refusal> {
+    pub(crate) fn draw(keyring: &Keyring) -> Result<Self, PaymentError> {
         Ok(Self {
             epoch: keyring.signing_epoch(),
-            random: Shared::random_token_id().map_err(|_| Refusal::NodeDown)?,
+            random: Shared::random_token_id()?,
         })
     }
 
@@ -61,10 +61,10 @@ impl KeptRequest {
     pub(crate) fn of(exchange: &Exchange, arrival: &Arrival) -> Result<Self, Refusal> {
         let upgrades = farebox_http::headers::is_websocket_upgrade(&arrival.parts.headers);
         let ArrivedBody::Read(ReadBody { bytes, .. }) = &arrival.body else {
-            return Err(Refusal::CannotHold);
+            return Err(RequestError::CannotHold.into());
         };
         if upgrades || arrival.grpc {
-            return Err(Refusal::CannotHold);
+            return Err(RequestError::CannotHold.into());
         }
         Ok(Self {
             method: arrival.parts.method.clone(),
@@ -72,7 +72,7 @@ impl KeptRequest {
             path: arrival.path.to_string(),
             query: arrival.parts.uri.query().map(str::to_owned),
             headers: arrival.parts.headers.clone(),
-            body: bytes.clone().unwrap_or_default(),
+            body: bytes.clone().ok_or(RequestError::BodyNotKept)?,
             peer: exchange.peer,
             client: exchange.client,
         })
@@ -87,12 +87,14 @@ impl Worker {
         debt: &Debt<'_>,
         seed: Seed,
     ) -> Result<(Tender, CreatedInvoice), Refusal> {
-        let node = plan.node.as_deref().ok_or(Refusal::NodeDown)?;
+        let node = plan.node.as_deref().ok_or(PaymentError::NoNode)?;
         let tender = Tender::of(&debt.sale.offer, debt.price, node.limits())?;
-        let holder = node.holder().filter(|_| tender.is_exact());
-        let (_, holder) = holder.ok_or(Refusal::AmountNotTaken)?;
+        if !tender.is_exact() {
+            return Err(PaymentError::AmountNotTaken.into());
+        }
+        let (_, holder) = node.holder().ok_or(PaymentError::NoHolder)?;
         let preimage = seed.preimage(&self.shared.keyring);
-        let hash = preimage.ok_or(Refusal::NodeDown)?.payment_hash();
+        let hash = preimage.ok_or(PaymentError::SigningKeyGone)?.payment_hash();
         let request = InvoiceRequest {
             amount: tender.amount,
             memo: debt.sale.description.clone(),
@@ -101,8 +103,9 @@ impl Worker {
         let made = holder.create_hold_invoice(hash, request);
         match tokio::time::timeout(INVOICE_TIMEOUT, made).await {
             Ok(Ok(invoice)) if invoice.payment_hash == hash => Ok((tender, invoice)),
-            Ok(Ok(_)) | Err(_) => Err(Refusal::NodeDown),
-            Ok(Err(error)) => Err(self.node_failed(&error)),
+            Ok(Ok(_)) => Err(PaymentError::OtherInvoice.into()),
+            Ok(Err(error)) => Err(self.node_failed(error)),
+            Err(_) => Err(self.node_failed(late(node))),
         }
     }
 
@@ -117,9 +120,9 @@ impl Worker {
         invoice: &CreatedInvoice,
     ) -> Result<(), Refusal> {
         let Binding::Request(digest) = terms.binding else {
-            return Err(Refusal::CannotHold);
+            return Err(RequestError::CannotHold.into());
         };
-        let (backend, node) = plan.holder().ok_or(Refusal::NodeDown)?;
+        let (backend, node) = plan.holder().ok_or(PaymentError::NoHolder)?;
         let call = HeldCall {
             payment_hash: invoice.payment_hash,
             token_id: seed.identifier(invoice.payment_hash).token_id,
@@ -135,7 +138,7 @@ impl Worker {
         };
         let door = &self.shared.held;
         if !self.shared.ledger.open_held_call(call, door.room()).await? {
-            return Err(Refusal::TooManyHeld);
+            return Err(Overload::HeldCalls.into());
         }
         door.tell(invoice.payment_hash, Arc::clone(node));
         Ok(())

@@ -7,14 +7,13 @@ use farebox_core::{Allowance, KeyHash, Msat};
 use farebox_ledger::{Admitted, Cost, HoldRequest, KeyRefusal, Once};
 use http::Response;
 
-use super::KeyFault;
 use crate::access_log::Exchange;
 use crate::admit::{self, Admission};
 use crate::answer::AnswerBody;
 use crate::arrival::Arrival;
 use crate::plan::{Plan, Route};
 use crate::price::Quote;
-use crate::refusal::Refusal;
+use crate::refusal::{AdmissionError, KeyFault, Refusal};
 use crate::sale::Sale;
 use crate::serve;
 use crate::worker::Worker;
@@ -159,10 +158,10 @@ fn lacks_money(admitted: &Admitted) -> bool {
 
 fn refused(admitted: &Admitted, exchange: &Exchange) -> Refusal {
     let fault = match admitted {
-        Admitted::InFlight => return Refusal::InFlight,
-        Admitted::Conflict => return Refusal::KeyReused,
-        Admitted::Reserved => return Refusal::Reserved,
-        Admitted::TooManyVoids => return Refusal::TooManyVoids,
+        Admitted::InFlight => return AdmissionError::InFlight.into(),
+        Admitted::Conflict => return AdmissionError::IdempotencyConflict.into(),
+        Admitted::Reserved => return AdmissionError::Reserved.into(),
+        Admitted::TooManyVoids => return AdmissionError::TooManyVoids.into(),
         Admitted::Exhausted => KeyFault::UsedUp,
         Admitted::Expired => KeyFault::Expired,
         Admitted::Revoked => KeyFault::Revoked,

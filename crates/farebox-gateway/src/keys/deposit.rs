@@ -70,8 +70,7 @@ impl Worker {
         };
         let noted = self.shared.ledger.pending_deposit(pending, by).await?;
         if noted == Noted::Taken {
-            self.shared.metrics.payment_hash_repeated();
-            return Err(Refusal::NodeDown);
+            return Err(self.hash_was_used(invoice.payment_hash));
         }
         Ok(DepositInvoice { invoice, noted })
     }

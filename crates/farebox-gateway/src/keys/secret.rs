@@ -5,7 +5,7 @@ use std::fmt;
 use farebox_core::{KeyHash, Secret};
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName};
 
-use super::KeyFault;
+use crate::refusal::KeyFault;
 
 /// Every key begins so; whatever else is in the two headers is the upstream's own.
 const PREFIX: &str = "sk-farebox-";

@@ -16,7 +16,6 @@ use std::time::Instant;
 use farebox_core::{KeyHash, Msat};
 use farebox_http::body_budget::{Keep, Patience, read_body};
 use farebox_http::client_addr::AddressPrefix;
-use farebox_http::limits::RetryAfter;
 use farebox_ledger::{KeyView, LedgerError, Noted, OpenKey, Opened, TopUpBy};
 use farebox_lightning::CreatedInvoice;
 use http::{Method, Response, StatusCode};
@@ -25,11 +24,11 @@ use serde_json::{Value, json};
 use crate::access_log::Exchange;
 use crate::answer::AnswerBody;
 use crate::arrival::{Arrival, ArrivedBody};
-use crate::keys::{self, KeyFault, KeySecret};
+use crate::keys::{self, KeySecret};
 use crate::outcome::Outcome;
 use crate::plan::Plan;
 use crate::presented::Presented;
-use crate::refusal::Refusal;
+use crate::refusal::{KeyFault, PaymentError, Refusal, RequestError};
 use crate::worker::Worker;
 
 pub(super) const KEYS: &str = "/.farebox/keys";
@@ -85,9 +84,11 @@ impl Worker {
                 let id = below
                     .strip_prefix(CHILDREN)
                     .and_then(|id| id.strip_prefix('/'));
-                return self.revoke_child(key?, id.ok_or(Refusal::NoRoute)?).await;
+                return self
+                    .revoke_child(key?, id.ok_or(RequestError::NoRoute)?)
+                    .await;
             }
-            _ => return Err(Refusal::NoRoute),
+            _ => return Err(RequestError::NoRoute.into()),
         };
         let mut response = super::json(made.to_string());
         *response.status_mut() = StatusCode::CREATED;
@@ -104,7 +105,7 @@ impl Worker {
         check_sold(plan)?;
         let wish = wish::Purchase::parse(&self.read_keys_body(arrival).await?)?;
         self.take_challenge(exchange)?;
-        let secret = KeySecret::draw().map_err(|_| Refusal::NodeDown)?;
+        let secret = KeySecret::draw().map_err(PaymentError::from)?;
         let open = OpenKey {
             key: secret.hash(),
             public_id: secret.public_id(),
@@ -133,7 +134,7 @@ impl Worker {
             Noted::UnknownKey => Err(KeyFault::NoSuchKey.into()),
             Noted::Revoked => Err(KeyFault::Revoked.into()),
             Noted::Full => Err(KeyFault::Full.into()),
-            Noted::Taken => Err(Refusal::NodeDown),
+            Noted::Taken => Err(self.hash_was_used(made.invoice.payment_hash)),
         }
     }
 
@@ -170,17 +171,15 @@ impl Worker {
     fn take_challenge(&self, exchange: &Exchange) -> Result<(), Refusal> {
         let prefix = AddressPrefix::of(exchange.client);
         let taken = self.shared.challenges.try_take(prefix, Instant::now());
-        let taken = taken.map_err(|RetryAfter(wait)| KeyFault::TooOften { wait });
         let taken = taken.and_then(|()| self.shared.keys.take(prefix));
-        taken.map_err(|fault| {
+        taken.map_err(|wait| {
             self.shared.metrics.challenge_refused();
-            fault.into()
+            wait.into()
         })
     }
 
     fn let_in(&self, exchange: &Exchange) -> Result<(), Refusal> {
-        let asked = self.shared.refunds.may_ask(exchange);
-        asked.map_err(|RetryAfter(wait)| Refusal::Key(KeyFault::TooOften { wait }))
+        Ok(self.shared.refunds.may_ask(exchange)?)
     }
 }
 
@@ -206,7 +205,7 @@ fn opened(opened: Opened) -> Result<KeyView, Refusal> {
         Opened::Revoked => KeyFault::Revoked,
         Opened::Full => KeyFault::Full,
         // Two draws of 64 bits were alike: the next one will not be.
-        Opened::Taken => return Err(Refusal::NodeDown),
+        Opened::Taken => return Err(PaymentError::NameTaken.into()),
     }
     .into())
 }
@@ -222,9 +221,8 @@ fn deposit(view: &KeyView, invoice: &CreatedInvoice) -> Value {
 }
 
 fn only(allowed: &[Method]) -> Refusal {
-    Refusal::Method {
-        allowed: allowed.to_vec(),
-    }
+    let allowed = allowed.to_vec();
+    RequestError::Method { allowed }.into()
 }
 
 /// What the ledger finds too long was the client's own text.

@@ -5,28 +5,19 @@
 //! never was, the answer is the same.
 
 use farebox_core::HoldId;
-use farebox_http::limits::RetryAfter;
 use farebox_ledger::{AccountName, ChargeView};
-use farebox_wire::credential::CredentialError;
-use farebox_wire::problem::{Problem, ProblemKind};
-use http::header::{HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{Method, Response, StatusCode};
+use http::{Method, Response};
 
 use crate::access_log::Exchange;
 use crate::answer::AnswerBody;
 use crate::arrival::Arrival;
 use crate::outcome::Outcome;
-use crate::presented::{Presented, PresentedError};
+use crate::presented::Presented;
 use crate::receipt::ReceiptJson;
-use crate::refusal::{Refusal, document, seconds};
+use crate::refusal::{HolderError, HolderOf, Refusal, RequestError};
 use crate::worker::Worker;
 
 pub(super) const RECEIPTS: &str = "/.farebox/receipts";
-/// What a client without a credential is told to bring.
-const AUTHENTICATE: [HeaderValue; 2] = [
-    HeaderValue::from_static("L402 realm=\"receipts\""),
-    HeaderValue::from_static("Bearer realm=\"farebox\""),
-];
 
 impl Worker {
     pub(super) async fn receipt(
@@ -35,9 +26,8 @@ impl Worker {
         mut arrival: Arrival,
     ) -> Result<Response<AnswerBody>, Refusal> {
         if !matches!(arrival.parts.method, Method::GET | Method::HEAD) {
-            return Err(Refusal::Method {
-                allowed: vec![Method::GET],
-            });
+            let allowed = vec![Method::GET];
+            return Err(RequestError::Method { allowed }.into());
         }
         let headers = &mut arrival.parts.headers;
         let presented = self.reader.take(headers, &self.shared.keyring);
@@ -45,19 +35,16 @@ impl Worker {
             Ok(Presented::L402(token)) => AccountName::Payer(token.payment_hash.account()),
             Ok(Presented::Key(key)) => AccountName::Key(key),
             Ok(Presented::BadKey(fault)) => return Err(fault.into()),
-            Ok(Presented::Nothing) => {
-                return Ok(unheard(exchange, ProblemKind::CREDENTIAL_REQUIRED));
-            }
-            Err(error) => return Ok(unheard(exchange, kind_of(error))),
+            Ok(Presented::Nothing) => return Err(HolderError::Missing(HolderOf::Receipt).into()),
+            Err(error) => return Err(HolderError::Unproven(HolderOf::Receipt, error).into()),
         };
-        if let Err(RetryAfter(wait)) = self.shared.refunds.may_ask(exchange) {
-            let mut response = unheard(exchange, ProblemKind::RATE_LIMITED);
-            response.headers_mut().insert(RETRY_AFTER, seconds(wait));
-            return Ok(response);
-        }
+        self.shared.refunds.may_ask(exchange)?;
         let id = arrival.path.strip_prefix(RECEIPTS).unwrap_or_default();
-        let id = HoldId::parse(id.trim_start_matches('/')).map_err(|_| Refusal::NoRoute)?;
-        let charge = self.charge_of(id, &payer).await?.ok_or(Refusal::NoRoute)?;
+        let id = HoldId::parse(id.trim_start_matches('/')).map_err(|_| RequestError::NoRoute)?;
+        let charge = self
+            .charge_of(id, &payer)
+            .await?
+            .ok_or(RequestError::NoRoute)?;
         exchange.outcome = Outcome::Free;
         let told = serde_json::to_vec(&ReceiptJson::new(charge));
         Ok(super::json(told.unwrap_or_default()))
@@ -77,25 +64,4 @@ impl Worker {
         };
         Ok(charge.filter(is_theirs))
     }
-}
-
-const fn kind_of(error: PresentedError) -> ProblemKind {
-    match error {
-        PresentedError::Unreadable(CredentialError::Ambiguous) => ProblemKind::CREDENTIAL_AMBIGUOUS,
-        PresentedError::Unreadable(_) => ProblemKind::CREDENTIAL_MALFORMED,
-        PresentedError::Unproven(_) | PresentedError::UnknownKey => ProblemKind::CREDENTIAL_INVALID,
-    }
-}
-
-fn unheard(exchange: &mut Exchange, kind: ProblemKind) -> Response<AnswerBody> {
-    (exchange.outcome, exchange.reason) = (Outcome::Refused, kind.code);
-    let problem = Problem::new(kind).with_request_id(exchange.request_id);
-    let mut response = document(&problem);
-    if response.status() == StatusCode::UNAUTHORIZED {
-        let headers = response.headers_mut();
-        for scheme in AUTHENTICATE {
-            headers.append(WWW_AUTHENTICATE, scheme);
-        }
-    }
-    response
 }

@@ -16,12 +16,12 @@ use farebox_http::body_budget::{Keep, Patience, read_body};
 use farebox_http::client_addr::AddressPrefix;
 use farebox_http::limits::{
     ChallengeLimits, ChallengeRates, Rate, RetryAfter, TokenLimit, TokenLimits, TokenPermit,
+    TokenRefusal,
 };
 use farebox_ledger::{AskedBy, ClaimPolicy, Funding, Rail};
-use farebox_wire::credential::{CredentialError, Presented, read_credentials};
-use farebox_wire::problem::{Problem, ProblemKind};
-use http::header::{HeaderMap, HeaderValue, WWW_AUTHENTICATE};
-use http::{Method, Response, StatusCode};
+use farebox_wire::credential::{Presented, read_credentials};
+use http::header::HeaderMap;
+use http::{Method, Response};
 use serde::Deserialize;
 
 use crate::access_log::Exchange;
@@ -30,16 +30,14 @@ use crate::answer::AnswerBody;
 use crate::arrival::{Arrival, ArrivedBody};
 use crate::outcome::Outcome;
 use crate::payout::{Destination, Payer, Payouts, RefundError, RefundRequest, Repeat};
-use crate::presented::{self, PresentedError, Token};
-use crate::refusal::{Refusal, document, seconds};
+use crate::presented::{self, Token};
+use crate::refusal::{HolderError, HolderOf, PresentedError, Refusal, RequestError};
 use crate::worker::Worker;
 
 /// The longest request, in bytes: an invoice has up to 4,096.
 const MAX_BODY: usize = 8 * 1024;
 /// The latest refunds of one account that are shown.
 pub(super) const SHOWN: u32 = 20;
-/// What a client without a token is told to bring.
-const AUTHENTICATE: HeaderValue = HeaderValue::from_static("L402 realm=\"refund\"");
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// What the data threads need for refunds.
@@ -61,25 +59,8 @@ struct Wish {
 
 /// The same, read, with what it is known by when it is repeated.
 pub(super) struct ReadWish {
-    wish: Result<(Destination, Option<Msat>), Unheard>,
+    wish: Result<(Destination, Option<Msat>), Refusal>,
     repeat: Option<Repeat>,
-}
-
-/// Why a request for a refund is not even looked into.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Unheard {
-    #[error("present the paid token: Authorization: L402 <macaroon>:<preimage>")]
-    NoToken,
-    #[error(transparent)]
-    Token(#[from] PresentedError),
-    #[error("a holder narrowed this token; the token as it was sold is needed")]
-    Attenuated,
-    #[error("too many requests")]
-    TooOften(Duration),
-    #[error("the body is not JSON with \"invoice\" or \"address\", and perhaps \"amount_msat\"")]
-    Body,
-    #[error(transparent)]
-    Refund(#[from] RefundError),
 }
 
 impl RefundDesk {
@@ -105,18 +86,13 @@ impl RefundDesk {
         self.prefixes.try_take(prefix, Instant::now())
     }
 
-    fn let_in(&self, exchange: &Exchange) -> Result<(), Unheard> {
-        self.may_ask(exchange)
-            .map_err(|RetryAfter(wait)| Unheard::TooOften(wait))
-    }
-
-    pub(super) fn start(&self, account: AccountId) -> Result<TokenPermit, Unheard> {
+    pub(super) fn start(&self, account: AccountId) -> Result<TokenPermit, RetryAfter> {
         let limit = TokenLimit {
             max_concurrent: Some(many(4)),
             rate: Some(Rate::new(many(30), MINUTE, many(10))),
         };
         let started = self.tokens.try_start(&account, limit, Instant::now());
-        started.map_err(|refusal| Unheard::TooOften(refusal.retry_after().0))
+        started.map_err(TokenRefusal::retry_after)
     }
 }
 
@@ -135,39 +111,32 @@ impl Worker {
     ) -> Result<Response<AnswerBody>, Refusal> {
         let method = arrival.parts.method.clone();
         if !matches!(method, Method::GET | Method::POST) {
-            return Err(Refusal::Method {
-                allowed: vec![Method::GET, Method::POST],
-            });
+            let allowed = vec![Method::GET, Method::POST];
+            return Err(RequestError::Method { allowed }.into());
         }
-        let token = match self.holder(exchange, &arrival.parts.headers) {
-            Ok(token) => token,
-            Err(unheard) => return Ok(unheard.answer(exchange)),
-        };
-        let _permit = match self.shared.refunds.start(token.payment_hash.account()) {
-            Ok(permit) => permit,
-            Err(unheard) => return Ok(unheard.answer(exchange)),
-        };
-        let answer = if method == Method::GET {
-            self.show_refunds(&token).await
-        } else {
-            let wish = self.read_wish(arrival).await?;
-            self.begin_refund(exchange, token, wish).await
-        };
-        Ok(told(exchange, answer))
+        self.shared.refunds.may_ask(exchange)?;
+        let token = self.holder(&arrival.parts.headers)?;
+        let _permit = self.shared.refunds.start(token.payment_hash.account())?;
+        exchange.outcome = Outcome::Free;
+        if method == Method::GET {
+            return self.show_refunds(&token).await;
+        }
+        let wish = self.read_wish(arrival).await?;
+        self.begin_refund(token, wish).await
     }
 
-    /// The token as it was sold, or nothing.
-    fn holder(&self, exchange: &Exchange, headers: &HeaderMap) -> Result<Token, Unheard> {
-        self.shared.refunds.let_in(exchange)?;
-        let read = read_credentials(headers).map_err(PresentedError::from)?;
+    /// The token as it was sold.
+    fn holder(&self, headers: &HeaderMap) -> Result<Token, HolderError> {
+        let unproven = |error: PresentedError| HolderError::Unproven(HolderOf::Refund, error);
+        let read = read_credentials(headers).map_err(|error| unproven(error.into()))?;
         let Presented::L402(credential) = read else {
-            return Err(Unheard::NoToken);
+            return Err(HolderError::Missing(HolderOf::Refund));
         };
-        let token = presented::verify(&credential, &self.shared.keyring)?;
+        let token = presented::verify(&credential, &self.shared.keyring).map_err(unproven)?;
         if credential.is_as_issued(&token.granted.terms) {
             Ok(token)
         } else {
-            Err(Unheard::Attenuated)
+            Err(HolderError::Attenuated)
         }
     }
 
@@ -184,17 +153,16 @@ impl Worker {
 
     async fn begin_refund(
         &self,
-        exchange: &Exchange,
         token: Token,
         wish: ReadWish,
-    ) -> Result<Response<AnswerBody>, Unheard> {
+    ) -> Result<Response<AnswerBody>, Refusal> {
         let payouts = self.shared.refunds.payouts()?;
         let payer = Payer::Token {
             payment_hash: token.payment_hash,
             claim: Some(self.claim(token)),
         };
         let view = payouts.refund(wish.of(payer)?).await?;
-        Ok(told::begun(exchange, &view, super::REFUND))
+        told::begun(&view, super::REFUND)
     }
 
     fn claim(&self, token: Token) -> Funding {
@@ -208,7 +176,7 @@ impl Worker {
         }
     }
 
-    async fn show_refunds(&self, token: &Token) -> Result<Response<AnswerBody>, Unheard> {
+    async fn show_refunds(&self, token: &Token) -> Result<Response<AnswerBody>, Refusal> {
         let rules = self.shared.refunds.payouts()?.rules();
         let ledger = &self.shared.ledger;
         ledger.flush().await.map_err(RefundError::from)?;
@@ -225,25 +193,6 @@ impl Worker {
     }
 }
 
-/// What came of a question, and what the log is told of it.
-pub(super) fn told(
-    exchange: &mut Exchange,
-    answer: Result<Response<AnswerBody>, Unheard>,
-) -> Response<AnswerBody> {
-    match answer {
-        Ok(response) => {
-            if response.status().is_success() {
-                exchange.outcome = Outcome::Free;
-            } else {
-                exchange.outcome = Outcome::Refused;
-                exchange.reason = ProblemKind::REFUND_FAILED.code;
-            }
-            response
-        }
-        Err(unheard) => unheard.answer(exchange),
-    }
-}
-
 impl ReadWish {
     fn new(body: &[u8], key: Option<[u8; 32]>) -> Self {
         Self {
@@ -253,7 +202,7 @@ impl ReadWish {
     }
 
     /// What is asked for, of somebody's money.
-    pub(super) fn of(self, payer: Payer) -> Result<RefundRequest, Unheard> {
+    pub(super) fn of(self, payer: Payer) -> Result<RefundRequest, Refusal> {
         let (destination, amount) = self.wish?;
         Ok(RefundRequest {
             payer,
@@ -265,67 +214,16 @@ impl ReadWish {
     }
 }
 
-fn wish(body: &[u8]) -> Result<(Destination, Option<Msat>), Unheard> {
-    let wish: Wish = serde_json::from_slice(body).map_err(|_| Unheard::Body)?;
+fn wish(body: &[u8]) -> Result<(Destination, Option<Msat>), Refusal> {
+    let wish: Wish = serde_json::from_slice(body).map_err(|_| RequestError::RefundBody)?;
     let destination: Destination = match (wish.invoice, wish.address) {
         (Some(text), None) | (None, Some(text)) => text.parse()?,
-        _ => return Err(Unheard::Body),
+        _ => return Err(RequestError::RefundBody.into()),
     };
     let amount = wish.amount_msat.map(Msat::new).transpose();
-    let amount = amount.map_err(|_| Unheard::Body)?;
+    let amount = amount.map_err(|_| RequestError::RefundBody)?;
     if amount.is_some_and(Msat::is_zero) {
-        return Err(Unheard::Body);
+        return Err(RequestError::RefundBody.into());
     }
     Ok((destination, amount))
-}
-
-impl Unheard {
-    fn answer(&self, exchange: &mut Exchange) -> Response<AnswerBody> {
-        let kind = self.kind();
-        exchange.outcome = match kind.status {
-            500.. => Outcome::Fault,
-            _ => Outcome::Refused,
-        };
-        exchange.reason = kind.code;
-        let mut problem = Problem::new(kind)
-            .with_detail(self.to_string())
-            .with_request_id(exchange.request_id);
-        let wait = self.retry_after();
-        if let Some(wait) = wait {
-            problem = problem.with_retry_after(wait);
-        }
-        let mut response = document(&problem);
-        if let Some(wait) = wait {
-            let headers = response.headers_mut();
-            headers.insert(http::header::RETRY_AFTER, seconds(wait));
-        }
-        if response.status() == StatusCode::UNAUTHORIZED {
-            let headers = response.headers_mut();
-            headers.insert(WWW_AUTHENTICATE, AUTHENTICATE);
-        }
-        response
-    }
-
-    const fn kind(&self) -> ProblemKind {
-        match self {
-            Self::NoToken => ProblemKind::CREDENTIAL_REQUIRED,
-            Self::Token(PresentedError::Unreadable(CredentialError::Ambiguous)) => {
-                ProblemKind::CREDENTIAL_AMBIGUOUS
-            }
-            Self::Token(PresentedError::Unreadable(_)) => ProblemKind::CREDENTIAL_MALFORMED,
-            Self::Token(_) => ProblemKind::CREDENTIAL_INVALID,
-            Self::Attenuated => ProblemKind::CREDENTIAL_ATTENUATED,
-            Self::TooOften(_) => ProblemKind::RATE_LIMITED,
-            Self::Body => ProblemKind::BAD_REQUEST,
-            Self::Refund(error) => error.problem(),
-        }
-    }
-
-    const fn retry_after(&self) -> Option<Duration> {
-        match self {
-            Self::TooOften(wait) => Some(*wait),
-            Self::Refund(error) => error.retry_after(),
-            _ => None,
-        }
-    }
 }

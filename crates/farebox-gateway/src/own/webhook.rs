@@ -8,8 +8,7 @@
 use farebox_http::body_budget::{Keep, Patience, read_body};
 use farebox_lightning::backends::Backends;
 use farebox_lightning::{HearWebhook, WebhookError};
-use farebox_wire::problem::{Problem, ProblemKind};
-use http::header::{HeaderMap, HeaderName, HeaderValue, WWW_AUTHENTICATE};
+use http::header::{HeaderMap, HeaderName};
 use http::{Method, Response, StatusCode};
 
 use crate::access_log::Exchange;
@@ -17,15 +16,13 @@ use crate::answer::AnswerBody;
 use crate::arrival::{Arrival, ArrivedBody};
 use crate::outcome::Outcome;
 use crate::plan::Plan;
-use crate::refusal::{Refusal, document};
+use crate::refusal::{Refusal, RequestError};
 use crate::worker::Worker;
 
 pub(super) const PHOENIXD: &str = "/.farebox/webhooks/phoenixd";
 
 /// Where phoenixd puts the HMAC of the body.
 const SIGNATURE: HeaderName = HeaderName::from_static("x-phoenix-signature");
-/// What a caller without it is told to bring.
-const AUTHENTICATE: HeaderValue = HeaderValue::from_static("X-Phoenix-Signature");
 
 impl Worker {
     pub(super) async fn webhook(
@@ -38,15 +35,14 @@ impl Worker {
         let longest = node.into_iter().flat_map(Backends::webhooks);
         let longest = longest.map(HearWebhook::max_body).max();
         let (Some(node), Some(longest)) = (node, longest) else {
-            return Err(Refusal::NoRoute);
+            return Err(RequestError::NoRoute.into());
         };
         if arrival.parts.method != Method::POST {
-            return Err(Refusal::Method {
-                allowed: vec![Method::POST],
-            });
+            let allowed = vec![Method::POST];
+            return Err(RequestError::Method { allowed }.into());
         }
         let Some(signature) = signature(&arrival.parts.headers) else {
-            return Ok(self.unsigned(exchange));
+            return Err(self.unsigned());
         };
         let body = self.read_event(arrival.body, longest).await?;
         match hear(node, &signature, &body) {
@@ -58,19 +54,13 @@ impl Worker {
                 *response.status_mut() = StatusCode::NO_CONTENT;
                 Ok(response)
             }
-            Err(Unbelieved) => Ok(self.unsigned(exchange)),
+            Err(Unbelieved) => Err(self.unsigned()),
         }
     }
 
-    fn unsigned(&self, exchange: &mut Exchange) -> Response<AnswerBody> {
+    fn unsigned(&self) -> Refusal {
         self.shared.metrics.webhook("refused");
-        let kind = ProblemKind::SIGNATURE_REFUSED;
-        (exchange.outcome, exchange.reason) = (Outcome::Refused, kind.code);
-        let problem = Problem::new(kind).with_request_id(exchange.request_id);
-        let mut response = document(&problem);
-        let headers = response.headers_mut();
-        headers.insert(WWW_AUTHENTICATE, AUTHENTICATE);
-        response
+        RequestError::Unsigned.into()
     }
 
     async fn read_event(&self, body: ArrivedBody, longest: usize) -> Result<bytes::Bytes, Refusal> {

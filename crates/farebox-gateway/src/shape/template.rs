@@ -9,8 +9,8 @@ use farebox_meter::json::{JsonError, Object};
 use http::Method;
 use serde_json::value::RawValue;
 
-use super::client::BadFields;
 use super::field::Field;
+use crate::refusal::BadFields;
 
 /// The longest template, in bytes.
 pub const MAX_TEMPLATE_BYTES: usize = 64 * 1024;

@@ -22,7 +22,7 @@ use crate::by_use::whole;
 use crate::meter::Unsaid;
 use crate::plan::Route;
 use crate::price::Quote;
-use crate::refusal::Refusal;
+use crate::refusal::{PriceError, Refusal};
 use crate::sale::{Offer, Sale};
 use crate::settle::Ending;
 use crate::worker::Worker;
@@ -72,16 +72,8 @@ impl Worker {
                 let asked = self.asked(exchange, route, webhook, most);
                 Ok(Quote::Asked(Box::new(asked)))
             }
-            Ok(Said::Refused(reason)) => Err(Refusal::Declined(reason)),
-            Err(error) => {
-                let error: &dyn std::error::Error = &error;
-                tracing::warn!(
-                    route = route.name.as_str(),
-                    error,
-                    "no price: nothing is sold"
-                );
-                Err(Refusal::Unquoted)
-            }
+            Ok(Said::Refused(reason)) => Err(PriceError::Declined(reason).into()),
+            Err(error) => Err(PriceError::Untold(error.into()).into()),
         }
     }
 

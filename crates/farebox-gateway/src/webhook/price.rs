@@ -16,11 +16,10 @@ use super::Webhook;
 use crate::access_log::Exchange;
 use crate::admit;
 use crate::arrival::Arrival;
-use crate::keys::KeyFault;
 use crate::plan::Route;
 use crate::presented::Token;
 use crate::price::Quote;
-use crate::refusal::Refusal;
+use crate::refusal::{KeyFault, PriceError, Refusal};
 use crate::sale::Sale;
 use crate::worker::Worker;
 
@@ -91,7 +90,7 @@ impl Worker {
         };
         if refused {
             self.shared.metrics.challenge_refused();
-            return Err(Refusal::Unquoted);
+            return Err(PriceError::TooOften.into());
         }
         let sold = (route, sale, webhook);
         let asked = self

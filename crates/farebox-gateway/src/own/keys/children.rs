@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use super::{opened, too_large};
 use crate::answer::AnswerBody;
 use crate::arrival::Arrival;
-use crate::keys::{self, KeyFault, KeySecret, LimitsWish};
+use crate::keys::{self, KeySecret, LimitsWish};
 use crate::plan::Plan;
-use crate::refusal::Refusal;
+use crate::refusal::{KeyFault, PaymentError, Refusal};
 use crate::worker::Worker;
 
 impl Worker {
@@ -23,7 +23,7 @@ impl Worker {
     ) -> Result<Value, Refusal> {
         let body = self.read_keys_body(arrival).await?;
         let wish = LimitsWish::parse(&body).map_err(|_| KeyFault::Body)?;
-        let secret = KeySecret::draw().map_err(|_| Refusal::NodeDown)?;
+        let secret = KeySecret::draw().map_err(PaymentError::from)?;
         let open = OpenChild {
             parent,
             child: secret.hash(),

@@ -10,11 +10,10 @@ use http::{Method, Response};
 use crate::access_log::Exchange;
 use crate::answer::AnswerBody;
 use crate::arrival::Arrival;
-use crate::keys::KeyFault;
-use crate::own::refund::{self, ReadWish, SHOWN, Unheard, told};
+use crate::own::refund::{ReadWish, SHOWN, told};
 use crate::payout::{Payer, RefundError};
 use crate::plan::Plan;
-use crate::refusal::Refusal;
+use crate::refusal::{KeyFault, Refusal};
 use crate::worker::Worker;
 
 /// Where refunds of keys are asked for, and where they stand.
@@ -29,10 +28,7 @@ impl Worker {
         arrival: Arrival,
     ) -> Result<Response<AnswerBody>, Refusal> {
         self.let_in(exchange)?;
-        let _permit = match self.shared.refunds.start(key.account()) {
-            Ok(permit) => permit,
-            Err(unheard) => return Ok(refund::told(exchange, Err(unheard))),
-        };
+        let _permit = self.shared.refunds.start(key.account())?;
         let view = self.shared.ledger.key(key).await?;
         let view = view.ok_or(KeyFault::Unknown)?;
         if view.parent.is_some() {
@@ -40,27 +36,24 @@ impl Worker {
         }
         // What was paid for it a moment ago is on it, too.
         self.credit_waiting(plan, key).await?;
-        let answer = if arrival.parts.method == Method::GET {
-            self.show_refunds_of_key(&view).await
-        } else {
-            let wish = self.read_wish(arrival).await?;
-            self.begin_refund_of_key(exchange, key, wish).await
-        };
-        Ok(refund::told(exchange, answer))
+        if arrival.parts.method == Method::GET {
+            return self.show_refunds_of_key(&view).await;
+        }
+        let wish = self.read_wish(arrival).await?;
+        self.begin_refund_of_key(key, wish).await
     }
 
     async fn begin_refund_of_key(
         &self,
-        exchange: &Exchange,
         key: KeyHash,
         wish: ReadWish,
-    ) -> Result<Response<AnswerBody>, Unheard> {
+    ) -> Result<Response<AnswerBody>, Refusal> {
         let payouts = self.shared.refunds.payouts()?;
         let view = payouts.refund(wish.of(Payer::Key(key))?).await?;
-        Ok(told::begun(exchange, &view, PLACE))
+        told::begun(&view, PLACE)
     }
 
-    async fn show_refunds_of_key(&self, key: &KeyView) -> Result<Response<AnswerBody>, Unheard> {
+    async fn show_refunds_of_key(&self, key: &KeyView) -> Result<Response<AnswerBody>, Refusal> {
         let rules = self.shared.refunds.payouts()?.rules();
         let (ledger, account) = (&self.shared.ledger, key.key.account());
         ledger.flush().await.map_err(RefundError::from)?;

@@ -16,9 +16,8 @@ use serde_json::Value;
 use super::{check_sold, deposit, wish};
 use crate::access_log::Exchange;
 use crate::arrival::Arrival;
-use crate::keys::KeyFault;
 use crate::plan::Plan;
-use crate::refusal::Refusal;
+use crate::refusal::{KeyFault, Refusal};
 use crate::worker::Worker;
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -45,12 +44,12 @@ impl KeyDesk {
     }
 
     /// Takes one invoice, for a new key or a known one, from a client's share.
-    pub(super) fn take(&self, client: AddressPrefix) -> Result<(), KeyFault> {
-        too_often(self.clients.try_take(client, Instant::now()))
+    pub(super) fn take(&self, client: AddressPrefix) -> Result<(), RetryAfter> {
+        self.clients.try_take(client, Instant::now())
     }
 
-    fn take_of_stranger(&self, client: AddressPrefix, key: KeyHash) -> Result<(), KeyFault> {
-        too_often(self.strangers.try_take((client, key), Instant::now()))
+    fn take_of_stranger(&self, client: AddressPrefix, key: KeyHash) -> Result<(), RetryAfter> {
+        self.strangers.try_take((client, key), Instant::now())
     }
 }
 
@@ -64,10 +63,6 @@ fn hourly(count: u32, now: Instant) -> ChallengeLimits {
         global: rate(FOR_ALL),
     };
     ChallengeLimits::new(rates, now)
-}
-
-fn too_often(taken: Result<(), RetryAfter>) -> Result<(), KeyFault> {
-    taken.map_err(|RetryAfter(wait)| KeyFault::TooOften { wait })
 }
 
 impl Worker {

@@ -4,7 +4,7 @@ use farebox_core::Msat;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::keys::KeyFault;
+use crate::refusal::KeyFault;
 
 /// A new key.
 pub(super) struct Purchase {

@@ -2,30 +2,24 @@
 
 use farebox_core::Msat;
 use farebox_ledger::{PayoutState, PayoutView, Refundable};
-use farebox_wire::problem::{Problem, ProblemKind};
 use http::header::{HeaderValue, LOCATION};
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
-use crate::access_log::Exchange;
 use crate::answer::AnswerBody;
 use crate::payout::RefundRules;
-use crate::refusal::document;
+use crate::refusal::Refusal;
 
 /// A refund: 200 when it was paid, 202 while it is under way, else a problem.
 ///
 /// `place` tells where it stands later.
 pub(in crate::own) fn begun(
-    exchange: &Exchange,
     view: &PayoutView,
     place: &'static str,
-) -> Response<AnswerBody> {
+) -> Result<Response<AnswerBody>, Refusal> {
     if view.state == PayoutState::Failed {
-        let problem = Problem::new(ProblemKind::REFUND_FAILED)
-            .with_detail("the payment failed; the money is back, ask with another invoice")
-            .with("refund", refund(view))
-            .with_request_id(exchange.request_id);
-        return document(&problem);
+        let refund = refund(view);
+        return Err(Refusal::RefundFailed { refund });
     }
     let mut response = super::super::json(json!({ "refund": refund(view) }).to_string());
     if view.state == PayoutState::Open {
@@ -33,7 +27,7 @@ pub(in crate::own) fn begun(
         let state = HeaderValue::from_static(place);
         response.headers_mut().insert(LOCATION, state);
     }
-    response
+    Ok(response)
 }
 
 /// What could be paid back, and what was. `unused` is what a token has that was never used.

@@ -40,7 +40,7 @@ impl BadFields {
         }
     }
 
-    pub(super) fn not_taken(name: &str) -> Self {
+    pub(crate) fn not_taken(name: &str) -> Self {
         Self::NotTaken(told(name))
     }
 }

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::access_log::Exchange;
 
 /// The problem with an `error` for SDKs, where the route sells models.
-pub(crate) fn for_sdks(exchange: &Exchange, problem: Problem) -> Problem {
+pub(super) fn with_error(exchange: &Exchange, problem: Problem) -> Problem {
     let sale = exchange.route.as_ref().and_then(|it| it.sale.as_ref());
     let Some(models) = sale.and_then(|sale| sale.offer.models()) else {
         return problem;
@@ -16,8 +16,8 @@ pub(crate) fn for_sdks(exchange: &Exchange, problem: Problem) -> Problem {
     let path = exchange.path.strip_prefix(models.root.as_str());
     let endpoint = Endpoint::of("POST", path.unwrap_or_default());
     let kind = match endpoint {
-        Some(Endpoint::Messages | Endpoint::CountTokens) => anthropic(problem.status()),
-        _ => openai(problem.status()),
+        Some(Endpoint::Messages | Endpoint::CountTokens) => anthropic(problem.status().as_u16()),
+        _ => openai(problem.status().as_u16()),
     };
     let (message, code) = (problem.sentence().to_owned(), problem.kind().code);
     let error = json!({ "message": message, "type": kind, "param": null, "code": code });

@@ -1,0 +1,39 @@
+//! Why the upstream gave no answer that could be passed on. Nothing is ever charged for that.
+
+use std::error::Error;
+
+use farebox_ledger::VoidReason;
+use farebox_wire::problem::ProblemKind;
+
+use super::entry::{Blame, Entry};
+use farebox_http::upstream::SendError;
+
+/// Why there is no answer of the upstream's.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UpstreamError {
+    #[error("the upstream cannot be reached; nothing was charged")]
+    Unreachable(#[source] SendError),
+    #[error("the upstream did not answer in time; nothing was charged")]
+    TimedOut,
+    #[error("the upstream does not accept the seller's own credentials; nothing was charged")]
+    RefusesSeller,
+    #[error("the upstream broke the protocol; nothing was charged")]
+    Broken(#[source] Box<dyn Error + Send + Sync>),
+}
+
+impl UpstreamError {
+    /// The upstream broke the protocol, in this way.
+    pub(crate) fn broken(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Broken(cause.into())
+    }
+
+    pub(super) const fn entry(&self) -> Entry {
+        let (kind, void) = match self {
+            Self::Unreachable(_) => (ProblemKind::UPSTREAM_FAILED, VoidReason::Unreachable),
+            Self::TimedOut => (ProblemKind::UPSTREAM_TIMEOUT, VoidReason::TimedOut),
+            Self::RefusesSeller => (ProblemKind::UPSTREAM_FAILED, VoidReason::Refused),
+            Self::Broken(_) => (ProblemKind::UPSTREAM_FAILED, VoidReason::CutShort),
+        };
+        Entry::new(kind).blaming(Blame::Upstream).voiding(void)
+    }
+}
