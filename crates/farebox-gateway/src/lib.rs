@@ -13,6 +13,8 @@
 //! 6. `forward`: consumes the admission; nothing else can reach an upstream;
 //! 7. `answer`, `settle`: the body passes, and its end decides what is charged.
 //!
+//! Whatever refuses gives a `refusal`, and `render` writes it as whoever asks reads it.
+//!
 //! Never here: command lines, configuration files, dashboards.
 
 mod admit;

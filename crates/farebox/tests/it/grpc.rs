@@ -1,9 +1,10 @@
 //! gRPC through the gateway, between a Python server and a Python client: unpaid it is told so in
 //! gRPC's own terms, paid it works with streams, metadata and trailers.
 
+use farebox_testkit::ScriptedUpstream;
 use serde_json::{Value, json};
 
-use crate::harness::{Challenge, Reply, Route, Setup, TestGateway, Token};
+use crate::harness::{Call, Challenge, Reply, Route, Setup, TestGateway, Token};
 use crate::parts::{self, Server};
 
 struct Shop {
@@ -127,4 +128,50 @@ fn a_macaroon_in_grpc_metadata_pays_as_aperture_s_clients_send_it() {
         (&json!(0), &json!(["abc"])),
         "{told}"
     );
+}
+
+/// A call without a client library: what it looks like over HTTP/1.1.
+fn raw(path: &str) -> Call {
+    Call::post(path, "x").header("Content-Type", "application/grpc+proto")
+}
+
+#[track_caller]
+fn refused(reply: Reply, code: &str, message: &str) -> Reply {
+    let reply = reply.expect(200);
+    assert_eq!(reply.find("content-type"), Some("application/grpc"));
+    assert_eq!(reply.find("grpc-status"), Some(code), "{reply:?}");
+    let told = reply.find("grpc-message").unwrap();
+    assert!(told.contains(message), "{told}");
+    assert!(reply.body.is_empty());
+    reply
+}
+
+#[test]
+fn a_refused_grpc_call_has_the_code_of_what_is_wrong() {
+    let upstream = ScriptedUpstream::start().unwrap();
+    let setup = Setup::new()
+        .section("[server.challenges]\nper_client = \"2/1h\"\ntotal = \"2/1h\"")
+        .route(Route::at("/paid", &upstream).msat(2000).calls(2))
+        .route(Route::to("/away", "http://127.0.0.1:1").free());
+    let gateway = TestGateway::start(setup);
+    refused(gateway.send(&raw("/nowhere")), "5", "no route");
+    refused(gateway.send(&raw("/away/echo")), "14", "cannot be reached");
+
+    let key = |key: &str| raw("/paid/echo").header("Authorization", &format!("Bearer {key}"));
+    let malformed = refused(
+        gateway.send(&key("sk-farebox-abc")),
+        "16",
+        "sk-farebox- and 64 hex digits",
+    );
+    assert_eq!(malformed.find("x-reason"), Some("malformed"));
+    assert!(malformed.find("www-authenticate").is_some());
+
+    let buy = || gateway.send(&raw("/paid/echo"));
+    for _ in 0..2 {
+        refused(buy(), "13", "payment required");
+    }
+    let limited = refused(buy(), "8", "too many invoices");
+    assert!(limited.all("www-authenticate").is_empty());
+    assert!(limited.find("retry-after").is_some());
+    assert_eq!(upstream.total(), 0);
 }

@@ -3,8 +3,8 @@
 use farebox_testkit::ScriptedUpstream;
 use serde_json::json;
 
-use super::{balance, bearer, buy, shop};
-use crate::harness::{Call, TestGateway};
+use super::{balance, bearer, buy, chat, order, post, shop};
+use crate::harness::{Call, Reply, TestGateway};
 
 fn refuse(gateway: &TestGateway, call: &Call, reason: &str) {
     let reply = gateway.send(call).expect(401);
@@ -90,4 +90,50 @@ fn keys_are_not_sold_where_the_seller_does_not_want_that() {
         gateway.send(&order).expect(404).json()["reason"],
         "not_sold"
     );
+}
+
+/// The `error` of a refusal, after checking that it has what the providers' own errors have.
+#[track_caller]
+fn error_of(reply: &Reply, status: u16, spoken: &str) -> serde_json::Value {
+    assert_eq!(reply.status, status, "{}", reply.text());
+    assert_eq!(reply.find("x-reason"), Some(spoken));
+    let problem = reply.json();
+    let error = &problem["error"];
+    assert_eq!(error["message"], problem["detail"]);
+    assert!(!error["message"].as_str().unwrap().is_empty());
+    let code = error["code"].as_str().unwrap();
+    assert!(problem["type"].as_str().unwrap().ends_with(code));
+    error.clone()
+}
+
+#[test]
+fn a_refused_key_on_a_route_of_models_reads_as_an_error_of_the_providers() {
+    let upstream = ScriptedUpstream::start().unwrap();
+    let gateway = shop(&upstream);
+    let poor = buy(&gateway, 1_000);
+    let unpaid = order(&gateway, 1_000);
+    let unknown = format!("sk-farebox-{}", "a".repeat(64));
+    let ask = |key: &str| gateway.send(&bearer(chat(json!({})), key));
+
+    let error = error_of(&ask(&poor.key), 402, "quota exhausted");
+    assert_eq!(error["type"], "insufficient_quota");
+    assert_eq!(error["code"], "credential-exhausted");
+    assert!(error["message"].as_str().unwrap().contains("top-up"));
+    let error = error_of(&ask(&unpaid.key), 402, "not funded");
+    assert_eq!(error["type"], "insufficient_quota");
+    let error = error_of(&ask(&unknown), 401, "unknown key");
+    assert_eq!(error["type"], "authentication_error");
+    let error = error_of(&ask("sk-farebox-abc"), 401, "malformed");
+    assert_eq!(error["code"], "credential-malformed");
+
+    let body = json!({ "model": "small", "max_tokens": 50, "messages": [
+        { "role": "user", "content": "one two three" }] });
+    let message = post("/v1/messages", &body).header("x-api-key", &poor.key);
+    let error = error_of(&gateway.send(&message), 402, "quota exhausted");
+    assert_eq!(error["type"], "billing_error");
+
+    let elsewhere = gateway.send(&bearer(Call::get("/paid/echo"), &unknown));
+    let problem = elsewhere.expect(401).json();
+    assert!(problem["error"].is_null(), "{problem}");
+    assert_eq!(upstream.total(), 0);
 }

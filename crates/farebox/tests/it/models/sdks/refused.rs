@@ -68,8 +68,12 @@ fn a_key_that_is_unknown_or_used_up_reads_as_the_sdks_own_errors() {
         };
         let told = sdk.make(&gateway, &unknown, std::slice::from_ref(&call));
         assert_eq!(told[0]["kind"], "AuthenticationError", "{}", told[0]);
+        let text = told[0]["text"].as_str().unwrap();
+        assert!(text.contains("this key is not known here"), "{text}");
         let told = sdk.make(&gateway, &poor, &[call]);
         assert_eq!(told[0]["status"], 402, "{}", told[0]);
+        let text = told[0]["text"].as_str().unwrap();
+        assert!(text.contains("/.farebox/keys/top-up"), "{text}");
         assert_eq!(keys::balance(&gateway, poor.key()), 1_000);
     }
 }
