@@ -18,7 +18,7 @@ use farebox_wire::macaroon::Macaroon;
 use farebox_wire::problem::Problem;
 use http::{Response, StatusCode};
 
-use crate::access_log::Exchange;
+use crate::access_log::{Audience, Exchange};
 use crate::answer::AnswerBody;
 use crate::claim::redeem::OpenClaim;
 use crate::claim::visit::Visit;
@@ -300,6 +300,11 @@ impl Worker {
         let problem = problem
             .with("amount_msat", offered.terms.amount.get())
             .with("invoice_expires_at", offered.expires_at.as_secs());
+        // The sentence by which gRPC clients tell a challenge from a fault.
+        let problem = match exchange.audience {
+            Audience::Grpc => problem.with_detail(grpc::MESSAGE),
+            Audience::Program | Audience::Person => problem,
+        };
         let mut response = render(exchange, &entry.with_grpc(grpc::UNPAID), problem);
         challenge.append_to(response.headers_mut(), legacy);
         self.add_way_back(plan, exchange, debt, offered, &mut response);

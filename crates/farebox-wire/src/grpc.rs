@@ -8,11 +8,10 @@ use std::fmt::Write as _;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue};
 
-use crate::challenge::{Challenge, LegacyLsat};
-
 /// The header that carries a [`Code`].
 pub const STATUS_HEADER: &str = "grpc-status";
-/// The code of an unpaid call. gRPC has none of its own for that; 402 is outside their range.
+/// The code of an unpaid call, with [`MESSAGE`] and a challenge. gRPC has none of its own for that;
+/// 402 is outside their range.
 pub const UNPAID: Code = Code::Internal;
 /// The header that carries a message, percent-encoded.
 pub const MESSAGE_HEADER: &str = "grpc-message";
@@ -97,15 +96,7 @@ pub fn is_grpc(headers: &HeaderMap) -> bool {
         .is_some_and(|prefix| prefix.eq_ignore_ascii_case(CONTENT_TYPE_GRPC.as_bytes()))
 }
 
-/// The headers of a trailers-only challenge; its HTTP status is 200 and it has no body.
-#[must_use]
-pub fn trailers_only(challenge: &Challenge, legacy: LegacyLsat) -> HeaderMap {
-    let mut headers = refusal(UNPAID, MESSAGE);
-    challenge.append_to(&mut headers, legacy);
-    headers
-}
-
-/// The headers of a trailers-only refusal; its HTTP status is 200 and it has no body.
+/// The headers of a trailers-only answer; its HTTP status is 200 and it has no body.
 #[must_use]
 pub fn refusal(code: Code, message: &str) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(8);
@@ -133,7 +124,7 @@ fn encoded(message: &str) -> HeaderValue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::challenge::InvoiceText;
+    use crate::challenge::{Challenge, InvoiceText, LegacyLsat};
     use crate::macaroon::{Macaroon, RootKey};
     use http::header::WWW_AUTHENTICATE;
 
@@ -171,7 +162,8 @@ mod tests {
     fn the_interceptor_finds_its_code_its_message_and_the_challenge() {
         let macaroon = Macaroon::issue(&RootKey::from_bytes([1; 32]), "", b"i", [""; 0]);
         let challenge = Challenge::new(&macaroon, InvoiceText::parse("lnbc1").unwrap());
-        let headers = trailers_only(&challenge, LegacyLsat::Lead);
+        let mut headers = refusal(UNPAID, MESSAGE);
+        challenge.append_to(&mut headers, LegacyLsat::Lead);
         assert_eq!(headers[STATUS_HEADER], "13");
         assert_eq!(headers[MESSAGE_HEADER], "payment required");
         assert_eq!(headers[CONTENT_TYPE], "application/grpc");

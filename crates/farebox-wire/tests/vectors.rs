@@ -211,10 +211,9 @@ fn the_challenge_is_printed_as_the_vector_says() {
     assert_eq!(challenge.l402(), text("l402"));
     assert_eq!(challenge.lsat(), text("lsat"));
     check_headers(&challenge.headers(LegacyLsat::Omit), &vector["http"]);
-    check_headers(
-        &grpc::trailers_only(&challenge, LegacyLsat::Omit),
-        &vector["grpc"],
-    );
+    let mut trailers = grpc::refusal(grpc::UNPAID, grpc::MESSAGE);
+    challenge.append_to(&mut trailers, LegacyLsat::Omit);
+    check_headers(&trailers, &vector["grpc"]);
 }
 
 fn check_headers(headers: &HeaderMap, expected: &Value) {
