@@ -14,8 +14,10 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
+use tokio_rustls::TlsAcceptor;
 
 /// The script wants the connection dropped here.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
@@ -37,6 +39,15 @@ pub(crate) struct Background {
 
 impl Background {
     pub(crate) fn start(name: &str, handler: Handler) -> io::Result<Self> {
+        Self::serve(name, None, handler)
+    }
+
+    #[cfg(feature = "fake-lnd")]
+    pub(crate) fn start_tls(name: &str, tls: TlsAcceptor, handler: Handler) -> io::Result<Self> {
+        Self::serve(name, Some(tls), handler)
+    }
+
+    fn serve(name: &str, tls: Option<TlsAcceptor>, handler: Handler) -> io::Result<Self> {
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
@@ -49,10 +60,12 @@ impl Background {
             .spawn(move || {
                 runtime.block_on(async {
                     tokio::select! {
-                        () = accept(listener, handler) => (),
+                        () = accept(listener, tls, handler) => (),
                         _ = stopped => (),
                     }
                 });
+                // A script that blocks is nobody's concern any more.
+                runtime.shutdown_background();
             })?;
         Ok(Self {
             address,
@@ -75,22 +88,37 @@ impl Drop for Background {
     }
 }
 
-async fn accept(listener: std::net::TcpListener, handler: Handler) {
+async fn accept(listener: std::net::TcpListener, tls: Option<TlsAcceptor>, handler: Handler) {
     let Ok(listener) = TcpListener::from_std(listener) else {
         return;
     };
     loop {
         // A failed accept concerns one connection (or a passing shortage of file descriptors).
         if let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(serve(stream, Arc::clone(&handler)));
+            tokio::spawn(attend(stream, tls.clone(), Arc::clone(&handler)));
         } else {
             tokio::task::yield_now().await;
         }
     }
 }
 
-async fn serve(stream: TcpStream, handler: Handler) {
+async fn attend(stream: TcpStream, tls: Option<TlsAcceptor>, handler: Handler) {
     drop(stream.set_nodelay(true));
+    match tls {
+        None => serve(stream, handler).await,
+        Some(tls) => {
+            // A client that does not like the certificate is part of some tests.
+            if let Ok(stream) = tls.accept(stream).await {
+                serve(stream, handler).await;
+            }
+        }
+    }
+}
+
+async fn serve<S>(stream: S, handler: Handler)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let service = service_fn(move |request| handler(request));
     let mut server = auto::Builder::new(TokioExecutor::new());
     server.http1().preserve_header_case(true);

@@ -7,6 +7,8 @@ mod background;
 mod clock;
 #[cfg(feature = "lab")]
 pub mod lab;
+#[cfg(feature = "fake-lnd")]
+pub mod lnd;
 #[cfg(feature = "lab")]
 pub mod parts;
 mod pay;

@@ -114,7 +114,8 @@ async fn the_other_states_are_told_as_what_they_are() {
         );
     }
     let gone = |_: &Call| Reply::Json(404, refusal(5, "unable to locate invoice"));
-    let lnd = FakeNode::start(gone).await.lnd();
+    let node = FakeNode::start(gone).await;
+    let lnd = node.lnd();
     assert_eq!(lnd.hold_state(hash()).await.unwrap(), HoldState::Unknown);
     assert_eq!(
         lnd.wait_while_open(hash()).await.unwrap(),
@@ -215,19 +216,22 @@ async fn denied(shown: fn() -> Value) -> FakeNode {
 
 #[tokio::test]
 async fn what_is_already_so_needs_no_doing() {
-    let lnd = denied(settled).await.lnd();
+    let node = denied(settled).await;
+    let lnd = node.lnd();
     lnd.settle_invoice(secret()).await.unwrap();
     assert!(matches!(
         lnd.cancel_invoice(hash()).await,
         Err(NodeError::Refused { .. })
     ));
-    let lnd = denied(canceled).await.lnd();
+    let node = denied(canceled).await;
+    let lnd = node.lnd();
     lnd.cancel_invoice(hash()).await.unwrap();
     assert!(matches!(
         lnd.settle_invoice(secret()).await,
         Err(NodeError::Refused { .. })
     ));
-    let lnd = denied(open).await.lnd();
+    let node = denied(open).await;
+    let lnd = node.lnd();
     assert!(lnd.settle_invoice(secret()).await.is_err());
 }
 

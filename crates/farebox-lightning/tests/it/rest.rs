@@ -35,7 +35,10 @@ async fn another_certificate_is_not_connected_to_and_sees_no_credential() {
     let other = FakeNode::honest().await;
     let mut options = node.options();
     for (trust, reason) in [
-        (Trust::Pinned(vec![other.certificate.clone()]), "pinned"),
+        (
+            Trust::Pinned(vec![other.certificate().unwrap().clone()]),
+            "pinned",
+        ),
         (Trust::Web, "certificate"),
     ] {
         options.trust = trust;

@@ -2,13 +2,12 @@
 //! test. A second mock node, connected to it, is where refunds go.
 
 use std::collections::HashSet;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE};
+use base64::engine::general_purpose::URL_SAFE;
 use farebox::clock::SystemClock;
 use farebox_core::{Msat, PaymentHash};
 use farebox_lightning::mock::{MockNode, PayFault};
@@ -16,10 +15,9 @@ use farebox_lightning::{
     CreateInvoice, CreatedInvoice, InvoiceRequest, InvoiceState, LookupInvoice, PayInvoice,
     PaymentRequest, PaymentState, parse_invoice,
 };
-use serde_json::{Value, json};
+use farebox_testkit::lnd::{Call, FakeLnd, Reply, Then, added, invoice, payment, refusal};
+use serde_json::json;
 use tempfile::TempDir;
-
-use super::server::{Answer, Ask, serve};
 
 /// How long a test waits for something that must happen.
 const WAIT_AT_MOST: Duration = Duration::from_secs(30);
@@ -42,7 +40,7 @@ pub(super) enum OnSend {
 
 /// The node.
 pub(super) struct Lnd {
-    pub(super) address: SocketAddr,
+    fake: FakeLnd,
     /// Whoever pays and is paid as the node.
     pub(super) node: Arc<MockNode>,
     /// Somebody else, whom the node can pay.
@@ -105,9 +103,8 @@ impl Lnd {
             script: Mutex::default(),
         });
         let clerk = Arc::clone(&desk);
-        let address = serve(move |ask| clerk.answer(ask));
         let lnd = Self {
-            address,
+            fake: FakeLnd::start_plain(move |call| clerk.answer(call)).unwrap(),
             node,
             payee,
             desk,
@@ -123,7 +120,7 @@ impl Lnd {
     pub(super) fn toml(&self) -> String {
         format!(
             "backend = \"lnd\"\nurl = \"http://{}\"\nmacaroon = {{ file = \"{}\" }}",
-            self.address,
+            self.fake.address(),
             self.macaroon().display()
         )
     }
@@ -182,74 +179,61 @@ impl Lnd {
 }
 
 impl Desk {
-    fn answer(&self, ask: &Ask) -> Answer {
+    fn answer(&self, call: &Call) -> Reply {
         if self.script.lock().unwrap().away {
-            return Answer::Cut;
+            return Reply::Cut;
         }
-        let path: Vec<_> = ask.path.split('/').skip(1).collect();
-        match (ask.method.as_str(), path.as_slice()) {
-            ("POST", ["v1", "invoices"]) => self.add(&ask.body),
+        let path: Vec<_> = call.path.split('/').skip(1).collect();
+        match (call.method.as_str(), path.as_slice()) {
+            ("POST", ["v1", "invoices"]) => self.add(call),
             ("GET", ["v1", "invoice", hash]) => self.look_up(hash),
-            ("GET", ["v1", "invoices"]) => Answer::Json(200, json!({ "invoices": [] }).to_string()),
-            ("GET", ["v1", "invoices", "subscribe"]) => Answer::Silence,
+            ("GET", ["v1", "invoices"]) => Reply::Json(200, json!({ "invoices": [] })),
+            ("GET", ["v1", "invoices", "subscribe"]) => Reply::Silence,
             ("GET", ["v1", "getinfo"]) => {
-                let info = json!({ "alias": "stand-in", "synced_to_chain": true });
-                Answer::Json(200, info.to_string())
+                Reply::Json(200, json!({ "alias": "stand-in", "synced_to_chain": true }))
             }
-            ("POST", ["v2", "router", "send"]) => self.send(&ask.body),
+            ("POST", ["v2", "router", "send"]) => self.send(call),
             ("GET", ["v2", "router", "track", hash]) => self.track(hash),
-            _ => Answer::Json(
-                404,
-                json!({ "code": 5, "message": "Not Found" }).to_string(),
-            ),
+            _ => Reply::Json(404, refusal(5, "Not Found")),
         }
     }
 
-    fn add(&self, body: &str) -> Answer {
-        let asked: Value = serde_json::from_str(body).unwrap();
-        let number = |name: &str| asked[name].as_str().unwrap().parse().unwrap();
+    fn add(&self, call: &Call) -> Reply {
+        let number = |name: &str| call.body[name].as_str().unwrap().parse().unwrap();
         let made = invoice_of(&self.node, number("value_msat"), number("expiry"));
-        let mut script = self.script.lock().unwrap();
-        script.made.insert(made.payment_hash);
-        let r_hash = STANDARD.encode(made.payment_hash.as_bytes());
-        let added = json!({ "payment_request": made.bolt11, "r_hash": r_hash });
-        Answer::Json(200, added.to_string())
+        self.script.lock().unwrap().made.insert(made.payment_hash);
+        added(made.payment_hash, &made.bolt11)
     }
 
-    fn look_up(&self, hex: &str) -> Answer {
+    fn look_up(&self, hex: &str) -> Reply {
         let hash = PaymentHash::from_hex(hex).unwrap();
-        if !self.script.lock().unwrap().made.contains(&hash) {
-            let unknown = json!({ "code": 5, "message": "unable to locate invoice" });
-            return Answer::Json(404, unknown.to_string());
+        let (made, forgetful) = {
+            let script = self.script.lock().unwrap();
+            (script.made.contains(&hash), script.forgetful)
+        };
+        if !made {
+            return Reply::Json(404, refusal(5, "unable to locate invoice"));
         }
-        let forgetful = self.script.lock().unwrap().forgetful;
         let (state, paid) = match wait(self.node.lookup_invoice(hash)).unwrap() {
             InvoiceState::Settled { received } if !forgetful => {
                 ("SETTLED", received.unwrap().get())
             }
             _ => ("OPEN", 0),
         };
-        let r_hash = STANDARD.encode(hash.as_bytes());
-        let invoice =
-            json!({ "r_hash": r_hash, "state": state, "amt_paid_msat": paid.to_string() });
-        Answer::Json(200, invoice.to_string())
+        Reply::Json(200, invoice(hash, state, paid, 0))
     }
 
-    fn send(&self, body: &str) -> Answer {
-        let asked: Value = serde_json::from_str(body).unwrap();
-        let bolt11 = asked["payment_request"].as_str().unwrap().to_owned();
-        let max_fee = asked["fee_limit_msat"].as_str().unwrap().parse().unwrap();
+    fn send(&self, call: &Call) -> Reply {
+        let bolt11 = call.body["payment_request"].as_str().unwrap().to_owned();
+        let max_fee = call.body["fee_limit_msat"].as_str().unwrap();
         let on_send = {
             let mut script = self.script.lock().unwrap();
             script.sent.push(bolt11.clone());
             script.on_send
         };
         match on_send {
-            OnSend::CutBefore => return Answer::Cut,
-            OnSend::Forbid => {
-                let denied = json!({ "code": 7, "message": "permission denied" });
-                return Answer::Json(403, denied.to_string());
-            }
+            OnSend::CutBefore => return Reply::Cut,
+            OnSend::Forbid => return Reply::Json(403, refusal(7, "permission denied")),
             _ => {}
         }
         let invoice = parse_invoice(&bolt11).unwrap();
@@ -257,48 +241,46 @@ impl Desk {
             bolt11,
             payment_hash: invoice.payment_hash,
             amount: invoice.amount,
-            max_fee: msat(max_fee),
+            max_fee: msat(max_fee.parse().unwrap()),
             patience: Duration::from_secs(60),
         };
         let state = wait(self.node.pay_invoice(request)).unwrap();
         match on_send {
-            OnSend::CutAfter => Answer::Cut,
-            OnSend::SilentAfter => Answer::Silence,
-            _ => Answer::Json(200, line(invoice.payment_hash, &state)),
+            OnSend::CutAfter => Reply::Cut,
+            OnSend::SilentAfter => Reply::Silence,
+            _ => line(invoice.payment_hash, &state),
         }
     }
 
-    fn track(&self, base64: &str) -> Answer {
+    fn track(&self, base64: &str) -> Reply {
         let hash: [u8; 32] = URL_SAFE.decode(base64).unwrap().try_into().unwrap();
         let hash = PaymentHash::from_bytes(hash);
         if self.script.lock().unwrap().deaf {
-            return Answer::Cut;
+            return Reply::Cut;
         }
         match wait(self.node.payment_state(hash)).unwrap() {
-            PaymentState::Unheard => {
-                let unheard = json!({ "code": 5, "message": "payment isn't initiated" });
-                Answer::Json(404, unheard.to_string())
-            }
-            state => Answer::Json(200, line(hash, &state)),
+            PaymentState::Unheard => Reply::Json(404, refusal(5, "payment isn't initiated")),
+            state => line(hash, &state),
         }
     }
 }
 
-/// One line of a stream of payments.
-fn line(hash: PaymentHash, state: &PaymentState) -> String {
-    let payment = match state {
-        PaymentState::Succeeded { fee, preimage } => json!({
-            "status": "SUCCEEDED",
-            "payment_hash": hash.to_string(),
-            "fee_msat": fee.get().to_string(),
-            "payment_preimage": preimage.as_ref().map(|it| hex::encode(it.reveal())),
-        }),
-        PaymentState::Failed(_) => json!({
-            "status": "FAILED",
-            "payment_hash": hash.to_string(),
-            "failure_reason": "FAILURE_REASON_NO_ROUTE",
-        }),
-        _ => json!({ "status": "IN_FLIGHT", "payment_hash": hash.to_string() }),
+/// A stream of one line about a payment.
+fn line(hash: PaymentHash, state: &PaymentState) -> Reply {
+    let (status, changes) = match state {
+        PaymentState::Succeeded { fee, preimage } => {
+            let preimage = preimage.as_ref().map(|it| hex::encode(it.reveal()));
+            let fee = fee.get().to_string();
+            (
+                "SUCCEEDED",
+                json!({ "fee_msat": fee, "payment_preimage": preimage }),
+            )
+        }
+        PaymentState::Failed(_) => (
+            "FAILED",
+            json!({ "failure_reason": "FAILURE_REASON_NO_ROUTE" }),
+        ),
+        _ => ("IN_FLIGHT", json!({})),
     };
-    format!("{}\n", json!({ "result": payment }))
+    Reply::Lines(vec![payment(hash, status, &changes)], Then::End)
 }
