@@ -1,7 +1,7 @@
-//! A wall clock that only moves when a test moves it, in either direction.
+//! Clocks: one that only moves when a test moves it, in either direction, and the real one.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use farebox_core::{Clock, UnixMillis};
 
@@ -43,6 +43,19 @@ impl Default for ManualClock {
 impl Clock for ManualClock {
     fn now(&self) -> UnixMillis {
         UnixMillis::new(self.0.load(Ordering::SeqCst))
+    }
+}
+
+/// The time of day, for tests against real nodes and relays, which look at it.
+#[derive(Clone, Copy, Debug)]
+pub struct WallClock;
+
+impl Clock for WallClock {
+    #[expect(clippy::disallowed_methods, reason = "this is a clock")]
+    fn now(&self) -> UnixMillis {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        let millis = since.map_or(0, |since| since.as_millis());
+        UnixMillis::new(u64::try_from(millis).unwrap_or(u64::MAX))
     }
 }
 

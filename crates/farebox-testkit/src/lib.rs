@@ -17,6 +17,6 @@ mod upstream;
 #[cfg(feature = "wallet-service")]
 pub mod wallet_service;
 
-pub use clock::ManualClock;
+pub use clock::{ManualClock, WallClock};
 pub use pay::PayEndpoint;
 pub use upstream::{Pattern, RecordedRequest, ScriptedUpstream, StreamControl};

@@ -54,10 +54,11 @@ impl Holder {
 mod tests {
     use std::time::Duration;
 
-    use farebox_core::{Clock, Msat, Preimage, UnixMillis};
+    use farebox_core::{Msat, Preimage};
     use farebox_lightning::InvoiceRequest;
     use farebox_lightning::backends::NamedBackend;
     use farebox_lightning::mock::MockNode;
+    use farebox_testkit::ManualClock;
 
     use super::*;
 
@@ -67,16 +68,8 @@ mod tests {
         Preimage::from_bytes(PREIMAGE).payment_hash()
     }
 
-    struct Stopped;
-
-    impl Clock for Stopped {
-        fn now(&self) -> UnixMillis {
-            UnixMillis::new(1_800_000_000_000)
-        }
-    }
-
     fn node() -> Arc<Backend> {
-        let node = MockNode::new(Arc::new(Stopped)).unwrap();
+        let node = MockNode::new(Arc::new(ManualClock::default())).unwrap();
         Arc::new(Backend::from(Arc::new(node)))
     }
 

@@ -3,9 +3,9 @@
 
 use std::fs;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use farebox_core::{Clock, Preimage, UnixMillis};
+use farebox_core::Preimage;
 use farebox_lightning::Needs;
 use farebox_lightning::follow::{Settlements, follow};
 use farebox_lightning::lnd::{Lnd, LndOptions, Macaroon};
@@ -14,6 +14,7 @@ use farebox_lightning::{
     InvoiceState, LookupInvoice, Network, NodeError, PayInvoice, PaymentFailure, PaymentRequest,
     PaymentState, Settlement, SettlementCursor, Trust,
 };
+use farebox_testkit::WallClock;
 use farebox_testkit::lab::{Lab, Node, Turn};
 use farebox_testkit::parts::is_left_out;
 
@@ -31,16 +32,6 @@ const WAIT_AT_MOST: Duration = Duration::from_secs(60);
 struct Stage {
     lab: Lab,
     _turn: Turn,
-}
-
-struct WallClock;
-
-impl Clock for WallClock {
-    #[expect(clippy::disallowed_methods, reason = "real nodes live in real time")]
-    fn now(&self) -> UnixMillis {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-        UnixMillis::new(u64::try_from(since.as_millis()).unwrap())
-    }
 }
 
 fn shared() -> Option<Stage> {

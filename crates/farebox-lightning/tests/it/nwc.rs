@@ -10,22 +10,11 @@ mod stage;
 use std::sync::Arc;
 use std::time::Duration;
 
-use farebox_core::{Clock, Msat, Secret, UnixMillis};
+use farebox_core::{Msat, Secret};
 use farebox_lightning::mock::MockNode;
 use farebox_lightning::nwc::{Nwc, NwcOptions};
 use farebox_lightning::{CreateInvoice, CreatedInvoice, InvoiceRequest, NodeError, PaymentRequest};
-
-/// Events carry the time of day, and relays look at it.
-struct WallClock;
-
-impl Clock for WallClock {
-    #[expect(clippy::disallowed_methods, reason = "real relays live in real time")]
-    fn now(&self) -> UnixMillis {
-        let now = std::time::SystemTime::now();
-        let since = now.duration_since(std::time::UNIX_EPOCH).unwrap();
-        UnixMillis::from_secs(since.as_secs())
-    }
-}
+use farebox_testkit::WallClock;
 
 fn options(uri: &str) -> NwcOptions {
     NwcOptions::new(Secret::new(uri.to_owned()), Arc::new(WallClock))
