@@ -58,10 +58,10 @@ use farebox_core::Clock;
 use farebox_gateway::keyring::Keyring;
 use farebox_gateway::metrics::Metrics;
 use farebox_gateway::payout::Payouts;
-use farebox_gateway::prices::book::{MAX_LIST_BYTES, PriceBook};
-use farebox_gateway::rates::watch::RateWatch;
 use farebox_ledger::Ledger;
 use farebox_lightning::mock::MockNode;
+use farebox_market::prices::book::{MAX_LIST_BYTES, PriceBook};
+use farebox_market::rates::watch::RateWatch;
 
 use crate::figures::Figures;
 

@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use farebox_gateway::payout::Payouts;
-use farebox_gateway::rates::watch::RateWatch;
+use farebox_market::rates::watch::RateWatch;
 use prometheus_client::registry::Registry;
 
 use crate::{ConsoleError, Shared};

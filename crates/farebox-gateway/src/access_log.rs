@@ -16,6 +16,7 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use farebox_core::{Msat, RequestId, UnixMillis};
+use farebox_market::rates::Rate;
 use http::{HeaderValue, Method, StatusCode};
 use prometheus_client::metrics::counter::Counter;
 use tokio::runtime::Handle;
@@ -25,7 +26,6 @@ use crate::meter::MeteredLine;
 use crate::metrics::Metrics;
 use crate::outcome::Outcome;
 use crate::plan::Route;
-use crate::rates::Rate;
 use crate::settle::Ending;
 use crate::settle::counting::Counting;
 

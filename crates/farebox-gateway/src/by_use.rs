@@ -11,15 +11,15 @@ use std::fmt;
 use std::sync::Arc;
 
 use farebox_core::{Msat, UnixMillis};
+use farebox_market::rates::{Rate, Rates};
 use farebox_meter::{Currency, Decimal, Exchange, Pointer};
 use http::header::HeaderName;
+use said::Said;
 
 use crate::arrival::Arrival;
 use crate::meter::Billing;
 use crate::price::Quote;
-use crate::rates::{Rate, Rates};
 use crate::refusal::Unsold;
-use said::Said;
 
 /// What a route charges by use.
 pub struct ByUse {

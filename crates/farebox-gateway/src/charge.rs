@@ -6,12 +6,12 @@
 
 use farebox_core::UnixMillis;
 use farebox_ledger::{ChargeBasis, MAX_CHARGE_CLASSES, Measured, RateUsed};
+use farebox_market::rates::Rate;
 use farebox_meter::{Decimal, Unit, Usage};
 
 use crate::by_use::said::{End, SaidBill, SaidLine};
 use crate::meter::Bill;
 use crate::price::Quote;
-use crate::rates::Rate;
 
 const _: () = assert!(
     Unit::ALL.len() <= MAX_CHARGE_CLASSES,
@@ -22,7 +22,7 @@ impl Quote {
     /// What this price was found by, where there is anything to tell. Who bought calls before is
     /// charged by what they cost then: of those, it is the rate in force when they are used.
     pub(crate) fn basis(&self, now: UnixMillis) -> Option<Box<ChargeBasis>> {
-        let rate = self.rate().map(|rate| rate.used_at(now));
+        let rate = self.rate().map(|rate| used_at(&rate, now));
         let model = match self {
             Self::Metered(metered) => Some(metered.request.model.clone()),
             _ => None,
@@ -32,14 +32,12 @@ impl Quote {
     }
 }
 
-impl Rate {
-    fn used_at(self, now: UnixMillis) -> RateUsed {
-        let age = |taken_at: UnixMillis| now.get().saturating_sub(taken_at.get());
-        RateUsed {
-            currency: self.currency.name(),
-            bitcoin_price: self.bitcoin_price.to_string(),
-            age_ms: self.taken_at.map(age),
-        }
+fn used_at(rate: &Rate, now: UnixMillis) -> RateUsed {
+    let age = |taken_at: UnixMillis| now.get().saturating_sub(taken_at.get());
+    RateUsed {
+        currency: rate.currency.name(),
+        bitcoin_price: rate.bitcoin_price.to_string(),
+        age_ms: rate.taken_at.map(age),
     }
 }
 

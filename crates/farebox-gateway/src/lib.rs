@@ -50,8 +50,6 @@ pub mod meter;
 pub mod metrics;
 pub mod payout;
 pub mod plan;
-pub mod prices;
-pub mod rates;
 pub mod receipt;
 pub mod sale;
 pub mod shape;

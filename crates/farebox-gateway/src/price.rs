@@ -10,6 +10,7 @@ use bytes::Bytes;
 use farebox_core::Msat;
 use farebox_http::aside::{Busy, MAX_INLINE, aside};
 use farebox_http::body_budget::Keep;
+use farebox_market::rates::{NoRate, Rate};
 use farebox_meter::request::Bound;
 use farebox_meter::{Endpoint, Exchange, ModelPrice, ModelRequest, Refused};
 use http::header::{CONTENT_TYPE, HeaderMap};

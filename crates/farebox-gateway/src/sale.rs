@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use farebox_core::{Kind, MethodClass, Msat, TermsEpoch};
 use farebox_http::replay::ReplayPolicy;
+use farebox_market::prices::Prices;
+use farebox_market::rates::Rates;
 use farebox_meter::{Currency, Decimal, RequestRules};
 use sha2::{Digest, Sha256};
 
 use crate::by_use::ByUse;
 use crate::meter::Billing;
-use crate::prices::Prices;
-use crate::rates::Rates;
 use crate::webhook::Webhook;
 
 /// What a route sells, and on which conditions.

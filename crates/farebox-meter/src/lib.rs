@@ -13,7 +13,6 @@ pub mod pointer;
 pub mod price;
 pub mod request;
 pub mod stream;
-pub mod table;
 pub mod usage;
 
 pub use decimal::Decimal;
@@ -22,5 +21,4 @@ pub use pointer::Pointer;
 pub use price::{Currency, Exchange, ModelPrice, Priced, Unpriced};
 pub use request::{ModelRequest, Refused, RequestRules};
 pub use stream::{Observed, StreamEnd, StreamMeter};
-pub use table::PriceTable;
 pub use usage::{Unit, Usage};

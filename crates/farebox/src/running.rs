@@ -15,12 +15,12 @@ use farebox_gateway::Gateway;
 use farebox_gateway::keyring::{Keyring, KeyringError};
 use farebox_gateway::payout::{PayoutOptions, Payouts};
 use farebox_gateway::plan::Plan;
-use farebox_gateway::prices::book::PriceBook;
-use farebox_gateway::prices::file::FileError;
-use farebox_gateway::rates::watch::RateWatch;
 use farebox_ledger::{Ledger, OpenError, OpenOptions, Recovery};
 use farebox_lightning::backends::Backends;
 use farebox_lightning::follow::Settlements;
+use farebox_market::prices::book::PriceBook;
+use farebox_market::prices::file::FileError;
+use farebox_market::rates::watch::RateWatch;
 
 use crate::following::Following;
 use crate::token_file::{self, TokenFileError};

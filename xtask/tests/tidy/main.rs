@@ -17,7 +17,7 @@ use serde_json::Value;
 
 /// The layers of DESIGN.md, lowest first: a crate may import crates of lower layers, and never its
 /// neighbours.
-const LAYERS: [&[&str]; 6] = [
+const LAYERS: [&[&str]; 7] = [
     &["farebox-core"],
     &[
         "farebox-http",
@@ -26,6 +26,7 @@ const LAYERS: [&[&str]; 6] = [
         "farebox-lightning",
         "farebox-meter",
     ],
+    &["farebox-market"],
     &["farebox-gateway"],
     &["farebox-console"],
     &["farebox-config"],

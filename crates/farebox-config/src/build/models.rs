@@ -5,14 +5,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use farebox_gateway::meter::{Billing, OnDisconnect, Unsaid};
-use farebox_gateway::prices::Prices;
-use farebox_gateway::prices::book::BookRules;
-use farebox_gateway::rates::Rates;
-use farebox_gateway::rates::watch::LiveRates;
 use farebox_gateway::sale::{FiatPrice, ModelSale};
 use farebox_lightning::guard::AllowedHosts;
+use farebox_market::PriceTable;
+use farebox_market::prices::Prices;
+use farebox_market::prices::book::BookRules;
+use farebox_market::rates::Rates;
+use farebox_market::rates::watch::LiveRates;
 use farebox_meter::request::LimitField;
-use farebox_meter::{Currency, Decimal, ModelPrice, PriceTable, RequestRules, Unit};
+use farebox_meter::{Currency, Decimal, ModelPrice, RequestRules, Unit};
 
 use super::lightning::allowed_hosts;
 use super::rates;

@@ -1,9 +1,9 @@
 //! What a bitcoin costs: rates that are fixed, and rates that are asked for.
 
-use farebox_gateway::rates::median::Agreement;
-use farebox_gateway::rates::source::Source;
-use farebox_gateway::rates::watch::LiveRates;
-use farebox_gateway::rates::{Rate, Rates};
+use farebox_market::rates::median::Agreement;
+use farebox_market::rates::source::Source;
+use farebox_market::rates::watch::LiveRates;
+use farebox_market::rates::{Rate, Rates};
 use farebox_meter::Currency;
 
 use super::lightning::allowed_hosts;

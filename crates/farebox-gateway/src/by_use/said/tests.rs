@@ -1,10 +1,10 @@
+use farebox_market::rates::Rates;
 use farebox_meter::{Currency, Exchange};
 use http::HeaderValue;
 
 use super::*;
 use crate::by_use::Rated;
 use crate::meter::Billing;
-use crate::rates::Rates;
 
 fn decimal(text: &str) -> Decimal {
     text.parse().unwrap()

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use farebox_meter::Decimal;
+use farebox_meter::Unit;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::list::{BadList, Entry, Meaning, prices};
-use crate::decimal::Decimal;
-use crate::usage::Unit;
 
 #[derive(Deserialize)]
 struct Provider {

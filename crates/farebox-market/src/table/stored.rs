@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use farebox_meter::Decimal;
+use farebox_meter::Unit;
+use farebox_meter::price::{BadCurrency, ModelPrice};
 use serde::{Deserialize, Serialize};
-
-use crate::decimal::Decimal;
-use crate::price::{BadCurrency, ModelPrice};
-use crate::usage::Unit;
 
 /// The price of one model.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

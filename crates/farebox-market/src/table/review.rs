@@ -3,9 +3,9 @@
 //! A list can be wrong, or in the wrong hands: a price that moves further than the guard band, that
 //! goes to nothing, that comes or that vanishes is not taken over before the seller has seen it.
 
-use crate::decimal::Decimal;
-use crate::price::ModelPrice;
-use crate::usage::Unit;
+use farebox_meter::Decimal;
+use farebox_meter::ModelPrice;
+use farebox_meter::Unit;
 
 /// One price that differs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +62,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::price::Currency;
+    use farebox_meter::Currency;
 
     const GUARD: u64 = 300_000;
 

@@ -1,8 +1,9 @@
 //! Price lists of others, each in a small piece written after its form.
 
+use farebox_meter::Unit;
+
 use super::list::{BadList, ListForm, PriceList};
 use super::select::Selection;
-use crate::usage::Unit;
 
 const MODELS_DEV: &str = r#"{
   "openai": {"id": "openai", "name": "OpenAI", "models": {

@@ -6,8 +6,9 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use farebox_meter::table::stored::StoredPrice;
 use serde::{Deserialize, Serialize};
+
+use crate::table::stored::StoredPrice;
 
 /// Readable by its owner alone: what a seller pays is his own business.
 const MODE: u32 = 0o600;

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use farebox_meter::Unit;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::list::{BadList, Entry, Meaning, prices};
-use crate::usage::Unit;
 
 #[derive(Deserialize)]
 struct List {

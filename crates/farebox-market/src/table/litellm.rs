@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use farebox_meter::Unit;
 use serde_json::value::RawValue;
 
 use super::list::{BadList, Entry, Meaning, prices};
-use crate::usage::Unit;
 
 /// The entry that explains the others.
 const SPECIMEN: &str = "sample_spec";

@@ -6,7 +6,8 @@ pub mod file;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use farebox_meter::PriceTable;
+
+use crate::table::PriceTable;
 
 /// The table in force. A request keeps the prices it began with.
 #[derive(Default)]

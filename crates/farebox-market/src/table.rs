@@ -11,7 +11,7 @@ pub mod stored;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::price::ModelPrice;
+use farebox_meter::ModelPrice;
 
 /// Prices by the name of the model, as clients write it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

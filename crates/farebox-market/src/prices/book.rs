@@ -12,16 +12,17 @@ use bytes::Bytes;
 use farebox_core::Clock;
 use farebox_lightning::NodeError;
 use farebox_lightning::guard::{AllowedHosts, FetchLimits, GuardedClient};
-use farebox_meter::table::list::{BadList, LeftOut, ListForm, PriceList};
-use farebox_meter::table::review::{self, Change};
-use farebox_meter::table::select::Selection;
-use farebox_meter::table::stored::StoredPrice;
-use farebox_meter::{ModelPrice, PriceTable};
+use farebox_meter::ModelPrice;
 use http::{StatusCode, Uri};
 
 use super::Prices;
 use super::file::{self, FileError, Kept, KeptPrice};
+use crate::PriceTable;
 use crate::rates::Rates;
+use crate::table::list::{BadList, LeftOut, ListForm, PriceList};
+use crate::table::review::{self, Change};
+use crate::table::select::Selection;
+use crate::table::stored::StoredPrice;
 
 /// The longest list that is read, in bytes; those of today have two million.
 pub const MAX_LIST_BYTES: usize = 32 << 20;

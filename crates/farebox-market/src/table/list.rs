@@ -5,13 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use farebox_meter::Decimal;
+use farebox_meter::Unit;
+use farebox_meter::price::{Currency, ModelPrice};
 use serde_json::value::RawValue;
 
-use crate::decimal::Decimal;
-use crate::price::{Currency, ModelPrice};
 use crate::table::PriceTable;
 use crate::table::select::Selection;
-use crate::usage::Unit;
 
 /// Dearer than this a token is not: a price for a million, taken for that of one, is.
 const MAX_PER_TOKEN: &str = "0.01";
@@ -204,7 +204,7 @@ pub(super) fn prices<'a>(
         if raw.get() == "null" {
             continue;
         }
-        let price = crate::pointer::decimal(raw);
+        let price = farebox_meter::pointer::decimal(raw);
         let price = price.map_err(|error| format!("{key} is {}: {error}", raw.get()))?;
         let price = if is_per_million && !is_apiece(unit) {
             let one = price.per_million();
@@ -221,6 +221,6 @@ pub(super) fn prices<'a>(
 }
 
 fn is_nothing(raw: &RawValue) -> bool {
-    let zero = crate::pointer::decimal(raw).is_ok_and(Decimal::is_zero);
+    let zero = farebox_meter::pointer::decimal(raw).is_ok_and(Decimal::is_zero);
     zero || matches!(raw.get(), "null" | "false" | "{}" | "[]")
 }
