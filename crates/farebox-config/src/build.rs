@@ -27,9 +27,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use farebox_core::Clock;
-use farebox_gateway::payout::RefundRules;
 use farebox_gateway::plan::Plan;
 use farebox_http::routes::{RouteTable, RouteTableError};
+use farebox_paywall::payout::RefundRules;
 
 use crate::document::Document;
 use crate::file::ConfigFile;

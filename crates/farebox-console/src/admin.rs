@@ -8,8 +8,8 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use farebox_core::PaymentHash;
-use farebox_gateway::keyring::Rotation;
 use farebox_ledger::Ledger;
+use farebox_paywall::keyring::Rotation;
 use serde::Deserialize;
 use serde_json::{Value, json};
 

@@ -6,8 +6,8 @@ use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use farebox_core::{HoldId, KeyHash, RouteName, UnixMillis};
-use farebox_gateway::receipt::ReceiptJson;
 use farebox_ledger::{AccountName, ChargeQuery, ChargeView, Ledger, LedgerError};
+use farebox_paywall::receipt::ReceiptJson;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 

@@ -4,11 +4,11 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::http::header::{HeaderValue, WWW_AUTHENTICATE};
 use axum::response::{IntoResponse, Response};
-use farebox_gateway::keyring::KeyringError;
-use farebox_gateway::payout::{CloseError, RefundError};
 use farebox_ledger::LedgerError;
 use farebox_lightning::mock::PayError;
 use farebox_market::prices::book::BookError;
+use farebox_paywall::keyring::KeyringError;
+use farebox_paywall::payout::{CloseError, RefundError};
 use serde_json::json;
 
 /// Why the console did not do what was asked. Answered as `{"error": code, "message": text}`.

@@ -55,13 +55,13 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::routing::{MethodRouter, get, post};
 use farebox_core::Clock;
-use farebox_gateway::keyring::Keyring;
 use farebox_gateway::metrics::Metrics;
-use farebox_gateway::payout::Payouts;
 use farebox_ledger::Ledger;
 use farebox_lightning::mock::MockNode;
 use farebox_market::prices::book::{MAX_LIST_BYTES, PriceBook};
 use farebox_market::rates::watch::RateWatch;
+use farebox_paywall::keyring::Keyring;
+use farebox_paywall::payout::Payouts;
 
 use crate::figures::Figures;
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use farebox_gateway::payout::Payouts;
 use farebox_market::rates::watch::RateWatch;
+use farebox_paywall::payout::Payouts;
 use prometheus_client::registry::Registry;
 
 use crate::{ConsoleError, Shared};

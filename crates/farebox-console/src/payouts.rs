@@ -9,8 +9,8 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use farebox_core::{KeyHash, Msat, PayoutId};
-use farebox_gateway::payout::{Payer, RefundError, RefundRequest};
 use farebox_ledger::{AskedBy, LedgerError, PayoutEnd, PayoutState, PayoutView};
+use farebox_paywall::payout::{Payer, RefundError, RefundRequest};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 

@@ -20,6 +20,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use farebox_core::UnixMillis;
 use farebox_ledger::ClaimPolicy;
+use farebox_paywall::keyring::{Keyring, Purpose};
 use farebox_wire::caveat::read_caveats;
 use farebox_wire::challenge::InvoiceText;
 use farebox_wire::credential::{CredentialError, Malformed, VerifyError};
@@ -29,7 +30,6 @@ use http::header::HeaderName;
 use subtle::ConstantTimeEq;
 
 use crate::challenge::CLAIM_GRACE;
-use crate::keyring::{Keyring, Purpose};
 use crate::presented::Token;
 use crate::refusal::PresentedError;
 

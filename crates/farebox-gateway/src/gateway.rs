@@ -15,6 +15,8 @@ use farebox_http::listen::{self, ListenLimits, Server};
 use farebox_http::replay::{DEFAULT_MAX_ANSWERS, ReplayLimits, ReplayStore};
 use farebox_ledger::Ledger;
 use farebox_lightning::follow::Settlements;
+use farebox_paywall::keyring::Keyring;
+use farebox_paywall::payout::Payouts;
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 
@@ -23,11 +25,9 @@ use crate::challenge::WaitingInvoices;
 use crate::claim::settled::Lookups;
 use crate::claim::status::Waiters;
 use crate::held::{self, HeldDoor, HeldLimits, Offered};
-use crate::keyring::Keyring;
 use crate::keys;
 use crate::metrics::Metrics;
 use crate::own::{KeyDesk, RefundDesk};
-use crate::payout::Payouts;
 use crate::plan::Plan;
 use crate::worker::{Shared, Worker};
 

@@ -9,6 +9,7 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use farebox_core::{KeyHash, PaymentHash};
+use farebox_paywall::keyring::Keyring;
 use farebox_wire::caveat::Granted;
 use farebox_wire::credential::{
     L402Credential, PAYMENT_HEADERS, Presented as Read, read_credentials,
@@ -17,7 +18,6 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use lru::LruCache;
 
-use crate::keyring::Keyring;
 use crate::keys::{self, API_KEY};
 use crate::refusal::{KeyFault, PresentedError};
 

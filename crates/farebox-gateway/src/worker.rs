@@ -11,6 +11,7 @@ use farebox_http::limits::{ChallengeLimits, TokenLimits};
 use farebox_http::replay::ReplayStore;
 use farebox_ledger::{Ledger, LedgerError};
 use farebox_lightning::follow::Settlements;
+use farebox_paywall::keyring::Keyring;
 
 use crate::access_log::AccessLog;
 use crate::answer::WatchedAnswers;
@@ -18,7 +19,6 @@ use crate::challenge::WaitingInvoices;
 use crate::claim::settled::Lookups;
 use crate::claim::status::Waiters;
 use crate::held::HeldDoor;
-use crate::keyring::Keyring;
 use crate::metrics::Metrics;
 use crate::own::{KeyDesk, RefundDesk};
 use crate::plan::Plan;

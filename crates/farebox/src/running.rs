@@ -12,8 +12,6 @@ use farebox_config::file::ConfigFile;
 use farebox_console::{AdminToken, Console};
 use farebox_core::Clock;
 use farebox_gateway::Gateway;
-use farebox_gateway::keyring::{Keyring, KeyringError};
-use farebox_gateway::payout::{PayoutOptions, Payouts};
 use farebox_gateway::plan::Plan;
 use farebox_ledger::{Ledger, OpenError, OpenOptions, Recovery};
 use farebox_lightning::backends::Backends;
@@ -21,6 +19,8 @@ use farebox_lightning::follow::Settlements;
 use farebox_market::prices::book::PriceBook;
 use farebox_market::prices::file::FileError;
 use farebox_market::rates::watch::RateWatch;
+use farebox_paywall::keyring::{Keyring, KeyringError};
+use farebox_paywall::payout::{PayoutOptions, Payouts};
 
 use crate::following::Following;
 use crate::token_file::{self, TokenFileError};

@@ -17,7 +17,7 @@ use serde_json::Value;
 
 /// The layers of DESIGN.md, lowest first: a crate may import crates of lower layers, and never its
 /// neighbours.
-const LAYERS: [&[&str]; 7] = [
+const LAYERS: [&[&str]; 8] = [
     &["farebox-core"],
     &[
         "farebox-http",
@@ -27,6 +27,7 @@ const LAYERS: [&[&str]; 7] = [
         "farebox-meter",
     ],
     &["farebox-market"],
+    &["farebox-paywall"],
     &["farebox-gateway"],
     &["farebox-console"],
     &["farebox-config"],

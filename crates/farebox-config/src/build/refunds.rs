@@ -1,7 +1,7 @@
 //! The rules for money that goes back to the holders of tokens.
 
 use farebox_core::Msat;
-use farebox_gateway::payout::{MaxFee, RefundRules};
+use farebox_paywall::payout::{MaxFee, RefundRules};
 
 use super::lightning::{allowed_hosts, network};
 use crate::file::{ConfigFile, RefundsSection};

@@ -3,12 +3,12 @@ use std::time::Duration;
 use farebox_core::{
     Binding, Kind, MethodClass, Msat, PaymentHash, RequestDigest, RouteName, Terms, TermsEpoch,
 };
+use farebox_paywall::keyring::{ImportedSecret, Rotation};
 use farebox_wire::caveat::print_terms;
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 
 use super::*;
-use crate::keyring::{ImportedSecret, Rotation};
 
 const EXPIRES_AT: u64 = 1_800_000_000;
 

@@ -7,13 +7,13 @@ use farebox_core::{Binding, KeyEpoch, PaymentHash, Preimage, Terms};
 use farebox_http::body_budget::ReadBody;
 use farebox_ledger::{HeldCall, HeldState};
 use farebox_lightning::{CreatedInvoice, InvoiceRequest};
+use farebox_paywall::keyring::{Keyring, Purpose};
 use farebox_wire::identifier::TokenIdentifier;
 
 use super::KeptRequest;
 use crate::access_log::Exchange;
 use crate::arrival::{Arrival, ArrivedBody};
 use crate::challenge::{Debt, INVOICE_TIMEOUT, late};
-use crate::keyring::{Keyring, Purpose};
 use crate::plan::Plan;
 use crate::refusal::{Overload, PaymentError, Refusal, RequestError};
 use crate::tender::Tender;

@@ -7,13 +7,13 @@
 use farebox_core::HoldId;
 use farebox_ledger::{AccountName, ChargeView};
 use http::{Method, Response};
+use farebox_paywall::receipt::ReceiptJson;
 
 use crate::access_log::Exchange;
 use crate::answer::AnswerBody;
 use crate::arrival::Arrival;
 use crate::outcome::Outcome;
 use crate::presented::Presented;
-use crate::receipt::ReceiptJson;
 use crate::refusal::{HolderError, HolderOf, Refusal, RequestError};
 use crate::worker::Worker;
 

@@ -22,6 +22,7 @@ use farebox_ledger::{AskedBy, ClaimPolicy, Funding, Rail};
 use farebox_wire::credential::{Presented, read_credentials};
 use http::header::HeaderMap;
 use http::{Method, Response};
+use farebox_paywall::payout::{Destination, Payer, Payouts, RefundError, RefundRequest, Repeat};
 use serde::Deserialize;
 
 use crate::access_log::Exchange;
@@ -29,7 +30,6 @@ use crate::admit;
 use crate::answer::AnswerBody;
 use crate::arrival::{Arrival, ArrivedBody};
 use crate::outcome::Outcome;
-use crate::payout::{Destination, Payer, Payouts, RefundError, RefundRequest, Repeat};
 use crate::presented::{self, Token};
 use crate::refusal::{HolderError, HolderOf, PresentedError, Refusal, RequestError};
 use crate::worker::Worker;

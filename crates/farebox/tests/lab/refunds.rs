@@ -154,7 +154,7 @@ fn a_refund_is_paid_once_wherever_the_gateway_dies() {
     let Some(stage) = alone() else { return };
     let upstream = upstream();
     let points = farebox_ledger::PAYOUT_CRASH_POINTS.into_iter();
-    for point in points.chain(farebox_gateway::payout::CRASH_POINTS) {
+    for point in points.chain(farebox_paywall::payout::CRASH_POINTS) {
         let crash = [("FAREBOX_CRASH_AT", point)];
         let mut gateway = TestGateway::start_with(setup(&stage, &upstream), &crash);
         let before = stage.balances();

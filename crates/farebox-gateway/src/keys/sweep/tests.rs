@@ -13,11 +13,11 @@ use farebox_lightning::backends::{Backends, NamedBackend};
 use farebox_lightning::follow::Settlements;
 use farebox_lightning::mock::MockNode;
 use farebox_lightning::{Backend, CreateInvoice, CreatedInvoice, HoldInvoice, InvoiceRequest};
+use farebox_paywall::keyring::Keyring;
 
 use super::*;
 use crate::access_log::{AccessLogOptions, LogFormat};
 use crate::gateway::{Gateway, Options};
-use crate::keyring::Keyring;
 use crate::plan::{BadCredential, Plan, ServerRules};
 
 const KEY: KeyHash = KeyHash::from_bytes([9; 32]);

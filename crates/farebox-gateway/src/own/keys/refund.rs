@@ -5,13 +5,13 @@
 
 use farebox_core::KeyHash;
 use farebox_ledger::KeyView;
+use farebox_paywall::payout::{Payer, RefundError};
 use http::{Method, Response};
 
 use crate::access_log::Exchange;
 use crate::answer::AnswerBody;
 use crate::arrival::Arrival;
 use crate::own::refund::{ReadWish, SHOWN, told};
-use crate::payout::{Payer, RefundError};
 use crate::plan::Plan;
 use crate::refusal::{KeyFault, Refusal};
 use crate::worker::Worker;

@@ -2,12 +2,12 @@
 
 use farebox_core::Msat;
 use farebox_ledger::{PayoutState, PayoutView, Refundable};
+use farebox_paywall::payout::RefundRules;
 use http::header::{HeaderValue, LOCATION};
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
 use crate::answer::AnswerBody;
-use crate::payout::RefundRules;
 use crate::refusal::Refusal;
 
 /// A refund: 200 when it was paid, 202 while it is under way, else a problem.

@@ -16,7 +16,7 @@ const PART: u64 = 50_000;
 fn points() -> impl Iterator<Item = &'static str> {
     farebox_ledger::PAYOUT_CRASH_POINTS
         .into_iter()
-        .chain(farebox_gateway::payout::CRASH_POINTS)
+        .chain(farebox_paywall::payout::CRASH_POINTS)
 }
 
 /// A shop whose gateway died at `point` in the middle of a refund of an unused or a used token, and

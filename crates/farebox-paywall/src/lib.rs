@@ -1,0 +1,8 @@
+//! What every way of selling needs, whether a gateway or a program of the seller's sells: the keys
+//! that sign tokens, prepaid keys, money paid back, receipts.
+//!
+//! Never here: the body of a request or of an answer, a socket, a configuration file.
+
+pub mod keyring;
+pub mod payout;
+pub mod receipt;
