@@ -8,8 +8,8 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use farebox_core::KeyHash;
-use farebox_gateway::keys::{KeySecret, LimitsWish, describe};
 use farebox_ledger::{KeyView, Ledger, LedgerError, OpenChild, OpenKey, Opened};
+use farebox_paywall::keys::{KeySecret, LimitsWish, describe};
 use serde::Deserialize;
 use serde_json::{Value, json};
 

@@ -9,7 +9,6 @@
 pub(crate) mod cookies;
 pub(crate) mod form;
 pub(crate) mod redeem;
-pub(crate) mod settled;
 pub(crate) mod status;
 pub(crate) mod visit;
 pub(crate) mod way_back;

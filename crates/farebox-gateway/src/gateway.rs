@@ -16,16 +16,16 @@ use farebox_http::replay::{DEFAULT_MAX_ANSWERS, ReplayLimits, ReplayStore};
 use farebox_ledger::Ledger;
 use farebox_lightning::follow::Settlements;
 use farebox_paywall::keyring::Keyring;
+use farebox_paywall::keys::{self, Deposits};
 use farebox_paywall::payout::Payouts;
+use farebox_paywall::settled::Lookups;
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 
 use crate::access_log::{AccessLog, AccessLogOptions, LogWriter};
 use crate::challenge::WaitingInvoices;
-use crate::claim::settled::Lookups;
 use crate::claim::status::Waiters;
 use crate::held::{self, HeldDoor, HeldLimits, Offered};
-use crate::keys;
 use crate::metrics::Metrics;
 use crate::own::{KeyDesk, RefundDesk};
 use crate::plan::Plan;
@@ -101,6 +101,13 @@ pub fn start(options: Options, plan: Plan) -> io::Result<Gateway> {
     let (drain, signal) = Drain::new();
     metrics.take(&plan);
     let (held, offered) = HeldDoor::new(options.held);
+    let lookups = Arc::<Lookups>::default();
+    let deposits = Deposits {
+        ledger: options.ledger.clone(),
+        clock: Arc::clone(&options.clock),
+        settlements: options.settlements.clone(),
+        lookups: Arc::clone(&lookups),
+    };
     let shared = Arc::new(Shared {
         plan: ArcSwap::from_pointee(plan),
         ledger: options.ledger,
@@ -122,7 +129,8 @@ pub fn start(options: Options, plan: Plan) -> io::Result<Gateway> {
         refunds: RefundDesk::new(options.payouts, Instant::now()),
         keys: KeyDesk::new(Instant::now()),
         settlements: options.settlements,
-        lookups: Lookups::new(),
+        lookups,
+        deposits: Arc::new(deposits),
         waiters: Waiters::default(),
         drain: signal,
         scheme: if options.tls.is_some() {
@@ -217,10 +225,13 @@ fn spawn_held(
     std::thread::Builder::new()
         .name("held-calls".to_owned())
         .spawn(move || {
+            let deposits = Arc::clone(&worker.shared.deposits);
+            let shared = Arc::clone(&worker.shared);
+            let backends = || shared.plan.load().node.clone();
             runtime.block_on(async {
                 tokio::select! {
-                    () = held::follow_all(Arc::clone(&worker), offered) => {}
-                    () = keys::sweep(worker) => {}
+                    () = held::follow_all(worker, offered) => {}
+                    () = keys::sweep(deposits, backends) => {}
                 }
             });
         })
@@ -243,12 +254,6 @@ impl Gateway {
     #[must_use]
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.shared.metrics
-    }
-
-    /// One that serves nobody, to try its steps with.
-    #[cfg(test)]
-    pub(crate) fn worker(&self) -> Worker {
-        Worker::new(usize::MAX, Arc::clone(&self.shared)).expect("the system has randomness")
     }
 
     /// Opens the access log anew, after a rotation.

@@ -1,20 +1,7 @@
-//! Prepaid keys: a secret that is presented as a provider's API key would be, and pays from money
-//! that was deposited before.
-//!
-//! A key is drawn here and kept nowhere: the ledger names its account by the hash. A request with a
-//! key is served or refused, and never offered an invoice; an unmodified client would not read it.
-//! The secret never reaches an upstream, a log or an error.
+//! What a prepaid key is to a request here: who pays for it, and where its money comes from.
 
 mod admit;
 mod deposit;
-mod limits;
-mod secret;
-mod sweep;
-mod view;
 
-pub use limits::{BadWish, LimitsWish};
-pub use secret::KeySecret;
-pub use view::describe;
-
-pub(crate) use secret::{API_KEY, take};
-pub(crate) use sweep::sweep;
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@
 //! 2. `arrival`, `routes`: framing checked, one canonical [`path`](farebox_http::path), matched and forwarded;
 //! 3. `presented`, `claim`: payment headers and our own cookies are read once and taken off; where the
 //!    route has a [`shape`], the body is written anew, before it is priced;
-//! 4. `admit`, [`keys`]: everything that can refuse, and last the ledger's claim and hold;
+//! 4. `admit`, `keys`: everything that can refuse, and last the ledger's claim and hold;
 //! 5. `challenge`: where something is owed, an invoice, a macaroon and a 402, as a `page` for
 //!    people; no row is written;
 //! 6. `forward`: consumes the admission; nothing else can reach an upstream;
@@ -27,6 +27,7 @@ mod crash;
 mod forward;
 mod gateway;
 mod held;
+mod keys;
 mod outcome;
 mod own;
 mod page;
@@ -44,7 +45,6 @@ mod worker;
 pub mod access_log;
 pub mod by_use;
 pub mod capability;
-pub mod keys;
 pub mod meter;
 pub mod metrics;
 pub mod plan;

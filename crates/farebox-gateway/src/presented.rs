@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use farebox_core::{KeyHash, PaymentHash};
 use farebox_paywall::keyring::Keyring;
+use farebox_paywall::keys::{self, API_KEY};
 use farebox_wire::caveat::Granted;
 use farebox_wire::credential::{
     L402Credential, PAYMENT_HEADERS, Presented as Read, read_credentials,
@@ -18,9 +19,7 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use lru::LruCache;
 
-use crate::keys::{self, API_KEY};
 use crate::refusal::{KeyFault, PresentedError};
-
 /// Verified credentials one worker remembers.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(8192).expect("not zero");
 /// Longer credentials are verified each time.
@@ -73,7 +72,9 @@ impl Reader {
         match (key, beside) {
             (Ok(None), beside) => beside,
             (Ok(Some(key)), Ok(Presented::Nothing)) if !other_money => Ok(Presented::Key(key)),
-            (Err(fault), Ok(Presented::Nothing)) if !other_money => Ok(Presented::BadKey(fault)),
+            (Err(fault), Ok(Presented::Nothing)) if !other_money => {
+                Ok(Presented::BadKey(fault.into()))
+            }
             (_, _) => Ok(Presented::BadKey(KeyFault::Ambiguous)),
         }
     }

@@ -21,10 +21,9 @@ use farebox_http::headers::FramingError;
 use farebox_http::limits::{RetryAfter, TokenRefusal};
 use farebox_http::path::PathError;
 use farebox_ledger::{LedgerError, VoidReason};
+use farebox_paywall::payout::RefundError;
 use farebox_wire::problem::{Problem, ProblemKind};
 use http::Method;
-
-use crate::payout::RefundError;
 
 pub(crate) use admission::AdmissionError;
 pub(crate) use credential::{HolderError, HolderOf, Owed, PresentedError};

@@ -12,11 +12,12 @@ use farebox_http::replay::ReplayStore;
 use farebox_ledger::{Ledger, LedgerError};
 use farebox_lightning::follow::Settlements;
 use farebox_paywall::keyring::Keyring;
+use farebox_paywall::keys::Deposits;
+use farebox_paywall::settled::Lookups;
 
 use crate::access_log::AccessLog;
 use crate::answer::WatchedAnswers;
 use crate::challenge::WaitingInvoices;
-use crate::claim::settled::Lookups;
 use crate::claim::status::Waiters;
 use crate::held::HeldDoor;
 use crate::metrics::Metrics;
@@ -46,7 +47,8 @@ pub(crate) struct Shared {
     pub(crate) refunds: RefundDesk,
     pub(crate) keys: KeyDesk,
     pub(crate) settlements: Settlements,
-    pub(crate) lookups: Lookups,
+    pub(crate) lookups: Arc<Lookups>,
+    pub(crate) deposits: Arc<Deposits>,
     pub(crate) waiters: Waiters,
     pub(crate) drain: DrainSignal,
     pub(crate) scheme: &'static str,

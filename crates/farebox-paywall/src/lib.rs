@@ -4,5 +4,7 @@
 //! Never here: the body of a request or of an answer, a socket, a configuration file.
 
 pub mod keyring;
+pub mod keys;
 pub mod payout;
 pub mod receipt;
+pub mod settled;

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use farebox_core::{Binding, KeyHash, Kind, MethodClass, Msat, PaymentHash};
+use farebox_paywall::settled::Paid;
 use farebox_wire::credential::CredentialError;
 
 use super::cookies::Cookie;
-use super::settled::Paid;
 use super::visit::{UsedCookie, Visit};
 use super::{Claim, Note};
 use crate::access_log::Exchange;

@@ -18,13 +18,13 @@ use farebox_http::body_budget::{Keep, Patience, read_body};
 use farebox_http::client_addr::AddressPrefix;
 use farebox_ledger::{KeyView, LedgerError, Noted, OpenKey, Opened, TopUpBy};
 use farebox_lightning::CreatedInvoice;
+use farebox_paywall::keys::{self, KeySecret};
 use http::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 
 use crate::access_log::Exchange;
 use crate::answer::AnswerBody;
 use crate::arrival::{Arrival, ArrivedBody};
-use crate::keys::{self, KeySecret};
 use crate::outcome::Outcome;
 use crate::plan::Plan;
 use crate::presented::Presented;

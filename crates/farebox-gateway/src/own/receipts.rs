@@ -6,8 +6,8 @@
 
 use farebox_core::HoldId;
 use farebox_ledger::{AccountName, ChargeView};
-use http::{Method, Response};
 use farebox_paywall::receipt::ReceiptJson;
+use http::{Method, Response};
 
 use crate::access_log::Exchange;
 use crate::answer::AnswerBody;

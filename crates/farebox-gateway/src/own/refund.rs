@@ -19,10 +19,10 @@ use farebox_http::limits::{
     TokenRefusal,
 };
 use farebox_ledger::{AskedBy, ClaimPolicy, Funding, Rail};
+use farebox_paywall::payout::{Destination, Payer, Payouts, RefundError, RefundRequest, Repeat};
 use farebox_wire::credential::{Presented, read_credentials};
 use http::header::HeaderMap;
 use http::{Method, Response};
-use farebox_paywall::payout::{Destination, Payer, Payouts, RefundError, RefundRequest, Repeat};
 use serde::Deserialize;
 
 use crate::access_log::Exchange;

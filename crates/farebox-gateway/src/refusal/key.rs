@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use farebox_core::UnixMillis;
 use farebox_ledger::KeyRefusal;
+use farebox_paywall::keys::BadKey;
 use farebox_wire::problem::{Problem, ProblemKind};
 use http::StatusCode;
 
@@ -55,6 +56,15 @@ pub(crate) enum KeyFault {
     Body,
     #[error("no prepaid keys are sold here")]
     NotSold,
+}
+
+impl From<BadKey> for KeyFault {
+    fn from(bad: BadKey) -> Self {
+        match bad {
+            BadKey::Malformed => Self::Malformed,
+            BadKey::Ambiguous => Self::Ambiguous,
+        }
+    }
 }
 
 impl KeyFault {

@@ -2,11 +2,11 @@
 
 use std::error::Error;
 
+use farebox_market::rates::NoRate;
 use farebox_meter::{Refused, Unpriced};
 use farebox_wire::problem::ProblemKind;
 
 use super::entry::{Blame, Entry, OUTAGE};
-use crate::rates::NoRate;
 
 /// Why a request has no price.
 #[derive(Debug, thiserror::Error)]

@@ -2,13 +2,13 @@
 
 use farebox_core::KeyHash;
 use farebox_ledger::{KeyView, OpenChild, Opened};
+use farebox_paywall::keys::{self, KeySecret, LimitsWish};
 use http::Response;
 use serde_json::{Value, json};
 
 use super::{opened, too_large};
 use crate::answer::AnswerBody;
 use crate::arrival::Arrival;
-use crate::keys::{self, KeySecret, LimitsWish};
 use crate::plan::Plan;
 use crate::refusal::{KeyFault, PaymentError, Refusal};
 use crate::worker::Worker;

@@ -5,7 +5,6 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::refusal::KeyFault;
-
 /// A new key.
 pub(super) struct Purchase {
     pub(super) amount: Msat,

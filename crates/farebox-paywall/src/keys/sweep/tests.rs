@@ -1,28 +1,17 @@
-use std::net::SocketAddr;
-use std::num::NonZeroU32;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
 
 use farebox_core::{Clock, KeyHash, Msat, Preimage, UnixMillis};
-use farebox_http::client_addr::TrustedProxies;
-use farebox_http::limits::{ChallengeRates, Rate};
-use farebox_http::listen::ListenLimits;
-use farebox_http::routes::RouteTable;
 use farebox_ledger::{KeyView, Ledger, OpenKey, OpenOptions, TopUpBy};
 use farebox_lightning::backends::{Backends, NamedBackend};
 use farebox_lightning::follow::Settlements;
 use farebox_lightning::mock::MockNode;
 use farebox_lightning::{Backend, CreateInvoice, CreatedInvoice, HoldInvoice, InvoiceRequest};
-use farebox_paywall::keyring::Keyring;
 
 use super::*;
-use crate::access_log::{AccessLogOptions, LogFormat};
-use crate::gateway::{Gateway, Options};
-use crate::plan::{BadCredential, Plan, ServerRules};
 
 const KEY: KeyHash = KeyHash::from_bytes([9; 32]);
 const EXPIRY: Duration = Duration::from_secs(600);
-const WAIT_AT_MOST: Duration = Duration::from_secs(20);
 /// What a node said counts for a second.
 const ANSWERS_ARE_KEPT: Duration = Duration::from_millis(1_010);
 
@@ -35,62 +24,38 @@ impl Clock for HandClock {
     }
 }
 
-/// A gateway without routes, whose node tells nothing by itself.
-fn start(
-    ledger: &Ledger,
-    node: Arc<MockNode>,
-    clock: Arc<dyn Clock>,
-    folder: &std::path::Path,
-) -> Gateway {
-    let rate = Rate::new(NonZeroU32::MIN, EXPIRY, NonZeroU32::MIN);
-    let secret = folder.join("farebox.secret");
-    let keyring = Keyring::open(&secret, None, clock.now()).unwrap();
-    let options = Options {
-        held: crate::HeldLimits::default(),
-        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-        workers: 1,
-        tls: None,
-        limits: ListenLimits::default(),
-        challenges: ChallengeRates {
-            per_prefix: rate,
-            global: rate,
-        },
-        body_budget_bytes: 1 << 20,
-        replay_bytes: 1 << 20,
-        ledger: ledger.clone(),
-        keyring: Arc::new(keyring),
-        clock,
-        payouts: None,
-        settlements: Settlements::new(),
-        access_log: AccessLogOptions {
-            format: LogFormat::Off,
-            file: None,
-        },
-    };
-    crate::gateway::start(options, plan(node)).unwrap()
+/// What credits keys, by what the backends of the moment say.
+struct House {
+    deposits: Arc<Deposits>,
+    backends: Mutex<Option<Arc<Backends>>>,
 }
 
-/// No routes, and one backend.
-fn plan(node: Arc<MockNode>) -> Plan {
-    let server = ServerRules {
-        trusted_proxies: TrustedProxies::new(Vec::new()),
-        bad_credential: BadCredential::Unauthorized,
-        legacy_challenge: false,
-        path_parameters: false,
-        invoice_expiry: EXPIRY,
-        public_https: false,
-        strict_settlement: false,
-        prepaid_keys: true,
-    };
+impl House {
+    fn new(ledger: &Ledger, clock: Arc<dyn Clock>, node: Arc<MockNode>) -> Self {
+        let deposits = Deposits {
+            ledger: ledger.clone(),
+            clock,
+            settlements: Settlements::new(),
+            lookups: Arc::default(),
+        };
+        Self {
+            deposits: Arc::new(deposits),
+            backends: Mutex::new(Some(backends(node))),
+        }
+    }
+
+    async fn sweep(&self, unpaid: &mut Unpaid) {
+        let backends = || self.backends.lock().unwrap().clone();
+        self.deposits.sweep(&backends, unpaid).await.unwrap();
+    }
+}
+
+fn backends(node: Arc<MockNode>) -> Arc<Backends> {
     let backend = NamedBackend {
         name: "alice".to_owned(),
         node: Arc::new(Backend::from(node)),
     };
-    Plan {
-        server,
-        routes: RouteTable::build([]).unwrap(),
-        node: Some(Arc::new(Backends::new(vec![backend]).unwrap())),
-    }
+    Arc::new(Backends::new(vec![backend]).unwrap())
 }
 
 async fn view(ledger: &Ledger) -> KeyView {
@@ -160,13 +125,8 @@ async fn what_was_paid_for_a_key_that_nobody_uses_is_credited() {
     let later = clock.now().plus(EXPIRY + AFTER);
     hand.0.store(later.get(), Ordering::SeqCst);
 
-    let gateway = start(&ledger, node, clock, folder.path());
-    let give_up_at = Instant::now() + WAIT_AT_MOST;
-    while view(&ledger).await.balance.get() < 25_000 {
-        assert!(Instant::now() < give_up_at, "{:?}", view(&ledger).await);
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    gateway.drain(Duration::from_secs(5)).await;
+    let house = House::new(&ledger, clock, node);
+    house.sweep(&mut Unpaid::default()).await;
     assert_eq!(view(&ledger).await.deposited.get(), 25_000);
     assert_eq!(ledger.pending_deposits().await.unwrap().len(), 1);
     assert!(ledger.trial_balance().await.unwrap().is_sound());
@@ -186,17 +146,14 @@ async fn what_was_paid_while_its_backend_was_taken_away_is_credited_once_it_is_b
     let later = clock.now().plus(EXPIRY + AFTER);
     hand.0.store(later.get(), Ordering::SeqCst);
 
-    let gateway = start(&ledger, other, clock, folder.path());
-    let (worker, mut unpaid) = (gateway.worker(), Unpaid::default());
-    worker.sweep(&mut unpaid).await.unwrap();
+    let (house, mut unpaid) = (House::new(&ledger, clock, other), Unpaid::default());
+    house.sweep(&mut unpaid).await;
     assert_eq!(unpaid.asked.len(), 1, "nobody there knows it");
     assert_eq!(view(&ledger).await.balance, Msat::ZERO);
-    gateway.replace_plan(plan(maker));
+    *house.backends.lock().unwrap() = Some(backends(maker));
     tokio::time::sleep(ANSWERS_ARE_KEPT).await;
-    worker.sweep(&mut unpaid).await.unwrap();
+    house.sweep(&mut unpaid).await;
     assert_eq!(view(&ledger).await.balance.get(), 21_000);
-    drop(worker);
-    gateway.drain(Duration::from_secs(5)).await;
     ledger.close().await;
 }
 
@@ -214,17 +171,14 @@ async fn what_can_never_be_paid_is_forgotten_and_what_nobody_calls_so_is_not() {
     order(&ledger, &other, 4_000, true).await;
     let ends = clock.now().plus(EXPIRY);
 
-    let gateway = start(&ledger, node, clock, folder.path());
-    let (worker, mut unpaid) = (gateway.worker(), Unpaid::default());
+    let (house, mut unpaid) = (House::new(&ledger, clock, node), Unpaid::default());
     for (after, left) in [(AFTER, 3), (FORGET_AFTER, 2)] {
         hand.0.store(ends.plus(after).get(), Ordering::SeqCst);
-        worker.sweep(&mut unpaid).await.unwrap();
+        house.sweep(&mut unpaid).await;
         let waiting = ledger.pending_deposits().await.unwrap();
         assert_eq!(waiting.len(), left);
     }
     let waiting = ledger.pending_deposits().await.unwrap();
     assert!(waiting.iter().all(|it| it.amount.get() < 21_000));
-    drop(worker);
-    gateway.drain(Duration::from_secs(5)).await;
     ledger.close().await;
 }

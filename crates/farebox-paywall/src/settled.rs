@@ -24,7 +24,7 @@ const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What became of an invoice, as far as its payer is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Paid {
+pub enum Paid {
     /// The node has the whole amount for good.
     Yes,
     /// Not yet.
@@ -38,7 +38,7 @@ pub(crate) enum Paid {
 }
 
 /// What the node said about each invoice last.
-pub(crate) struct Lookups {
+pub struct Lookups {
     answers: Mutex<LruCache<PaymentHash, Arc<Turn<Option<Answer>>>>>,
     in_flight: Semaphore,
 }
@@ -56,26 +56,23 @@ impl Answer {
     }
 }
 
-impl Lookups {
-    pub(crate) fn new() -> Self {
+impl Default for Lookups {
+    fn default() -> Self {
         Self {
             answers: Mutex::new(LruCache::new(REMEMBERED)),
             in_flight: Semaphore::new(MAX_IN_FLIGHT),
         }
     }
+}
 
+impl Lookups {
     /// Whether the invoice with this hash was paid, at least `amount`.
-    pub(crate) async fn ask(
-        &self,
-        node: &dyn LookupInvoice,
-        hash: PaymentHash,
-        amount: Msat,
-    ) -> Paid {
+    pub async fn ask(&self, node: &dyn LookupInvoice, hash: PaymentHash, amount: Msat) -> Paid {
         self.ask_amount(node, hash, amount).await.0
     }
 
     /// The same, and how much was received, where the node tells.
-    pub(crate) async fn ask_amount(
+    pub async fn ask_amount(
         &self,
         node: &dyn LookupInvoice,
         hash: PaymentHash,
@@ -187,7 +184,7 @@ mod tests {
 
     #[tokio::test]
     async fn those_who_ask_together_cost_the_node_one_lookup() {
-        let (lookups, node) = (Lookups::new(), Node::new(InvoiceState::Open));
+        let (lookups, node) = (Lookups::default(), Node::new(InvoiceState::Open));
         let ask = || lookups.ask(&node, HASH, msat(1000));
         let (a, b, c) = tokio::join!(ask(), ask(), ask());
         assert_eq!((a, b, c), (Paid::No, Paid::No, Paid::No));
@@ -200,7 +197,7 @@ mod tests {
     #[tokio::test]
     async fn a_settlement_is_final() {
         let paid = InvoiceState::Settled { received: None };
-        let (lookups, node) = (Lookups::new(), Node::new(paid));
+        let (lookups, node) = (Lookups::default(), Node::new(paid));
         assert_eq!(lookups.ask(&node, HASH, msat(1000)).await, Paid::Yes);
         *node.state.lock().unwrap() = InvoiceState::Unknown;
         assert_eq!(lookups.ask(&node, HASH, msat(1000)).await, Paid::Yes);

@@ -5,8 +5,6 @@ use std::fmt;
 use farebox_core::{KeyHash, Secret};
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName};
 
-use crate::refusal::KeyFault;
-
 /// Every key begins so; whatever else is in the two headers is the upstream's own.
 const PREFIX: &str = "sk-farebox-";
 /// The random part of a key, in bytes; twice as many hex digits.
@@ -14,7 +12,16 @@ const RANDOM: usize = 32;
 /// How much of the hash the public name shows, in bytes.
 const PUBLIC: usize = 8;
 /// Where the SDKs of some providers put their key.
-pub(crate) const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+pub const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+
+/// Why the keys of a request are none to pay with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadKey {
+    /// It begins like a key of ours and is none.
+    Malformed,
+    /// There are several.
+    Ambiguous,
+}
 
 /// A key as its holder has it.
 #[derive(Clone)]
@@ -62,7 +69,10 @@ impl fmt::Debug for KeySecret {
 /// Reads the key of a request and takes every line off that carries one, readable or not.
 ///
 /// The same key in several places counts once.
-pub(crate) fn take(headers: &mut HeaderMap) -> Result<Option<KeyHash>, KeyFault> {
+///
+/// # Errors
+/// [`BadKey`] for text that is no key, and for several keys.
+pub fn take(headers: &mut HeaderMap) -> Result<Option<KeyHash>, BadKey> {
     let (mut found, mut fault) = (None, None);
     for name in [AUTHORIZATION, API_KEY] {
         let lines = headers.get_all(&name).iter();
@@ -72,14 +82,14 @@ pub(crate) fn take(headers: &mut HeaderMap) -> Result<Option<KeyHash>, KeyFault>
             continue;
         }
         if carried < texts.len() {
-            fault = Some(KeyFault::Ambiguous);
+            fault = Some(BadKey::Ambiguous);
         }
         for text in texts.into_iter().flatten() {
             match (hash(text), found) {
-                (None, _) => fault = fault.or(Some(KeyFault::Malformed)),
+                (None, _) => fault = fault.or(Some(BadKey::Malformed)),
                 (Some(hash), None) => found = Some(hash),
                 (Some(hash), Some(other)) if hash == other => {}
-                (Some(_), Some(_)) => fault = Some(KeyFault::Ambiguous),
+                (Some(_), Some(_)) => fault = Some(BadKey::Ambiguous),
             }
         }
         headers.remove(name);
@@ -126,7 +136,7 @@ mod tests {
         headers
     }
 
-    fn taken(lines: &[(HeaderName, &str)]) -> (Result<Option<KeyHash>, KeyFault>, HeaderMap) {
+    fn taken(lines: &[(HeaderName, &str)]) -> (Result<Option<KeyHash>, BadKey>, HeaderMap) {
         let mut headers = headers(lines);
         (take(&mut headers), headers)
     }
@@ -158,10 +168,10 @@ mod tests {
         let (one, two) = (KeySecret::draw().unwrap(), KeySecret::draw().unwrap());
         let bearer = format!("Bearer {}", one.reveal());
         let (read, left) = taken(&[(AUTHORIZATION, &bearer), (API_KEY, two.reveal())]);
-        assert_eq!(read, Err(KeyFault::Ambiguous));
+        assert_eq!(read, Err(BadKey::Ambiguous));
         assert!(left.is_empty());
         let (read, left) = taken(&[(AUTHORIZATION, &bearer), (AUTHORIZATION, "Basic x")]);
-        assert_eq!(read, Err(KeyFault::Ambiguous));
+        assert_eq!(read, Err(BadKey::Ambiguous));
         assert!(left.is_empty());
     }
 
@@ -174,7 +184,7 @@ mod tests {
             let bearer = format!("bearer  {text}");
             for lines in [[(AUTHORIZATION, &*bearer)], [(API_KEY, text)]] {
                 let (read, left) = taken(&lines);
-                assert_eq!(read, Err(KeyFault::Malformed), "{text}");
+                assert_eq!(read, Err(BadKey::Malformed), "{text}");
                 assert!(left.is_empty());
             }
         }

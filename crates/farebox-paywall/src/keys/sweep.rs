@@ -15,8 +15,7 @@ use farebox_ledger::{LedgerError, PendingDeposit};
 use farebox_lightning::backends::Backends;
 use tokio::time::MissedTickBehavior;
 
-use super::deposit::Credited;
-use crate::worker::Worker;
+use super::deposit::{Credited, Deposits};
 
 /// How often invoices that expired are looked for.
 const EVERY: Duration = Duration::from_secs(10 * 60);
@@ -43,38 +42,42 @@ enum Age {
     LongOver,
 }
 
-/// Goes on until it is dropped.
-pub(crate) async fn sweep(worker: Arc<Worker>) {
+/// Goes on until it is dropped. `backends` gives those that are sold by at the moment.
+pub async fn sweep(deposits: Arc<Deposits>, backends: impl Fn() -> Option<Arc<Backends>>) {
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut unpaid = Unpaid::default();
     loop {
         ticks.tick().await;
-        if let Err(error) = worker.sweep(&mut unpaid).await {
+        if let Err(error) = deposits.sweep(&backends, &mut unpaid).await {
             tracing::warn!(%error, "invoices for prepaid keys cannot be looked at; later again");
         }
     }
 }
 
-impl Worker {
-    async fn sweep(&self, unpaid: &mut Unpaid) -> Result<(), LedgerError> {
-        let waiting = self.shared.ledger.pending_deposits().await?;
+impl Deposits {
+    async fn sweep(
+        &self,
+        backends: &impl Fn() -> Option<Arc<Backends>>,
+        unpaid: &mut Unpaid,
+    ) -> Result<(), LedgerError> {
+        let waiting = self.ledger.pending_deposits().await?;
         let known: HashSet<_> = waiting.iter().map(|it| it.payment_hash).collect();
         unpaid.asked.retain(|(hash, _)| known.contains(hash));
-        let now = self.shared.clock.now();
+        let now = self.clock.now();
         for pending in &waiting {
             let Some(age) = age(pending, now) else {
                 continue;
             };
-            let plan = self.shared.plan.load_full();
-            unpaid.heed(plan.node.as_ref());
+            let backends = backends();
+            unpaid.heed(backends.as_ref());
             let hash = pending.payment_hash;
             if unpaid.asked.contains(&(hash, age)) {
                 continue;
             }
-            match self.credit_if_paid(&plan, pending).await? {
+            match self.credit_if_paid(backends.as_deref(), pending).await? {
                 Credited::Never if age == Age::LongOver => {
-                    self.shared.ledger.forget_unpaid(hash).await?;
+                    self.ledger.forget_unpaid(hash).await?;
                 }
                 Credited::Never | Credited::NotPaid => drop(unpaid.asked.insert((hash, age))),
                 Credited::Yes => tracing::info!(

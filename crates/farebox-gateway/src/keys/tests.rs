@@ -1,0 +1,161 @@
+//! That a gateway looks after payments for keys by itself.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use farebox_core::{Clock, KeyHash, Msat, UnixMillis};
+use farebox_http::client_addr::TrustedProxies;
+use farebox_http::limits::{ChallengeRates, Rate};
+use farebox_http::listen::ListenLimits;
+use farebox_http::routes::RouteTable;
+use farebox_ledger::{KeyView, Ledger, OpenKey, OpenOptions, PendingDeposit, TopUpBy};
+use farebox_lightning::backends::{Backends, NamedBackend};
+use farebox_lightning::follow::Settlements;
+use farebox_lightning::mock::MockNode;
+use farebox_lightning::{Backend, CreateInvoice, CreatedInvoice, InvoiceRequest};
+use farebox_paywall::keyring::Keyring;
+
+use crate::access_log::{AccessLogOptions, LogFormat};
+use crate::gateway::{Gateway, Options};
+use crate::plan::{BadCredential, Plan, ServerRules};
+
+const KEY: KeyHash = KeyHash::from_bytes([9; 32]);
+const EXPIRY: Duration = Duration::from_secs(600);
+const WAIT_AT_MOST: Duration = Duration::from_secs(20);
+
+/// A wall clock that stands until it is moved.
+struct HandClock(AtomicU64);
+
+impl Clock for HandClock {
+    fn now(&self) -> UnixMillis {
+        UnixMillis::new(self.0.load(Ordering::SeqCst))
+    }
+}
+
+/// A gateway without routes, whose node tells nothing by itself.
+fn start(
+    ledger: &Ledger,
+    node: Arc<MockNode>,
+    clock: Arc<dyn Clock>,
+    folder: &std::path::Path,
+) -> Gateway {
+    let rate = Rate::new(NonZeroU32::MIN, EXPIRY, NonZeroU32::MIN);
+    let secret = folder.join("farebox.secret");
+    let keyring = Keyring::open(&secret, None, clock.now()).unwrap();
+    let options = Options {
+        held: crate::HeldLimits::default(),
+        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        workers: 1,
+        tls: None,
+        limits: ListenLimits::default(),
+        challenges: ChallengeRates {
+            per_prefix: rate,
+            global: rate,
+        },
+        body_budget_bytes: 1 << 20,
+        replay_bytes: 1 << 20,
+        ledger: ledger.clone(),
+        keyring: Arc::new(keyring),
+        clock,
+        payouts: None,
+        settlements: Settlements::new(),
+        access_log: AccessLogOptions {
+            format: LogFormat::Off,
+            file: None,
+        },
+    };
+    crate::gateway::start(options, plan(node)).unwrap()
+}
+
+/// No routes, and one backend.
+fn plan(node: Arc<MockNode>) -> Plan {
+    let server = ServerRules {
+        trusted_proxies: TrustedProxies::new(Vec::new()),
+        bad_credential: BadCredential::Unauthorized,
+        legacy_challenge: false,
+        path_parameters: false,
+        invoice_expiry: EXPIRY,
+        public_https: false,
+        strict_settlement: false,
+        prepaid_keys: true,
+    };
+    let backend = NamedBackend {
+        name: "alice".to_owned(),
+        node: Arc::new(Backend::from(node)),
+    };
+    Plan {
+        server,
+        routes: RouteTable::build([]).unwrap(),
+        node: Some(Arc::new(Backends::new(vec![backend]).unwrap())),
+    }
+}
+
+async fn view(ledger: &Ledger) -> KeyView {
+    ledger.key(KEY).await.unwrap().unwrap()
+}
+
+async fn open_key(ledger: &Ledger, clock: &Arc<dyn Clock>) {
+    let open = OpenKey {
+        key: KEY,
+        public_id: "fk_1".to_owned(),
+        created_at: clock.now(),
+        note: None,
+    };
+    ledger.open_key(open).await.unwrap();
+}
+
+/// An invoice for the key, and perhaps its payment.
+async fn order(ledger: &Ledger, node: &MockNode, msat: u64, paid: bool) {
+    let request = InvoiceRequest {
+        amount: Msat::new(msat).unwrap(),
+        memo: String::new(),
+        expiry: EXPIRY,
+    };
+    let invoice = node.create_invoice(request).await.unwrap();
+    note(ledger, &invoice).await;
+    if paid {
+        node.pay(&invoice.bolt11).unwrap();
+    }
+}
+
+async fn note(ledger: &Ledger, invoice: &CreatedInvoice) {
+    let pending = PendingDeposit {
+        payment_hash: invoice.payment_hash,
+        key: KEY,
+        amount: invoice.amount,
+        expires_at: invoice.expires_at,
+    };
+    let noted = ledger.pending_deposit(pending, TopUpBy::Stranger);
+    noted.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_running_gateway_credits_what_was_paid_for_a_key_that_nobody_uses() {
+    let folder = tempfile::tempdir().unwrap();
+    let hand = Arc::new(HandClock(AtomicU64::new(1_800_000_000_000)));
+    let clock: Arc<dyn Clock> = Arc::<HandClock>::clone(&hand);
+    let options = OpenOptions::new(folder.path().join("farebox.db"), Arc::clone(&clock));
+    let (ledger, _) = farebox_ledger::open(&options).unwrap();
+    let node = Arc::new(MockNode::new(Arc::clone(&clock)).unwrap());
+    open_key(&ledger, &clock).await;
+    for (msat, paid) in [(21_000, true), (9_000, false), (4_000, true)] {
+        order(&ledger, &node, msat, paid).await;
+    }
+    let later = clock.now().plus(EXPIRY * 2);
+    hand.0.store(later.get(), Ordering::SeqCst);
+
+    let gateway = start(&ledger, node, clock, folder.path());
+    let give_up_at = Instant::now() + WAIT_AT_MOST;
+    while view(&ledger).await.balance.get() < 25_000 {
+        assert!(Instant::now() < give_up_at, "{:?}", view(&ledger).await);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    gateway.drain(Duration::from_secs(5)).await;
+    assert_eq!(view(&ledger).await.deposited.get(), 25_000);
+    assert_eq!(ledger.pending_deposits().await.unwrap().len(), 1);
+    assert!(ledger.trial_balance().await.unwrap().is_sound());
+    ledger.close().await;
+}
