@@ -1,5 +1,6 @@
 //! Which model costs what.
 
+mod entry;
 pub mod list;
 mod litellm;
 mod models_dev;

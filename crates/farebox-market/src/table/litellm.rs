@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use farebox_meter::Unit;
 use serde_json::value::RawValue;
 
-use super::list::{BadList, Entry, Meaning, prices};
+use super::entry::{Entry, Meaning, prices};
 
 /// The entry that explains the others.
 const SPECIMEN: &str = "sample_spec";
@@ -23,7 +23,7 @@ const MODES: [&str; 8] = [
 
 type Members = BTreeMap<String, Box<RawValue>>;
 
-pub(super) fn entries(list: &[u8]) -> Result<Vec<Entry>, BadList> {
+pub(super) fn entries(list: &[u8]) -> serde_json::Result<Vec<Entry>> {
     let models: BTreeMap<String, Box<RawValue>> = serde_json::from_slice(list)?;
     let models = models.into_iter().filter(|(name, _)| name != SPECIMEN);
     let entries = models.map(|(name, raw)| match serde_json::from_str(raw.get()) {

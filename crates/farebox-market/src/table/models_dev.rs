@@ -7,7 +7,7 @@ use farebox_meter::Unit;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::list::{BadList, Entry, Meaning, prices};
+use super::entry::{Entry, Meaning, prices};
 
 #[derive(Deserialize)]
 struct Provider {
@@ -28,7 +28,7 @@ struct Limit {
     output: Option<u64>,
 }
 
-pub(super) fn entries(list: &[u8]) -> Result<Vec<Entry>, BadList> {
+pub(super) fn entries(list: &[u8]) -> serde_json::Result<Vec<Entry>> {
     let providers: BTreeMap<String, Provider> = serde_json::from_slice(list)?;
     let models = providers.into_iter().flat_map(|(provider, it)| {
         let models = it.models.into_iter();

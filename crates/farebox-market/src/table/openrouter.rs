@@ -6,7 +6,7 @@ use farebox_meter::Unit;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::list::{BadList, Entry, Meaning, prices};
+use super::entry::{Entry, Meaning, prices};
 
 #[derive(Deserialize)]
 struct List {
@@ -26,7 +26,7 @@ struct TopProvider {
     max_completion_tokens: Option<u64>,
 }
 
-pub(super) fn entries(list: &[u8]) -> Result<Vec<Entry>, BadList> {
+pub(super) fn entries(list: &[u8]) -> serde_json::Result<Vec<Entry>> {
     let list: List = serde_json::from_slice(list)?;
     let entries = list.data.iter().enumerate();
     let entries = entries.map(|(place, raw)| match serde_json::from_str(raw.get()) {
