@@ -16,12 +16,12 @@ use sha2::{Digest, Sha256};
 use crate::by_use::said::Said;
 use crate::meter::Meter;
 use crate::plan::Route;
-use crate::presented::Token;
 use crate::price::Metered;
 use crate::refusal::{AdmissionError, Owed, Refusal};
 use crate::sale::Sale;
 use crate::settle::Gauge;
 use crate::webhook::asked::Inquiry;
+use farebox_paywall::credential::Token;
 
 /// The permission to forward one request. Its fields are private: only [`free`](Admission::free)
 /// routes, keys and [`admit`] make one, and `forward` consumes it.

@@ -11,6 +11,7 @@ use farebox_core::{Msat, PaymentHash, RequestDigest, Terms};
 use farebox_http::client_addr::AddressPrefix;
 use farebox_lightning::backends::Backends;
 use farebox_lightning::{CreatedInvoice, InvoiceRequest, NodeError, PaymentHashes};
+use farebox_paywall::claim::CLAIM_GRACE;
 use farebox_wire::caveat::print_block;
 use farebox_wire::challenge::{Challenge, InvoiceText, LegacyLsat};
 use farebox_wire::grpc::{self, Code};
@@ -36,9 +37,6 @@ use crate::worker::Worker;
 pub(crate) const INVOICE_TIMEOUT: Duration = Duration::from_secs(20);
 /// How many requests may wait for an invoice at the same time.
 const MAX_WAITING: usize = 1024;
-/// How long after the invoice's expiry a first use still starts the token's time: a payment may
-/// arrive late, and a client may be away.
-pub(crate) const CLAIM_GRACE: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long to wait when a limit was reached a moment ago.
 const BRIEFLY: Duration = Duration::from_secs(1);
 /// What our macaroons name as their place of issue, as other L402 servers do.

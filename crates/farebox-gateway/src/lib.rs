@@ -32,7 +32,6 @@ mod outcome;
 mod own;
 mod page;
 mod payment_fields;
-mod presented;
 mod price;
 mod refusal;
 mod render;
@@ -44,7 +43,6 @@ mod worker;
 
 pub mod access_log;
 pub mod by_use;
-pub mod capability;
 pub mod meter;
 pub mod metrics;
 pub mod plan;

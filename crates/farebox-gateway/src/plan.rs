@@ -17,10 +17,10 @@ use farebox_lightning::Backend;
 use farebox_lightning::backends::Backends;
 use http::header::{HeaderName, HeaderValue};
 
-use crate::capability::RouteCapabilities;
 use crate::metrics::RouteMetrics;
 use crate::sale::Sale;
 use crate::shape::Shape;
+use farebox_paywall::capability::RouteCapabilities;
 
 /// Everything a request may meet.
 pub struct Plan {

@@ -3,13 +3,7 @@
 //! One error type for each meaning; [`Refusal::entry`] is the table from all of them to HTTP. What
 //! an entry looks like on the wire is `render`'s affair: nothing here knows bodies.
 
-mod admission;
-mod credential;
-mod entry;
 mod fields;
-mod key;
-mod payment;
-mod price;
 mod request;
 #[cfg(test)]
 mod tests;
@@ -21,17 +15,16 @@ use farebox_http::headers::FramingError;
 use farebox_http::limits::{RetryAfter, TokenRefusal};
 use farebox_http::path::PathError;
 use farebox_ledger::{LedgerError, VoidReason};
+use farebox_paywall::error::Error as PaywallError;
 use farebox_paywall::payout::RefundError;
 use farebox_wire::problem::{Problem, ProblemKind};
 use http::Method;
 
-pub(crate) use admission::AdmissionError;
-pub(crate) use credential::{HolderError, HolderOf, Owed, PresentedError};
-pub(crate) use entry::{Blame, Entry, OUTAGE};
+pub(crate) use farebox_paywall::error::{
+    AdmissionError, Blame, Entry, HolderError, HolderOf, KeyFault, OUTAGE, Owed, PaymentError,
+    PresentedError, PriceError, Unsold,
+};
 pub(crate) use fields::BadFields;
-pub(crate) use key::KeyFault;
-pub(crate) use payment::PaymentError;
-pub(crate) use price::{PriceError, Unsold};
 pub(crate) use request::{FormError, RequestError};
 pub(crate) use upstream::UpstreamError;
 
@@ -150,6 +143,21 @@ impl Refusal {
         match self {
             Self::Request(RequestError::Method { allowed }) => Some(allowed),
             _ => None,
+        }
+    }
+}
+
+impl From<PaywallError> for Refusal {
+    fn from(error: PaywallError) -> Self {
+        match error {
+            PaywallError::Key(fault) => fault.into(),
+            PaywallError::Admission(error) => error.into(),
+            PaywallError::Price(error) => error.into(),
+            PaywallError::Payment(error) => error.into(),
+            PaywallError::Reading(busy) => Overload::Reading(busy).into(),
+            PaywallError::HeldCalls => Overload::HeldCalls.into(),
+            PaywallError::BodyNotKept => RequestError::BodyNotKept.into(),
+            PaywallError::Ledger(error) => error.into(),
         }
     }
 }

@@ -23,8 +23,8 @@ use crate::held::HeldDoor;
 use crate::metrics::Metrics;
 use crate::own::{KeyDesk, RefundDesk};
 use crate::plan::Plan;
-use crate::presented::{Reader, Token};
 use crate::tokens::TokenCounter;
+use farebox_paywall::credential::{Reader, Token};
 
 /// What all data threads share.
 pub(crate) struct Shared {
@@ -94,7 +94,7 @@ impl Worker {
         Ok(Self {
             index,
             shared,
-            reader: Reader::new(),
+            reader: Reader::default(),
             watched: WatchedAnswers::default(),
             ids: IdSource::seeded()?,
         })

@@ -3,6 +3,10 @@
 //!
 //! Never here: the body of a request or of an answer, a socket, a configuration file.
 
+pub mod capability;
+pub mod claim;
+pub mod credential;
+pub mod error;
 pub mod keyring;
 pub mod keys;
 pub mod payout;

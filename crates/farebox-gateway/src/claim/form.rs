@@ -16,7 +16,6 @@ use http::header::{
 use http::{Method, Response, StatusCode, Uri};
 use sha2::{Digest, Sha256};
 
-use super::Note;
 use super::cookies::{SameSite, Setting, name_for_request, name_for_route, path_of};
 use super::visit::is_secure;
 use crate::access_log::{Audience, Exchange};
@@ -24,9 +23,10 @@ use crate::answer::AnswerBody;
 use crate::arrival::{Arrival, ArrivedBody};
 use crate::outcome::Outcome;
 use crate::plan::{Plan, Route};
-use crate::presented::{self, Token};
 use crate::refusal::{FormError, PresentedError, Refusal, RequestError};
 use crate::worker::Worker;
+use farebox_paywall::claim::{self, Note};
+use farebox_paywall::credential::{self, Token};
 
 /// Where the form is sent to.
 pub(crate) const PATH: &str = "/.farebox/claim";
@@ -87,7 +87,7 @@ impl Worker {
         if !back.belongs_to(&token) {
             return Err(FormError::WrongAddress);
         }
-        let text = super::write(&self.shared.keyring, &macaroon, &Note::Paid);
+        let text = claim::write(&self.shared.keyring, &macaroon, &Note::Paid);
         let text = text.ok_or(FormError::Unproven(PresentedError::UnknownKey))?;
         let terms = &token.granted.terms;
         let (name, path) = match terms.binding {
@@ -120,7 +120,7 @@ impl Worker {
         let headers = HeaderMap::from_iter([(AUTHORIZATION, line)]);
         match read_credentials(&headers).map_err(PresentedError::from)? {
             Presented::L402(credential) => {
-                let token = presented::verify(&credential, &self.shared.keyring)?;
+                let token = credential::verify(&credential, &self.shared.keyring)?;
                 Ok((credential.macaroon, token))
             }
             Presented::Nothing | Presented::Other => {

@@ -4,17 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use farebox_core::{Binding, KeyHash, Kind, MethodClass, Msat, PaymentHash};
+use farebox_paywall::claim::{Claim, Note};
 use farebox_paywall::settled::Paid;
 use farebox_wire::credential::CredentialError;
 
 use super::cookies::Cookie;
 use super::visit::{UsedCookie, Visit};
-use super::{Claim, Note};
 use crate::access_log::Exchange;
 use crate::plan::{Plan, Route};
-use crate::presented::{Presented, Token};
 use crate::refusal::{KeyFault, Owed, PaymentError, PresentedError, Refusal};
 use crate::worker::{Shared, Worker};
+use farebox_paywall::credential::{Presented, Token};
 
 /// The longest that browsers keep a cookie.
 const LONGEST: Duration = Duration::from_secs(400 * 24 * 60 * 60);

@@ -6,13 +6,13 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use farebox_paywall::claim::Claim;
 use farebox_paywall::settled::Paid;
 use http::Response;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::Claim;
 use super::visit::Visit;
 use crate::access_log::Exchange;
 use crate::answer::AnswerBody;

@@ -6,20 +6,21 @@
 use std::time::Duration;
 
 use farebox_core::{Binding, Terms, UnixMillis};
+use farebox_paywall::claim::{self, CLAIM_GRACE, Claim, MAX_LENGTH, Note};
 use farebox_wire::challenge::InvoiceText;
 use farebox_wire::macaroon::Macaroon;
 use http::header::{HeaderMap, HeaderValue, SET_COOKIE};
 use http::{Method, Response};
 
+use super::CLAIM;
 use super::cookies::{
     Cookie, MAX_CLAIMS, PREFIX, RETURNING, SameSite, Setting, name_for_request, name_for_route,
 };
 use super::redeem::{OpenClaim, cookie_path};
 use super::visit::Visit;
-use super::{CLAIM, Claim, MAX_LENGTH, Note};
 use crate::access_log::{Audience, Exchange};
 use crate::answer::AnswerBody;
-use crate::challenge::{CLAIM_GRACE, Debt};
+use crate::challenge::Debt;
 use crate::page::{self, Each, Goods, Proof};
 use crate::plan::Plan;
 use crate::worker::Worker;
@@ -75,7 +76,7 @@ impl Worker {
                 page::headers(response.headers_mut());
             }
             None if tells => {
-                let text = super::write(&self.shared.keyring, offered.macaroon, &Note::Bare);
+                let text = claim::write(&self.shared.keyring, offered.macaroon, &Note::Bare);
                 if let Some(header) = text.and_then(|text| secret_header(&text)) {
                     response.headers_mut().insert(CLAIM, header);
                 }
@@ -157,9 +158,9 @@ impl Worker {
     fn cookie_value(&self, offered: &Offered<'_>) -> Option<String> {
         let keyring = &self.shared.keyring;
         let whole = Note::Invoice(offered.invoice.clone());
-        super::write(keyring, offered.macaroon, &whole)
+        claim::write(keyring, offered.macaroon, &whole)
             .filter(|text| text.len() <= MAX_LENGTH)
-            .or_else(|| super::write(keyring, offered.macaroon, &Note::Bare))
+            .or_else(|| claim::write(keyring, offered.macaroon, &Note::Bare))
             .filter(|text| text.len() <= MAX_LENGTH)
     }
 

@@ -27,9 +27,9 @@ use crate::answer::AnswerBody;
 use crate::arrival::{Arrival, ArrivedBody};
 use crate::outcome::Outcome;
 use crate::plan::Plan;
-use crate::presented::Presented;
 use crate::refusal::{KeyFault, PaymentError, Refusal, RequestError};
 use crate::worker::Worker;
+use farebox_paywall::credential::Presented;
 
 pub(super) const KEYS: &str = "/.farebox/keys";
 const SELF: &str = "/self";

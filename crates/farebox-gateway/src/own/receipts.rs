@@ -13,9 +13,9 @@ use crate::access_log::Exchange;
 use crate::answer::AnswerBody;
 use crate::arrival::Arrival;
 use crate::outcome::Outcome;
-use crate::presented::Presented;
 use crate::refusal::{HolderError, HolderOf, Refusal, RequestError};
 use crate::worker::Worker;
+use farebox_paywall::credential::Presented;
 
 pub(super) const RECEIPTS: &str = "/.farebox/receipts";
 

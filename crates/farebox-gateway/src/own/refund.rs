@@ -30,9 +30,9 @@ use crate::admit;
 use crate::answer::AnswerBody;
 use crate::arrival::{Arrival, ArrivedBody};
 use crate::outcome::Outcome;
-use crate::presented::{self, Token};
 use crate::refusal::{HolderError, HolderOf, PresentedError, Refusal, RequestError};
 use crate::worker::Worker;
+use farebox_paywall::credential::{self, Token};
 
 /// The longest request, in bytes: an invoice has up to 4,096.
 const MAX_BODY: usize = 8 * 1024;
@@ -132,7 +132,7 @@ impl Worker {
         let Presented::L402(credential) = read else {
             return Err(HolderError::Missing(HolderOf::Refund));
         };
-        let token = presented::verify(&credential, &self.shared.keyring).map_err(unproven)?;
+        let token = credential::verify(&credential, &self.shared.keyring).map_err(unproven)?;
         if credential.is_as_issued(&token.granted.terms) {
             Ok(token)
         } else {

@@ -6,11 +6,11 @@ use farebox_wire::problem::{Problem, ProblemKind};
 use http::uri::InvalidUri;
 use http::{Method, StatusCode};
 
-use super::credential::PresentedError;
-use super::entry::Entry;
 use super::fields::BadFields;
 use farebox_http::headers::FramingError;
 use farebox_http::path::PathError;
+use farebox_paywall::error::Entry;
+use farebox_paywall::error::PresentedError;
 
 /// What is wrong with a request.
 #[derive(Debug, thiserror::Error)]

@@ -5,8 +5,8 @@ use std::error::Error;
 use farebox_ledger::VoidReason;
 use farebox_wire::problem::ProblemKind;
 
-use super::entry::{Blame, Entry};
 use farebox_http::upstream::SendError;
+use farebox_paywall::error::{Blame, Entry};
 
 /// Why there is no answer of the upstream's.
 #[derive(Debug, thiserror::Error)]

@@ -17,11 +17,11 @@ use crate::access_log::Exchange;
 use crate::admit;
 use crate::arrival::Arrival;
 use crate::plan::Route;
-use crate::presented::Token;
 use crate::price::Quote;
 use crate::refusal::{KeyFault, PriceError, Refusal};
 use crate::sale::Sale;
 use crate::worker::Worker;
+use farebox_paywall::credential::Token;
 
 impl Worker {
     /// The price of a request that a key pays for. A key that nobody has heard of is

@@ -10,7 +10,7 @@ use super::entry::{Blame, Entry, OUTAGE};
 
 /// Why a request has no price.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum PriceError {
+pub enum PriceError {
     #[error(transparent)]
     Unsold(#[from] Unsold),
     #[error("nobody says at the moment what this costs; ask again")]
@@ -23,7 +23,7 @@ pub(crate) enum PriceError {
 
 /// Why a model's call is not sold.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Unsold {
+pub enum Unsold {
     /// The request itself.
     #[error(transparent)]
     Request(#[from] Refused),
@@ -45,7 +45,7 @@ pub(crate) enum Unsold {
 }
 
 impl PriceError {
-    pub(super) const fn entry(&self) -> Entry {
+    pub const fn entry(&self) -> Entry {
         match self {
             Self::Unsold(Unsold::NoRate(_)) | Self::Untold(_) => {
                 Entry::new(ProblemKind::PAYMENT_UNAVAILABLE).again_in(OUTAGE)

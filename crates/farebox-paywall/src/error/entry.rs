@@ -9,14 +9,14 @@ use farebox_wire::problem::{Problem, ProblemKind};
 use http::StatusCode;
 
 /// How long a client should wait for what is under way.
-pub(super) const BRIEFLY: Duration = Duration::from_secs(1);
+pub const BRIEFLY: Duration = Duration::from_secs(1);
 /// How long a client should wait where a node, our store or room for more is missing.
-pub(crate) const OUTAGE: Duration = Duration::from_secs(5);
+pub const OUTAGE: Duration = Duration::from_secs(5);
 
 /// Whose affair an error is: it decides the outcome in log and metrics, and whether the operator is
 /// told of the cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Blame {
+pub enum Blame {
     /// Whoever asks can mend it, if only by waiting.
     Client,
     /// The seller's upstream.
@@ -27,26 +27,26 @@ pub(crate) enum Blame {
 
 /// What is told of one error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Entry {
-    pub(crate) kind: ProblemKind,
+pub struct Entry {
+    pub kind: ProblemKind,
     /// The kind's, unless a client of this error takes another one better.
-    pub(crate) status: StatusCode,
+    pub status: StatusCode,
     /// How a gRPC call ends by it.
-    pub(crate) grpc: Code,
+    pub grpc: Code,
     /// A stable word that says more than the kind: why what was presented does not pay.
-    pub(crate) reason: Option<&'static str>,
+    pub reason: Option<&'static str>,
     /// When it is worth asking again, if it is.
-    pub(crate) retry_after: Option<Duration>,
+    pub retry_after: Option<Duration>,
     /// What a client without a credential is told to bring.
-    pub(crate) authenticate: &'static [&'static str],
-    pub(crate) blame: Blame,
+    pub authenticate: &'static [&'static str],
+    pub blame: Blame,
     /// How the hold of the request is released.
-    pub(crate) void: VoidReason,
+    pub void: VoidReason,
 }
 
 impl Entry {
     /// What the kind says; the client can mend it below 500, and nothing was forwarded.
-    pub(crate) const fn new(kind: ProblemKind) -> Self {
+    pub const fn new(kind: ProblemKind) -> Self {
         Self {
             kind,
             status: kind.status,
@@ -63,48 +63,48 @@ impl Entry {
         }
     }
 
-    pub(crate) const fn with_status(mut self, status: StatusCode) -> Self {
+    pub const fn with_status(mut self, status: StatusCode) -> Self {
         self.status = status;
         self
     }
 
-    pub(crate) const fn with_grpc(mut self, code: Code) -> Self {
+    pub const fn with_grpc(mut self, code: Code) -> Self {
         self.grpc = code;
         self
     }
 
-    pub(crate) const fn because(mut self, reason: &'static str) -> Self {
+    pub const fn because(mut self, reason: &'static str) -> Self {
         self.reason = Some(reason);
         self
     }
 
-    pub(crate) const fn again_in(mut self, wait: Duration) -> Self {
+    pub const fn again_in(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
         self
     }
 
-    pub(super) const fn asking_for(mut self, schemes: &'static [&'static str]) -> Self {
+    pub const fn asking_for(mut self, schemes: &'static [&'static str]) -> Self {
         self.authenticate = schemes;
         self
     }
 
-    pub(super) const fn blaming(mut self, blame: Blame) -> Self {
+    pub const fn blaming(mut self, blame: Blame) -> Self {
         self.blame = blame;
         self
     }
 
-    pub(super) const fn voiding(mut self, void: VoidReason) -> Self {
+    pub const fn voiding(mut self, void: VoidReason) -> Self {
         self.void = void;
         self
     }
 
     /// The word in the log: the most exact there is.
-    pub(crate) fn word(&self) -> &'static str {
+    pub fn word(&self) -> &'static str {
         self.reason.unwrap_or(self.kind.code)
     }
 
     /// The problem document, as far as the table tells it.
-    pub(crate) fn problem(&self, id: RequestId) -> Problem {
+    pub fn problem(&self, id: RequestId) -> Problem {
         let mut problem = Problem::new(self.kind)
             .with_status(self.status)
             .with_request_id(id);

@@ -8,9 +8,9 @@
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use farebox_core::{KeyHash, PaymentHash};
-use farebox_paywall::keyring::Keyring;
-use farebox_paywall::keys::{self, API_KEY};
+use crate::keyring::Keyring;
+use crate::keys::{self, API_KEY};
+use farebox_core::{AccountId, KeyEpoch, KeyHash, MethodClass, PaymentHash, RouteName, UnixMillis};
 use farebox_wire::caveat::Granted;
 use farebox_wire::credential::{
     L402Credential, PAYMENT_HEADERS, Presented as Read, read_credentials,
@@ -19,14 +19,14 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use lru::LruCache;
 
-use crate::refusal::{KeyFault, PresentedError};
+use crate::error::{KeyFault, Owed, PresentedError};
 /// Verified credentials one worker remembers.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(8192).expect("not zero");
 /// Longer credentials are verified each time.
 const REMEMBERED_BYTES: usize = 2048;
 
 /// What a request presents as payment.
-pub(crate) enum Presented {
+pub enum Presented {
     /// Nothing that pays.
     Nothing,
     /// An L402 token whose preimage, signature and caveats hold.
@@ -38,27 +38,64 @@ pub(crate) enum Presented {
 }
 
 /// A token whose preimage, signature and caveats hold.
-pub(crate) struct Token {
-    pub(crate) payment_hash: PaymentHash,
-    pub(crate) key_epoch: farebox_core::KeyEpoch,
-    pub(crate) granted: Granted,
+pub struct Token {
+    /// The payment that bought it.
+    pub payment_hash: PaymentHash,
+    /// Which secret signed it.
+    pub key_epoch: KeyEpoch,
+    /// What was sold, and what its holders left of it.
+    pub granted: Granted,
+}
+
+impl Token {
+    /// The account that its payment funds.
+    #[must_use]
+    pub const fn account(&self) -> AccountId {
+        self.payment_hash.account()
+    }
+
+    /// Whether it is for requests of this method on this route now, as far as a head tells.
+    ///
+    /// # Errors
+    /// Why it is not.
+    pub fn check_scope(
+        &self,
+        route: &RouteName,
+        method: &http::Method,
+        now: UnixMillis,
+    ) -> Result<(), Owed> {
+        if self.granted.terms.route != *route {
+            return Err(Owed::WrongRoute);
+        }
+        let class = MethodClass::of(method.as_str());
+        if !self.granted.holder.methods.covers(class) {
+            return Err(Owed::WrongMethod);
+        }
+        let end = self.granted.holder.allowance.expires_at;
+        if end.is_some_and(|end| end <= now) {
+            return Err(Owed::Expired);
+        }
+        Ok(())
+    }
 }
 
 /// Reads and verifies credentials for one worker.
-pub(crate) struct Reader {
+pub struct Reader {
     verified: Mutex<LruCache<Box<[u8]>, Arc<Token>>>,
 }
 
-impl Reader {
-    pub(crate) fn new() -> Self {
+impl Default for Reader {
+    fn default() -> Self {
         Self {
             verified: Mutex::new(LruCache::new(REMEMBERED)),
         }
     }
+}
 
+impl Reader {
     /// Reads the payment headers and takes them off, so that no later step and no upstream sees
     /// them. An `Authorization` that pays for nothing stays.
-    pub(crate) fn take(
+    pub fn take(
         &self,
         headers: &mut HeaderMap,
         keyring: &Keyring,
@@ -160,10 +197,7 @@ fn sole_authorization(headers: &HeaderMap) -> Option<&[u8]> {
 }
 
 /// Checks preimage, signature and caveats.
-pub(crate) fn verify(
-    credential: &L402Credential,
-    keyring: &Keyring,
-) -> Result<Token, PresentedError> {
+pub fn verify(credential: &L402Credential, keyring: &Keyring) -> Result<Token, PresentedError> {
     let identifier = &credential.identifier;
     let key_epoch = identifier.key_epoch();
     let (root_key, _) = keyring

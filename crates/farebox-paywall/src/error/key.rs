@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use crate::keys::BadKey;
 use farebox_core::UnixMillis;
 use farebox_ledger::KeyRefusal;
-use farebox_paywall::keys::BadKey;
 use farebox_wire::problem::{Problem, ProblemKind};
 use http::StatusCode;
 
@@ -16,7 +16,7 @@ const AUTHENTICATE: &[&str] = &["Bearer realm=\"farebox\""];
 
 /// Why a key does not pay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum KeyFault {
+pub enum KeyFault {
     #[error("the key is malformed: sk-farebox- and 64 hex digits in lower case are expected")]
     Malformed,
     #[error("the request has more than one credential; send exactly one key")]
@@ -68,7 +68,7 @@ impl From<BadKey> for KeyFault {
 }
 
 impl KeyFault {
-    pub(crate) fn of(refusal: KeyRefusal, now: UnixMillis) -> Self {
+    pub fn of(refusal: KeyRefusal, now: UnixMillis) -> Self {
         match refusal {
             KeyRefusal::Unknown => Self::Unknown,
             KeyRefusal::Inactive => Self::NotFunded,
@@ -84,7 +84,7 @@ impl KeyFault {
 
     /// Its entry in the table. A client of a provider's API takes 401 for a bad key, and 402 for an
     /// empty account.
-    pub(super) const fn entry(self) -> Entry {
+    pub const fn entry(self) -> Entry {
         let (kind, reason) = match self {
             Self::Malformed => (ProblemKind::CREDENTIAL_MALFORMED, "malformed"),
             Self::Ambiguous => (ProblemKind::CREDENTIAL_AMBIGUOUS, "ambiguous"),
@@ -118,7 +118,7 @@ impl KeyFault {
         }
     }
 
-    pub(super) fn describe(self, problem: Problem) -> Problem {
+    pub fn describe(self, problem: Problem) -> Problem {
         match self {
             Self::NotFunded | Self::UsedUp => problem.with("top_up", TOP_UP),
             Self::DayLimit { resets_at, .. } => problem.with("resets_at", resets_at.as_secs()),

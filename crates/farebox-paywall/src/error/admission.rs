@@ -8,7 +8,7 @@ use farebox_http::limits::TokenRefusal;
 
 /// Why nothing is held for a request.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum AdmissionError {
+pub enum AdmissionError {
     #[error("the same request is still being served; ask again for its answer")]
     InFlight,
     #[error("the idempotency key was used for another request")]
@@ -24,7 +24,7 @@ pub(crate) enum AdmissionError {
 }
 
 impl AdmissionError {
-    pub(super) const fn entry(&self) -> Entry {
+    pub const fn entry(&self) -> Entry {
         match self {
             Self::InFlight => Entry::new(ProblemKind::REQUEST_IN_FLIGHT).again_in(BRIEFLY),
             Self::IdempotencyConflict => Entry::new(ProblemKind::IDEMPOTENCY_CONFLICT),
@@ -37,7 +37,7 @@ impl AdmissionError {
         }
     }
 
-    pub(super) fn describe(&self, problem: Problem) -> Problem {
+    pub fn describe(&self, problem: Problem) -> Problem {
         match self {
             Self::Finished(receipt) => problem
                 .with("receipt", receipt.hold.to_string())

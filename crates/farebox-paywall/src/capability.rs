@@ -7,7 +7,7 @@
 use farebox_wire::caveat::{Capabilities, Granted};
 use http::Method;
 
-use crate::refusal::Owed;
+use crate::error::Owed;
 
 /// The capabilities of a route.
 pub struct RouteCapabilities {
@@ -54,7 +54,7 @@ fn lies_under(at: &str, path: &str) -> bool {
 }
 
 /// Whether a token has what this request needs.
-pub(crate) fn check(
+pub fn check(
     granted: &Granted,
     route: Option<&RouteCapabilities>,
     method: &Method,

@@ -8,7 +8,7 @@ use super::entry::Entry;
 
 /// Why what was presented proves nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum PresentedError {
+pub enum PresentedError {
     #[error(transparent)]
     Unreadable(#[from] CredentialError),
     #[error(transparent)]
@@ -19,7 +19,7 @@ pub(crate) enum PresentedError {
 
 /// Why something is owed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Owed {
+pub enum Owed {
     /// Nothing was presented.
     Nothing,
     /// What was presented proves nothing.
@@ -48,7 +48,7 @@ pub(crate) enum Owed {
 
 /// What only a holder is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum HolderOf {
+pub enum HolderOf {
     /// What can be paid back on a token.
     Refund,
     /// What a request was charged.
@@ -57,7 +57,7 @@ pub(crate) enum HolderOf {
 
 /// Why somebody is not told what only a holder is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum HolderError {
+pub enum HolderError {
     #[error("{}", .0.bring())]
     Missing(HolderOf),
     #[error("{1}")]
@@ -76,7 +76,7 @@ impl PresentedError {
     }
 
     /// The word in logs and problem documents.
-    pub(super) const fn reason(self) -> &'static str {
+    pub const fn reason(self) -> &'static str {
         match self {
             Self::Unreadable(_) => "malformed",
             Self::Unproven(_) => "unproven",
@@ -91,7 +91,7 @@ impl PresentedError {
 
 impl Owed {
     /// Its entry in the table: 401 for what can never pay, unless the seller has all of them be 402.
-    pub(crate) const fn entry(self) -> Entry {
+    pub const fn entry(self) -> Entry {
         match self {
             Self::Nothing => Entry::new(ProblemKind::PAYMENT_REQUIRED).because("no_credential"),
             Self::NotPaidYet => Entry::new(ProblemKind::PAYMENT_REQUIRED).because("not_paid_yet"),
@@ -138,7 +138,7 @@ impl HolderOf {
 }
 
 impl HolderError {
-    pub(super) const fn entry(self) -> Entry {
+    pub const fn entry(self) -> Entry {
         match self {
             Self::Missing(of) => Entry::new(ProblemKind::CREDENTIAL_REQUIRED)
                 .because("no_credential")

@@ -8,7 +8,7 @@ use super::entry::{BRIEFLY, Entry, OUTAGE};
 
 /// Why there is no invoice, or no word of a payment.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum PaymentError {
+pub enum PaymentError {
     #[error("no Lightning node makes invoices for this server at the moment")]
     NoNode,
     #[error("the Lightning node does not make invoices at the moment")]
@@ -38,7 +38,7 @@ pub(crate) enum PaymentError {
 }
 
 impl PaymentError {
-    pub(super) const fn entry(&self) -> Entry {
+    pub const fn entry(&self) -> Entry {
         let unavailable = Entry::new(ProblemKind::PAYMENT_UNAVAILABLE);
         match self {
             Self::NoNode

@@ -1,9 +1,9 @@
 use std::time::Duration;
 
+use crate::keyring::{ImportedSecret, Rotation};
 use farebox_core::{
     Binding, Kind, MethodClass, Msat, PaymentHash, RequestDigest, RouteName, Terms, TermsEpoch,
 };
-use farebox_paywall::keyring::{ImportedSecret, Rotation};
 use farebox_wire::caveat::print_terms;
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
