@@ -20,8 +20,8 @@ use http::{HeaderValue, Method, StatusCode};
 use prometheus_client::metrics::counter::Counter;
 use tokio::runtime::Handle;
 
-use crate::by_use::said::SaidLine;
-use crate::meter::MeteredLine;
+use crate::gauge::model::MeteredLine;
+use crate::gauge::report::SaidLine;
 use crate::metrics::Metrics;
 use crate::outcome::Outcome;
 use crate::plan::Route;

@@ -13,8 +13,8 @@ use farebox_ledger::{
 use http::HeaderMap;
 use sha2::{Digest, Sha256};
 
-use crate::by_use::said::Said;
-use crate::meter::Meter;
+use crate::gauge::model::Meter;
+use crate::gauge::report::Said;
 use crate::plan::Route;
 use crate::presented::Token;
 use crate::price::Metered;

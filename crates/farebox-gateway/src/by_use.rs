@@ -5,8 +5,6 @@
 //! it did cost is rounded up once. Beyond the hold it is the seller's loss, and what nobody told is an
 //! end of its own, never a silent zero.
 
-pub(crate) mod said;
-
 use std::fmt;
 use std::sync::Arc;
 
@@ -15,11 +13,11 @@ use farebox_meter::{Currency, Decimal, Exchange, Pointer};
 use http::header::HeaderName;
 
 use crate::arrival::Arrival;
-use crate::meter::Billing;
+use crate::gauge::Billing;
+use crate::gauge::report::Said;
 use crate::price::Quote;
 use crate::rates::{Rate, Rates};
 use crate::refusal::Unsold;
-use said::Said;
 
 /// What a route charges by use.
 pub struct ByUse {

@@ -8,8 +8,8 @@ use farebox_core::UnixMillis;
 use farebox_ledger::{ChargeBasis, MAX_CHARGE_CLASSES, Measured, RateUsed};
 use farebox_meter::{Decimal, Unit, Usage};
 
-use crate::by_use::said::{End, SaidBill, SaidLine};
-use crate::meter::Bill;
+use crate::gauge::model::Bill;
+use crate::gauge::report::{End, SaidBill, SaidLine};
 use crate::price::Quote;
 use crate::rates::Rate;
 

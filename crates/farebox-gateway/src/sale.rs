@@ -14,7 +14,7 @@ use farebox_meter::{Currency, Decimal, RequestRules};
 use sha2::{Digest, Sha256};
 
 use crate::by_use::ByUse;
-use crate::meter::Billing;
+use crate::gauge::Billing;
 use crate::prices::Prices;
 use crate::rates::Rates;
 use crate::webhook::Webhook;

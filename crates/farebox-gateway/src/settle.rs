@@ -12,8 +12,8 @@ use std::time::Duration;
 use farebox_core::Msat;
 use farebox_ledger::{Hold, VoidReason};
 
-use crate::by_use::said::{Said, SaidBill, SaidLine};
-use crate::meter::{Bill, Meter, MeteredLine, Reckoning};
+use crate::gauge::model::{Bill, Meter, MeteredLine, Reckoning};
+use crate::gauge::report::{Said, SaidBill, SaidLine};
 use crate::webhook::asked::{Inquiry, Owing};
 use counting::Counting;
 

@@ -18,7 +18,7 @@ use super::whole::{MAX_WHOLE, leased};
 use super::{Fare, ReceiptHeaders};
 use crate::access_log::Exchange;
 use crate::answer::AnswerBody;
-use crate::meter::Reckoning;
+use crate::gauge::model::Reckoning;
 use crate::payment_fields;
 use crate::plan::Route;
 use crate::refusal::{Refusal, UpstreamError};

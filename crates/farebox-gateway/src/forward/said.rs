@@ -21,7 +21,7 @@ use super::whole::{MAX_WHOLE, leased};
 use super::{Fare, ReceiptHeaders};
 use crate::access_log::Exchange;
 use crate::answer::{AnswerBody, GrpcCall, grpc_failed};
-use crate::by_use::said::Word;
+use crate::gauge::report::Word;
 use crate::payment_fields;
 use crate::plan::Route;
 use crate::refusal::Refusal;

@@ -6,7 +6,7 @@ use farebox_ledger::Hold;
 use tokio::sync::oneshot;
 
 use super::settle_by;
-use crate::meter::{Bill, ToCount};
+use crate::gauge::model::{Bill, ToCount};
 
 /// Tells what was charged once that is known.
 pub(crate) struct Counting(oneshot::Receiver<Settled>);

@@ -3,7 +3,7 @@ use http::HeaderValue;
 
 use super::*;
 use crate::by_use::Rated;
-use crate::meter::Billing;
+use crate::gauge::Billing;
 use crate::rates::Rates;
 
 fn decimal(text: &str) -> Decimal {

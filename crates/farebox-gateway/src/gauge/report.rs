@@ -23,8 +23,8 @@ use farebox_meter::pointer::Unreadable;
 use farebox_meter::stream::Told;
 use http::header::{HeaderMap, HeaderName};
 
-use super::{ByUse, Of, Tariff, Teller, whole};
-use crate::meter::{OnDisconnect, Unsaid};
+use crate::by_use::{ByUse, Of, Tariff, Teller, whole};
+use crate::gauge::{OnDisconnect, Unsaid};
 use crate::settle::Ending;
 
 /// How often the progress of an answer is told to the ledger.
@@ -89,7 +89,7 @@ impl End {
 }
 
 impl Said {
-    pub(super) fn new(sale: Arc<ByUse>, tariff: Tariff) -> Self {
+    pub(crate) fn new(sale: Arc<ByUse>, tariff: Tariff) -> Self {
         let now = Instant::now();
         Self {
             sale,

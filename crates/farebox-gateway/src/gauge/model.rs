@@ -71,7 +71,7 @@ pub enum OnDisconnect {
 
 /// How a metered answer ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Terminal {
+pub(crate) enum Terminal {
     /// To its end, with its usage.
     Complete,
     /// To its end, without a usage that can be true.
@@ -96,8 +96,7 @@ impl Default for Billing {
 
 impl Terminal {
     /// The word in logs and metric labels.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Complete => "complete",
             Self::UsageMissing => "usage_missing",
