@@ -11,126 +11,70 @@
 //! A model whose vocabulary is public is counted by that instead, after the answer has ended and on
 //! another thread. What was used beyond the hold is the seller's loss. The text of an error is not output.
 
-mod bill;
+mod biller;
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use bytes::Bytes;
 use farebox_core::Msat;
-use farebox_meter::answer::Whole;
+use farebox_http::headers;
 use farebox_meter::request::Prompt;
 use farebox_meter::stream::KeptText;
-use farebox_meter::{Endpoint, ModelRequest, Observed, StreamEnd, StreamMeter, Usage};
+use farebox_meter::{
+    Endpoint, Exchange, ModelPrice, ModelRequest, Observed, StreamEnd, StreamMeter, Usage, answer,
+};
+use http::StatusCode;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
+use tokio::sync::oneshot;
 
-use crate::price::Metered;
-use crate::settle::Ending;
+use super::bill::{Bill, End, Measure};
+use super::finding::{Billed, Finding, OpenHold};
+use super::{Billing, Ending, Form, Gauge, OnDisconnect, Whole};
 use crate::tokens::{Counted, TokenCounter, Uncounted, Vocabulary};
-use bill::{Biller, Seen, Tariff, by_bytes};
-
-/// How often the progress of an answer is told to the ledger.
-const PROGRESS_EVERY: Duration = Duration::from_millis(500);
+use biller::{Biller, Seen, Tally, by_bytes};
 
 /// How long the usage of an answer is waited for that is there and whose client has left.
 const USAGE_SOON: Duration = Duration::from_secs(5);
 
-/// The seller's choices where an answer does not end well.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Billing {
-    /// A complete answer that does not tell its usage.
-    pub usage_missing: Unsaid,
-    /// An answer that the upstream broke off, or that failed after it had begun.
-    pub broken_off: Unsaid,
-    /// What becomes of the upstream's answer when its client leaves.
-    pub on_disconnect: OnDisconnect,
+/// A call of a model as it is sold.
+pub(crate) struct ModelCall {
+    pub(crate) request: ModelRequest,
+    pub(crate) price: Arc<ModelPrice>,
+    pub(crate) exchange: Exchange,
+    pub(crate) billing: Billing,
+    /// What is held, and the most that is charged.
+    pub(crate) at_most: Msat,
+    /// Who counts its tokens where nobody tells them.
+    pub(crate) counter: Option<(Vocabulary, Arc<TokenCounter>)>,
 }
 
-/// What is charged where nobody says what was used.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Unsaid {
-    /// What was seen.
-    #[default]
-    Observed,
-    /// Nothing.
-    Nothing,
-    /// All that was held.
-    Hold,
+/// Meters the answer of one call.
+pub(crate) struct ModelUsage {
+    endpoint: Endpoint,
+    biller: Biller,
+    model: Arc<str>,
+    strip_usage: bool,
+    counting: Option<Counting>,
+    stream: Option<StreamMeter>,
 }
 
-/// What becomes of the upstream's answer when its client leaves.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnDisconnect {
-    /// The upstream is told by closing the connection; what was seen is charged.
-    #[default]
-    Cancel,
-    /// The rest is read, for a time, because the upstream charges for it anyway and tells the usage
-    /// at its end.
-    Drain(Duration),
-}
-
-/// How a metered answer ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Terminal {
-    /// To its end, with its usage.
-    Complete,
-    /// To its end, without a usage that can be true.
-    UsageMissing,
-    /// The client left.
-    CutByClient,
-    /// The upstream broke off.
-    CutByUpstream,
-    /// An error after the answer had begun.
-    ErrorAfterStart,
-}
-
-impl Default for Billing {
-    fn default() -> Self {
-        Self {
-            usage_missing: Unsaid::Observed,
-            broken_off: Unsaid::Observed,
-            on_disconnect: OnDisconnect::Cancel,
-        }
-    }
-}
-
-impl Terminal {
-    /// The word in logs and metric labels.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Complete => "complete",
-            Self::UsageMissing => "usage_missing",
-            Self::CutByClient => "cut_by_client",
-            Self::CutByUpstream => "cut_by_upstream",
-            Self::ErrorAfterStart => "error_after_start",
-        }
-    }
-}
-
-/// What one answer is charged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Bill {
-    pub(crate) used: Msat,
-    pub(crate) usage: Usage,
-    pub(crate) terminal: Terminal,
-    /// Nobody told the tokens, or not all of them: those here are made of bytes.
-    pub(crate) is_estimate: bool,
-}
-
-/// A bill, or what it waits for.
-pub(crate) enum Reckoning {
-    Known(Bill),
-    ToCount(Box<ToCount>),
+/// What an answer comes to, or what that waits for.
+enum Reckoning {
+    Known(Tally),
+    ToCount(ToCount),
 }
 
 /// An answer whose tokens are to be counted before it is charged.
-pub(crate) struct ToCount {
-    /// What it is charged where that fails.
-    pub(crate) by_bytes: Bill,
-    pub(crate) counter: Arc<TokenCounter>,
-    pub(crate) uncounted: Uncounted,
-    /// The bill, once they are counted.
-    pub(crate) again: Box<dyn FnOnce(Counted) -> Bill + Send>,
+struct ToCount {
+    /// What it comes to where that fails.
+    by_bytes: Tally,
+    counter: Arc<TokenCounter>,
+    uncounted: Uncounted,
+    /// What it comes to once they are counted.
+    again: Box<dyn FnOnce(Counted) -> Tally + Send>,
 }
 
 /// Who counts the tokens of a model whose vocabulary is public, and what it will need.
@@ -138,25 +82,6 @@ struct Counting {
     counter: Arc<TokenCounter>,
     vocabulary: Vocabulary,
     prompt: Option<Arc<Prompt>>,
-}
-
-/// What the log says about a metered answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct MeteredLine {
-    pub(crate) model: String,
-    pub(crate) terminal: Terminal,
-    pub(crate) usage: Usage,
-}
-
-/// Meters one answer.
-pub(crate) struct Meter {
-    endpoint: Endpoint,
-    biller: Biller,
-    model: String,
-    strip_usage: bool,
-    counting: Option<Counting>,
-    stream: Option<StreamMeter>,
-    told_at: Instant,
 }
 
 impl Counting {
@@ -176,64 +101,41 @@ impl Counting {
     }
 }
 
-impl Meter {
-    /// The meter of a request that is about to be forwarded.
-    pub(crate) fn of(metered: Metered) -> Self {
-        let Metered {
+impl ModelUsage {
+    /// The gauge of a call that is about to be forwarded.
+    pub(crate) fn new(call: ModelCall) -> Self {
+        let ModelCall {
             request,
             mut price,
             exchange,
-            sale,
+            billing,
             at_most,
             counter,
-            ..
-        } = metered;
+        } = call;
         if let Some(Ok(priced)) = request.image_kind().map(|kind| price.for_image(kind)) {
             price = Arc::new(priced);
         }
         Self {
             endpoint: request.endpoint(),
             biller: Biller {
-                tariff: Tariff { price, exchange },
-                billing: sale.billing,
+                price,
+                exchange,
+                billing,
                 at_most,
                 estimated_input: request.estimated_input(),
                 known: request.known_usage(),
             },
             strip_usage: request.stream && !request.wants_usage,
-            model: request.model.clone(),
+            model: Arc::from(request.model.as_str()),
             counting: counter.and_then(|counter| Counting::of(counter, request)),
             stream: None,
-            told_at: Instant::now(),
-        }
-    }
-
-    /// The log line of a bill.
-    pub(crate) fn line(&self, bill: Bill) -> MeteredLine {
-        MeteredLine {
-            model: self.model.clone(),
-            terminal: bill.terminal,
-            usage: bill.usage,
-        }
-    }
-
-    /// How long the upstream is listened to after the client left: as the seller chose, but at least
-    /// until it tells the usage where it is about to. Who leaves just before that does not get the
-    /// thoughts of a model for nothing.
-    pub(crate) fn drains(&self) -> Option<Duration> {
-        let observed = self.observed();
-        let is_about_to_tell = observed.end == StreamEnd::Finished
-            && (observed.usage().is_none() || observed.unreported_bytes() > 0);
-        match self.biller.billing.on_disconnect {
-            OnDisconnect::Drain(limit) => Some(limit),
-            OnDisconnect::Cancel => is_about_to_tell.then_some(USAGE_SOON),
         }
     }
 
     /// The answer is a stream: it is watched event by event from here on.
-    pub(crate) fn begin_stream(&mut self) {
-        let tariff = self.biller.tariff.clone();
-        let cost = Box::new(move |usage: &Usage| tariff.cost(usage).ok());
+    fn begin_stream(&mut self) {
+        let biller = self.biller.clone();
+        let cost = Box::new(move |usage: &Usage| biller.cost(usage).ok());
         let meter = StreamMeter::new(self.endpoint, self.strip_usage, cost);
         self.stream = Some(match self.counting {
             Some(_) => meter.keeping_text(),
@@ -241,45 +143,10 @@ impl Meter {
         });
     }
 
-    /// What passes on of a piece of a stream.
-    pub(crate) fn pass(&mut self, piece: &Bytes) -> Bytes {
-        let Some(stream) = &mut self.stream else {
-            return piece.clone();
-        };
-        match stream.pass(piece) {
-            Cow::Borrowed(same) => piece.slice(..same.len()),
-            Cow::Owned(other) => other.into(),
-        }
-    }
-
-    /// What still waits at the end of a stream.
-    pub(crate) fn finish(&mut self) -> Bytes {
-        let mut out = Vec::new();
-        if let Some(stream) = &mut self.stream {
-            stream.finish(&mut out);
-        }
-        out.into()
-    }
-
-    /// What the answer has used so far, if it is time to tell: what recovery would charge.
-    pub(crate) fn progress(&mut self) -> Option<Msat> {
-        if self.told_at.elapsed() < PROGRESS_EVERY {
-            return None;
-        }
-        self.told_at = Instant::now();
-        let usage = self.seen();
-        self.biller.tariff.cost(&usage).ok()
-    }
-
-    /// What the first byte of an answer shows that it costs at least.
-    pub(crate) fn first_progress(&self) -> Msat {
-        self.biller.tariff.cost(&self.seen()).unwrap_or_default()
-    }
-
-    /// What a stream is charged that ended so.
-    pub(crate) fn bill_stream(&self, ending: Ending) -> Reckoning {
+    /// What a stream comes to that ended so.
+    fn reckon_stream(&self, ending: Ending) -> Reckoning {
         let observed = self.observed();
-        let terminal = terminal(ending, &observed);
+        let end = end(ending, &observed);
         let seen = Seen {
             usage: self.reported(observed.usage()),
             is_exact: observed.unreported_bytes() == 0,
@@ -287,10 +154,10 @@ impl Meter {
             output_tokens: by_bytes(observed.output_bytes),
             input_tokens: None,
         };
-        let bill = self.biller.bill(terminal, &seen);
+        let tally = self.biller.tally(end, &seen);
         let text = self.stream.as_ref().and_then(StreamMeter::text);
         let text = text.map(|text| text.as_str().to_owned());
-        self.reckon(bill, text, move |counted, text| {
+        self.reckon(tally, text, move |counted, text| {
             let tokens = |bytes: u64| {
                 counted
                     .output
@@ -303,24 +170,19 @@ impl Meter {
                 input_tokens: counted.input,
                 ..seen
             };
-            (terminal, seen)
+            (end, seen)
         })
     }
 
-    /// A whole answer, read.
-    pub(crate) fn read<'a>(&self, body: &'a [u8]) -> Whole<'a> {
-        Whole::read(self.endpoint, body)
-    }
-
-    /// What a whole answer is charged.
-    pub(crate) fn bill_whole(&self, answer: &Whole<'_>) -> Reckoning {
+    /// What a whole answer comes to.
+    fn reckon_whole(&self, answer: &answer::Whole<'_>) -> Reckoning {
         let usage = self.reported(answer.usage());
-        let terminal = match usage {
-            Some(_) => Terminal::Complete,
-            None if answer.is_error() => Terminal::ErrorAfterStart,
-            None => Terminal::UsageMissing,
+        let end = match usage {
+            Some(_) => End::Complete,
+            None if answer.is_error() => End::ErrorAfterStart,
+            None => End::UsageMissing,
         };
-        let is_told = usage.is_some_and(|usage| self.biller.tariff.cost(&usage).is_ok());
+        let is_told = usage.is_some_and(|usage| self.biller.cost(&usage).is_ok());
         let output_bytes = if is_told { 0 } else { answer.content_bytes() };
         let seen = Seen {
             usage,
@@ -329,38 +191,38 @@ impl Meter {
             output_tokens: by_bytes(output_bytes),
             input_tokens: None,
         };
-        let bill = self.biller.bill(terminal, &seen);
-        let text = (bill.is_estimate && self.counting.is_some()).then(|| {
+        let tally = self.biller.tally(end, &seen);
+        let text = (tally.is_estimate && self.counting.is_some()).then(|| {
             let mut kept = KeptText::default();
             answer.each_text(&mut |text| kept.push(text));
             kept.as_str().to_owned()
         });
-        self.reckon(bill, text, move |counted, text| {
+        self.reckon(tally, text, move |counted, text| {
             let rest = by_bytes(output_bytes.saturating_sub(text));
             let seen = Seen {
                 output_tokens: counted.output.saturating_add(rest),
                 input_tokens: counted.input,
                 ..seen
             };
-            (terminal, seen)
+            (end, seen)
         })
     }
 
-    /// A bill that is only estimated waits for the tokens to be counted, where somebody can. `again`
-    /// tells what was seen once they are, of which so many bytes of text were counted.
+    /// What is only estimated waits for the tokens to be counted, where somebody can. `again` tells
+    /// what was seen once they are, of which so many bytes of text were counted.
     fn reckon(
         &self,
-        bill: Bill,
+        tally: Tally,
         text: Option<String>,
-        again: impl FnOnce(Counted, u64) -> (Terminal, Seen) + Send + 'static,
+        again: impl FnOnce(Counted, u64) -> (End, Seen) + Send + 'static,
     ) -> Reckoning {
-        let (Some(counting), Some(text), true) = (&self.counting, text, bill.is_estimate) else {
-            return Reckoning::Known(bill);
+        let (Some(counting), Some(text), true) = (&self.counting, text, tally.is_estimate) else {
+            return Reckoning::Known(tally);
         };
         let biller = self.biller.clone();
         let length = u64::try_from(text.len()).unwrap_or_default();
-        Reckoning::ToCount(Box::new(ToCount {
-            by_bytes: bill,
+        Reckoning::ToCount(ToCount {
+            by_bytes: tally,
             counter: Arc::clone(&counting.counter),
             uncounted: Uncounted {
                 vocabulary: counting.vocabulary,
@@ -368,10 +230,10 @@ impl Meter {
                 text,
             },
             again: Box::new(move |counted| {
-                let (terminal, seen) = again(counted, length);
-                biller.bill(terminal, &seen)
+                let (end, seen) = again(counted, length);
+                biller.tally(end, &seen)
             }),
-        }))
+        })
     }
 
     fn observed(&self) -> Observed {
@@ -386,34 +248,152 @@ impl Meter {
             _ => usage,
         }
     }
+}
 
-    fn seen(&self) -> Usage {
-        let observed = self.observed();
-        observed
-            .usage()
-            .unwrap_or_else(|| self.biller.estimate(None, by_bytes(observed.output_bytes)))
-    }
-
-    /// A whole answer with its cost in it, where it has a place for it.
-    pub(crate) fn with_cost(&self, answer: &Whole<'_>, charged: Msat) -> Option<Vec<u8>> {
-        match self.endpoint {
-            Endpoint::Speech | Endpoint::CountTokens => None,
-            _ => answer.with_cost(charged),
+impl Reckoning {
+    fn billed(self, model: Arc<str>) -> Billed {
+        match self {
+            Self::Known(tally) => Billed::Known(bill(model, tally)),
+            Self::ToCount(to_count) => to_count.billed(model),
         }
     }
 }
 
-fn terminal(ending: Ending, observed: &Observed) -> Terminal {
-    match (ending, observed.end) {
-        (_, StreamEnd::Failed) => Terminal::ErrorAfterStart,
-        (Ending::CutByClient | Ending::Open, _) => Terminal::CutByClient,
-        (Ending::CutByUpstream, StreamEnd::Complete | StreamEnd::Incomplete) => Terminal::Complete,
-        (Ending::CutByUpstream, _) => Terminal::CutByUpstream,
-        (Ending::Complete, StreamEnd::Open) if observed.usage().is_none() => {
-            Terminal::CutByUpstream
+impl ToCount {
+    /// Has the tokens counted on their own thread, where the hold waits and is settled.
+    fn billed(self, model: Arc<str>) -> Billed {
+        let Self {
+            by_bytes,
+            counter,
+            uncounted,
+            again,
+        } = self;
+        let otherwise = bill(Arc::clone(&model), by_bytes);
+        let find = move |open: OpenHold| {
+            open.record();
+            let (tell, told) = oneshot::channel();
+            counter.count(uncounted, move |counted| {
+                let found = counted.map(|counted| bill(model, again(counted)));
+                // The log may not care any more.
+                let _ = tell.send(open.settle(found));
+            });
+            Finding::new(async { told.await.ok().flatten() })
+        };
+        Billed::Open {
+            otherwise,
+            find: Box::new(find),
         }
-        (Ending::Complete, _) => Terminal::Complete,
     }
+}
+
+impl Gauge for ModelUsage {
+    fn request(&mut self, headers: &mut HeaderMap) -> Option<Arc<AtomicU64>> {
+        headers::ask_for_whole(headers);
+        None
+    }
+
+    fn head(&mut self, _: StatusCode, headers: &mut HeaderMap) -> Form {
+        if !is_event_stream(headers) {
+            return Form::Whole;
+        }
+        self.begin_stream();
+        // What passes is not what came.
+        headers.remove(CONTENT_LENGTH);
+        Form::Stream
+    }
+
+    fn frame(&mut self, data: Bytes) -> Bytes {
+        let Some(stream) = &mut self.stream else {
+            return data;
+        };
+        match stream.pass(&data) {
+            Cow::Borrowed(same) => data.slice(..same.len()),
+            Cow::Owned(other) => other.into(),
+        }
+    }
+
+    fn rest(&mut self) -> Bytes {
+        let mut rest = Vec::new();
+        if let Some(stream) = &mut self.stream {
+            stream.finish(&mut rest);
+        }
+        rest.into()
+    }
+
+    fn progress(&self) -> Option<Msat> {
+        let observed = self.observed();
+        let estimate = || {
+            let output = by_bytes(observed.output_bytes);
+            self.biller.estimate(None, output)
+        };
+        let usage = observed.usage().unwrap_or_else(estimate);
+        self.biller.cost(&usage).ok()
+    }
+
+    /// As the seller chose, but at least until the upstream tells the usage where it is about to. Who
+    /// leaves just before that does not get the thoughts of a model for nothing.
+    fn drains(&self) -> Option<Duration> {
+        let observed = self.observed();
+        let is_about_to_tell = observed.end == StreamEnd::Finished
+            && (observed.usage().is_none() || observed.unreported_bytes() > 0);
+        match self.biller.billing.on_disconnect {
+            OnDisconnect::Drain(limit) => Some(limit),
+            OnDisconnect::Cancel => is_about_to_tell.then_some(USAGE_SOON),
+        }
+    }
+
+    fn sells_unread(&self) -> bool {
+        false
+    }
+
+    fn leaving_costs(&self) -> bool {
+        false
+    }
+
+    fn bill(self: Box<Self>, ending: Ending) -> Billed {
+        self.reckon_stream(ending).billed(self.model)
+    }
+
+    fn whole(self: Box<Self>, body: &[u8], held: Msat) -> Whole {
+        let answer = answer::Whole::read(self.endpoint, body);
+        let billed = self.reckon_whole(&answer).billed(self.model);
+        let has_place = !matches!(self.endpoint, Endpoint::Speech | Endpoint::CountTokens);
+        let document = match &billed {
+            Billed::Known(bill) if has_place => answer.with_cost(bill.charged(held)),
+            // No answer waits until it is counted: as of a stream, its headers tell what is held.
+            Billed::Known(_) | Billed::Open { .. } => None,
+        };
+        Whole { billed, document }
+    }
+}
+
+/// What costs nothing was worth nothing, and is void.
+fn bill(model: Arc<str>, tally: Tally) -> Bill {
+    let usage = tally.usage;
+    Bill {
+        used: (!tally.used.is_zero()).then_some(tally.used),
+        measured: Measure::Usage { model, usage },
+        end: tally.end,
+        complaint: None,
+    }
+}
+
+fn end(ending: Ending, observed: &Observed) -> End {
+    match (ending, observed.end) {
+        (_, StreamEnd::Failed) => End::ErrorAfterStart,
+        (Ending::CutByClient, _) => End::CutByClient,
+        (Ending::CutByUpstream, StreamEnd::Complete | StreamEnd::Incomplete) => End::Complete,
+        (Ending::CutByUpstream, _) => End::CutByUpstream,
+        (Ending::Complete, StreamEnd::Open) if observed.usage().is_none() => End::CutByUpstream,
+        (Ending::Complete, _) => End::Complete,
+    }
+}
+
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    const EVENT_STREAM: &[u8] = b"text/event-stream";
+    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    kind.and_then(|kind| kind.get(..EVENT_STREAM.len()))
+        .is_some_and(|start| start.eq_ignore_ascii_case(EVENT_STREAM))
 }
 
 #[cfg(test)]

@@ -1,316 +1,203 @@
-//! How much one call used, as its answer tells or as it is measured here, and what that costs,
-//! whichever way the answer ends.
+//! How much one call used, as its upstream reports it: in a header or a trailer, or in its JSON.
 //!
 //! | end | charged, unless the seller says otherwise |
 //! |---|---|
-//! | complete | what was told or measured |
-//! | complete, and nothing that can be true was told | nothing; counted and logged as `cost_missing` |
-//! | cut by the client | what was told or measured; all that was held, where the upstream did not tell in time |
-//! | cut by the upstream, or by our own end | what was told or measured until then |
+//! | complete | what was reported |
+//! | complete, and nothing that can be true was reported | nothing; counted and logged as `cost_missing` |
+//! | cut by the client | what was reported; all that was held, where the upstream did not report in time |
+//! | cut by the upstream, or by our own end | what was reported until then |
 //! | before the first byte | nothing |
 //!
-//! Bytes of the answer pass untouched. What an upstream tells is the seller's own business: the
-//! header is taken off, unless the seller wants it seen.
+//! Bytes of the answer pass untouched. A header that reports is the seller's own business; `forward`
+//! takes it off, unless the seller wants it seen.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use bytes::Bytes;
 use farebox_core::Msat;
-use farebox_meter::Decimal;
+use farebox_http::headers;
 use farebox_meter::pointer::Unreadable;
 use farebox_meter::stream::Told;
-use http::header::{HeaderMap, HeaderName};
+use farebox_meter::{Decimal, Pointer};
+use http::StatusCode;
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, TE};
 
-use crate::by_use::{ByUse, Of, Tariff, Teller, whole};
-use crate::gauge::{OnDisconnect, Unsaid};
-use crate::settle::Ending;
+use super::finding::Billed;
+use super::tariff::Tariff;
+use super::{Ending, Form, Gauge, OnDisconnect, Whole};
 
-/// How often the progress of an answer is told to the ledger.
-const PROGRESS_EVERY: Duration = Duration::from_millis(500);
-
-/// How an answer ended that is charged by use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum End {
-    Complete,
-    CostMissing,
-    CutByClient,
-    CutByUpstream,
+/// Listens for the report of one answer.
+pub(crate) struct Report {
+    place: Place,
+    tariff: Tariff,
+    reported: Reported,
 }
 
-/// What one answer is charged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct SaidBill {
-    pub(crate) used: Msat,
-    pub(crate) quantity: Option<Decimal>,
-    pub(crate) end: End,
+/// Where the upstream reports.
+enum Place {
+    /// In a header or trailer of this name.
+    Header(HeaderName),
+    /// In the JSON of its answer.
+    Json(Pointer),
+    /// In the last event of a stream that has it.
+    Events(Told),
 }
 
-/// What the log says about such an answer.
+/// What was reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct SaidLine {
-    pub(crate) quantity: Option<Decimal>,
-    pub(crate) end: End,
-    /// What the seller should know of a cost that is missing.
-    complaint: &'static str,
-}
-
-/// What an upstream told so far.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Word {
-    Nothing,
+enum Reported {
+    /// Nothing yet.
+    Missing,
     Number(Decimal),
     /// Something that is no number, or two that are not one.
     Garbled,
 }
 
-/// Follows one call.
-pub(crate) struct Said {
-    sale: Arc<ByUse>,
-    tariff: Tariff,
-    word: Word,
-    events: Option<Told>,
-    answer_bytes: u64,
-    request_bytes: Arc<AtomicU64>,
-    forwarded_at: Instant,
-    told_at: Instant,
-}
-
-impl End {
-    pub(crate) const fn as_str(self) -> &'static str {
+impl Reported {
+    const fn complaint(self) -> &'static str {
         match self {
-            Self::Complete => "complete",
-            Self::CostMissing => "cost_missing",
-            Self::CutByClient => "cut_by_client",
-            Self::CutByUpstream => "cut_by_upstream",
+            Self::Missing => "the upstream did not say what its answer cost",
+            Self::Garbled => "what the upstream said of its answer's cost is not one number",
+            Self::Number(_) => "what the upstream said of its answer's cost cannot be true",
         }
     }
 }
 
-impl Said {
-    pub(crate) fn new(sale: Arc<ByUse>, tariff: Tariff) -> Self {
-        let now = Instant::now();
+impl Report {
+    /// A report in a header or trailer of this name.
+    pub(crate) const fn in_header(name: HeaderName, tariff: Tariff) -> Self {
+        Self::new(Place::Header(name), tariff)
+    }
+
+    /// A report in the JSON of the answer, or of the events that it consists of.
+    pub(crate) const fn in_json(pointer: Pointer, tariff: Tariff) -> Self {
+        Self::new(Place::Json(pointer), tariff)
+    }
+
+    const fn new(place: Place, tariff: Tariff) -> Self {
         Self {
-            sale,
+            place,
             tariff,
-            word: Word::Nothing,
-            events: None,
-            answer_bytes: 0,
-            request_bytes: Arc::default(),
-            forwarded_at: now,
-            told_at: now,
+            reported: Reported::Missing,
         }
     }
 
-    /// The request leaves now. Gives the place where the bytes of its body are to be counted.
-    pub(crate) fn forwarded(&mut self) -> Option<Arc<AtomicU64>> {
-        self.forwarded_at = Instant::now();
-        match self.sale.teller {
-            Teller::Bytes {
-                of: Of::Request | Of::Both,
-                ..
-            } => Some(Arc::clone(&self.request_bytes)),
-            _ => None,
+    /// What the head said stands: it may have been told to the client.
+    fn hear(&mut self, fields: &HeaderMap) {
+        if let (Place::Header(name), Reported::Missing) = (&self.place, self.reported) {
+            self.reported = in_fields(fields, name);
         }
     }
 
-    /// Whether the answer itself is read, and so has to come as it is.
-    pub(crate) fn reads_answer(&self) -> bool {
-        matches!(self.sale.teller, Teller::Json(_))
-    }
-
-    /// Whether a trailer can say it, which upstreams send only to those that ask for trailers.
-    pub(crate) fn hears_trailers(&self) -> bool {
-        matches!(self.sale.teller, Teller::Header { .. })
-    }
-
-    /// Whether what is known now is known for good, before the answer has gone out.
-    pub(crate) fn knows_already(&self) -> Option<Msat> {
-        let is_last = matches!(self.sale.teller, Teller::Header { .. });
-        self.cost().filter(|_| is_last)
-    }
-
-    /// Looks at the head of the answer, or at its trailers, and takes off what is not the client's.
-    pub(crate) fn hear(&mut self, fields: &mut HeaderMap) {
-        let Teller::Header { name, shown } = &self.sale.teller else {
-            return;
-        };
-        let word = word_in(fields, name);
-        if !shown {
-            fields.remove(name);
-        }
-        // What the head said stands: it may have been told to the client.
-        if self.word == Word::Nothing {
-            self.word = word;
-        }
-    }
-
-    /// The answer is a stream of events, to be watched for what it tells.
-    pub(crate) fn begin_stream(&mut self) {
-        if let Teller::Json(pointer) = &self.sale.teller {
-            self.events = Some(Told::new(pointer.clone()));
-        }
-    }
-
-    /// Bytes of the answer pass.
-    pub(crate) fn saw(&mut self, data: &Bytes) {
-        self.answer_bytes = self.answer_bytes.saturating_add(data.len() as u64);
-        if let Some(events) = &mut self.events {
-            events.push(data);
-        }
-    }
-
-    /// What reads a whole answer, wherever that happens.
-    pub(crate) fn reader(&self) -> impl Fn(&[u8]) -> Word + Clone + Send + 'static {
-        let pointer = match &self.sale.teller {
-            Teller::Json(pointer) => Some(pointer.clone()),
-            _ => None,
-        };
-        move |body| match pointer.as_ref().map(|pointer| pointer.cost(body)) {
-            Some(Ok(number)) => Word::Number(number),
-            None | Some(Err(Unreadable::Missing(_))) => Word::Nothing,
-            Some(Err(_)) => Word::Garbled,
-        }
-    }
-
-    /// A whole answer was read.
-    pub(crate) const fn take(&mut self, word: Word) {
-        self.word = word;
-    }
-
-    /// How much was used, as far as it is known.
+    /// How much was used, as far as that is known.
     fn quantity(&self) -> Option<Decimal> {
-        let request = || self.request_bytes.load(Ordering::Relaxed);
-        match self.sale.teller {
-            Teller::Header { .. } | Teller::Json(_) => match self.word {
-                Word::Number(number) => Some(number),
-                Word::Nothing | Word::Garbled => self.events.as_ref().and_then(Told::last),
-            },
-            Teller::Bytes { of, .. } => Some(whole(match of {
-                Of::Answer => self.answer_bytes,
-                Of::Request => request(),
-                Of::Both => self.answer_bytes.saturating_add(request()),
-            })),
-            Teller::Seconds => {
-                const NANOS: u32 = 9;
-                Decimal::new(self.forwarded_at.elapsed().as_nanos(), NANOS).ok()
-            }
+        match (self.reported, &self.place) {
+            (Reported::Number(number), _) => Some(number),
+            (_, Place::Events(events)) => events.last(),
+            _ => None,
         }
     }
 
-    /// What that costs; nothing where it cannot be true.
+    /// What that costs; none where it cannot be true.
     fn cost(&self) -> Option<Msat> {
-        let quantity = self.quantity()?;
-        match (self.tariff.cost(quantity), &self.sale.teller) {
-            // What was measured is true, however much it is.
-            (None, Teller::Bytes { .. } | Teller::Seconds) => Some(self.tariff.at_most),
-            (cost, _) => cost,
+        self.tariff.cost(self.quantity()?)
+    }
+}
+
+impl Gauge for Report {
+    fn request(&mut self, fields: &mut HeaderMap) -> Option<Arc<AtomicU64>> {
+        match self.place {
+            // Upstreams send trailers only to those that ask for them.
+            Place::Header(_) => {
+                fields.insert(TE, HeaderValue::from_static("trailers"));
+            }
+            Place::Json(_) | Place::Events(_) => headers::ask_for_whole(fields),
+        }
+        None
+    }
+
+    fn head(&mut self, _: StatusCode, fields: &mut HeaderMap) -> Form {
+        self.hear(fields);
+        match &self.place {
+            Place::Header(_) => Form::AsSent { cost: self.cost() },
+            Place::Json(_) if is_json(fields) => Form::Whole,
+            Place::Json(pointer) => {
+                self.place = Place::Events(Told::new(pointer.clone()));
+                Form::Stream
+            }
+            Place::Events(_) => Form::Stream,
         }
     }
 
-    /// What recovery would charge, when the first byte goes out.
-    pub(crate) fn first_progress(&self) -> Msat {
-        self.cost().unwrap_or_default()
+    fn frame(&mut self, data: Bytes) -> Bytes {
+        if let Place::Events(events) = &mut self.place {
+            events.push(&data);
+        }
+        data
     }
 
-    /// What recovery would charge, if it is time to tell.
-    pub(crate) fn progress(&mut self) -> Option<Msat> {
-        if self.told_at.elapsed() < PROGRESS_EVERY {
-            return None;
-        }
-        self.told_at = Instant::now();
+    fn trailers(&mut self, trailers: &HeaderMap) {
+        self.hear(trailers);
+    }
+
+    fn progress(&self) -> Option<Msat> {
         self.cost()
     }
 
-    /// How long the upstream is listened to after its client left: where it has told already, or
-    /// what passes is measured, as the seller chose; else until it tells.
-    pub(crate) fn drains(&self) -> Option<Duration> {
-        let OnDisconnect::Drain(limit) = self.sale.billing.on_disconnect else {
+    /// Where the upstream has reported already, there is nothing to wait for.
+    fn drains(&self) -> Option<Duration> {
+        let OnDisconnect::Drain(limit) = self.tariff.billing.on_disconnect else {
             return None;
         };
-        let is_told = matches!(self.sale.teller, Teller::Header { .. }) && self.cost().is_some();
-        (!is_told).then_some(limit)
+        let has_reported = matches!(self.place, Place::Header(_)) && self.cost().is_some();
+        (!has_reported).then_some(limit)
     }
 
-    /// What an answer is charged that ended so.
-    pub(crate) fn bill(&mut self, ending: Ending) -> SaidBill {
-        if let Some(events) = &mut self.events {
+    fn bill(mut self: Box<Self>, ending: Ending) -> Billed {
+        if let Place::Events(events) = &mut self.place {
             events.finish();
         }
-        let (quantity, cost) = (self.quantity(), self.cost());
-        let end = match (ending, cost) {
-            (Ending::Complete, Some(_)) => End::Complete,
-            (Ending::Complete, None) => End::CostMissing,
-            (Ending::CutByUpstream, _) => End::CutByUpstream,
-            (Ending::CutByClient | Ending::Open, _) => End::CutByClient,
-        };
-        let billing = self.sale.billing;
-        let used = match (end, cost) {
-            (End::CutByUpstream, cost) => match billing.broken_off {
-                Unsaid::Observed => cost.unwrap_or_default(),
-                Unsaid::Nothing => Msat::ZERO,
-                Unsaid::Hold => self.tariff.at_most,
-            },
-            (_, Some(cost)) => cost,
-            // Whoever leaves before the end is told must not gain by it.
-            (End::CutByClient, None) => self.tariff.at_most,
-            (_, None) => match billing.usage_missing {
-                Unsaid::Observed | Unsaid::Nothing => Msat::ZERO,
-                Unsaid::Hold => self.tariff.at_most,
-            },
-        };
-        SaidBill {
-            used,
-            quantity,
-            end,
-        }
+        let cost = self.cost().ok_or(self.reported.complaint());
+        Billed::Known(self.tariff.bill(ending, self.quantity(), cost))
     }
 
-    /// The log line of a bill.
-    pub(crate) const fn line(&self, bill: SaidBill) -> SaidLine {
-        SaidLine {
-            quantity: bill.quantity,
-            end: bill.end,
-            complaint: match self.word {
-                Word::Nothing => "the upstream did not say what its answer cost",
-                Word::Garbled => "what the upstream said of its answer's cost is not one number",
-                Word::Number(_) => "what the upstream said of its answer's cost cannot be true",
-            },
+    fn whole(mut self: Box<Self>, body: &[u8], _: Msat) -> Whole {
+        if let Place::Json(pointer) = &self.place {
+            self.reported = match pointer.cost(body) {
+                Ok(number) => Reported::Number(number),
+                Err(Unreadable::Missing(_)) => Reported::Missing,
+                Err(_) => Reported::Garbled,
+            };
         }
-    }
-}
-
-impl SaidLine {
-    pub(crate) const fn new(quantity: Option<Decimal>, end: End, complaint: &'static str) -> Self {
-        Self {
-            quantity,
-            end,
-            complaint,
-        }
-    }
-
-    /// Why there was nothing to charge by, where that was so.
-    pub(crate) const fn complaint(&self) -> Option<&'static str> {
-        match self.end {
-            End::CostMissing => Some(self.complaint),
-            End::Complete | End::CutByClient | End::CutByUpstream => None,
+        Whole {
+            billed: self.bill(Ending::Complete),
+            document: None,
         }
     }
 }
 
 /// One number, on one line. Of several lines nobody can tell which is meant, even where they agree.
-fn word_in(fields: &HeaderMap, name: &HeaderName) -> Word {
+fn in_fields(fields: &HeaderMap, name: &HeaderName) -> Reported {
     let mut lines = fields.get_all(name).iter();
-    let (Some(line), None) = (lines.next(), lines.next()) else {
-        return if fields.contains_key(name) {
-            Word::Garbled
-        } else {
-            Word::Nothing
-        };
+    match (lines.next(), lines.next()) {
+        (None, _) => Reported::Missing,
+        (Some(line), None) => {
+            let text = line.to_str().map(str::trim).unwrap_or_default();
+            Decimal::rounded_up(text).map_or(Reported::Garbled, Reported::Number)
+        }
+        (Some(_), Some(_)) => Reported::Garbled,
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let Some(kind) = kind.and_then(|kind| kind.split(|byte| *byte == b';').next()) else {
+        return false;
     };
-    let text = line.to_str().map(str::trim).unwrap_or_default();
-    Decimal::rounded_up(text).map_or(Word::Garbled, Word::Number)
+    let kind = kind.trim_ascii().to_ascii_lowercase();
+    kind == b"application/json" || kind.ends_with(b"+json")
 }
 
 #[cfg(test)]

@@ -1,64 +1,14 @@
-use farebox_meter::{Currency, Exchange};
-use http::HeaderValue;
-
 use super::*;
-use crate::by_use::Rated;
-use crate::gauge::Billing;
-use crate::rates::Rates;
+use crate::gauge::bill::{Bill, End};
+use crate::gauge::tariff::tests::{billing, lenient, msat, tariff};
+use crate::gauge::{Billing, Unsaid};
 
-fn decimal(text: &str) -> Decimal {
-    text.parse().unwrap()
+fn in_header(billing: Billing) -> Report {
+    Report::in_header(HeaderName::from_static("x-cost"), tariff(billing))
 }
 
-fn msat(amount: u64) -> Msat {
-    Msat::new(amount).unwrap()
-}
-
-fn rated(amount: &str) -> Rated {
-    Rated {
-        currency: Currency::Msat,
-        amount: decimal(amount),
-    }
-}
-
-/// At most 1000 msat a call, at least 10, half a msat each.
-fn said(teller: Teller, billing: Billing) -> Said {
-    let sale = ByUse {
-        teller,
-        each: rated("0.5"),
-        at_most: rated("1000"),
-        least: Some(rated("10")),
-        rates: Arc::new(Rates::new(Duration::ZERO, 0)),
-        markup: 0,
-        billing,
-    };
-    let tariff = Tariff {
-        each: decimal("0.5"),
-        exchange: Exchange::fixed(Currency::Msat).unwrap(),
-        at_most: msat(1000),
-        least: msat(10),
-        rate: None,
-    };
-    Said::new(Arc::new(sale), tariff)
-}
-
-fn header() -> Teller {
-    Teller::Header {
-        name: HeaderName::from_static("x-cost"),
-        shown: false,
-    }
-}
-
-fn billing(usage_missing: Unsaid, broken_off: Unsaid) -> Billing {
-    Billing {
-        usage_missing,
-        broken_off,
-        on_disconnect: OnDisconnect::Drain(Duration::from_secs(1)),
-    }
-}
-
-fn lenient() -> Billing {
-    billing(Unsaid::Nothing, Unsaid::Observed)
+fn in_json() -> Report {
+    Report::in_json("/usage/tokens".parse().unwrap(), tariff(lenient()))
 }
 
 fn fields(lines: &[&'static str]) -> HeaderMap {
@@ -69,25 +19,38 @@ fn fields(lines: &[&'static str]) -> HeaderMap {
     fields
 }
 
-/// What is charged for an answer whose header says this, and how it ended.
-fn heard(lines: &[&'static str], billing: Billing, ending: Ending) -> (u64, &'static str) {
-    let mut said = said(header(), billing);
-    let mut fields = fields(lines);
-    said.hear(&mut fields);
-    assert!(fields.is_empty(), "the client sees it");
-    let bill = said.bill(ending);
-    (bill.used.get(), bill.end.as_str())
+fn of_type(kind: &'static str) -> HeaderMap {
+    HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(kind))])
+}
+
+fn known(billed: Billed) -> Bill {
+    match billed {
+        Billed::Known(bill) => bill,
+        Billed::Open { .. } => panic!("there is nobody to ask"),
+    }
+}
+
+fn billed(report: Report, ending: Ending) -> Bill {
+    known(Box::new(report).bill(ending))
+}
+
+/// What is charged for an answer whose header says this, and how it ended. A void costs nothing.
+fn heard(lines: &[&'static str], billing: Billing, ending: Ending) -> (Option<u64>, &'static str) {
+    let mut report = in_header(billing);
+    report.head(StatusCode::OK, &mut fields(lines));
+    let bill = billed(report, ending);
+    (bill.used.map(Msat::get), bill.end.as_str())
 }
 
 #[test]
 fn what_the_upstream_says_is_charged_rounded_up_and_never_below_the_least() {
     let complete = |line| heard(&[line], lenient(), Ending::Complete);
-    assert_eq!(complete("301"), (151, "complete"));
-    assert_eq!(complete(" 300.000001 "), (151, "complete"));
-    assert_eq!(complete("2"), (10, "complete"));
-    assert_eq!(complete("0"), (10, "complete"));
+    assert_eq!(complete("301"), (Some(151), "complete"));
+    assert_eq!(complete(" 300.000001 "), (Some(151), "complete"));
+    assert_eq!(complete("2"), (Some(10), "complete"));
+    assert_eq!(complete("0"), (Some(10), "complete"));
     // More than the hold: the ledger charges the hold, and the rest is the seller's loss.
-    assert_eq!(complete("9000"), (4500, "complete"));
+    assert_eq!(complete("9000"), (Some(4500), "complete"));
 }
 
 #[test]
@@ -104,11 +67,28 @@ fn what_is_no_single_number_is_missing_and_costs_what_the_seller_chose() {
     ];
     for lines in garbled {
         let generous = heard(lines, lenient(), Ending::Complete);
-        assert_eq!(generous, (0, "cost_missing"), "{lines:?}");
+        assert_eq!(generous, (Some(0), "cost_missing"), "{lines:?}");
         let strict = billing(Unsaid::Hold, Unsaid::Observed);
         let strict = heard(lines, strict, Ending::Complete);
-        assert_eq!(strict, (1000, "cost_missing"), "{lines:?}");
+        assert_eq!(strict, (Some(1000), "cost_missing"), "{lines:?}");
     }
+}
+
+#[test]
+fn the_seller_is_told_why_a_cost_is_missing_and_only_then() {
+    let complaint = |lines: &[&'static str], ending| {
+        let mut report = in_header(lenient());
+        report.head(StatusCode::OK, &mut fields(lines));
+        billed(report, ending).complaint
+    };
+    let complete = |lines: &[&'static str]| complaint(lines, Ending::Complete);
+    assert_eq!(complete(&[]), Some(Reported::Missing.complaint()));
+    assert_eq!(complete(&["free"]), Some(Reported::Garbled.complaint()));
+    let absurd = Reported::Number(Decimal::ZERO).complaint();
+    assert_eq!(complete(&["99999999999999999999999999"]), Some(absurd));
+    assert_eq!(complete(&["7"]), None);
+    assert_eq!(complaint(&[], Ending::CutByClient), None);
+    assert_eq!(complaint(&[], Ending::CutByUpstream), None);
 }
 
 #[test]
@@ -117,78 +97,79 @@ fn an_answer_that_breaks_off_costs_what_the_seller_chose() {
         let billing = billing(Unsaid::Nothing, unsaid);
         heard(lines, billing, Ending::CutByUpstream).0
     };
-    assert_eq!(broken(&["300"], Unsaid::Observed), 150);
-    assert_eq!(broken(&["300"], Unsaid::Nothing), 0);
-    assert_eq!(broken(&["300"], Unsaid::Hold), 1000);
-    assert_eq!(broken(&[], Unsaid::Observed), 0);
+    assert_eq!(broken(&["300"], Unsaid::Observed), Some(150));
+    assert_eq!(broken(&["300"], Unsaid::Nothing), None);
+    assert_eq!(broken(&["300"], Unsaid::Hold), Some(1000));
+    assert_eq!(broken(&[], Unsaid::Observed), None);
 }
 
 #[test]
 fn who_leaves_before_the_cost_is_told_gains_nothing_by_it() {
     let left = |lines: &[&'static str]| heard(lines, lenient(), Ending::CutByClient);
-    assert_eq!(left(&["300"]), (150, "cut_by_client"));
-    assert_eq!(left(&[]), (1000, "cut_by_client"));
+    assert_eq!(left(&["300"]), (Some(150), "cut_by_client"));
+    assert_eq!(left(&[]), (Some(1000), "cut_by_client"));
 }
 
 #[test]
 fn an_upstream_that_may_still_tell_is_listened_to_and_no_other() {
-    let mut said = said(header(), lenient());
-    assert_eq!(said.drains(), Some(Duration::from_secs(1)));
-    said.hear(&mut fields(&["3"]));
-    assert_eq!(said.drains(), None);
+    let mut report = in_header(lenient());
+    assert_eq!(report.drains(), Some(Duration::from_secs(1)));
+    report.head(StatusCode::OK, &mut fields(&["3"]));
+    assert_eq!(report.drains(), None);
+}
+
+#[test]
+fn a_cost_in_the_head_is_known_before_the_answer_passes() {
+    let form =
+        |lines: &[&'static str]| in_header(lenient()).head(StatusCode::OK, &mut fields(lines));
+    let cost = Some(msat(150));
+    assert_eq!(form(&["300"]), Form::AsSent { cost });
+    assert_eq!(form(&[]), Form::AsSent { cost: None });
 }
 
 #[test]
 fn a_trailer_counts_where_the_head_said_nothing() {
-    let mut said = said(header(), lenient());
-    said.hear(&mut fields(&[]));
-    said.hear(&mut fields(&["400"]));
-    said.hear(&mut fields(&["800"]));
-    assert_eq!(said.bill(Ending::Complete).used, msat(200));
-}
-
-#[test]
-fn bytes_are_counted_on_the_side_that_is_sold() {
-    let charged = |of| {
-        let mut said = said(Teller::Bytes { of, per: 1 }, lenient());
-        if let Some(counted) = said.forwarded() {
-            counted.store(100, Ordering::Relaxed);
-        }
-        said.saw(&Bytes::from_static(&[0; 60]));
-        said.saw(&Bytes::from_static(&[0; 1]));
-        said.bill(Ending::CutByClient).used.get()
-    };
-    assert_eq!(charged(Of::Answer), 31);
-    assert_eq!(charged(Of::Request), 50);
-    assert_eq!(charged(Of::Both), 81);
-}
-
-#[test]
-fn time_runs_from_forwarding_on() {
-    let mut said = said(Teller::Seconds, lenient());
-    said.forwarded();
-    let bill = said.bill(Ending::Complete);
-    assert!(bill.quantity.is_some_and(|seconds| !seconds.is_zero()));
-    assert_eq!(bill.used, msat(10));
+    let mut report = in_header(lenient());
+    report.head(StatusCode::OK, &mut fields(&[]));
+    report.trailers(&fields(&["400"]));
+    report.trailers(&fields(&["800"]));
+    assert_eq!(billed(report, Ending::Complete).used, Some(msat(200)));
 }
 
 #[test]
 fn a_json_pointer_tells_in_a_whole_answer_and_in_a_stream() {
-    let teller = || Teller::Json("/usage/tokens".parse().unwrap());
-    let mut whole = said(teller(), lenient());
-    whole.take(whole.reader()(br#"{"usage": {"tokens": "300"}}"#));
-    assert_eq!(whole.bill(Ending::Complete).used, msat(150));
+    let whole = |body: &str| {
+        let report = Box::new(in_json());
+        known(report.whole(body.as_bytes(), msat(1000)).billed)
+    };
+    let bill = whole(r#"{"usage": {"tokens": "300"}}"#);
+    assert_eq!(bill.used, Some(msat(150)));
     for garbled in ["{}", "{\"usage\": {\"tokens\": -1}}", "not json", ""] {
-        let mut said = said(teller(), lenient());
-        said.take(said.reader()(garbled.as_bytes()));
-        assert_eq!(said.bill(Ending::Complete).end, End::CostMissing);
+        assert_eq!(whole(garbled).end, End::CostMissing);
     }
-    let mut stream = said(teller(), lenient());
-    stream.begin_stream();
-    stream.saw(&Bytes::from_static(
+    let mut stream = in_json();
+    let form = stream.head(StatusCode::OK, &mut of_type("text/event-stream"));
+    assert_eq!(form, Form::Stream);
+    stream.frame(Bytes::from_static(
         b"data: {\"usage\": {\"tokens\": 100}}\n\n",
     ));
-    assert_eq!(stream.first_progress(), msat(50));
-    stream.saw(&Bytes::from_static(b"data: {\"usage\": {\"tokens\": 120}}"));
-    assert_eq!(stream.bill(Ending::Complete).used, msat(60));
+    assert_eq!(stream.progress(), Some(msat(50)));
+    stream.frame(Bytes::from_static(b"data: {\"usage\": {\"tokens\": 120}}"));
+    assert_eq!(billed(stream, Ending::Complete).used, Some(msat(60)));
+}
+
+#[test]
+fn only_whole_json_is_read_before_it_passes() {
+    let form = |mut headers| in_json().head(StatusCode::OK, &mut headers);
+    for json in [
+        "application/json",
+        "Application/JSON; charset=utf-8",
+        "application/vnd.api+json",
+    ] {
+        assert_eq!(form(of_type(json)), Form::Whole, "{json}");
+    }
+    for other in ["text/event-stream", "application/jsonl", "text/plain", ""] {
+        assert_eq!(form(of_type(other)), Form::Stream, "{other}");
+    }
+    assert_eq!(form(HeaderMap::new()), Form::Stream);
 }
