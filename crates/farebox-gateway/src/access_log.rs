@@ -15,19 +15,19 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use farebox_core::{Msat, RequestId, UnixMillis};
+use farebox_core::{RequestId, UnixMillis};
 use farebox_market::rates::Rate;
 use http::{HeaderValue, Method, StatusCode};
 use prometheus_client::metrics::counter::Counter;
 use tokio::runtime::Handle;
 
-use crate::by_use::said::SaidLine;
-use crate::meter::MeteredLine;
+use crate::gauge::Ending;
+use crate::gauge::bill::{Bill, Charged, Measure};
+use crate::gauge::finding::Finding;
 use crate::metrics::Metrics;
 use crate::outcome::Outcome;
 use crate::plan::Route;
-use crate::settle::Ending;
-use crate::settle::counting::Counting;
+use crate::settle::Charge;
 
 /// A worker hands its lines over when it has gathered so many bytes.
 const BATCH_BYTES: usize = 32 * 1024;
@@ -217,16 +217,10 @@ pub(crate) struct Exchange {
     pub(crate) reason: &'static str,
     pub(crate) upstream_micros: Option<u64>,
     pub(crate) hold: Option<farebox_core::HoldId>,
-    /// What was charged before the answer began to leave.
-    pub(crate) charged: Msat,
+    /// What was charged, or is charged from here on.
+    pub(crate) charge: Charge,
     /// What a bitcoin cost when the price was found.
     pub(crate) rate: Option<Rate>,
-    /// What a metered answer used.
-    pub(crate) metered: Option<Box<MeteredLine>>,
-    /// What any other answer that is charged by use came to.
-    pub(crate) said: Option<SaidLine>,
-    /// What its charge still waits for.
-    pub(crate) counting: Option<Counting>,
     bytes_sent: u64,
     reported: bool,
 }
@@ -256,11 +250,8 @@ impl Exchange {
             reason: "",
             upstream_micros: None,
             hold: None,
-            charged: Msat::ZERO,
+            charge: Charge::default(),
             rate: None,
-            metered: None,
-            said: None,
-            counting: None,
             bytes_sent: 0,
             reported: false,
         })
@@ -270,42 +261,47 @@ impl Exchange {
         self.bytes_sent += bytes as u64;
     }
 
-    pub(crate) fn finish(mut self: Box<Self>, ending: Ending, charged: Option<Msat>) {
+    /// Writes the line, or has it written when the charge is found out. `charge` is what was charged
+    /// since the answer began to leave.
+    pub(crate) fn finish(mut self: Box<Self>, ending: Ending, charge: Option<Charge>) {
         self.outcome = self.outcome.ended(ending);
-        self.charged = charged.unwrap_or(self.charged);
-        match (self.counting.take(), Handle::try_current()) {
-            (Some(counting), Ok(runtime)) => {
+        let charge = charge.unwrap_or_else(|| std::mem::take(&mut self.charge));
+        match (charge, Handle::try_current()) {
+            (Charge::Open { otherwise, finding }, Ok(runtime)) => {
+                self.charge = Charge::Known(otherwise);
                 let late = LateLine(Some(self));
-                drop(runtime.spawn(late.wait_for(counting)));
+                drop(runtime.spawn(late.wait_for(finding)));
             }
-            _ => self.report(self.charged),
+            (charge, _) => {
+                self.charge = charge;
+                self.report();
+            }
         }
     }
 
-    fn report(&mut self, charged: Msat) {
+    /// What is charged as far as that is known.
+    pub(crate) const fn charged(&self) -> &Charged {
+        self.charge.so_far()
+    }
+
+    fn report(&mut self) {
         self.reported = true;
-        let line = Line {
-            exchange: self,
-            charged,
-        };
+        let line = Line { exchange: self };
         line.complain();
         self.metrics.count(&line);
         self.log.write(&line);
     }
 }
 
-/// The line of an answer whose charge is known only after it has ended. Where that is never told,
+/// The line of an answer whose charge is found out only after it has ended. Where that is never told,
 /// since everything ends, it says what would have been charged.
 struct LateLine(Option<Box<Exchange>>);
 
 impl LateLine {
-    async fn wait_for(mut self, counting: Counting) {
-        let settled = counting.settled().await;
-        if let (Some(exchange), Some(settled)) = (&mut self.0, settled) {
-            exchange.charged = settled.charged;
-            if let Some(line) = &mut exchange.metered {
-                (line.usage, line.terminal) = (settled.bill.usage, settled.bill.terminal);
-            }
+    async fn wait_for(mut self, finding: Finding) {
+        let found = finding.found().await;
+        if let (Some(exchange), Some(charged)) = (&mut self.0, found) {
+            exchange.charge = Charge::Known(charged);
         }
     }
 }
@@ -313,7 +309,7 @@ impl LateLine {
 impl Drop for LateLine {
     fn drop(&mut self) {
         if let Some(mut exchange) = self.0.take() {
-            exchange.report(exchange.charged);
+            exchange.report();
         }
     }
 }
@@ -324,7 +320,8 @@ impl Drop for Exchange {
         if !self.reported {
             self.outcome = Outcome::ClientGone;
             self.status = NO_ANSWER;
-            self.report(Msat::ZERO);
+            self.charge = Charge::default();
+            self.report();
         }
     }
 }
@@ -345,17 +342,17 @@ pub(crate) struct Begun {
 /// A finished request.
 pub(crate) struct Line<'a> {
     pub(crate) exchange: &'a Exchange,
-    pub(crate) charged: Msat,
 }
 
 impl Line<'_> {
     /// Tells the seller of an answer that nobody said the cost of.
     fn complain(&self) {
-        if let Some(complaint) = self.exchange.said.and_then(|said| said.complaint()) {
+        let charged = self.exchange.charged();
+        if let Some(complaint) = charged.complaint() {
             tracing::warn!(
                 route = self.route(),
                 request.id = %self.exchange.request_id,
-                charged_msat = self.charged.get(),
+                charged_msat = charged.msat.get(),
                 "{complaint}"
             );
         }
@@ -385,7 +382,7 @@ impl Line<'_> {
         line.plain(",\"outcome\":\"", it.outcome.as_str().as_bytes());
         line.number("\",\"duration_us\":", self.micros());
         line.number(",\"bytes_sent\":", it.bytes_sent);
-        line.number(",\"charged_msat\":", self.charged.get());
+        line.number(",\"charged_msat\":", it.charged().msat.get());
         if !it.reason.is_empty() {
             line.plain(",\"reason\":\"", it.reason.as_bytes());
             line.plain("\"", b"");
@@ -396,11 +393,8 @@ impl Line<'_> {
         if let Some(rate) = it.rate {
             line.rate(rate)?;
         }
-        if let Some(metered) = &it.metered {
-            line.metered(metered)?;
-        }
-        if let Some(said) = it.said {
-            line.said(said)?;
+        if let Some(bill) = &it.charged().bill {
+            line.bill(bill)?;
         }
         if let Some(hold) = it.hold {
             write!(line.0, ",\"hold\":\"{hold}\"")?;
@@ -424,7 +418,7 @@ impl Line<'_> {
             if it.reason.is_empty() { "-" } else { it.reason },
             self.micros(),
             it.bytes_sent,
-            self.charged.get(),
+            it.charged().msat.get(),
             it.request_id,
         )
     }
@@ -444,24 +438,22 @@ impl JsonLine<'_> {
         self.plain(before, itoa::Buffer::new().format(value).as_bytes());
     }
 
-    /// What a model's call used, and at which rate it was charged.
-    fn metered(&mut self, metered: &MeteredLine) -> io::Result<()> {
-        self.text(",\"model\":", &metered.model)?;
-        self.plain(",\"ended\":\"", metered.terminal.as_str().as_bytes());
-        self.plain("\"", b"");
-        for (unit, count) in metered.usage.iter() {
-            self.plain(",\"used_", unit.as_str().as_bytes());
-            self.number("\":", count);
+    /// What a call used that was charged by use, and how its answer ended.
+    fn bill(&mut self, bill: &Bill) -> io::Result<()> {
+        if let Measure::Usage { model, .. } = &bill.measured {
+            self.text(",\"model\":", model)?;
         }
-        Ok(())
-    }
-
-    /// What an answer said that it used, or was measured to.
-    fn said(&mut self, said: SaidLine) -> io::Result<()> {
-        self.plain(",\"ended\":\"", said.end.as_str().as_bytes());
+        self.plain(",\"ended\":\"", bill.end.as_str().as_bytes());
         self.plain("\"", b"");
-        if let Some(quantity) = said.quantity {
-            write!(self.0, ",\"quantity\":\"{quantity}\"")?;
+        match &bill.measured {
+            Measure::Usage { usage, .. } => {
+                for (unit, count) in usage.iter() {
+                    self.plain(",\"used_", unit.as_str().as_bytes());
+                    self.number("\":", count);
+                }
+            }
+            Measure::Quantity(Some(quantity)) => write!(self.0, ",\"quantity\":\"{quantity}\"")?,
+            Measure::Quantity(None) => {}
         }
         Ok(())
     }

@@ -13,14 +13,10 @@ use farebox_ledger::{
 use http::HeaderMap;
 use sha2::{Digest, Sha256};
 
-use crate::by_use::said::Said;
-use crate::meter::Meter;
+use crate::gauge::Gauge;
 use crate::plan::Route;
-use crate::price::Metered;
 use crate::refusal::{AdmissionError, Owed, Refusal};
 use crate::sale::Sale;
-use crate::settle::Gauge;
-use crate::webhook::asked::Inquiry;
 use farebox_paywall::credential::Token;
 
 /// The permission to forward one request. Its fields are private: only [`free`](Admission::free)
@@ -44,7 +40,7 @@ pub(crate) enum Payment {
         hold: Hold,
         once: bool,
         /// What tells the charge, where it is not the whole hold.
-        gauge: Option<Gauge>,
+        gauge: Option<Box<dyn Gauge>>,
     },
 }
 
@@ -95,27 +91,13 @@ impl Admission {
         }
     }
 
-    /// The same request, charged by the usage of its model.
-    pub(crate) fn metered(self, by: Metered) -> Self {
-        self.gauged(|| Gauge::Model(Box::new(Meter::of(by))))
-    }
-
-    /// The same request, charged by what its answer turns out to have used.
-    pub(crate) fn told_by(self, said: Box<Said>) -> Self {
-        self.gauged(|| Gauge::Said(said))
-    }
-
-    /// The same request, charged by what its webhook says when it has ended.
-    pub(crate) fn asked_about(self, asked: Box<Inquiry>) -> Self {
-        self.gauged(|| Gauge::Asked(asked))
-    }
-
-    /// A token that bought calls pays with a call, whatever that uses.
-    fn gauged(mut self, by: impl FnOnce() -> Gauge) -> Self {
+    /// The same request, charged by what this gauge finds. A token that bought calls pays with a
+    /// call, whatever that uses.
+    pub(crate) fn gauged(mut self, by: Box<dyn Gauge>) -> Self {
         if let Payment::Held { gauge, hold, .. } = &mut self.payment
             && hold.remaining().calls.is_none()
         {
-            *gauge = Some(by());
+            *gauge = Some(by);
         }
         self
     }

@@ -21,12 +21,14 @@ use farebox_http::upstream::Lease;
 use farebox_ledger::crash_point;
 use http::{HeaderMap, HeaderName};
 use http_body::{Body, Frame, SizeHint};
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use crate::access_log::Exchange;
 use crate::crash;
+use crate::gauge::Ending;
 use crate::payment_fields;
-use crate::settle::{Ending, Settlement};
+use crate::settle::{Charge, Settlement};
 
 use watched::WatchedAnswer;
 pub(crate) use watched::WatchedAnswers;
@@ -74,7 +76,7 @@ enum Source {
 /// An upstream's body, with everything that waits for its end.
 pub(crate) struct UpstreamBody {
     pub(crate) incoming: DecodedBody,
-    /// Trailers that wait until what the meter held back has passed.
+    /// Trailers that wait until what the gauge held back has passed.
     pub(crate) trailers: Option<Frame<Bytes>>,
     /// A trailer that is the seller's own business.
     pub(crate) hidden: Option<HeaderName>,
@@ -86,7 +88,8 @@ pub(crate) struct UpstreamBody {
     pub(crate) drain: Option<DrainSignal>,
     pub(crate) recorder: Option<Recorder>,
     pub(crate) grpc: Option<GrpcCall>,
-    pub(crate) ending: Ending,
+    /// How it ended, once it has.
+    pub(crate) ending: Option<Ending>,
     pub(crate) pace: Pace,
     pub(crate) lease: Lease,
     pub(crate) _permit: Option<TokenPermit>,
@@ -196,7 +199,7 @@ impl AnswerBody {
     }
 
     fn waits_for_upstream(&self) -> bool {
-        matches!(&self.source, Source::Upstream(body) if body.ending == Ending::Open)
+        matches!(&self.source, Source::Upstream(body) if body.ending.is_none())
     }
 
     fn count(&mut self, frame: &Frame<Bytes>) {
@@ -222,9 +225,9 @@ impl UpstreamBody {
                 if let Some(upload) = &self.upload {
                     upload.answered();
                 }
-                let frame = self.hear(frame);
+                let frame = self.hear_trailers(frame);
                 let frame =
-                    self.meter(prepare_response_trailers(frame, payment_fields::in_answers));
+                    self.gauge(prepare_response_trailers(frame, payment_fields::in_answers));
                 self.pass(&frame);
                 Poll::Ready(Some(Ok(frame)))
             }
@@ -267,45 +270,39 @@ impl UpstreamBody {
         }
     }
 
-    /// Shows a frame to who tells the charge by it; the frame passes untouched, but for a cost among
-    /// its trailers.
-    fn hear(&mut self, mut frame: Frame<Bytes>) -> Frame<Bytes> {
-        if let Some(said) = self.settlement.said() {
-            if let Some(data) = frame.data_ref() {
-                said.saw(data);
-            } else if let Some(trailers) = frame.trailers_mut() {
-                said.hear(trailers);
+    /// Shows trailers to the gauge, and takes off what is the seller's own business.
+    fn hear_trailers(&mut self, mut frame: Frame<Bytes>) -> Frame<Bytes> {
+        if let Some(trailers) = frame.trailers_mut() {
+            if let Some(gauge) = self.settlement.gauge() {
+                gauge.trailers(trailers);
             }
-        }
-        if let (Some(hidden), Some(trailers)) = (&self.hidden, frame.trailers_mut()) {
-            trailers.remove(hidden);
-        }
-        if let (Some(asked), Some(data)) = (self.settlement.asked(), frame.data_ref()) {
-            asked.saw(data.len());
+            if let Some(hidden) = &self.hidden {
+                trailers.remove(hidden);
+            }
         }
         frame
     }
 
-    /// What passes on of a frame that is metered on its way. It may be nothing for now.
-    fn meter(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
+    /// What passes on of a frame that a gauge watches. It may be empty for now.
+    fn gauge(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
         let is_last = self.incoming.is_end_stream();
-        let Some(meter) = self.settlement.meter() else {
+        let Some(gauge) = self.settlement.gauge() else {
             return frame;
         };
         match frame.into_data() {
             Ok(data) => {
-                let passed = meter.pass(&data);
+                let passed = gauge.frame(data);
                 if !is_last {
                     return Frame::data(passed);
                 }
-                let rest = meter.finish();
+                let rest = gauge.rest();
                 if rest.is_empty() {
                     return Frame::data(passed);
                 }
                 Frame::data([passed, rest].concat().into())
             }
             Err(trailers) => {
-                let rest = meter.finish();
+                let rest = gauge.rest();
                 if rest.is_empty() {
                     return trailers;
                 }
@@ -320,9 +317,9 @@ impl UpstreamBody {
         self.trailers.is_none() && self.incoming.is_end_stream()
     }
 
-    /// What the meter still held back when the upstream's answer had ended.
+    /// What the gauge still held back when the upstream's answer had ended.
     fn rest(&mut self) -> Option<Bytes> {
-        let rest = self.settlement.meter()?.finish();
+        let rest = self.settlement.gauge()?.rest();
         if let Some(recorder) = &mut self.recorder {
             recorder.push(&rest);
         }
@@ -344,7 +341,6 @@ impl UpstreamBody {
             self.end(Ending::Complete);
         } else {
             self.pace.handed_over();
-            self.settlement.first_byte();
             self.settlement.went_on();
             crash_point(crash::FIRST_BYTE_RECORDED);
         }
@@ -358,22 +354,17 @@ impl UpstreamBody {
     }
 
     fn end(&mut self, ending: Ending) {
-        if self.ending != Ending::Open {
+        if self.ending.is_some() {
             return;
         }
-        self.ending = ending;
-        match ending {
-            Ending::Complete => {
-                self.lease.give_back();
-                if let Some(recorder) = self.recorder.take() {
-                    recorder.finish(std::time::Instant::now());
-                }
-                self.settlement.complete();
+        self.ending = Some(ending);
+        if ending == Ending::Complete {
+            self.lease.give_back();
+            if let Some(recorder) = self.recorder.take() {
+                recorder.finish(std::time::Instant::now());
             }
-            Ending::CutByUpstream => self.settlement.cut_short(),
-            Ending::CutByClient => self.settlement.client_left(),
-            Ending::Open => {}
         }
+        self.settlement.end(ending);
         crash_point(crash::LAST_BYTE_SENT);
     }
 
@@ -495,12 +486,12 @@ impl Drop for AnswerBody {
 
 impl UpstreamBody {
     fn close(mut self: Box<Self>, exchange: Option<Box<Exchange>>) {
-        if self.ending != Ending::Open {
-            return self.report(exchange, self.ending);
+        if let Some(ending) = self.ending {
+            return self.report(exchange, ending);
         }
         let is_cut = self.drain.as_ref().is_some_and(DrainSignal::is_cut);
-        if is_cut && self.settlement.is_metering() {
-            self.settlement.cut_short();
+        if is_cut && self.settlement.is_gauging() {
+            self.settlement.end(Ending::CutByUpstream);
             return self.report(exchange, Ending::CutByUpstream);
         }
         if let Some((limit, until)) = self.reads_on() {
@@ -509,9 +500,10 @@ impl UpstreamBody {
         }
         // Before the settlement, so that no retry sees the sale finished and no answer coming.
         let finishing = self.recorder.as_ref().and_then(Recorder::finish_alone);
-        self.settlement.client_left();
+        self.settlement.end(Ending::CutByClient);
+        let is_sold = !self.settlement.charged().is_zero();
         self.report(exchange, Ending::CutByClient);
-        if let Some(finishing) = finishing.filter(|_| !self.settlement.charged().is_zero()) {
+        if let Some(finishing) = finishing.filter(|_| is_sold) {
             tokio::spawn(self.finish_for_replay(finishing));
         }
     }
@@ -523,7 +515,7 @@ impl UpstreamBody {
         }
     }
 
-    /// Whether a metered answer is read on without its client, how long, and to what end. One that
+    /// Whether a gauged answer is read on without its client, how long, and to what end. One that
     /// is kept for a retry is charged when all of it is there: who hangs up after the first byte
     /// and comes back for the rest has had the whole answer.
     fn reads_on(&self) -> Option<(Duration, Until)> {
@@ -531,20 +523,20 @@ impl UpstreamBody {
             return Some((limit, Until::Ended));
         }
         let recorder = self.recorder.as_ref();
-        let keeps = self.settlement.is_metering() && recorder.is_some_and(Recorder::is_recording);
+        let keeps = self.settlement.is_gauging() && recorder.is_some_and(Recorder::is_recording);
         keeps.then_some((FINISH_FOR_REPLAY, Until::NotKept))
     }
 
     fn report(&mut self, exchange: Option<Box<Exchange>>, ending: Ending) {
-        if let Some(owing) = self.settlement.take_owing() {
-            tokio::spawn(owing.settle(exchange));
-            return;
-        }
-        if let Some(mut exchange) = exchange {
-            exchange.metered = self.settlement.line();
-            exchange.said = self.settlement.said_line();
-            exchange.counting = self.settlement.take_counting();
-            exchange.finish(ending, Some(self.settlement.charged()));
+        match (exchange, self.settlement.charge()) {
+            (Some(exchange), charge) => exchange.finish(ending, Some(charge)),
+            // Where everything ends, nobody finds it out, and the hold is settled all the same.
+            (None, Charge::Open { finding, .. }) => {
+                if let Ok(runtime) = Handle::try_current() {
+                    drop(runtime.spawn(finding.found()));
+                }
+            }
+            (None, Charge::Known(_)) => {}
         }
     }
 
@@ -557,7 +549,7 @@ impl UpstreamBody {
         exchange: Option<Box<Exchange>>,
     ) {
         let rest = async {
-            while self.ending == Ending::Open && self.is_wanted(until) {
+            while self.ending.is_none() && self.is_wanted(until) {
                 let frame = std::future::poll_fn(|cx| self.poll_frame(cx)).await;
                 if !matches!(frame, Some(Ok(_))) {
                     break;
@@ -565,7 +557,7 @@ impl UpstreamBody {
             }
         };
         let _ = tokio::time::timeout(limit, rest).await;
-        self.settlement.client_left();
+        self.settlement.end(Ending::CutByClient);
         self.report(exchange, Ending::CutByClient);
     }
 }

@@ -5,20 +5,21 @@
 //! it did cost is rounded up once. Beyond the hold it is the seller's loss, and what nobody told is an
 //! end of its own, never a silent zero.
 
-pub(crate) mod said;
-
 use std::fmt;
 use std::sync::Arc;
 
 use farebox_core::{Msat, UnixMillis};
 use farebox_market::rates::{Rate, Rates};
-use farebox_meter::{Currency, Decimal, Exchange, Pointer};
+use farebox_meter::{Currency, Decimal, Pointer};
 use http::header::HeaderName;
-use said::Said;
 
 use crate::arrival::Arrival;
-use crate::meter::Billing;
-use crate::price::Quote;
+pub use crate::gauge::Of;
+use crate::gauge::measured::Measuring;
+use crate::gauge::report::Report;
+use crate::gauge::tariff::Tariff;
+use crate::gauge::{Billing, Gauge};
+use crate::price::{Quote, UpTo};
 use crate::refusal::Unsold;
 
 /// What a route charges by use.
@@ -71,65 +72,33 @@ pub enum Teller {
     Seconds,
 }
 
-/// Whose bytes are counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Of {
-    /// The answer's.
-    Answer,
-    /// The request's.
-    Request,
-    /// Both.
-    Both,
-}
-
-/// A call that is charged by what it uses.
-pub(crate) struct UpTo {
-    pub(crate) said: Box<Said>,
-    /// The most that it can cost.
-    pub(crate) at_most: Msat,
-    pub(crate) rate: Option<Rate>,
-}
-
-/// What use costs, at the rates of the moment.
-pub(crate) struct Tariff {
-    pub(crate) each: Decimal,
-    pub(crate) exchange: Exchange,
-    pub(crate) at_most: Msat,
-    pub(crate) least: Msat,
-    pub(crate) rate: Option<Rate>,
-}
-
-impl Tariff {
-    /// What so much costs; nothing where that is more than all bitcoin, and so cannot be true.
-    pub(crate) fn cost(&self, quantity: Decimal) -> Option<Msat> {
-        let cost = self.exchange.times(quantity, self.each).ok()?;
-        Some(cost.max(self.least))
-    }
-}
-
 impl ByUse {
     /// What one request costs at most, or exactly where its own length tells.
-    pub(crate) fn quote(
-        self: &Arc<Self>,
-        arrival: &Arrival,
-        now: UnixMillis,
-    ) -> Result<Quote, Unsold> {
-        let tariff = self.tariff(now)?;
+    pub(crate) fn quote(&self, arrival: &Arrival, now: UnixMillis) -> Result<Quote, Unsold> {
+        let (tariff, rate) = self.tariff(now)?;
+        let at_most = tariff.at_most;
         if let Teller::Bytes {
             of: Of::Request, ..
         } = self.teller
             && let Some(length) = arrival.forwarded_length()
         {
-            let cost = tariff.cost(whole(length)).unwrap_or(tariff.at_most);
-            return Ok(Quote::Fiat(cost.min(tariff.at_most), tariff.rate));
+            let cost = tariff.cost(Decimal::from(length)).unwrap_or(at_most);
+            return Ok(Quote::Fiat(cost.min(at_most), rate));
         }
-        let (at_most, rate) = (tariff.at_most, tariff.rate);
-        let said = Box::new(Said::new(Arc::clone(self), tariff));
         Ok(Quote::UpTo(UpTo {
-            said,
+            gauge: self.gauge(tariff),
             at_most,
             rate,
         }))
+    }
+
+    fn gauge(&self, tariff: Tariff) -> Box<dyn Gauge> {
+        match &self.teller {
+            Teller::Header { name, .. } => Box::new(Report::in_header(name.clone(), tariff)),
+            Teller::Json(pointer) => Box::new(Report::in_json(pointer.clone(), tariff)),
+            Teller::Bytes { of, .. } => Box::new(Measuring::bytes(*of, tariff)),
+            Teller::Seconds => Box::new(Measuring::seconds(tariff)),
+        }
     }
 
     /// The header or trailer that clients do not see.
@@ -140,7 +109,7 @@ impl ByUse {
         }
     }
 
-    fn tariff(&self, now: UnixMillis) -> Result<Tariff, Unsold> {
+    fn tariff(&self, now: UnixMillis) -> Result<(Tariff, Option<Rate>), Unsold> {
         let each = self.rates.quote(self.each.currency, now)?;
         let most = self.rates.quote(self.at_most.currency, now)?;
         let at_most = most.exchange.to_msat(self.at_most.amount)?;
@@ -152,7 +121,7 @@ impl ByUse {
             }
         };
         let exchange = each.exchange.dearer_by(self.markup);
-        Ok(Tariff {
+        let tariff = Tariff {
             each: self.each.amount,
             exchange: match self.teller {
                 Teller::Bytes { per, .. } => exchange.split(per),
@@ -161,14 +130,10 @@ impl ByUse {
             at_most,
             // Where rates move the two apart, the most holds: it was promised.
             least: least.min(at_most),
-            rate: each.rate.or(most.rate).or(rate),
-        })
+            billing: self.billing,
+        };
+        Ok((tariff, each.rate.or(most.rate).or(rate)))
     }
-}
-
-/// A count as a decimal.
-pub(crate) fn whole(count: u64) -> Decimal {
-    Decimal::new(count.into(), 0).unwrap_or_default()
 }
 
 /// What is charged, in words that change only with the terms.
@@ -199,16 +164,6 @@ impl fmt::Display for Teller {
             Self::Json(pointer) => write!(f, "json={pointer}"),
             Self::Bytes { of, per } => write!(f, "bytes={} per={per}", of.as_str()),
             Self::Seconds => f.write_str("seconds"),
-        }
-    }
-}
-
-impl Of {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Answer => "answer",
-            Self::Request => "request",
-            Self::Both => "both",
         }
     }
 }

@@ -1,22 +1,12 @@
-//! What the ledger keeps of a charge beside its amount: what the price was found by, and what was
-//! measured.
-//!
-//! The first is handed over with the hold, so that it is there whatever becomes of this process. A
-//! fixed price in bitcoin has neither. Never here: an amount.
+//! What the ledger keeps of a charge beside its amount: what the price was found by. It is handed over
+//! with the hold, so that it is there whatever becomes of this process; a fixed price in bitcoin has
+//! none. Never here: an amount.
 
 use farebox_core::UnixMillis;
-use farebox_ledger::{ChargeBasis, MAX_CHARGE_CLASSES, Measured, RateUsed};
+use farebox_ledger::{ChargeBasis, RateUsed};
 use farebox_market::rates::Rate;
-use farebox_meter::{Decimal, Unit, Usage};
 
-use crate::by_use::said::{End, SaidBill, SaidLine};
-use crate::meter::Bill;
 use crate::price::Quote;
-
-const _: () = assert!(
-    Unit::ALL.len() <= MAX_CHARGE_CLASSES,
-    "every class of usage is kept"
-);
 
 impl Quote {
     /// What this price was found by, where there is anything to tell. Who bought calls before is
@@ -39,44 +29,6 @@ fn used_at(rate: &Rate, now: UnixMillis) -> RateUsed {
         bitcoin_price: rate.bitcoin_price.to_string(),
         age_ms: rate.taken_at.map(age),
     }
-}
-
-impl Bill {
-    /// What is kept of the usage of a model.
-    pub(crate) fn measured(&self) -> Measured {
-        Measured {
-            terminal: self.terminal.as_str(),
-            usage: used_classes(&self.usage),
-            quantity: None,
-        }
-    }
-}
-
-impl SaidBill {
-    /// What is kept of what the upstream said, or of what was counted here.
-    pub(crate) fn measured(&self) -> Measured {
-        of_quantity(self.end, self.quantity)
-    }
-}
-
-impl SaidLine {
-    /// What is kept of what a webhook said: msat.
-    pub(crate) fn measured(&self) -> Measured {
-        of_quantity(self.end, self.quantity)
-    }
-}
-
-fn of_quantity(end: End, quantity: Option<Decimal>) -> Measured {
-    Measured {
-        terminal: end.as_str(),
-        usage: Vec::new(),
-        quantity: quantity.map(|quantity| quantity.to_string()),
-    }
-}
-
-fn used_classes(usage: &Usage) -> Vec<(&'static str, u64)> {
-    let counts = Unit::ALL.map(|unit| (unit.as_str(), usage.get(unit)));
-    counts.into_iter().filter(|(_, count)| *count > 0).collect()
 }
 
 #[cfg(test)]
@@ -112,11 +64,5 @@ mod tests {
         let now = UnixMillis::new(5_000);
         assert_eq!(Quote::Fixed(Msat::ZERO).basis(now), None);
         assert_eq!(Quote::Fiat(Msat::ZERO, None).basis(now), None);
-    }
-
-    #[test]
-    fn only_what_was_used_is_kept() {
-        let usage = Usage::NONE.with(Unit::Output, 7).with(Unit::Input, 3);
-        assert_eq!(used_classes(&usage), [("input", 3), ("output", 7)]);
     }
 }

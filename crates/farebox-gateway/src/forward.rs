@@ -3,8 +3,7 @@
 //! Bodies stream both ways. What the client sent for payment never leaves; what the upstream says
 //! about payment or its own credentials never comes back.
 
-mod metered;
-mod said;
+mod gauged;
 mod shaped;
 mod whole;
 
@@ -16,7 +15,7 @@ use bytes::Bytes;
 use farebox_core::{HoldId, Msat};
 use farebox_http::body::{BodyFault, RequestBody, Silence, Upload};
 use farebox_http::body_budget::ReadBody;
-use farebox_http::decode::DecodedBody;
+use farebox_http::decode::{DecodedBody, Decoder};
 use farebox_http::headers;
 use farebox_http::limits::TokenPermit;
 use farebox_http::replay::{Recorder, ReplayPolicy, ReplayStore};
@@ -26,6 +25,7 @@ use farebox_ledger::{Receipt, VoidReason, crash_point};
 use http::header::{HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING, VARY};
 use http::response::Parts;
 use http::{Method, Request, Response, StatusCode, Uri, Version};
+use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
 use crate::access_log::Exchange;
@@ -33,12 +33,13 @@ use crate::admit::{Admission, Payment};
 use crate::answer::{AnswerBody, GrpcCall, Pace, UpstreamBody, grpc_failed};
 use crate::arrival::{Arrival, ArrivedBody};
 use crate::crash;
+use crate::gauge::Ending;
 use crate::outcome::Outcome;
 use crate::payment_fields;
 use crate::plan::{PaidCache, Plan, Route, Upstream};
 use crate::refusal::{Refusal, RequestError, UpstreamError};
 use crate::sale::ChargeOn;
-use crate::settle::{Ending, Settlement};
+use crate::settle::Settlement;
 use crate::worker::Worker;
 
 const CHARGE: HeaderName = HeaderName::from_static("farebox-charge-msat");
@@ -60,6 +61,15 @@ struct Fare {
     paid: bool,
     /// The request's body, where it comes only while it is forwarded.
     upload: Option<Arc<Upload>>,
+}
+
+/// An answer whose body is yet to come.
+struct Coming {
+    parts: Parts,
+    incoming: Incoming,
+    /// For a body that comes compressed and is read here.
+    decoder: Option<Decoder>,
+    lease: Lease,
 }
 
 /// What a paying client is told in headers.
@@ -91,10 +101,8 @@ impl Worker {
             .remove::<OnUpgrade>()
             .filter(|_| headers::is_websocket_upgrade(&arrival.parts.headers));
         let mut fare = Fare::of(payment, permit, &route);
-        if fare.settlement.meter().is_some() {
-            headers::ask_for_whole(&mut arrival.parts.headers);
-        }
-        let counted = said::prepare(&mut fare, &mut arrival.parts.headers);
+        let gauge = fare.settlement.gauge();
+        let counted = gauge.and_then(|gauge| gauge.request(&mut arrival.parts.headers));
         let call = GrpcCall {
             has_deadline: arrival.parts.headers.contains_key(GRPC_TIMEOUT),
         };
@@ -120,18 +128,14 @@ impl Worker {
         };
         exchange.upstream_micros = Some(micros(sent_at));
         crash_point(crash::FORWARD_HEADERS_RECEIVED);
-        if fare.settlement.meter().is_some() {
-            return Box::pin(self.pass_back_metered(exchange, &route, answer, fare)).await;
-        }
-        if fare.settlement.is_followed() {
-            return Box::pin(self.pass_back_said(exchange, &route, answer, fare, call)).await;
+        if fare.settlement.is_gauged() {
+            return Box::pin(self.pass_back_gauged(exchange, &route, answer, fare, call)).await;
         }
         if let Some(name) = route.hidden_cost() {
             answer.0.headers_mut().remove(name);
         }
-        if let Some(extract) = route.extract() {
-            let sold = (&*route, extract);
-            return Box::pin(self.pass_back_shaped(exchange, sold, answer, fare, call)).await;
+        if let Some(extract) = route.extract().filter(|_| answer.0.status().is_success()) {
+            return Box::pin(self.pass_back_shaped(exchange, &route, extract, answer, fare)).await;
         }
         self.pass_back(&route, answer, fare, upgrade, call)
     }
@@ -225,7 +229,7 @@ impl Worker {
                 .extensions
                 .remove::<OnUpgrade>()
                 .ok_or_else(|| UpstreamError::broken("nothing of it is left to switch"))?;
-            fare.settlement.complete();
+            fare.settlement.end(Ending::Complete);
             tunnel::join(
                 client_side,
                 upstream_side,
@@ -235,49 +239,42 @@ impl Worker {
             return Ok(Response::from_parts(parts, AnswerBody::empty()));
         }
         let call = grpc.then_some(call);
-        Ok(self.stream_back(
-            route,
-            (Response::from_parts(parts, incoming), lease),
-            fare,
-            call,
-        ))
+        let coming = Coming {
+            parts,
+            incoming,
+            decoder: None,
+            lease,
+        };
+        Ok(self.stream_back(route, coming, fare, call))
     }
 
     /// Lets the upstream's body pass, with everything that waits for its end.
     fn stream_back(
         &self,
         route: &Route,
-        (answer, lease): Answer,
-        fare: Fare,
-        grpc: Option<GrpcCall>,
-    ) -> Response<AnswerBody> {
-        let (parts, incoming) = answer.into_parts();
-        let body = (parts, DecodedBody::plain(incoming));
-        self.stream_decoded(route, body, lease, fare, grpc)
-    }
-
-    /// The same for a body that may have come compressed.
-    fn stream_decoded(
-        &self,
-        route: &Route,
-        (parts, incoming): (Parts, DecodedBody),
-        lease: Lease,
+        coming: Coming,
         mut fare: Fare,
         grpc: Option<GrpcCall>,
     ) -> Response<AnswerBody> {
-        let recorder = fare.recorder(&self.shared.replays, &parts);
-        let is_followed = fare.settlement.is_followed();
-        let body = UpstreamBody {
+        let Coming {
+            parts,
             incoming,
+            decoder,
+            lease,
+        } = coming;
+        let recorder = fare.recorder(&self.shared.replays, &parts);
+        let spares_cut = fare.settlement.leaving_costs();
+        let body = UpstreamBody {
+            incoming: DecodedBody::new(incoming, decoder),
             trailers: None,
             upload: fare.upload,
             hidden: route.hidden_cost().cloned(),
             silence: Silence::new(route.idle_timeout),
-            drain: is_followed.then(|| self.shared.drain.clone()),
+            drain: spares_cut.then(|| self.shared.drain.clone()),
             settlement: fare.settlement,
             recorder,
             grpc,
-            ending: Ending::Open,
+            ending: None,
             pace: Pace::default(),
             lease,
             _permit: fare.permit,
@@ -303,7 +300,7 @@ impl Fare {
                     is_most: gauge.is_some(),
                 },
                 keep_for: replay.filter(|_| once).map(|replay| (hold.id(), replay)),
-                settlement: Settlement::metered(hold, gauge),
+                settlement: Settlement::of(hold, gauge),
                 permit,
                 paid: true,
                 upload: None,

@@ -11,7 +11,8 @@
 //! 5. `challenge`: where something is owed, an invoice, a macaroon and a 402, as a `page` for
 //!    people; no row is written;
 //! 6. `forward`: consumes the admission; nothing else can reach an upstream;
-//! 7. `answer`, `settle`: the body passes, and its end decides what is charged.
+//! 7. `answer`, [`gauge`], `settle`: the body passes, and its end decides what is charged; where that is
+//!    not the whole hold, a gauge finds out how much.
 //!
 //! Whatever refuses gives a `refusal`, and `render` writes it as whoever asks reads it.
 //!
@@ -43,7 +44,7 @@ mod worker;
 
 pub mod access_log;
 pub mod by_use;
-pub mod meter;
+pub mod gauge;
 pub mod metrics;
 pub mod plan;
 pub mod sale;

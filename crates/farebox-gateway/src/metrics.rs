@@ -221,10 +221,11 @@ impl Metrics {
             .and_then(|route| route.metrics.get());
         let route = route.map_or(&self.unrouted, AsRef::as_ref);
         route.requests[exchange.outcome as usize].inc();
-        if !line.charged.is_zero() {
-            route.charged_msat.inc_by(line.charged.get());
+        let charged = exchange.charged();
+        if !charged.msat.is_zero() {
+            route.charged_msat.inc_by(charged.msat.get());
         }
-        if exchange.said.and_then(|said| said.complaint()).is_some() {
+        if charged.complaint().is_some() {
             let route = exchange.route.as_ref().map_or("-", |it| it.name.as_str());
             let route = route.to_owned();
             self.costs_missing

@@ -16,12 +16,12 @@ use farebox_meter::{Endpoint, Exchange, ModelPrice, ModelRequest, Refused};
 use http::header::{CONTENT_TYPE, HeaderMap};
 
 use crate::arrival::Arrival;
-use crate::by_use::UpTo;
+use crate::gauge::Gauge;
+use crate::gauge::model::{ModelCall, ModelUsage};
 use crate::plan::Route;
 use crate::refusal::{Refusal, RequestError, Unsold};
 use crate::sale::{FlatPrice, ModelSale, Offer, Pricing, Sale};
 use crate::tokens::{TokenCounter, Vocabulary};
-use crate::webhook::asked::Inquiry;
 use crate::worker::Worker;
 
 /// The least answer that is worth buying, in tokens, where the payer has less than the whole costs.
@@ -37,10 +37,8 @@ pub(crate) enum Quote {
     Fiat(Msat, Option<Rate>),
     /// By what it uses.
     Metered(Box<Metered>),
-    /// By what its answer turns out to have used.
+    /// By what its answer turns out to have used, or what its webhook says when it has ended.
     UpTo(UpTo),
-    /// By what its webhook says when it has ended.
-    Asked(Box<Inquiry>),
     /// Nobody has asked yet.
     Unasked,
 }
@@ -61,11 +59,19 @@ pub(crate) struct Metered {
     body: Option<Bytes>,
 }
 
+/// A call that is charged by what its gauge finds.
+pub(crate) struct UpTo {
+    pub(crate) gauge: Box<dyn Gauge>,
+    /// The most that it can cost.
+    pub(crate) at_most: Msat,
+    pub(crate) rate: Option<Rate>,
+}
+
 impl Quote {
     /// The rate by which it was found.
     pub(crate) fn rate(&self) -> Option<Rate> {
         match self {
-            Self::Free | Self::Fixed(_) | Self::Asked(_) | Self::Unasked => None,
+            Self::Free | Self::Fixed(_) | Self::Unasked => None,
             Self::Fiat(_, rate) => *rate,
             Self::Metered(metered) => metered.rate,
             Self::UpTo(up_to) => up_to.rate,
@@ -79,7 +85,6 @@ impl Quote {
             Self::Fixed(price) | Self::Fiat(price, _) => *price,
             Self::Metered(metered) => metered.at_most,
             Self::UpTo(up_to) => up_to.at_most,
-            Self::Asked(asked) => asked.at_most,
         }
     }
 
@@ -220,6 +225,18 @@ impl Metered {
         };
         (self.bound, self.at_most) = (bound, at_most);
         at_most <= most
+    }
+
+    /// What finds out what the call used.
+    pub(crate) fn gauge(self) -> Box<dyn Gauge> {
+        Box::new(ModelUsage::new(ModelCall {
+            request: self.request,
+            price: self.price,
+            exchange: self.exchange,
+            billing: self.sale.billing,
+            at_most: self.at_most,
+            counter: self.counter,
+        }))
     }
 
     /// The body to forward.

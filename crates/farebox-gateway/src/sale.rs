@@ -16,7 +16,7 @@ use farebox_meter::{Currency, Decimal, RequestRules};
 use sha2::{Digest, Sha256};
 
 use crate::by_use::ByUse;
-use crate::meter::Billing;
+use crate::gauge::Billing;
 use crate::webhook::Webhook;
 
 /// What a route sells, and on which conditions.

@@ -527,10 +527,9 @@ pub(crate) fn metered(admission: Admission, quote: Quote, arrival: &mut Arrival)
     match quote {
         Quote::Metered(metered) => {
             arrival.replace_body(metered.body());
-            admission.metered(*metered)
+            admission.gauged(metered.gauge())
         }
-        Quote::UpTo(up_to) => admission.told_by(up_to.said),
-        Quote::Asked(asked) => admission.asked_about(asked),
+        Quote::UpTo(up_to) => admission.gauged(up_to.gauge),
         Quote::Fixed(_) | Quote::Fiat(..) | Quote::Free | Quote::Unasked => admission,
     }
 }

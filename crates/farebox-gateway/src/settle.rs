@@ -5,326 +5,302 @@
 //! voided by whether a first byte had gone out. The resolution is queued before the last byte
 //! leaves. Dropping a settlement resolves it too; nothing here can forget money.
 
-pub(crate) mod counting;
-
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use farebox_core::Msat;
 use farebox_ledger::{Hold, VoidReason};
 
-use crate::by_use::said::{Said, SaidBill, SaidLine};
-use crate::meter::{Bill, Meter, MeteredLine, Reckoning};
-use crate::webhook::asked::{Inquiry, Owing};
-use counting::Counting;
+use crate::gauge::bill::Charged;
+use crate::gauge::finding::{Billed, Finding, OpenHold};
+use crate::gauge::{Ending, Gauge};
 
-/// How an answer ended, for the log and the metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Ending {
-    /// It has not ended yet.
-    Open,
-    /// Completely delivered.
-    Complete,
-    /// The upstream failed or cut it short.
-    CutByUpstream,
-    /// The client left before the end.
-    CutByClient,
-}
-
-/// What tells the charge of an answer, where it is not the whole hold.
-pub(crate) enum Gauge {
-    /// The usage of a model.
-    Model(Box<Meter>),
-    /// What the upstream says, or what is measured.
-    Said(Box<Said>),
-    /// What a webhook says when it is over.
-    Asked(Box<Inquiry>),
-}
-
-/// What a gauge came to.
-#[derive(Clone, Copy)]
-enum Reading {
-    Model(Bill),
-    Said(SaidBill),
-}
+/// How often the progress of an answer is told to the ledger.
+const PROGRESS_EVERY: Duration = Duration::from_millis(500);
 
 /// The money side of one answer.
-pub(crate) struct Settlement {
-    hold: Option<Hold>,
-    price: Msat,
-    charged: Msat,
-    started: bool,
-    gauge: Option<Gauge>,
-    reading: Option<Reading>,
-    owing: Option<Owing>,
-    counting: Option<Counting>,
+pub(crate) struct Settlement(State);
+
+enum State {
+    /// No money moves: free, or under a pass.
+    Nothing,
+    /// A fixed price is held.
+    Fixed {
+        hold: Hold,
+        /// Bytes of the answer have gone out.
+        has_begun: bool,
+    },
+    /// The most is held, and a gauge finds out the charge.
+    Gauged {
+        hold: Hold,
+        gauge: Box<dyn Gauge>,
+        /// What recovery would charge, once bytes of the answer have gone out.
+        progress: Option<Progress>,
+    },
+    /// The answer is read to its end before any of it goes out. Its gauge is with whoever reads.
+    Reading(Hold),
+    /// The hold is settled or voided, or waits with whoever finds out its charge.
+    Ended(Charge),
 }
 
-impl Gauge {
-    /// What recovery would charge, when the first byte goes out.
-    fn first_progress(&self) -> Msat {
-        match self {
-            Self::Model(meter) => meter.first_progress(),
-            Self::Said(said) => said.first_progress(),
-            Self::Asked(asked) => asked.unsaid(),
-        }
-    }
+/// What was last told to the ledger for a recovery, and when.
+struct Progress {
+    told: Msat,
+    told_at: Instant,
+}
 
-    /// What recovery would charge, if it is time to tell.
-    fn progress(&mut self) -> Option<Msat> {
-        match self {
-            Self::Model(meter) => meter.progress(),
-            Self::Said(said) => said.progress(),
-            Self::Asked(_) => None,
-        }
-    }
+/// What an answer that has ended is charged.
+pub(crate) enum Charge {
+    Known(Charged),
+    /// It is still being found out.
+    Open {
+        /// What is charged where nobody finds it out.
+        otherwise: Charged,
+        finding: Finding,
+    },
+}
 
-    fn drains(&self) -> Option<Duration> {
+impl Default for Charge {
+    fn default() -> Self {
+        Self::Known(Charged::default())
+    }
+}
+
+impl Charge {
+    /// What is charged as far as that is known.
+    pub(crate) const fn so_far(&self) -> &Charged {
         match self {
-            Self::Model(meter) => meter.drains(),
-            Self::Said(said) => said.drains(),
-            Self::Asked(_) => None,
+            Self::Known(charged)
+            | Self::Open {
+                otherwise: charged, ..
+            } => charged,
         }
     }
 }
 
 impl Settlement {
-    /// A settlement for an answer whose payment is held.
-    pub(crate) fn of(hold: Hold) -> Self {
-        let mut settlement = Self::nothing();
-        settlement.price = hold.charge();
-        settlement.hold = Some(hold);
-        settlement
+    /// For an answer whose payment is held: the whole of it, or what a gauge finds.
+    pub(crate) fn of(hold: Hold, gauge: Option<Box<dyn Gauge>>) -> Self {
+        Self(match gauge {
+            None => State::Fixed {
+                hold,
+                has_begun: false,
+            },
+            Some(gauge) => State::Gauged {
+                hold,
+                gauge,
+                progress: None,
+            },
+        })
     }
 
-    /// A settlement for an answer that is charged by what it uses.
-    pub(crate) fn metered(hold: Hold, gauge: Option<Gauge>) -> Self {
-        let mut settlement = Self::of(hold);
-        settlement.gauge = gauge;
-        settlement
-    }
-
-    /// A settlement for an answer that moves no money: free, or under a pass.
+    /// For an answer that moves no money: free, or under a pass.
     pub(crate) const fn nothing() -> Self {
-        Self {
-            hold: None,
-            price: Msat::ZERO,
-            charged: Msat::ZERO,
-            started: false,
-            gauge: None,
-            reading: None,
-            owing: None,
-            counting: None,
-        }
+        Self(State::Nothing)
     }
 
-    /// The meter of a model's answer.
-    pub(crate) const fn meter(&mut self) -> Option<&mut Box<Meter>> {
-        match &mut self.gauge {
-            Some(Gauge::Model(meter)) => Some(meter),
+    /// What finds out the charge, until the answer has ended.
+    pub(crate) fn gauge(&mut self) -> Option<&mut dyn Gauge> {
+        match &mut self.0 {
+            State::Gauged { gauge, .. } => Some(&mut **gauge),
             _ => None,
         }
     }
 
-    /// What follows any other answer that is charged by use.
-    pub(crate) const fn said(&mut self) -> Option<&mut Box<Said>> {
-        match &mut self.gauge {
-            Some(Gauge::Said(said)) => Some(said),
-            _ => None,
-        }
+    /// Whether a gauge finds out the charge.
+    pub(crate) const fn is_gauged(&self) -> bool {
+        matches!(self.0, State::Gauged { .. })
     }
 
-    /// Whether the charge is told by anything but a model's usage or a fixed price.
-    pub(crate) const fn is_followed(&self) -> bool {
-        matches!(self.gauge, Some(Gauge::Said(_) | Gauge::Asked(_)))
+    /// Whether bytes have gone out of an answer that a gauge finds the charge of.
+    pub(crate) const fn is_gauging(&self) -> bool {
+        matches!(
+            self.0,
+            State::Gauged {
+                progress: Some(_),
+                ..
+            }
+        )
     }
 
-    /// What a webhook will be asked about.
-    pub(crate) const fn asked(&mut self) -> Option<&mut Box<Inquiry>> {
-        match &mut self.gauge {
-            Some(Gauge::Asked(asked)) => Some(asked),
-            _ => None,
-        }
+    /// Whether the answer is sold although it cannot be read.
+    pub(crate) fn sells_unread(&self) -> bool {
+        matches!(&self.0, State::Gauged { gauge, .. } if gauge.sells_unread())
     }
 
-    /// The question what a call came to that has ended. Nothing asks it by itself.
-    pub(crate) const fn take_owing(&mut self) -> Option<Owing> {
-        self.owing.take()
-    }
-
-    /// What the log says about a model's answer that has ended.
-    pub(crate) fn line(&self) -> Option<Box<MeteredLine>> {
-        let (Some(Gauge::Model(meter)), Some(Reading::Model(bill))) = (&self.gauge, self.reading)
-        else {
-            return None;
-        };
-        Some(Box::new(meter.line(bill)))
-    }
-
-    /// What the log says about any other answer that was charged by use.
-    pub(crate) fn said_line(&self) -> Option<SaidLine> {
-        let (Some(Gauge::Said(said)), Some(Reading::Said(bill))) = (&self.gauge, self.reading)
-        else {
-            return None;
-        };
-        Some(said.line(bill))
+    /// Whether leaving the answer early can cost more than what was seen.
+    pub(crate) fn leaving_costs(&self) -> bool {
+        matches!(&self.0, State::Gauged { gauge, .. } if gauge.leaving_costs())
     }
 
     /// How long the upstream is listened to after the client left, where the seller wants that and
     /// the client has had something.
     pub(crate) fn drains(&self) -> Option<Duration> {
-        let gauge = self.gauge.as_ref();
-        gauge
-            .filter(|_| self.started && self.hold.is_some())?
-            .drains()
-    }
-
-    /// Whether an answer that has begun will be charged by what it uses.
-    pub(crate) const fn is_metering(&self) -> bool {
-        self.started && self.gauge.is_some() && self.hold.is_some()
-    }
-
-    /// What was taken so far.
-    pub(crate) const fn charged(&self) -> Msat {
-        self.charged
+        match &self.0 {
+            State::Gauged {
+                gauge,
+                progress: Some(_),
+                ..
+            } => gauge.drains(),
+            _ => None,
+        }
     }
 
     /// Bytes of the answer go out, and more will follow.
-    pub(crate) fn first_byte(&mut self) {
-        if self.started {
-            return;
-        }
-        self.started = true;
-        match (&self.hold, &self.gauge) {
-            (Some(hold), Some(gauge)) => hold.progress(gauge.first_progress()),
-            (Some(hold), None) => hold.first_byte(),
-            (None, _) => {}
-        }
-    }
-
-    /// More of the answer went out.
     pub(crate) fn went_on(&mut self) {
-        let used = self.gauge.as_mut().and_then(Gauge::progress);
-        if let (Some(hold), Some(used)) = (&self.hold, used) {
-            hold.further_progress(used);
-        }
-    }
-
-    /// The answer is complete.
-    pub(crate) fn complete(&mut self) {
-        if self.gauge.is_some() {
-            return self.settle_stream(Ending::Complete);
-        }
-        if let Some(hold) = self.hold.take() {
-            self.charged = self.price;
-            hold.settle();
-        }
-    }
-
-    /// Nothing is charged.
-    pub(crate) fn void(&mut self, reason: VoidReason) {
-        if let Some(hold) = self.hold.take() {
-            hold.void(reason);
-        }
-    }
-
-    /// The upstream broke off.
-    pub(crate) fn cut_short(&mut self) {
-        if self.gauge.is_some() {
-            return self.settle_stream(Ending::CutByUpstream);
-        }
-        self.void(VoidReason::CutShort);
-    }
-
-    /// Settles a model's answer by its bill. Where that waits for its tokens to be counted, so does
-    /// the hold; should the process end before, recovery charges what was recorded.
-    pub(crate) fn reckon(&mut self, reckoning: Reckoning) {
-        let Some(hold) = self.hold.take() else {
-            return;
-        };
-        match reckoning {
-            Reckoning::Known(bill) => {
-                self.took(bill);
-                settle_by(hold, bill);
+        match &mut self.0 {
+            State::Fixed { hold, has_begun } if !*has_begun => {
+                hold.first_byte();
+                *has_begun = true;
             }
-            Reckoning::ToCount(to_count) => {
-                self.took(to_count.by_bytes);
-                hold.progress(to_count.by_bytes.used);
-                self.counting = Some(Counting::begin(*to_count, hold, self.price));
-            }
-        }
-    }
-
-    fn took(&mut self, bill: Bill) {
-        self.charged = bill.used.min(self.price);
-        self.reading = Some(Reading::Model(bill));
-    }
-
-    /// What the charge of an answer still waits for.
-    pub(crate) const fn take_counting(&mut self) -> Option<Counting> {
-        self.counting.take()
-    }
-
-    /// Settles any other answer that is charged by use. One that was delivered is done with, even
-    /// where it cost nothing; an attempt that failed for nothing is void.
-    pub(crate) fn settle_said(&mut self, ending: Ending) {
-        let Some(Gauge::Said(said)) = &mut self.gauge else {
-            return;
-        };
-        let Some(hold) = self.hold.take() else {
-            return;
-        };
-        let bill = said.bill(ending);
-        self.charged = bill.used.min(self.price);
-        self.reading = Some(Reading::Said(bill));
-        if bill.used.is_zero() && ending != Ending::Complete {
-            hold.void_with(VoidReason::CutShort, bill.measured());
-        } else {
-            hold.settle_part_with(bill.used, bill.measured());
-        }
-    }
-
-    fn leave_owing(&mut self, ending: Ending) {
-        if let Some(hold) = self.hold.take()
-            && let Some(Gauge::Asked(asked)) = self.gauge.take()
-        {
-            self.owing = Some(asked.ended(hold, ending));
-        }
-    }
-
-    fn settle_stream(&mut self, ending: Ending) {
-        match &self.gauge {
-            Some(Gauge::Model(meter)) if self.hold.is_some() => {
-                let reckoning = meter.bill_stream(ending);
-                self.reckon(reckoning);
-            }
-            Some(Gauge::Said(_)) => self.settle_said(ending),
-            Some(Gauge::Asked(_)) => self.leave_owing(ending),
+            State::Gauged {
+                hold,
+                gauge,
+                progress,
+            } => match progress {
+                None => *progress = Some(Progress::begin(hold, &**gauge)),
+                Some(progress) => progress.go_on(hold, &**gauge),
+            },
             _ => {}
         }
     }
 
-    /// The client left: charged when it had begun to receive the answer.
-    pub(crate) fn client_left(&mut self) {
-        if self.started && self.gauge.is_some() {
-            self.settle_stream(Ending::CutByClient);
-        } else if self.started {
-            self.complete();
-        } else {
-            self.void(VoidReason::ClientGone);
+    /// The answer has ended so. A second end changes nothing.
+    pub(crate) fn end(&mut self, ending: Ending) {
+        self.0 = match (self.take(), ending) {
+            (State::Nothing, _) => State::Nothing,
+            (State::Ended(charge), _) => State::Ended(charge),
+            (State::Fixed { hold, has_begun }, Ending::CutByClient) if !has_begun => {
+                void(hold, VoidReason::ClientGone)
+            }
+            (State::Fixed { hold, .. }, Ending::Complete | Ending::CutByClient) => charge(hold),
+            (State::Fixed { hold, .. }, Ending::CutByUpstream) => void(hold, VoidReason::CutShort),
+            (State::Gauged { hold, progress, .. }, Ending::CutByClient) if progress.is_none() => {
+                void(hold, VoidReason::ClientGone)
+            }
+            (State::Gauged { hold, gauge, .. }, _) => settle(hold, gauge.bill(ending)),
+            // None of it has gone out.
+            (State::Reading(hold), Ending::Complete | Ending::CutByClient) => {
+                void(hold, VoidReason::ClientGone)
+            }
+            (State::Reading(hold), Ending::CutByUpstream) => void(hold, VoidReason::CutShort),
+        };
+    }
+
+    /// Nothing is charged.
+    pub(crate) fn void(&mut self, reason: VoidReason) {
+        self.0 = match self.take() {
+            State::Fixed { hold, .. } | State::Gauged { hold, .. } | State::Reading(hold) => {
+                void(hold, reason)
+            }
+            other => other,
+        };
+    }
+
+    /// The answer is about to be read to its end before any of it goes out. Gives its gauge, and the
+    /// most that can be charged.
+    pub(crate) fn read(&mut self) -> Option<(Box<dyn Gauge>, Msat)> {
+        match self.take() {
+            State::Gauged { hold, gauge, .. } => {
+                let held = hold.charge();
+                self.0 = State::Reading(hold);
+                Some((gauge, held))
+            }
+            other => {
+                self.0 = other;
+                None
+            }
+        }
+    }
+
+    /// The answer was read to its end, and this is what its gauge found.
+    pub(crate) fn settle(&mut self, billed: Billed) {
+        self.0 = match self.take() {
+            State::Reading(hold) => settle(hold, billed),
+            other => other,
+        };
+    }
+
+    /// What was charged so far.
+    pub(crate) fn charged(&self) -> Msat {
+        match &self.0 {
+            State::Ended(charge) => charge.so_far().msat,
+            _ => Msat::ZERO,
+        }
+    }
+
+    /// Hands over what an answer that has ended is charged, for its log line.
+    pub(crate) fn charge(&mut self) -> Charge {
+        match self.take() {
+            State::Ended(charge) => charge,
+            other => {
+                self.0 = other;
+                Charge::default()
+            }
+        }
+    }
+
+    const fn take(&mut self) -> State {
+        std::mem::replace(&mut self.0, State::Nothing)
+    }
+}
+
+impl Progress {
+    fn begin(hold: &Hold, gauge: &dyn Gauge) -> Self {
+        let used = gauge.progress().unwrap_or(Msat::ZERO);
+        hold.progress(used);
+        Self {
+            told: used,
+            told_at: Instant::now(),
+        }
+    }
+
+    fn go_on(&mut self, hold: &Hold, gauge: &dyn Gauge) {
+        if self.told_at.elapsed() < PROGRESS_EVERY {
+            return;
+        }
+        self.told_at = Instant::now();
+        if let Some(used) = gauge.progress().filter(|used| *used != self.told) {
+            hold.further_progress(used);
+            self.told = used;
         }
     }
 }
 
-fn settle_by(hold: Hold, bill: Bill) {
-    if bill.used.is_zero() {
-        hold.void_with(VoidReason::CutShort, bill.measured());
-    } else {
-        hold.settle_part_with(bill.used, bill.measured());
-    }
+/// Charges the whole hold.
+fn charge(hold: Hold) -> State {
+    let msat = hold.charge();
+    hold.settle();
+    State::Ended(Charge::Known(Charged { msat, bill: None }))
+}
+
+fn void(hold: Hold, reason: VoidReason) -> State {
+    hold.void(reason);
+    State::Ended(Charge::default())
+}
+
+/// Charges a hold by its bill. Where that is still found out, the hold waits there.
+fn settle(hold: Hold, billed: Billed) -> State {
+    State::Ended(match billed {
+        Billed::Known(bill) => Charge::Known(Box::new(bill).settle(hold)),
+        Billed::Open { otherwise, find } => {
+            let held = hold.charge();
+            let open = OpenHold::new(hold, otherwise.clone());
+            Charge::Open {
+                otherwise: Charged {
+                    msat: otherwise.charged(held),
+                    bill: Some(Box::new(otherwise)),
+                },
+                finding: find(open),
+            }
+        }
+    })
 }
 
 impl Drop for Settlement {
     fn drop(&mut self) {
-        self.client_left();
+        self.end(Ending::CutByClient);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,7 +20,7 @@ use http::header::HeaderValue;
 use http::uri::{Authority, PathAndQuery};
 use tokio::sync::Semaphore;
 
-use crate::meter::Unsaid;
+use crate::gauge::Unsaid;
 use crate::payment_fields;
 
 /// Whether a request header of this name, in small letters, holds a credential: nobody is told it.

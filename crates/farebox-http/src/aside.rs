@@ -6,7 +6,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// A longer request or answer, in bytes, is not read on a data thread.
 pub const MAX_INLINE: usize = 32 * 1024;
@@ -40,19 +40,49 @@ impl Drop for Waiter {
     }
 }
 
-/// Has `work` done on another thread. Work that has begun goes on where nobody waits for it any
-/// more, and keeps its place until it is done.
+/// A place where work can be done.
+pub struct Place {
+    _place: SemaphorePermit<'static>,
+    _waiter: Waiter,
+}
+
+/// Waits for a place.
+///
+/// # Errors
+/// [`Busy`] where too many wait already.
+pub async fn place() -> Result<Place, Busy> {
+    let waiter = Waiter::enter()?;
+    let place = PLACES.acquire().await.map_err(|_| Busy)?;
+    Ok(Place {
+        _place: place,
+        _waiter: waiter,
+    })
+}
+
+impl Place {
+    /// Has `work` done on another thread. Work that has begun goes on where nobody waits for it any
+    /// more, and keeps its place until it is done.
+    ///
+    /// # Errors
+    /// [`Busy`] where the work came to no end.
+    pub async fn work<T: Send + 'static>(
+        self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Busy> {
+        let done = tokio::task::spawn_blocking(move || {
+            let done = work();
+            drop(self);
+            done
+        });
+        done.await.map_err(|_| Busy)
+    }
+}
+
+/// Waits for a place, and has `work` done there.
 pub async fn aside<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Busy> {
-    let waiter = Waiter::enter()?;
-    let place = PLACES.acquire().await.map_err(|_| Busy)?;
-    let done = tokio::task::spawn_blocking(move || {
-        let done = work();
-        drop((place, waiter));
-        done
-    });
-    done.await.map_err(|_| Busy)
+    place().await?.work(work).await
 }
 
 /// Does some work on so many bytes: here, or aside where they are many.

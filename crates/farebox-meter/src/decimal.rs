@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use num_bigint::BigUint;
 use serde::de::{self, Deserialize, Deserializer, Visitor};
@@ -40,13 +41,17 @@ impl Decimal {
     /// # Errors
     /// [`BadDecimal`] beyond the limits.
     pub fn new(digits: u128, scale: u32) -> Result<Self, BadDecimal> {
-        let mut number = Self { digits, scale };
-        while number.scale > 0 && number.digits.is_multiple_of(10) {
-            number.digits /= 10;
-            number.scale -= 1;
-        }
+        let number = Self { digits, scale }.in_lowest_terms();
         let fits = number.scale <= MAX_SCALE && number.digits < 10_u128.pow(30);
         if fits { Ok(number) } else { Err(BadDecimal) }
+    }
+
+    const fn in_lowest_terms(mut self) -> Self {
+        while self.scale > 0 && self.digits.is_multiple_of(10) {
+            self.digits /= 10;
+            self.scale -= 1;
+        }
+        self
     }
 
     /// Parses like [`FromStr`], and rounds up what has more digits behind the point than are kept:
@@ -128,6 +133,26 @@ impl Decimal {
     /// [`BadDecimal`] where it has too many digits for that.
     pub fn per_million(self) -> Result<Self, BadDecimal> {
         Self::new(self.digits, self.scale + 6)
+    }
+}
+
+impl From<u64> for Decimal {
+    fn from(count: u64) -> Self {
+        Self {
+            digits: count.into(),
+            scale: 0,
+        }
+    }
+}
+
+/// In seconds. The longest there is has 29 digits, nine of them behind the point.
+impl From<Duration> for Decimal {
+    fn from(time: Duration) -> Self {
+        let exact = Self {
+            digits: time.as_nanos(),
+            scale: 9,
+        };
+        exact.in_lowest_terms()
     }
 }
 
@@ -235,6 +260,19 @@ mod tests {
 
     fn shown(text: &str) -> Result<String, BadDecimal> {
         text.parse::<Decimal>().map(|number| number.to_string())
+    }
+
+    #[test]
+    fn every_count_and_every_time_is_a_number() {
+        assert_eq!(Decimal::from(u64::MAX).to_string(), u64::MAX.to_string());
+        let shown = |time: Duration| Decimal::from(time).to_string();
+        assert_eq!(shown(Duration::ZERO), "0");
+        assert_eq!(shown(Duration::from_millis(1_500)), "1.5");
+        assert_eq!(shown(Duration::MAX), "18446744073709551615.999999999");
+        assert_eq!(
+            shown(Duration::MAX).parse(),
+            Ok(Decimal::from(Duration::MAX))
+        );
     }
 
     #[test]

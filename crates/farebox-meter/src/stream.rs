@@ -28,7 +28,7 @@ pub use told::Told;
 const BYTES_PER_TOKEN: u64 = 4;
 
 /// What a usage costs, while the stream is still running.
-pub type Cost = Box<dyn Fn(&Usage) -> Option<Msat> + Send>;
+pub type Cost = Box<dyn Fn(&Usage) -> Option<Msat> + Send + Sync>;
 
 /// Watches one stream.
 pub struct StreamMeter {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use farebox_gateway::by_use::{ByUse, Of, Rated, Teller};
-use farebox_gateway::meter::{Billing, OnDisconnect, Unsaid};
+use farebox_gateway::gauge::{Billing, OnDisconnect, Unsaid};
 use farebox_gateway::plan::Route;
 use farebox_meter::{Decimal, Pointer};
 use http::HeaderName;

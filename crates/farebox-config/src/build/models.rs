@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use farebox_gateway::meter::{Billing, OnDisconnect, Unsaid};
+use farebox_gateway::gauge::{Billing, OnDisconnect, Unsaid};
 use farebox_gateway::sale::{FiatPrice, ModelSale};
 use farebox_lightning::guard::AllowedHosts;
 use farebox_market::PriceTable;

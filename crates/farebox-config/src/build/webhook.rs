@@ -1,7 +1,7 @@
 //! Prices that a program of the seller says: where it is, and how it is asked.
 
 use farebox_core::Secret;
-use farebox_gateway::meter::Unsaid;
+use farebox_gateway::gauge::Unsaid;
 use farebox_gateway::webhook::{Webhook, WebhookRules, is_credential};
 use farebox_http::upstream::UpstreamPool;
 use http::HeaderName;

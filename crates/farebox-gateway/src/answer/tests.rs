@@ -19,7 +19,7 @@ pub(super) async fn answered(head: &str) -> (UpstreamBody, DuplexStream) {
         upstream.write_all(head.as_bytes()).await.unwrap();
     });
     let body = UpstreamBody {
-        incoming: DecodedBody::plain(answer.unwrap().into_body()),
+        incoming: DecodedBody::new(answer.unwrap().into_body(), None),
         trailers: None,
         hidden: None,
         upload: None,
@@ -28,7 +28,7 @@ pub(super) async fn answered(head: &str) -> (UpstreamBody, DuplexStream) {
         drain: None,
         recorder: None,
         grpc: None,
-        ending: Ending::Open,
+        ending: None,
         pace: Pace::default(),
         lease: Lease::default(),
         _permit: None,
@@ -52,7 +52,7 @@ async fn ending_after(pause: Duration) -> Ending {
     next(&mut body).await.unwrap();
     drop(upstream);
     next(&mut body).await.unwrap_err();
-    body.ending
+    body.ending.unwrap()
 }
 
 #[tokio::test(start_paused = true)]
@@ -74,7 +74,7 @@ async fn a_pause_of_the_upstreams_own_is_not_the_clients() {
     let hour = Duration::from_secs(3600);
     assert!(tokio::time::timeout(hour, &mut next).await.is_err());
     drop(upstream);
-    assert_eq!(next.await, Ending::CutByUpstream);
+    assert_eq!(next.await, Some(Ending::CutByUpstream));
 }
 
 #[test]

@@ -23,7 +23,8 @@ use hyper::body::Incoming;
 use super::whole::WholeError;
 use super::{Fare, ReceiptHeaders};
 use crate::access_log::Exchange;
-use crate::answer::{AnswerBody, GrpcCall};
+use crate::answer::AnswerBody;
+use crate::gauge::Ending;
 use crate::payment_fields;
 use crate::plan::Route;
 use crate::refusal::{Refusal, UpstreamError};
@@ -63,18 +64,15 @@ enum Unsellable {
 }
 
 impl Worker {
-    /// Gives what the route sells of the upstream's answer. What is no success passes as it is.
+    /// Gives what the route sells of the upstream's answer, which is a success.
     pub(super) async fn pass_back_shaped(
         &self,
         exchange: &mut Exchange,
-        (route, extract): (&Route, &Arc<Extract>),
+        route: &Route,
+        extract: &Arc<Extract>,
         (answer, mut lease): Answer,
         mut fare: Fare,
-        call: GrpcCall,
     ) -> Result<Response<AnswerBody>, Refusal> {
-        if !answer.status().is_success() {
-            return self.pass_back(route, (answer, lease), fare, None, call);
-        }
         let (mut parts, incoming) = answer.into_parts();
         headers::prepare_response(&mut parts.headers, false, payment_fields::in_answers);
         let part = self.read_part(route, extract, (&parts.headers, incoming));
@@ -138,8 +136,8 @@ impl Fare {
     fn sell(&mut self, exchange: &mut Exchange, worker: &Worker, parts: &Parts, body: &Bytes) {
         // Announced first: a retry that comes in between waits for it.
         let recorder = self.recorder(&worker.shared.replays, parts);
-        self.settlement.complete();
-        exchange.charged = self.settlement.charged();
+        self.settlement.end(Ending::Complete);
+        exchange.charge = self.settlement.charge();
         if let Some(mut recorder) = recorder {
             recorder.push(body);
             recorder.finish(Instant::now());

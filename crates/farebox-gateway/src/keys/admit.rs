@@ -118,7 +118,7 @@ impl Worker {
         let model = match quote {
             Quote::Metered(metered) => Some(metered.request.model.clone()),
             Quote::Free | Quote::Fixed(_) | Quote::Fiat(..) => None,
-            Quote::UpTo(_) | Quote::Asked(_) | Quote::Unasked => None,
+            Quote::UpTo(_) | Quote::Unasked => None,
         };
         let request = HoldRequest {
             hold: self.hold_id(exchange.received_at),

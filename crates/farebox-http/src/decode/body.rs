@@ -37,14 +37,6 @@ struct Unpacking {
 }
 
 impl DecodedBody {
-    /// A body that comes in the clear.
-    pub const fn plain(incoming: Incoming) -> Self {
-        Self {
-            incoming,
-            unpacking: None,
-        }
-    }
-
     /// A body to be unpacked where there is a decoder for it.
     pub fn new(incoming: Incoming, decoder: Option<Decoder>) -> Self {
         let unpacking = decoder.map(|decoder| Unpacking {

@@ -5,28 +5,11 @@ use std::sync::Arc;
 use farebox_core::Msat;
 use farebox_meter::{Exchange, ModelPrice, Priced, Unit, Unpriced, Usage};
 
-use super::{Bill, Billing, Terminal, Unsaid};
+use crate::gauge::bill::End;
+use crate::gauge::{Billing, Unsaid};
 
 /// How many bytes are a token, where nobody knows better.
 const BYTES_PER_TOKEN: u64 = 4;
-
-/// How usage becomes money for one request.
-#[derive(Clone)]
-pub(crate) struct Tariff {
-    pub(super) price: Arc<ModelPrice>,
-    pub(super) exchange: Exchange,
-}
-
-impl Tariff {
-    /// What `usage` costs. A class that the request gave no reason to price, such as the sound of a
-    /// film that came as a document, costs as much as text: an answer is not free for it.
-    pub(super) fn cost(&self, usage: &Usage) -> Priced {
-        match self.price.cost(usage, &self.exchange) {
-            Err(Unpriced::Unit(_)) => self.price.cost(&as_text(usage), &self.exchange),
-            priced => priced,
-        }
-    }
-}
 
 /// The same usage with all that was read and written counted as text.
 fn as_text(usage: &Usage) -> Usage {
@@ -41,12 +24,23 @@ fn as_text(usage: &Usage) -> Usage {
 
 /// Makes the bill of one request.
 #[derive(Clone)]
-pub(crate) struct Biller {
-    pub(super) tariff: Tariff,
+pub(super) struct Biller {
+    pub(super) price: Arc<ModelPrice>,
+    pub(super) exchange: Exchange,
     pub(super) billing: Billing,
     pub(super) at_most: Msat,
     pub(super) estimated_input: u64,
     pub(super) known: Usage,
+}
+
+/// What one answer comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Tally {
+    pub(super) used: Msat,
+    pub(super) usage: Usage,
+    pub(super) end: End,
+    /// Nobody told the tokens, or not all of them: those here are made of bytes.
+    pub(super) is_estimate: bool,
 }
 
 /// What is known of an answer that has ended.
@@ -63,50 +57,56 @@ pub(super) struct Seen {
 }
 
 impl Biller {
-    pub(super) fn bill(&self, terminal: Terminal, seen: &Seen) -> Bill {
-        let is_failure = matches!(
-            terminal,
-            Terminal::CutByUpstream | Terminal::ErrorAfterStart
-        );
+    /// What `usage` costs. A class that the request gave no reason to price, such as the sound of a
+    /// film that came as a document, costs as much as text: an answer is not free for it.
+    pub(super) fn cost(&self, usage: &Usage) -> Priced {
+        match self.price.cost(usage, &self.exchange) {
+            Err(Unpriced::Unit(_)) => self.price.cost(&as_text(usage), &self.exchange),
+            priced => priced,
+        }
+    }
+
+    pub(super) fn tally(&self, end: End, seen: &Seen) -> Tally {
+        let is_failure = matches!(end, End::CutByUpstream | End::ErrorAfterStart);
         // An upstream that fails before it says a word owes its prompt to the seller, not the buyer.
         if let Some(usage) = seen.usage.filter(|_| !is_failure || seen.output_bytes > 0)
-            && let Ok(used) = self.tariff.cost(&usage)
+            && let Ok(used) = self.cost(&usage)
         {
-            return Bill {
+            return Tally {
                 used,
                 usage,
-                terminal,
+                end,
                 is_estimate: !seen.is_exact,
             };
         }
-        self.bill_unsaid(terminal, seen)
+        self.tally_unsaid(end, seen)
     }
 
-    fn bill_unsaid(&self, terminal: Terminal, seen: &Seen) -> Bill {
+    fn tally_unsaid(&self, end: End, seen: &Seen) -> Tally {
         let usage = self.estimate(seen.input_tokens, seen.output_tokens);
-        let unsaid = match terminal {
-            Terminal::Complete | Terminal::UsageMissing => self.billing.usage_missing,
-            Terminal::CutByUpstream | Terminal::ErrorAfterStart => self.billing.broken_off,
-            Terminal::CutByClient => Unsaid::Observed,
+        let unsaid = match end {
+            End::Complete | End::UsageMissing | End::CostMissing => self.billing.usage_missing,
+            End::CutByUpstream | End::ErrorAfterStart => self.billing.broken_off,
+            End::CutByClient => Unsaid::Observed,
         };
-        let nothing_came = seen.output_bytes == 0 && terminal != Terminal::UsageMissing;
+        let nothing_came = seen.output_bytes == 0 && end != End::UsageMissing;
         let used = match unsaid {
             _ if nothing_came => Msat::ZERO,
             Unsaid::Nothing => Msat::ZERO,
             Unsaid::Hold => self.at_most,
             Unsaid::Observed => {
-                let cost = self.tariff.cost(&usage).unwrap_or(self.at_most);
+                let cost = self.cost(&usage).unwrap_or(self.at_most);
                 cost.min(self.at_most)
             }
         };
-        let terminal = match terminal {
-            Terminal::Complete => Terminal::UsageMissing,
+        let end = match end {
+            End::Complete => End::UsageMissing,
             other => other,
         };
-        Bill {
+        Tally {
             used,
             usage,
-            terminal,
+            end,
             is_estimate: unsaid == Unsaid::Observed && !nothing_came,
         }
     }

@@ -1,14 +1,15 @@
 use std::collections::BTreeMap;
 
-use farebox_meter::{Currency, Decimal, Exchange, ModelPrice, Unit};
+use farebox_meter::{Currency, Decimal, Unit};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::gauge::Unsaid;
 
 const AT_MOST: u64 = 1_000_000;
 
 /// A chat of which 25 tokens were sent, at 100 msat for a token read and 1000 for one written.
-fn meter() -> Meter {
+fn meter() -> ModelUsage {
     let decimal = |text: &str| text.parse::<Decimal>().unwrap();
     let rows = [(Unit::Input, "100"), (Unit::Output, "1000")];
     let price = ModelPrice {
@@ -19,37 +20,35 @@ fn meter() -> Meter {
         max_output_tokens: None,
         is_free: false,
     };
-    Meter {
+    ModelUsage {
         endpoint: Endpoint::ChatCompletions,
         biller: Biller {
-            tariff: Tariff {
-                price: price.into(),
-                exchange: Exchange::fixed(Currency::Msat).unwrap(),
-            },
+            price: price.into(),
+            exchange: Exchange::fixed(Currency::Msat).unwrap(),
             billing: Billing::default(),
             at_most: Msat::new(AT_MOST).unwrap(),
             estimated_input: 25,
             known: Usage::of_request(),
         },
-        model: "small".to_owned(),
+        model: "small".into(),
         strip_usage: false,
         counting: None,
         stream: None,
-        told_at: Instant::now(),
     }
 }
 
-fn known(reckoning: &Reckoning) -> Bill {
+fn known(reckoning: &Reckoning) -> Tally {
     match reckoning {
-        Reckoning::Known(bill) => *bill,
+        Reckoning::Known(tally) => *tally,
         Reckoning::ToCount(_) => panic!("there is nobody to count"),
     }
 }
 
-fn used(answer: &Value) -> (u64, Terminal) {
+fn used(answer: &Value) -> (u64, End) {
     let (meter, body) = (meter(), answer.to_string());
-    let bill = known(&meter.bill_whole(&meter.read(body.as_bytes())));
-    (bill.used.get(), bill.terminal)
+    let answer = answer::Whole::read(meter.endpoint, body.as_bytes());
+    let tally = known(&meter.reckon_whole(&answer));
+    (tally.used.get(), tally.end)
 }
 
 #[test]
@@ -62,13 +61,13 @@ fn what_has_no_price_of_its_own_is_not_free() {
             "completion_tokens": 5
         }
     });
-    assert_eq!(used(&answer), (1000 * 100 + 5 * 1000, Terminal::Complete));
+    assert_eq!(used(&answer), (1000 * 100 + 5 * 1000, End::Complete));
 }
 
 #[test]
 fn an_error_under_a_good_status_costs_nothing() {
     let error = json!({ "error": { "message": "the provider is overloaded" } });
-    assert_eq!(used(&error), (0, Terminal::ErrorAfterStart));
+    assert_eq!(used(&error), (0, End::ErrorAfterStart));
 }
 
 #[test]
@@ -77,16 +76,13 @@ fn an_error_beside_an_answer_costs_what_was_seen() {
         "choices": [{ "message": { "content": "12345678" } }],
         "error": { "message": "cut" }
     });
-    assert_eq!(
-        used(&answer),
-        (25 * 100 + 2 * 1000, Terminal::ErrorAfterStart)
-    );
+    assert_eq!(used(&answer), (25 * 100 + 2 * 1000, End::ErrorAfterStart));
 }
 
 #[test]
 fn an_answer_that_tells_no_usage_costs_what_was_seen() {
     let answer = json!({ "choices": [{ "message": { "content": "12345678" } }], "error": null });
-    assert_eq!(used(&answer), (25 * 100 + 2 * 1000, Terminal::UsageMissing));
+    assert_eq!(used(&answer), (25 * 100 + 2 * 1000, End::UsageMissing));
 }
 
 #[test]
@@ -96,13 +92,10 @@ fn an_upstream_that_fails_before_its_first_word_is_not_paid_for_the_prompt() {
     let error = "data: {\"error\":{\"message\":\"overloaded\"}}\n\n";
     let mut meter = meter();
     meter.begin_stream();
-    meter.pass(&Bytes::from_static(start.as_bytes()));
-    meter.pass(&Bytes::from_static(error.as_bytes()));
-    let bill = known(&meter.bill_stream(Ending::Complete));
-    assert_eq!(
-        (bill.used, bill.terminal),
-        (Msat::ZERO, Terminal::ErrorAfterStart)
-    );
+    meter.frame(Bytes::from_static(start.as_bytes()));
+    meter.frame(Bytes::from_static(error.as_bytes()));
+    let bill = known(&meter.reckon_stream(Ending::Complete));
+    assert_eq!((bill.used, bill.end), (Msat::ZERO, End::ErrorAfterStart));
 }
 
 const TEXT: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"hello world\"}}]}\n\n";
@@ -110,10 +103,10 @@ const STOP: &str = "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"
 const USAGE: &str =
     "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":25,\"completion_tokens\":40}}\n\n";
 
-fn streaming(mut meter: Meter, events: &[&str]) -> Meter {
+fn streaming(mut meter: ModelUsage, events: &[&str]) -> ModelUsage {
     meter.begin_stream();
     for event in events {
-        meter.pass(&Bytes::copy_from_slice(event.as_bytes()));
+        meter.frame(Bytes::copy_from_slice(event.as_bytes()));
     }
     meter
 }
@@ -130,7 +123,7 @@ fn an_upstream_is_listened_to_without_its_client_only_while_it_is_about_to_tell_
 }
 
 /// A meter whose tokens somebody can count.
-fn counting() -> Meter {
+fn counting() -> ModelUsage {
     let mut meter = meter();
     meter.counting = Some(Counting {
         counter: Arc::default(),
@@ -142,12 +135,12 @@ fn counting() -> Meter {
 
 #[test]
 fn only_what_nobody_told_is_counted_and_the_count_is_the_bill() {
-    let told = streaming(counting(), &[TEXT, STOP, USAGE]).bill_stream(Ending::Complete);
+    let told = streaming(counting(), &[TEXT, STOP, USAGE]).reckon_stream(Ending::Complete);
     assert_eq!(known(&told).used.get(), 25 * 100 + 40 * 1000);
-    let silent = streaming(counting(), &[]).bill_stream(Ending::CutByUpstream);
+    let silent = streaming(counting(), &[]).reckon_stream(Ending::CutByUpstream);
     assert_eq!(known(&silent).used, Msat::ZERO);
     let bill = |events: &[&str], counted: Counted| {
-        let reckoning = streaming(counting(), events).bill_stream(Ending::CutByUpstream);
+        let reckoning = streaming(counting(), events).reckon_stream(Ending::CutByUpstream);
         let Reckoning::ToCount(to_count) = reckoning else {
             panic!("it is known");
         };
@@ -182,7 +175,7 @@ fn where_the_seller_charges_nothing_or_the_hold_nothing_is_counted() {
     for (unsaid, used) in [(Unsaid::Nothing, 0), (Unsaid::Hold, AT_MOST)] {
         let mut meter = counting();
         meter.biller.billing.broken_off = unsaid;
-        let bill = streaming(meter, &[TEXT]).bill_stream(Ending::CutByUpstream);
+        let bill = streaming(meter, &[TEXT]).reckon_stream(Ending::CutByUpstream);
         assert_eq!(known(&bill).used.get(), used);
     }
 }

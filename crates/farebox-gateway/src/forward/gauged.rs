@@ -1,0 +1,148 @@
+//! The answer to a request whose charge a gauge finds.
+//!
+//! It passes while the gauge watches, and is charged when it ends. Only where the gauge wants the whole
+//! of it, it is read to its end first: nobody can use a part of such an answer, and so its charge can
+//! stand in its headers.
+
+use bytes::Bytes;
+use farebox_core::Msat;
+use farebox_http::aside::{self, Busy, MAX_INLINE};
+use farebox_http::decode::{self, Decoder, Encoding};
+use farebox_http::headers;
+use farebox_http::upstream::Answer;
+use http::Response;
+
+use super::whole::{MAX_WHOLE, leased};
+use super::{Coming, Fare, ReceiptHeaders};
+use crate::access_log::Exchange;
+use crate::answer::{AnswerBody, GrpcCall, grpc_failed};
+use crate::gauge::{Form, Gauge, Whole};
+use crate::payment_fields;
+use crate::plan::Route;
+use crate::refusal::{Refusal, UpstreamError};
+use crate::settle::Charge;
+use crate::worker::Worker;
+
+impl Worker {
+    /// Gives the upstream's answer to a request whose charge a gauge finds.
+    pub(super) async fn pass_back_gauged(
+        &self,
+        exchange: &mut Exchange,
+        route: &Route,
+        (answer, lease): Answer,
+        fare: Fare,
+        call: GrpcCall,
+    ) -> Result<Response<AnswerBody>, Refusal> {
+        let (mut parts, incoming) = answer.into_parts();
+        let mut fare = fare.answered(parts.status, route)?;
+        let grpc = farebox_wire::grpc::is_grpc(&parts.headers).then_some(call);
+        let has_failed = grpc.is_some() && grpc_failed(&parts.headers);
+        fare.judge(parts.status, route, has_failed);
+        let form = match fare.settlement.gauge() {
+            Some(gauge) => gauge.head(parts.status, &mut parts.headers),
+            None => Form::AsSent { cost: None },
+        };
+        if let Some(name) = route.hidden_cost() {
+            parts.headers.remove(name);
+        }
+        headers::prepare_response(&mut parts.headers, false, payment_fields::in_answers);
+        let decoder = match (form, Encoding::of(&parts.headers)) {
+            (Form::AsSent { cost }, _) => {
+                if let Some(cost) = cost {
+                    fare.receipt.settle(cost);
+                }
+                None
+            }
+            (_, Ok(encoding)) => encoding.map(Decoder::new),
+            // What cannot be read passes as it is, where its cost may be missing.
+            (_, Err(_)) if fare.settlement.sells_unread() => None,
+            (_, Err(error)) => return Err(fare.refuse(UpstreamError::broken(error).into())),
+        };
+        if decoder.is_some() {
+            decode::forget_encoding(&mut parts.headers);
+        }
+        let mut coming = Coming {
+            parts,
+            incoming,
+            decoder,
+            lease,
+        };
+        if form == Form::Whole {
+            return self.sell_whole(exchange, route, coming, fare).await;
+        }
+        fare.mark(&mut coming.parts.headers, route);
+        Ok(self.stream_back(route, coming, fare, grpc))
+    }
+
+    /// Reads a whole answer, charges it, and says in it what it cost where it has a place for that.
+    async fn sell_whole(
+        &self,
+        exchange: &mut Exchange,
+        route: &Route,
+        coming: Coming,
+        mut fare: Fare,
+    ) -> Result<Response<AnswerBody>, Refusal> {
+        let Coming {
+            parts,
+            incoming,
+            decoder,
+            mut lease,
+        } = coming;
+        let read = self.read_whole(route, incoming, decoder, MAX_WHOLE).await;
+        let (mut body, memory) = match read {
+            Ok(read) => read,
+            Err(error) => return Err(fare.refuse_whole(error)),
+        };
+        lease.give_back();
+        if let Some((gauge, held)) = fare.settlement.read() {
+            let whole = match bill_beside(gauge, &body, held).await {
+                Ok(whole) => whole,
+                Err(busy) => return Err(fare.refuse(busy.into())),
+            };
+            fare.settlement.settle(whole.billed);
+            body = whole.document.map_or(body, Bytes::from);
+        }
+        exchange.charge = fare.settlement.charge();
+        if let Charge::Known(charged) = &exchange.charge {
+            fare.receipt.settle(charged.msat);
+        }
+        Ok(self.give_whole(route, parts, leased(body, memory), fare))
+    }
+}
+
+/// Bills an answer that was read; a long one elsewhere, unless there is no room for that: what it
+/// cost is wanted all the same.
+async fn bill_beside(gauge: Box<dyn Gauge>, body: &Bytes, held: Msat) -> Result<Whole, Busy> {
+    if body.len() <= MAX_INLINE {
+        return Ok(gauge.whole(body, held));
+    }
+    match aside::place().await {
+        Ok(place) => {
+            let body = body.clone();
+            place.work(move || gauge.whole(&body, held)).await
+        }
+        Err(Busy) => Ok(gauge.whole(body, held)),
+    }
+}
+
+impl ReceiptHeaders {
+    /// The cost is known: what of the hold it left is back on the balance. Above the hold
+    /// it is not the payer's.
+    fn settle(&mut self, cost: Msat) {
+        if let Self::Held {
+            charge,
+            left,
+            is_most,
+            ..
+        } = self
+        {
+            let charged = cost.min(*charge);
+            let back = charge.saturating_sub(charged);
+            left.msat = left.msat.checked_add(back).unwrap_or(left.msat);
+            (*charge, *is_most) = (charged, false);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

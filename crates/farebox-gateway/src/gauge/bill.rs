@@ -1,0 +1,128 @@
+//! What one answer is charged, and by what it was found.
+
+use std::sync::Arc;
+
+use farebox_core::Msat;
+use farebox_ledger::{Hold, MAX_CHARGE_CLASSES, Measured, VoidReason};
+use farebox_meter::{Decimal, Unit, Usage};
+
+const _: () = assert!(
+    Unit::ALL.len() <= MAX_CHARGE_CLASSES,
+    "every class of usage is kept"
+);
+
+/// How an answer ended whose charge a gauge found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum End {
+    /// To its end, with what it used.
+    Complete,
+    /// A model's answer to its end, without a usage that can be true.
+    UsageMissing,
+    /// Any other to its end, without a cost that can be true.
+    CostMissing,
+    /// The client left.
+    CutByClient,
+    /// The upstream broke off.
+    CutByUpstream,
+    /// An error after the answer had begun.
+    ErrorAfterStart,
+}
+
+/// How much was used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Measure {
+    /// By a model, in classes.
+    Usage { model: Arc<str>, usage: Usage },
+    /// One number, where it is known.
+    Quantity(Option<Decimal>),
+}
+
+/// What one answer is charged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Bill {
+    /// What the use costs, which may be more than was held: that is the seller's loss. None where
+    /// the answer failed before it was worth anything; its hold is voided.
+    pub(crate) used: Option<Msat>,
+    pub(crate) measured: Measure,
+    pub(crate) end: End,
+    /// What the seller should know of a cost that is missing.
+    pub(crate) complaint: Option<&'static str>,
+}
+
+/// What was charged for an answer.
+#[derive(Debug, Default)]
+pub(crate) struct Charged {
+    pub(crate) msat: Msat,
+    /// By which bill, where it was not a fixed price.
+    pub(crate) bill: Option<Box<Bill>>,
+}
+
+impl Charged {
+    /// What the seller should know of a cost that is missing.
+    pub(crate) fn complaint(&self) -> Option<&'static str> {
+        self.bill.as_ref()?.complaint
+    }
+}
+
+impl End {
+    /// The word in logs, metric labels and the ledger.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::UsageMissing => "usage_missing",
+            Self::CostMissing => "cost_missing",
+            Self::CutByClient => "cut_by_client",
+            Self::CutByUpstream => "cut_by_upstream",
+            Self::ErrorAfterStart => "error_after_start",
+        }
+    }
+}
+
+impl Bill {
+    /// Charges a hold by this bill, and never more than was held.
+    pub(crate) fn settle(self: Box<Self>, hold: Hold) -> Charged {
+        let charged = self.charged(hold.charge());
+        match self.used {
+            Some(used) => hold.settle_part_with(used, self.kept()),
+            None => hold.void_with(VoidReason::CutShort, self.kept()),
+        }
+        Charged {
+            msat: charged,
+            bill: Some(self),
+        }
+    }
+
+    /// What is taken of a hold of so much.
+    pub(crate) fn charged(&self, held: Msat) -> Msat {
+        self.used.unwrap_or(Msat::ZERO).min(held)
+    }
+
+    /// What the ledger keeps of it.
+    fn kept(&self) -> Measured {
+        let (usage, quantity) = match &self.measured {
+            Measure::Usage { usage, .. } => (used_classes(usage), None),
+            Measure::Quantity(quantity) => (Vec::new(), *quantity),
+        };
+        Measured {
+            terminal: self.end.as_str(),
+            usage,
+            quantity: quantity.map(|quantity| quantity.to_string()),
+        }
+    }
+}
+
+fn used_classes(usage: &Usage) -> Vec<(&'static str, u64)> {
+    let counts = Unit::ALL.map(|unit| (unit.as_str(), usage.get(unit)));
+    counts.into_iter().filter(|(_, count)| *count > 0).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_was_used_is_kept() {
+        let usage = Usage::NONE.with(Unit::Output, 7).with(Unit::Input, 3);
+        assert_eq!(used_classes(&usage), [("input", 3), ("output", 7)]);
+    }
+}

@@ -1,0 +1,400 @@
+//! What an answer used, and what is charged for it, whichever way it ends.
+//!
+//! | end | charged, unless the seller says otherwise |
+//! |---|---|
+//! | complete | the usage that was reported |
+//! | complete, without a usage | what was seen: a token for four bytes |
+//! | cut by the client | the usage if it was reported, else what was seen |
+//! | cut by the upstream, or failed after it had begun | the same; nothing before its first word |
+//! | before the first byte | nothing |
+//!
+//! A model whose vocabulary is public is counted by that instead, after the answer has ended and on
+//! another thread. What was used beyond the hold is the seller's loss. The text of an error is not output.
+
+mod biller;
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use bytes::Bytes;
+use farebox_core::Msat;
+use farebox_http::headers;
+use farebox_meter::request::Prompt;
+use farebox_meter::stream::KeptText;
+use farebox_meter::{
+    Endpoint, Exchange, ModelPrice, ModelRequest, Observed, StreamEnd, StreamMeter, Usage, answer,
+};
+use http::StatusCode;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
+use tokio::sync::oneshot;
+
+use super::bill::{Bill, End, Measure};
+use super::finding::{Billed, Finding, OpenHold};
+use super::{Billing, Ending, Form, Gauge, OnDisconnect, Whole};
+use crate::tokens::{Counted, TokenCounter, Uncounted, Vocabulary};
+use biller::{Biller, Seen, Tally, by_bytes};
+
+/// How long the usage of an answer is waited for that is there and whose client has left.
+const USAGE_SOON: Duration = Duration::from_secs(5);
+
+/// A call of a model as it is sold.
+pub(crate) struct ModelCall {
+    pub(crate) request: ModelRequest,
+    pub(crate) price: Arc<ModelPrice>,
+    pub(crate) exchange: Exchange,
+    pub(crate) billing: Billing,
+    /// What is held, and the most that is charged.
+    pub(crate) at_most: Msat,
+    /// Who counts its tokens where nobody tells them.
+    pub(crate) counter: Option<(Vocabulary, Arc<TokenCounter>)>,
+}
+
+/// Meters the answer of one call.
+pub(crate) struct ModelUsage {
+    endpoint: Endpoint,
+    biller: Biller,
+    model: Arc<str>,
+    strip_usage: bool,
+    counting: Option<Counting>,
+    stream: Option<StreamMeter>,
+}
+
+/// What an answer comes to, or what that waits for.
+enum Reckoning {
+    Known(Tally),
+    ToCount(ToCount),
+}
+
+/// An answer whose tokens are to be counted before it is charged.
+struct ToCount {
+    /// What it comes to where that fails.
+    by_bytes: Tally,
+    counter: Arc<TokenCounter>,
+    uncounted: Uncounted,
+    /// What it comes to once they are counted.
+    again: Box<dyn FnOnce(Counted) -> Tally + Send>,
+}
+
+/// Who counts the tokens of a model whose vocabulary is public, and what it will need.
+struct Counting {
+    counter: Arc<TokenCounter>,
+    vocabulary: Vocabulary,
+    prompt: Option<Arc<Prompt>>,
+}
+
+impl Counting {
+    fn of(
+        (vocabulary, counter): (Vocabulary, Arc<TokenCounter>),
+        request: ModelRequest,
+    ) -> Option<Self> {
+        let writes_text = matches!(
+            request.endpoint(),
+            Endpoint::ChatCompletions | Endpoint::Completions | Endpoint::Responses
+        );
+        writes_text.then(|| Self {
+            counter,
+            vocabulary,
+            prompt: request.into_prompt().map(Arc::new),
+        })
+    }
+}
+
+impl ModelUsage {
+    /// The gauge of a call that is about to be forwarded.
+    pub(crate) fn new(call: ModelCall) -> Self {
+        let ModelCall {
+            request,
+            mut price,
+            exchange,
+            billing,
+            at_most,
+            counter,
+        } = call;
+        if let Some(Ok(priced)) = request.image_kind().map(|kind| price.for_image(kind)) {
+            price = Arc::new(priced);
+        }
+        Self {
+            endpoint: request.endpoint(),
+            biller: Biller {
+                price,
+                exchange,
+                billing,
+                at_most,
+                estimated_input: request.estimated_input(),
+                known: request.known_usage(),
+            },
+            strip_usage: request.stream && !request.wants_usage,
+            model: Arc::from(request.model.as_str()),
+            counting: counter.and_then(|counter| Counting::of(counter, request)),
+            stream: None,
+        }
+    }
+
+    /// The answer is a stream: it is watched event by event from here on.
+    fn begin_stream(&mut self) {
+        let biller = self.biller.clone();
+        let cost = Box::new(move |usage: &Usage| biller.cost(usage).ok());
+        let meter = StreamMeter::new(self.endpoint, self.strip_usage, cost);
+        self.stream = Some(match self.counting {
+            Some(_) => meter.keeping_text(),
+            None => meter,
+        });
+    }
+
+    /// What a stream comes to that ended so.
+    fn reckon_stream(&self, ending: Ending) -> Reckoning {
+        let observed = self.observed();
+        let end = end(ending, &observed);
+        let seen = Seen {
+            usage: self.reported(observed.usage()),
+            is_exact: observed.unreported_bytes() == 0,
+            output_bytes: observed.output_bytes,
+            output_tokens: by_bytes(observed.output_bytes),
+            input_tokens: None,
+        };
+        let tally = self.biller.tally(end, &seen);
+        let text = self.stream.as_ref().and_then(StreamMeter::text);
+        let text = text.map(|text| text.as_str().to_owned());
+        self.reckon(tally, text, move |counted, text| {
+            let tokens = |bytes: u64| {
+                counted
+                    .output
+                    .saturating_add(by_bytes(bytes.saturating_sub(text)))
+            };
+            let told = observed.usage_by(tokens);
+            let seen = Seen {
+                usage: told,
+                output_tokens: tokens(observed.output_bytes),
+                input_tokens: counted.input,
+                ..seen
+            };
+            (end, seen)
+        })
+    }
+
+    /// What a whole answer comes to.
+    fn reckon_whole(&self, answer: &answer::Whole<'_>) -> Reckoning {
+        let usage = self.reported(answer.usage());
+        let end = match usage {
+            Some(_) => End::Complete,
+            None if answer.is_error() => End::ErrorAfterStart,
+            None => End::UsageMissing,
+        };
+        let is_told = usage.is_some_and(|usage| self.biller.cost(&usage).is_ok());
+        let output_bytes = if is_told { 0 } else { answer.content_bytes() };
+        let seen = Seen {
+            usage,
+            is_exact: true,
+            output_bytes,
+            output_tokens: by_bytes(output_bytes),
+            input_tokens: None,
+        };
+        let tally = self.biller.tally(end, &seen);
+        let text = (tally.is_estimate && self.counting.is_some()).then(|| {
+            let mut kept = KeptText::default();
+            answer.each_text(&mut |text| kept.push(text));
+            kept.as_str().to_owned()
+        });
+        self.reckon(tally, text, move |counted, text| {
+            let rest = by_bytes(output_bytes.saturating_sub(text));
+            let seen = Seen {
+                output_tokens: counted.output.saturating_add(rest),
+                input_tokens: counted.input,
+                ..seen
+            };
+            (end, seen)
+        })
+    }
+
+    /// What is only estimated waits for the tokens to be counted, where somebody can. `again` tells
+    /// what was seen once they are, of which so many bytes of text were counted.
+    fn reckon(
+        &self,
+        tally: Tally,
+        text: Option<String>,
+        again: impl FnOnce(Counted, u64) -> (End, Seen) + Send + 'static,
+    ) -> Reckoning {
+        let (Some(counting), Some(text), true) = (&self.counting, text, tally.is_estimate) else {
+            return Reckoning::Known(tally);
+        };
+        let biller = self.biller.clone();
+        let length = u64::try_from(text.len()).unwrap_or_default();
+        Reckoning::ToCount(ToCount {
+            by_bytes: tally,
+            counter: Arc::clone(&counting.counter),
+            uncounted: Uncounted {
+                vocabulary: counting.vocabulary,
+                prompt: counting.prompt.clone(),
+                text,
+            },
+            again: Box::new(move |counted| {
+                let (end, seen) = again(counted, length);
+                biller.tally(end, &seen)
+            }),
+        })
+    }
+
+    fn observed(&self) -> Observed {
+        let observed = self.stream.as_ref().map(StreamMeter::observed);
+        observed.copied().unwrap_or_default()
+    }
+
+    /// What was reported, with what the request alone tells: characters, pictures.
+    fn reported(&self, usage: Option<Usage>) -> Option<Usage> {
+        match self.endpoint {
+            Endpoint::Speech => Some(self.biller.known),
+            _ => usage,
+        }
+    }
+}
+
+impl Reckoning {
+    fn billed(self, model: Arc<str>) -> Billed {
+        match self {
+            Self::Known(tally) => Billed::Known(bill(model, tally)),
+            Self::ToCount(to_count) => to_count.billed(model),
+        }
+    }
+}
+
+impl ToCount {
+    /// Has the tokens counted on their own thread, where the hold waits and is settled.
+    fn billed(self, model: Arc<str>) -> Billed {
+        let Self {
+            by_bytes,
+            counter,
+            uncounted,
+            again,
+        } = self;
+        let otherwise = bill(Arc::clone(&model), by_bytes);
+        let find = move |open: OpenHold| {
+            open.record();
+            let (tell, told) = oneshot::channel();
+            counter.count(uncounted, move |counted| {
+                let found = counted.map(|counted| bill(model, again(counted)));
+                // The log may not care any more.
+                let _ = tell.send(open.settle(found));
+            });
+            Finding::new(async { told.await.ok().flatten() })
+        };
+        Billed::Open {
+            otherwise,
+            find: Box::new(find),
+        }
+    }
+}
+
+impl Gauge for ModelUsage {
+    fn request(&mut self, headers: &mut HeaderMap) -> Option<Arc<AtomicU64>> {
+        headers::ask_for_whole(headers);
+        None
+    }
+
+    fn head(&mut self, _: StatusCode, headers: &mut HeaderMap) -> Form {
+        if !is_event_stream(headers) {
+            return Form::Whole;
+        }
+        self.begin_stream();
+        // What passes is not what came.
+        headers.remove(CONTENT_LENGTH);
+        Form::Stream
+    }
+
+    fn frame(&mut self, data: Bytes) -> Bytes {
+        let Some(stream) = &mut self.stream else {
+            return data;
+        };
+        match stream.pass(&data) {
+            Cow::Borrowed(same) => data.slice(..same.len()),
+            Cow::Owned(other) => other.into(),
+        }
+    }
+
+    fn rest(&mut self) -> Bytes {
+        let mut rest = Vec::new();
+        if let Some(stream) = &mut self.stream {
+            stream.finish(&mut rest);
+        }
+        rest.into()
+    }
+
+    fn progress(&self) -> Option<Msat> {
+        let observed = self.observed();
+        let estimate = || {
+            let output = by_bytes(observed.output_bytes);
+            self.biller.estimate(None, output)
+        };
+        let usage = observed.usage().unwrap_or_else(estimate);
+        self.biller.cost(&usage).ok()
+    }
+
+    /// As the seller chose, but at least until the upstream tells the usage where it is about to. Who
+    /// leaves just before that does not get the thoughts of a model for nothing.
+    fn drains(&self) -> Option<Duration> {
+        let observed = self.observed();
+        let is_about_to_tell = observed.end == StreamEnd::Finished
+            && (observed.usage().is_none() || observed.unreported_bytes() > 0);
+        match self.biller.billing.on_disconnect {
+            OnDisconnect::Drain(limit) => Some(limit),
+            OnDisconnect::Cancel => is_about_to_tell.then_some(USAGE_SOON),
+        }
+    }
+
+    fn sells_unread(&self) -> bool {
+        false
+    }
+
+    fn leaving_costs(&self) -> bool {
+        false
+    }
+
+    fn bill(self: Box<Self>, ending: Ending) -> Billed {
+        self.reckon_stream(ending).billed(self.model)
+    }
+
+    fn whole(self: Box<Self>, body: &[u8], held: Msat) -> Whole {
+        let answer = answer::Whole::read(self.endpoint, body);
+        let billed = self.reckon_whole(&answer).billed(self.model);
+        let has_place = !matches!(self.endpoint, Endpoint::Speech | Endpoint::CountTokens);
+        let document = match &billed {
+            Billed::Known(bill) if has_place => answer.with_cost(bill.charged(held)),
+            // No answer waits until it is counted: as of a stream, its headers tell what is held.
+            Billed::Known(_) | Billed::Open { .. } => None,
+        };
+        Whole { billed, document }
+    }
+}
+
+/// What costs nothing was worth nothing, and is void.
+fn bill(model: Arc<str>, tally: Tally) -> Bill {
+    let usage = tally.usage;
+    Bill {
+        used: (!tally.used.is_zero()).then_some(tally.used),
+        measured: Measure::Usage { model, usage },
+        end: tally.end,
+        complaint: None,
+    }
+}
+
+fn end(ending: Ending, observed: &Observed) -> End {
+    match (ending, observed.end) {
+        (_, StreamEnd::Failed) => End::ErrorAfterStart,
+        (Ending::CutByClient, _) => End::CutByClient,
+        (Ending::CutByUpstream, StreamEnd::Complete | StreamEnd::Incomplete) => End::Complete,
+        (Ending::CutByUpstream, _) => End::CutByUpstream,
+        (Ending::Complete, StreamEnd::Open) if observed.usage().is_none() => End::CutByUpstream,
+        (Ending::Complete, _) => End::Complete,
+    }
+}
+
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    const EVENT_STREAM: &[u8] = b"text/event-stream";
+    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    kind.and_then(|kind| kind.get(..EVENT_STREAM.len()))
+        .is_some_and(|start| start.eq_ignore_ascii_case(EVENT_STREAM))
+}
+
+#[cfg(test)]
+mod tests;
