@@ -118,6 +118,8 @@ fn build_noting(file: ConfigFile, context: &Context, mistakes: &mut Mistakes) ->
     let node = lightning::node(&file, context, mistakes);
     let refunds = refunds::rules(&file, mistakes);
     let rules = server::rules(&file, mistakes);
+    let backends = node.as_ref().map(|node| Arc::clone(node.backends()));
+    let payments = server::payments(&file, backends, mistakes);
     if let Some(node) = &node {
         abilities::check(&file, node, mistakes);
     }
@@ -131,7 +133,7 @@ fn build_noting(file: ConfigFile, context: &Context, mistakes: &mut Mistakes) ->
     let plan = Plan {
         server: rules?,
         routes: routes?,
-        node: node.as_ref().map(|node| Arc::clone(node.backends())),
+        payments,
     };
     let mut built = Built {
         plan,

@@ -13,6 +13,7 @@ use farebox_http::routes::RouteTable;
 use farebox_ledger::{Ledger, OpenOptions};
 use farebox_lightning::mock::MockNode;
 use farebox_lightning::{CreateInvoice, InvoiceRequest};
+use farebox_paywall::ask::PaymentRules;
 use farebox_paywall::keyring::Keyring;
 use farebox_testkit::ManualClock;
 use http_body_util::{BodyExt, Full};
@@ -101,9 +102,7 @@ fn idle_gateway(ledger: &Ledger, keyring: &Arc<Keyring>, clock: &Arc<dyn Clock>)
         bad_credential: BadCredential::Unauthorized,
         legacy_challenge: false,
         path_parameters: false,
-        invoice_expiry: std::time::Duration::from_secs(600),
         public_https: false,
-        strict_settlement: false,
         prepaid_keys: false,
     };
     let routes = RouteTable::build([]).unwrap();
@@ -112,7 +111,11 @@ fn idle_gateway(ledger: &Ledger, keyring: &Arc<Keyring>, clock: &Arc<dyn Clock>)
         Plan {
             server,
             routes,
-            node: None,
+            payments: PaymentRules {
+                node: None,
+                invoice_expiry: std::time::Duration::from_secs(600),
+                strict_settlement: false,
+            },
         },
     )
     .unwrap()

@@ -21,13 +21,13 @@ use http::{HeaderValue, Method, StatusCode};
 use prometheus_client::metrics::counter::Counter;
 use tokio::runtime::Handle;
 
-use crate::gauge::Ending;
-use crate::gauge::bill::{Bill, Charged, Measure};
-use crate::gauge::finding::Finding;
 use crate::metrics::Metrics;
 use crate::outcome::Outcome;
 use crate::plan::Route;
-use crate::settle::Charge;
+use farebox_paywall::gauge::Ending;
+use farebox_paywall::gauge::bill::{Bill, Charged, Measure};
+use farebox_paywall::gauge::finding::Finding;
+use farebox_paywall::settle::Charge;
 
 /// A worker hands its lines over when it has gathered so many bytes.
 const BATCH_BYTES: usize = 32 * 1024;

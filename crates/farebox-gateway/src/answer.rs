@@ -26,9 +26,9 @@ use tokio::time::Instant;
 
 use crate::access_log::Exchange;
 use crate::crash;
-use crate::gauge::Ending;
-use crate::payment_fields;
-use crate::settle::{Charge, Settlement};
+use farebox_paywall::gauge::Ending;
+use farebox_paywall::payment_fields;
+use farebox_paywall::settle::{Charge, Settlement};
 
 use watched::WatchedAnswer;
 pub(crate) use watched::WatchedAnswers;

@@ -9,6 +9,7 @@ use farebox_core::RequestDigest;
 use farebox_http::body_budget::{ByteBudget, Keep, Patience, ReadBody, read_body};
 use farebox_http::headers::check_framing;
 use farebox_http::path::{CanonicalPath, PathParameters};
+use farebox_paywall::ask::BodyFacts;
 use http::header::{
     CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue, TRANSFER_ENCODING,
 };
@@ -85,20 +86,6 @@ impl Arrival {
         }
     }
 
-    /// How many bytes of a body will be forwarded, where that is known.
-    pub(crate) fn forwarded_length(&self) -> Option<u64> {
-        match &self.body {
-            ArrivedBody::Read(read) => Some(match &read.bytes {
-                Some(bytes) => bytes.len() as u64,
-                None => read.length,
-            }),
-            ArrivedBody::Unread(_) | ArrivedBody::Taken => match self.body_length() {
-                (length, true) => Some(length),
-                (_, false) => None,
-            },
-        }
-    }
-
     /// A digest of everything but the content of the body, which is `length` bytes.
     pub(crate) fn outline(&self, length: u64) -> RequestDigest {
         let mut hasher = Sha256::new();
@@ -113,19 +100,28 @@ impl Arrival {
         RequestDigest::of_request(method, &self.path, query, body)
     }
 
-    /// Length and SHA-256 of a body that was read.
-    pub(crate) fn read_facts(&self) -> (u64, [u8; 32]) {
-        match &self.body {
-            ArrivedBody::Read(read) => (read.length, read.sha256),
-            ArrivedBody::Unread(_) | ArrivedBody::Taken => (0, Sha256::digest([]).into()),
-        }
-    }
-
     /// The bytes of a body that was read and kept.
     pub(crate) fn read_bytes(&self) -> Option<bytes::Bytes> {
         match &self.body {
             ArrivedBody::Read(read) => read.bytes.clone(),
             ArrivedBody::Unread(_) | ArrivedBody::Taken => None,
+        }
+    }
+
+    /// What is known of the body.
+    pub(crate) fn body_facts(&self) -> BodyFacts<'_> {
+        match &self.body {
+            ArrivedBody::Read(read) => BodyFacts::Read {
+                length: read.length,
+                sha256: &read.sha256,
+                bytes: read.bytes.as_ref(),
+            },
+            ArrivedBody::Unread(_) | ArrivedBody::Taken => BodyFacts::Unread {
+                length: match self.body_length() {
+                    (length, true) => Some(length),
+                    (_, false) => None,
+                },
+            },
         }
     }
 

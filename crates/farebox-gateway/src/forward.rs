@@ -29,18 +29,18 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
 use crate::access_log::Exchange;
-use crate::admit::{Admission, Payment};
 use crate::answer::{AnswerBody, GrpcCall, Pace, UpstreamBody, grpc_failed};
 use crate::arrival::{Arrival, ArrivedBody};
 use crate::crash;
-use crate::gauge::Ending;
 use crate::outcome::Outcome;
-use crate::payment_fields;
 use crate::plan::{PaidCache, Plan, Route, Upstream};
 use crate::refusal::{Refusal, RequestError, UpstreamError};
-use crate::sale::ChargeOn;
-use crate::settle::Settlement;
 use crate::worker::Worker;
+use farebox_paywall::admit::{Admission, Payment};
+use farebox_paywall::gauge::Ending;
+use farebox_paywall::payment_fields;
+use farebox_paywall::sale::ChargeOn;
+use farebox_paywall::settle::Settlement;
 
 const CHARGE: HeaderName = HeaderName::from_static("farebox-charge-msat");
 const HELD: HeaderName = HeaderName::from_static("farebox-held-msat");
@@ -91,16 +91,24 @@ impl Worker {
         &self,
         plan: &Plan,
         exchange: &mut Exchange,
+        route: &Arc<Route>,
         admission: Admission,
         mut arrival: Arrival,
     ) -> Result<Response<AnswerBody>, Refusal> {
-        let (route, payment, permit) = admission.into_parts();
+        let Admission {
+            payment,
+            permit,
+            body,
+        } = admission;
+        if let Some(body) = body {
+            arrival.replace_body(body);
+        }
         let upgrade = arrival
             .parts
             .extensions
             .remove::<OnUpgrade>()
             .filter(|_| headers::is_websocket_upgrade(&arrival.parts.headers));
-        let mut fare = Fare::of(payment, permit, &route);
+        let mut fare = Fare::of(payment, permit, route);
         let gauge = fare.settlement.gauge();
         let counted = gauge.and_then(|gauge| gauge.request(&mut arrival.parts.headers));
         let call = GrpcCall {
@@ -112,7 +120,7 @@ impl Worker {
             Outcome::Free
         };
         exchange.hold = fare.receipt.hold();
-        let mut request = match self.upstream_request(plan, exchange, &route, arrival) {
+        let mut request = match self.upstream_request(plan, exchange, route, arrival) {
             Ok(request) => request,
             Err(refusal) => return Err(fare.refuse(refusal)),
         };
@@ -122,14 +130,14 @@ impl Worker {
         fare.upload = request.body().upload();
         crash_point(crash::FORWARD_BEFORE_SEND);
         let sent_at = Instant::now();
-        let mut answer = match self.send(&route, request, upgrade.is_some()).await {
+        let mut answer = match self.send(route, request, upgrade.is_some()).await {
             Ok(answer) => answer,
             Err(refusal) => return Err(fare.refuse(refusal)),
         };
         exchange.upstream_micros = Some(micros(sent_at));
         crash_point(crash::FORWARD_HEADERS_RECEIVED);
         if fare.settlement.is_gauged() {
-            return Box::pin(self.pass_back_gauged(exchange, &route, answer, fare, call)).await;
+            return Box::pin(self.pass_back_gauged(exchange, route, answer, fare, call)).await;
         }
         if let Some(name) = route.hidden_cost() {
             answer.0.headers_mut().remove(name);
@@ -137,7 +145,7 @@ impl Worker {
         if let Some(extract) = route.extract().filter(|_| answer.0.status().is_success()) {
             return Box::pin(self.pass_back_shaped(exchange, &route, extract, answer, fare)).await;
         }
-        self.pass_back(&route, answer, fare, upgrade, call)
+        self.pass_back(route, answer, fare, upgrade, call)
     }
 
     async fn send(

@@ -10,20 +10,19 @@ use arc_swap::ArcSwap;
 use farebox_core::Clock;
 use farebox_http::body_budget::ByteBudget;
 use farebox_http::drain::Drain;
-use farebox_http::limits::{ChallengeLimits, ChallengeRates, TokenLimits};
+use farebox_http::limits::ChallengeRates;
 use farebox_http::listen::{self, ListenLimits, Server};
 use farebox_http::replay::{DEFAULT_MAX_ANSWERS, ReplayLimits, ReplayStore};
 use farebox_ledger::Ledger;
 use farebox_lightning::follow::Settlements;
 use farebox_paywall::keyring::Keyring;
-use farebox_paywall::keys::{self, Deposits};
+use farebox_paywall::keys;
 use farebox_paywall::payout::Payouts;
-use farebox_paywall::settled::Lookups;
+use farebox_paywall::{Parts, Paywall};
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 
 use crate::access_log::{AccessLog, AccessLogOptions, LogWriter};
-use crate::challenge::WaitingInvoices;
 use crate::claim::status::Waiters;
 use crate::held::{self, HeldDoor, HeldLimits, Offered};
 use crate::metrics::Metrics;
@@ -95,42 +94,34 @@ pub fn start(options: Options, plan: Plan) -> io::Result<Gateway> {
     let workers = options.workers.max(1);
     let listeners = listen::bind(options.listen, workers)?;
     let address = listeners[0].local_addr()?;
-    let metrics = Metrics::new(options.settlements.clone());
-    let dropped = metrics.log_batches_dropped().clone();
-    let (log, log_writer) = AccessLog::open(&options.access_log, dropped)?;
     let (drain, signal) = Drain::new();
-    metrics.take(&plan);
-    let (held, offered) = HeldDoor::new(options.held);
-    let lookups = Arc::<Lookups>::default();
-    let deposits = Deposits {
-        ledger: options.ledger.clone(),
-        clock: Arc::clone(&options.clock),
-        settlements: options.settlements.clone(),
-        lookups: Arc::clone(&lookups),
-    };
-    let shared = Arc::new(Shared {
-        plan: ArcSwap::from_pointee(plan),
+    let paywall = Paywall::new(Parts {
         ledger: options.ledger,
         keyring: options.keyring,
         clock: options.clock,
+        settlements: options.settlements.clone(),
+        challenges: options.challenges,
+        drain: signal.clone(),
+    });
+    let metrics = Metrics::new(options.settlements, &paywall.counters);
+    let dropped = metrics.log_batches_dropped().clone();
+    let (log, log_writer) = AccessLog::open(&options.access_log, dropped)?;
+    metrics.take(&plan);
+    let (held, offered) = HeldDoor::new(options.held);
+    let shared = Arc::new(Shared {
+        plan: ArcSwap::from_pointee(plan),
+        paywall,
         metrics,
         log: Arc::new(log),
-        challenges: ChallengeLimits::new(options.challenges, Instant::now()),
-        tokens: TokenLimits::new(Instant::now()),
         replays: ReplayStore::new(ReplayLimits {
             total_bytes: options.replay_bytes,
             max_answers: DEFAULT_MAX_ANSWERS,
         }),
         bodies: ByteBudget::new(options.body_budget_bytes),
         answers: ByteBudget::new(options.body_budget_bytes),
-        counter: Arc::default(),
-        waiting_invoices: WaitingInvoices::default(),
         held,
         refunds: RefundDesk::new(options.payouts, Instant::now()),
         keys: KeyDesk::new(Instant::now()),
-        settlements: options.settlements,
-        lookups,
-        deposits: Arc::new(deposits),
         waiters: Waiters::default(),
         drain: signal,
         scheme: if options.tls.is_some() {
@@ -225,9 +216,9 @@ fn spawn_held(
     std::thread::Builder::new()
         .name("held-calls".to_owned())
         .spawn(move || {
-            let deposits = Arc::clone(&worker.shared.deposits);
+            let deposits = Arc::clone(&worker.shared.paywall.deposits);
             let shared = Arc::clone(&worker.shared);
-            let backends = || shared.plan.load().node.clone();
+            let backends = || shared.plan.load().payments.node.clone();
             runtime.block_on(async {
                 tokio::select! {
                     () = held::follow_all(worker, offered) => {}
@@ -270,7 +261,7 @@ impl Gateway {
     /// Stops accepting, waits for requests up to `limit`, cuts the rest, and ends the threads.
     pub async fn drain(self, limit: Duration) -> Drained {
         let cut = self.drain.run(limit).await;
-        let (threads, counter) = (self.threads, Arc::clone(&self.shared.counter));
+        let (threads, counter) = (self.threads, Arc::clone(&self.shared.paywall.counter));
         let joined = tokio::task::spawn_blocking(move || {
             for thread in threads {
                 let _ = thread.join();

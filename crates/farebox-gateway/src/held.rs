@@ -31,7 +31,6 @@ use farebox_lightning::Backend;
 use tokio::sync::mpsc;
 
 pub(crate) use kept::{KeptAnswer, KeptRequest};
-pub(crate) use offer::Seed;
 
 use crate::worker::Worker;
 
@@ -80,14 +79,14 @@ impl HeldDoor {
         (Self { limits, offered }, news)
     }
 
-    fn room(&self) -> farebox_ledger::HeldLimits {
+    pub(crate) fn room(&self) -> farebox_ledger::HeldLimits {
         farebox_ledger::HeldLimits {
             max_calls: self.limits.max_calls,
             max_bytes: self.limits.max_bytes,
         }
     }
 
-    fn tell(&self, hash: PaymentHash, node: Arc<Backend>) {
+    pub(crate) fn tell(&self, hash: PaymentHash, node: Arc<Backend>) {
         let _ = self.offered.try_send(Offered { hash, node });
     }
 }
@@ -119,7 +118,7 @@ pub(crate) async fn follow_all(worker: Arc<Worker>, mut news: mpsc::Receiver<Off
 
 async fn left_open(worker: &Worker) -> Vec<PaymentHash> {
     loop {
-        match worker.shared.ledger.held_calls().await {
+        match worker.shared.paywall.ledger.held_calls().await {
             Ok(open) => return open.into_iter().map(|call| call.payment_hash).collect(),
             Err(farebox_ledger::LedgerError::Closed) => return Vec::new(),
             Err(error) => tracing::error!(%error, "held calls cannot be recovered yet"),

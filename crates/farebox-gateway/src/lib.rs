@@ -18,11 +18,9 @@
 //!
 //! Never here: command lines, configuration files, dashboards.
 
-mod admit;
 mod answer;
 mod arrival;
 mod challenge;
-mod charge;
 mod claim;
 mod crash;
 mod forward;
@@ -32,24 +30,15 @@ mod keys;
 mod outcome;
 mod own;
 mod page;
-mod payment_fields;
-mod price;
 mod refusal;
 mod render;
 mod serve;
-mod settle;
-mod tender;
-mod tokens;
 mod worker;
 
 pub mod access_log;
-pub mod by_use;
-pub mod gauge;
 pub mod metrics;
 pub mod plan;
-pub mod sale;
 pub mod shape;
-pub mod webhook;
 
 pub use crash::{CRASH_POINTS, HELD_CRASH_POINTS};
 pub use gateway::{Drained, Gateway, Options, start};

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicU64;
 
 use farebox_core::{Msat, RouteName};
 use farebox_lightning::follow::Settlements;
+use farebox_paywall::metrics::PaymentCounters;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -29,11 +30,6 @@ struct RouteLabel {
 struct RequestLabels {
     route: String,
     outcome: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct MethodLabel {
-    method: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -61,10 +57,6 @@ pub struct Metrics {
     upstream_seconds: Family<RouteLabel, Histogram, fn() -> Histogram>,
     charged_msat: Family<RouteLabel, Counter>,
     costs_missing: Family<RouteLabel, Counter>,
-    challenges: Family<MethodLabel, Counter>,
-    refused_challenges: Counter,
-    node_failures: Counter,
-    repeated_payment_hashes: Counter,
     held_calls: Family<EndLabel, Counter>,
     webhooks: Family<ResultLabel, Counter>,
     connections: Gauge,
@@ -82,7 +74,7 @@ fn upstream_histogram() -> Histogram {
 }
 
 impl Metrics {
-    pub(crate) fn new(settlements: Settlements) -> Arc<Self> {
+    pub(crate) fn new(settlements: Settlements, payments: &PaymentCounters) -> Arc<Self> {
         let mut registry = Registry::with_prefix("farebox");
         let requests = Family::default();
         let upstream_seconds =
@@ -95,10 +87,6 @@ impl Metrics {
             upstream_seconds,
             charged_msat,
             costs_missing,
-            challenges: Family::default(),
-            refused_challenges: Counter::default(),
-            node_failures: Counter::default(),
-            repeated_payment_hashes: Counter::default(),
             held_calls: Family::default(),
             webhooks: Family::default(),
             connections: Gauge::default(),
@@ -108,6 +96,7 @@ impl Metrics {
             registry: Registry::default(),
         };
         metrics.register(&mut registry);
+        payments.register(&mut registry);
         registry.register_collector(Box::new(metrics.backends.clone()));
         metrics.registry = registry;
         Arc::new(metrics)
@@ -136,16 +125,6 @@ impl Metrics {
             self.costs_missing.clone(),
         );
         registry.register(
-            "challenges",
-            "Challenges by payment method",
-            self.challenges.clone(),
-        );
-        registry.register(
-            "challenges_refused",
-            "Challenges answered without an invoice because a limit was reached",
-            self.refused_challenges.clone(),
-        );
-        registry.register(
             "held_calls",
             "Calls whose payment was held, by how they ended: paid, canceled, or lost where a \
              served call was not paid",
@@ -156,16 +135,6 @@ impl Metrics {
             "Calls of the backends' webhooks: heard, ignored because they tell of something else, \
              or refused for their signature",
             self.webhooks.clone(),
-        );
-        registry.register(
-            "node_failures",
-            "Invoices the Lightning backend did not make",
-            self.node_failures.clone(),
-        );
-        registry.register(
-            "repeated_payment_hashes",
-            "Invoices refused because their payment hash was used before",
-            self.repeated_payment_hashes.clone(),
         );
         registry.register(
             "log_batches_dropped",
@@ -197,7 +166,7 @@ impl Metrics {
 
     /// Gives every route of a plan its counters; counts go on where a route of that name had them.
     pub(crate) fn take(&self, plan: &Plan) {
-        self.backends.take(plan.node.clone());
+        self.backends.take(plan.payments.node.clone());
         for route in &plan.routes {
             let _ = route.metrics.set(self.for_route(&route.name));
         }
@@ -239,12 +208,6 @@ impl Metrics {
         }
     }
 
-    pub(crate) fn challenged(&self) {
-        self.challenges
-            .get_or_create(&MethodLabel { method: "l402" })
-            .inc();
-    }
-
     /// A call whose payment was held has ended.
     pub(crate) fn held_call(&self, end: &'static str) {
         self.held_calls.get_or_create(&EndLabel { end }).inc();
@@ -260,18 +223,6 @@ impl Metrics {
         let route = route.as_str().to_owned();
         let label = RouteLabel { route };
         self.charged_msat.get_or_create(&label).inc_by(amount.get());
-    }
-
-    pub(crate) fn challenge_refused(&self) {
-        self.refused_challenges.inc();
-    }
-
-    pub(crate) fn node_failed(&self) {
-        self.node_failures.inc();
-    }
-
-    pub(crate) fn payment_hash_repeated(&self) {
-        self.repeated_payment_hashes.inc();
     }
 
     pub(crate) const fn log_batches_dropped(&self) -> &Counter {

@@ -1,6 +1,6 @@
 //! How a request ended: the closed list that the log, the metrics and the tests share.
 
-use crate::gauge::Ending;
+use farebox_paywall::gauge::Ending;
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

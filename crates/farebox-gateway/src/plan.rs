@@ -10,17 +10,14 @@ use std::time::Duration;
 use farebox_core::RouteName;
 use farebox_http::client_addr::TrustedProxies;
 use farebox_http::cors::Cors;
-use farebox_http::limits::TokenLimit;
 use farebox_http::routes::RouteTable;
 use farebox_http::upstream::UpstreamPool;
-use farebox_lightning::Backend;
-use farebox_lightning::backends::Backends;
+use farebox_paywall::ask::PaymentRules;
+use farebox_paywall::sale::Sale;
 use http::header::{HeaderName, HeaderValue};
 
 use crate::metrics::RouteMetrics;
-use crate::sale::Sale;
 use crate::shape::Shape;
-use farebox_paywall::capability::RouteCapabilities;
 
 /// Everything a request may meet.
 pub struct Plan {
@@ -28,17 +25,16 @@ pub struct Plan {
     pub server: ServerRules,
     /// The routes, by host and canonical path.
     pub routes: RouteTable<Arc<Route>>,
-    /// The Lightning nodes that make invoices; absent when nothing is sold for Lightning.
-    pub node: Option<Arc<Backends>>,
+    /// How payments are taken.
+    pub payments: PaymentRules,
 }
 
-impl Plan {
-    /// The backend that new payments are held by, and its name.
-    pub(crate) fn holder(&self) -> Option<(&str, &Arc<Backend>)> {
-        let node = self.node.as_ref()?;
-        let (name, _) = node.holder()?;
-        Some((name, node.named(name)?))
-    }
+/// What is sold on a route, under a plan.
+#[derive(Clone, Copy)]
+pub(crate) struct Sold<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) route: &'a Arc<Route>,
+    pub(crate) sale: &'a Sale,
 }
 
 /// Rules that hold for all routes.
@@ -52,13 +48,9 @@ pub struct ServerRules {
     pub legacy_challenge: bool,
     /// Whether `;` parameters are let through in paths.
     pub path_parameters: bool,
-    /// How long an invoice can be paid.
-    pub invoice_expiry: Duration,
     /// Whether buyers come over https, as far as the configuration says: cookies then never
     /// travel in clear.
     pub public_https: bool,
-    /// Whether a token's first use also needs the node to say that its invoice is settled.
-    pub strict_settlement: bool,
     /// Whether prepaid keys are sold. Those that were are good either way.
     pub prepaid_keys: bool,
 }
@@ -91,16 +83,12 @@ pub struct Route {
     pub timeout: Duration,
     /// How long either side of a body may be silent.
     pub idle_timeout: Duration,
-    /// What one token may ask at once and in a period.
-    pub token_limit: TokenLimit,
     /// Answers to browsers of other origins; none when absent.
     pub cors: Option<Cors>,
     /// What caches are told about paid answers.
     pub paid_cache: PaidCache,
     /// Whether a person with a browser gets the challenge of a GET as a page.
     pub page: bool,
-    /// What may be asked of it, where tokens can be narrowed to a part of that.
-    pub capabilities: Option<Box<RouteCapabilities>>,
     /// What is made of its requests and answers; they pass as they are when absent.
     pub shape: Option<Box<Shape>>,
     /// The canonical path that all its paths lie under, where it has one: what a browser that

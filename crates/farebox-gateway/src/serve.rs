@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use farebox_core::{Kind, Msat, RequestDigest};
+use farebox_core::{Kind, RequestDigest};
 use farebox_http::body_budget::{Keep, Patience, read_body};
 use farebox_http::client_addr::AddressPrefix;
 use farebox_http::cors::Preflight;
@@ -13,28 +13,29 @@ use farebox_http::listen::Serve;
 use farebox_http::path::{PathError, lenient_reading};
 use farebox_http::routes::RouteTable;
 use farebox_ledger::Receipt;
+use farebox_paywall::admit::{Admission, Debt, Finished, Verdict};
+use farebox_paywall::ask::{Ask, Fingerprint, Read};
+use farebox_paywall::challenge::{Challenge, ToHold};
+use farebox_paywall::payer::{Known, Payer};
+use farebox_paywall::price::Quote;
+use farebox_paywall::sale::Sale;
 use http::header::{EXPECT, HeaderMap, HeaderName, HeaderValue, ORIGIN};
 use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 
 use crate::access_log::{Audience, Begun, Exchange};
-use crate::admit::{self, Admission, Asked, Fingerprint, Verdict};
 use crate::answer::AnswerBody;
 use crate::arrival::{Arrival, ArrivedBody};
-use crate::challenge::Debt;
+use crate::challenge::Demand;
 use crate::claim::form;
-use crate::claim::redeem::{OpenClaim, Redeemed};
 use crate::claim::visit::Visit;
 use crate::held::KeptRequest;
 use crate::outcome::Outcome;
-use crate::plan::{Plan, Route};
-use crate::price::Quote;
-use crate::refusal::{AdmissionError, Owed, PriceError, Refusal, RequestError, Unsold};
+use crate::page;
+use crate::plan::{Plan, Route, Sold};
+use crate::refusal::{AdmissionError, Refusal, RequestError};
 use crate::render;
-use crate::sale::{Offer, Sale};
 use crate::worker::Worker;
-use farebox_paywall::capability;
-use farebox_paywall::credential::Token;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(crate) const REPLAYED: HeaderName = HeaderName::from_static("farebox-replayed");
@@ -82,7 +83,7 @@ impl Serve for Worker {
 
 impl Worker {
     fn begin(&self, plan: &Plan, request: &Request<Incoming>, peer: IpAddr) -> Box<Exchange> {
-        let now = self.shared.clock.now();
+        let now = self.shared.paywall.clock.now();
         let begun = Begun {
             request_id: self.request_id(now),
             received_at: now,
@@ -163,260 +164,188 @@ impl Worker {
     ) -> Result<Response<AnswerBody>, Refusal> {
         route.check_method(&arrival.parts.method)?;
         route.check_length(&arrival)?;
+        let paywall = &self.shared.paywall;
         let presented = self
             .reader
-            .take(&mut arrival.parts.headers, &self.shared.keyring);
+            .take(&mut arrival.parts.headers, &paywall.keyring);
         if let Some(shape) = &route.shape {
             Box::pin(self.shape(route, shape, &mut arrival)).await?;
         }
+        let free = Admission::free();
         let Some(sale) = &route.sale else {
-            return self
-                .forward(plan, exchange, Admission::free(Arc::clone(route)), arrival)
-                .await;
+            return self.forward(plan, exchange, route, free, arrival).await;
         };
         if let Some(visit) = visit.as_deref().filter(|visit| visit.asks_status) {
             return Box::pin(self.claim_status(plan, exchange, route, visit)).await;
         }
-        let (mut quote, mut unpriced) = self.quote(route, sale, &mut arrival).await?;
-        exchange.rate = quote.rate();
-        if let Quote::Free = quote {
-            let free = Admission::free(Arc::clone(route));
-            return self.forward(plan, exchange, free, arrival).await;
+        if sale.is_free(&arrival.parts.method, &arrival.path)? {
+            return self.forward(plan, exchange, route, free, arrival).await;
         }
-        let redeemed = self
+        let sold = Sold { plan, route, sale };
+        let credential = self
             .redeem(plan, exchange, route, presented, visit.as_deref_mut())
             .await?;
-        let (owed, open) = match redeemed {
-            Redeemed::Owed(owed) => (owed, None),
-            Redeemed::Open(claim) => (Owed::NotPaidYet, Some(claim)),
-            Redeemed::Key(key) => {
-                // A key pays what the request costs now, which somebody has to know.
-                let quote = unpriced.map_or(Ok(quote), Err)?;
-                let asked = (route, sale, quote);
-                return Box::pin(self.serve_for_key(plan, exchange, asked, key, arrival)).await;
+        let payer = paywall.payer(credential, &self.ask(sold, exchange, &arrival))?;
+        let quote = self.price(sold, exchange, &payer, &mut arrival).await?;
+        let fingerprint = self
+            .fingerprint(sold, exchange, &payer, &mut arrival)
+            .await?;
+        let ask = self.ask(sold, exchange, &arrival);
+        match paywall.admit(payer, quote, fingerprint, &ask).await? {
+            Verdict::Admitted(admission) => {
+                self.forward(plan, exchange, route, admission, arrival)
+                    .await
             }
-            Redeemed::Token(token) => {
-                let price = (&mut quote, unpriced.take_if(|_| draws(&token)));
-                let verdict = self
-                    .admit_token(plan, exchange, (route, sale), &token, price, &mut arrival)
-                    .await?;
-                match verdict {
-                    Verdict::Admitted(admission) => {
-                        let admission = metered(admission, quote, &mut arrival);
-                        return self.forward(plan, exchange, admission, arrival).await;
-                    }
-                    Verdict::Finished(receipt) => {
-                        return self.answer_again(exchange, &token, receipt).await;
-                    }
-                    Verdict::Owed(owed) => (owed, None),
-                }
+            Verdict::Finished(finished) => self.answer_again(exchange, finished).await,
+            Verdict::Owed(debt) => {
+                Box::pin(self.demand(sold, exchange, arrival, visit.as_deref(), debt)).await
             }
-        };
-        if let Some(refusal) = unpriced {
-            return Err(refusal);
         }
-        let asked = (route, sale, quote);
-        let unpaid = (arrival, visit.as_deref());
-        Box::pin(self.serve_unpaid(plan, exchange, asked, unpaid, owed, open)).await
     }
 
-    /// Admits a request that a token pays for.
-    async fn admit_token(
+    /// The request as the paywall has to know it.
+    fn ask<'a>(&self, sold: Sold<'a>, exchange: &'a Exchange, arrival: &'a Arrival) -> Ask<'a> {
+        Ask {
+            rules: &sold.plan.payments,
+            route: &sold.route.name,
+            sale: sold.sale,
+            request: exchange.request_id,
+            hold: self.hold_id(exchange.received_at),
+            received_at: exchange.received_at,
+            client: exchange.client,
+            thread: self.index,
+            method: &arrival.parts.method,
+            path: &arrival.path,
+            query: arrival.parts.uri.query(),
+            headers: &arrival.parts.headers,
+            body: arrival.body_facts(),
+        }
+    }
+
+    /// What the request costs its payer. As much of its body is read as that takes.
+    async fn price(
         &self,
-        plan: &Plan,
-        exchange: &Exchange,
-        (route, sale): (&Arc<Route>, &Sale),
-        token: &Token,
-        (quote, unpriced): (&mut Quote, Option<Refusal>),
+        sold: Sold<'_>,
+        exchange: &mut Exchange,
+        payer: &Payer,
         arrival: &mut Arrival,
-    ) -> Result<Verdict, Refusal> {
-        if let Some(refusal) = unpriced {
-            return Err(refusal);
-        }
-        if plan.server.strict_settlement {
-            Box::pin(self.demand_settled(plan, token)).await?;
-        }
-        self.ask_for_token(exchange, (route, sale), token, arrival, quote)
+    ) -> Result<Quote, Refusal> {
+        let paywall = &self.shared.paywall;
+        let reads = paywall
+            .reads(payer, &self.ask(sold, exchange, arrival))
             .await?;
-        if let Quote::Free = quote {
-            return Ok(Verdict::Admitted(Admission::free(Arc::clone(route))));
+        let keep = match reads {
+            Read::Nothing => None,
+            Read::Digest => Some(Keep::HashOnly),
+            Read::Bytes => Some(Keep::Bytes),
+        };
+        if let Some(keep) = keep {
+            let (limit, budget) = (sold.route.max_read_bytes, &self.shared.bodies);
+            arrival.digest(limit, budget, keep).await?;
         }
-        self.admit_within_means(exchange, (route, sale), token, quote, arrival)
-            .await
+        let ask = self.ask(sold, exchange, arrival);
+        let quote = paywall.price(payer, &ask).await?;
+        exchange.rate = quote.rate();
+        Ok(quote)
+    }
+
+    /// What the request is known by, as exactly as its payer demands. Its body is read for that,
+    /// unless it says that it is too long and what pays for it is not bound to it.
+    async fn fingerprint(
+        &self,
+        sold: Sold<'_>,
+        exchange: &Exchange,
+        payer: &Payer,
+        arrival: &mut Arrival,
+    ) -> Result<Fingerprint, Refusal> {
+        let limit = sold.route.max_read_bytes;
+        let known = payer.knows(&self.ask(sold, exchange, arrival));
+        let (length, _) = arrival.body_length();
+        match known {
+            Known::Not => return Ok(Fingerprint::None),
+            Known::Told if length > limit as u64 => {
+                return Ok(Fingerprint::Outline(arrival.outline(length)));
+            }
+            Known::Told | Known::Exactly => {}
+        }
+        let digest = arrival.digest(limit, &self.shared.bodies, Keep::Bytes);
+        digest.await.map(Fingerprint::Whole)
     }
 
     /// Asks for what is owed, unless it turns out to be nothing.
-    async fn serve_unpaid(
-        &self,
-        plan: &Plan,
-        exchange: &mut Exchange,
-        (route, sale, mut quote): (&Arc<Route>, &Sale, Quote),
-        (mut arrival, visit): (Arrival, Option<&Visit>),
-        owed: Owed,
-        open: Option<Box<OpenClaim>>,
-    ) -> Result<Response<AnswerBody>, Refusal> {
-        self.ask_for_nobody(exchange, (route, sale), &mut arrival, &mut quote)
-            .await?;
-        if let Quote::Free = quote {
-            let free = Admission::free(Arc::clone(route));
-            return self.forward(plan, exchange, free, arrival).await;
-        }
-        let asked = (route, sale, quote.at_most());
-        self.demand(plan, exchange, asked, (arrival, visit), owed, open)
-            .await
-    }
-
-    /// What the request costs; or why nobody can tell, where that matters to new buyers only: calls
-    /// and times that were sold before need no rate.
-    async fn quote(
-        &self,
-        route: &Route,
-        sale: &Sale,
-        arrival: &mut Arrival,
-    ) -> Result<(Quote, Option<Refusal>), Refusal> {
-        match self.price(route, sale, arrival).await {
-            Err(refusal @ Refusal::Price(PriceError::Unsold(Unsold::NoRate(_))))
-                if matches!(sale.offer, Offer::Flat { .. }) =>
-            {
-                Ok((Quote::Fiat(Msat::ZERO, None), Some(refusal)))
-            }
-            priced => Ok((priced?, None)),
-        }
-    }
-
-    /// Asks for what is owed.
     async fn demand(
         &self,
-        plan: &Plan,
+        sold: Sold<'_>,
         exchange: &mut Exchange,
-        (route, sale, price): (&Arc<Route>, &Sale, Msat),
-        (mut arrival, visit): (Arrival, Option<&Visit>),
-        owed: Owed,
-        open: Option<Box<OpenClaim>>,
+        mut arrival: Arrival,
+        visit: Option<&Visit>,
+        debt: Debt,
     ) -> Result<Response<AnswerBody>, Refusal> {
-        let digest = self
-            .digest_of_unpaid(exchange, route, sale, &mut arrival)
-            .await?;
-        let held = sale.offer.holds_payment() && !arrival.is_bodiless_probe();
-        let kept = match digest {
-            Some(_) if held => Some(KeptRequest::of(exchange, &arrival)?),
+        let due = match debt.due {
+            Some(due) => due,
+            // What was sold before is used up, and has a price for whoever buys again.
+            None => {
+                let nobody = Payer::nobody(debt.owed);
+                let quote = self.price(sold, exchange, &nobody, &mut arrival).await?;
+                let Quote::Due(due) = quote else {
+                    let (plan, free) = (sold.plan, Admission::free());
+                    return self
+                        .forward(plan, exchange, sold.route, free, arrival)
+                        .await;
+                };
+                due
+            }
+        };
+        let digest = self.digest_of_unpaid(sold, exchange, &mut arrival).await?;
+        let is_held = sold.sale.offer.holds_payment() && !arrival.is_bodiless_probe();
+        let to_hold = match digest {
+            Some(_) if is_held => Some(ToHold {
+                request: KeptRequest::of(exchange, &arrival)?.to_bytes(),
+                limits: self.shared.held.room(),
+            }),
             _ => None,
         };
-        let debt = Debt {
-            route,
-            sale,
-            price,
-            owed,
+        let demand = Demand {
+            sold,
+            price: due.at_most,
+            owed: debt.owed,
             method: &arrival.parts.method,
-            digest,
-            kept,
             visit,
         };
-        if let Some(shown) = self.answer_without_invoice(plan, exchange, &debt, open) {
-            return Ok(shown);
+        // No new invoice is made for those who have one, nor for a browser that came by somebody's
+        // link and has to come by itself first.
+        if let Some(claim) = debt.claim {
+            return Ok(self.show_again(exchange, &demand, *claim));
         }
-        Box::pin(self.challenge(plan, exchange, debt)).await
-    }
-
-    /// Admits a request; where a balance has less than its answer can cost at most, the answer may
-    /// become shorter instead.
-    async fn admit_within_means(
-        &self,
-        exchange: &Exchange,
-        (route, sale): (&Arc<Route>, &Sale),
-        token: &Token,
-        quote: &mut Quote,
-        arrival: &mut Arrival,
-    ) -> Result<Verdict, Refusal> {
-        let verdict = self
-            .admit(exchange, (route, sale), token, quote, arrival)
+        if let Some(visit) = visit.filter(|visit| visit.should_return()) {
+            return Ok(page::come_again(exchange, visit));
+        }
+        let ask = self.ask(sold, exchange, &arrival);
+        let paywall = &self.shared.paywall;
+        let challenge = paywall
+            .challenge(due.at_most, digest, to_hold, &ask)
             .await?;
-        let (Verdict::Owed(Owed::Exhausted), Quote::Metered(_)) = (&verdict, &*quote) else {
-            return Ok(verdict);
-        };
-        let left = self.shared.free_balance(token).await?;
-        if !quote.lower_to(left).await? {
-            return Ok(verdict);
+        if let Challenge::Invoice(offered) = &challenge
+            && let Some((hash, node)) = &offered.held
+        {
+            self.shared.held.tell(*hash, Arc::clone(node));
         }
-        self.admit(exchange, (route, sale), token, quote, arrival)
-            .await
-    }
-
-    async fn admit(
-        &self,
-        exchange: &Exchange,
-        (route, sale): (&Arc<Route>, &Sale),
-        token: &Token,
-        quote: &Quote,
-        arrival: &mut Arrival,
-    ) -> Result<Verdict, Refusal> {
-        let method = &arrival.parts.method;
-        if let Err(owed) = admit::check_scope(token, route, method, exchange.received_at) {
-            return Ok(Verdict::Owed(owed));
-        }
-        let capabilities = route.capabilities.as_deref();
-        if let Err(owed) = capability::check(&token.granted, capabilities, method, &arrival.path) {
-            return Ok(Verdict::Owed(owed));
-        }
-        // Before the body is read: what a token may have in flight bounds the memory it takes too.
-        let permit = self.shared.tokens.try_start(
-            &token.payment_hash.account(),
-            route.token_limit,
-            Instant::now(),
-        )?;
-        let idempotency_key = admit::idempotency_key(&arrival.parts.headers);
-        let fingerprint = if admit::needs_digest(token, idempotency_key) {
-            let bound = token.granted.holder.request.is_some();
-            self.fingerprint(route, bound, arrival).await?
-        } else {
-            Fingerprint::None
-        };
-        let asked = Asked {
-            route,
-            sale,
-            at_most: quote.at_most(),
-            basis: quote.basis(exchange.received_at),
-            fingerprint,
-            idempotency_key,
-            now: exchange.received_at,
-            hold: self.hold_id(exchange.received_at),
-        };
-        let claims = self.shared.keyring.claim_policy(token.key_epoch);
-        admit::admit(&self.shared.ledger, token, &asked, claims, permit).await
-    }
-
-    /// Reads the body to know the request by it, unless it says that it is too long for that and
-    /// what pays for it is not `bound` to it.
-    pub(crate) async fn fingerprint(
-        &self,
-        route: &Route,
-        bound: bool,
-        arrival: &mut Arrival,
-    ) -> Result<Fingerprint, Refusal> {
-        let limit = route.max_read_bytes;
-        let (length, _) = arrival.body_length();
-        if !bound && length > limit as u64 {
-            return Ok(Fingerprint::Outline(arrival.outline(length)));
-        }
-        let budget = &self.shared.bodies;
-        arrival
-            .digest(limit, budget, Keep::Bytes)
-            .await
-            .map(Fingerprint::Whole)
+        Ok(self.show_challenge(exchange, &demand, &challenge))
     }
 
     /// What an unpaid request's macaroon is bound to. The body is hashed or read away, never kept.
     async fn digest_of_unpaid(
         &self,
+        sold: Sold<'_>,
         exchange: &Exchange,
-        route: &Route,
-        sale: &Sale,
         arrival: &mut Arrival,
     ) -> Result<Option<RequestDigest>, Refusal> {
+        let Sold { route, sale, .. } = sold;
         // Past the limit there is no invoice, and so nothing to hash a body for.
         let refused = arrival.has_unread_body()
             && self
                 .shared
+                .paywall
                 .challenges
                 .would_refuse(AddressPrefix::of(exchange.client), Instant::now());
         if must_be_read(route, sale, arrival)? && !refused {
@@ -446,21 +375,18 @@ impl Worker {
     async fn answer_again(
         &self,
         exchange: &mut Exchange,
-        token: &Token,
-        receipt: Receipt,
+        finished: Finished,
     ) -> Result<Response<AnswerBody>, Refusal> {
-        match self.replay(exchange, receipt) {
-            Err(Refusal::Admission(AdmissionError::Finished(receipt)))
-                if matches!(token.granted.terms.kind, Kind::Single) =>
-            {
-                self.held_answer(exchange, token.payment_hash, receipt)
-                    .await
+        let again = self.replay(exchange, finished.receipt);
+        match (again, finished.bought_by) {
+            (Err(Refusal::Admission(AdmissionError::Finished(receipt))), Some(payment)) => {
+                self.held_answer(exchange, payment, receipt).await
             }
-            other => other,
+            (again, _) => again,
         }
     }
 
-    pub(crate) fn replay(
+    fn replay(
         &self,
         exchange: &mut Exchange,
         receipt: Receipt,
@@ -514,23 +440,6 @@ impl Route {
             }
             _ => Ok(()),
         }
-    }
-}
-
-/// Whether each request draws its price of the moment, where it is not sold before.
-const fn draws(token: &Token) -> bool {
-    matches!(token.granted.terms.kind, Kind::Balance)
-}
-
-/// Charges a request by what it uses, where that is its price, and forwards what was priced.
-pub(crate) fn metered(admission: Admission, quote: Quote, arrival: &mut Arrival) -> Admission {
-    match quote {
-        Quote::Metered(metered) => {
-            arrival.replace_body(metered.body());
-            admission.gauged(metered.gauge())
-        }
-        Quote::UpTo(up_to) => admission.gauged(up_to.gauge),
-        Quote::Fixed(_) | Quote::Fiat(..) | Quote::Free | Quote::Unasked => admission,
     }
 }
 

@@ -44,6 +44,14 @@ pub struct Claim {
     pub token: Arc<Token>,
 }
 
+/// A claim that is not known to be paid.
+pub struct OpenClaim {
+    /// Which.
+    pub claim: Claim,
+    /// Whether the node will tell when it is.
+    pub told: bool,
+}
+
 /// What the seal covers besides the token's identifier.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Note {

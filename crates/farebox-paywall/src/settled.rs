@@ -9,9 +9,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use farebox_core::{Msat, PaymentHash};
+use farebox_ledger::{Ledger, LedgerError};
+use farebox_lightning::backends::Backends;
+use farebox_lightning::follow::Settlements;
 use farebox_lightning::{InvoiceState, LookupInvoice};
 use lru::LruCache;
 use tokio::sync::{Mutex as Turn, Semaphore};
+
+use crate::credential::Token;
 
 /// How long an answer of the node is good for, unless it is final.
 const FRESH: Duration = Duration::from_secs(1);
@@ -35,6 +40,47 @@ pub enum Paid {
     Untold,
     /// The node does not answer.
     Unknown,
+}
+
+/// What is known of payments to our nodes.
+pub struct Settled {
+    /// What has been claimed or credited had been proven.
+    pub ledger: Ledger,
+    /// What the nodes have told of settlements by themselves.
+    pub settlements: Settlements,
+    /// What they say when they are asked.
+    pub lookups: Arc<Lookups>,
+}
+
+impl Settled {
+    /// Whether a token's invoice is settled: by what the node told by itself, by what the ledger
+    /// knows, and only then by asking the node.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub async fn is_settled(
+        &self,
+        node: Option<&Backends>,
+        token: &Token,
+    ) -> Result<Paid, LedgerError> {
+        let (hash, amount) = (token.payment_hash, token.granted.terms.amount);
+        if self.was_told(&hash, amount) {
+            return Ok(Paid::Yes);
+        }
+        if self.ledger.account(token.account()).await?.is_some() {
+            return Ok(Paid::Yes);
+        }
+        let Some(lookup) = node.and_then(Backends::lookup) else {
+            return Ok(Paid::Untold);
+        };
+        Ok(self.lookups.ask(lookup, hash, amount).await)
+    }
+
+    /// Whether a node has told that this payment arrived whole.
+    fn was_told(&self, hash: &PaymentHash, amount: Msat) -> bool {
+        let settled = self.settlements.find(hash);
+        settled.is_some_and(|settled| settled.received.is_none_or(|received| received >= amount))
+    }
 }
 
 /// What the node said about each invoice last.

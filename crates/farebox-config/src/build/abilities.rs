@@ -2,8 +2,8 @@
 
 use farebox_core::{Kind, Msat};
 use farebox_gateway::plan::Route;
-use farebox_gateway::sale::Offer;
 use farebox_lightning::AmountLimits;
+use farebox_paywall::sale::Offer;
 
 use super::{Built, BuiltBackend, BuiltNode, NodeKind, by_use};
 use crate::file::{ConfigFile, OnFailureSetting};

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use farebox_gateway::by_use::{ByUse, Of, Rated, Teller};
-use farebox_gateway::gauge::{Billing, OnDisconnect, Unsaid};
 use farebox_gateway::plan::Route;
 use farebox_meter::{Decimal, Pointer};
+use farebox_paywall::by_use::{ByUse, Of, Rated, Teller};
+use farebox_paywall::gauge::{Billing, OnDisconnect, Unsaid};
 use http::HeaderName;
 
 use super::models::{Market, no_rate, percent, unsaid};

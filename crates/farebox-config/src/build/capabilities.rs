@@ -1,8 +1,8 @@
 //! What may be asked of a route, by name: names that fit into a token, and requests that need them.
 
 use farebox_core::RouteName;
-use farebox_gateway::sale::Sale;
 use farebox_paywall::capability::{CapabilityRule, RouteCapabilities};
+use farebox_paywall::sale::Sale;
 use farebox_wire::caveat::{Capabilities, MAX_CAVEAT_LENGTH};
 use http::Method;
 

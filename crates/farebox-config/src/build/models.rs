@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use farebox_gateway::gauge::{Billing, OnDisconnect, Unsaid};
-use farebox_gateway::sale::{FiatPrice, ModelSale};
 use farebox_lightning::guard::AllowedHosts;
 use farebox_market::PriceTable;
 use farebox_market::prices::Prices;
@@ -14,6 +12,8 @@ use farebox_market::rates::Rates;
 use farebox_market::rates::watch::LiveRates;
 use farebox_meter::request::LimitField;
 use farebox_meter::{Currency, Decimal, ModelPrice, RequestRules, Unit};
+use farebox_paywall::gauge::{Billing, OnDisconnect, Unsaid};
+use farebox_paywall::sale::{FiatPrice, ModelSale};
 
 use super::lightning::allowed_hosts;
 use super::rates;

@@ -99,7 +99,12 @@ impl<'a> Builder<'a> {
             _ => None,
         };
         let server = &self.file.server;
-        let sale = sale::sale(section, server, &self.market, webhook, at, mistakes);
+        let mut sale = sale::sale(section, server, &self.market, webhook, at, mistakes);
+        let capabilities = capabilities::capabilities(section, sale.as_ref(), at, mistakes);
+        let token_limit = token_limit(section, at, mistakes);
+        if let Some(sale) = &mut sale {
+            (sale.capabilities, sale.token_limit) = (capabilities, token_limit);
+        }
         if let (Some(sale), Some(node)) = (&sale, self.node) {
             abilities::check_amounts(&sale.offer, node, at, mistakes);
         }
@@ -110,7 +115,6 @@ impl<'a> Builder<'a> {
             max_body_bytes: streamed,
             timeout: not_zero(at.key("timeout"), section.timeout, mistakes),
             idle_timeout: not_zero(at.key("idle_timeout"), section.idle_timeout, mistakes),
-            token_limit: token_limit(section, at, mistakes),
             cors: section
                 .cors
                 .as_ref()
@@ -120,7 +124,6 @@ impl<'a> Builder<'a> {
                 CacheSetting::Upstream => PaidCache::Upstream,
             },
             page: section.page,
-            capabilities: capabilities::capabilities(section, sale.as_ref(), at, mistakes),
             shape: shape::shape(section, sale.as_ref(), at, mistakes),
             root: root(section),
             metrics: RouteCounters::new(),

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use farebox_core::{Msat, Sat};
-use farebox_gateway::sale::{
+use farebox_http::limits::TokenLimit;
+use farebox_http::replay::ReplayPolicy;
+use farebox_paywall::sale::{
     Bind, Buys, ChargeOn, FlatPrice, MethodScope, Offer, OnFailure, Pricing, Sale,
 };
-use farebox_gateway::webhook::Webhook;
-use farebox_http::replay::ReplayPolicy;
+use farebox_paywall::webhook::Webhook;
 
 use super::by_use;
 use super::models::Market;
@@ -47,6 +48,8 @@ pub(super) fn sale(
     check_methods(route, at, mistakes);
     let valid_for = valid_for(route, server, at, mistakes);
     Some(Sale {
+        capabilities: None,
+        token_limit: TokenLimit::default(),
         epoch: offer.terms_epoch(methods, valid_for),
         offer,
         methods,

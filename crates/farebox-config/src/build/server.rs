@@ -13,6 +13,8 @@ use farebox_gateway::plan::{BadCredential, ServerRules};
 use farebox_http::client_addr::TrustedProxies;
 use farebox_http::limits::{ChallengeRates, Rate};
 use farebox_http::listen::ListenLimits;
+use farebox_lightning::backends::Backends;
+use farebox_paywall::ask::PaymentRules;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tracing_subscriber::EnvFilter;
@@ -363,14 +365,29 @@ fn held(held: &HeldSection, mistakes: &mut Mistakes) -> Option<HeldLimits> {
     })
 }
 
+/// How payments are taken, by these nodes.
+pub(super) fn payments(
+    file: &ConfigFile,
+    node: Option<Arc<Backends>>,
+    mistakes: &mut Mistakes,
+) -> PaymentRules {
+    let expiry = file.server.invoice_expiry;
+    let invoice_expiry = not_zero(at("invoice_expiry"), expiry, mistakes);
+    if invoice_expiry > MAX_INVOICE_EXPIRY {
+        let value = Some(format!("\"{expiry}\""));
+        mistakes.note(at("invoice_expiry"), value, "at most seven days");
+    }
+    let lightning = file.lightning.as_ref();
+    PaymentRules {
+        node,
+        invoice_expiry,
+        strict_settlement: lightning.is_some_and(|lightning| lightning.strict),
+    }
+}
+
 /// Builds the rules for all routes.
 pub(super) fn rules(file: &ConfigFile, mistakes: &mut Mistakes) -> Option<ServerRules> {
     let server = &file.server;
-    let expiry = not_zero(at("invoice_expiry"), server.invoice_expiry, mistakes);
-    if expiry > MAX_INVOICE_EXPIRY {
-        let value = Some(format!("\"{}\"", server.invoice_expiry));
-        mistakes.note(at("invoice_expiry"), value, "at most seven days");
-    }
     let bad_credential = match server.bad_credential {
         401 => BadCredential::Unauthorized,
         402 => BadCredential::PaymentRequired,
@@ -388,12 +405,7 @@ pub(super) fn rules(file: &ConfigFile, mistakes: &mut Mistakes) -> Option<Server
         bad_credential,
         legacy_challenge: server.legacy_challenge,
         path_parameters: server.path_parameters,
-        invoice_expiry: expiry,
         public_https: is_https(server),
-        strict_settlement: file
-            .lightning
-            .as_ref()
-            .is_some_and(|lightning| lightning.strict),
         prepaid_keys: file.keys.enabled != Some(false),
     })
 }

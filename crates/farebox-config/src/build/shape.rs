@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
-use farebox_gateway::sale::{Offer, Sale};
 use farebox_gateway::shape::{
     BadTemplate, Extract, Field, FieldKind, Form, MAX_PATHS, OtherFields, Path, Shape, Template,
 };
+use farebox_paywall::sale::{Offer, Sale};
 use http::Method;
 
 use crate::choice::{FieldSetting, FieldType};

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use farebox_core::Msat;
 use farebox_gateway::plan::Route;
-use farebox_gateway::sale::{Bind, Buys, FlatPrice, Offer, OnFailure, Sale};
+use farebox_paywall::sale::{Bind, Buys, FlatPrice, Offer, OnFailure, Sale};
 
 use super::*;
 use farebox_testkit::ManualClock;

@@ -1,9 +1,9 @@
 //! Prices that a program of the seller says: where it is, and how it is asked.
 
 use farebox_core::Secret;
-use farebox_gateway::gauge::Unsaid;
-use farebox_gateway::webhook::{Webhook, WebhookRules, is_credential};
 use farebox_http::upstream::UpstreamPool;
+use farebox_paywall::gauge::Unsaid;
+use farebox_paywall::webhook::{Webhook, WebhookRules, is_credential};
 use http::HeaderName;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::uri::PathAndQuery;

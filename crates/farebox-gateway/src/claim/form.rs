@@ -87,7 +87,7 @@ impl Worker {
         if !back.belongs_to(&token) {
             return Err(FormError::WrongAddress);
         }
-        let text = claim::write(&self.shared.keyring, &macaroon, &Note::Paid);
+        let text = claim::write(&self.shared.paywall.keyring, &macaroon, &Note::Paid);
         let text = text.ok_or(FormError::Unproven(PresentedError::UnknownKey))?;
         let terms = &token.granted.terms;
         let (name, path) = match terms.binding {
@@ -120,7 +120,7 @@ impl Worker {
         let headers = HeaderMap::from_iter([(AUTHORIZATION, line)]);
         match read_credentials(&headers).map_err(PresentedError::from)? {
             Presented::L402(credential) => {
-                let token = credential::verify(&credential, &self.shared.keyring)?;
+                let token = credential::verify(&credential, &self.shared.paywall.keyring)?;
                 Ok((credential.macaroon, token))
             }
             Presented::Nothing | Presented::Other => {

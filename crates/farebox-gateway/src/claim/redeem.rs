@@ -1,10 +1,10 @@
 //! From a claim to the token that it stands for, once our node says that it was paid.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use farebox_core::{Binding, KeyHash, Kind, MethodClass, Msat, PaymentHash};
-use farebox_paywall::claim::{Claim, Note};
+use farebox_core::{Binding, Kind, MethodClass};
+use farebox_paywall::claim::{Claim, Note, OpenClaim};
+use farebox_paywall::payer::Credential;
 use farebox_paywall::settled::Paid;
 use farebox_wire::credential::CredentialError;
 
@@ -13,30 +13,11 @@ use super::visit::{UsedCookie, Visit};
 use crate::access_log::Exchange;
 use crate::plan::{Plan, Route};
 use crate::refusal::{KeyFault, Owed, PaymentError, PresentedError, Refusal};
-use crate::worker::{Shared, Worker};
+use crate::worker::Worker;
 use farebox_paywall::credential::{Presented, Token};
 
 /// The longest that browsers keep a cookie.
 const LONGEST: Duration = Duration::from_secs(400 * 24 * 60 * 60);
-
-/// What a request comes with, after its claims were judged.
-pub(crate) enum Redeemed {
-    /// A token, to be admitted like any other.
-    Token(Arc<Token>),
-    /// A prepaid key.
-    Key(KeyHash),
-    /// A claim whose invoice can still be paid: the same one is shown again.
-    Open(Box<OpenClaim>),
-    /// Nothing that pays.
-    Owed(Owed),
-}
-
-/// A claim that is not known to be paid.
-pub(crate) struct OpenClaim {
-    pub(crate) claim: Claim,
-    /// Whether the node will tell when it is.
-    pub(crate) told: bool,
-}
 
 /// What is known about one claim.
 enum Standing {
@@ -45,10 +26,8 @@ enum Standing {
     Over,
 }
 
-impl Redeemed {
-    fn open(claim: Claim, told: bool) -> Self {
-        Self::Open(Box::new(OpenClaim { claim, told }))
-    }
+fn waiting(claim: Claim, told: bool) -> Credential {
+    Credential::Claim(Box::new(OpenClaim { claim, told }))
 }
 
 impl Worker {
@@ -63,21 +42,21 @@ impl Worker {
         route: &Route,
         presented: Result<Presented, PresentedError>,
         visit: Option<&mut Visit>,
-    ) -> Result<Redeemed, Refusal> {
+    ) -> Result<Credential, Refusal> {
         let header = visit.as_ref().is_some_and(|visit| visit.header.is_some());
         match (presented, visit) {
-            (Err(error), _) => Ok(Redeemed::Owed(Owed::Unproven(error))),
-            (Ok(Presented::L402(_)), _) if header => Ok(Redeemed::Owed(Owed::Unproven(
+            (Err(error), _) => Ok(Credential::None(Owed::Unproven(error))),
+            (Ok(Presented::L402(_)), _) if header => Ok(Credential::None(Owed::Unproven(
                 CredentialError::Ambiguous.into(),
             ))),
-            (Ok(Presented::L402(token)), _) => Ok(Redeemed::Token(token)),
+            (Ok(Presented::L402(token)), _) => Ok(Credential::Token(token)),
             (Ok(Presented::Key(_)), _) if header => Err(Refusal::Key(KeyFault::Ambiguous)),
-            (Ok(Presented::Key(key)), _) => Ok(Redeemed::Key(key)),
+            (Ok(Presented::Key(key)), _) => Ok(Credential::Key(key)),
             (Ok(Presented::BadKey(fault)), _) => Err(Refusal::Key(fault)),
             (Ok(Presented::Nothing), Some(visit)) if visit.brings_claim() => {
                 Box::pin(self.redeem_claims(plan, exchange, route, visit)).await
             }
-            (Ok(Presented::Nothing), _) => Ok(Redeemed::Owed(Owed::Nothing)),
+            (Ok(Presented::Nothing), _) => Ok(Credential::None(Owed::Nothing)),
         }
     }
 
@@ -87,18 +66,18 @@ impl Worker {
         exchange: &Exchange,
         route: &Route,
         visit: &mut Visit,
-    ) -> Result<Redeemed, Refusal> {
+    ) -> Result<Credential, Refusal> {
         if visit.header.is_some() {
             let claim = match self.header_claim(exchange, route, visit) {
                 Ok(claim) => claim,
-                Err(owed) => return Ok(Redeemed::Owed(owed)),
+                Err(owed) => return Ok(Credential::None(owed)),
             };
             return Ok(match self.standing(plan, exchange, &claim).await? {
-                Standing::Paid => Redeemed::Token(claim.token),
-                Standing::Open { told: true } => Redeemed::open(claim, true),
+                Standing::Paid => Credential::Token(claim.token),
+                Standing::Open { told: true } => waiting(claim, true),
                 // A program has nobody to ask for a preimage.
                 Standing::Open { told: false } => return Err(PaymentError::Untold.into()),
-                Standing::Over => Redeemed::Owed(Owed::Nothing),
+                Standing::Over => Credential::None(Owed::Nothing),
             });
         }
         let mut open = None;
@@ -106,15 +85,15 @@ impl Worker {
             match self.standing(plan, exchange, &claim).await? {
                 Standing::Paid => {
                     visit.used = Some(used(visit, route, &claim.token, cookie));
-                    return Ok(Redeemed::Token(claim.token));
+                    return Ok(Credential::Token(claim.token));
                 }
                 Standing::Open { told } if open.is_none() => {
-                    open = Some(Redeemed::open(claim, told));
+                    open = Some(waiting(claim, told));
                 }
                 Standing::Open { .. } | Standing::Over => {}
             }
         }
-        Ok(open.unwrap_or(Redeemed::Owed(Owed::Nothing)))
+        Ok(open.unwrap_or(Credential::None(Owed::Nothing)))
     }
 
     /// The claim whose state a request asks for: in its header, or else its first cookie.
@@ -139,8 +118,8 @@ impl Worker {
         visit: &Visit,
     ) -> Result<Claim, Owed> {
         let text = visit.header.as_ref().and_then(|value| value.to_str().ok());
-        let claim =
-            Claim::read(text.unwrap_or_default(), &self.shared.keyring).map_err(Owed::Unproven)?;
+        let claim = Claim::read(text.unwrap_or_default(), &self.shared.paywall.keyring)
+            .map_err(Owed::Unproven)?;
         check_scope(&claim.token, route, visit, exchange)?;
         Ok(claim)
     }
@@ -154,7 +133,7 @@ impl Worker {
         visit: &Visit,
     ) -> Vec<(Cookie, Claim)> {
         let read = |cookie: &Cookie| {
-            let claim = Claim::read(&cookie.value, &self.shared.keyring).ok()?;
+            let claim = Claim::read(&cookie.value, &self.shared.paywall.keyring).ok()?;
             check_scope(&claim.token, route, visit, exchange).ok()?;
             Some((cookie.clone(), claim))
         };
@@ -183,40 +162,9 @@ impl Worker {
         if claim.note == Note::Paid {
             return Ok(Paid::Yes);
         }
-        self.is_settled(plan, &claim.token).await
-    }
-
-    /// Demands of a token whose preimage is right that its invoice is settled as well, where the
-    /// seller wants both. A token that was used before is beyond doubt and needs no node.
-    pub(crate) async fn demand_settled(&self, plan: &Plan, token: &Token) -> Result<(), Refusal> {
-        match self.is_settled(plan, token).await? {
-            Paid::Yes => Ok(()),
-            Paid::No | Paid::Never => Err(PaymentError::NotSettled.into()),
-            Paid::Untold | Paid::Unknown => Err(PaymentError::Untold.into()),
-        }
-    }
-
-    async fn is_settled(&self, plan: &Plan, token: &Token) -> Result<Paid, Refusal> {
-        let (hash, amount) = (token.payment_hash, token.granted.terms.amount);
-        if self.shared.was_told(&hash, amount) {
-            return Ok(Paid::Yes);
-        }
-        // What was once claimed had been proven.
-        if self.shared.knows_account(hash).await? {
-            return Ok(Paid::Yes);
-        }
-        let Some(lookup) = plan.node.as_ref().and_then(|node| node.lookup()) else {
-            return Ok(Paid::Untold);
-        };
-        Ok(self.shared.lookups.ask(lookup, hash, amount).await)
-    }
-}
-
-impl Shared {
-    /// Whether a node has told that this payment arrived whole.
-    fn was_told(&self, hash: &PaymentHash, amount: Msat) -> bool {
-        let settled = self.settlements.find(hash);
-        settled.is_some_and(|settled| settled.received.is_none_or(|received| received >= amount))
+        let node = plan.payments.node.as_deref();
+        let settled = &self.shared.paywall.settled;
+        Ok(settled.is_settled(node, &claim.token).await?)
     }
 }
 
@@ -228,7 +176,7 @@ fn check_scope(
     visit: &Visit,
     exchange: &Exchange,
 ) -> Result<(), Owed> {
-    crate::admit::check_scope(token, route, &http::Method::GET, exchange.received_at)?;
+    token.check_scope(&route.name, &http::Method::GET, exchange.received_at)?;
     let bound = token.granted.holder.request;
     if bound.is_some_and(|bound| bound != visit.digest) {
         return Err(Owed::WrongRequest);

@@ -83,25 +83,30 @@ impl Worker {
         patience: Duration,
     ) -> Result<Paid, Refusal> {
         let give_up_at = Instant::now() + patience;
-        let pause = match &plan.node {
+        let pause = match &plan.payments.node {
             Some(node) if node.all_watch() => BETWEEN_REASSURANCES,
             _ => BETWEEN_LOOKUPS,
         };
         loop {
             let paid = self.paid(plan, claim).await?;
             let left = give_up_at.saturating_duration_since(Instant::now());
-            let over = self.shared.clock.now() >= claim.expires_at();
+            let over = self.shared.paywall.clock.now() >= claim.expires_at();
             if matches!(paid, Paid::Yes | Paid::Never | Paid::Untold) || over || left.is_zero() {
                 return Ok(paid);
             }
             let hash = claim.token.payment_hash;
-            let told = self.shared.settlements.wait(hash, left.min(pause));
+            let told = self
+                .shared
+                .paywall
+                .settled
+                .settlements
+                .wait(hash, left.min(pause));
             told.await;
         }
     }
 
     fn report(&self, claim: &Claim, paid: Paid) -> Response<AnswerBody> {
-        let now = self.shared.clock.now();
+        let now = self.shared.paywall.clock.now();
         let left = claim.expires_at().since(now).as_secs();
         let state = match paid {
             Paid::Yes => "paid",

@@ -5,10 +5,9 @@
 
 use std::time::Duration;
 
-use farebox_core::{Binding, Terms, UnixMillis};
+use farebox_core::Binding;
+use farebox_paywall::challenge::Offered;
 use farebox_paywall::claim::{self, CLAIM_GRACE, Claim, MAX_LENGTH, Note};
-use farebox_wire::challenge::InvoiceText;
-use farebox_wire::macaroon::Macaroon;
 use http::header::{HeaderMap, HeaderValue, SET_COOKIE};
 use http::{Method, Response};
 
@@ -16,67 +15,43 @@ use super::CLAIM;
 use super::cookies::{
     Cookie, MAX_CLAIMS, PREFIX, RETURNING, SameSite, Setting, name_for_request, name_for_route,
 };
-use super::redeem::{OpenClaim, cookie_path};
+use super::redeem::cookie_path;
 use super::visit::Visit;
 use crate::access_log::{Audience, Exchange};
 use crate::answer::AnswerBody;
-use crate::challenge::Debt;
+use crate::challenge::Demand;
 use crate::page::{self, Each, Goods, Proof};
-use crate::plan::Plan;
 use crate::worker::Worker;
 
-/// A challenge that was made: now, or earlier for the same client.
-pub(crate) struct Offered<'a> {
-    pub(crate) macaroon: &'a Macaroon,
-    pub(crate) terms: &'a Terms,
-    pub(crate) invoice: &'a InvoiceText,
-    pub(crate) expires_at: UnixMillis,
-    /// Whether the node will tell when it is paid, as far as is known yet.
-    pub(crate) told: bool,
-}
-
 impl Worker {
-    /// Answers those for whom no new invoice is made: the invoice of an open claim is shown again,
-    /// and a browser that came by somebody's link has to come by itself first.
-    pub(crate) fn answer_without_invoice(
-        &self,
-        plan: &Plan,
-        exchange: &mut Exchange,
-        debt: &Debt<'_>,
-        open: Option<Box<OpenClaim>>,
-    ) -> Option<Response<AnswerBody>> {
-        if let Some(claim) = open {
-            return Some(self.offer_again(plan, exchange, debt, &claim));
-        }
-        let visit = debt.visit.filter(|visit| visit.should_return())?;
-        Some(page::come_again(exchange, visit))
-    }
-
     /// Adds the way back to the answer of a challenge.
     pub(crate) fn add_way_back(
         &self,
-        plan: &Plan,
         exchange: &Exchange,
-        debt: &Debt<'_>,
-        offered: &Offered<'_>,
+        demand: &Demand<'_>,
+        offered: &Offered,
         response: &mut Response<AnswerBody>,
     ) {
-        if *debt.method != Method::GET || exchange.audience == Audience::Grpc {
+        if *demand.method != Method::GET || exchange.audience == Audience::Grpc {
             return;
         }
-        let tells = plan
+        let tells = demand
+            .sold
+            .plan
+            .payments
             .node
             .as_ref()
             .is_some_and(|node| node.lookup().is_some());
-        match debt.visit.filter(|visit| visit.html) {
+        match demand.visit.filter(|visit| visit.html) {
             Some(visit) => {
-                self.set_cookies(debt, visit, offered, response.headers_mut());
-                let page = page::payment(&self.goods(debt, visit, offered, tells));
+                self.set_cookies(demand, visit, offered, response.headers_mut());
+                let page = page::payment(&self.goods(demand, visit, offered, tells));
                 response.body_mut().become_own(page);
                 page::headers(response.headers_mut());
             }
             None if tells => {
-                let text = claim::write(&self.shared.keyring, offered.macaroon, &Note::Bare);
+                let text =
+                    claim::write(&self.shared.paywall.keyring, &offered.macaroon, &Note::Bare);
                 if let Some(header) = text.and_then(|text| secret_header(&text)) {
                     response.headers_mut().insert(CLAIM, header);
                 }
@@ -87,19 +62,19 @@ impl Worker {
 
     fn goods<'a>(
         &self,
-        debt: &'a Debt<'_>,
+        demand: &'a Demand<'_>,
         visit: &Visit,
-        offered: &'a Offered<'_>,
+        offered: &'a Offered,
         tells: bool,
     ) -> Goods<'a> {
-        let now = self.shared.clock.now();
+        let now = self.shared.paywall.clock.now();
         let address = &visit.address;
         Goods {
-            description: &debt.sale.description,
+            description: &demand.sold.sale.description,
             address: format!("{}{}", address.host, address.link()),
-            terms: offered.terms,
-            price: debt.price,
-            each: Each::of(&debt.sale.offer),
+            terms: &offered.terms,
+            price: demand.price,
+            each: Each::of(&demand.sold.sale.offer),
             invoice: offered.invoice.as_str(),
             expires_in: offered.expires_at.since(now).as_secs(),
             proof: if tells && offered.told {
@@ -116,9 +91,9 @@ impl Worker {
     /// oldest are taken back.
     fn set_cookies(
         &self,
-        debt: &Debt<'_>,
+        demand: &Demand<'_>,
         visit: &Visit,
-        offered: &Offered<'_>,
+        offered: &Offered,
         headers: &mut HeaderMap,
     ) {
         let Some(value) = self.cookie_value(offered) else {
@@ -132,7 +107,7 @@ impl Worker {
             }
             Binding::Route => name_for_route(&offered.terms.route),
         };
-        let path = cookie_path(visit, debt.route, binding);
+        let path = cookie_path(visit, demand.sold.route, binding);
         let age = offered.expires_at.plus(CLAIM_GRACE);
         let set = |name: &str, value: &str, max_age: Duration| {
             Setting {
@@ -145,7 +120,11 @@ impl Worker {
             }
             .to_header()
         };
-        let mut lines = vec![set(&name, &value, age.since(self.shared.clock.now()))];
+        let mut lines = vec![set(
+            &name,
+            &value,
+            age.since(self.shared.paywall.clock.now()),
+        )];
         let excess = self.excess(visit, &name);
         lines.extend(excess.map(|old| set(&old, "", Duration::ZERO)));
         for line in lines.into_iter().flatten() {
@@ -155,12 +134,12 @@ impl Worker {
 
     /// The claim with its invoice, so that it can be shown again; without, where a browser would
     /// not keep it.
-    fn cookie_value(&self, offered: &Offered<'_>) -> Option<String> {
-        let keyring = &self.shared.keyring;
+    fn cookie_value(&self, offered: &Offered) -> Option<String> {
+        let keyring = &self.shared.paywall.keyring;
         let whole = Note::Invoice(offered.invoice.clone());
-        claim::write(keyring, offered.macaroon, &whole)
+        claim::write(keyring, &offered.macaroon, &whole)
             .filter(|text| text.len() <= MAX_LENGTH)
-            .or_else(|| claim::write(keyring, offered.macaroon, &Note::Bare))
+            .or_else(|| claim::write(keyring, &offered.macaroon, &Note::Bare))
             .filter(|text| text.len() <= MAX_LENGTH)
     }
 
@@ -168,7 +147,7 @@ impl Worker {
     /// then the oldest.
     fn excess(&self, visit: &Visit, new: &str) -> impl Iterator<Item = String> + use<> {
         let age = |cookie: &Cookie| {
-            let claim = Claim::read(&cookie.value, &self.shared.keyring).ok();
+            let claim = Claim::read(&cookie.value, &self.shared.paywall.keyring).ok();
             claim.map(|claim| claim.token.granted.terms.claim_by)
         };
         let others = visit.cookies.iter().filter(|cookie| {

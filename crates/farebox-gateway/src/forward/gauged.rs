@@ -16,12 +16,12 @@ use super::whole::{MAX_WHOLE, leased};
 use super::{Coming, Fare, ReceiptHeaders};
 use crate::access_log::Exchange;
 use crate::answer::{AnswerBody, GrpcCall, grpc_failed};
-use crate::gauge::{Form, Gauge, Whole};
-use crate::payment_fields;
 use crate::plan::Route;
 use crate::refusal::{Refusal, UpstreamError};
-use crate::settle::Charge;
 use crate::worker::Worker;
+use farebox_paywall::gauge::{Form, Gauge, Whole};
+use farebox_paywall::payment_fields;
+use farebox_paywall::settle::Charge;
 
 impl Worker {
     /// Gives the upstream's answer to a request whose charge a gauge finds.

@@ -24,12 +24,12 @@ use super::whole::WholeError;
 use super::{Fare, ReceiptHeaders};
 use crate::access_log::Exchange;
 use crate::answer::AnswerBody;
-use crate::gauge::Ending;
-use crate::payment_fields;
 use crate::plan::Route;
 use crate::refusal::{Refusal, UpstreamError};
 use crate::shape::{Extract, Extracted, Form, MAX_ANSWER_BYTES, NotThere};
 use crate::worker::Worker;
+use farebox_paywall::gauge::Ending;
+use farebox_paywall::payment_fields;
 
 /// What is left of the payment, as lsat-proxy says it.
 const QUOTA: HeaderName = HeaderName::from_static("x-msats-quota");

@@ -12,7 +12,6 @@ use http_body_util::{BodyExt, Limited};
 
 use super::{KeptAnswer, KeptRequest};
 use crate::access_log::{Begun, Exchange};
-use crate::admit::Admission;
 use crate::answer::AnswerBody;
 use crate::arrival::{Arrival, ArrivedBody};
 use crate::forward;
@@ -21,6 +20,7 @@ use crate::plan::{Plan, Route};
 use crate::refusal::{AdmissionError, Refusal};
 use crate::render;
 use crate::worker::Worker;
+use farebox_paywall::admit::Admission;
 
 /// Why there is no answer to sell.
 type Failure = &'static str;
@@ -41,8 +41,10 @@ impl Worker {
         let arrival = request
             .into_arrival()
             .map_err(|_| "its address cannot be read")?;
-        let admission = Admission::accepted(Arc::clone(route));
-        let answer = self.forward(plan, &mut exchange, admission, arrival).await;
+        let admission = Admission::accepted();
+        let answer = self
+            .forward(plan, &mut exchange, route, admission, arrival)
+            .await;
         match answer {
             Ok(answer) => self.collect(route, exchange, answer).await,
             Err(refusal) => {
@@ -53,7 +55,7 @@ impl Worker {
     }
 
     fn begin_held(&self, request: &KeptRequest, route: &Arc<Route>) -> Box<Exchange> {
-        let now = self.shared.clock.now();
+        let now = self.shared.paywall.clock.now();
         let begun = Begun {
             request_id: self.request_id(now),
             received_at: now,
@@ -103,7 +105,7 @@ impl Worker {
         hash: PaymentHash,
         receipt: Receipt,
     ) -> Result<Response<AnswerBody>, Refusal> {
-        let call = self.shared.ledger.held_call(hash).await?;
+        let call = self.shared.paywall.ledger.held_call(hash).await?;
         let stored = call.and_then(|call| call.answer).map(Bytes::from);
         let kept = stored.and_then(|stored| KeptAnswer::parse(stored).ok());
         let kept = kept.ok_or(AdmissionError::Finished(receipt))?;

@@ -7,10 +7,10 @@ use std::time::Duration;
 use farebox_core::{PaymentHash, UnixMillis};
 use farebox_ledger::{HeldCall, HeldState, LedgerError, crash_point};
 use farebox_lightning::{Backend, HoldInvoice, HoldState, NodeError};
+use farebox_paywall::challenge::held_preimage;
 use tokio::time::Instant;
 
 use super::holder::Holder;
-use super::offer::preimage;
 use crate::crash;
 use crate::plan::Plan;
 use crate::worker::Worker;
@@ -93,7 +93,7 @@ struct Follower {
 impl Follower {
     async fn step(&mut self) -> Result<Next, StepError> {
         let worker = Arc::clone(&self.worker);
-        let Some(call) = worker.shared.ledger.held_call(self.hash).await? else {
+        let Some(call) = worker.shared.paywall.ledger.held_call(self.hash).await? else {
             return Ok(Next::Done);
         };
         if matches!(call.state, HeldState::Settled | HeldState::Canceled) {
@@ -115,7 +115,7 @@ impl Follower {
         let known = self.node.take();
         let new = || Holder::new(call.backend.clone(), call.payment_hash, known);
         let holder = self.holder.get_or_insert_with(new);
-        let found = holder.find(plan.node.as_deref()).await;
+        let found = holder.find(plan.payments.node.as_deref()).await;
         found.ok_or_else(|| no_holder(call))
     }
 
@@ -144,7 +144,7 @@ async fn wait_for_payment(
     call: &HeldCall,
 ) -> Result<Next, StepError> {
     let began = Instant::now();
-    let patience = until(worker.shared.clock.now(), call.expires_at) + EXPIRY_GRACE;
+    let patience = until(worker.shared.paywall.clock.now(), call.expires_at) + EXPIRY_GRACE;
     let state = tokio::select! {
         state = node.wait_while_open(call.payment_hash) => state?,
         () = tokio::time::sleep(patience) => HoldState::Open,
@@ -176,7 +176,7 @@ async fn run(
     call: &HeldCall,
 ) -> Result<Next, StepError> {
     let _open = worker.shared.drain.enter();
-    let ledger = &worker.shared.ledger;
+    let ledger = &worker.shared.paywall.ledger;
     if !ledger.held_run(call.payment_hash).await? {
         return Ok(Next::Retry(RETRY));
     }
@@ -204,7 +204,11 @@ async fn take(
     call: &HeldCall,
 ) -> Result<Next, StepError> {
     let _open = worker.shared.drain.enter();
-    let key = preimage(&worker.shared.keyring, call.key_epoch, &call.token_id);
+    let key = held_preimage(
+        &worker.shared.paywall.keyring,
+        call.key_epoch,
+        &call.token_id,
+    );
     let preimage = key.ok_or(StepError::NoSecret)?;
     let asked = node.settle_invoice(preimage).await;
     if asked.is_ok() {
@@ -212,7 +216,10 @@ async fn take(
     }
     match node.hold_state(call.payment_hash).await? {
         HoldState::Settled { received } => {
-            let (ledger, now) = (&worker.shared.ledger, worker.shared.clock.now());
+            let (ledger, now) = (
+                &worker.shared.paywall.ledger,
+                worker.shared.paywall.clock.now(),
+            );
             ledger
                 .held_settled(call.payment_hash, received, now)
                 .await?;
@@ -229,6 +236,7 @@ async fn take(
             worker.shared.metrics.held_call("lost");
             worker
                 .shared
+                .paywall
                 .ledger
                 .held_canceled(call.payment_hash)
                 .await?;
@@ -264,6 +272,7 @@ async fn give_back(
 async fn ended(worker: &Arc<Worker>, call: &HeldCall) -> Result<Next, StepError> {
     worker
         .shared
+        .paywall
         .ledger
         .held_canceled(call.payment_hash)
         .await?;

@@ -16,6 +16,7 @@ use farebox_lightning::backends::{Backends, NamedBackend};
 use farebox_lightning::follow::Settlements;
 use farebox_lightning::mock::MockNode;
 use farebox_lightning::{Backend, CreateInvoice, CreatedInvoice, InvoiceRequest};
+use farebox_paywall::ask::PaymentRules;
 use farebox_paywall::keyring::Keyring;
 
 use crate::access_log::{AccessLogOptions, LogFormat};
@@ -77,9 +78,7 @@ fn plan(node: Arc<MockNode>) -> Plan {
         bad_credential: BadCredential::Unauthorized,
         legacy_challenge: false,
         path_parameters: false,
-        invoice_expiry: EXPIRY,
         public_https: false,
-        strict_settlement: false,
         prepaid_keys: true,
     };
     let backend = NamedBackend {
@@ -89,7 +88,11 @@ fn plan(node: Arc<MockNode>) -> Plan {
     Plan {
         server,
         routes: RouteTable::build([]).unwrap(),
-        node: Some(Arc::new(Backends::new(vec![backend]).unwrap())),
+        payments: PaymentRules {
+            node: Some(Arc::new(Backends::new(vec![backend]).unwrap())),
+            invoice_expiry: EXPIRY,
+            strict_settlement: false,
+        },
     }
 }
 

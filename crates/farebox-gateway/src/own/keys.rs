@@ -48,7 +48,7 @@ impl Worker {
         mut arrival: Arrival,
     ) -> Result<Response<AnswerBody>, Refusal> {
         let headers = &mut arrival.parts.headers;
-        let presented = self.reader.take(headers, &self.shared.keyring);
+        let presented = self.reader.take(headers, &self.shared.paywall.keyring);
         let key = match presented {
             Ok(Presented::Key(key)) => Ok(key),
             Ok(Presented::BadKey(fault)) => Err(fault),
@@ -109,10 +109,10 @@ impl Worker {
         let open = OpenKey {
             key: secret.hash(),
             public_id: secret.public_id(),
-            created_at: self.shared.clock.now(),
+            created_at: self.shared.paywall.clock.now(),
             note: wish.note,
         };
-        let opened = self.shared.ledger.open_key(open).await;
+        let opened = self.shared.paywall.ledger.open_key(open).await;
         let view = self::opened(opened.map_err(too_large)?)?;
         let by = TopUpBy::Holder;
         let invoice = self.invoice(plan, &view, by, wish.amount).await?;
@@ -128,20 +128,21 @@ impl Worker {
         by: TopUpBy,
         amount: Msat,
     ) -> Result<CreatedInvoice, Refusal> {
-        let made = self.invoice_for_key(plan, view, by, amount).await?;
-        match made.noted {
-            Noted::Noted => Ok(made.invoice),
+        let invoices = &self.shared.paywall.invoices;
+        let (invoice, noted) = invoices.for_key(&plan.payments, view, by, amount).await?;
+        match noted {
+            Noted::Noted => Ok(invoice),
             Noted::UnknownKey => Err(KeyFault::NoSuchKey.into()),
             Noted::Revoked => Err(KeyFault::Revoked.into()),
             Noted::Full => Err(KeyFault::Full.into()),
-            Noted::Taken => Err(self.hash_was_used(made.invoice.payment_hash)),
+            Noted::Taken => Err(PaymentError::NameTaken.into()),
         }
     }
 
     /// What is on a key. What was paid for it in the meantime is credited first.
     async fn show_key(&self, plan: &Plan, key: KeyHash) -> Result<Response<AnswerBody>, Refusal> {
         self.credit_waiting(plan, key).await?;
-        let ledger = &self.shared.ledger;
+        let ledger = &self.shared.paywall.ledger;
         ledger.flush().await?;
         let view = ledger.key(key).await?.ok_or(KeyFault::Unknown)?;
         let mut told = keys::describe(&view);
@@ -170,12 +171,22 @@ impl Worker {
     /// An invoice costs the node as much here as in a challenge.
     fn take_challenge(&self, exchange: &Exchange) -> Result<(), Refusal> {
         let prefix = AddressPrefix::of(exchange.client);
-        let taken = self.shared.challenges.try_take(prefix, Instant::now());
+        let taken = self
+            .shared
+            .paywall
+            .challenges
+            .try_take(prefix, Instant::now());
         let taken = taken.and_then(|()| self.shared.keys.take(prefix));
         taken.map_err(|wait| {
-            self.shared.metrics.challenge_refused();
+            self.shared.paywall.counters.challenge_refused();
             wait.into()
         })
+    }
+
+    async fn credit_waiting(&self, plan: &Plan, key: KeyHash) -> Result<(), Refusal> {
+        let node = plan.payments.node.as_deref();
+        let deposits = &self.shared.paywall.deposits;
+        Ok(deposits.credit_waiting(node, key).await?)
     }
 
     fn let_in(&self, exchange: &Exchange) -> Result<(), Refusal> {
@@ -186,6 +197,7 @@ impl Worker {
 /// Whether keys are sold, and our node could tell that one was paid.
 fn check_sold(plan: &Plan) -> Result<(), Refusal> {
     let node = plan
+        .payments
         .node
         .as_deref()
         .and_then(farebox_lightning::backends::Backends::lookup);

@@ -30,7 +30,7 @@ impl Worker {
             return Err(RequestError::Method { allowed }.into());
         }
         let headers = &mut arrival.parts.headers;
-        let presented = self.reader.take(headers, &self.shared.keyring);
+        let presented = self.reader.take(headers, &self.shared.paywall.keyring);
         let payer = match presented {
             Ok(Presented::L402(token)) => AccountName::Payer(token.payment_hash.account()),
             Ok(Presented::Key(key)) => AccountName::Key(key),
@@ -58,8 +58,8 @@ impl Worker {
         id: HoldId,
         payer: &AccountName,
     ) -> Result<Option<ChargeView>, Refusal> {
-        self.shared.ledger.flush().await?;
-        let charge = self.shared.ledger.charge(id).await?;
+        self.shared.paywall.ledger.flush().await?;
+        let charge = self.shared.paywall.ledger.charge(id).await?;
         let is_theirs = |charge: &ChargeView| {
             let asker = charge.asker.map(AccountName::Key);
             charge.account == *payer || asker.as_ref() == Some(payer)

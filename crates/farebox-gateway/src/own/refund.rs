@@ -26,12 +26,12 @@ use http::{Method, Response};
 use serde::Deserialize;
 
 use crate::access_log::Exchange;
-use crate::admit;
 use crate::answer::AnswerBody;
 use crate::arrival::{Arrival, ArrivedBody};
 use crate::outcome::Outcome;
 use crate::refusal::{HolderError, HolderOf, PresentedError, Refusal, RequestError};
 use crate::worker::Worker;
+use farebox_paywall::ask::idempotency_key;
 use farebox_paywall::credential::{self, Token};
 
 /// The longest request, in bytes: an invoice has up to 4,096.
@@ -132,7 +132,8 @@ impl Worker {
         let Presented::L402(credential) = read else {
             return Err(HolderError::Missing(HolderOf::Refund));
         };
-        let token = credential::verify(&credential, &self.shared.keyring).map_err(unproven)?;
+        let token =
+            credential::verify(&credential, &self.shared.paywall.keyring).map_err(unproven)?;
         if credential.is_as_issued(&token.granted.terms) {
             Ok(token)
         } else {
@@ -141,7 +142,7 @@ impl Worker {
     }
 
     pub(super) async fn read_wish(&self, mut arrival: Arrival) -> Result<ReadWish, Refusal> {
-        let key = admit::idempotency_key(&arrival.parts.headers);
+        let key = idempotency_key(&arrival.parts.headers);
         let ArrivedBody::Unread(body) = std::mem::replace(&mut arrival.body, ArrivedBody::Taken)
         else {
             return Ok(ReadWish::new(&[], key));
@@ -171,20 +172,20 @@ impl Worker {
             id: token.payment_hash,
             amount: token.granted.terms.amount,
             key_epoch: token.key_epoch,
-            claims: self.shared.keyring.claim_policy(token.key_epoch),
+            claims: self.shared.paywall.keyring.claim_policy(token.key_epoch),
             terms: token.granted.terms,
         }
     }
 
     async fn show_refunds(&self, token: &Token) -> Result<Response<AnswerBody>, Refusal> {
         let rules = self.shared.refunds.payouts()?.rules();
-        let ledger = &self.shared.ledger;
+        let ledger = &self.shared.paywall.ledger;
         ledger.flush().await.map_err(RefundError::from)?;
         let left = ledger.refundable(token.payment_hash.account()).await;
         let left = left.map_err(RefundError::from)?;
         let refunds = ledger.payouts_of(token.payment_hash.account(), SHOWN).await;
         let refunds = refunds.map_err(RefundError::from)?;
-        let claims = self.shared.keyring.claim_policy(token.key_epoch);
+        let claims = self.shared.paywall.keyring.claim_policy(token.key_epoch);
         let unused = (claims == ClaimPolicy::Open).then_some(token.granted.terms.amount);
         let mut standing = told::standing(&rules, left.as_ref(), unused, &refunds);
         standing["payment_hash"] = token.payment_hash.to_string().into();

@@ -31,7 +31,7 @@ impl Worker {
         exchange: &mut Exchange,
         arrival: Arrival,
     ) -> Result<Response<AnswerBody>, Refusal> {
-        let node = plan.node.as_deref();
+        let node = plan.payments.node.as_deref();
         let longest = node.into_iter().flat_map(Backends::webhooks);
         let longest = longest.map(HearWebhook::max_body).max();
         let (Some(node), Some(longest)) = (node, longest) else {

@@ -6,7 +6,7 @@ use farebox_core::{Kind, Msat, Terms};
 use farebox_meter::{Currency, Decimal};
 
 use super::template::{Html, fill};
-use crate::sale::{FlatPrice, Offer};
+use farebox_paywall::sale::{FlatPrice, Offer};
 
 const FORM: &str = include_str!("claim_form.html");
 

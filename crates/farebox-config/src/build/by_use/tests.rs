@@ -1,4 +1,4 @@
-use farebox_gateway::sale::{Offer, Pricing, Sale};
+use farebox_paywall::sale::{Offer, Pricing, Sale};
 
 use super::super::tests::{built, refuses_route, sale};
 

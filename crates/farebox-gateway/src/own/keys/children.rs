@@ -29,7 +29,7 @@ impl Worker {
             child: secret.hash(),
             public_id: secret.public_id(),
             limits: wish.limits,
-            created_at: self.shared.clock.now(),
+            created_at: self.shared.paywall.clock.now(),
             note: wish.note,
         };
         let view = self.open_child(plan, open).await?;
@@ -40,7 +40,7 @@ impl Worker {
 
     /// Whoever just paid for a key need not have used it before it has children.
     async fn open_child(&self, plan: &Plan, open: OpenChild) -> Result<KeyView, Refusal> {
-        let ledger = &self.shared.ledger;
+        let ledger = &self.shared.paywall.ledger;
         let mut child = ledger.open_child(open.clone()).await.map_err(too_large)?;
         if child == Opened::Inactive {
             self.credit_waiting(plan, open.parent).await?;
@@ -53,7 +53,7 @@ impl Worker {
         &self,
         parent: KeyHash,
     ) -> Result<Response<AnswerBody>, Refusal> {
-        let ledger = &self.shared.ledger;
+        let ledger = &self.shared.paywall.ledger;
         ledger.flush().await?;
         ledger.key(parent).await?.ok_or(KeyFault::Unknown)?;
         let children = ledger.children(parent).await?;
@@ -66,7 +66,7 @@ impl Worker {
         parent: KeyHash,
         id: &str,
     ) -> Result<Response<AnswerBody>, Refusal> {
-        let ledger = &self.shared.ledger;
+        let ledger = &self.shared.paywall.ledger;
         let child = ledger.key_by_public_id(id).await?;
         let child = child.filter(|child| child.parent == Some(parent));
         let child = child.ok_or(KeyFault::NoSuchKey)?;

@@ -29,7 +29,7 @@ impl Worker {
     ) -> Result<Response<AnswerBody>, Refusal> {
         self.let_in(exchange)?;
         let _permit = self.shared.refunds.start(key.account())?;
-        let view = self.shared.ledger.key(key).await?;
+        let view = self.shared.paywall.ledger.key(key).await?;
         let view = view.ok_or(KeyFault::Unknown)?;
         if view.parent.is_some() {
             return Err(KeyFault::Child.into());
@@ -55,7 +55,7 @@ impl Worker {
 
     async fn show_refunds_of_key(&self, key: &KeyView) -> Result<Response<AnswerBody>, Refusal> {
         let rules = self.shared.refunds.payouts()?.rules();
-        let (ledger, account) = (&self.shared.ledger, key.key.account());
+        let (ledger, account) = (&self.shared.paywall.ledger, key.key.account());
         ledger.flush().await.map_err(RefundError::from)?;
         let left = ledger.refundable(account).await;
         let left = left.map_err(RefundError::from)?;

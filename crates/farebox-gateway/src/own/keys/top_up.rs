@@ -76,7 +76,12 @@ impl Worker {
         check_sold(plan)?;
         let wish = wish::TopUp::parse(&self.read_keys_body(arrival).await?)?;
         self.take_challenge(exchange)?;
-        let known = self.shared.ledger.key_by_public_id(&wish.id).await?;
+        let known = self
+            .shared
+            .paywall
+            .ledger
+            .key_by_public_id(&wish.id)
+            .await?;
         let view = known.ok_or(KeyFault::NoSuchKey)?;
         let by = if presented == Some(view.key) {
             TopUpBy::Holder

@@ -9,19 +9,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use farebox_core::{Kind, MethodClass, Msat, TermsEpoch};
+use farebox_http::limits::TokenLimit;
 use farebox_http::replay::ReplayPolicy;
 use farebox_market::prices::Prices;
 use farebox_market::rates::Rates;
-use farebox_meter::{Currency, Decimal, RequestRules};
+use farebox_meter::{Currency, Decimal, Endpoint, RequestRules};
 use sha2::{Digest, Sha256};
 
 use crate::by_use::ByUse;
+use crate::capability::RouteCapabilities;
+use crate::error::Unsold;
 use crate::gauge::Billing;
 use crate::webhook::Webhook;
 
 /// What a route sells, and on which conditions.
-#[derive(Clone)]
 pub struct Sale {
+    /// What may be asked of the route, where tokens can be narrowed to a part of that.
+    pub capabilities: Option<Box<RouteCapabilities>>,
+    /// What one account may ask at once and in a period.
+    pub token_limit: TokenLimit,
     /// What one payment buys, and what that costs.
     pub offer: Offer,
     /// Which methods a token is good for.
@@ -162,6 +168,20 @@ pub enum ChargeOn {
     Success,
     /// 2xx, 3xx and 4xx: for upstreams whose "not found" is a valuable answer.
     SuccessAndClientError,
+}
+
+impl Sale {
+    /// Whether a request costs nothing, as far as its head tells: the list of models does. A cheap
+    /// look before anybody is asked who pays.
+    ///
+    /// # Errors
+    /// [`Unsold`]: it is not sold here at all.
+    pub fn is_free(&self, method: &http::Method, path: &str) -> Result<bool, Unsold> {
+        match self.offer.models() {
+            Some(models) => Ok(models.endpoint(method.as_str(), path)? == Endpoint::Models),
+            None => Ok(false),
+        }
+    }
 }
 
 impl Offer {
@@ -372,12 +392,12 @@ impl ChargeOn {
 pub(crate) mod tests {
     use super::*;
 
-    pub(crate) fn msat(amount: u64) -> Msat {
+    pub fn msat(amount: u64) -> Msat {
         Msat::new(amount).unwrap()
     }
 
     /// An offer at a fixed price in bitcoin.
-    pub(crate) fn flat(price: u64, buys: Buys) -> Offer {
+    pub fn flat(price: u64, buys: Buys) -> Offer {
         Offer::Flat {
             price: FlatPrice::Msat(msat(price)),
             buys,

@@ -13,14 +13,13 @@ use farebox_market::rates::{Rate, Rates};
 use farebox_meter::{Currency, Decimal, Pointer};
 use http::header::HeaderName;
 
-use crate::arrival::Arrival;
+use crate::error::Unsold;
 pub use crate::gauge::Of;
 use crate::gauge::measured::Measuring;
 use crate::gauge::report::Report;
 use crate::gauge::tariff::Tariff;
 use crate::gauge::{Billing, Gauge};
-use crate::price::{Quote, UpTo};
-use crate::refusal::Unsold;
+use crate::price::Due;
 
 /// What a route charges by use.
 pub struct ByUse {
@@ -74,22 +73,18 @@ pub enum Teller {
 
 impl ByUse {
     /// What one request costs at most, or exactly where its own length tells.
-    pub(crate) fn quote(&self, arrival: &Arrival, now: UnixMillis) -> Result<Quote, Unsold> {
+    pub(crate) fn quote(&self, length: Option<u64>, now: UnixMillis) -> Result<Due, Unsold> {
         let (tariff, rate) = self.tariff(now)?;
         let at_most = tariff.at_most;
         if let Teller::Bytes {
             of: Of::Request, ..
         } = self.teller
-            && let Some(length) = arrival.forwarded_length()
+            && let Some(length) = length
         {
             let cost = tariff.cost(Decimal::from(length)).unwrap_or(at_most);
-            return Ok(Quote::Fiat(cost.min(at_most), rate));
+            return Ok(Due::exactly(cost.min(at_most), rate));
         }
-        Ok(Quote::UpTo(UpTo {
-            gauge: self.gauge(tariff),
-            at_most,
-            rate,
-        }))
+        Ok(Due::gauged(at_most, rate, self.gauge(tariff)))
     }
 
     fn gauge(&self, tariff: Tariff) -> Box<dyn Gauge> {
@@ -102,7 +97,7 @@ impl ByUse {
     }
 
     /// The header or trailer that clients do not see.
-    pub(crate) const fn hidden(&self) -> Option<&HeaderName> {
+    pub const fn hidden(&self) -> Option<&HeaderName> {
         match &self.teller {
             Teller::Header { name, shown: false } => Some(name),
             _ => None,

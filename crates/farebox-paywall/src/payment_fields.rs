@@ -4,13 +4,13 @@
 use farebox_wire::credential::PAYMENT_HEADERS;
 
 /// Whether a field of a request pays or looks like one of ours; `name` is in small letters.
-pub(crate) fn in_requests(name: &str) -> bool {
+pub fn in_requests(name: &str) -> bool {
     PAYMENT_HEADERS.contains(&name) || name.starts_with("farebox-")
 }
 
 /// Whether a field of an answer is about payment or credentials, or looks like one of ours; `name`
 /// is in small letters.
-pub(crate) fn in_answers(name: &str) -> bool {
+pub fn in_answers(name: &str) -> bool {
     in_requests(name)
         || name.starts_with("payment-")
         || matches!(

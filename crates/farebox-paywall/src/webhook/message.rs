@@ -54,7 +54,7 @@ struct SettleAnswer {
 
 /// What a webhook says before a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Said {
+pub(super) enum Said {
     /// It costs so much.
     Exactly(Msat),
     /// It costs so much at most.
@@ -66,7 +66,7 @@ pub(crate) enum Said {
 /// An answer that is none of those that there are.
 #[derive(Debug, thiserror::Error)]
 #[error("not an answer to this question")]
-pub(crate) struct NoAnswer(#[source] Option<serde_json::Error>);
+pub(super) struct NoAnswer(#[source] Option<serde_json::Error>);
 
 pub(super) fn read_quote(answer: &[u8]) -> Result<Said, NoAnswer> {
     let answer: QuoteAnswer =

@@ -18,7 +18,7 @@ use crate::gauge::{Ending, Gauge};
 const PROGRESS_EVERY: Duration = Duration::from_millis(500);
 
 /// The money side of one answer.
-pub(crate) struct Settlement(State);
+pub struct Settlement(State);
 
 enum State {
     /// No money moves: free, or under a pass.
@@ -49,12 +49,14 @@ struct Progress {
 }
 
 /// What an answer that has ended is charged.
-pub(crate) enum Charge {
+pub enum Charge {
+    /// This.
     Known(Charged),
     /// It is still being found out.
     Open {
         /// What is charged where nobody finds it out.
         otherwise: Charged,
+        /// Who finds it out.
         finding: Finding,
     },
 }
@@ -67,7 +69,7 @@ impl Default for Charge {
 
 impl Charge {
     /// What is charged as far as that is known.
-    pub(crate) const fn so_far(&self) -> &Charged {
+    pub const fn so_far(&self) -> &Charged {
         match self {
             Self::Known(charged)
             | Self::Open {
@@ -79,7 +81,7 @@ impl Charge {
 
 impl Settlement {
     /// For an answer whose payment is held: the whole of it, or what a gauge finds.
-    pub(crate) fn of(hold: Hold, gauge: Option<Box<dyn Gauge>>) -> Self {
+    pub fn of(hold: Hold, gauge: Option<Box<dyn Gauge>>) -> Self {
         Self(match gauge {
             None => State::Fixed {
                 hold,
@@ -94,12 +96,12 @@ impl Settlement {
     }
 
     /// For an answer that moves no money: free, or under a pass.
-    pub(crate) const fn nothing() -> Self {
+    pub const fn nothing() -> Self {
         Self(State::Nothing)
     }
 
     /// What finds out the charge, until the answer has ended.
-    pub(crate) fn gauge(&mut self) -> Option<&mut dyn Gauge> {
+    pub fn gauge(&mut self) -> Option<&mut dyn Gauge> {
         match &mut self.0 {
             State::Gauged { gauge, .. } => Some(&mut **gauge),
             _ => None,
@@ -107,12 +109,12 @@ impl Settlement {
     }
 
     /// Whether a gauge finds out the charge.
-    pub(crate) const fn is_gauged(&self) -> bool {
+    pub const fn is_gauged(&self) -> bool {
         matches!(self.0, State::Gauged { .. })
     }
 
     /// Whether bytes have gone out of an answer that a gauge finds the charge of.
-    pub(crate) const fn is_gauging(&self) -> bool {
+    pub const fn is_gauging(&self) -> bool {
         matches!(
             self.0,
             State::Gauged {
@@ -123,18 +125,18 @@ impl Settlement {
     }
 
     /// Whether the answer is sold although it cannot be read.
-    pub(crate) fn sells_unread(&self) -> bool {
+    pub fn sells_unread(&self) -> bool {
         matches!(&self.0, State::Gauged { gauge, .. } if gauge.sells_unread())
     }
 
     /// Whether leaving the answer early can cost more than what was seen.
-    pub(crate) fn leaving_costs(&self) -> bool {
+    pub fn leaving_costs(&self) -> bool {
         matches!(&self.0, State::Gauged { gauge, .. } if gauge.leaving_costs())
     }
 
     /// How long the upstream is listened to after the client left, where the seller wants that and
     /// the client has had something.
-    pub(crate) fn drains(&self) -> Option<Duration> {
+    pub fn drains(&self) -> Option<Duration> {
         match &self.0 {
             State::Gauged {
                 gauge,
@@ -146,7 +148,7 @@ impl Settlement {
     }
 
     /// Bytes of the answer go out, and more will follow.
-    pub(crate) fn went_on(&mut self) {
+    pub fn went_on(&mut self) {
         match &mut self.0 {
             State::Fixed { hold, has_begun } if !*has_begun => {
                 hold.first_byte();
@@ -165,7 +167,7 @@ impl Settlement {
     }
 
     /// The answer has ended so. A second end changes nothing.
-    pub(crate) fn end(&mut self, ending: Ending) {
+    pub fn end(&mut self, ending: Ending) {
         self.0 = match (self.take(), ending) {
             (State::Nothing, _) => State::Nothing,
             (State::Ended(charge), _) => State::Ended(charge),
@@ -187,7 +189,7 @@ impl Settlement {
     }
 
     /// Nothing is charged.
-    pub(crate) fn void(&mut self, reason: VoidReason) {
+    pub fn void(&mut self, reason: VoidReason) {
         self.0 = match self.take() {
             State::Fixed { hold, .. } | State::Gauged { hold, .. } | State::Reading(hold) => {
                 void(hold, reason)
@@ -198,7 +200,7 @@ impl Settlement {
 
     /// The answer is about to be read to its end before any of it goes out. Gives its gauge, and the
     /// most that can be charged.
-    pub(crate) fn read(&mut self) -> Option<(Box<dyn Gauge>, Msat)> {
+    pub fn read(&mut self) -> Option<(Box<dyn Gauge>, Msat)> {
         match self.take() {
             State::Gauged { hold, gauge, .. } => {
                 let held = hold.charge();
@@ -213,7 +215,7 @@ impl Settlement {
     }
 
     /// The answer was read to its end, and this is what its gauge found.
-    pub(crate) fn settle(&mut self, billed: Billed) {
+    pub fn settle(&mut self, billed: Billed) {
         self.0 = match self.take() {
             State::Reading(hold) => settle(hold, billed),
             other => other,
@@ -221,7 +223,7 @@ impl Settlement {
     }
 
     /// What was charged so far.
-    pub(crate) fn charged(&self) -> Msat {
+    pub fn charged(&self) -> Msat {
         match &self.0 {
             State::Ended(charge) => charge.so_far().msat,
             _ => Msat::ZERO,
@@ -229,7 +231,7 @@ impl Settlement {
     }
 
     /// Hands over what an answer that has ended is charged, for its log line.
-    pub(crate) fn charge(&mut self) -> Charge {
+    pub fn charge(&mut self) -> Charge {
         match self.take() {
             State::Ended(charge) => charge,
             other => {

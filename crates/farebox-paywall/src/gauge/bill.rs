@@ -13,7 +13,7 @@ const _: () = assert!(
 
 /// How an answer ended whose charge a gauge found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum End {
+pub enum End {
     /// To its end, with what it used.
     Complete,
     /// A model's answer to its end, without a usage that can be true.
@@ -30,43 +30,51 @@ pub(crate) enum End {
 
 /// How much was used.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Measure {
+pub enum Measure {
     /// By a model, in classes.
-    Usage { model: Arc<str>, usage: Usage },
+    Usage {
+        /// Which.
+        model: Arc<str>,
+        /// How much of each class.
+        usage: Usage,
+    },
     /// One number, where it is known.
     Quantity(Option<Decimal>),
 }
 
 /// What one answer is charged.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Bill {
+pub struct Bill {
     /// What the use costs, which may be more than was held: that is the seller's loss. None where
     /// the answer failed before it was worth anything; its hold is voided.
-    pub(crate) used: Option<Msat>,
-    pub(crate) measured: Measure,
-    pub(crate) end: End,
+    pub used: Option<Msat>,
+    /// How much was used.
+    pub measured: Measure,
+    /// How the answer ended.
+    pub end: End,
     /// What the seller should know of a cost that is missing.
-    pub(crate) complaint: Option<&'static str>,
+    pub complaint: Option<&'static str>,
 }
 
 /// What was charged for an answer.
 #[derive(Debug, Default)]
-pub(crate) struct Charged {
-    pub(crate) msat: Msat,
+pub struct Charged {
+    /// How much.
+    pub msat: Msat,
     /// By which bill, where it was not a fixed price.
-    pub(crate) bill: Option<Box<Bill>>,
+    pub bill: Option<Box<Bill>>,
 }
 
 impl Charged {
     /// What the seller should know of a cost that is missing.
-    pub(crate) fn complaint(&self) -> Option<&'static str> {
+    pub fn complaint(&self) -> Option<&'static str> {
         self.bill.as_ref()?.complaint
     }
 }
 
 impl End {
     /// The word in logs, metric labels and the ledger.
-    pub(crate) const fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Complete => "complete",
             Self::UsageMissing => "usage_missing",
@@ -80,7 +88,7 @@ impl End {
 
 impl Bill {
     /// Charges a hold by this bill, and never more than was held.
-    pub(crate) fn settle(self: Box<Self>, hold: Hold) -> Charged {
+    pub fn settle(self: Box<Self>, hold: Hold) -> Charged {
         let charged = self.charged(hold.charge());
         match self.used {
             Some(used) => hold.settle_part_with(used, self.kept()),
@@ -93,7 +101,7 @@ impl Bill {
     }
 
     /// What is taken of a hold of so much.
-    pub(crate) fn charged(&self, held: Msat) -> Msat {
+    pub fn charged(&self, held: Msat) -> Msat {
         self.used.unwrap_or(Msat::ZERO).min(held)
     }
 

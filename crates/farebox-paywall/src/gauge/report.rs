@@ -29,7 +29,7 @@ use super::tariff::Tariff;
 use super::{Ending, Form, Gauge, OnDisconnect, Whole};
 
 /// Listens for the report of one answer.
-pub(crate) struct Report {
+pub struct Report {
     place: Place,
     tariff: Tariff,
     reported: Reported,
@@ -67,12 +67,12 @@ impl Reported {
 
 impl Report {
     /// A report in a header or trailer of this name.
-    pub(crate) const fn in_header(name: HeaderName, tariff: Tariff) -> Self {
+    pub const fn in_header(name: HeaderName, tariff: Tariff) -> Self {
         Self::new(Place::Header(name), tariff)
     }
 
     /// A report in the JSON of the answer, or of the events that it consists of.
-    pub(crate) const fn in_json(pointer: Pointer, tariff: Tariff) -> Self {
+    pub const fn in_json(pointer: Pointer, tariff: Tariff) -> Self {
         Self::new(Place::Json(pointer), tariff)
     }
 

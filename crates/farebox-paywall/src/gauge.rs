@@ -7,13 +7,13 @@
 //!
 //! Never here: an HTTP body, a connection, a route.
 
-pub(crate) mod bill;
-pub(crate) mod finding;
-pub(crate) mod measured;
-pub(crate) mod model;
-pub(crate) mod report;
-pub(crate) mod tariff;
-pub(crate) mod webhook;
+pub mod bill;
+pub mod finding;
+pub mod measured;
+pub mod model;
+pub mod report;
+pub mod tariff;
+pub mod webhook;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -73,7 +73,7 @@ pub enum OnDisconnect {
 
 /// How a gauge wants an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Form {
+pub enum Form {
     /// As the upstream sends it: its content is not read. What it costs may be known from its head.
     AsSent {
         /// The cost, where it will not change any more.
@@ -86,14 +86,15 @@ pub(crate) enum Form {
 }
 
 /// What became of an answer that was read to its end.
-pub(crate) struct Whole {
-    pub(crate) billed: Billed,
+pub struct Whole {
+    /// What it came to.
+    pub billed: Billed,
     /// The answer with its cost in it, where it has a place for that.
-    pub(crate) document: Option<Vec<u8>>,
+    pub document: Option<Vec<u8>>,
 }
 
 /// Finds out what one answer is charged.
-pub(crate) trait Gauge: Send + Sync {
+pub trait Gauge: Send + Sync {
     /// The request leaves now, with these header fields; they may be changed, so that the answer
     /// can be read. Gives where the bytes of its body are to be counted, if they are.
     fn request(&mut self, headers: &mut HeaderMap) -> Option<Arc<AtomicU64>>;

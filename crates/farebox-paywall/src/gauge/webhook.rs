@@ -18,7 +18,7 @@ use super::finding::{Billed, Finding, OpenHold};
 use super::{Ending, Form, Gauge};
 
 /// Who can be asked what a call came to.
-pub(crate) trait AskCharge: Send + Sync + 'static {
+pub trait AskCharge: Send + Sync + 'static {
     /// Asks, for as long as there is time; gives none where that was not said. What this does before
     /// its future is polled happens while the answer's connection still counts as open.
     fn ask(self, call: Call) -> impl Future<Output = Option<Msat>> + Send + 'static;
@@ -26,18 +26,21 @@ pub(crate) trait AskCharge: Send + Sync + 'static {
 
 /// What a call has been, after it was served.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Call {
-    pub(crate) hold: HoldId,
-    pub(crate) status: StatusCode,
-    pub(crate) end: End,
+pub struct Call {
+    /// What is held for it.
+    pub hold: HoldId,
+    /// Of the answer.
+    pub status: StatusCode,
+    /// How the answer ended.
+    pub end: End,
     /// Of the answer's body.
-    pub(crate) bytes: u64,
+    pub bytes: u64,
     /// From forwarding to the end.
-    pub(crate) millis: u64,
+    pub millis: u64,
 }
 
 /// Follows one call that a webhook will be asked about.
-pub(crate) struct Asking<A> {
+pub struct Asking<A> {
     ask: A,
     /// What is charged where the webhook does not say it.
     unsaid: Msat,
@@ -48,7 +51,7 @@ pub(crate) struct Asking<A> {
 
 impl<A: AskCharge> Asking<A> {
     /// A call that is charged `unsaid` where nobody says what it came to.
-    pub(crate) fn new(ask: A, unsaid: Msat) -> Self {
+    pub fn new(ask: A, unsaid: Msat) -> Self {
         Self {
             ask,
             unsaid,

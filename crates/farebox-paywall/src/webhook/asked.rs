@@ -9,20 +9,17 @@ use farebox_http::drain::DrainSignal;
 use super::Webhook;
 use super::ask::AskError;
 use super::message::{Said, SettleQuestion};
-use crate::access_log::Exchange;
-use crate::arrival::Arrival;
+use crate::ask::Ask;
+use crate::error::{Error, PriceError};
 use crate::gauge::Unsaid;
 use crate::gauge::webhook::{AskCharge, Asking, Call};
-use crate::plan::Route;
-use crate::price::{Quote, UpTo};
-use crate::refusal::{PriceError, Refusal};
-use crate::sale::{Offer, Sale};
-use crate::worker::Worker;
+use crate::price::{Due, Quote};
+use crate::sale::Offer;
 
 /// A call that its webhook will be asked about.
 struct Inquiry {
     webhook: Arc<Webhook>,
-    worker: usize,
+    thread: usize,
     clock: Arc<dyn Clock>,
     drain: DrainSignal,
     request_id: String,
@@ -30,53 +27,46 @@ struct Inquiry {
     at_most: Msat,
 }
 
-impl Worker {
-    /// Asks what a request costs, after its body was read.
-    pub(crate) async fn ask_price(
-        &self,
-        exchange: &Exchange,
-        (route, sale): (&Route, &Sale),
-        webhook: &Arc<Webhook>,
-        arrival: &Arrival,
-    ) -> Result<Quote, Refusal> {
-        let said = webhook.quote(self.index, exchange, route, arrival).await;
-        let said = said.and_then(|said| match said {
-            Said::AtMost(_) if matches!(sale.offer, Offer::Quoted(_)) => Err(AskError::NotExact),
+impl Webhook {
+    /// What a request costs, after its body was read.
+    pub(crate) async fn price(
+        self: &Arc<Self>,
+        ask: &Ask<'_>,
+        clock: &Arc<dyn Clock>,
+        drain: &DrainSignal,
+    ) -> Result<Quote, Error> {
+        let said = self.quote(ask).await.and_then(|said| match said {
+            Said::AtMost(_) if matches!(ask.sale.offer, Offer::Quoted(_)) => {
+                Err(AskError::NotExact)
+            }
             said => Ok(said),
         });
         match said {
             Ok(Said::Exactly(price)) if price.is_zero() => Ok(Quote::Free),
-            Ok(Said::Exactly(price)) => Ok(Quote::Fixed(price)),
-            Ok(Said::AtMost(most)) => Ok(Quote::UpTo(self.up_to(exchange, route, webhook, most))),
+            Ok(Said::Exactly(price)) => Ok(Quote::Due(Due::exactly(price, None))),
+            Ok(Said::AtMost(most)) => {
+                let inquiry = Inquiry {
+                    webhook: Arc::clone(self),
+                    thread: ask.thread,
+                    clock: Arc::clone(clock),
+                    drain: drain.clone(),
+                    request_id: ask.request.to_string(),
+                    route: ask.route.as_str().to_owned(),
+                    at_most: most,
+                };
+                let gauge = Asking::new(inquiry, self.unsaid(most));
+                Ok(Quote::Due(Due::gauged(most, None, Box::new(gauge))))
+            }
             Ok(Said::Refused(reason)) => Err(PriceError::Declined(reason).into()),
             Err(error) => Err(PriceError::Untold(error.into()).into()),
         }
     }
 
-    fn up_to(
-        &self,
-        exchange: &Exchange,
-        route: &Route,
-        webhook: &Arc<Webhook>,
-        at_most: Msat,
-    ) -> UpTo {
-        let inquiry = Inquiry {
-            webhook: Arc::clone(webhook),
-            worker: self.index,
-            clock: Arc::clone(&self.shared.clock),
-            drain: self.shared.drain.clone(),
-            request_id: exchange.request_id.to_string(),
-            route: route.name.as_str().to_owned(),
-            at_most,
-        };
-        let unsaid = match webhook.rules.missing {
+    /// What is charged where it does not say what a call came to.
+    const fn unsaid(&self, at_most: Msat) -> Msat {
+        match self.rules.missing {
             Unsaid::Hold => at_most,
             Unsaid::Observed | Unsaid::Nothing => Msat::ZERO,
-        };
-        UpTo {
-            gauge: Box::new(Asking::new(inquiry, unsaid)),
-            at_most,
-            rate: None,
         }
     }
 }
@@ -99,7 +89,7 @@ impl AskCharge for Inquiry {
             };
             let now = || self.clock.now();
             let charge = tokio::select! {
-                charge = self.webhook.charge(self.worker, &question, now) => charge,
+                charge = self.webhook.charge(self.thread, &question, now) => charge,
                 () = self.drain.cut() => None,
             };
             drop(open);

@@ -11,7 +11,7 @@ const MAX_WORD: usize = 4096;
 
 /// A public vocabulary of OpenAI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Vocabulary {
+pub enum Vocabulary {
     /// GPT-3.5 and GPT-4.
     Cl100k,
     /// GPT-4o, GPT-4.1, GPT-5, the o series and the open weights.
@@ -20,7 +20,7 @@ pub(crate) enum Vocabulary {
 
 impl Vocabulary {
     /// The vocabulary of a model by its name, with or without the name of its maker.
-    pub(crate) fn of_model(name: &str) -> Option<Self> {
+    pub fn of_model(name: &str) -> Option<Self> {
         /// Longer names first.
         const KNOWN: [(&str, Vocabulary); 11] = [
             ("chatgpt-4o", Vocabulary::O200k),

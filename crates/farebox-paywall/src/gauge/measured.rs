@@ -33,7 +33,7 @@ pub enum Of {
 
 impl Of {
     /// The word in the terms of a sale.
-    pub(crate) const fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Answer => "answer",
             Self::Request => "request",
@@ -43,7 +43,7 @@ impl Of {
 }
 
 /// Measures one call.
-pub(crate) struct Measuring {
+pub struct Measuring {
     tariff: Tariff,
     what: What,
 }
@@ -61,7 +61,7 @@ enum What {
 
 impl Measuring {
     /// Counts bytes.
-    pub(crate) fn bytes(of: Of, tariff: Tariff) -> Self {
+    pub fn bytes(of: Of, tariff: Tariff) -> Self {
         let (answer, request) = (0, Arc::default());
         let what = What::Bytes {
             of,
@@ -72,7 +72,7 @@ impl Measuring {
     }
 
     /// Measures the time from forwarding to the end of the answer.
-    pub(crate) fn seconds(tariff: Tariff) -> Self {
+    pub fn seconds(tariff: Tariff) -> Self {
         let forwarded_at = Instant::now();
         let what = What::Seconds { forwarded_at };
         Self { tariff, what }

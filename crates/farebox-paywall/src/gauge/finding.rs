@@ -14,29 +14,30 @@ use farebox_ledger::Hold;
 use super::bill::{Bill, Charged};
 
 /// A bill, or who finds it out.
-pub(crate) enum Billed {
+pub enum Billed {
     /// It is known.
     Known(Bill),
     /// It is found out from here on.
     Open {
         /// The bill where nobody finds it out.
         otherwise: Bill,
+        /// What begins to find it out.
         find: Find,
     },
 }
 
 /// Begins to find out a bill, and settles the hold by it.
-pub(crate) type Find = Box<dyn FnOnce(OpenHold) -> Finding + Send>;
+pub type Find = Box<dyn FnOnce(OpenHold) -> Finding + Send>;
 
 /// Comes to what was charged; to none where whoever knew that is gone. It has to be polled: that is
 /// what asks. Dropping it settles the hold by the bill for that case.
-pub(crate) struct Finding(
+pub struct Finding(
     // Never locked. It lets those who hold a finding be shared between threads by reference.
     Mutex<Pin<Box<dyn Future<Output = Option<Charged>> + Send>>>,
 );
 
 /// A hold whose charge is being found out. Dropping it charges what was to be charged otherwise.
-pub(crate) struct OpenHold {
+pub struct OpenHold {
     id: HoldId,
     held: Option<(Hold, Box<Bill>)>,
 }
@@ -47,7 +48,7 @@ impl Finding {
     }
 
     /// What was charged.
-    pub(crate) async fn found(self) -> Option<Charged> {
+    pub async fn found(self) -> Option<Charged> {
         let finding = self.0.into_inner();
         finding.unwrap_or_else(PoisonError::into_inner).await
     }

@@ -40,19 +40,23 @@ use biller::{Biller, Seen, Tally, by_bytes};
 const USAGE_SOON: Duration = Duration::from_secs(5);
 
 /// A call of a model as it is sold.
-pub(crate) struct ModelCall {
-    pub(crate) request: ModelRequest,
-    pub(crate) price: Arc<ModelPrice>,
-    pub(crate) exchange: Exchange,
-    pub(crate) billing: Billing,
+pub struct ModelCall {
+    /// What is asked of the model.
+    pub request: ModelRequest,
+    /// What the model costs.
+    pub price: Arc<ModelPrice>,
+    /// The rate of the moment, markup included.
+    pub exchange: Exchange,
+    /// What is charged where the answer does not end well.
+    pub billing: Billing,
     /// What is held, and the most that is charged.
-    pub(crate) at_most: Msat,
+    pub at_most: Msat,
     /// Who counts its tokens where nobody tells them.
-    pub(crate) counter: Option<(Vocabulary, Arc<TokenCounter>)>,
+    pub counter: Option<(Vocabulary, Arc<TokenCounter>)>,
 }
 
 /// Meters the answer of one call.
-pub(crate) struct ModelUsage {
+pub struct ModelUsage {
     endpoint: Endpoint,
     biller: Biller,
     model: Arc<str>,
@@ -103,7 +107,7 @@ impl Counting {
 
 impl ModelUsage {
     /// The gauge of a call that is about to be forwarded.
-    pub(crate) fn new(call: ModelCall) -> Self {
+    pub fn new(call: ModelCall) -> Self {
         let ModelCall {
             request,
             mut price,

@@ -18,9 +18,7 @@ use super::message::{
     NoAnswer, QuoteQuestion, Said, SettleQuestion, read_charge, read_quote, sign,
 };
 use super::{Webhook, is_credential};
-use crate::access_log::Exchange;
-use crate::arrival::Arrival;
-use crate::plan::Route;
+use crate::ask::{Ask, BodyFacts};
 
 /// The longest answer, in bytes.
 const MAX_ANSWER: usize = 16 * 1024;
@@ -33,7 +31,7 @@ const SIGNATURE: HeaderName = HeaderName::from_static("farebox-signature");
 
 /// Why a webhook's answer is not to be had.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum AskError {
+pub(super) enum AskError {
     #[error("as many questions as may be open at a time wait for the webhook already")]
     Busy,
     #[error("the gateway is closing")]
@@ -50,35 +48,33 @@ pub(crate) enum AskError {
     Answer(#[from] NoAnswer),
     #[error("the webhook says the most a call can cost, but the route sells single calls")]
     NotExact,
+    #[error("the request's body was not read before the price was asked")]
+    Unread,
     #[error("the question cannot be written")]
     Question(#[from] serde_json::Error),
 }
 
 impl Webhook {
     /// Asks what a request costs. Its body has been read.
-    pub(super) async fn quote(
-        &self,
-        worker: usize,
-        exchange: &Exchange,
-        route: &Route,
-        arrival: &Arrival,
-    ) -> Result<Said, AskError> {
-        let (body_bytes, sha256) = arrival.read_facts();
+    pub(super) async fn quote(&self, ask: &Ask<'_>) -> Result<Said, AskError> {
+        let BodyFacts::Read { length, sha256, .. } = ask.body else {
+            return Err(AskError::Unread);
+        };
         let question = QuoteQuestion {
             event: "quote",
-            request_id: exchange.request_id.to_string(),
-            route: route.name.as_str(),
-            method: arrival.parts.method.as_str(),
-            path: &arrival.path,
-            query: arrival.parts.uri.query(),
-            headers: self.told(&arrival.parts.headers),
-            body_bytes,
+            request_id: ask.request.to_string(),
+            route: ask.route.as_str(),
+            method: ask.method.as_str(),
+            path: ask.path,
+            query: ask.query,
+            headers: self.told(ask.headers),
+            body_bytes: length,
             body_sha256: hex::encode(sha256),
         };
         let question = serde_json::to_vec(&question)?;
         // Who does not find a place is told at once: questions are asked before anybody has paid.
         let _place = self.places.try_acquire().map_err(|_| AskError::Busy)?;
-        let answer = self.ask(worker, exchange.received_at, question).await?;
+        let answer = self.ask(ask.thread, ask.received_at, question).await?;
         Ok(read_quote(&answer)?)
     }
 
@@ -97,13 +93,13 @@ impl Webhook {
     /// Asks what a call came to, again and again but not for ever.
     pub(super) async fn charge(
         &self,
-        worker: usize,
+        thread: usize,
         question: &SettleQuestion,
         now: impl Fn() -> UnixMillis,
     ) -> Option<Msat> {
         let mut pause = FIRST_PAUSE;
         for attempt in 1..=self.rules.attempts.max(1) {
-            match self.charge_once(worker, question, now()).await {
+            match self.charge_once(thread, question, now()).await {
                 Ok(charge) => return Some(charge),
                 Err(error) => {
                     let error: &dyn std::error::Error = &error;
@@ -125,35 +121,35 @@ impl Webhook {
 
     async fn charge_once(
         &self,
-        worker: usize,
+        thread: usize,
         question: &SettleQuestion,
         now: UnixMillis,
     ) -> Result<Msat, AskError> {
         let question = serde_json::to_vec(question)?;
         let _place = self.places.acquire().await?;
-        let answer = self.ask(worker, now, question).await?;
+        let answer = self.ask(thread, now, question).await?;
         Ok(read_charge(&answer)?)
     }
 
     async fn ask(
         &self,
-        worker: usize,
+        thread: usize,
         now: UnixMillis,
         question: Vec<u8>,
     ) -> Result<Bytes, AskError> {
         let limit = self.rules.timeout;
-        let answer = tokio::time::timeout(limit, self.post(worker, now, question)).await;
+        let answer = tokio::time::timeout(limit, self.post(thread, now, question)).await;
         answer.unwrap_or(Err(AskError::TimedOut(limit)))
     }
 
     async fn post(
         &self,
-        worker: usize,
+        thread: usize,
         now: UnixMillis,
         question: Vec<u8>,
     ) -> Result<Bytes, AskError> {
         let request = self.request(now, question);
-        let (answer, mut lease) = self.pool.send(worker, request).await?;
+        let (answer, mut lease) = self.pool.send(thread, request).await?;
         if answer.status() != StatusCode::OK {
             return Err(AskError::Status(answer.status()));
         }

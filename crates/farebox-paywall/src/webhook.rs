@@ -6,9 +6,8 @@
 //! address is, and redirects are not followed. Credentials of the client are never told.
 
 mod ask;
-pub(crate) mod asked;
+pub mod asked;
 mod message;
-mod price;
 
 use std::fmt;
 use std::time::Duration;

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use farebox_meter::request::Prompt;
 
 use vocabulary::Loaded;
-pub(crate) use vocabulary::Vocabulary;
+pub use vocabulary::Vocabulary;
 
 /// Answers that wait to be counted; further ones are charged by their bytes.
 const MAX_WAITING: usize = 256;
@@ -29,7 +29,7 @@ const FINISH_WITHIN: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// Counts tokens elsewhere.
-pub(crate) struct TokenCounter {
+pub struct TokenCounter {
     service: Mutex<Service>,
     is_closing: Arc<AtomicBool>,
 }
@@ -41,19 +41,22 @@ enum Service {
 }
 
 /// What is to be counted.
-pub(crate) struct Uncounted {
-    pub(crate) vocabulary: Vocabulary,
+pub struct Uncounted {
+    /// By which vocabulary.
+    pub vocabulary: Vocabulary,
     /// The request, where its text is known.
-    pub(crate) prompt: Option<Arc<Prompt>>,
+    pub prompt: Option<Arc<Prompt>>,
     /// The answer.
-    pub(crate) text: String,
+    pub text: String,
 }
 
 /// The tokens of what was counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Counted {
-    pub(crate) input: Option<u64>,
-    pub(crate) output: u64,
+pub struct Counted {
+    /// Of the request, where its text was known.
+    pub input: Option<u64>,
+    /// Of the answer.
+    pub output: u64,
 }
 
 type Done = Box<dyn FnOnce(Option<Counted>) + Send>;
@@ -90,11 +93,7 @@ impl Default for TokenCounter {
 impl TokenCounter {
     /// Has something counted, and `done` told of it from another thread; at once, with nothing,
     /// where that cannot be.
-    pub(crate) fn count(
-        &self,
-        uncounted: Uncounted,
-        done: impl FnOnce(Option<Counted>) + Send + 'static,
-    ) {
+    pub fn count(&self, uncounted: Uncounted, done: impl FnOnce(Option<Counted>) + Send + 'static) {
         let job = Job {
             uncounted,
             done: Some(Box::new(done)),
@@ -120,7 +119,7 @@ impl TokenCounter {
 
     /// Ends the thread when it has counted what waits. Past [`FINISH_WITHIN`] the rest is told that
     /// it is not counted. Blocks for no longer than that and one count.
-    pub(crate) fn close(&self) {
+    pub fn close(&self) {
         let service = std::mem::replace(&mut *lock(&self.service), Service::Closed);
         let Service::Running(queue, thread) = service else {
             return;

@@ -8,19 +8,22 @@ use super::{Billing, Ending, Unsaid};
 
 /// What the use of one call costs, at the rates of the moment, and what is charged where its answer
 /// does not end well.
-pub(crate) struct Tariff {
+pub struct Tariff {
     /// The price of one unit.
-    pub(crate) each: Decimal,
-    pub(crate) exchange: Exchange,
+    pub each: Decimal,
+    /// The rate of the moment, markup included.
+    pub exchange: Exchange,
     /// What is held, and the most that is charged.
-    pub(crate) at_most: Msat,
-    pub(crate) least: Msat,
-    pub(crate) billing: Billing,
+    pub at_most: Msat,
+    /// The least that is charged, where anything is.
+    pub least: Msat,
+    /// What is charged where the answer does not end well.
+    pub billing: Billing,
 }
 
 impl Tariff {
     /// What so much costs; none where that is more than all bitcoin, and so cannot be true.
-    pub(crate) fn cost(&self, quantity: Decimal) -> Option<Msat> {
+    pub fn cost(&self, quantity: Decimal) -> Option<Msat> {
         let cost = self.exchange.times(quantity, self.each).ok()?;
         Some(cost.max(self.least))
     }

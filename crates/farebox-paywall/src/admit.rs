@@ -1,0 +1,373 @@
+//! Whether a request may pass: the only place where an [`Admission`] is made.
+//!
+//! Everything that can refuse comes before the ledger's hold, and the hold is the last step that
+//! can. Nothing is marked spent before every check has passed.
+
+use bytes::Bytes;
+use farebox_core::{Allowance, KeyHash, Kind, Msat, PaymentHash, UnixMillis};
+use farebox_http::limits::TokenPermit;
+use farebox_ledger::{Admitted, Cost, Funding, Hold, HoldRequest, KeyRefusal, Once, Rail, Receipt};
+
+use crate::Paywall;
+use crate::ask::{Ask, Fingerprint};
+use crate::claim::OpenClaim;
+use crate::credential::Token;
+use crate::error::{AdmissionError, Error, KeyFault, Owed, PaymentError};
+use crate::gauge::Gauge;
+use crate::payer::{Payer, Spender};
+use crate::price::{Due, Quote};
+use crate::settled::Paid;
+
+/// The permission to forward one request. Only free requests and [`Paywall::admit`] make one.
+#[must_use = "what is held goes back when it is dropped"]
+pub struct Admission {
+    /// How it is paid for.
+    pub payment: Payment,
+    /// The payer's place among its requests in flight.
+    pub permit: Option<TokenPermit>,
+    /// The body that was priced, where that is not the one that came.
+    pub body: Option<Bytes>,
+}
+
+/// How an admitted request is paid for.
+pub enum Payment {
+    /// It costs nothing.
+    Free,
+    /// A token that is good until an instant.
+    Pass {
+        /// Which.
+        expires_at: UnixMillis,
+    },
+    /// The payment itself is held at the node, and is taken when the answer is stored.
+    Accepted,
+    /// Held on an account.
+    Held {
+        /// What is held.
+        hold: Hold,
+        /// Whether a retry must find this sale again, and its answer be kept for that.
+        once: bool,
+        /// What finds out the charge, where it is not the whole hold.
+        gauge: Option<Box<dyn Gauge>>,
+    },
+}
+
+/// What came of asking for admission.
+pub enum Verdict {
+    /// It may pass.
+    Admitted(Admission),
+    /// It was served and charged before.
+    Finished(Finished),
+    /// Something has to be paid first.
+    Owed(Debt),
+}
+
+/// A request that was served and charged before.
+#[derive(Clone, Copy, Debug)]
+pub struct Finished {
+    /// What it was charged.
+    pub receipt: Receipt,
+    /// The payment that bought it alone, if one did: its answer may be with the payment.
+    pub bought_by: Option<PaymentHash>,
+}
+
+/// Something that has to be paid before a request is served.
+pub struct Debt {
+    /// Why.
+    pub owed: Owed,
+    /// The claim on an invoice that was made for this client and can still be paid.
+    pub claim: Option<Box<OpenClaim>>,
+    /// The price, where the payer asked for it.
+    pub due: Option<Due>,
+}
+
+impl Admission {
+    /// A request that costs nothing.
+    pub const fn free() -> Self {
+        Self::by(Payment::Free)
+    }
+
+    /// A request whose payment the node has accepted and holds.
+    pub const fn accepted() -> Self {
+        Self::by(Payment::Accepted)
+    }
+
+    /// A call that was bought is paid for by that call, whatever it uses.
+    fn held(hold: Hold, once: bool, quote: Quote, permit: TokenPermit) -> Self {
+        let (gauge, body) = quote.into_gauge();
+        let gauge = gauge.filter(|_| hold.remaining().calls.is_none());
+        Self {
+            payment: Payment::Held { hold, once, gauge },
+            permit: Some(permit),
+            body,
+        }
+    }
+
+    const fn by(payment: Payment) -> Self {
+        Self {
+            payment,
+            permit: None,
+            body: None,
+        }
+    }
+}
+
+impl Paywall {
+    /// Admits a request for its payer, or says what is owed. `fingerprint` is as exact as
+    /// [`Payer::knows`] demands.
+    ///
+    /// # Errors
+    /// Why it is neither: another request of the payer is in the way, its key may not pay for this,
+    /// or the ledger or the node does not answer. Nothing is held then.
+    pub async fn admit(
+        &self,
+        payer: Payer,
+        quote: Quote,
+        fingerprint: Fingerprint,
+        ask: &Ask<'_>,
+    ) -> Result<Verdict, Error> {
+        if let Quote::Free = quote {
+            return Ok(Verdict::Admitted(Admission::free()));
+        }
+        let (spender, permit) = match payer {
+            Payer::Account { spender, permit } => (spender, permit),
+            Payer::Nobody { owed, claim } => {
+                let due = quote.due();
+                return Ok(Verdict::Owed(Debt { owed, claim, due }));
+            }
+        };
+        if let Spender::Token(token) = &spender
+            && let Some(owed) = self.doubt(token, fingerprint, ask).await?
+        {
+            return Ok(Verdict::owed(owed, quote));
+        }
+        let once = spender.once(fingerprint, ask);
+        let (admitted, quote) = self.hold_within_means(&spender, once, quote, ask).await?;
+        let payment = match admitted {
+            Admitted::Held(hold) => {
+                let once = once.is_some() && fingerprint.is_whole();
+                return Ok(Verdict::Admitted(Admission::held(
+                    hold, once, quote, permit,
+                )));
+            }
+            Admitted::Pass { expires_at } => Payment::Pass { expires_at },
+            Admitted::Finished(receipt) => {
+                let bought_by = spender.bought_alone();
+                return Ok(Verdict::Finished(Finished { receipt, bought_by }));
+            }
+            other => return spender.refused(&other, quote, ask),
+        };
+        Ok(Verdict::Admitted(Admission {
+            payment,
+            permit: Some(permit),
+            body: quote.into_body(),
+        }))
+    }
+
+    /// Why a token does not pay after all: it is for another request. Where the seller wants both,
+    /// its invoice has to be settled as well.
+    async fn doubt(
+        &self,
+        token: &Token,
+        fingerprint: Fingerprint,
+        ask: &Ask<'_>,
+    ) -> Result<Option<Owed>, Error> {
+        let only = token.granted.holder.request;
+        if only.is_some_and(|only| fingerprint != Fingerprint::Whole(only)) {
+            return Ok(Some(Owed::WrongRequest));
+        }
+        if !ask.rules.strict_settlement {
+            return Ok(None);
+        }
+        let node = ask.rules.node.as_deref();
+        match self.settled.is_settled(node, token).await? {
+            Paid::Yes => Ok(None),
+            Paid::No | Paid::Never => Err(PaymentError::NotSettled.into()),
+            Paid::Untold | Paid::Unknown => Err(PaymentError::Untold.into()),
+        }
+    }
+
+    /// Holds what a request can cost. Where a key has less, payments that wait for it are looked up
+    /// first. Where a balance still has less, the answer may become shorter instead.
+    async fn hold_within_means(
+        &self,
+        spender: &Spender,
+        once: Option<Once>,
+        mut quote: Quote,
+        ask: &Ask<'_>,
+    ) -> Result<(Admitted, Quote), Error> {
+        let mut admitted = self.hold(spender, once, &quote, ask).await?;
+        if let Spender::Key(key) = spender
+            && lacks_money(&admitted)
+        {
+            let node = ask.rules.node.as_deref();
+            self.deposits.credit_waiting(node, *key).await?;
+            admitted = self.hold(spender, once, &quote, ask).await?;
+        }
+        if matches!(admitted, Admitted::Exhausted)
+            && quote.can_shrink()
+            && quote.shrink_to(self.free_balance(spender).await?).await?
+        {
+            admitted = self.hold(spender, once, &quote, ask).await?;
+        }
+        Ok((admitted, quote))
+    }
+
+    async fn hold(
+        &self,
+        spender: &Spender,
+        once: Option<Once>,
+        quote: &Quote,
+        ask: &Ask<'_>,
+    ) -> Result<Admitted, Error> {
+        let request = HoldRequest {
+            hold: ask.hold,
+            account: spender.account(),
+            funding: match spender {
+                Spender::Token(token) => Some(self.funding(token)),
+                Spender::Key(_) => None,
+            },
+            allowance: match spender {
+                Spender::Token(token) => token.granted.holder.allowance,
+                Spender::Key(_) => Allowance::default(),
+            },
+            route: ask.route.clone(),
+            model: quote.model().map(str::to_owned),
+            cost: spender.cost(quote),
+            once,
+            max_voids: ask.sale.max_voids,
+            now: ask.received_at,
+            basis: quote.basis(ask.received_at),
+        };
+        Ok(self.ledger.hold(request).await?)
+    }
+
+    /// What credits the account of a token at its first use: what the token says.
+    fn funding(&self, token: &Token) -> Funding {
+        Funding {
+            rail: Rail::Lightning,
+            id: token.payment_hash,
+            amount: token.granted.terms.amount,
+            terms: token.granted.terms.clone(),
+            key_epoch: token.key_epoch,
+            claims: self.keyring.claim_policy(token.key_epoch),
+        }
+    }
+
+    /// What may still be spent: neither spent nor held, and within what a holder left of it.
+    async fn free_balance(&self, spender: &Spender) -> Result<Msat, Error> {
+        match spender {
+            Spender::Token(token) => self.free_on_token(token).await,
+            Spender::Key(key) => self.free_on_key(*key).await,
+        }
+    }
+
+    async fn free_on_token(&self, token: &Token) -> Result<Msat, Error> {
+        let most = token.granted.holder.allowance.amount;
+        let Some(account) = self.ledger.account(token.account()).await? else {
+            // Never used: all that was sold.
+            let sold = token.granted.terms.amount;
+            return Ok(most.map_or(sold, |most| sold.min(most)));
+        };
+        let free = account.balance.saturating_sub(account.held);
+        let came = account.terms.amount.checked_add(account.excess);
+        let spent = came.unwrap_or(Msat::MAX).saturating_sub(account.balance);
+        let within = |most: Msat| most.saturating_sub(spent).saturating_sub(account.held);
+        Ok(most.map_or(free, |most| free.min(within(most))))
+    }
+
+    /// Of the money that a key spends: its own, or its parent's.
+    async fn free_on_key(&self, key: KeyHash) -> Result<Msat, Error> {
+        let view = self.ledger.key(key).await?;
+        let view = match view.as_ref().and_then(|view| view.parent) {
+            Some(parent) => self.ledger.key(parent).await?,
+            None => view,
+        };
+        let free = view.map(|view| view.balance.saturating_sub(view.held));
+        Ok(free.unwrap_or(Msat::ZERO))
+    }
+}
+
+impl Spender {
+    /// A token that bought calls or a time pays with them, whatever they cost now.
+    fn cost(&self, quote: &Quote) -> Cost {
+        match self.kind() {
+            Kind::Balance => Cost::Amount(quote.at_most()),
+            Kind::Single | Kind::Calls(_) | Kind::Pass(_) => Cost::Call,
+        }
+    }
+
+    /// The name under which a retry finds this sale again.
+    fn once(&self, fingerprint: Fingerprint, ask: &Ask<'_>) -> Option<Once> {
+        const SINGLE: [u8; 32] = [0; 32];
+        let digest = fingerprint.digest()?;
+        let key = match self.kind() {
+            Kind::Single => SINGLE,
+            Kind::Calls(_) | Kind::Balance => ask.idempotency_key()?,
+            Kind::Pass(_) => return None,
+        };
+        Some(Once { key, digest })
+    }
+
+    /// The payment that bought one request alone.
+    fn bought_alone(&self) -> Option<PaymentHash> {
+        match self {
+            Self::Token(token) if self.kind() == Kind::Single => Some(token.payment_hash),
+            Self::Token(_) | Self::Key(_) => None,
+        }
+    }
+
+    /// What becomes of a request for which nothing is held: a token's holder may buy again, a key's
+    /// is told what is wrong with the key.
+    fn refused(&self, admitted: &Admitted, quote: Quote, ask: &Ask<'_>) -> Result<Verdict, Error> {
+        let error = match admitted {
+            Admitted::InFlight => AdmissionError::InFlight,
+            Admitted::Conflict => AdmissionError::IdempotencyConflict,
+            Admitted::Reserved => AdmissionError::Reserved,
+            Admitted::TooManyVoids => AdmissionError::TooManyVoids,
+            _ => {
+                return match self {
+                    Self::Token(_) => Ok(Verdict::owed(owed(admitted), quote)),
+                    Self::Key(_) => Err(key_fault(admitted, ask.received_at).into()),
+                };
+            }
+        };
+        Err(error.into())
+    }
+}
+
+fn owed(admitted: &Admitted) -> Owed {
+    match admitted {
+        Admitted::Exhausted => Owed::Exhausted,
+        Admitted::Expired => Owed::Expired,
+        Admitted::Revoked => Owed::Revoked,
+        Admitted::Unclaimed => Owed::Voided,
+        _ => Owed::TermsMismatch,
+    }
+}
+
+fn key_fault(admitted: &Admitted, now: UnixMillis) -> KeyFault {
+    match admitted {
+        Admitted::Exhausted => KeyFault::UsedUp,
+        Admitted::Expired => KeyFault::Expired,
+        Admitted::Revoked => KeyFault::Revoked,
+        Admitted::Key(refusal) => KeyFault::of(*refusal, now),
+        _ => KeyFault::Unknown,
+    }
+}
+
+const fn lacks_money(admitted: &Admitted) -> bool {
+    matches!(
+        admitted,
+        Admitted::Exhausted | Admitted::Key(KeyRefusal::Inactive)
+    )
+}
+
+impl Verdict {
+    fn owed(owed: Owed, quote: Quote) -> Self {
+        Self::Owed(Debt {
+            owed,
+            claim: None,
+            due: quote.due(),
+        })
+    }
+}

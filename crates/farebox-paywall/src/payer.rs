@@ -1,0 +1,130 @@
+//! Who pays for a request: the second step, before anybody asks what it costs.
+//!
+//! A credential that does not fit the request pays for nothing in it, so whoever brings one is asked
+//! to pay like everybody else, and told why.
+
+use std::sync::Arc;
+
+use farebox_core::{AccountId, KeyHash, Kind, RequestDigest};
+use farebox_http::limits::TokenPermit;
+
+use crate::ask::Ask;
+use crate::capability;
+use crate::claim::OpenClaim;
+use crate::credential::Token;
+use crate::error::Owed;
+
+/// What a request came with, proven.
+pub enum Credential {
+    /// Nothing that pays, and why.
+    None(Owed),
+    /// A claim whose invoice can still be paid.
+    Claim(Box<OpenClaim>),
+    /// A token.
+    Token(Arc<Token>),
+    /// A prepaid key, known or not.
+    Key(KeyHash),
+}
+
+/// Who pays for a request. Whoever can pay has a place among the requests that its account has in
+/// flight, which bounds what they take of everything else.
+pub enum Payer {
+    /// Nobody yet, and why.
+    Nobody {
+        /// Why something is owed.
+        owed: Owed,
+        /// The claim on an invoice that was made for this client and can still be paid.
+        claim: Option<Box<OpenClaim>>,
+    },
+    /// An account.
+    Account {
+        /// What spends its money.
+        spender: Spender,
+        /// Its place among the requests in flight.
+        permit: TokenPermit,
+    },
+}
+
+/// What spends the money of an account.
+pub enum Spender {
+    /// A token that is for this request as far as its head tells.
+    Token(Arc<Token>),
+    /// A prepaid key, known or not.
+    Key(KeyHash),
+}
+
+/// How exactly a request has to be known before its payer is admitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// Not at all.
+    Not,
+    /// To be told from others: by its outline, where its body is too long to be read.
+    Told,
+    /// To its last byte: its token is bound to it.
+    Exactly,
+}
+
+/// Whether a token is for a request, as far as its head tells.
+pub(crate) fn check_scope(token: &Token, ask: &Ask<'_>) -> Result<(), Owed> {
+    token.check_scope(ask.route, ask.method, ask.received_at)?;
+    let capabilities = ask.sale.capabilities.as_deref();
+    capability::check(&token.granted, capabilities, ask.method, ask.path)
+}
+
+impl Payer {
+    /// Nobody, and why.
+    #[must_use]
+    pub const fn nobody(owed: Owed) -> Self {
+        Self::Nobody { owed, claim: None }
+    }
+
+    /// Whether what is asked for was paid by the call or for a time, whatever it costs now.
+    #[must_use]
+    pub fn has_prepaid(&self) -> bool {
+        match self {
+            Self::Account { spender, .. } => !matches!(spender.kind(), Kind::Balance),
+            Self::Nobody { .. } => false,
+        }
+    }
+
+    /// How exactly the request has to be known to be admitted for this payer.
+    #[must_use]
+    pub fn knows(&self, ask: &Ask<'_>) -> Known {
+        let Self::Account { spender, .. } = self else {
+            return Known::Not;
+        };
+        match spender.kind() {
+            _ if spender.bound_to().is_some() => Known::Exactly,
+            Kind::Single => Known::Told,
+            Kind::Calls(_) | Kind::Balance if ask.idempotency_key().is_some() => Known::Told,
+            Kind::Calls(_) | Kind::Balance | Kind::Pass(_) => Known::Not,
+        }
+    }
+}
+
+impl Spender {
+    /// The account whose requests these are.
+    #[must_use]
+    pub fn account(&self) -> AccountId {
+        match self {
+            Self::Token(token) => token.account(),
+            Self::Key(key) => key.account(),
+        }
+    }
+
+    /// What was bought: a key's money is a balance.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Token(token) => token.granted.terms.kind,
+            Self::Key(_) => Kind::Balance,
+        }
+    }
+
+    /// The one request that it is good for, where it is for one.
+    pub fn bound_to(&self) -> Option<RequestDigest> {
+        match self {
+            Self::Token(token) => token.granted.holder.request,
+            Self::Key(_) => None,
+        }
+    }
+}

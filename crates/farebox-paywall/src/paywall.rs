@@ -1,0 +1,117 @@
+//! What selling shares over all requests. Each step adds its own part: [`payer`](crate::payer),
+//! [`price`](crate::price), [`admit`](crate::admit), [`challenge`](crate::challenge).
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use farebox_core::Clock;
+use farebox_http::drain::DrainSignal;
+use farebox_http::limits::{ChallengeLimits, ChallengeRates, TokenLimits, TokenRefusal};
+use farebox_ledger::Ledger;
+use farebox_lightning::follow::Settlements;
+
+use crate::ask::Ask;
+use crate::challenge::Invoices;
+use crate::error::Owed;
+use crate::keyring::Keyring;
+use crate::keys::Deposits;
+use crate::metrics::PaymentCounters;
+use crate::payer::{Credential, Payer, Spender, check_scope};
+use crate::settled::Settled;
+use crate::tokens::TokenCounter;
+
+/// What a paywall is made of.
+pub struct Parts {
+    /// Accounts, holds and keys.
+    pub ledger: Ledger,
+    /// The secrets that sign tokens.
+    pub keyring: Arc<Keyring>,
+    /// The wall clock.
+    pub clock: Arc<dyn Clock>,
+    /// What the nodes have told of settlements by themselves.
+    pub settlements: Settlements,
+    /// How often strangers may ask for an invoice.
+    pub challenges: ChallengeRates,
+    /// Whether the process is about to end.
+    pub drain: DrainSignal,
+}
+
+/// Sells requests: from who pays to what is held or owed.
+pub struct Paywall {
+    /// Accounts, holds and keys.
+    pub ledger: Ledger,
+    /// The secrets that sign tokens.
+    pub keyring: Arc<Keyring>,
+    /// The wall clock.
+    pub clock: Arc<dyn Clock>,
+    /// What it counts.
+    pub counters: PaymentCounters,
+    /// How often strangers may ask for an invoice.
+    pub challenges: ChallengeLimits,
+    /// How many requests accounts have in flight.
+    pub tokens: Arc<TokenLimits>,
+    /// Counts the tokens that nobody tells.
+    pub counter: Arc<TokenCounter>,
+    /// What is known of payments to our nodes.
+    pub settled: Settled,
+    /// Credits keys with what was paid for them.
+    pub deposits: Arc<Deposits>,
+    /// Has the nodes make invoices.
+    pub invoices: Invoices,
+    /// Whether the process is about to end.
+    pub drain: DrainSignal,
+}
+
+impl Paywall {
+    /// A paywall in front of which nobody has been yet.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let (counters, lookups) = (PaymentCounters::default(), Arc::default());
+        Self {
+            counter: Arc::default(),
+            challenges: ChallengeLimits::new(parts.challenges, Instant::now()),
+            tokens: TokenLimits::new(Instant::now()),
+            deposits: Arc::new(Deposits {
+                ledger: parts.ledger.clone(),
+                clock: Arc::clone(&parts.clock),
+                settlements: parts.settlements.clone(),
+                lookups: Arc::clone(&lookups),
+            }),
+            settled: Settled {
+                ledger: parts.ledger.clone(),
+                settlements: parts.settlements,
+                lookups,
+            },
+            invoices: Invoices::new(parts.ledger.clone(), counters.clone()),
+            counters,
+            ledger: parts.ledger,
+            keyring: parts.keyring,
+            clock: parts.clock,
+            drain: parts.drain,
+        }
+    }
+
+    /// Who pays for a request that came with a credential.
+    ///
+    /// # Errors
+    /// [`TokenRefusal`]: the payer has as many requests in flight, or in a time, as it may.
+    pub fn payer(&self, credential: Credential, ask: &Ask<'_>) -> Result<Payer, TokenRefusal> {
+        let spender = match credential {
+            Credential::None(owed) => return Ok(Payer::nobody(owed)),
+            Credential::Claim(claim) => {
+                let (owed, claim) = (Owed::NotPaidYet, Some(claim));
+                return Ok(Payer::Nobody { owed, claim });
+            }
+            Credential::Token(token) => match check_scope(&token, ask) {
+                Ok(()) => Spender::Token(token),
+                Err(owed) => return Ok(Payer::nobody(owed)),
+            },
+            Credential::Key(key) => Spender::Key(key),
+        };
+        let limit = ask.sale.token_limit;
+        let permit = self
+            .tokens
+            .try_start(&spender.account(), limit, Instant::now())?;
+        Ok(Payer::Account { spender, permit })
+    }
+}

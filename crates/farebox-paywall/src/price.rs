@@ -1,0 +1,364 @@
+//! What a request costs its payer: asked once, when the payer is known.
+//!
+//! What was bought by the call or for a time was paid before, and needs no price. The price of a
+//! model's call is bounded from the request itself, which is written anew for that: nothing reaches
+//! the upstream that was not priced.
+
+mod model;
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use farebox_core::{Msat, UnixMillis};
+use farebox_http::aside::Busy;
+use farebox_http::client_addr::AddressPrefix;
+use farebox_ledger::{ChargeBasis, RateUsed};
+use farebox_market::rates::Rate;
+
+use crate::Paywall;
+use crate::ask::{Ask, Read};
+use crate::error::{Error, KeyFault, PriceError, Unsold};
+use crate::gauge::Gauge;
+use crate::payer::{Payer, Spender};
+use crate::sale::{FlatPrice, Offer, Pricing};
+use model::ModelQuote;
+
+/// What one request costs its payer.
+pub enum Quote {
+    /// It costs nobody anything.
+    Free,
+    /// It was sold before: by the call, or for a time.
+    Prepaid(Prepaid),
+    /// It costs this.
+    Due(Due),
+}
+
+/// A request that was sold before.
+pub struct Prepaid {
+    /// The rate of the moment, where the price is in the money of some state and there is a rate.
+    rate: Option<Rate>,
+    /// The call of a model, as it will be forwarded.
+    call: Option<Box<ModelQuote>>,
+}
+
+/// What a request costs.
+pub struct Due {
+    /// The most that it can cost.
+    pub at_most: Msat,
+    /// The rate by which that was found, where the price is in the money of some state.
+    pub rate: Option<Rate>,
+    charge: Charge,
+}
+
+/// How the charge of a request is found.
+enum Charge {
+    /// It is the price.
+    Exactly,
+    /// By a gauge.
+    Gauged(Box<dyn Gauge>),
+    /// By the usage of a model.
+    Model(Box<ModelQuote>),
+}
+
+impl Due {
+    /// A price that is known before.
+    pub const fn exactly(price: Msat, rate: Option<Rate>) -> Self {
+        Self {
+            at_most: price,
+            rate,
+            charge: Charge::Exactly,
+        }
+    }
+
+    /// What a gauge will find, and at most so much.
+    pub fn gauged(at_most: Msat, rate: Option<Rate>, gauge: Box<dyn Gauge>) -> Self {
+        Self {
+            at_most,
+            rate,
+            charge: Charge::Gauged(gauge),
+        }
+    }
+
+    /// Whether the answer can be made to cost less.
+    const fn can_shrink(&self) -> bool {
+        matches!(self.charge, Charge::Model(_))
+    }
+
+    /// Lets the answer cost no more than `most`, in the request that is forwarded. Answers whether
+    /// that can be, and leaves an answer worth having.
+    async fn shrink_to(&mut self, most: Msat) -> Result<bool, Busy> {
+        match std::mem::replace(&mut self.charge, Charge::Exactly) {
+            Charge::Model(call) => {
+                let (call, is_worth_it) = call.shrunk_to(most).await?;
+                self.at_most = call.at_most;
+                self.charge = Charge::Model(call);
+                Ok(is_worth_it)
+            }
+            other => {
+                self.charge = other;
+                Ok(false)
+            }
+        }
+    }
+}
+
+impl Quote {
+    /// The price, where there is one.
+    pub fn due(self) -> Option<Due> {
+        match self {
+            Self::Due(due) => Some(due),
+            Self::Free | Self::Prepaid(_) => None,
+        }
+    }
+
+    /// The most that is held of a balance for it.
+    pub const fn at_most(&self) -> Msat {
+        match self {
+            Self::Due(due) => due.at_most,
+            Self::Free | Self::Prepaid(_) => Msat::ZERO,
+        }
+    }
+
+    /// The rate by which it was found.
+    #[must_use]
+    pub const fn rate(&self) -> Option<Rate> {
+        match self {
+            Self::Free => None,
+            Self::Prepaid(prepaid) => prepaid.rate,
+            Self::Due(due) => due.rate,
+        }
+    }
+
+    /// The model that is called.
+    pub fn model(&self) -> Option<&str> {
+        Some(self.call()?.model())
+    }
+
+    fn call(&self) -> Option<&ModelQuote> {
+        match self {
+            Self::Prepaid(prepaid) => prepaid.call.as_deref(),
+            Self::Due(Due {
+                charge: Charge::Model(call),
+                ..
+            }) => Some(call),
+            Self::Due(_) | Self::Free => None,
+        }
+    }
+
+    /// What this price was found by, where there is anything to tell. It is handed over with the
+    /// hold, so that it is there whatever becomes of this process.
+    pub fn basis(&self, now: UnixMillis) -> Option<Box<ChargeBasis>> {
+        let rate = self.rate().map(|rate| used_at(rate, now));
+        let model = self.model().map(str::to_owned);
+        let is_known = rate.is_some() || model.is_some();
+        is_known.then(|| Box::new(ChargeBasis { rate, model }))
+    }
+
+    /// Whether the answer can be made to cost less.
+    pub const fn can_shrink(&self) -> bool {
+        matches!(self, Self::Due(due) if due.can_shrink())
+    }
+
+    /// See [`Due::shrink_to`].
+    pub async fn shrink_to(&mut self, most: Msat) -> Result<bool, Busy> {
+        match self {
+            Self::Due(due) => due.shrink_to(most).await,
+            Self::Free | Self::Prepaid(_) => Ok(false),
+        }
+    }
+
+    /// The body that was priced, where that is not the one that came.
+    pub fn into_body(self) -> Option<Bytes> {
+        Some(self.call()?.body())
+    }
+
+    /// What finds out the charge, where it is not the price, and the body that was priced.
+    pub fn into_gauge(self) -> (Option<Box<dyn Gauge>>, Option<Bytes>) {
+        match self {
+            Self::Due(Due {
+                charge: Charge::Gauged(gauge),
+                ..
+            }) => (Some(gauge), None),
+            Self::Due(Due {
+                charge: Charge::Model(call),
+                ..
+            }) => {
+                let body = call.body();
+                (Some(call.gauge()), Some(body))
+            }
+            other => (None, other.into_body()),
+        }
+    }
+}
+
+impl Paywall {
+    /// What has to be read of a request's body before it is priced for this payer.
+    ///
+    /// A credential that pays comes before the price, and strangers are asked for within the limits
+    /// on challenges alone: so nobody can make the seller's webhook work more often than the node.
+    ///
+    /// # Errors
+    /// A key that nobody has heard of, where a webhook would be asked for it; a stranger who asked
+    /// too often.
+    pub async fn reads(&self, payer: &Payer, ask: &Ask<'_>) -> Result<Read, Error> {
+        if ask.sale.offer.models().is_some() {
+            return Ok(Read::Bytes);
+        }
+        if ask.sale.offer.webhook().is_none() || payer.has_prepaid() {
+            return Ok(Read::Nothing);
+        }
+        match payer {
+            Payer::Account { spender, .. } => {
+                if let Spender::Key(key) = spender
+                    && self.ledger.key(*key).await?.is_none()
+                {
+                    return Err(KeyFault::Unknown.into());
+                }
+                Ok(Read::Bytes)
+            }
+            Payer::Nobody { .. } => {
+                self.let_stranger_ask(ask)?;
+                Ok(Read::Digest)
+            }
+        }
+    }
+
+    /// Whether a stranger may make the webhook be asked now.
+    fn let_stranger_ask(&self, ask: &Ask<'_>) -> Result<(), PriceError> {
+        let (prefix, now) = (AddressPrefix::of(ask.client), Instant::now());
+        // These get no invoice, and so would take nothing of the limit later on.
+        let refused = if ask.is_probe() {
+            self.challenges.try_take(prefix, now).is_err()
+        } else {
+            self.challenges.would_refuse(prefix, now)
+        };
+        if refused {
+            self.counters.challenge_refused();
+            return Err(PriceError::TooOften);
+        }
+        Ok(())
+    }
+
+    /// What led to no invoice takes of the limit on challenges all the same.
+    fn note_stranger(&self, ask: &Ask<'_>) {
+        if !ask.is_probe() {
+            let _ = self
+                .challenges
+                .try_take(AddressPrefix::of(ask.client), Instant::now());
+        }
+    }
+
+    /// What a request costs its payer. Its body was read as [`reads`](Self::reads) says.
+    ///
+    /// # Errors
+    /// Why it has no price: it is not sold, or nobody can say at the moment what it costs.
+    pub async fn price(&self, payer: &Payer, ask: &Ask<'_>) -> Result<Quote, Error> {
+        let now = self.clock.now();
+        match &ask.sale.offer {
+            Offer::Metered {
+                pricing: Pricing::Models(models),
+                ..
+            } => {
+                let call = Box::pin(ModelQuote::of(models, &self.counter, ask)).await?;
+                let Some(call) = call else {
+                    return Ok(Quote::Free);
+                };
+                Ok(if payer.has_prepaid() {
+                    let (rate, call) = (call.rate, Some(call));
+                    Quote::Prepaid(Prepaid { rate, call })
+                } else {
+                    Quote::Due(Due {
+                        at_most: call.at_most,
+                        rate: call.rate,
+                        charge: Charge::Model(call),
+                    })
+                })
+            }
+            offer if payer.has_prepaid() => Ok(Quote::Prepaid(Prepaid {
+                rate: offer.rate(now),
+                call: None,
+            })),
+            Offer::Flat { price, .. } => Ok(Quote::Due(price.quote(now)?)),
+            Offer::Metered {
+                pricing: Pricing::Use(by_use),
+                ..
+            } => Ok(Quote::Due(by_use.quote(ask.forwarded_length(), now)?)),
+            Offer::Metered {
+                pricing: Pricing::Webhook(webhook),
+                ..
+            }
+            | Offer::Quoted(webhook) => {
+                let quoted = webhook.price(ask, &self.clock, &self.drain).await;
+                if let (Payer::Nobody { .. }, Err(_) | Ok(Quote::Free)) = (payer, &quoted) {
+                    self.note_stranger(ask);
+                }
+                quoted
+            }
+        }
+    }
+}
+
+impl Offer {
+    /// The rate of the moment, where the price is in the money of some state and there is a rate.
+    fn rate(&self, now: UnixMillis) -> Option<Rate> {
+        match self {
+            Self::Flat { price, .. } => price.quote(now).ok()?.rate,
+            Self::Metered { .. } | Self::Quoted(_) => None,
+        }
+    }
+}
+
+impl FlatPrice {
+    fn quote(&self, now: UnixMillis) -> Result<Due, Unsold> {
+        match self {
+            Self::Msat(price) => Ok(Due::exactly(*price, None)),
+            Self::Fiat(price) => {
+                let quoted = price.rates.quote(price.currency, now)?;
+                let msat = quoted.exchange.to_msat(price.amount)?;
+                Ok(Due::exactly(msat, quoted.rate))
+            }
+        }
+    }
+}
+
+fn used_at(rate: Rate, now: UnixMillis) -> RateUsed {
+    let age = |taken_at: UnixMillis| now.get().saturating_sub(taken_at.get());
+    RateUsed {
+        currency: rate.currency.name(),
+        bitcoin_price: rate.bitcoin_price.to_string(),
+        age_ms: rate.taken_at.map(age),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rate(taken_at: Option<u64>) -> Rate {
+        Rate {
+            currency: "usd".parse().unwrap(),
+            bitcoin_price: "64123.50".parse().unwrap(),
+            taken_at: taken_at.map(UnixMillis::new),
+        }
+    }
+
+    #[test]
+    fn a_rate_is_kept_with_its_age_and_a_fixed_one_has_none() {
+        let at = |taken_at| {
+            let quote = Quote::Due(Due::exactly(Msat::ZERO, Some(rate(taken_at))));
+            quote.basis(UnixMillis::new(5_000)).unwrap().rate.unwrap()
+        };
+        assert_eq!(at(Some(3_500)).age_ms, Some(1_500));
+        assert_eq!(at(Some(9_000)).age_ms, Some(0), "a clock was set back");
+        assert_eq!(at(None).age_ms, None);
+        let kept = at(None);
+        assert_eq!(kept.currency, "usd");
+        assert_eq!(kept.bitcoin_price.parse(), Ok(rate(None).bitcoin_price));
+    }
+
+    #[test]
+    fn a_fixed_price_in_bitcoin_keeps_nothing() {
+        let now = UnixMillis::new(5_000);
+        assert_eq!(Quote::Due(Due::exactly(Msat::ZERO, None)).basis(now), None);
+    }
+}
