@@ -17,7 +17,7 @@ use crate::bench::open_loop::{self, Answer, Pace, Turn};
 use crate::bench::options::Options;
 use crate::bench::percentile::Latencies;
 use crate::bench::report::Report;
-use crate::bench::rounds::{self, Course};
+use crate::bench::rounds::{self, Column, Course};
 use crate::bench::units::Nanos;
 
 const TITLE: &str = "first byte of a stream";
@@ -45,7 +45,7 @@ pub(super) fn measure(
 ) -> Result<()> {
     cast.upstream.set_rate(CHUNK_RATE);
     let mut courses = WAYS.map(|way| Course::new(way.name(), way));
-    let mut disk = Course::new("one fdatasync of this disk", ());
+    let mut disk = Course::new("one fdatasync", ());
     let turn = |way: &Way, _| {
         let pace = Pace {
             to: cast.address(*way),
@@ -62,7 +62,11 @@ pub(super) fn measure(
     };
     rounds::run(TITLE, rounds_of(options), &mut courses, report, turn)?;
     open_loop::tell(TITLE, &courses, BASES, report);
-    open_loop::tell("the same store's disk", &[disk], 0, report);
+    let columns: [Column<'_, Course<(), Turn>>; 2] = [
+        ("p50", &|it| it.nanos(|turn| turn.latency.p50).to_string()),
+        ("p99", &|it| it.nanos(|turn| turn.latency.p99).to_string()),
+    ];
+    rounds::tell("disk under the store", &[disk], &columns, report);
     let [_, nginx, free, metered] = &courses;
     for (base, name) in [(free, "the plain route"), (nginx, "nginx")] {
         let figure = format!("metered stream, first byte, p50 above {name}");
