@@ -3,7 +3,8 @@
 //! The method and its reasons are in `docs/benchmarks.md`. Everything runs on loopback out of one
 //! throw-away folder; nothing is measured against a figure from another run or another machine.
 
-mod accounting;
+mod books;
+mod busy;
 mod closed_loop;
 mod crowd;
 mod farebox;
@@ -19,6 +20,7 @@ mod options;
 mod percentile;
 mod proc;
 mod report;
+mod rounds;
 mod startup;
 mod throughput;
 mod traffic;
@@ -75,8 +77,8 @@ fn measure(options: &Options, binary: &Path, report: &mut Report) -> Result<()> 
         if metered::is_load(target) {
             return metered::load(target, &stage, options, report);
         }
-        let proxy = nginx::Nginx::proxy(&folder.path().join("proxy"), mock.address, options)?;
-        return throughput::load(target, options, &proxy, &stage.start("gateway")?, report);
+        let cast = throughput::Cast::assemble(&stage, options)?;
+        return throughput::load(target, &cast, options, report);
     }
     if options.runs(Part::Start) {
         startup::measure(&stage, options, report)?;
@@ -99,25 +101,17 @@ fn measure(options: &Options, binary: &Path, report: &mut Report) -> Result<()> 
 
 /// Both of these parts compare, so they share one gateway, one nginx and one set of tokens.
 fn against_nginx(options: &Options, stage: &farebox::Stage<'_>, report: &mut Report) -> Result<()> {
-    let proxy = nginx::Nginx::proxy(&stage.folder.join("proxy"), stage.upstream, options)?;
-    let gateway = stage.start("gateway")?;
-    let mut books = accounting::Books::open(&gateway, options.connections)?;
+    let cast = throughput::Cast::assemble(stage, options)?;
+    let mut books = books::Books::of(&[farebox::DEBIT]);
     if options.runs(Part::Throughput) {
-        throughput::measure(options, &proxy, &gateway, &mut books, report)?;
-        books.check("closed loop", &gateway, report)?;
+        throughput::measure(&cast, options, &mut books, report)?;
+        books.check("the closed loop", &cast.gateway, report)?;
     }
     if options.runs(Part::Latency) {
-        latency::measure(
-            options,
-            stage.upstream,
-            &proxy,
-            &gateway,
-            &mut books,
-            report,
-        )?;
-        books.check("open loop", &gateway, report)?;
+        latency::measure(&cast, stage.upstream, options, &mut books, report)?;
+        books.check("the open loop", &cast.gateway, report)?;
     }
-    gateway.stop_and_verify(report)
+    cast.gateway.stop_and_verify(report)
 }
 
 /// A generator without optimisation would take the CPU that the gateway needs. So this task runs

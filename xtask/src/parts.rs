@@ -37,6 +37,18 @@ pub(crate) struct Parts {
 /// The parts on their way in, while something else is built.
 pub(crate) struct Installing(JoinHandle<Result<Parts>>);
 
+/// `cargo xtask parts`: for tests that are run without `cargo xtask test`.
+pub(crate) fn install_only() -> Result<()> {
+    let parts = install()?;
+    for part in PINNED {
+        println!("{}: {}", part.title(), part.folder()?.display());
+    }
+    match parts.missing.as_slice() {
+        [] => Ok(()),
+        missing => bail!("{} parts are missing", missing.len()),
+    }
+}
+
 impl Installing {
     pub(crate) fn start() -> Self {
         Self(std::thread::spawn(install))

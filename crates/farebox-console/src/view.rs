@@ -166,6 +166,7 @@ impl TransferJson {
                 TransferKind::Payout => "payout",
                 TransferKind::PayoutFee => "payout_fee",
                 TransferKind::Deposit => "deposit",
+                TransferKind::Change => "change",
             },
             at: rfc3339(transfer.at),
         }

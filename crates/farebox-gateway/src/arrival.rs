@@ -5,8 +5,9 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use farebox_core::RequestDigest;
-use farebox_http::body_budget::{ByteBudget, Keep, Patience, ReadBody, read_body};
+use farebox_http::body_budget::{ByteBudget, Keep, Patience, ReadBody, read_body, read_bytes};
 use farebox_http::headers::check_framing;
 use farebox_http::path::{CanonicalPath, PathParameters};
 use farebox_paywall::ask::BodyFacts;
@@ -63,6 +64,20 @@ impl Arrival {
             body: ArrivedBody::Unread(body),
             grpc,
         })
+    }
+
+    /// Takes the whole body of a request for ourselves, which nobody has read before.
+    pub(crate) async fn take_bytes(
+        &mut self,
+        limit: usize,
+        budget: &Arc<ByteBudget>,
+    ) -> Result<Bytes, Refusal> {
+        let body = std::mem::replace(&mut self.body, ArrivedBody::Taken);
+        let ArrivedBody::Unread(body) = body else {
+            return Err(RequestError::BodyNotKept.into());
+        };
+        let (bytes, _lease) = read_bytes(body, limit, Patience::default(), budget).await?;
+        Ok(bytes)
     }
 
     /// Whether a person or program sent this only to learn about the resource.

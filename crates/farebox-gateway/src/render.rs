@@ -123,3 +123,28 @@ fn names(methods: &[Method]) -> Option<HeaderValue> {
     let names: Vec<_> = methods.iter().map(Method::as_str).collect();
     HeaderValue::try_from(names.join(", ")).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use farebox_lightning::NodeError;
+
+    use super::*;
+    use crate::refusal::{PaymentError, UpstreamError};
+
+    #[test]
+    fn the_operator_reads_an_error_with_all_its_causes_on_one_line() {
+        let late = NodeError::Unavailable {
+            host: "lnd:8080".to_owned(),
+            status: 503,
+        };
+        let refusal = Refusal::from(PaymentError::from(late));
+        assert_eq!(
+            WithCauses(&refusal).to_string(),
+            "the Lightning node does not make invoices at the moment: \
+             lnd:8080 is not able to serve at the moment (HTTP status 503)"
+        );
+        let refusal = Refusal::from(UpstreamError::broken("it hung up"));
+        let told = WithCauses(&refusal).to_string();
+        assert!(told.ends_with("nothing was charged: it hung up"), "{told}");
+    }
+}

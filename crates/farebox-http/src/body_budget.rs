@@ -54,8 +54,6 @@ pub enum Keep {
     Bytes,
     /// Only the hash: nothing is accumulated and nothing leased.
     HashOnly,
-    /// Only the bytes, and the hash of nothing: no payment is bound to what an upstream answers.
-    BytesOnly,
 }
 
 /// How long a sender may take: `grace`, and a second more for each `min_bytes_per_second` that
@@ -217,19 +215,38 @@ where
     B: Body<Data = Bytes>,
     B::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
-    let mut body = pin!(body);
     let mut reading = Reading::start(limit, budget.lease(), keep);
-    reading.expect(body.size_hint().lower())?;
-    let started_at = Instant::now();
-    while !body.is_end_stream() {
-        let deadline = patience.deadline(started_at, reading.received);
-        let frame = timeout_at(deadline, next_frame(body.as_mut())).await;
-        match frame.map_err(|_| BodyError::TimedOut)? {
-            Some(Ok(frame)) => reading.take(frame)?,
-            Some(Err(error)) => return Err(BodyError::Broken(error.into())),
-            None => break,
-        }
-    }
+    let mut hasher = Sha256::new();
+    let hash = |data: &[u8]| hasher.update(data);
+    reading.collect(body, patience, hash).await?;
+    let (length, trailers) = (reading.received as u64, reading.trailers.take());
+    let (bytes, lease) = reading.finish();
+    Ok(ReadBody {
+        sha256: hasher.finalize().into(),
+        length,
+        bytes: (keep == Keep::Bytes).then_some(bytes),
+        trailers,
+        lease,
+    })
+}
+
+/// Reads all of `body`, of at most `limit` bytes, where no payment is bound to them: they are not
+/// hashed. The lease is for the memory that they take.
+///
+/// # Errors
+/// As of [`read_body`].
+pub async fn read_bytes<B>(
+    body: B,
+    limit: usize,
+    patience: Patience,
+    budget: &Arc<ByteBudget>,
+) -> Result<(Bytes, Lease), BodyError>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn StdError + Send + Sync>>,
+{
+    let mut reading = Reading::start(limit, budget.lease(), Keep::Bytes);
+    reading.collect(body, patience, |_| {}).await?;
     Ok(reading.finish())
 }
 
@@ -242,7 +259,6 @@ struct Reading {
     limit: usize,
     keep: Keep,
     received: usize,
-    hasher: Sha256,
     kept: Vec<u8>,
     trailers: Option<HeaderMap>,
     lease: Lease,
@@ -250,16 +266,49 @@ struct Reading {
 
 impl Reading {
     fn start(limit: usize, lease: Lease, keep: Keep) -> Self {
-        let (hasher, kept) = (Sha256::new(), Vec::new());
         Self {
             limit,
             keep,
             received: 0,
-            hasher,
-            kept,
+            kept: Vec::new(),
             trailers: None,
             lease,
         }
+    }
+
+    /// Takes the body in to its end; `see` is shown all of its data.
+    async fn collect<B>(
+        &mut self,
+        body: B,
+        patience: Patience,
+        mut see: impl FnMut(&[u8]),
+    ) -> Result<(), BodyError>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        let mut body = pin!(body);
+        self.expect(body.size_hint().lower())?;
+        let started_at = Instant::now();
+        while !body.is_end_stream() {
+            let deadline = patience.deadline(started_at, self.received);
+            let frame = timeout_at(deadline, next_frame(body.as_mut())).await;
+            let frame = match frame.map_err(|_| BodyError::TimedOut)? {
+                Some(frame) => frame.map_err(|error| BodyError::Broken(error.into()))?,
+                None => break,
+            };
+            match frame.into_data() {
+                Ok(data) => {
+                    self.take(&data)?;
+                    see(&data);
+                }
+                Err(frame) if self.keep == Keep::Bytes => {
+                    self.trailers = frame.into_trailers().ok();
+                }
+                Err(_) => {}
+            }
+        }
+        Ok(())
     }
 
     /// Refuses a body that says that it is too long. Its memory is still leased only as it comes,
@@ -272,28 +321,13 @@ impl Reading {
         }
     }
 
-    fn take(&mut self, frame: Frame<Bytes>) -> Result<(), BodyError> {
-        match frame.into_data() {
-            Ok(data) => self.take_data(&data),
-            Err(frame) => {
-                if self.keep != Keep::HashOnly {
-                    self.trailers = frame.into_trailers().ok();
-                }
-                Ok(())
-            }
-        }
-    }
-
-    fn take_data(&mut self, data: &[u8]) -> Result<(), BodyError> {
+    fn take(&mut self, data: &[u8]) -> Result<(), BodyError> {
         let received = self.received.saturating_add(data.len());
         self.expect(received as u64)?;
-        if self.keep != Keep::HashOnly {
+        if self.keep == Keep::Bytes {
             self.make_room(data.len())?;
             // Copied, as a slice would keep a read buffer of unknown size alive.
             self.kept.extend_from_slice(data);
-        }
-        if self.keep != Keep::BytesOnly {
-            self.hasher.update(data);
         }
         self.received = received;
         Ok(())
@@ -317,26 +351,10 @@ impl Reading {
         Ok(())
     }
 
-    fn finish(mut self) -> ReadBody {
-        let bytes = (self.keep != Keep::HashOnly).then(|| {
-            self.kept.shrink_to_fit();
-            self.lease.shrink_to(self.kept.len());
-            Bytes::from(self.kept)
-        });
-        let Self {
-            hasher,
-            trailers,
-            lease,
-            received,
-            ..
-        } = self;
-        ReadBody {
-            sha256: hasher.finalize().into(),
-            length: received as u64,
-            bytes,
-            trailers,
-            lease,
-        }
+    fn finish(mut self) -> (Bytes, Lease) {
+        self.kept.shrink_to_fit();
+        self.lease.shrink_to(self.kept.len());
+        (self.kept.into(), self.lease)
     }
 }
 

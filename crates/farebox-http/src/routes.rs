@@ -39,6 +39,8 @@ pub enum PathMatch {
 pub struct PathRegex {
     pattern: String,
     whole: Regex,
+    /// For paths whatever their case, where the pattern has capitals.
+    folded: Option<Regex>,
 }
 
 /// What the host of a request must be.
@@ -112,20 +114,27 @@ impl PathRegex {
     /// Compiles `pattern`, which must match a whole canonical path.
     ///
     /// # Errors
-    /// [`regex::Error`] when it is no regex, or larger than [`MAX_REGEX_BYTES`] once compiled.
+    /// [`regex::Error`] when it is no regex, or larger than [`MAX_REGEX_BYTES`] once compiled, also
+    /// as one that takes paths whatever their case.
     pub fn parse(pattern: &str) -> Result<Self, regex::Error> {
         // First alone: an unbalanced pattern such as `a)|(b` would slip out of the group below.
         compile(pattern)?;
         let whole = compile(&format!(r"\A(?:{pattern})\z"))?;
+        let folded = has_capitals(pattern).then(|| compile(&format!(r"\A(?:(?i){pattern})\z")));
         Ok(Self {
             pattern: pattern.to_owned(),
             whole,
+            folded: folded.transpose()?,
         })
     }
 
-    /// The same whatever the case; as it is where that is larger than a regex may be.
-    fn folded(&self) -> Self {
-        Self::parse(&format!("(?i){}", self.pattern)).unwrap_or_else(|_| self.clone())
+    /// The same whatever the case; nothing where it has no capitals.
+    fn folded(&self) -> Option<Self> {
+        Some(Self {
+            pattern: format!("(?i){}", self.pattern),
+            whole: self.folded.clone()?,
+            folded: None,
+        })
     }
 
     /// Whether all of `path` matches.
@@ -256,19 +265,17 @@ impl<'a, T> IntoIterator for &'a RouteTable<T> {
 impl PathMatch {
     /// The same in small letters; nothing where it has no capitals.
     fn folded(&self) -> Option<Self> {
-        let text = match self {
-            Self::Exact(text) | Self::Prefix(text) => text,
-            Self::Regex(regex) => &regex.pattern,
-        };
-        if !text.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            return None;
+        let small = |text: &str| has_capitals(text).then(|| text.to_ascii_lowercase());
+        match self {
+            Self::Exact(text) => small(text).map(Self::Exact),
+            Self::Prefix(text) => small(text).map(Self::Prefix),
+            Self::Regex(regex) => regex.folded().map(Self::Regex),
         }
-        Some(match self {
-            Self::Exact(text) => Self::Exact(text.to_ascii_lowercase()),
-            Self::Prefix(text) => Self::Prefix(text.to_ascii_lowercase()),
-            Self::Regex(regex) => Self::Regex(regex.folded()),
-        })
     }
+}
+
+fn has_capitals(text: &str) -> bool {
+    text.bytes().any(|byte| byte.is_ascii_uppercase())
 }
 
 /// Refuses a path that canonical paths can never equal, as its route would silently be dead.

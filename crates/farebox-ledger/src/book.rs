@@ -1,457 +1,348 @@
-//! The writer's picture of the rows it works on, and the rules applied to it.
-//!
-//! The writer is the only one that writes, so what it has read stays true: decisions are made here,
-//! in memory, and collected as [`Changes`] that a store writes in one transaction. Rows come in
-//! through [`Rows`]. Never here: a statement, a clock, a commit.
-//!
-//! What open holds reserve is not stored on accounts: it is the sum of the open holds, kept here.
+//! What one command may see and change of the working set: the rows it named, and no other.
 
-mod changes;
-mod charges;
-mod claim;
-mod held;
-mod holds;
-mod key_holds;
-mod keys;
-mod money;
-mod payout_end;
-mod payouts;
-mod rows;
+use farebox_core::{AccountId, HoldId, Msat, PaymentHash, PayoutId, ProcessEpoch, UnixMillis};
 
-use std::collections::HashMap;
-use std::num::NonZeroUsize;
-
-use farebox_core::{AccountId, HoldId, Msat, PayoutId, ProcessEpoch, UnixMillis};
-use lru::LruCache;
-
-pub(crate) use changes::{Changes, RetryKey};
-pub(crate) use rows::{
-    Account, AccountRow, Charge, House, Key, KeyRows, KeyUse, NewKey, OnceKey, OpenHeldCall,
-    OpenHold, OpenPayout, Origin, Payment, Payout, Retry, Rows, SeldomRows, Transfer, TransferId,
-    Unclaimed, Unsaved,
+use crate::day::Day;
+use crate::name::Name;
+use crate::rows::{
+    Account, ChangeRow, Entry, HoldFacts, HoldRow, OnceRow, OnceState, OpenHold, PayoutGate,
+    PayoutRow, TransferId,
 };
+use crate::store::StoreError;
+use crate::working::{Changes, Rows};
 
-use crate::decide::{self, Earlier, Standing};
-use crate::store::{Command, Granted, Outcome, StoreError};
-use crate::view::TransferKind;
-use crate::{Admitted, Funding, HoldRequest, LedgerError, Once, Rail};
-
-/// Usage above its hold and fees above theirs, which the seller bears: stands below zero.
-const SELLER_LOSS: &str = "seller_loss";
-/// Fees above what a payout had reserved for them: what the seller paid the network.
-const LIGHTNING_FEES: &str = "lightning_fees";
-
-/// Whether an account of the house stands on the wrong side of zero: clearing and losses stand
-/// below it, what was earned above.
-pub(crate) fn is_impossible(name: &str, balance: i64) -> bool {
-    let is_clearing = Rail::ALL.iter().any(|rail| rail.clearing() == name);
-    if is_clearing || name == SELLER_LOSS {
-        balance > 0
-    } else {
-        balance < 0
-    }
-}
-
-pub(crate) struct Book {
-    epoch: ProcessEpoch,
-    max_open_holds: usize,
-    max_cached: NonZeroUsize,
-    sequence: u64,
-    /// Payments credited by this book.
-    claims: u64,
-    next_row: AccountRow,
-    next_hold: i64,
-    /// No transfer has an id above this one.
-    newest: TransferId,
-    accounts: LruCache<AccountId, Account>,
-    house: HashMap<String, House>,
-    holds: HashMap<HoldId, OpenHold>,
-    held: HashMap<AccountId, Held>,
-    /// What open holds count against the limits of keys, payouts left out.
-    key_uses: HashMap<AccountId, key_holds::Uses>,
+/// What an engine counts for itself. These limits hold for each gateway.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Counts {
+    pub(crate) epoch: ProcessEpoch,
+    pub(crate) max_open_holds: usize,
+    pub(crate) open_holds: usize,
+    /// Held calls neither settled nor canceled, and the bytes of their requests.
+    pub(crate) calls: u32,
+    pub(crate) call_bytes: u64,
     /// Invoices for keys that wait to be paid.
-    pending: u32,
-    payouts: HashMap<PayoutId, OpenPayout>,
-    held_calls: HashMap<AccountId, OpenHeldCall>,
-    open_keys: HashMap<(AccountId, [u8; 32]), HoldId>,
-    changes: Changes,
+    pub(crate) pending: u32,
+    /// Of ids that were made.
+    pub(crate) sequence: u64,
 }
 
-/// What the open holds and the open payout of one account reserve.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Held {
-    /// Of what was sold; on a balance, of all there is.
-    msat: Msat,
-    /// Of the excess.
-    excess: Msat,
-    calls: u32,
-    payouts: u32,
+/// What one command did, besides its answer.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Notes {
+    /// What was credited, where this was the first sight of a payment.
+    pub(crate) credited: Option<Msat>,
+    /// Usage above its hold, or fees above theirs, which the seller lost.
+    pub(crate) lost: Msat,
+    /// A hold on an account that was there before this batch: it may be handed out before the sync.
+    pub(crate) is_early: bool,
+    /// What a test may let the process die at, before and after the commit.
+    pub(crate) moment: Option<Moment>,
 }
 
-impl Held {
-    const fn is_nothing(&self) -> bool {
-        self.calls == 0 && self.payouts == 0
+/// A commit at which a test kills the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Moment {
+    Hold,
+    Settle,
+    Payout,
+    PayoutEnd,
+    HeldEnd,
+    Deposit,
+}
+
+impl Moment {
+    pub(crate) const fn before(self) -> &'static str {
+        match self {
+            Self::Hold => "hold-before-commit",
+            Self::Settle => "settle-before-commit",
+            Self::Payout => "payout-before-commit",
+            Self::PayoutEnd => "payout-end-before-commit",
+            Self::HeldEnd => "held-end-before-commit",
+            Self::Deposit => "deposit-before-commit",
+        }
+    }
+
+    pub(crate) const fn after(self) -> &'static str {
+        match self {
+            Self::Hold => "hold-after-commit",
+            Self::Settle => "settle-after-commit",
+            Self::Payout => "payout-after-commit",
+            Self::PayoutEnd => "payout-end-after-commit",
+            Self::HeldEnd => "held-end-after-commit",
+            Self::Deposit => "deposit-after-commit",
+        }
     }
 }
 
-/// What is read once, when a store is opened or has rolled back.
-#[derive(Default)]
-pub(crate) struct Loaded {
-    pub(crate) next_row: AccountRow,
-    pub(crate) newest: TransferId,
-    pub(crate) house: HashMap<String, House>,
-    pub(crate) holds: Vec<(HoldId, OpenHold)>,
-    pub(crate) payouts: Vec<(PayoutId, OpenPayout)>,
-    pub(crate) held_calls: Vec<(AccountId, OpenHeldCall)>,
-    pub(crate) pending: u32,
+pub(crate) struct Book<'a> {
+    pub(crate) rows: &'a mut Rows,
+    pub(crate) changes: &'a mut Changes,
+    pub(crate) counts: &'a mut Counts,
+    pub(crate) notes: Notes,
+    named: &'a [Name],
 }
 
-impl Book {
+impl<'a> Book<'a> {
     pub(crate) fn new(
-        epoch: ProcessEpoch,
-        max_open_holds: usize,
-        max_cached: NonZeroUsize,
+        rows: &'a mut Rows,
+        changes: &'a mut Changes,
+        counts: &'a mut Counts,
+        named: &'a [Name],
     ) -> Self {
         Self {
-            epoch,
-            max_open_holds,
-            max_cached,
-            sequence: 0,
-            claims: 0,
-            next_row: 1,
-            next_hold: 1,
-            newest: [0; 16],
-            accounts: LruCache::unbounded(),
-            house: HashMap::new(),
-            holds: HashMap::new(),
-            held: HashMap::new(),
-            key_uses: HashMap::new(),
-            pending: 0,
-            payouts: HashMap::new(),
-            held_calls: HashMap::new(),
-            open_keys: HashMap::new(),
-            changes: Changes::default(),
+            rows,
+            changes,
+            counts,
+            notes: Notes::default(),
+            named,
         }
     }
 
-    /// Forgets everything in favour of what the store says.
-    pub(crate) fn load(&mut self, loaded: Loaded) {
-        self.accounts.clear();
-        self.holds.clear();
-        self.held.clear();
-        self.key_uses.clear();
-        self.pending = loaded.pending;
-        self.payouts.clear();
-        self.open_keys.clear();
-        self.changes = Changes::default();
-        self.next_row = loaded.next_row;
-        self.next_hold = 1 + loaded
-            .holds
-            .iter()
-            .map(|(_, hold)| hold.number)
-            .max()
-            .unwrap_or(0);
-        self.newest = loaded.newest;
-        self.house = loaded.house;
-        for (id, hold) in loaded.holds {
-            self.track(id, hold);
-        }
-        for (id, payout) in loaded.payouts {
-            self.reserve(id, payout);
-        }
-        self.held_calls = loaded.held_calls.into_iter().collect();
-    }
-
-    pub(crate) const fn epoch(&self) -> ProcessEpoch {
-        self.epoch
-    }
-
-    pub(crate) fn open_holds(&self) -> usize {
-        self.holds.len()
-    }
-
-    pub(crate) fn find_hold(&self, id: &HoldId) -> Option<&OpenHold> {
-        self.holds.get(id)
-    }
-
-    /// Whether anything open concerns an account: a hold, a payout, or a held call.
-    pub(crate) fn is_in_use(&self, hash: &AccountId) -> bool {
-        self.held.contains_key(hash)
-            || self.held_calls.contains_key(hash)
-            || self.key_uses.contains_key(hash)
-    }
-
-    /// Lets go of so many invoices for keys that were removed from the store.
-    pub(crate) fn forget_pending(&mut self, count: u32) {
-        self.pending = self.pending.saturating_sub(count);
-    }
-
-    /// Lets go of an account that was removed from the store.
-    pub(crate) fn forget(&mut self, hash: &AccountId) {
-        self.accounts.pop(hash);
-    }
-
-    /// What the commands since the last commit changed.
-    pub(crate) const fn changes(&self) -> &Changes {
-        &self.changes
-    }
-
-    pub(crate) fn account(&self, hash: &AccountId) -> Option<&Account> {
-        self.accounts.peek(hash)
-    }
-
-    pub(crate) fn house(&self, name: &str) -> Option<&House> {
-        self.house.get(name)
-    }
-
-    /// The changes are written: later ones start from here.
-    pub(crate) fn committed(&mut self) {
-        for hash in self.changes.accounts.drain(..) {
-            if let Some(account) = self.accounts.peek_mut(&hash) {
-                account.unsaved = Unsaved::default();
-            }
-        }
-        for name in self.changes.house.drain(..) {
-            if let Some(house) = self.house.get_mut(&name) {
-                house.unsaved = Unsaved::default();
-            }
-        }
-        for id in &self.changes.holds {
-            if let Some(hold) = self.holds.get_mut(id) {
-                hold.stored = true;
-            }
-        }
-        self.changes.clear();
-        while self.accounts.len() > self.max_cached.get() {
-            self.accounts.pop_lru();
+    /// Fails unless the command named the row.
+    fn check(&self, what: &'static str, is: impl Fn(&Name) -> bool) -> Result<(), StoreError> {
+        if self.named.iter().any(is) {
+            Ok(())
+        } else {
+            Err(StoreError::Unnamed(what))
         }
     }
 
-    /// Applies one command to the picture.
-    pub(crate) fn apply(
-        &mut self,
-        command: &Command,
-        rows: &mut dyn Rows,
-    ) -> Result<Outcome, StoreError> {
-        match command {
-            Command::Hold(request) => self.hold_and_tell(request, rows),
-            Command::Resolve {
-                hold,
-                how,
-                measured,
-                at,
-            } => {
-                let loss = self.resolve(*hold, *how, measured.as_deref(), *at, rows)?;
-                Ok(Outcome::Resolved { loss })
+    fn check_account(&self, id: &AccountId) -> Result<(), StoreError> {
+        self.check("an account", |name| match name {
+            Name::Account(named) | Name::Use(named, _) => named == id,
+            Name::Asker(named, _) => {
+                let parent = || self.rows.account(named)?.key()?.parent;
+                named == id || parent() == Some(*id)
             }
-            Command::Progress { hold, used } => {
-                self.progress(*hold, *used);
-                Ok(Outcome::Noted)
-            }
-            Command::Revoke { account, at } => {
-                self.revoke(*account, *at, rows).map(Outcome::Revoked)
-            }
-            Command::BeginPayout(request) => self.begin_payout_and_tell(request, rows),
-            Command::FinishPayout { id, end, at } => self.finish_payout(*id, *end, *at, rows),
-            Command::Received(payment) => self.note_received(payment, rows).map(Outcome::Received),
-            Command::Held(step) => {
-                let (hash, step, at) = step.as_ref();
-                self.held_step(&hash.account(), step, *at, rows)
-            }
-            Command::Cursor(cursor) => {
-                rows.put_cursor(&cursor.0, cursor.1)?;
-                Ok(Outcome::Noted)
-            }
-            Command::Key(step) => self.key_step(&step.0, step.1, rows),
-        }
+            _ => false,
+        })
     }
 
-    fn hold_and_tell(
-        &mut self,
-        request: &HoldRequest,
-        rows: &mut dyn Rows,
-    ) -> Result<Outcome, StoreError> {
-        let Some(funding) = &request.funding else {
-            return Ok(Outcome::Admitted {
-                answer: self.admit_key(request, rows)?,
-                claimed: None,
-            });
+    /// Whatever the name is.
+    pub(crate) fn entry(&self, id: &AccountId) -> Result<&Entry, StoreError> {
+        self.check_account(id)?;
+        self.rows
+            .entry(id)
+            .ok_or(StoreError::Unloaded("an account"))
+    }
+
+    /// The account of the name, which must be one.
+    pub(crate) fn account(&self, id: &AccountId) -> Result<&Account, StoreError> {
+        let account = self.entry(id)?.account();
+        account.ok_or(StoreError::Corrupt("an account that is in use"))
+    }
+
+    /// Changes more of the entry than what is held.
+    pub(crate) fn change(&mut self, id: &AccountId) -> Result<&mut Entry, StoreError> {
+        self.check_account(id)?;
+        let entry = self.rows.entry_mut(id);
+        let entry = entry.ok_or(StoreError::Unloaded("an account"))?;
+        if !entry.unsaved.listed {
+            entry.unsaved.listed = true;
+            self.changes.entries.push(*id);
+        }
+        Ok(entry)
+    }
+
+    /// Changes all of the entry: what it stands for, or what was sold.
+    pub(crate) fn rewrite(&mut self, id: &AccountId) -> Result<&mut Entry, StoreError> {
+        let entry = self.change(id)?;
+        entry.unsaved.whole = true;
+        Ok(entry)
+    }
+
+    /// Changes the account of the name.
+    pub(crate) fn change_account(&mut self, id: &AccountId) -> Result<&mut Account, StoreError> {
+        let account = self.change(id)?.account_mut();
+        account.ok_or(StoreError::Corrupt("an account that is in use"))
+    }
+
+    pub(crate) fn hold(&self, id: &HoldId) -> Result<Option<&HoldRow>, StoreError> {
+        self.check(
+            "a hold",
+            |name| matches!(name, Name::Hold(named) if named == id),
+        )?;
+        Ok(self.rows.holds.get(id))
+    }
+
+    /// An open hold, to note how far it has come.
+    pub(crate) fn open_hold(&mut self, id: &HoldId) -> Result<Option<&mut OpenHold>, StoreError> {
+        self.check(
+            "a hold",
+            |name| matches!(name, Name::Hold(named) if named == id),
+        )?;
+        Ok(match self.rows.holds.get_mut(id) {
+            Some(HoldRow::Open(hold)) => Some(hold),
+            Some(HoldRow::Ended) | None => None,
+        })
+    }
+
+    /// Reserves what a new hold takes.
+    pub(crate) fn begin_hold(&mut self, id: HoldId, hold: OpenHold) -> Result<(), StoreError> {
+        self.check(
+            "a hold",
+            |name| matches!(name, Name::Hold(named) if *named == id),
+        )?;
+        if let Some(key) = hold.facts.once {
+            self.once(&hold.facts.asker, &key)?;
+            self.changes.onces.push((hold.facts.asker, key));
+        }
+        self.list_held(&hold.facts)?;
+        self.rows.track(id, hold);
+        self.changes.holds.push(id);
+        self.counts.open_holds += 1;
+        Ok(())
+    }
+
+    /// Gives back what an open hold took, and takes it out.
+    pub(crate) fn end_hold(&mut self, id: &HoldId) -> Result<Option<OpenHold>, StoreError> {
+        let Some(HoldRow::Open(hold)) = self.hold(id)? else {
+            return Ok(None);
         };
-        let claims_before = self.claims;
-        let answer = self.admit(request, funding, rows)?;
-        let claimed = (self.claims > claims_before).then_some(funding.amount);
-        Ok(Outcome::Admitted { answer, claimed })
+        let facts = hold.facts;
+        self.list_held(&facts)?;
+        let ended = self.rows.holds.insert(*id, HoldRow::Ended);
+        let Some(HoldRow::Open(hold)) = ended else {
+            return Err(StoreError::Corrupt("an open hold"));
+        };
+        let account = self
+            .rows
+            .entry_mut(&facts.payer)
+            .and_then(Entry::account_mut);
+        if let Some(account) = account {
+            account.hold(hold.amount, false);
+        }
+        for (counted, day) in facts.counted() {
+            let entry = self.rows.entry_mut(&counted);
+            let key = entry
+                .and_then(Entry::account_mut)
+                .and_then(Account::key_mut);
+            if let Some(key) = key {
+                key.hold(day, hold.amount, false);
+            }
+        }
+        self.changes.ended.push((*id, hold.number));
+        self.counts.open_holds = self.counts.open_holds.saturating_sub(1);
+        Ok(Some(hold))
     }
 
-    fn admit(
-        &mut self,
-        request: &HoldRequest,
-        funding: &Funding,
-        rows: &mut dyn Rows,
-    ) -> Result<Result<Admitted<Granted>, LedgerError>, StoreError> {
-        if let Some(error) = self.refuse_hold(request.hold, rows)? {
-            return Ok(Err(error));
+    fn list_held(&mut self, facts: &HoldFacts) -> Result<(), StoreError> {
+        self.account(&facts.payer)?;
+        self.changes.held.push(facts.payer);
+        if facts.asker != facts.payer {
+            self.account(&facts.asker)?;
+            self.changes.held.push(facts.asker);
         }
-        if !self.fetch(&request.account, rows)?
-            && let Some(refusal) = self.claim(request, funding, rows)?
-        {
-            return Ok(refusal);
-        }
-        let earlier = self.earlier(&request.account, request.once, rows)?;
-        let account = known(&mut self.accounts, &request.account)?;
-        let held = self.held.get(&request.account).copied().unwrap_or_default();
-        let decision = decide::admit(request, &standing(account, held), earlier);
-        if let Ok(Admitted::Pass { .. }) = decision {
-            self.sell_pass(request);
-        }
-        Ok(decision.map(|answer| answer.map_held(|grant| self.hold(request, grant))))
+        Ok(())
     }
 
-    /// Why there can be no hold with this id, if so.
-    fn refuse_hold(
+    pub(crate) fn once(
         &self,
-        id: HoldId,
-        rows: &mut dyn Rows,
-    ) -> Result<Option<LedgerError>, StoreError> {
-        if self.holds.len() >= self.max_open_holds {
-            return Ok(Some(LedgerError::TooManyHolds));
-        }
-        let taken = self.id_is_taken(id, rows)?;
-        Ok(taken.then_some(LedgerError::HoldExists))
+        asker: &AccountId,
+        key: &[u8; 32],
+    ) -> Result<Option<&OnceRow>, StoreError> {
+        self.check(
+            "what is sold once",
+            |name| matches!(name, Name::Once(id, named) if id == asker && named == key),
+        )?;
+        let row = self.rows.onces.get(&(*asker, *key));
+        Ok(row.filter(|row| !matches!(row.state, OnceState::Released)))
     }
 
-    /// Whether the account of a payment is in the picture, after a look into the store.
-    fn fetch(&mut self, hash: &AccountId, rows: &mut dyn Rows) -> Result<bool, StoreError> {
-        if let Some(known) = self.accounts.get(hash) {
-            return Ok(known.terms().is_some());
-        }
-        let Some(account) = rows.account(hash)? else {
-            return Ok(false);
-        };
-        self.accounts.put(*hash, account);
-        Ok(true)
-    }
-
-    /// Moves the whole price of a pass to revenue, once.
-    fn sell_pass(&mut self, request: &HoldRequest) {
-        let hash = request.account;
-        let price = self.accounts.peek(&hash).map_or(Msat::ZERO, |account| {
-            account.balance.saturating_sub(account.excess)
-        });
-        if !price.is_zero() {
-            let id = self.fresh_id(request.now);
-            self.charge(&hash, id, price, TransferKind::Pass, request.now);
-        }
-    }
-
-    fn revoke(
+    pub(crate) fn put_once(
         &mut self,
-        hash: AccountId,
-        at: UnixMillis,
-        rows: &mut dyn Rows,
-    ) -> Result<bool, StoreError> {
-        if !self.fetch(&hash, rows)? {
-            if !rows.unclaimed(&hash)?.spent {
-                self.changes.revoked.insert(hash, at);
-            }
-            return Ok(false);
-        }
-        self.change(&hash, |account| {
-            if account.revoked_at.is_none() {
-                account.revoked_at = Some(at);
-                account.unsaved.revoked = true;
-            }
-        });
-        Ok(true)
+        asker: AccountId,
+        key: [u8; 32],
+        row: OnceRow,
+    ) -> Result<(), StoreError> {
+        self.once(&asker, &key)?;
+        self.rows.onces.insert((asker, key), row);
+        self.changes.onces.push((asker, key));
+        Ok(())
     }
 
-    fn earlier(
-        &self,
-        hash: &AccountId,
-        once: Option<Once>,
-        rows: &mut dyn Rows,
-    ) -> Result<Earlier, StoreError> {
-        let Some(once) = once else {
-            return Ok(Earlier::Nothing);
+    /// Notes what counts against a key on a day.
+    pub(crate) fn spend_on(
+        &mut self,
+        id: &AccountId,
+        day: Day,
+        charged: Msat,
+    ) -> Result<(), StoreError> {
+        let Some(key) = self.change_account(id)?.key_mut() else {
+            return Err(StoreError::Corrupt("a key that asked"));
         };
-        if let Some(open) = self.open_keys.get(&(*hash, once.key)) {
-            let known = self.holds.get(open).and_then(|hold| hold.once);
-            let same = known.is_some_and(|known| known.digest == once.digest);
-            return Ok(Earlier::Open { same });
-        }
-        let account = self.accounts.peek(hash);
-        let Some(account) = account.filter(|account| account.calls_used > 0) else {
-            return Ok(Earlier::Nothing);
-        };
-        let key = RetryKey {
-            account: account.row,
-            key: once.key,
-        };
-        let settled = match self.changes.retries.get(&key) {
-            Some(retry) => Some(*retry),
-            None => rows.retry(&key)?,
-        };
-        Ok(settled.map_or(Earlier::Nothing, |retry| Earlier::Settled {
-            same: retry.digest == once.digest,
-            receipt: retry.receipt(),
-        }))
+        key.spent = key.spent.checked_add(charged).unwrap_or(Msat::MAX);
+        let today = key.days.entry(day).or_default();
+        today.spent = today.spent.checked_add(charged).unwrap_or(Msat::MAX);
+        self.changes.days.push((*id, day));
+        Ok(())
     }
 
-    /// Whether a hold or a transfer with this id exists. Ids are ordered by time, so one above all
-    /// others needs no look into the store.
-    fn id_is_taken(&self, id: HoldId, rows: &mut dyn Rows) -> Result<bool, StoreError> {
-        if self.holds.contains_key(&id) {
-            return Ok(true);
-        }
-        if *id.as_bytes() > self.newest {
-            return Ok(false);
-        }
-        let unsaved = self
-            .changes
-            .transfers
-            .iter()
-            .any(|transfer| transfer.id == *id.as_bytes());
-        Ok(unsaved || rows.transfer_exists(id.as_bytes())?)
+    pub(crate) fn payout(&self, id: &PayoutId) -> Result<Option<&PayoutRow>, StoreError> {
+        self.check(
+            "a payout",
+            |name| matches!(name, Name::Payout(named) if named == id),
+        )?;
+        Ok(self.rows.payouts.get(id))
     }
 
-    fn change(&mut self, hash: &AccountId, edit: impl FnOnce(&mut Account)) {
-        let Some(account) = self.accounts.peek_mut(hash) else {
-            return;
-        };
-        edit(account);
-        if !account.unsaved.listed {
-            account.unsaved.listed = true;
-            self.changes.accounts.push(*hash);
-        }
+    pub(crate) fn put_payout(&mut self, row: PayoutRow) -> Result<(), StoreError> {
+        let id = row.view.id;
+        self.payout(&id)?;
+        self.rows.payouts.insert(id, row);
+        self.changes.payouts.push(id);
+        Ok(())
     }
-}
 
-/// An amount as a database column has it.
-pub(crate) fn signed(amount: Msat) -> i64 {
-    amount.get().cast_signed()
-}
+    /// The payout to an outgoing invoice.
+    pub(crate) fn payout_to(&self, hash: &PaymentHash) -> Result<Option<&PayoutRow>, StoreError> {
+        self.check(
+            "an outgoing invoice",
+            |name| matches!(name, Name::Outgoing(named) if named == hash),
+        )?;
+        let id = self.rows.outgoing.get(hash);
+        Ok(id.and_then(|id| self.rows.payouts.get(id)))
+    }
 
-fn known<'a>(
-    accounts: &'a mut LruCache<AccountId, Account>,
-    hash: &AccountId,
-) -> Result<&'a Account, StoreError> {
-    accounts
-        .peek(hash)
-        .ok_or(StoreError::Corrupt("an account that was just read"))
-}
+    pub(crate) fn gate(&self) -> Result<PayoutGate, StoreError> {
+        let gate = self.rows.gate;
+        gate.ok_or(StoreError::Unnamed(
+            "what counts against the limits of payouts",
+        ))
+    }
 
-fn standing(account: &Account, held: Held) -> Standing<'_> {
-    Standing {
-        terms: account.terms(),
-        kind: account.kind(),
-        balance: account.balance,
-        excess: account.excess,
-        held: held.msat,
-        excess_held: held.excess,
-        calls_used: account.calls_used,
-        calls_held: held.calls,
-        voids: account.voids,
-        expires_at: account.expires_at,
-        revoked: account.revoked_at.is_some(),
+    pub(crate) fn key_called(&self, public_id: &str) -> Result<Option<AccountId>, StoreError> {
+        self.check(
+            "a public name",
+            |name| matches!(name, Name::PublicId(named) if **named == *public_id),
+        )?;
+        Ok(self.rows.public_ids.get(public_id).copied())
+    }
+
+    pub(crate) fn owed(&self, hold: &HoldId) -> Result<Option<&ChangeRow>, StoreError> {
+        self.check(
+            "change",
+            |name| matches!(name, Name::Change(named) if named == hold),
+        )?;
+        Ok(self.rows.change.get(hold))
+    }
+
+    pub(crate) fn put_owed(&mut self, row: ChangeRow) -> Result<(), StoreError> {
+        let hold = row.view.hold;
+        self.owed(&hold)?;
+        self.rows.change.insert(hold, row);
+        self.changes.change.push(hold);
+        Ok(())
+    }
+
+    /// A new id for a transfer that is not a settlement: ordered by time, then by run and number.
+    /// It differs from every UUID of version 7 in the place of the version.
+    pub(crate) fn fresh_id(&mut self, at: UnixMillis) -> TransferId {
+        self.counts.sequence += 1;
+        let mut id = [0; 16];
+        id[..6].copy_from_slice(&at.get().to_be_bytes()[2..]);
+        id[6..10].copy_from_slice(&self.counts.epoch.0.to_be_bytes());
+        id[10..].copy_from_slice(&self.counts.sequence.to_be_bytes()[2..]);
+        id
     }
 }

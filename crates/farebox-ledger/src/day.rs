@@ -3,7 +3,7 @@
 use farebox_core::UnixMillis;
 
 /// The number of a day.
-pub(crate) type Day = u32;
+pub type Day = u32;
 
 const MILLIS: u64 = 24 * 60 * 60 * 1_000;
 

@@ -50,6 +50,21 @@ impl Rail {
         }
     }
 
+    /// The stored number: never change one.
+    #[must_use]
+    pub const fn code(self) -> i64 {
+        match self {
+            Self::Lightning => 1,
+            Self::Fake => 255,
+        }
+    }
+
+    /// The rail with this number.
+    #[must_use]
+    pub fn from_code(code: i64) -> Option<Self> {
+        Self::ALL.into_iter().find(|rail| rail.code() == code)
+    }
+
     /// Every rail.
     pub(crate) const ALL: [Self; 2] = [Self::Lightning, Self::Fake];
 }

@@ -7,46 +7,95 @@ use std::sync::Arc;
 
 use farebox_core::{HoldId, Msat, UnixMillis};
 
-use crate::queue::Queue;
-use crate::store::{Granted, Resolution};
+use crate::rows::HoldFacts;
 use crate::{Measured, Remaining, VoidReason};
+
+/// How a hold ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resolution {
+    /// Charged.
+    Settle {
+        /// What was used; more than was held is the seller's loss.
+        used: Msat,
+        /// What becomes of what is left on the account.
+        rest: Rest,
+    },
+    /// Released.
+    Void {
+        /// Why.
+        reason: VoidReason,
+    },
+}
+
+/// What becomes of what is left on an account once a hold on it is settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// It stays, for later requests or a refund.
+    Stays,
+    /// What nothing else holds is owed as change: taken off the account with the settlement, to be
+    /// told by [`Ledger::tell_change`](crate::Ledger::tell_change).
+    Owed,
+}
+
+/// A hold as it is granted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Granted {
+    /// Its id.
+    pub hold: HoldId,
+    /// How much is held.
+    pub charge: Msat,
+    /// What the account has left besides.
+    pub remaining: Remaining,
+    /// Until when the account may be spent.
+    pub expires_at: UnixMillis,
+    /// What never changes of it.
+    pub facts: HoldFacts,
+}
+
+/// Where holds report how far they have come and how they end. Nothing of it waits.
+pub(crate) trait EndHold: Send + Sync {
+    /// Ends a hold.
+    fn resolve(&self, hold: &Granted, how: Resolution, measured: Option<Box<Measured>>);
+    /// Notes how far it has come, for the first time or once more.
+    fn progress(&self, hold: HoldId, used: Msat, is_first: bool);
+}
 
 /// Money reserved for one request. Dropping it voids it.
 #[must_use = "a hold that is dropped is voided: settle it, or void it with its reason"]
 pub struct Hold {
-    granted: Granted,
-    queue: Option<Arc<Queue>>,
+    granted: Box<Granted>,
+    to: Option<Arc<dyn EndHold>>,
 }
 
 impl Hold {
-    pub(crate) const fn new(granted: Granted, queue: Arc<Queue>) -> Self {
+    pub(crate) fn new(granted: Granted, to: Arc<dyn EndHold>) -> Self {
         Self {
-            granted,
-            queue: Some(queue),
+            granted: Box::new(granted),
+            to: Some(to),
         }
     }
 
     /// The id; the receipt and the transfer of this request carry it.
     #[must_use]
-    pub const fn id(&self) -> HoldId {
+    pub fn id(&self) -> HoldId {
         self.granted.hold
     }
 
     /// How much is held: what [`settle`](Self::settle) will charge.
     #[must_use]
-    pub const fn charge(&self) -> Msat {
+    pub fn charge(&self) -> Msat {
         self.granted.charge
     }
 
     /// What the account has left besides this hold.
     #[must_use]
-    pub const fn remaining(&self) -> Remaining {
+    pub fn remaining(&self) -> Remaining {
         self.granted.remaining
     }
 
     /// Until when the account may be spent.
     #[must_use]
-    pub const fn expires_at(&self) -> UnixMillis {
+    pub fn expires_at(&self) -> UnixMillis {
         self.granted.expires_at
     }
 
@@ -69,26 +118,31 @@ impl Hold {
     }
 
     fn note(&self, used: Msat, is_first: bool) {
-        if let Some(queue) = &self.queue {
-            queue.progress(self.granted.hold, used, is_first);
+        if let Some(to) = &self.to {
+            to.progress(self.granted.hold, used, is_first);
         }
     }
 
     /// Charges the whole hold.
     pub fn settle(self) {
         let charge = self.granted.charge;
-        self.resolve(Resolution::Settle { used: charge }, None);
+        self.resolve(settled(charge), None);
     }
 
     /// Charges `used` and releases the rest. Usage above the hold is charged up to the hold; the
     /// rest becomes the seller's loss, in an entry of its own.
     pub fn settle_part(self, used: Msat) {
-        self.resolve(Resolution::Settle { used }, None);
+        self.resolve(settled(used), None);
     }
 
     /// The same, and keeps with the charge what the answer showed.
     pub fn settle_part_with(self, used: Msat, measured: Measured) {
-        self.resolve(Resolution::Settle { used }, Some(Box::new(measured)));
+        self.resolve(settled(used), Some(Box::new(measured)));
+    }
+
+    /// Charges `used`, and says what becomes of what is left on the account.
+    pub fn settle_and(self, used: Msat, rest: Rest) {
+        self.resolve(Resolution::Settle { used, rest }, None);
     }
 
     /// Releases the whole hold.
@@ -102,22 +156,22 @@ impl Hold {
     }
 
     fn resolve(mut self, how: Resolution, measured: Option<Box<Measured>>) {
-        if let Some(queue) = self.queue.take() {
-            queue.resolve(self.granted.hold, how, measured);
+        if let Some(to) = self.to.take() {
+            to.resolve(&self.granted, how, measured);
         }
     }
 }
 
+const fn settled(used: Msat) -> Resolution {
+    let rest = Rest::Stays;
+    Resolution::Settle { used, rest }
+}
+
 impl Drop for Hold {
     fn drop(&mut self) {
-        if let Some(queue) = self.queue.take() {
-            queue.resolve(
-                self.granted.hold,
-                Resolution::Void {
-                    reason: VoidReason::Dropped,
-                },
-                None,
-            );
+        if let Some(to) = self.to.take() {
+            let reason = VoidReason::Dropped;
+            to.resolve(&self.granted, Resolution::Void { reason }, None);
         }
     }
 }

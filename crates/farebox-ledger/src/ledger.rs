@@ -13,15 +13,17 @@ use std::time::Duration;
 use farebox_core::{AccountId, Clock, Kind, Msat, ProcessEpoch};
 use tokio::sync::{Semaphore, oneshot, watch};
 
+use crate::engine::Engine;
 use crate::lock::{LockError, ProcessLock};
+use crate::operation::{Command, Desk, Operation, Revoke};
 use crate::passes::Passes;
-use crate::queue::{Queue, Reply};
+use crate::queue::Queue;
 use crate::sqlite::SqliteStore;
 use crate::stats::Counters;
-use crate::store::{Command, OpenReader, Reader, Store, StoreError};
+use crate::store::{OpenReader, Reader, Store, StoreError};
 use crate::writer::{self, Writer};
 use crate::{
-    AccountView, Admitted, HoldRequest, LedgerStats, Owner, PayoutState, Pruned, TransferView,
+    AccountView, Admitted, HoldRequest, LedgerError, LedgerStats, OpenError, Pruned, TransferView,
     TrialBalance,
 };
 
@@ -82,97 +84,6 @@ pub struct Recovery {
     pub charged: Msat,
 }
 
-/// Why a ledger could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// Another process has it open.
-    #[error("the ledger is in use by {owner}")]
-    InUse {
-        /// Who.
-        owner: Owner,
-    },
-    /// The lock file or its folder cannot be used.
-    #[error("the ledger's lock at {path} cannot be taken")]
-    Lock {
-        /// The database.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// A newer version of Farebox wrote it.
-    #[error(
-        "the ledger has schema version {found}; this version of Farebox knows up to {known}: use the newer one"
-    )]
-    Newer {
-        /// The version of the database.
-        found: u32,
-        /// The last version known here.
-        known: u32,
-    },
-    /// The file is a database of something else.
-    #[error("the database is not a Farebox ledger")]
-    Foreign,
-    /// The database cannot be opened, migrated or recovered.
-    #[error("the ledger's database cannot be opened")]
-    Store(#[from] StoreError),
-    /// The writer's thread did not start.
-    #[error("the ledger's writer cannot be started")]
-    Writer(#[source] std::io::Error),
-}
-
-/// Why the ledger did not do what was asked. In each case nothing was held or charged.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum LedgerError {
-    /// It was closed.
-    #[error("the ledger is closed")]
-    Closed,
-    /// Too many requests wait for the writer: the limit is `max_queued`.
-    #[error("the ledger has too many requests waiting")]
-    Overloaded,
-    /// Too many holds are open: the limit is `max_open_holds`.
-    #[error("the ledger has too many open holds")]
-    TooManyHolds,
-    /// The store failed before, and nothing more is sold until it works again.
-    #[error("the ledger refuses new holds because its store failed")]
-    Refusing,
-    /// The store failed on this request.
-    #[error("the ledger's store failed")]
-    Store(#[source] Arc<StoreError>),
-    /// A hold with this id was made before.
-    #[error("a hold with this id exists")]
-    HoldExists,
-    /// [`Cost::Call`](crate::Cost::Call) was asked of a balance, which has no price of its own.
-    #[error("a balance needs an amount to hold")]
-    CallOnBalance,
-    /// All money there is would be exceeded.
-    #[error("the ledger cannot hold more money than exists")]
-    TooMuchMoney,
-    /// A payout with this id exists, for another invoice.
-    #[error("a payout with this id exists")]
-    PayoutExists,
-    /// No payout has this id.
-    #[error("no payout has this id")]
-    NoPayout,
-    /// The payout has another end. What the node says now contradicts what it said before.
-    #[error("the payout has ended otherwise before: it is {}", state.as_str())]
-    PayoutEnded {
-        /// Its end.
-        state: PayoutState,
-    },
-    /// The payment of a held call is known: it has a held call, or was claimed.
-    #[error("this payment is known already")]
-    HeldCallExists,
-    /// Only a single call can be held.
-    #[error("only a single call can be held")]
-    NotHoldable,
-    /// A deposit of nothing.
-    #[error("a deposit needs an amount")]
-    NoDeposit,
-    /// An invoice, a name or an answer is longer than what is kept.
-    #[error("a text is too long for the ledger")]
-    TooLarge,
-}
-
 /// A cloneable handle on the open ledger. When the last clone is dropped the writer finishes what
 /// is queued and ends; [`close`](Self::close) waits for that.
 #[derive(Clone)]
@@ -200,10 +111,8 @@ pub fn open(options: &OpenOptions) -> Result<(Ledger, Recovery), OpenError> {
     let path = resolved(&options.path)?;
     let now = options.clock.now();
     let lock = ProcessLock::take(&path, now).map_err(|error| refused(error, &path))?;
-    let mut store = SqliteStore::open(&path, options)?;
-    let recovery = store.recover(now)?;
-    let ledger = Ledger::start(Box::new(store), options, Some(lock))?;
-    Ok((ledger, recovery))
+    let store = SqliteStore::open(&path)?;
+    Ledger::start(Box::new(store), options, Some(lock))
 }
 
 /// The one name of the database, so that no other spelling of it takes another lock.
@@ -229,32 +138,55 @@ fn refused(error: LockError, path: &Path) -> OpenError {
 }
 
 impl Ledger {
-    /// Starts the writer over a store that is open and recovered.
+    /// Opens a ledger over a store of another kind: recovers what closed runs left open, and starts
+    /// the writer.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn over(
+        store: Box<dyn Store>,
+        options: &OpenOptions,
+    ) -> Result<(Self, Recovery), OpenError> {
+        Self::start(store, options, None)
+    }
+
     pub(crate) fn start(
         store: Box<dyn Store>,
         options: &OpenOptions,
         lock: Option<ProcessLock>,
-    ) -> Result<Self, OpenError> {
+    ) -> Result<(Self, Recovery), OpenError> {
         let counters = Arc::new(Counters::default());
         let clock = Arc::clone(&options.clock);
         let queue = Arc::new(Queue::new(clock, Arc::clone(&counters), options.max_queued));
         let passes = Arc::new(Passes::new(options.max_passes));
         let (alive, ended) = watch::channel(());
+        let readers = Arc::from(store.readers());
+        let mut engine = Engine::new(store, options)?;
+        let recovery = engine.recover(options.clock.now())?;
         let inner = Inner {
             queue: Arc::clone(&queue),
             passes: Arc::clone(&passes),
             counters: Arc::clone(&counters),
-            readers: Arc::from(store.readers()),
+            readers,
             reading: Semaphore::new(MAX_READERS),
-            epoch: store.epoch(),
+            epoch: engine.epoch(),
             ended,
         };
         let ledger = Self {
             inner: Arc::new(inner),
         };
-        let writer = Writer::new(store, queue, passes, counters, options);
+        let holds: Arc<Queue> = Arc::clone(&queue);
+        let desk = Desk { holds, passes };
+        let writer = Writer::new(engine, queue, desk, counters, options);
         writer::spawn(writer, lock, alive).map_err(OpenError::Writer)?;
-        Ok(ledger)
+        Ok((ledger, recovery))
+    }
+
+    /// Puts an operation in line and waits for its answer.
+    async fn ask<O: Operation + 'static>(&self, operation: O) -> Result<O::Answer, LedgerError> {
+        let (command, answer) = Command::ask(operation);
+        self.inner.queue.request(command)?;
+        answer.await.unwrap_or(Err(LedgerError::Closed))
     }
 
     /// Credits the account (if it was never seen and its funding is told) and holds what the request
@@ -278,11 +210,7 @@ impl Ledger {
             return Ok(known);
         }
         request.fit()?;
-        let (reply, answer) = oneshot::channel();
-        self.inner
-            .queue
-            .request(Command::Hold(Box::new(request)), Reply::Hold(reply))?;
-        answer.await.unwrap_or(Err(LedgerError::Closed))
+        self.ask(request).await
     }
 
     /// Stops the account of a payment from being spent; what is on it stays. Open holds may still be
@@ -293,10 +221,7 @@ impl Ledger {
     /// [`LedgerError`]; nothing was revoked.
     pub async fn revoke(&self, account: AccountId) -> Result<bool, LedgerError> {
         let at = self.inner.queue.now();
-        let command = Command::Revoke { account, at };
-        let (reply, answer) = oneshot::channel();
-        self.inner.queue.request(command, Reply::Revoke(reply))?;
-        answer.await.unwrap_or(Err(LedgerError::Closed))
+        self.ask(Revoke { account, at }).await
     }
 
     /// Returns when everything that was queued before is durable: the endings of holds, which

@@ -3,8 +3,11 @@
 //! Every payment funds an account, and every request is a hold on one that is settled or voided.
 //! [`Ledger`] is the front that the rest of Farebox knows. Behind it one thread owns the
 //! [`Store`], takes everything that waits as one batch, writes it in one transaction and answers
-//! only when that is committed: holds at once, all else when the disk has it. The rules are in
-//! `decide` and `book`: they know rows and an instant, and no database.
+//! only when that is committed: holds at once, all else when the disk has it.
+//!
+//! Each thing that can be asked is one file under `operation`: which rows it names, what it decides
+//! over them, what it answers. The `engine` loads those rows, lets all of a batch decide, and commits
+//! what they changed; a [`Store`] only loads, writes and commits.
 //!
 //! Never here: the network, a node, a price.
 
@@ -13,20 +16,27 @@ mod book;
 mod charge;
 mod crash;
 mod day;
-mod decide;
+mod engine;
+mod error;
 mod funding;
 mod held;
 mod hold;
 mod key;
 mod ledger;
 mod lock;
+mod money;
+mod name;
+mod operation;
 mod passes;
 mod payout;
 mod queue;
+mod rows;
+mod rules;
 mod sqlite;
 mod stats;
 mod store;
 mod view;
+mod working;
 mod writer;
 
 pub use admit::{Admitted, Cost, HoldRequest, Once, Receipt, Remaining, VoidReason};
@@ -37,23 +47,32 @@ pub use charge::{
 pub use crash::{
     CRASH_POINTS, HELD_CRASH_POINTS, KEY_CRASH_POINTS, PAYOUT_CRASH_POINTS, crash_point,
 };
+pub use error::{LedgerError, OpenError};
 pub use funding::{ClaimPolicy, Funding, Rail};
 pub use held::{HeldCall, HeldLimits, HeldState, HeldSummary, MAX_HELD_ANSWER};
-pub use hold::Hold;
+pub use hold::{Granted, Hold, Resolution, Rest};
 pub use key::{
     Deposit, Deposited, KeyLimits, KeyRefusal, KeyView, MAX_CHILDREN, MAX_KEY_ID, MAX_KEY_MODEL,
     MAX_KEY_NAMES, MAX_KEY_NOTE, MAX_PENDING, MAX_PENDING_OF_STRANGERS, MAX_PENDING_PER_KEY, Noted,
     OpenChild, OpenKey, Opened, PendingDeposit, TopUpBy,
 };
-pub use ledger::{Ledger, LedgerError, OpenError, OpenOptions, Recovery, open};
+pub use ledger::{Ledger, OpenOptions, Recovery, open};
 pub use lock::Owner;
 pub use payout::{
     AskedBy, MAX_BACKEND_NAME, MAX_PAYOUT_INVOICE, PayoutAnswer, PayoutEnd, PayoutLimits,
     PayoutRequest, PayoutState, PayoutView, Refundable,
 };
 pub use stats::{BATCH_BOUNDS, COMMIT_BOUNDS_US, LedgerStats};
-pub use store::{
-    Command, Granted, HeldStep, KeyDone, KeyStep, OpenReader, Outcome, PruneStep, Reader, Received,
-    Resolution, Store, StoreError,
+pub use store::{OpenReader, Reader, Store, StoreError};
+pub use view::{
+    AccountName, AccountView, ChangeView, Pruned, TransferKind, TransferView, TrialBalance,
 };
-pub use view::{AccountName, AccountView, Pruned, TransferKind, TransferView, TrialBalance};
+
+/// What a store of another kind works with.
+pub mod seam {
+    pub use crate::day::Day;
+    pub use crate::name::{HouseName, Name};
+    pub use crate::rows::*;
+    pub use crate::store::{Closed, PruneStep, Safe, Totals};
+    pub use crate::working::{Changes, House, OnceName, Removed, Rows};
+}

@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use farebox_core::{AccountId, Terms, UnixMillis};
 use lru::LruCache;
 
-use crate::{Admitted, HoldRequest, decide};
+use crate::{Admitted, HoldRequest, rules};
 
 pub(crate) struct Passes {
     known: Mutex<LruCache<AccountId, Pass>>,
@@ -31,7 +31,7 @@ impl Passes {
     pub(crate) fn find(&self, request: &HoldRequest) -> Option<Admitted> {
         let mut known = self.lock();
         let pass = known.get(&request.account)?;
-        Some(decide::known_pass(request, &pass.terms, pass.expires_at))
+        Some(rules::known_pass(request, &pass.terms, pass.expires_at))
     }
 
     pub(crate) fn remember(&self, hash: AccountId, terms: Terms, expires_at: UnixMillis) {

@@ -16,49 +16,16 @@ use std::time::Duration;
 use farebox_core::{Clock, HoldId, Msat, UnixMillis};
 use tokio::sync::oneshot;
 
+use crate::hold::{EndHold, Granted, Resolution};
+use crate::operation::{Command, Progress, Resolve};
 use crate::stats::Counters;
-use crate::store::{Command, KeyDone, Resolution, Safe};
-use crate::{Admitted, LedgerError, Measured, PayoutAnswer, PayoutView, Pruned};
-
-/// Who waits for the outcome of a command.
-#[derive(Debug)]
-pub(crate) enum Reply {
-    Hold(oneshot::Sender<Result<Admitted, LedgerError>>),
-    Revoke(oneshot::Sender<Result<bool, LedgerError>>),
-    Payout(oneshot::Sender<Result<PayoutAnswer, LedgerError>>),
-    PayoutEnd(oneshot::Sender<Result<PayoutView, LedgerError>>),
-    Received(oneshot::Sender<Result<(), LedgerError>>),
-    Held(oneshot::Sender<Result<bool, LedgerError>>),
-    Key(oneshot::Sender<Result<KeyDone, LedgerError>>),
-    Nobody,
-}
-
-impl Reply {
-    /// Whether anybody does.
-    const fn is_awaited(&self) -> bool {
-        !matches!(self, Self::Nobody)
-    }
-
-    /// Tells whoever waits that nothing was done.
-    pub(crate) fn fail(self, error: LedgerError) {
-        // Whoever stopped waiting need not know.
-        match self {
-            Self::Hold(to) => drop(to.send(Err(error))),
-            Self::Revoke(to) | Self::Held(to) => drop(to.send(Err(error))),
-            Self::Payout(to) => drop(to.send(Err(error))),
-            Self::PayoutEnd(to) => drop(to.send(Err(error))),
-            Self::Received(to) => drop(to.send(Err(error))),
-            Self::Key(to) => drop(to.send(Err(error))),
-            Self::Nobody => {}
-        }
-    }
-}
+use crate::store::Safe;
+use crate::{LedgerError, Measured, Pruned};
 
 /// What the writer found in the line.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     pub(crate) commands: Vec<Command>,
-    pub(crate) replies: Vec<Reply>,
     /// Who waits for a whole round of pruning.
     pub(crate) prunes: Vec<oneshot::Sender<Result<Pruned, LedgerError>>>,
     /// Who waits for everything that was in line before.
@@ -70,15 +37,13 @@ pub(crate) struct Batch {
 impl Batch {
     /// Whether anybody waits for one of its commands.
     pub(crate) fn is_awaited(&self) -> bool {
-        self.replies.iter().any(Reply::is_awaited)
+        self.commands.iter().any(Command::is_awaited)
     }
 
-    /// How safe it has to be once it is committed. Holds and their endings may be lost with the
-    /// power, as if there had been no call; whatever else there is leads to money or answers being
-    /// given away by whoever reads it next.
+    /// How safe it has to be once it is committed: as its most demanding command.
     pub(crate) fn safe(&self) -> Safe {
-        let harmless = |reply: &Reply| matches!(reply, Reply::Nobody | Reply::Hold(_));
-        if self.replies.iter().all(harmless) {
+        let mut all = self.commands.iter().map(Command::safe);
+        if all.all(|safe| safe == Safe::FromDeath) {
             Safe::FromDeath
         } else {
             Safe::FromPowerLoss
@@ -113,7 +78,6 @@ pub(crate) struct Queue {
 #[derive(Default)]
 struct State {
     commands: Vec<Command>,
-    replies: Vec<Reply>,
     progress: HashMap<HoldId, Msat>,
     /// Some of it is the first of its hold, and decides whether anything is charged after a crash.
     has_first_progress: bool,
@@ -154,7 +118,7 @@ impl Queue {
     }
 
     /// Puts a request in line.
-    pub(crate) fn request(&self, command: Command, reply: Reply) -> Result<(), LedgerError> {
+    pub(crate) fn request(&self, command: Command) -> Result<(), LedgerError> {
         let mut state = self.lock();
         if state.closing {
             return Err(LedgerError::Closed);
@@ -167,7 +131,6 @@ impl Queue {
         }
         state.requests += 1;
         state.commands.push(command);
-        state.replies.push(reply);
         self.wake(state);
         Ok(())
     }
@@ -209,34 +172,6 @@ impl Queue {
         state.flushes.push(reply);
         self.wake(state);
         Ok(())
-    }
-
-    /// Ends a hold. Comes in even while closing: what was served must be charged.
-    pub(crate) fn resolve(&self, hold: HoldId, how: Resolution, measured: Option<Box<Measured>>) {
-        let at = self.clock.now();
-        let mut state = self.lock();
-        if state.writer_gone {
-            tracing::warn!(hold.id = %hold, "hold ended after the ledger closed; the next start recovers it");
-            return;
-        }
-        state.progress.remove(&hold);
-        state.commands.push(Command::Resolve {
-            hold,
-            how,
-            measured,
-            at,
-        });
-        state.replies.push(Reply::Nobody);
-        self.wake(state);
-    }
-
-    /// Notes how far an open hold has come, for the first time or once more.
-    pub(crate) fn progress(&self, hold: HoldId, used: Msat, is_first: bool) {
-        let mut state = self.lock();
-        let noted = state.progress.entry(hold).or_insert(used);
-        *noted = (*noted).max(used);
-        state.has_first_progress |= is_first;
-        self.wake(state);
     }
 
     /// Notes how far a backend's settlements were read.
@@ -333,6 +268,36 @@ impl Queue {
     }
 }
 
+impl EndHold for Queue {
+    /// Comes in even while closing: what was served must be charged.
+    fn resolve(&self, hold: &Granted, how: Resolution, measured: Option<Box<Measured>>) {
+        let (id, facts) = (hold.hold, hold.facts);
+        let at = self.clock.now();
+        let mut state = self.lock();
+        if state.writer_gone {
+            tracing::warn!(hold.id = %id, "hold ended after the ledger closed; the next start recovers it");
+            return;
+        }
+        state.progress.remove(&id);
+        state.commands.push(Command::Resolve(Resolve {
+            hold: id,
+            facts,
+            how,
+            measured,
+            at,
+        }));
+        self.wake(state);
+    }
+
+    fn progress(&self, hold: HoldId, used: Msat, is_first: bool) {
+        let mut state = self.lock();
+        let noted = state.progress.entry(hold).or_insert(used);
+        *noted = (*noted).max(used);
+        state.has_first_progress |= is_first;
+        self.wake(state);
+    }
+}
+
 impl State {
     fn has_work(&self) -> bool {
         !self.cursors.is_empty() || self.has_more_than_cursors()
@@ -360,20 +325,27 @@ impl State {
             || self.commands.len() >= COMPANY_ENOUGH
     }
 
+    /// So many of the first commands that at most one of them takes the gate of payouts.
+    fn one_gate(&self, limit: usize) -> usize {
+        let first = self.commands.iter().take(limit);
+        let mut gates = first
+            .enumerate()
+            .filter(|(_, command)| command.takes_gate());
+        gates.nth(1).map_or(limit, |(second, _)| second)
+    }
+
     fn move_into(&mut self, batch: &mut Batch, limit: usize) {
-        let count = self.commands.len().min(limit);
+        let count = self.one_gate(self.commands.len().min(limit));
         batch.commands.extend(self.commands.drain(..count));
-        batch.replies.extend(self.replies.drain(..count));
-        let answered = batch.replies.iter().filter(|r| r.is_awaited()).count();
+        let answered = batch.commands.iter().filter(|c| c.is_awaited()).count();
         self.requests = self.requests.saturating_sub(answered);
         self.has_first_progress = false;
         for (hold, used) in self.progress.drain() {
-            batch.commands.push(Command::Progress { hold, used });
-            batch.replies.push(Reply::Nobody);
+            let progress = Progress { hold, used };
+            batch.commands.push(Command::Progress(progress));
         }
-        while let Some(cursor) = self.cursors.pop_first() {
-            batch.commands.push(Command::Cursor(Box::new(cursor)));
-            batch.replies.push(Reply::Nobody);
+        while let Some((name, cursor)) = self.cursors.pop_first() {
+            batch.commands.push(Command::Cursor(name, cursor));
         }
         batch.prunes.append(&mut self.prunes);
         if self.commands.is_empty() {

@@ -1,33 +1,36 @@
 //! The store in one SQLite file, written by one thread: a write-ahead log, which is synced with
 //! each commit or apart from it, as the writer asks.
 //!
-//! The rules are in [`book`](crate::book); here are statements. Never here: a decision about money.
+//! Nobody else writes, so that what was loaded stays true, and what is held is the sum of the open
+//! holds. Here are statements. Never here: a decision about money.
 
+mod change;
 mod charges;
+mod closed;
 mod columns;
-mod flush;
 mod held;
 mod key_views;
-mod keys;
+mod load;
 mod payouts;
-mod prune;
-mod prune_keys;
 mod read;
-mod rows;
+mod removed;
 mod schema;
-mod seldom;
 mod trial;
+mod write;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use farebox_core::{Msat, ProcessEpoch, UnixMillis};
+use farebox_core::{HoldId, ProcessEpoch};
 use rusqlite::Connection;
 
-use crate::book::Book;
-use crate::store::{Command, OpenReader, Outcome, PruneStep, Safe, Store, StoreError};
-use crate::{Admitted, OpenError, OpenOptions, Pruned, Recovery, crash_point};
-use rows::SqliteRows;
+use crate::OpenError;
+use crate::name::Name;
+use crate::rows::OpenHold;
+use crate::store::{Closed, OpenReader, PruneStep, Safe, Store, StoreError, Totals};
+use crate::working::{Changes, Rows};
+use load::Load;
+use write::{Numbers, Write};
 
 /// Statements kept prepared; more than there are.
 const PREPARED_STATEMENTS: usize = 128;
@@ -40,69 +43,67 @@ pub(crate) struct SqliteStore {
     syncs_on_commit: bool,
     /// Something is committed that was not synced.
     is_dirty: bool,
-    book: Book,
+    epoch: ProcessEpoch,
+    numbers: Numbers,
 }
 
 impl SqliteStore {
-    /// Opens or creates the database at `path`, brings its schema up to date and begins a new run.
-    pub(crate) fn open(path: &Path, options: &OpenOptions) -> Result<Self, OpenError> {
+    /// Opens or creates the database at `path` and begins a new run.
+    pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
         let mut connection = schema::open(path)?;
         connection.set_prepared_statement_cache_capacity(PREPARED_STATEMENTS);
         let epoch = schema::begin_run(&mut connection).map_err(StoreError::from)?;
         let log = schema::open_log(path)?;
-        let book = Book::new(epoch, options.max_open_holds, options.max_cached_accounts);
-        let mut store = Self {
+        Ok(Self {
             connection,
             path: path.to_owned(),
             log,
             syncs_on_commit: true,
             is_dirty: false,
-            book,
-        };
-        store.reload()?;
-        Ok(store)
+            epoch,
+            numbers: Numbers::default(),
+        })
     }
 
-    /// Makes the picture equal to the database.
-    fn reload(&mut self) -> Result<(), StoreError> {
-        let loaded = rows::load(&self.connection)?;
-        self.book.load(loaded);
-        Ok(())
+    fn reading(&self) -> Load<'_> {
+        Load {
+            connection: &self.connection,
+            newest: self.numbers.newest,
+        }
     }
 
-    /// Runs `work` in one transaction. When anything fails, database and picture are as before.
+    /// Runs `work` in one transaction, if there is any.
     fn transaction<T>(
         &mut self,
-        work: impl FnOnce(&mut Book, &Connection) -> Result<T, StoreError>,
+        work: impl FnOnce(&Connection, &mut Numbers) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let changes = self.connection.total_changes();
-        let result = self.attempt(work);
+        let mut numbers = self.numbers;
+        let result = self.attempt(|connection| work(connection, &mut numbers));
         match &result {
             Ok(_) => {
                 let has_written = self.connection.total_changes() != changes;
                 self.is_dirty |= has_written && !self.syncs_on_commit;
-                self.book.committed();
+                self.numbers = numbers;
             }
             Err(error) => {
-                if !matches!(error, StoreError::Unavailable(_)) {
+                if let StoreError::Failed(_) = error {
                     self.keep_log();
                 }
-                // A picture that cannot be renewed is not to be trusted again.
-                self.roll_back()
-                    .map_err(|error| StoreError::Failed(Box::new(error)))?;
+                self.roll_back()?;
             }
         }
         result
     }
 
     fn attempt<T>(
-        &mut self,
-        work: impl FnOnce(&mut Book, &Connection) -> Result<T, StoreError>,
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         self.connection
             .prepare_cached("BEGIN IMMEDIATE")?
             .execute([])?;
-        let done = work(&mut self.book, &self.connection)?;
+        let done = work(&self.connection)?;
         self.connection.prepare_cached("COMMIT")?.execute([])?;
         Ok(done)
     }
@@ -122,49 +123,67 @@ impl SqliteStore {
         Ok(())
     }
 
-    fn roll_back(&mut self) -> Result<(), StoreError> {
-        // Some failures roll back by themselves.
+    fn roll_back(&self) -> Result<(), StoreError> {
+        // Some failures roll back by themselves. What cannot be rolled back is not to be trusted.
         if !self.connection.is_autocommit() {
-            self.connection.execute_batch("ROLLBACK")?;
+            let rolled_back = self.connection.execute_batch("ROLLBACK");
+            rolled_back.map_err(|error| StoreError::Failed(Box::new(error)))?;
         }
-        self.reload()
+        Ok(())
     }
 }
 
 impl Store for SqliteStore {
     fn epoch(&self) -> ProcessEpoch {
-        self.book.epoch()
+        self.epoch
     }
 
-    fn recover(&mut self, now: UnixMillis) -> Result<Recovery, StoreError> {
-        let epoch = self.book.epoch();
-        let ended = self.transaction(|book, connection| {
-            let ended = book.recover(now, &mut SqliteRows(connection))?;
-            flush::write(book, connection)?;
-            Ok(ended)
-        })?;
-        Ok(count_recovered(epoch, &ended))
+    fn is_exclusive(&self) -> bool {
+        true
     }
 
-    fn apply(&mut self, batch: &[Command], safe: Safe) -> Result<Vec<Outcome>, StoreError> {
+    fn fill(&mut self, rows: &mut Rows) -> Result<Totals, StoreError> {
+        let number = |sql: &str| self.connection.query_row(sql, [], |row| row.get(0));
+        self.numbers = Numbers {
+            row: number("SELECT coalesce(max(id), 0) FROM accounts")?,
+            hold: number("SELECT coalesce(max(number), 0) FROM holds")?,
+            newest: load::newest(&self.connection)?,
+            summary: self.numbers.summary,
+        };
+        self.reading().fill(rows)
+    }
+
+    fn abandoned(&mut self, limit: usize) -> Result<Vec<(HoldId, OpenHold)>, StoreError> {
+        let which = format!("h.epoch <> {}", self.epoch.0);
+        self.reading().holds(&which, limit)
+    }
+
+    fn load(&mut self, names: &[Name], rows: &mut Rows) -> Result<(), StoreError> {
+        self.reading().names(names, rows)
+    }
+
+    fn commit(&mut self, rows: &mut Rows, changes: &Changes, safe: Safe) -> Result<(), StoreError> {
         let syncs = safe == Safe::FromPowerLoss;
         if syncs {
             // What comes before it in the log, so that nothing stands behind a hole.
             self.sync()?;
         }
+        if changes.is_empty() {
+            return Ok(());
+        }
         self.sync_on_commit(syncs)?;
-        self.transaction(|book, connection| {
-            let mut rows = SqliteRows(connection);
-            let outcomes: Result<Vec<_>, _> = batch
-                .iter()
-                .map(|command| book.apply(command, &mut rows))
-                .collect();
-            let outcomes = outcomes?;
-            flush::write(book, connection)?;
-            pass_crash_points(&outcomes);
-            Ok(outcomes)
+        let epoch = self.epoch.0;
+        self.transaction(|connection, numbers| {
+            let write = Write {
+                connection,
+                changes,
+                epoch,
+            };
+            write.all(rows, numbers)
         })
     }
+
+    fn release(&mut self) {}
 
     fn sync(&mut self) -> Result<(), StoreError> {
         if self.is_dirty {
@@ -177,12 +196,12 @@ impl Store for SqliteStore {
         Ok(())
     }
 
-    fn open_holds(&self) -> usize {
-        self.book.open_holds()
+    fn forget(&mut self, step: PruneStep) -> Result<u64, StoreError> {
+        self.transaction(|connection, _| closed::forget(connection, step))
     }
 
-    fn prune(&mut self, step: PruneStep) -> Result<(Pruned, Option<u64>), StoreError> {
-        self.transaction(|book, connection| prune::step(book, connection, step))
+    fn find_closed(&mut self, step: PruneStep) -> Result<Closed, StoreError> {
+        closed::find(&self.connection, step)
     }
 
     fn readers(&self) -> Box<dyn OpenReader> {
@@ -193,53 +212,6 @@ impl Store for SqliteStore {
         self.connection
             .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
         Ok(())
-    }
-}
-
-fn pass_crash_points(outcomes: &[Outcome]) {
-    if outcomes.iter().any(|outcome| {
-        matches!(
-            outcome,
-            Outcome::Admitted {
-                answer: Ok(Admitted::Held(_)),
-                ..
-            }
-        )
-    }) {
-        crash_point("hold-before-commit");
-    }
-    if outcomes
-        .iter()
-        .any(|outcome| matches!(outcome, Outcome::Resolved { .. }))
-    {
-        crash_point("settle-before-commit");
-    }
-    if outcomes.iter().any(Outcome::is_payout_begun) {
-        crash_point("payout-before-commit");
-    }
-    if outcomes.iter().any(Outcome::is_payout_ended) {
-        crash_point("payout-end-before-commit");
-    }
-    if outcomes.iter().any(Outcome::is_held_settled) {
-        crash_point("held-end-before-commit");
-    }
-    if outcomes.iter().any(Outcome::is_deposit) {
-        crash_point("deposit-before-commit");
-    }
-}
-
-fn count_recovered(epoch: ProcessEpoch, ended: &[Option<Msat>]) -> Recovery {
-    let count = |holds: usize| u64::try_from(holds).unwrap_or(u64::MAX);
-    let settled = ended.iter().flatten().count();
-    let charged = ended
-        .iter()
-        .flatten()
-        .try_fold(Msat::ZERO, |sum, one| sum.checked_add(*one));
-    Recovery {
-        epoch,
-        voided: count(ended.len() - settled),
-        settled: count(settled),
-        charged: charged.unwrap_or(Msat::MAX),
     }
 }
 
@@ -258,12 +230,5 @@ impl SqliteStore {
     /// Lets the log fail to be synced: a device that has no such thing stands in for it.
     pub(crate) fn break_log(&mut self) {
         self.log = File::open("/dev/null").unwrap();
-    }
-
-    /// Lets the database grow no more, as on a full disk, or lets it grow again.
-    pub(crate) fn limit_pages(&self, limited: bool) {
-        let pages = if limited { 1 } else { i64::from(i32::MAX) };
-        let sql = format!("PRAGMA max_page_count = {pages}");
-        self.connection.query_row(&sql, [], |_| Ok(())).unwrap();
     }
 }

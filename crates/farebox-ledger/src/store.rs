@@ -1,272 +1,19 @@
 //! The seam between the ledger and the database it lives in.
 //!
-//! One writer owns a [`Store`] and gives it batches; each batch is one transaction. Readers are
-//! opened on the side and see committed data only.
+//! One writer owns a [`Store`] and works on the rows that it loads; each batch is one transaction.
+//! Readers are opened on the side and see committed data only.
 
 use std::error::Error;
-use std::fmt;
 
-use farebox_core::{
-    AccountId, HoldId, KeyHash, Msat, PaymentHash, PayoutId, ProcessEpoch, UnixMillis,
-};
+use farebox_core::{AccountId, HoldId, KeyHash, PaymentHash, PayoutId, ProcessEpoch, UnixMillis};
 
+use crate::name::Name;
+use crate::rows::{OpenHold, TransferId};
+use crate::working::{Changes, Rows};
 use crate::{
-    AccountView, Admitted, ChargePage, ChargeQuery, ChargeView, Deposit, HeldCall, HeldLimits,
-    HeldSummary, HoldRequest, KeyLimits, KeyView, LedgerError, Measured, OpenChild, OpenKey,
-    PayoutAnswer, PayoutEnd, PayoutRequest, PayoutView, PendingDeposit, Pruned, Recovery,
-    Remaining, TopUpBy, TransferView, TrialBalance, VoidReason,
+    AccountView, ChangeView, ChargePage, ChargeQuery, ChargeView, Deposit, HeldCall, HeldSummary,
+    KeyView, PayoutView, PendingDeposit, TransferView, TrialBalance,
 };
-
-/// One thing for the writer to do.
-#[derive(Clone, Debug)]
-pub enum Command {
-    /// Hold, after the claim where there was none.
-    Hold(Box<HoldRequest>),
-    /// End a hold. A hold that is not open is left alone: a resolution may be repeated.
-    Resolve {
-        /// Which.
-        hold: HoldId,
-        /// How it ends.
-        how: Resolution,
-        /// What its answer showed, which is kept with the charge.
-        measured: Option<Box<Measured>>,
-        /// When it ended.
-        at: UnixMillis,
-    },
-    /// Remember how much an open hold has used, for recovery. It never goes down.
-    Progress {
-        /// Which.
-        hold: HoldId,
-        /// How much, at least.
-        used: Msat,
-    },
-    /// Stop an account from being spent. Its value stays.
-    Revoke {
-        /// Which.
-        account: AccountId,
-        /// When.
-        at: UnixMillis,
-    },
-    /// Reserve the money of a payout.
-    BeginPayout(Box<PayoutRequest>),
-    /// Write how a payout ended.
-    FinishPayout {
-        /// Which.
-        id: PayoutId,
-        /// How it ended.
-        end: PayoutEnd,
-        /// When that was known.
-        at: UnixMillis,
-    },
-    /// Credit what a payment brought beyond what was sold, or remember it for the claim.
-    Received(Box<Received>),
-    /// Move a held call on, at this instant.
-    Held(Box<(PaymentHash, HeldStep, UnixMillis)>),
-    /// Remember how far the settlements of the backend of this name were read.
-    Cursor(Box<(String, u64)>),
-    /// Change a prepaid key, at this instant.
-    Key(Box<(KeyStep, UnixMillis)>),
-}
-
-/// One change of a prepaid key.
-#[derive(Clone, Debug)]
-pub enum KeyStep {
-    /// It is opened.
-    Open(OpenKey),
-    /// It is opened as the child of another one.
-    OpenChild(OpenChild),
-    /// Its limits are replaced.
-    Limit(KeyHash, KeyLimits),
-    /// It is revoked.
-    Revoke(KeyHash),
-    /// An invoice is made for it.
-    Pending(PendingDeposit, TopUpBy),
-    /// A payment for it is settled.
-    Deposit(KeyHash, Deposit),
-    /// An invoice for it will never be paid.
-    Unpaid(PaymentHash),
-}
-
-/// What became of a [`KeyStep`]; all but [`Done`](Self::Done) changed nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeyDone {
-    /// It was done.
-    Done,
-    /// It was done before.
-    Already,
-    /// No such key or parent.
-    Unknown,
-    /// The payment, the hash or the name belongs to something else.
-    Taken,
-    /// It is a child, and only a parent can have this.
-    NotParent,
-    /// The parent was never paid for.
-    Inactive,
-    /// The parent was revoked.
-    Revoked,
-    /// There are too many.
-    Full,
-}
-
-/// A payment as the node tells of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Received {
-    /// Which.
-    pub payment_hash: PaymentHash,
-    /// What it brought in all.
-    pub received: Msat,
-    /// When.
-    pub at: UnixMillis,
-}
-
-/// One step of a held call.
-#[derive(Clone)]
-pub enum HeldStep {
-    /// It is offered, if there is room.
-    Open(Box<HeldCall>, HeldLimits),
-    /// It begins to run.
-    Run,
-    /// It has its answer.
-    Answer(Vec<u8>),
-    /// Its payment is settled.
-    Settle {
-        /// What the payment brought.
-        received: Msat,
-        /// When.
-        at: UnixMillis,
-    },
-    /// Its payment goes back, or never came.
-    Cancel,
-}
-
-/// Answers belong to those who paid for them, not into logs.
-impl fmt::Debug for HeldStep {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Open(..) => "Open(…)",
-            Self::Run => "Run",
-            Self::Answer(_) => "Answer(…)",
-            Self::Settle { .. } => "Settle { … }",
-            Self::Cancel => "Cancel",
-        })
-    }
-}
-
-/// How a hold ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Resolution {
-    /// Charged.
-    Settle {
-        /// What was used; more than was held is the seller's loss.
-        used: Msat,
-    },
-    /// Released.
-    Void {
-        /// Why.
-        reason: VoidReason,
-    },
-}
-
-/// A hold as the store grants it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Granted {
-    /// Its id.
-    pub hold: HoldId,
-    /// How much is held.
-    pub charge: Msat,
-    /// What the account has left besides.
-    pub remaining: Remaining,
-    /// Until when the account may be spent.
-    pub expires_at: UnixMillis,
-}
-
-/// The answer to one [`Command`], in the order of the batch.
-#[derive(Debug)]
-pub enum Outcome {
-    /// To [`Command::Hold`].
-    Admitted {
-        /// The answer; an error concerns this request alone and wrote nothing.
-        answer: Result<Admitted<Granted>, LedgerError>,
-        /// What was credited, where this was the first sight of a payment.
-        claimed: Option<Msat>,
-    },
-    /// To [`Command::Revoke`]: whether an account was known.
-    Revoked(bool),
-    /// To [`Command::Resolve`]: usage above the hold, which the seller lost.
-    Resolved {
-        /// How much above.
-        loss: Msat,
-    },
-    /// To [`Command::Progress`] and [`Command::Cursor`].
-    Noted,
-    /// To [`Command::BeginPayout`].
-    Payout {
-        /// The answer; an error concerns this request alone and wrote nothing.
-        answer: Box<Result<PayoutAnswer, LedgerError>>,
-        /// What was credited, where this was the first sight of a payment.
-        claimed: Option<Msat>,
-    },
-    /// To [`Command::FinishPayout`].
-    PayoutEnded {
-        /// The payout as it stands; an error concerns this request alone and wrote nothing.
-        answer: Box<Result<PayoutView, LedgerError>>,
-        /// The fee above what was reserved for it, which the seller lost.
-        loss: Msat,
-    },
-    /// To [`Command::Received`]; an error concerns this request alone and wrote nothing.
-    Received(Result<(), LedgerError>),
-    /// To [`Command::Held`].
-    Held {
-        /// Whether the step was taken; an error concerns this request alone and wrote nothing.
-        answer: Result<bool, LedgerError>,
-        /// What was credited, where the payment was claimed.
-        claimed: Option<Msat>,
-    },
-    /// To [`Command::Key`].
-    Key {
-        /// What was done; an error concerns this request alone and wrote nothing.
-        answer: Result<KeyDone, LedgerError>,
-        /// What was credited, where it was a deposit.
-        deposited: Option<Msat>,
-    },
-}
-
-impl Outcome {
-    /// Whether money was reserved for a payout.
-    pub(crate) fn is_payout_begun(&self) -> bool {
-        let Self::Payout { answer, .. } = self else {
-            return false;
-        };
-        matches!(**answer, Ok(PayoutAnswer::Begun(_)))
-    }
-
-    /// Whether the end of a payout is known.
-    pub(crate) fn is_payout_ended(&self) -> bool {
-        matches!(self, Self::PayoutEnded { answer, .. } if answer.is_ok())
-    }
-
-    /// Whether the payment of a held call was claimed.
-    pub(crate) const fn is_held_settled(&self) -> bool {
-        matches!(
-            self,
-            Self::Held {
-                claimed: Some(_),
-                ..
-            }
-        )
-    }
-
-    /// Whether a payment was credited to a prepaid key.
-    pub(crate) const fn is_deposit(&self) -> bool {
-        matches!(
-            self,
-            Self::Key {
-                deposited: Some(_),
-                ..
-            }
-        )
-    }
-}
 
 /// Why a store could not do its work. What it was doing is rolled back as a whole.
 #[derive(Debug, thiserror::Error)]
@@ -280,25 +27,64 @@ pub enum StoreError {
     /// A stored value is outside of what the ledger ever writes.
     #[error("the ledger's database holds an impossible value in {0}")]
     Corrupt(&'static str),
+    /// A command looked at a row that it did not name: a mistake in the program.
+    #[error("a command of the ledger looked at {0}, which it did not name")]
+    Unnamed(&'static str),
+    /// A store did not load a row that was named: a mistake in the program.
+    #[error("the ledger's store did not load {0}, which a command named")]
+    Unloaded(&'static str),
 }
 
-/// The writing side of a database. Contract: the crate `farebox-ledger-contract`.
+impl StoreError {
+    /// Whether it concerns some row, and not the store: then only the command that named the row
+    /// fails, and the rest of its batch does not.
+    #[must_use]
+    pub const fn is_of_a_row(&self) -> bool {
+        match self {
+            Self::Corrupt(_) | Self::Unnamed(_) | Self::Unloaded(_) => true,
+            Self::Unavailable(_) | Self::Failed(_) => false,
+        }
+    }
+}
+
+/// The writing side of a database: it loads the rows that are named, writes changes and commits. It
+/// decides nothing. Contract: the crate `farebox-ledger-contract`.
 pub trait Store: Send {
-    /// Which run of the process this is.
+    /// Which run of a process this is.
     fn epoch(&self) -> ProcessEpoch;
 
-    /// Ends the holds that earlier runs left open: settles what they recorded as used, voids where
-    /// nothing was recorded. One transaction; repeating it finds nothing.
-    ///
-    /// # Errors
-    /// [`StoreError`]; nothing was changed.
-    fn recover(&mut self, now: UnixMillis) -> Result<Recovery, StoreError>;
+    /// Whether nobody else writes while it is open: then what was loaded stays true, and what is held
+    /// need not be written but in its holds.
+    fn is_exclusive(&self) -> bool;
 
-    /// Applies a batch in one transaction, and returns when it is as safe as was asked.
+    /// Fills an empty working set, when the store is opened and whenever it was rolled back: the
+    /// house's accounts; and, where the store is exclusive, every open hold with its accounts.
     ///
     /// # Errors
-    /// [`StoreError`]; nothing of the batch was applied, and the store may be used again.
-    fn apply(&mut self, batch: &[Command], safe: Safe) -> Result<Vec<Outcome>, StoreError>;
+    /// [`StoreError`].
+    fn fill(&mut self, rows: &mut Rows) -> Result<Totals, StoreError>;
+
+    /// Some of the open holds of runs that are closed for ever, for recovery.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn abandoned(&mut self, limit: usize) -> Result<Vec<(HoldId, OpenHold)>, StoreError>;
+
+    /// Loads the rows of these names as they are committed, and locks them, in an order that is the
+    /// same for everybody, until the next [`commit`](Self::commit) or [`release`](Self::release).
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing is locked.
+    fn load(&mut self, names: &[Name], rows: &mut Rows) -> Result<(), StoreError>;
+
+    /// Writes changes in one transaction, and returns when it is as safe as was asked.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was written, nothing is locked, and the store may be used again.
+    fn commit(&mut self, rows: &mut Rows, changes: &Changes, safe: Safe) -> Result<(), StoreError>;
+
+    /// Lets go of what was locked. Nothing is written.
+    fn release(&mut self);
 
     /// Returns when everything that was committed outlives a loss of power too.
     ///
@@ -306,15 +92,19 @@ pub trait Store: Send {
     /// [`StoreError`]; nobody knows what is on the disk, and only the next start finds out.
     fn sync(&mut self) -> Result<(), StoreError>;
 
-    /// Holds open at present.
-    fn open_holds(&self) -> usize;
-
-    /// One step of pruning: looks at some accounts after `cursor`, gives the cursor for the next
-    /// step (none at the end). What was last used after `before` stays.
+    /// Forgets what goes by its age alone, at the beginning of a round of pruning. Gives how many
+    /// retries it was.
     ///
     /// # Errors
     /// [`StoreError`]; nothing was changed.
-    fn prune(&mut self, step: PruneStep) -> Result<(Pruned, Option<u64>), StoreError>;
+    fn forget(&mut self, step: PruneStep) -> Result<u64, StoreError>;
+
+    /// What may be closed, of some accounts after the cursor of the step. What was last used after
+    /// its instant stays. Whether it is still so is decided over the locked rows.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn find_closed(&mut self, step: PruneStep) -> Result<Closed, StoreError>;
 
     /// What opens readers on this database.
     fn readers(&self) -> Box<dyn OpenReader>;
@@ -324,6 +114,36 @@ pub trait Store: Send {
     /// # Errors
     /// [`StoreError`]; the data is safe all the same.
     fn checkpoint(&mut self) -> Result<(), StoreError>;
+}
+
+/// What an engine counts for itself, as the store knows it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Open holds.
+    pub open_holds: usize,
+    /// Held calls neither settled nor canceled.
+    pub calls: u32,
+    /// The bytes of their requests.
+    pub call_bytes: u64,
+    /// Invoices for keys that wait to be paid.
+    pub pending: u32,
+}
+
+/// What may be closed.
+#[derive(Debug, Default)]
+pub struct Closed {
+    /// Accounts on which nothing is left, with their last transfer and the number of all.
+    pub accounts: Vec<(AccountId, TransferId, u64)>,
+    /// Keys that were never paid for and children that ended, with their parent.
+    pub keys: Vec<(AccountId, Option<AccountId>)>,
+    /// Payments with a held call that ended long ago, or with a note that nobody claimed.
+    pub past: Vec<AccountId>,
+    /// Calls that ended at this instant or later stay, and notes of this one or later.
+    pub stays: (UnixMillis, UnixMillis),
+    /// Invoices for keys that can no longer be paid.
+    pub unpaid: Vec<(PaymentHash, KeyHash)>,
+    /// The cursor for the next step; none at the end.
+    pub next: Option<u64>,
 }
 
 /// What a committed transaction outlives.
@@ -477,6 +297,18 @@ pub trait Reader {
     /// # Errors
     /// [`StoreError`].
     fn charges(&mut self, query: &ChargeQuery, limit: u32) -> Result<ChargePage, StoreError>;
+
+    /// The change of a hold, if there was any.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn change(&mut self, hold: HoldId) -> Result<Option<ChangeView>, StoreError>;
+
+    /// All change that is owed and not told: of closed runs, and of the reader's own.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn owed_change(&mut self) -> Result<Vec<ChangeView>, StoreError>;
 
     /// Adds up everything, in one snapshot.
     ///

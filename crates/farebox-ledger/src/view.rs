@@ -1,6 +1,10 @@
 //! What people may read of the ledger: accounts, transfers, the trial balance.
 
-use farebox_core::{AccountId, KeyEpoch, KeyHash, Msat, Terms, UnixMillis};
+use std::sync::Arc;
+
+use farebox_core::{AccountId, HoldId, KeyEpoch, KeyHash, Msat, Terms, UnixMillis};
+
+use crate::Rail;
 
 /// One payer's account.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +88,8 @@ pub enum TransferKind {
     PayoutFee,
     /// Paid for a prepaid key: clearing to key.
     Deposit,
+    /// Change: payer to what is owed, and from there to clearing.
+    Change,
 }
 
 impl TransferKind {
@@ -100,6 +106,7 @@ impl TransferKind {
             Self::Payout => 7,
             Self::PayoutFee => 8,
             Self::Deposit => 9,
+            Self::Change => 10,
         }
     }
 
@@ -116,9 +123,27 @@ impl TransferKind {
             7 => Some(Self::Payout),
             8 => Some(Self::PayoutFee),
             9 => Some(Self::Deposit),
+            10 => Some(Self::Change),
             _ => None,
         }
     }
+}
+
+/// Change that is owed for a settled hold, or was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChangeView {
+    /// The hold.
+    pub hold: HoldId,
+    /// Whose money it was.
+    pub account: AccountId,
+    /// The rail that the money came by and goes back by.
+    pub rail: Rail,
+    /// How much.
+    pub amount: Msat,
+    /// Since when.
+    pub owed_at: UnixMillis,
+    /// The exact bytes that give it back, once they are told: the same to whoever asks again.
+    pub told: Option<Arc<[u8]>>,
 }
 
 /// The proof that the books are right, taken from one consistent snapshot of the store.

@@ -10,23 +10,26 @@
 //! that nothing served goes uncharged and nothing unserved is charged. A failure that cannot heal
 //! ends in recovery at the next start.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use farebox_core::{AccountId, Clock, HoldId, Kind, Msat, Terms, UnixMillis};
+use farebox_core::{Clock, HoldId, Msat, UnixMillis};
 use tokio::sync::{oneshot, watch};
 
-use crate::hold::Hold;
+use crate::book::Moment;
+use crate::engine::{Engine, Told};
 use crate::lock::ProcessLock;
-use crate::passes::Passes;
-use crate::queue::{Batch, Queue, Reply};
+use crate::operation::{
+    CloseAccount, Command, Desk, ForgetPast, ForgetUnpaid, Progress, RemoveKey,
+};
+use crate::queue::{Batch, Queue};
 use crate::stats::Counters;
-use crate::store::{Command, Granted, Outcome, PruneStep, Safe, Store, StoreError};
-use crate::{Admitted, LedgerError, OpenOptions, Pruned, crash_point};
+use crate::store::{PruneStep, Safe, StoreError};
+use crate::{LedgerError, OpenOptions, Pruned, crash_point};
 
 /// The name of the thread, for people who look at the CPU time of threads.
 const THREAD_NAME: &str = "farebox-ledger";
@@ -41,9 +44,9 @@ type PruneReply = oneshot::Sender<Result<Pruned, LedgerError>>;
 
 /// Everything the thread owns.
 pub(crate) struct Writer {
-    store: Box<dyn Store>,
+    engine: Engine,
     queue: Arc<Queue>,
-    passes: Arc<Passes>,
+    desk: Desk,
     counters: Arc<Counters>,
     clock: Arc<dyn Clock>,
     retention: Duration,
@@ -98,16 +101,16 @@ pub(crate) fn spawn(
 
 impl Writer {
     pub(crate) fn new(
-        store: Box<dyn Store>,
+        engine: Engine,
         queue: Arc<Queue>,
-        passes: Arc<Passes>,
+        desk: Desk,
         counters: Arc<Counters>,
         options: &OpenOptions,
     ) -> Self {
         Self {
-            store,
+            engine,
             queue,
-            passes,
+            desk,
             counters,
             clock: Arc::clone(&options.clock),
             retention: options.retention,
@@ -166,193 +169,104 @@ impl Writer {
 
     fn sync(&mut self) -> Result<(), StoreError> {
         self.unsynced = None;
-        self.store.sync()
+        self.engine.store().sync()
     }
 
     /// Writes one batch as one transaction, then answers.
     fn write(&mut self, batch: &mut Batch) {
         if self.health != Health::Sound {
-            self.refuse(batch);
+            self.turn_away(batch, &LedgerError::Refusing);
             if batch.is_last_word() || self.next_retry <= Instant::now() {
                 self.retry();
             }
         } else if !batch.commands.is_empty() {
             let (safe, started) = (batch.safe(), Instant::now());
-            match self.commit(&batch.commands, safe) {
-                Ok(outcomes) => self.finish_batch(batch, outcomes, (safe, started)),
+            match self.commit(&mut batch.commands, safe) {
+                Ok(told) => self.finish_batch(batch, told, (safe, started)),
                 Err(error) => self.fail(batch, error),
             }
         }
         batch.commands.clear();
-        batch.replies.clear();
     }
 
     /// Answers those who wait for a batch that is committed.
-    fn finish_batch(
-        &mut self,
-        batch: &mut Batch,
-        outcomes: Vec<Outcome>,
-        (safe, at): (Safe, Instant),
-    ) {
-        self.count_money(&outcomes);
+    fn finish_batch(&mut self, batch: &mut Batch, told: Vec<Told>, (safe, at): (Safe, Instant)) {
+        self.count_money(&told);
         let commands = batch.commands.len();
         if safe == Safe::FromPowerLoss {
             self.unsynced = None;
         } else {
             self.unsynced.get_or_insert(at);
             let is_awaited = batch.is_awaited();
-            self.hand_out(batch, &outcomes);
-            if outcomes.iter().any(is_held) {
+            self.hand_out(&mut batch.commands, &told);
+            let is_hold =
+                |told: &Told| matches!(told, Ok(notes) if notes.moment == Some(Moment::Hold));
+            if told.iter().any(is_hold) {
                 crash_point("hold-before-sync");
             }
             if is_awaited && let Err(error) = self.sync() {
                 return self.fail(batch, error);
             }
         }
-        self.answer(batch, outcomes);
+        self.answer(&mut batch.commands, told);
         self.counters.committed(commands, at.elapsed());
     }
 
-    fn commit(&mut self, commands: &[Command], safe: Safe) -> Result<Vec<Outcome>, StoreError> {
-        let outcomes = self.store.apply(commands, safe)?;
-        let open = u64::try_from(self.store.open_holds()).unwrap_or(u64::MAX);
+    fn commit(&mut self, commands: &mut [Command], safe: Safe) -> Result<Vec<Told>, StoreError> {
+        let told = self.engine.apply(commands, safe)?;
+        let open = u64::try_from(self.engine.open_holds()).unwrap_or(u64::MAX);
         self.counters.open_holds.store(open, Ordering::Relaxed);
-        if outcomes
-            .iter()
-            .any(|outcome| matches!(outcome, Outcome::Resolved { .. }))
-        {
-            crash_point("settle-after-commit");
-        }
-        if outcomes.iter().any(is_held) {
-            crash_point("hold-after-commit");
-        }
-        if outcomes.iter().any(Outcome::is_payout_begun) {
-            crash_point("payout-after-commit");
-        }
-        if outcomes.iter().any(Outcome::is_payout_ended) {
-            crash_point("payout-end-after-commit");
-        }
-        if outcomes.iter().any(Outcome::is_held_settled) {
-            crash_point("held-end-after-commit");
-        }
-        if outcomes.iter().any(Outcome::is_deposit) {
-            crash_point("deposit-after-commit");
-        }
-        Ok(outcomes)
+        Ok(told)
     }
 
-    fn count_money(&self, outcomes: &[Outcome]) {
-        for outcome in outcomes {
-            match outcome {
-                Outcome::Resolved { loss } => self.counters.lost(*loss),
-                Outcome::Admitted {
-                    claimed: Some(amount),
-                    ..
-                }
-                | Outcome::Payout {
-                    claimed: Some(amount),
-                    ..
-                }
-                | Outcome::Held {
-                    claimed: Some(amount),
-                    ..
-                }
-                | Outcome::Key {
-                    deposited: Some(amount),
-                    ..
-                } => self.counters.claimed(*amount),
-                Outcome::PayoutEnded { loss, .. } => self.counters.lost(*loss),
-                Outcome::Admitted { .. }
-                | Outcome::Revoked(_)
-                | Outcome::Noted
-                | Outcome::Payout { .. }
-                | Outcome::Received(_)
-                | Outcome::Held { .. }
-                | Outcome::Key { .. } => {}
+    fn count_money(&self, told: &[Told]) {
+        for notes in told.iter().flatten() {
+            self.counters.lost(notes.lost);
+            if let Some(amount) = notes.credited {
+                self.counters.claimed(amount);
             }
         }
     }
 
-    fn answer(&self, batch: &mut Batch, outcomes: Vec<Outcome>) {
-        let commands = batch.commands.drain(..).zip(batch.replies.drain(..));
-        for ((command, reply), outcome) in commands.zip(outcomes) {
-            // Whoever stopped waiting drops the answer, and with it the hold, which voids it.
-            match (command, reply, outcome) {
-                (Command::Hold(request), Reply::Hold(to), Outcome::Admitted { answer, .. }) => {
-                    if let Ok(Admitted::Pass { expires_at }) = answer
-                        && let Some(funding) = request.funding
-                    {
-                        self.remember_pass(request.account, funding.terms, expires_at);
-                    }
-                    let _ = to.send(answer.map(|answer| self.with_hold(answer)));
+    fn answer(&self, commands: &mut Vec<Command>, told: Vec<Told>) {
+        for (command, told) in commands.drain(..).zip(told) {
+            match (command, told) {
+                (Command::Asked(asked), Ok(_)) => asked.answer(&self.desk),
+                (Command::Asked(asked), Err(error)) => asked.fail(LedgerError::Store(error)),
+                (ending, Err(error)) => {
+                    let error: &dyn std::error::Error = &*error;
+                    tracing::error!(error, ?ending, "left to recovery at the next start");
                 }
-                (Command::Revoke { account, .. }, Reply::Revoke(to), Outcome::Revoked(known)) => {
-                    self.passes.forget(&account);
-                    let _ = to.send(Ok(known));
-                }
-                (_, Reply::Payout(to), Outcome::Payout { answer, .. }) => {
-                    let _ = to.send(*answer);
-                }
-                (_, Reply::PayoutEnd(to), Outcome::PayoutEnded { answer, .. }) => {
-                    let _ = to.send(*answer);
-                }
-                (_, Reply::Received(to), Outcome::Received(answer)) => {
-                    let _ = to.send(answer);
-                }
-                (_, Reply::Held(to), Outcome::Held { answer, .. }) => {
-                    let _ = to.send(answer);
-                }
-                (_, Reply::Key(to), Outcome::Key { answer, .. }) => {
-                    let _ = to.send(answer);
-                }
-                _ => {}
+                (_, Ok(_)) => {}
             }
-        }
-    }
-
-    fn remember_pass(&self, account: AccountId, terms: Terms, expires_at: UnixMillis) {
-        if let Kind::Pass(_) = terms.kind {
-            self.passes.remember(account, terms, expires_at);
         }
     }
 
     /// Hands out the holds of a batch, but for those on accounts as new as they are: a claim is no
     /// hold, and is not released.
-    fn hand_out(&self, batch: &mut Batch, outcomes: &[Outcome]) {
-        let commands = batch.commands.iter().zip(outcomes);
-        let claimed: HashSet<_> = commands.clone().filter_map(claimed).collect();
-        for ((command, outcome), reply) in commands.zip(&mut batch.replies) {
-            let Outcome::Admitted {
-                answer: Ok(Admitted::Held(granted)),
-                ..
-            } = outcome
-            else {
-                continue;
-            };
-            if let Command::Hold(request) = command
-                && claimed.contains(&request.account)
+    fn hand_out(&self, commands: &mut [Command], told: &[Told]) {
+        for (command, told) in commands.iter_mut().zip(told) {
+            if matches!(told, Ok(notes) if notes.is_early)
+                && let Command::Asked(asked) = std::mem::replace(command, Command::Done)
             {
-                continue;
-            }
-            if let Reply::Hold(to) = std::mem::replace(reply, Reply::Nobody) {
-                let _ = to.send(Ok(self.with_hold(Admitted::Held(*granted))));
+                asked.answer(&self.desk);
             }
         }
-    }
-
-    fn with_hold(&self, answer: Admitted<Granted>) -> Admitted {
-        answer.map_held(|granted| Hold::new(granted, Arc::clone(&self.queue)))
     }
 
     /// Keeps the endings of a batch that could not be written, and tells the others.
     fn fail(&mut self, batch: &mut Batch, error: StoreError) {
         self.suffer(&error);
         let error = LedgerError::Store(Arc::new(error));
-        let commands = batch.commands.drain(..).zip(batch.replies.drain(..));
-        for (command, reply) in commands {
-            match reply {
-                Reply::Nobody => self.keep(command),
-                waiting => waiting.fail(error.clone()),
+        self.turn_away(batch, &error);
+    }
+
+    /// Keeps the endings of a batch, and tells the others that nothing was done.
+    fn turn_away(&mut self, batch: &mut Batch, error: &LedgerError) {
+        for command in batch.commands.drain(..) {
+            match command {
+                Command::Asked(asked) => asked.fail(error.clone()),
+                ending => self.keep(ending),
             }
         }
     }
@@ -363,7 +277,7 @@ impl Writer {
                 self.next_retry = Instant::now() + RETRY_EVERY;
                 Health::Waiting
             }
-            StoreError::Failed(_) | StoreError::Corrupt(_) => Health::Lost,
+            _ => Health::Lost,
         };
         self.counters.refusing.store(true, Ordering::Relaxed);
         tracing::error!(
@@ -372,37 +286,19 @@ impl Writer {
         );
     }
 
-    /// Refuses requests that were in line when the store failed.
-    fn refuse(&mut self, batch: &mut Batch) {
-        let commands = batch.commands.drain(..).zip(batch.replies.drain(..));
-        for (command, reply) in commands {
-            match reply {
-                Reply::Nobody => self.keep(command),
-                waiting => waiting.fail(LedgerError::Refusing),
-            }
-        }
-    }
-
     /// Keeps a command that nobody waits for until the store works again.
     fn keep(&mut self, command: Command) {
         match command {
-            Command::Progress { hold, used } => {
+            Command::Progress(Progress { hold, used }) => {
                 let noted = self.stalled.entry(hold).or_insert(used);
                 *noted = (*noted).max(used);
             }
-            Command::Resolve { hold, .. } => {
-                self.stalled.remove(&hold);
-                self.backlog.push(command);
+            Command::Resolve(resolve) => {
+                self.stalled.remove(&resolve.hold);
+                self.backlog.push(Command::Resolve(resolve));
             }
             // Nobody's money: settlements are read again from the older cursor.
-            Command::Cursor(_) => {}
-            Command::Hold(_)
-            | Command::Revoke { .. }
-            | Command::BeginPayout(_)
-            | Command::FinishPayout { .. }
-            | Command::Received(_)
-            | Command::Held(_)
-            | Command::Key(_) => {}
+            Command::Cursor(..) | Command::Asked(_) | Command::Done => {}
         }
     }
 
@@ -414,12 +310,13 @@ impl Writer {
         let progress = self
             .stalled
             .drain()
-            .map(|(hold, used)| Command::Progress { hold, used });
-        let kept: Vec<_> = progress.chain(self.backlog.drain(..)).collect();
-        match self.commit(&kept, Safe::FromPowerLoss) {
-            Ok(outcomes) => {
+            .map(|(hold, used)| Command::Progress(Progress { hold, used }));
+        let mut kept: Vec<_> = progress.chain(self.backlog.drain(..)).collect();
+        match self.commit(&mut kept, Safe::FromPowerLoss) {
+            Ok(told) => {
                 self.unsynced = None;
-                self.count_money(&outcomes);
+                self.count_money(&told);
+                self.answer(&mut kept, told);
                 self.health = Health::Sound;
                 self.counters.refusing.store(false, Ordering::Relaxed);
                 tracing::info!("the ledger's store works again");
@@ -472,7 +369,7 @@ impl Writer {
             before: round.before,
             now: self.clock.now(),
         };
-        match self.store.prune(step) {
+        match self.prune(step) {
             Ok((pruned, next)) => {
                 self.unsynced.get_or_insert_with(Instant::now);
                 round.pruned.add(pruned);
@@ -486,6 +383,57 @@ impl Writer {
                 round.answer(&Err(LedgerError::Store(Arc::new(error))));
             }
         }
+    }
+
+    /// Closes what may be closed of some accounts, each over its locked row.
+    fn prune(&mut self, step: PruneStep) -> Result<(Pruned, Option<u64>), StoreError> {
+        let mut pruned = Pruned::default();
+        if step.cursor == 0 {
+            pruned.retries = self.engine.store().forget(step)?;
+        }
+        let closed = self.engine.store().find_closed(step)?;
+        let (mut commands, mut answers) = (Vec::new(), Vec::new());
+        for (payment, key) in closed.unpaid {
+            commands.push(Command::ask(ForgetUnpaid { payment, key }).0);
+        }
+        let (calls, unclaimed) = closed.stays;
+        for name in closed.past {
+            let forget = ForgetPast {
+                name,
+                calls,
+                unclaimed,
+            };
+            commands.push(Command::ask(forget).0);
+        }
+        let before = step.before;
+        for (key, parent) in closed.keys {
+            let remove = RemoveKey {
+                key,
+                parent,
+                before,
+            };
+            commands.push(Command::ask(remove).0);
+        }
+        for (account, last_transfer, transfers) in closed.accounts {
+            let (command, answer) = Command::ask(CloseAccount {
+                account,
+                last_transfer,
+                now: step.now,
+            });
+            commands.push(command);
+            answers.push((answer, transfers));
+        }
+        if !commands.is_empty() {
+            let told = self.commit(&mut commands, Safe::FromDeath)?;
+            self.answer(&mut commands, told);
+        }
+        for (mut answer, transfers) in answers {
+            if let Ok(Ok(true)) = answer.try_recv() {
+                pruned.accounts += 1;
+                pruned.transfers += transfers;
+            }
+        }
+        Ok((pruned, closed.next))
     }
 
     fn finish(&mut self) {
@@ -502,7 +450,7 @@ impl Writer {
         if self.health == Health::Lost {
             return;
         }
-        if let Err(error) = self.store.checkpoint() {
+        if let Err(error) = self.engine.store().checkpoint() {
             let error: &dyn std::error::Error = &error;
             tracing::warn!(
                 error,
@@ -536,29 +484,6 @@ impl Pruned {
 fn millis_before(now: UnixMillis, span: Duration) -> u64 {
     now.get()
         .saturating_sub(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
-}
-
-/// The payment that was seen for the first time, if this is that.
-fn claimed((command, outcome): (&Command, &Outcome)) -> Option<AccountId> {
-    match (command, outcome) {
-        (
-            Command::Hold(request),
-            Outcome::Admitted {
-                claimed: Some(_), ..
-            },
-        ) => Some(request.account),
-        _ => None,
-    }
-}
-
-fn is_held(outcome: &Outcome) -> bool {
-    matches!(
-        outcome,
-        Outcome::Admitted {
-            answer: Ok(Admitted::Held(_)),
-            ..
-        }
-    )
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use http::Method;
 use crate::error::Owed;
 
 /// The capabilities of a route.
+#[derive(Clone)]
 pub struct RouteCapabilities {
     /// Their names, as tokens carry them.
     pub sold: Capabilities,
@@ -18,6 +19,7 @@ pub struct RouteCapabilities {
 }
 
 /// Which requests need a capability.
+#[derive(Clone)]
 pub struct CapabilityRule {
     /// Its name.
     pub name: String,

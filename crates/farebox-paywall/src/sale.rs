@@ -23,6 +23,7 @@ use crate::gauge::Billing;
 use crate::webhook::Webhook;
 
 /// What a route sells, and on which conditions.
+#[derive(Clone)]
 pub struct Sale {
     /// What may be asked of the route, where tokens can be narrowed to a part of that.
     pub capabilities: Option<Box<RouteCapabilities>>,
@@ -392,12 +393,12 @@ impl ChargeOn {
 pub(crate) mod tests {
     use super::*;
 
-    pub fn msat(amount: u64) -> Msat {
+    pub(crate) fn msat(amount: u64) -> Msat {
         Msat::new(amount).unwrap()
     }
 
     /// An offer at a fixed price in bitcoin.
-    pub fn flat(price: u64, buys: Buys) -> Offer {
+    pub(crate) fn flat(price: u64, buys: Buys) -> Offer {
         Offer::Flat {
             price: FlatPrice::Msat(msat(price)),
             buys,

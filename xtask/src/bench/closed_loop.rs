@@ -210,11 +210,6 @@ impl Tally {
         self.statuses.values().sum()
     }
 
-    /// Answers with another status than `expected`, and broken connections.
-    pub(crate) fn strays(&self, expected: u16) -> u64 {
-        self.requests() - self.count(expected) + self.broken
-    }
-
     /// Of `count` in the time that was measured.
     pub(crate) fn per_second(&self, count: u64) -> u64 {
         let millis = u64::try_from(self.elapsed.as_millis()).unwrap_or(u64::MAX);

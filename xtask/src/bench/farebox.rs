@@ -178,6 +178,12 @@ impl Gateway {
         self.buy_with(path, |invoice| self.pay(invoice))
     }
 
+    /// Buys a token for each of so many connections.
+    pub(crate) fn buy_many(&self, path: &str, count: usize) -> Result<Vec<String>> {
+        let tokens = (0..count).map(|_| self.buy(path)).collect::<Result<_>>();
+        tokens.with_context(|| format!("buying tokens for {path}"))
+    }
+
     /// Pays an invoice with test money; gives the preimage in hex.
     fn pay(&self, invoice: &str) -> Result<String> {
         let body = json!({ "invoice": invoice }).to_string();

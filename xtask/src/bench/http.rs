@@ -115,6 +115,20 @@ impl Connection {
         }
     }
 
+    /// Sends a request whose answer is a stream.
+    pub(crate) fn send(&mut self, request: &[u8]) -> io::Result<()> {
+        self.stream.write_all(request)
+    }
+
+    /// What comes next of a stream.
+    pub(crate) fn read(&mut self) -> io::Result<&[u8]> {
+        self.buffer.resize(READ_SIZE, 0);
+        match self.stream.read(&mut self.buffer)? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            read => Ok(&self.buffer[..read]),
+        }
+    }
+
     /// The body of the answer that came last.
     pub(crate) fn body(&self, head: &Head) -> &[u8] {
         &self.buffer[head.head..head.total]
@@ -156,8 +170,43 @@ fn invalid(what: &str) -> io::Error {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use std::io::{BufRead, BufReader};
+    use std::net::{Ipv4Addr, TcpListener};
+
     use super::*;
+
+    /// A server, as long as the process lives, that gives every request this status and an invoice.
+    pub(crate) fn serve(status: &'static str) -> SocketAddr {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let answer = move |connection: TcpStream| -> io::Result<()> {
+            let mut reader = BufReader::new(&connection);
+            loop {
+                let mut length = 0;
+                let mut line = String::new();
+                while line != "\r\n" {
+                    line.clear();
+                    if reader.read_line(&mut line)? == 0 {
+                        return Ok(());
+                    }
+                    if let Some(value) = line.strip_prefix("Content-Length: ") {
+                        length = value.trim().parse().unwrap();
+                    }
+                }
+                reader.read_exact(&mut vec![0; length])?;
+                let head = format!("HTTP/1.1 {status}\r\nX-Test: invoice=\"a\"\r\n");
+                let whole = format!("{head}Content-Length: 2\r\n\r\nok");
+                (&connection).write_all(whole.as_bytes())?;
+            }
+        };
+        std::thread::spawn(move || {
+            for connection in listener.incoming().flatten() {
+                std::thread::spawn(move || answer(connection));
+            }
+        });
+        address
+    }
 
     #[test]
     fn a_head_is_found_once_it_is_whole() {

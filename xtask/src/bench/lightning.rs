@@ -15,9 +15,7 @@ use self::cores::Cores;
 use super::farebox::{Gateway, Shape, Stage};
 use super::nginx::Nginx;
 use super::options::Options;
-use super::proc;
 use super::report::Report;
-use super::units::Nanos;
 use crate::lab::Preparing;
 
 /// The limit on challenges for all clients together, as it is by default.
@@ -76,19 +74,18 @@ impl<'a> Nodes<'a> {
             };
             stage.start_as(&format!("{part}-{name}"), &shape)
         };
+        let pair = |name, gateway, node, payer| Pair {
+            name,
+            gateway,
+            node,
+            payer,
+        };
+        let mock = start("mock", Shape::default().lightning)?;
+        let real = start("lnd", lightning(alice))?;
+        let bob = self.lab.bob();
         Ok([
-            Pair {
-                name: "mock",
-                gateway: start("mock", Shape::default().lightning)?,
-                node: None,
-                payer: None,
-            },
-            Pair {
-                name: "LND",
-                gateway: start("lnd", lightning(alice))?,
-                node: Some(alice),
-                payer: Some(self.lab.bob()),
-            },
+            pair("mock", mock, None, None),
+            pair("LND", real, Some(alice), Some(bob)),
         ])
     }
 }
@@ -114,12 +111,12 @@ impl Pair<'_> {
         }
     }
 
-    /// CPU time of the node so far; zero where it is part of the gateway.
-    fn node_cpu(&self) -> Result<Nanos> {
+    /// The node's process, where it has one of its own.
+    fn node_process(&self) -> Result<Option<u32>> {
         let Some(node) = self.node else {
-            return Ok(Nanos(0));
+            return Ok(None);
         };
         let process = node.daemon.process().context("the node has ended")?;
-        proc::cpu(u32::try_from(process)?)
+        Ok(Some(u32::try_from(process)?))
     }
 }

@@ -19,9 +19,10 @@ use std::sync::Arc;
 
 use anyhow::Result;
 
-use self::shop::Shop;
+use self::shop::{PACED, PACED_FREE, WHOLE};
 use self::upstream::Upstream;
-use super::farebox::Stage;
+use super::books::Books;
+use super::farebox::{Gateway, Stage};
 use super::nginx::Nginx;
 use super::options::Options;
 use super::proc::Running;
@@ -31,18 +32,16 @@ use super::traffic::Traffic;
 /// The run has so many of the other parts' rounds: its turns are many.
 const ROUNDS_IN: u32 = 3;
 
+/// What pays for what is free.
+const NO_KEY: &[String] = &[String::new()];
+
 /// Everybody who takes part.
 struct Cast {
     upstream: Upstream,
     nginx: Nginx,
-    shop: Shop,
-}
-
-/// Where the same streams can be had.
-struct Target {
-    name: &'static str,
-    to: SocketAddr,
-    way: Way,
+    gateway: Gateway,
+    /// Prepaid ones that take turns, so that no single account is the bottleneck.
+    keys: Vec<String>,
 }
 
 /// How a stream gets to the client.
@@ -55,13 +54,16 @@ enum Way {
 }
 
 pub(super) fn measure(stage: &Stage<'_>, options: &Options, report: &mut Report) -> Result<()> {
-    let mut cast = Cast::assemble(stage, options)?;
-    first_byte::measure(&mut cast, options, report)?;
+    let (cast, mut books) = (Cast::assemble(stage, options)?, Books::of(&[PACED, WHOLE]));
+    first_byte::measure(&cast, options, &mut books, report)?;
+    books.check("first bytes", &cast.gateway, report)?;
     for scenario in &streams::SCENARIOS {
-        streams::measure(scenario, &mut cast, options, report)?;
+        streams::measure(scenario, &cast, options, &mut books, report)?;
+        books.check(scenario.name, &cast.gateway, report)?;
     }
-    whole::measure(&mut cast, options, report)?;
-    cast.shop.gateway.stop_and_verify(report)
+    whole::measure(&cast, options, &mut books, report)?;
+    books.check("whole answers", &cast.gateway, report)?;
+    cast.gateway.stop_and_verify(report)
 }
 
 /// Whether `--load` can keep this one busy here.
@@ -76,73 +78,62 @@ pub(super) fn load(
     options: &Options,
     report: &Report,
 ) -> Result<()> {
-    let mut cast = Cast::assemble(stage, options)?;
-    let pid = cast.shop.gateway.running.pid();
-    report.progress(&format!("perf record -F 999 -g -p {pid} -- sleep 10"));
+    let cast = Cast::assemble(stage, options)?;
     match name {
-        "whole" => whole::load(&mut cast, options, report),
-        _ => streams::load(&mut cast, options, report),
+        "whole" => whole::load(&cast, options, report),
+        _ => streams::load(&cast, options, report),
     }
 }
 
 /// How many rounds this part has.
-fn rounds(options: &Options) -> u32 {
+fn rounds_of(options: &Options) -> u32 {
     options.rounds.div_ceil(ROUNDS_IN)
-}
-
-/// The indices of `targets`, back and forth, so that a machine that grows slower or faster favours
-/// nobody.
-fn order(round: u32, targets: usize) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..targets).collect();
-    if round % 2 == 1 {
-        order.reverse();
-    }
-    order
 }
 
 impl Cast {
     fn assemble(stage: &Stage<'_>, options: &Options) -> Result<Self> {
         let upstream = Upstream::start()?;
-        let places = [("/", stage.upstream), (shop::PACED, upstream.address)];
+        let places = [("/", stage.upstream), (PACED, upstream.address)];
         let nginx = Nginx::unbuffered(&stage.folder.join("metered-nginx"), &places, options)?;
-        let shop = Shop::open(stage, upstream.address)?;
+        let (gateway, keys) = shop::open(stage, upstream.address)?;
         Ok(Self {
             upstream,
             nginx,
-            shop,
+            gateway,
+            keys,
         })
     }
 
-    fn targets(&self, ways: &[Way]) -> Vec<Target> {
-        let target = |way: &Way| Target {
-            name: way.name(),
-            to: match way {
-                Way::Direct => self.upstream.address,
-                Way::Nginx => self.nginx.address,
-                Way::Free | Way::Metered => self.shop.gateway.address,
-            },
-            way: *way,
-        };
-        ways.iter().map(target).collect()
+    fn address(&self, way: Way) -> SocketAddr {
+        match way {
+            Way::Direct => self.upstream.address,
+            Way::Nginx => self.nginx.address,
+            Way::Free | Way::Metered => self.gateway.address,
+        }
     }
 
-    /// Whose CPU and memory a target takes; the direct way takes nobody's.
+    /// Whose CPU and memory a stream takes; the direct way takes nobody's.
     fn process(&self, way: Way) -> Option<&Running> {
         match way {
             Way::Direct => None,
             Way::Nginx => Some(&self.nginx.running),
-            Way::Free | Way::Metered => Some(&self.shop.gateway.running),
+            Way::Free | Way::Metered => Some(&self.gateway.running),
+        }
+    }
+
+    /// What pays on this way: nothing, or the keys.
+    fn keys(&self, way: Way) -> &[String] {
+        match way {
+            Way::Metered => &self.keys,
+            Way::Direct | Way::Nginx | Way::Free => NO_KEY,
         }
     }
 
     /// Requests for streams of so many chunks, one for each of the keys.
     fn stream_traffic(&self, way: Way, chunks: u32) -> Arc<Traffic> {
-        let keys: &[String] = match way {
-            Way::Metered => &self.shop.keys,
-            Way::Direct | Way::Nginx | Way::Free => &[String::new()],
-        };
         let request = |key: &String| shop::stream_request(way.place(), key, chunks);
-        Arc::new(Traffic::Repeated(keys.iter().map(request).collect()))
+        let requests = self.keys(way).iter().map(request);
+        Arc::new(Traffic::Repeated(requests.collect()))
     }
 }
 
@@ -158,19 +149,8 @@ impl Way {
 
     const fn place(self) -> &'static str {
         match self {
-            Self::Free => shop::PACED_FREE,
-            Self::Direct | Self::Nginx | Self::Metered => shop::PACED,
+            Self::Free => PACED_FREE,
+            Self::Direct | Self::Nginx | Self::Metered => PACED,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_second_round_goes_the_other_way() {
-        assert_eq!(order(0, 3), [0, 1, 2]);
-        assert_eq!(order(1, 3), [2, 1, 0]);
     }
 }

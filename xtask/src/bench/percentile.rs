@@ -1,5 +1,7 @@
 //! Latencies and their percentiles.
 
+use serde::Serialize;
+
 use super::units::Nanos;
 
 /// Every latency of one measurement, in nanoseconds: exact percentiles, no buckets.
@@ -7,7 +9,7 @@ use super::units::Nanos;
 pub(crate) struct Latencies(Vec<u64>);
 
 /// What is reported of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Percentiles {
     pub(crate) p50: Nanos,
     pub(crate) p99: Nanos,

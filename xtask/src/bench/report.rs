@@ -1,10 +1,11 @@
 //! What was measured, next to what is demanded.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
 use serde_json::{Value, json};
 
-use super::units::Nanos;
+use super::units::{Nanos, thousands};
 
 /// Where Nagle's algorithm and delayed acknowledgements meet: a p50 in here is a socket without
 /// `TCP_NODELAY`, not work.
@@ -41,14 +42,43 @@ impl Report {
     }
 
     /// What was measured under `name`, and whether that is what is demanded.
-    pub(crate) fn demand(&mut self, name: &str, measured: &str, demanded: &str, passed: bool) {
-        let (name, measured) = (name.to_owned(), measured.to_owned());
+    pub(crate) fn demand(
+        &mut self,
+        name: &str,
+        measured: impl Display,
+        demanded: &str,
+        passed: bool,
+    ) {
         self.figures.push(Figure {
-            name,
-            measured,
+            name: name.to_owned(),
+            measured: measured.to_string(),
             demanded: demanded.to_owned(),
             passed,
         });
+    }
+
+    /// At least so much, `of` somebody else's or in some unit.
+    pub(crate) fn demand_at_least<T: Copy + Display + Ord>(
+        &mut self,
+        name: &str,
+        seen: T,
+        least: T,
+        of: &str,
+    ) {
+        let (passed, demanded) = (seen >= least, format!("≥ {least}{of}"));
+        self.demand(name, format!("{seen}"), &demanded, passed);
+    }
+
+    pub(crate) fn demand_at_most<T: Copy + Display + Ord>(&mut self, name: &str, seen: T, most: T) {
+        let (passed, demanded) = (seen <= most, format!("≤ {most}"));
+        self.demand(name, seen, &demanded, passed);
+    }
+
+    /// That something did not happen, which is told only when it did.
+    pub(crate) fn demand_none_of(&mut self, name: &str, count: u64) {
+        if count > 0 {
+            self.demand(name, thousands(count), "none", false);
+        }
     }
 
     /// A table of figures without demands; the first row are their names.

@@ -35,15 +35,10 @@ pub(crate) fn measure(stage: &Stage<'_>, options: &Options, report: &mut Report)
     let seen = Nanos(median(first_answers));
     report.demand(
         "start to first answer, new store",
-        &format!("{} ms", seen.0 / 1_000_000),
+        format!("{} ms", seen.0 / 1_000_000),
         "≤ 200 ms",
         seen <= Nanos::from(FIRST_ANSWER_BY),
     );
-    report.demand(
-        "idle RSS",
-        &idle.to_string(),
-        "≤ 30 MiB",
-        idle <= IDLE_AT_MOST,
-    );
+    report.demand_at_most("idle RSS", idle, IDLE_AT_MOST);
     Ok(())
 }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::Serialize;
+
 /// Thousandths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Ratio(pub(crate) u64);
@@ -21,7 +23,7 @@ impl fmt::Display for Ratio {
 }
 
 /// Nanoseconds, written as microseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub(crate) struct Nanos(pub(crate) u64);
 
 impl From<Duration> for Nanos {
@@ -37,7 +39,7 @@ impl fmt::Display for Nanos {
 }
 
 /// Kibibytes, written as mebibytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub(crate) struct Kib(pub(crate) u64);
 
 impl fmt::Display for Kib {

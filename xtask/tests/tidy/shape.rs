@@ -6,8 +6,8 @@ use xtask::shape::{self, Shape};
 /// The crates that break a rule today: siblings in the largest circle, functions that are too wide, types
 /// that are too scattered. Whoever lowers a figure lowers it here; none is ever raised for new code.
 const KNOWN: [(&str, Breaches); 4] = [
-    ("farebox-gateway", Breaches(23, 4, 2)),
-    ("farebox-ledger", Breaches(8, 0, 2)),
+    ("farebox-gateway", Breaches(20, 4, 1)),
+    ("farebox-ledger", Breaches(0, 0, 1)),
     ("farebox-meter", Breaches(0, 0, 1)),
     ("farebox-paywall", Breaches(0, 0, 1)),
 ];

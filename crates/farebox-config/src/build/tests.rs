@@ -518,7 +518,7 @@ fn capabilities_are_names_that_fit_into_a_token() {
     let ruled = route(&named(
         "capabilities = { read = { http_methods = [\"GET\"] }, files = { paths = [\"/a/f\"] } }",
     ));
-    let capabilities = ruled.capabilities.as_ref().unwrap();
+    let capabilities = ruled.sale.as_ref().unwrap().capabilities.as_ref().unwrap();
     assert_eq!(capabilities.sold.to_string(), "files,read");
     for (lines, expected) in [
         ("capabilities = []", "expected 1 to 16 different names"),

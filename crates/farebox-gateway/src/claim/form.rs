@@ -5,7 +5,6 @@
 //! and nowhere else.
 
 use farebox_core::{Binding, RequestDigest};
-use farebox_http::body_budget::{Keep, Patience, read_body};
 use farebox_http::path::{CanonicalPath, PathParameters};
 use farebox_wire::credential::{CredentialError, Malformed, Presented, read_credentials};
 use farebox_wire::macaroon::Macaroon;
@@ -20,7 +19,7 @@ use super::cookies::{SameSite, Setting, name_for_request, name_for_route, path_o
 use super::visit::is_secure;
 use crate::access_log::{Audience, Exchange};
 use crate::answer::AnswerBody;
-use crate::arrival::{Arrival, ArrivedBody};
+use crate::arrival::Arrival;
 use crate::outcome::Outcome;
 use crate::plan::{Plan, Route};
 use crate::refusal::{FormError, PresentedError, Refusal, RequestError};
@@ -63,15 +62,10 @@ impl Worker {
             let allowed = vec![Method::POST];
             return Err(RequestError::Method { allowed }.into());
         }
-        let body = std::mem::replace(&mut arrival.body, ArrivedBody::Taken);
-        let ArrivedBody::Unread(body) = body else {
-            return Err(RequestError::NoClaim.into());
-        };
-        let (patience, budget) = (Patience::default(), &self.shared.bodies);
-        let read = read_body(body, MAX_FORM, patience, budget, Keep::Bytes).await?;
+        let body = arrival.take_bytes(MAX_FORM, &self.shared.bodies).await?;
         exchange.audience = Audience::Person;
         check_origin(&arrival)?;
-        let form = Form::read(&arrival.parts.headers, &read.bytes.unwrap_or_default())?;
+        let form = Form::read(&arrival.parts.headers, &body)?;
         Ok(self.settle_form(plan, exchange, &arrival, &form)?)
     }
 

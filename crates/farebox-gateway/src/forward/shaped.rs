@@ -127,7 +127,7 @@ impl Fare {
             Unsellable::Whole(error) => self.refuse_whole(error),
             Unsellable::Busy(busy) => self.refuse(busy.into()),
             Unsellable::Encoding(_) | Unsellable::Part(_) => {
-                self.refuse(UpstreamError::broken(error).into())
+                self.refuse(UpstreamError::Unsellable(error.into()).into())
             }
         }
     }

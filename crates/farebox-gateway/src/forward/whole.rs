@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use farebox_http::body_budget::{BodyError, BudgetExhausted, Keep, Lease, Patience, read_body};
+use farebox_http::body_budget::{BodyError, BudgetExhausted, Lease, Patience, read_bytes};
 use farebox_http::decode::{DecodeFault, Decoder};
 use http::Response;
 use http::header::{CONTENT_LENGTH, HeaderValue};
@@ -57,12 +57,11 @@ impl Worker {
             total: route.timeout.max(route.idle_timeout),
         };
         let budget = &self.shared.answers;
-        let read = read_body(incoming, limit, patience, budget, Keep::BytesOnly).await?;
-        let body = read.bytes.unwrap_or_default();
+        let (body, lease) = read_bytes(incoming, limit, patience, budget).await?;
         let Some(decoder) = decoder else {
-            return Ok((body, read.lease));
+            return Ok((body, lease));
         };
-        let (body, lease) = decoder.whole(body, limit, read.lease).await?;
+        let (body, lease) = decoder.whole(body, limit, lease).await?;
         Ok((body.into(), lease))
     }
 

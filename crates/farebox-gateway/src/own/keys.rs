@@ -14,7 +14,6 @@ pub(crate) use top_up::KeyDesk;
 use std::time::Instant;
 
 use farebox_core::{KeyHash, Msat};
-use farebox_http::body_budget::{Keep, Patience, read_body};
 use farebox_http::client_addr::AddressPrefix;
 use farebox_ledger::{KeyView, LedgerError, Noted, OpenKey, Opened, TopUpBy};
 use farebox_lightning::CreatedInvoice;
@@ -24,7 +23,7 @@ use serde_json::{Value, json};
 
 use crate::access_log::Exchange;
 use crate::answer::AnswerBody;
-use crate::arrival::{Arrival, ArrivedBody};
+use crate::arrival::Arrival;
 use crate::outcome::Outcome;
 use crate::plan::Plan;
 use crate::refusal::{KeyFault, PaymentError, Refusal, RequestError};
@@ -159,13 +158,7 @@ impl Worker {
     }
 
     async fn read_keys_body(&self, mut arrival: Arrival) -> Result<bytes::Bytes, Refusal> {
-        let ArrivedBody::Unread(body) = std::mem::replace(&mut arrival.body, ArrivedBody::Taken)
-        else {
-            return Ok(bytes::Bytes::new());
-        };
-        let (patience, budget) = (Patience::default(), &self.shared.bodies);
-        let read = read_body(body, MAX_BODY, patience, budget, Keep::Bytes).await?;
-        Ok(read.bytes.unwrap_or_default())
+        arrival.take_bytes(MAX_BODY, &self.shared.bodies).await
     }
 
     /// An invoice costs the node as much here as in a challenge.

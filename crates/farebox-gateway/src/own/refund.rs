@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use farebox_core::{AccountId, Msat};
-use farebox_http::body_budget::{Keep, Patience, read_body};
 use farebox_http::client_addr::AddressPrefix;
 use farebox_http::limits::{
     ChallengeLimits, ChallengeRates, Rate, RetryAfter, TokenLimit, TokenLimits, TokenPermit,
@@ -27,7 +26,7 @@ use serde::Deserialize;
 
 use crate::access_log::Exchange;
 use crate::answer::AnswerBody;
-use crate::arrival::{Arrival, ArrivedBody};
+use crate::arrival::Arrival;
 use crate::outcome::Outcome;
 use crate::refusal::{HolderError, HolderOf, PresentedError, Refusal, RequestError};
 use crate::worker::Worker;
@@ -143,13 +142,8 @@ impl Worker {
 
     pub(super) async fn read_wish(&self, mut arrival: Arrival) -> Result<ReadWish, Refusal> {
         let key = idempotency_key(&arrival.parts.headers);
-        let ArrivedBody::Unread(body) = std::mem::replace(&mut arrival.body, ArrivedBody::Taken)
-        else {
-            return Ok(ReadWish::new(&[], key));
-        };
-        let (patience, budget) = (Patience::default(), &self.shared.bodies);
-        let read = read_body(body, MAX_BODY, patience, budget, Keep::Bytes).await?;
-        Ok(ReadWish::new(&read.bytes.unwrap_or_default(), key))
+        let body = arrival.take_bytes(MAX_BODY, &self.shared.bodies).await?;
+        Ok(ReadWish::new(&body, key))
     }
 
     async fn begin_refund(

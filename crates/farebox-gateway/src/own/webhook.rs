@@ -5,7 +5,6 @@
 //! from here: the node is asked at once what it has been asked all along. So neither a forged nor a
 //! repeated call changes anything.
 
-use farebox_http::body_budget::{Keep, Patience, read_body};
 use farebox_lightning::backends::Backends;
 use farebox_lightning::{HearWebhook, WebhookError};
 use http::header::{HeaderMap, HeaderName};
@@ -13,7 +12,7 @@ use http::{Method, Response, StatusCode};
 
 use crate::access_log::Exchange;
 use crate::answer::AnswerBody;
-use crate::arrival::{Arrival, ArrivedBody};
+use crate::arrival::Arrival;
 use crate::outcome::Outcome;
 use crate::plan::Plan;
 use crate::refusal::{Refusal, RequestError};
@@ -29,7 +28,7 @@ impl Worker {
         &self,
         plan: &Plan,
         exchange: &mut Exchange,
-        arrival: Arrival,
+        mut arrival: Arrival,
     ) -> Result<Response<AnswerBody>, Refusal> {
         let node = plan.payments.node.as_deref();
         let longest = node.into_iter().flat_map(Backends::webhooks);
@@ -44,7 +43,7 @@ impl Worker {
         let Some(signature) = signature(&arrival.parts.headers) else {
             return Err(self.unsigned());
         };
-        let body = self.read_event(arrival.body, longest).await?;
+        let body = arrival.take_bytes(longest, &self.shared.bodies).await?;
         match hear(node, &signature, &body) {
             // What it tells besides payments is nothing to us, and nothing to try again.
             Ok(result) => {
@@ -61,15 +60,6 @@ impl Worker {
     fn unsigned(&self) -> Refusal {
         self.shared.metrics.webhook("refused");
         RequestError::Unsigned.into()
-    }
-
-    async fn read_event(&self, body: ArrivedBody, longest: usize) -> Result<bytes::Bytes, Refusal> {
-        let ArrivedBody::Unread(body) = body else {
-            return Ok(bytes::Bytes::new());
-        };
-        let (patience, budget) = (Patience::default(), &self.shared.bodies);
-        let read = read_body(body, longest, patience, budget, Keep::Bytes).await?;
-        Ok(read.bytes.unwrap_or_default())
     }
 }
 

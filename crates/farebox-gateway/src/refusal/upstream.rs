@@ -19,6 +19,11 @@ pub(crate) enum UpstreamError {
     RefusesSeller,
     #[error("the upstream broke the protocol; nothing was charged")]
     Broken(#[source] Box<dyn Error + Send + Sync>),
+    #[error("the upstream's answer does not have what the route sells; nothing was charged")]
+    Unsellable(#[source] Box<dyn Error + Send + Sync>),
+    /// A fault of ours: the upstream was never asked.
+    #[error("the request could not be put to the upstream; nothing was charged")]
+    NotSent(#[source] SendError),
 }
 
 impl UpstreamError {
@@ -32,7 +37,10 @@ impl UpstreamError {
             Self::Unreachable(_) => (ProblemKind::UPSTREAM_FAILED, VoidReason::Unreachable),
             Self::TimedOut => (ProblemKind::UPSTREAM_TIMEOUT, VoidReason::TimedOut),
             Self::RefusesSeller => (ProblemKind::UPSTREAM_FAILED, VoidReason::Refused),
-            Self::Broken(_) => (ProblemKind::UPSTREAM_FAILED, VoidReason::CutShort),
+            Self::Broken(_) | Self::Unsellable(_) => {
+                (ProblemKind::UPSTREAM_FAILED, VoidReason::CutShort)
+            }
+            Self::NotSent(_) => return Entry::new(ProblemKind::INTERNAL),
         };
         Entry::new(kind).blaming(Blame::Upstream).voiding(void)
     }

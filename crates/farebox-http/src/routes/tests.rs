@@ -131,6 +131,12 @@ fn a_regex_that_compiles_to_too_much_is_refused() {
 }
 
 #[test]
+fn a_regex_that_is_too_much_only_whatever_the_case_is_refused_as_well() {
+    assert!(PathRegex::parse("/[a-z]{2000}").is_ok());
+    assert!(PathRegex::parse("/[A-Z]{2000}").is_err());
+}
+
+#[test]
 fn every_duplicate_is_reported() {
     let errors = build([
         ("a.com", prefix("/v1"), ""),

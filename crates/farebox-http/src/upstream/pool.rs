@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::header::{HOST, HeaderValue};
-use http::uri::{Authority, PathAndQuery, Scheme};
+use http::uri::{Authority, Scheme};
 use http::{Request, Response, Uri, Version};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
@@ -56,6 +56,36 @@ pub enum SendError {
     /// The connection broke, or the upstream does not speak HTTP.
     #[error("the connection to the upstream failed")]
     Send(#[source] hyper::Error),
+    /// The upstream chose HTTP/2 for a request that asks for an upgrade.
+    #[error("the upstream speaks HTTP/2 where an upgrade was asked for")]
+    NoUpgrade,
+    /// The request has no path, or none that can stand beside the upstream's host.
+    #[error("the request has no target that the upstream could be asked for")]
+    Target,
+}
+
+/// A request that got no answer, and may go out on another connection where it is still there.
+struct Unsent {
+    request: Option<Request<RequestBody>>,
+    error: SendError,
+}
+
+impl From<TrySendError<Request<RequestBody>>> for Unsent {
+    fn from(mut error: TrySendError<Request<RequestBody>>) -> Self {
+        Self {
+            request: error.take_message(),
+            error: SendError::Send(error.into_error()),
+        }
+    }
+}
+
+impl From<SendError> for Unsent {
+    fn from(error: SendError) -> Self {
+        Self {
+            request: None,
+            error,
+        }
+    }
 }
 
 /// A connection lent to one request; give it back at the end of the answer.
@@ -104,10 +134,11 @@ impl UpstreamPool {
         while let Some(connection) = self.take(worker) {
             match self.send_on(connection, worker, request).await {
                 Ok(answer) => return Ok(answer),
-                Err(mut error) => match error.take_message() {
-                    Some(unsent) => request = unsent,
-                    None => return Err(SendError::Send(error.into_error())),
-                },
+                Err(Unsent {
+                    request: Some(unsent),
+                    ..
+                }) => request = unsent,
+                Err(Unsent { error, .. }) => return Err(error),
             }
         }
         let connection = self
@@ -117,7 +148,7 @@ impl UpstreamPool {
             self.idle(worker).http2 = Some(sender.clone());
         }
         let sent = self.send_on(connection, worker, request).await;
-        sent.map_err(|error| SendError::Send(error.into_error()))
+        sent.map_err(|unsent| unsent.error)
     }
 
     /// Sends a request that asks for an upgrade, on an HTTP/1.1 connection of its own.
@@ -126,7 +157,7 @@ impl UpstreamPool {
         let Connection::Http1(mut sender) =
             self.connect(connector, UpstreamProtocol::Http1).await?
         else {
-            return Err(SendError::ConnectTimedOut(Duration::ZERO));
+            return Err(SendError::NoUpgrade);
         };
         let answer = sender
             .send_request(request)
@@ -140,10 +171,10 @@ impl UpstreamPool {
         connection: Connection,
         worker: usize,
         request: Request<RequestBody>,
-    ) -> Result<Answer, TrySendError<Request<RequestBody>>> {
+    ) -> Result<Answer, Unsent> {
         match connection {
             Connection::Http1(mut sender) => {
-                let answer = sender.try_send_request(for_http1(request)).await?;
+                let answer = sender.try_send_request(for_http1(request)?).await?;
                 let lent = Lent {
                     sender,
                     idle: Arc::clone(&self.idle),
@@ -152,7 +183,7 @@ impl UpstreamPool {
                 Ok((answer, Lease(Some(lent))))
             }
             Connection::Http2(mut sender) => {
-                let answer = sender.try_send_request(self.for_http2(request)).await?;
+                let answer = sender.try_send_request(self.for_http2(request)?).await?;
                 Ok((answer, Lease::default()))
             }
         }
@@ -160,19 +191,19 @@ impl UpstreamPool {
 
     /// HTTP/2 names the host in the URI (RFC 9113 section 8.3.1). A request that comes back unsent
     /// has it there already.
-    fn for_http2(&self, mut request: Request<RequestBody>) -> Request<RequestBody> {
+    fn for_http2(
+        &self,
+        mut request: Request<RequestBody>,
+    ) -> Result<Request<RequestBody>, SendError> {
         let host = request.headers_mut().remove(HOST);
         let authority = host.and_then(|host| Authority::try_from(host.as_bytes()).ok());
         let mut parts = std::mem::take(request.uri_mut()).into_parts();
         let named = authority.or(parts.authority);
         parts.scheme = Some(self.scheme.clone());
         parts.authority = Some(named.unwrap_or_else(|| self.authority.clone()));
-        if parts.path_and_query.is_none() {
-            parts.path_and_query = Some(PathAndQuery::from_static("/"));
-        }
-        *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
+        *request.uri_mut() = Uri::from_parts(parts).map_err(|_| SendError::Target)?;
         *request.version_mut() = Version::HTTP_2;
-        request
+        Ok(request)
     }
 
     fn take(&self, worker: usize) -> Option<Connection> {
@@ -276,9 +307,9 @@ impl Lease {
 
 /// Undoes [`UpstreamPool::for_http2`] on a request that comes back unsent from a connection of
 /// HTTP/2 and goes out on one of HTTP/1.1.
-fn for_http1(mut request: Request<RequestBody>) -> Request<RequestBody> {
+fn for_http1(mut request: Request<RequestBody>) -> Result<Request<RequestBody>, SendError> {
     if request.version() != Version::HTTP_2 {
-        return request;
+        return Ok(request);
     }
     let parts = std::mem::take(request.uri_mut()).into_parts();
     let host = parts
@@ -287,9 +318,9 @@ fn for_http1(mut request: Request<RequestBody>) -> Request<RequestBody> {
     if let Some(host) = host {
         request.headers_mut().insert(HOST, host);
     }
-    *request.uri_mut() = parts.path_and_query.map_or_else(Uri::default, Uri::from);
+    *request.uri_mut() = parts.path_and_query.ok_or(SendError::Target)?.into();
     *request.version_mut() = Version::HTTP_11;
-    request
+    Ok(request)
 }
 
 fn lock(idle: &Mutex<Idle>) -> MutexGuard<'_, Idle> {
@@ -324,9 +355,9 @@ mod tests {
             .header(HOST, "asked.example")
             .body(RequestBody::Empty)
             .unwrap();
-        let again = pool.for_http2(pool.for_http2(request));
+        let again = pool.for_http2(pool.for_http2(request).unwrap()).unwrap();
         assert_eq!(*again.uri(), "https://asked.example/a?b");
-        let again = for_http1(again);
+        let again = for_http1(again).unwrap();
         assert_eq!(*again.uri(), "/a?b");
         assert_eq!(again.headers()[HOST], "asked.example");
         assert_eq!(again.version(), Version::HTTP_11);

@@ -2,8 +2,8 @@
 
 use farebox_core::HoldId;
 
-use super::{Ledger, LedgerError, MAX_PAGE};
-use crate::{ChargePage, ChargeQuery, ChargeView};
+use super::{Ledger, MAX_PAGE};
+use crate::{ChargePage, ChargeQuery, ChargeView, LedgerError};
 
 impl Ledger {
     /// One charge, by the hold that ended with it; or a measured request that was not charged. None

@@ -1,12 +1,12 @@
 //! Held calls: every step of their lives is durable when it is answered.
 
-use farebox_core::{Msat, PaymentHash, UnixMillis};
-use tokio::sync::oneshot;
+use std::sync::Arc;
 
-use super::{Ledger, LedgerError};
-use crate::queue::Reply;
-use crate::store::{Command, HeldStep};
-use crate::{HeldCall, HeldLimits, HeldSummary};
+use farebox_core::{Msat, PaymentHash, UnixMillis};
+
+use super::Ledger;
+use crate::operation::{HeldMove, HeldStep, OpenHeld};
+use crate::{HeldCall, HeldLimits, HeldSummary, LedgerError};
 
 impl Ledger {
     /// Keeps a request whose payment is to be held; `call.state` and `call.answer` are taken as
@@ -17,13 +17,18 @@ impl Ledger {
     /// where the terms are not of a single call; nothing was kept.
     pub async fn open_held_call(
         &self,
-        call: HeldCall,
+        mut call: HeldCall,
         limits: HeldLimits,
     ) -> Result<bool, LedgerError> {
         call.check()?;
-        let hash = call.payment_hash;
-        self.held_step(hash, HeldStep::Open(Box::new(call), limits))
-            .await
+        call.answer = None;
+        let request = Arc::from(std::mem::take(&mut call.request));
+        let open = OpenHeld {
+            call,
+            request,
+            limits,
+        };
+        self.ask(open).await
     }
 
     /// The held call of this payment, with its request and its answer.
@@ -34,7 +39,8 @@ impl Ledger {
         self.read(move |reader| reader.held_call(hash)).await
     }
 
-    /// Every held call that was neither settled nor canceled, expired ones included.
+    /// Every held call that was neither settled nor canceled, expired ones included: of this run and
+    /// of closed ones.
     ///
     /// # Errors
     /// [`LedgerError`].
@@ -62,7 +68,7 @@ impl Ledger {
         if answer.len() > crate::MAX_HELD_ANSWER {
             return Err(LedgerError::TooLarge);
         }
-        self.held_step(hash, HeldStep::Answer(answer)).await
+        self.held_step(hash, HeldStep::Answer(answer.into())).await
     }
 
     /// Answered → Settled: claims the payment and charges it, so that the token buys nothing more
@@ -72,12 +78,12 @@ impl Ledger {
     /// [`LedgerError`]; nothing was changed.
     pub async fn held_settled(
         &self,
-        hash: PaymentHash,
+        payment: PaymentHash,
         received: Msat,
         at: UnixMillis,
     ) -> Result<bool, LedgerError> {
-        self.held_step(hash, HeldStep::Settle { received, at })
-            .await
+        let step = HeldStep::Settle(received);
+        self.ask(HeldMove { payment, step, at }).await
     }
 
     /// Offered, Running or Answered → Canceled. A canceled call that was answered is a loss.
@@ -88,11 +94,8 @@ impl Ledger {
         self.held_step(hash, HeldStep::Cancel).await
     }
 
-    async fn held_step(&self, hash: PaymentHash, step: HeldStep) -> Result<bool, LedgerError> {
+    async fn held_step(&self, payment: PaymentHash, step: HeldStep) -> Result<bool, LedgerError> {
         let at = self.inner.queue.now();
-        let (reply, answer) = oneshot::channel();
-        let command = Command::Held(Box::new((hash, step, at)));
-        self.inner.queue.request(command, Reply::Held(reply))?;
-        answer.await.unwrap_or(Err(LedgerError::Closed))
+        self.ask(HeldMove { payment, step, at }).await
     }
 }

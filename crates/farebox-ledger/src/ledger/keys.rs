@@ -1,14 +1,14 @@
 //! Prepaid keys: what is asked of the ledger about them.
 
 use farebox_core::{KeyHash, PaymentHash};
-use tokio::sync::oneshot;
 
-use super::{Ledger, LedgerError, MAX_PAGE};
-use crate::queue::Reply;
-use crate::store::{Command, KeyDone, KeyStep};
+use super::{Ledger, MAX_PAGE};
+use crate::operation::{
+    ForgetUnpaid, KeyDone, LimitKey, NewKey, NotePending, RevokeKey, TakeDeposit,
+};
 use crate::{
-    Deposit, Deposited, KeyLimits, KeyView, Noted, OpenChild, OpenKey, Opened, PendingDeposit,
-    TopUpBy, day,
+    Deposit, Deposited, KeyLimits, KeyView, LedgerError, Noted, OpenChild, OpenKey, Opened,
+    PendingDeposit, TopUpBy, day,
 };
 
 impl Ledger {
@@ -19,7 +19,7 @@ impl Ledger {
     pub async fn open_key(&self, open: OpenKey) -> Result<Opened, LedgerError> {
         open.check()?;
         let key = open.key;
-        let done = self.key_step(KeyStep::Open(open)).await?;
+        let done = self.ask(NewKey::from(open)).await?;
         self.opened(key, done).await
     }
 
@@ -31,7 +31,7 @@ impl Ledger {
     pub async fn open_child(&self, open: OpenChild) -> Result<Opened, LedgerError> {
         open.check()?;
         let key = open.child;
-        let done = self.key_step(KeyStep::OpenChild(open)).await?;
+        let done = self.ask(NewKey::from(open)).await?;
         self.opened(key, done).await
     }
 
@@ -58,7 +58,7 @@ impl Ledger {
         limits: KeyLimits,
     ) -> Result<Option<KeyView>, LedgerError> {
         limits.check()?;
-        self.key_step(KeyStep::Limit(key, limits)).await?;
+        self.ask(LimitKey { key, limits }).await?;
         self.key(key).await
     }
 
@@ -68,7 +68,8 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError`]; nothing was revoked.
     pub async fn revoke_key(&self, key: KeyHash) -> Result<Option<KeyView>, LedgerError> {
-        self.key_step(KeyStep::Revoke(key)).await?;
+        let at = self.inner.queue.now();
+        self.ask(RevokeKey { key, at }).await?;
         self.key(key).await
     }
 
@@ -82,7 +83,8 @@ impl Ledger {
         pending: PendingDeposit,
         by: TopUpBy,
     ) -> Result<Noted, LedgerError> {
-        Ok(match self.key_step(KeyStep::Pending(pending, by)).await? {
+        let at = self.inner.queue.now();
+        Ok(match self.ask(NotePending { pending, by, at }).await? {
             KeyDone::Done | KeyDone::Already => Noted::Noted,
             KeyDone::Full => Noted::Full,
             KeyDone::Taken => Noted::Taken,
@@ -97,8 +99,11 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError`]; nothing was forgotten.
     pub async fn forget_unpaid(&self, payment_hash: PaymentHash) -> Result<bool, LedgerError> {
-        let done = self.key_step(KeyStep::Unpaid(payment_hash)).await?;
-        Ok(done == KeyDone::Done)
+        let Some(pending) = self.pending_deposit_by(payment_hash).await? else {
+            return Ok(false);
+        };
+        let (payment, key) = (payment_hash, pending.key);
+        self.ask(ForgetUnpaid { payment, key }).await
     }
 
     /// Credits a payment that the node says is settled to a key, which becomes active with its
@@ -109,7 +114,7 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError`]; nothing was credited.
     pub async fn deposit(&self, key: KeyHash, deposit: Deposit) -> Result<Deposited, LedgerError> {
-        Ok(match self.key_step(KeyStep::Deposit(key, deposit)).await? {
+        Ok(match self.ask(TakeDeposit { key, deposit }).await? {
             KeyDone::Done => Deposited::Credited(self.known_key(key).await?),
             KeyDone::Already => Deposited::Already(self.known_key(key).await?),
             KeyDone::Taken => Deposited::Taken,
@@ -204,13 +209,5 @@ impl Ledger {
 
     async fn known_key(&self, key: KeyHash) -> Result<KeyView, LedgerError> {
         self.key(key).await?.ok_or(LedgerError::Closed)
-    }
-
-    async fn key_step(&self, step: KeyStep) -> Result<KeyDone, LedgerError> {
-        let at = self.inner.queue.now();
-        let (reply, answer) = oneshot::channel();
-        let command = Command::Key(Box::new((step, at)));
-        self.inner.queue.request(command, Reply::Key(reply))?;
-        answer.await.unwrap_or(Err(LedgerError::Closed))
     }
 }

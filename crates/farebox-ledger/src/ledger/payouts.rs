@@ -1,12 +1,12 @@
 //! Money out and money on top: payouts, overpayments, and how far a node's settlements were read.
 
-use farebox_core::{AccountId, KeyHash, Msat, PaymentHash, PayoutId, UnixMillis};
-use tokio::sync::oneshot;
+use farebox_core::{AccountId, HoldId, KeyHash, Msat, PaymentHash, PayoutId, UnixMillis};
 
-use super::{Ledger, LedgerError, MAX_PAGE};
-use crate::queue::Reply;
-use crate::store::{Command, Received};
-use crate::{PayoutAnswer, PayoutEnd, PayoutRequest, PayoutView, Refundable};
+use super::{Ledger, MAX_PAGE};
+use crate::operation::{BeginPayout, Beginning, FinishPayout, Received, TellChange};
+use crate::{
+    ChangeView, LedgerError, PayoutAnswer, PayoutEnd, PayoutRequest, PayoutView, Refundable,
+};
 
 impl Ledger {
     /// Reserves the money of a payout, with the claim of its token where that was never used.
@@ -18,10 +18,18 @@ impl Ledger {
     /// [`LedgerError`]; nothing was reserved.
     pub async fn begin_payout(&self, request: PayoutRequest) -> Result<PayoutAnswer, LedgerError> {
         request.check()?;
-        let (reply, answer) = oneshot::channel();
-        let command = Command::BeginPayout(Box::new(request));
-        self.inner.queue.request(command, Reply::Payout(reply))?;
-        answer.await.unwrap_or(Err(LedgerError::Closed))
+        match self.ask(BeginPayout(request)).await? {
+            // With its place in listings, which the store gave it.
+            Beginning::Answered(PayoutAnswer::Begun(view)) => {
+                let stored = self.payout(view.id).await.ok().flatten();
+                Ok(PayoutAnswer::Begun(stored.unwrap_or(view)))
+            }
+            Beginning::Answered(answer) => Ok(answer),
+            Beginning::Busy(other) => {
+                let other = self.payout(other).await?.ok_or(LedgerError::NoPayout)?;
+                Ok(PayoutAnswer::Exists(other))
+            }
+        }
     }
 
     /// Writes the end of a payout: charges what was paid, or gives everything back. Repeating the
@@ -36,13 +44,18 @@ impl Ledger {
         end: PayoutEnd,
         now: UnixMillis,
     ) -> Result<PayoutView, LedgerError> {
-        let (reply, answer) = oneshot::channel();
-        let command = Command::FinishPayout { id, end, at: now };
-        self.inner.queue.request(command, Reply::PayoutEnd(reply))?;
-        answer.await.unwrap_or(Err(LedgerError::Closed))
+        let payout = self.payout(id).await?.ok_or(LedgerError::NoPayout)?;
+        let (account, at) = (payout.account, now);
+        let finish = FinishPayout {
+            id,
+            account,
+            end,
+            at,
+        };
+        self.ask(finish).await
     }
 
-    /// Every payout without an end, in the order in which they were begun.
+    /// Every payout of this run or a closed one without an end, in the order in which they were begun.
     ///
     /// # Errors
     /// [`LedgerError`].
@@ -111,14 +124,51 @@ impl Ledger {
         if received <= asked || asked.is_zero() {
             return Ok(());
         }
-        let (reply, answer) = oneshot::channel();
-        let command = Command::Received(Box::new(Received {
-            payment_hash: hash,
+        let payment = hash;
+        let noted = Received {
+            payment,
             received,
             at,
-        }));
-        self.inner.queue.request(command, Reply::Received(reply))?;
-        answer.await.unwrap_or(Err(LedgerError::Closed))
+        };
+        self.ask(noted).await
+    }
+
+    /// Writes down with which exact bytes change is given back, before anybody sees them, and takes
+    /// it off what is owed. What was told before stays: it is the answer.
+    ///
+    /// # Errors
+    /// [`LedgerError::NoChange`] where none was owed for this hold; nothing was changed.
+    pub async fn tell_change(
+        &self,
+        hold: HoldId,
+        bytes: Vec<u8>,
+        at: UnixMillis,
+    ) -> Result<ChangeView, LedgerError> {
+        let owed = self.change(hold).await?.ok_or(LedgerError::NoChange)?;
+        let (account, bytes) = (owed.account, bytes.into());
+        let tell = TellChange {
+            hold,
+            account,
+            bytes,
+            at,
+        };
+        self.ask(tell).await
+    }
+
+    /// The change that is or was owed for a hold.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub async fn change(&self, hold: HoldId) -> Result<Option<ChangeView>, LedgerError> {
+        self.read(move |reader| reader.change(hold)).await
+    }
+
+    /// All change of this run or a closed one that is owed and not told, the oldest first.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub async fn owed_change(&self) -> Result<Vec<ChangeView>, LedgerError> {
+        self.read(|reader| reader.owed_change()).await
     }
 
     /// How far the settlements of the backend of this name were read, as of the last commit before

@@ -2,7 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use farebox_core::AccountId;
+
 use super::*;
+use crate::Remaining;
+use crate::hold::Rest;
+use crate::rows::HoldFacts;
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -22,13 +27,32 @@ fn hold(number: u8) -> HoldId {
     HoldId::from_bytes([number; 16])
 }
 
+fn granted(number: u8) -> Granted {
+    let account = AccountId::from_bytes([number; 32]);
+    Granted {
+        hold: hold(number),
+        charge: msat(8),
+        remaining: Remaining {
+            calls: None,
+            msat: Msat::ZERO,
+        },
+        expires_at: UnixMillis::new(0),
+        facts: HoldFacts {
+            payer: account,
+            asker: account,
+            day: None,
+            once: None,
+        },
+    }
+}
+
 fn msat(amount: u64) -> Msat {
     Msat::new(amount).unwrap()
 }
 
 fn progress_in(batch: &Batch) -> Vec<(HoldId, u64)> {
     let progress = batch.commands.iter().filter_map(|command| match command {
-        Command::Progress { hold, used } => Some((*hold, used.get())),
+        Command::Progress(Progress { hold, used }) => Some((*hold, used.get())),
         _ => None,
     });
     progress.collect()
@@ -67,7 +91,8 @@ fn an_ending_takes_the_progress_of_others_along_and_makes_its_own_pointless() {
     let (queue, mut batch) = (queue(), Batch::default());
     queue.progress(hold(1), msat(5), false);
     queue.progress(hold(2), msat(6), false);
-    queue.resolve(hold(2), Resolution::Settle { used: msat(8) }, None);
+    let (used, rest) = (msat(8), Rest::Stays);
+    queue.resolve(&granted(2), Resolution::Settle { used, rest }, None);
     queue.take(&mut batch, 10, LONG);
     assert_eq!(batch.commands.len(), 2);
     assert_eq!(progress_in(&batch), [(hold(1), 5)]);

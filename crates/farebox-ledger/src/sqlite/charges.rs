@@ -3,10 +3,11 @@
 use farebox_core::{HoldId, KeyHash, Msat, RouteName, UnixMillis};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction};
 
+use super::columns::account_name;
 use super::columns::{self, instant, instant_column, msat};
-use super::read::read_name;
-use crate::book::{Book, Charge, signed};
 use crate::charge::{MAX_CHARGE_CLASSES, MAX_CHARGE_RATE};
+use crate::money::signed;
+use crate::rows::Charge;
 use crate::store::StoreError;
 use crate::{AccountName, ChargeBasis, ChargePage, ChargeQuery, ChargeView, Measured, RateUsed};
 
@@ -14,14 +15,6 @@ use crate::{AccountName, ChargeBasis, ChargePage, ChargeQuery, ChargeView, Measu
 const PAGE_TRANSFERS: u32 = 50_000;
 /// What the name of a house's account begins with that collects what a route earned.
 const REVENUE: &str = "revenue:";
-
-/// Writes what the ends of holds tell.
-pub(super) fn write(book: &Book, connection: &Connection) -> Result<(), StoreError> {
-    for charge in &book.changes().charges {
-        insert(connection, charge)?;
-    }
-    Ok(())
-}
 
 /// The column `basis` of an open hold.
 pub(super) fn basis_column(basis: &ChargeBasis) -> String {
@@ -53,7 +46,12 @@ pub(super) fn read_basis_column(text: &str) -> Result<ChargeBasis, StoreError> {
     Ok(ChargeBasis { rate, model })
 }
 
-fn insert(connection: &Connection, charge: &Charge) -> Result<(), StoreError> {
+/// Writes what the end of a hold tells.
+pub(super) fn insert(
+    connection: &Connection,
+    account: i64,
+    charge: &Charge,
+) -> Result<(), StoreError> {
     let (rate, model) = basis_columns(charge.basis.as_deref());
     let measured = charge.measured.as_ref();
     connection
@@ -63,8 +61,8 @@ fn insert(connection: &Connection, charge: &Charge) -> Result<(), StoreError> {
         )?
         .execute((
             charge.id.as_bytes(),
-            charge.account,
-            charge.asker.as_ref().map(|asker| asker.as_bytes()),
+            account,
+            charge.facts.child().as_ref().map(KeyHash::as_bytes),
             charge.route.as_str(),
             signed(charge.held),
             signed(charge.used),
@@ -138,7 +136,7 @@ fn read_usage(text: Option<&str>) -> Result<Vec<(String, u64)>, StoreError> {
 
 /// What [`read`] expects, of a transfer `t` and its details `c`, where one of them may be missing.
 const VIEW: &str = "SELECT coalesce(t.id, c.id), t.msat, coalesce(t.at, c.at), \
-     coalesce(c.route, h.name), p.payment_hash, k.key_hash, c.asker, c.held, c.used, \
+     coalesce(c.route, h.name), p.name, k.name, c.asker, c.held, c.used, \
      c.currency, c.bitcoin_price, c.rate_age, c.model, c.terminal, c.usage, c.quantity";
 /// Whose money it was, and what earned it.
 const NAMES: &str = "LEFT JOIN claims p ON p.account = coalesce(t.debit, c.account) \
@@ -170,7 +168,7 @@ pub(super) fn list(
     let mut statement = snapshot.prepare(&format!(
         "{VIEW} FROM ({PART}) t LEFT JOIN charges c ON c.id = t.id {NAMES} WHERE t.kind = 2 \
          AND (?4 IS NULL OR t.credit = (SELECT account FROM house WHERE name = ?4)) \
-         AND (?5 IS NULL OR ?5 IN (p.payment_hash, k.key_hash, c.asker)) \
+         AND (?5 IS NULL OR ?5 IN (p.name, k.name, c.asker)) \
          ORDER BY t.id DESC LIMIT ?6"
     ))?;
     let mut found = statement.query((from, to, PAGE_TRANSFERS, route, account, limit))?;
@@ -237,7 +235,7 @@ fn read(row: &Row<'_>) -> Result<ChargeView, StoreError> {
     let usage: Option<String> = row.get(14)?;
     Ok(ChargeView {
         hold: columns::hold_id(row.get(0)?),
-        account: read_name(row.get(4)?, row.get(5)?, None)?,
+        account: account_name(row.get(4)?, row.get(5)?, None)?,
         asker: asker.map(KeyHash::from_bytes),
         route: RouteName::parse(route).map_err(|_| StoreError::Corrupt("a route's name"))?,
         at: instant(row.get(2)?)?,

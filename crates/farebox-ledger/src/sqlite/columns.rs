@@ -3,19 +3,20 @@
 use std::time::Duration;
 
 use farebox_core::{
-    AccountId, Binding, HoldId, KeyEpoch, Kind, MethodClass, Msat, RequestDigest, RouteName, Terms,
-    TermsEpoch, UnixMillis,
+    AccountId, Binding, HoldId, KeyEpoch, KeyHash, Kind, MethodClass, Msat, RequestDigest,
+    RouteName, Terms, TermsEpoch, UnixMillis,
 };
 use rusqlite::Row;
 
 use crate::store::StoreError;
+use crate::{AccountName, KeyLimits, Rail};
 
 /// The columns of a claim, in the order that [`Claim::read`] expects.
-pub(super) const CLAIM: &str = "c.account, c.payment_hash, c.key_epoch, c.amount, c.kind, c.calls, \
+pub(super) const CLAIM: &str = "c.account, c.name, c.key_epoch, c.amount, c.kind, c.calls, \
      c.span, c.route, c.methods, c.request, c.terms_epoch, c.valid_for, c.claim_by, c.claimed_at, \
-     c.expires_at, c.revoked_at, c.excess";
+     c.expires_at, c.revoked_at, c.excess, c.rail";
 /// The number of columns in [`CLAIM`].
-pub(super) const CLAIM_WIDTH: usize = 17;
+pub(super) const CLAIM_WIDTH: usize = 18;
 
 /// What a payer's account was sold.
 pub(super) struct Claim {
@@ -27,6 +28,7 @@ pub(super) struct Claim {
     pub(super) expires_at: UnixMillis,
     pub(super) revoked_at: Option<UnixMillis>,
     pub(super) excess: Msat,
+    pub(super) rail: Rail,
 }
 
 impl Claim {
@@ -40,6 +42,7 @@ impl Claim {
             expires_at: instant(row.get(14)?)?,
             revoked_at: row.get::<_, Option<i64>>(15)?.map(instant).transpose()?,
             excess: msat(row.get(16)?)?,
+            rail: rail(row.get(17)?)?,
         })
     }
 }
@@ -129,6 +132,49 @@ fn read_span(bytes: [u8; 12]) -> Result<Duration, StoreError> {
     Ok(Duration::new(seconds, nanos))
 }
 
+/// A rail that was read.
+pub(super) fn rail(code: i64) -> Result<Rail, StoreError> {
+    Rail::from_code(code).ok_or(StoreError::Corrupt("a rail"))
+}
+
+/// The name of an account, from where it may be found: among payments, keys and the house's.
+pub(super) fn account_name(
+    payer: Option<[u8; 32]>,
+    key: Option<[u8; 32]>,
+    house: Option<String>,
+) -> Result<AccountName, StoreError> {
+    match (payer, key, house) {
+        (Some(id), None, None) => Ok(AccountName::Payer(AccountId::from_bytes(id))),
+        (None, Some(hash), None) => Ok(AccountName::Key(KeyHash::from_bytes(hash))),
+        (None, None, Some(name)) => Ok(AccountName::House(name)),
+        _ => Err(StoreError::Corrupt("the name of an account")),
+    }
+}
+
+/// An amount that may be absent.
+pub(super) fn maybe_msat(column: Option<i64>) -> Result<Option<Msat>, StoreError> {
+    column.map(msat).transpose()
+}
+
+/// An instant that may be absent.
+pub(super) fn maybe_instant(column: Option<i64>) -> Result<Option<UnixMillis>, StoreError> {
+    column.map(instant).transpose()
+}
+
+/// A route's name that was read.
+pub(super) fn route(name: &str) -> Result<RouteName, StoreError> {
+    RouteName::parse(name).map_err(|_| StoreError::Corrupt("a route's name"))
+}
+
+/// A row that was loaded and is not there any more means that somebody else wrote.
+pub(super) fn expect_one(changed: usize, row: &'static str) -> Result<(), StoreError> {
+    if changed == 1 {
+        Ok(())
+    } else {
+        Err(StoreError::Corrupt(row))
+    }
+}
+
 /// An amount that was read.
 pub(super) fn msat(column: i64) -> Result<Msat, StoreError> {
     let amount = u64::try_from(column)
@@ -151,6 +197,28 @@ pub(super) const fn instant_column(at: UnixMillis) -> i64 {
 /// A hold's id that was read.
 pub(super) const fn hold_id(bytes: [u8; 16]) -> HoldId {
     HoldId::from_bytes(bytes)
+}
+
+/// The columns of [`KeyLimits`], in the order that [`read_limits`] expects.
+pub(super) const LIMITS: &str = "k.total, k.per_day, k.routes, k.models, k.expires_at";
+
+/// Names in one column, one a line; none of them has a line break in it.
+pub(super) fn lines<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    names.flat_map(|name| [name, "\n"]).collect()
+}
+
+/// The limits in the first five columns of a row.
+pub(super) fn read_limits(row: &Row<'_>) -> Result<KeyLimits, StoreError> {
+    let routes: Option<String> = row.get(2)?;
+    let routes = routes.map(|text| text.lines().map(route).collect());
+    let models: Option<String> = row.get(3)?;
+    Ok(KeyLimits {
+        total: maybe_msat(row.get(0)?)?,
+        per_day: maybe_msat(row.get(1)?)?,
+        routes: routes.transpose()?,
+        models: models.map(|text| text.lines().map(str::to_owned).collect()),
+        expires_at: maybe_instant(row.get(4)?)?,
+    })
 }
 
 #[cfg(test)]

@@ -1,13 +1,13 @@
 //! Held calls as rows: one for the state, and one each for request and answer while they are kept.
 
-use farebox_core::{AccountId, KeyEpoch, Kind, PaymentHash, RequestDigest, UnixMillis};
+use farebox_core::{AccountId, KeyEpoch, PaymentHash, ProcessEpoch, RequestDigest, UnixMillis};
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::columns::{
-    binding_column, instant, instant_column, methods_column, read_terms, span_column,
+    binding_column, instant, instant_column, maybe_instant, methods_column, read_terms, span_column,
 };
-use super::flush::expect_one;
-use crate::book::{OpenHeldCall, signed};
+use crate::money::signed;
+use crate::rows::{Body, HeldRow};
 use crate::store::StoreError;
 use crate::{HeldCall, HeldState, HeldSummary};
 
@@ -15,23 +15,31 @@ const REQUEST: i64 = 1;
 const ANSWER: i64 = 2;
 
 /// Columns 3 to 12 are those of [`read_terms`]: a single call.
-const HELD_CALL: &str = "SELECT token_id, payment_hash, key_epoch, amount, 1, 1, NULL, route, \
+const HELD_CALL: &str = "SELECT token_id, name, key_epoch, amount, 1, 1, NULL, route, \
      methods, request, terms_epoch, valid_for, claim_by, digest, backend, state, created_at, \
      expires_at FROM held_calls";
 
-pub(super) fn insert(connection: &Connection, call: &HeldCall) -> Result<(), StoreError> {
-    debug_assert_eq!(call.terms.kind, Kind::Single);
-    let bytes = i64::try_from(call.request.len()).unwrap_or(i64::MAX);
+/// Writes a held call, new or moved on. When it has ended its request goes at once, and the answer
+/// too where nobody may have it.
+pub(super) fn write(connection: &Connection, row: &HeldRow) -> Result<(), StoreError> {
+    let HeldRow {
+        call,
+        bytes,
+        epoch,
+        ended_at,
+    } = row;
+    let name = call.payment_hash.account();
     connection
         .prepare_cached(
-            "INSERT INTO held_calls (payment_hash, token_id, key_epoch, amount, route, methods, \
-             request, terms_epoch, valid_for, claim_by, digest, backend, state, created_at, \
-             expires_at, bytes) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, 1, ?13, ?14, ?15)",
+            "INSERT OR REPLACE INTO held_calls (name, token_id, epoch, key_epoch, amount, route, \
+             methods, request, terms_epoch, valid_for, claim_by, digest, backend, state, \
+             created_at, expires_at, ended_at, bytes) VALUES \
+             (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
         )?
-        .execute((
-            call.payment_hash.as_bytes(),
+        .execute(rusqlite::params![
+            name.as_bytes(),
             call.token_id,
+            epoch.0,
             call.key_epoch.0,
             signed(call.terms.amount),
             call.terms.route.as_str(),
@@ -42,77 +50,55 @@ pub(super) fn insert(connection: &Connection, call: &HeldCall) -> Result<(), Sto
             instant_column(call.terms.claim_by),
             call.digest.as_bytes(),
             &call.backend,
+            call.state.code(),
             instant_column(call.created_at),
             instant_column(call.expires_at),
-            bytes,
-        ))?;
-    put_body(
-        connection,
-        &call.payment_hash.account(),
-        REQUEST,
-        &call.request,
-    )
-}
-
-pub(super) fn put_answer(
-    connection: &Connection,
-    hash: &AccountId,
-    answer: &[u8],
-) -> Result<(), StoreError> {
-    put_body(connection, hash, ANSWER, answer)
-}
-
-fn put_body(
-    connection: &Connection,
-    hash: &AccountId,
-    part: i64,
-    body: &[u8],
-) -> Result<(), StoreError> {
-    let sql = "INSERT INTO held_bodies VALUES (?1, ?2, ?3)";
-    connection
-        .prepare_cached(sql)?
-        .execute((hash.as_bytes(), part, body))?;
+            ended_at.map(instant_column),
+            i64::try_from(*bytes).unwrap_or(i64::MAX),
+        ])?;
+    if call.state.is_end() {
+        let settled = call.state == HeldState::Settled;
+        let kept = if settled { ANSWER } else { 0 };
+        connection
+            .prepare_cached("DELETE FROM held_bodies WHERE name = ?1 AND part <> ?2")?
+            .execute((name.as_bytes(), kept))?;
+    }
     Ok(())
 }
 
-pub(super) fn move_on(
+pub(super) fn put_body(
     connection: &Connection,
-    hash: &AccountId,
-    to: HeldState,
+    name: &AccountId,
+    body: &Body,
 ) -> Result<(), StoreError> {
-    let sql = "UPDATE held_calls SET state = ?2 WHERE payment_hash = ?1 AND state < 4";
-    let changed = connection
-        .prepare_cached(sql)?
-        .execute((hash.as_bytes(), to.code()))?;
-    expect_one(changed, "an open held call")
+    let (part, bytes) = match body {
+        Body::Request(bytes) => (REQUEST, bytes),
+        Body::Answer(bytes) => (ANSWER, bytes),
+    };
+    connection
+        .prepare_cached("INSERT INTO held_bodies VALUES (?1, ?2, ?3)")?
+        .execute((name.as_bytes(), part, &**bytes))?;
+    Ok(())
 }
 
-/// Writes the end. The request goes at once, and the answer too where nobody may have it.
-pub(super) fn end(
-    connection: &Connection,
-    hash: &AccountId,
-    end: HeldState,
-    at: UnixMillis,
-) -> Result<(), StoreError> {
-    let sql =
-        "UPDATE held_calls SET state = ?2, ended_at = ?3 WHERE payment_hash = ?1 AND state < 4";
-    let values = (hash.as_bytes(), end.code(), instant_column(at));
-    let changed = connection.prepare_cached(sql)?.execute(values)?;
-    expect_one(changed, "an open held call")?;
-    let kept = if end == HeldState::Settled { ANSWER } else { 0 };
-    connection
-        .prepare_cached("DELETE FROM held_bodies WHERE payment_hash = ?1 AND part <> ?2")?
-        .execute((hash.as_bytes(), kept))?;
-    Ok(())
+/// The row of a held call.
+pub(super) fn row(connection: &Connection, name: &AccountId) -> Result<HeldRow, StoreError> {
+    let call = find(connection, name)?.ok_or(StoreError::Corrupt("a held call"))?;
+    let sql = "SELECT bytes, epoch, ended_at FROM held_calls WHERE name = ?1";
+    let read = |row: &Row<'_>| Ok((row.get::<_, i64>(0)?, row.get(1)?, row.get(2)?));
+    let mut statement = connection.prepare_cached(sql)?;
+    let (bytes, epoch, ended_at) = statement.query_row([name.as_bytes()], read)?;
+    Ok(HeldRow {
+        call,
+        bytes: bytes.unsigned_abs(),
+        epoch: ProcessEpoch(epoch),
+        ended_at: maybe_instant(ended_at)?,
+    })
 }
 
 /// A held call without its request and answer.
-pub(super) fn find(
-    connection: &Connection,
-    hash: &AccountId,
-) -> Result<Option<HeldCall>, StoreError> {
-    let mut statement =
-        connection.prepare_cached(&format!("{HELD_CALL} WHERE payment_hash = ?1"))?;
+fn find(connection: &Connection, hash: &AccountId) -> Result<Option<HeldCall>, StoreError> {
+    let mut statement = connection.prepare_cached(&format!("{HELD_CALL} WHERE name = ?1"))?;
     let mut found = statement.query([hash.as_bytes()])?;
     found.next()?.map(read).transpose()
 }
@@ -135,7 +121,7 @@ fn body(
     hash: &AccountId,
     part: i64,
 ) -> Result<Option<Vec<u8>>, StoreError> {
-    let sql = "SELECT body FROM held_bodies WHERE payment_hash = ?1 AND part = ?2";
+    let sql = "SELECT body FROM held_bodies WHERE name = ?1 AND part = ?2";
     let mut statement = connection.prepare_cached(sql)?;
     Ok(statement
         .query_row((hash.as_bytes(), part), |row| row.get(0))
@@ -164,7 +150,7 @@ fn state(code: i64) -> Result<HeldState, StoreError> {
 
 pub(super) fn list_open(connection: &Connection) -> Result<Vec<HeldSummary>, StoreError> {
     let mut statement = connection.prepare(
-        "SELECT payment_hash, state, backend, created_at, expires_at FROM held_calls \
+        "SELECT name, state, backend, created_at, expires_at FROM held_calls \
          WHERE state < 4 ORDER BY created_at",
     )?;
     let mut found = statement.query([])?;
@@ -181,37 +167,34 @@ pub(super) fn list_open(connection: &Connection) -> Result<Vec<HeldSummary>, Sto
     Ok(calls)
 }
 
-/// What the writer's picture keeps of every held call that has not ended.
-pub(super) fn load(connection: &Connection) -> Result<Vec<(AccountId, OpenHeldCall)>, StoreError> {
-    let mut statement =
-        connection.prepare("SELECT payment_hash, state, bytes FROM held_calls WHERE state < 4")?;
-    let mut found = statement.query([])?;
-    let mut calls = Vec::new();
-    while let Some(row) = found.next()? {
-        let call = OpenHeldCall {
-            state: state(row.get(1)?)?,
-            bytes: row.get::<_, i64>(2)?.unsigned_abs(),
-        };
-        calls.push((AccountId::from_bytes(row.get(0)?), call));
-    }
-    Ok(calls)
+/// How many held calls have not ended, and the bytes of their requests.
+pub(super) fn totals(connection: &Connection) -> Result<(u32, u64), StoreError> {
+    let sql = "SELECT count(*), coalesce(sum(bytes), 0) FROM held_calls WHERE state < 4";
+    let read = |row: &Row<'_>| Ok((row.get(0)?, row.get::<_, i64>(1)?));
+    let (calls, bytes) = connection.query_row(sql, [], read)?;
+    Ok((calls, bytes.unsigned_abs()))
 }
 
-/// Lets go of the answers of calls that ended before `answers`, and of all of those that ended
-/// before `calls`.
-pub(super) fn prune(
+/// Lets go of the answers of calls that ended before an instant.
+pub(super) fn forget_answers(
     connection: &Connection,
-    answers: UnixMillis,
-    calls: UnixMillis,
+    before: UnixMillis,
 ) -> Result<(), StoreError> {
     connection
         .prepare_cached(
-            "DELETE FROM held_bodies WHERE payment_hash IN \
-             (SELECT payment_hash FROM held_calls WHERE state >= 4 AND ended_at < ?1)",
+            "DELETE FROM held_bodies WHERE name IN \
+             (SELECT name FROM held_calls WHERE state >= 4 AND ended_at < ?1)",
         )?
-        .execute([instant_column(answers)])?;
-    connection
-        .prepare_cached("DELETE FROM held_calls WHERE state >= 4 AND ended_at < ?1")?
-        .execute([instant_column(answers.min(calls))])?;
+        .execute([instant_column(before)])?;
+    Ok(())
+}
+
+pub(super) fn remove(connection: &Connection, name: &AccountId) -> Result<(), StoreError> {
+    for sql in [
+        "DELETE FROM held_calls WHERE name = ?1",
+        "DELETE FROM held_bodies WHERE name = ?1",
+    ] {
+        connection.prepare_cached(sql)?.execute([name.as_bytes()])?;
+    }
     Ok(())
 }

@@ -3,8 +3,7 @@
 use farebox_core::{KeyHash, PaymentHash};
 use rusqlite::{Connection, Params, Row};
 
-use super::columns::{instant, msat};
-use super::keys::{LIMITS, read_limits};
+use super::columns::{LIMITS, instant, maybe_instant, msat, read_limits};
 use crate::day::Day;
 use crate::store::StoreError;
 use crate::{Deposit, KeyView, PendingDeposit};
@@ -13,14 +12,14 @@ use crate::{Deposit, KeyView, PendingDeposit};
 /// child what it holds itself.
 fn sql(which: &str) -> String {
     format!(
-        "SELECT {LIMITS}, k.account, k.key_hash, k.public_id, p.key_hash, k.note, k.created_at, \
+        "SELECT {LIMITS}, k.account, k.name, k.public_id, p.name, k.note, k.created_at, \
          k.funded_at, k.revoked_at, a.balance, a.calls_used, a.voids, \
-         (SELECT coalesce(sum(msat), 0) FROM deposits WHERE account = k.account), \
+         (SELECT coalesce(sum(msat), 0) FROM names WHERE account = k.account AND state = 4), \
          (SELECT coalesce(sum(msat), 0) FROM key_days WHERE account = k.account), \
          (SELECT coalesce(sum(msat), 0) FROM key_days WHERE account = k.account AND day = ?1), \
          coalesce(CASE WHEN k.parent IS NULL THEN h.msat ELSE u.msat END, 0) + \
          (SELECT coalesce(sum(sold + excess), 0) FROM payouts \
-         WHERE state = 1 AND payment_hash = k.key_hash), \
+         WHERE state = 1 AND account = k.name), \
          coalesce(CASE WHEN k.parent IS NULL THEN h.today ELSE u.today END, 0) \
          FROM keys k JOIN accounts a ON a.id = k.account LEFT JOIN keys p ON p.account = k.parent \
          LEFT JOIN (SELECT account, sum(msat) AS msat, sum(iif(day = ?1, msat, 0)) AS today \
@@ -36,7 +35,11 @@ pub(super) fn find(
     key: &KeyHash,
     today: Day,
 ) -> Result<Option<KeyView>, StoreError> {
-    let found = many(connection, "k.key_hash = ?2", (today, key.as_bytes()))?;
+    let found = many(
+        connection,
+        "k.account = (SELECT account FROM names WHERE name = ?2 AND state = 2)",
+        (today, key.as_bytes()),
+    )?;
     Ok(found.into_iter().next())
 }
 
@@ -65,7 +68,8 @@ pub(super) fn children(
     parent: &KeyHash,
     today: Day,
 ) -> Result<Vec<KeyView>, StoreError> {
-    let which = "k.parent = (SELECT account FROM keys WHERE key_hash = ?2) ORDER BY k.account";
+    let which =
+        "k.parent = (SELECT account FROM names WHERE name = ?2 AND state = 2) ORDER BY k.account";
     many(connection, which, (today, parent.as_bytes()))
 }
 
@@ -84,10 +88,6 @@ fn many(
 }
 
 fn read(row: &Row<'_>) -> Result<KeyView, StoreError> {
-    let moment = |column| -> Result<_, StoreError> {
-        let found: Option<i64> = row.get(column)?;
-        found.map(instant).transpose()
-    };
     let cursor: i64 = row.get(5)?;
     let parent: Option<[u8; 32]> = row.get(8)?;
     Ok(KeyView {
@@ -97,8 +97,8 @@ fn read(row: &Row<'_>) -> Result<KeyView, StoreError> {
         parent: parent.map(KeyHash::from_bytes),
         note: row.get(9)?,
         created_at: instant(row.get(10)?)?,
-        funded_at: moment(11)?,
-        revoked_at: moment(12)?,
+        funded_at: maybe_instant(row.get(11)?)?,
+        revoked_at: maybe_instant(row.get(12)?)?,
         balance: msat(row.get(13)?)?,
         calls: row.get(14)?,
         voids: row.get(15)?,
@@ -111,15 +111,18 @@ fn read(row: &Row<'_>) -> Result<KeyView, StoreError> {
     })
 }
 
-const PENDING: &str = "SELECT p.payment_hash, k.key_hash, p.msat, p.expires_at \
-     FROM pending_deposits p JOIN keys k ON k.account = p.account";
+const PENDING: &str = "SELECT p.name, k.name, p.msat, p.at \
+     FROM names p JOIN keys k ON k.account = p.account WHERE p.state = 3";
 
 pub(super) fn list_pending(
     connection: &Connection,
     key: Option<&KeyHash>,
 ) -> Result<Vec<PendingDeposit>, StoreError> {
     match key {
-        Some(key) => pending(connection, "k.key_hash = ?1", [key.as_bytes()]),
+        Some(key) => {
+            let of_key = "p.account = (SELECT account FROM names WHERE name = ?1 AND state = 2)";
+            pending(connection, of_key, [key.as_bytes()])
+        }
         None => pending(connection, "TRUE", ()),
     }
 }
@@ -130,8 +133,8 @@ pub(super) fn list_deposits(
     limit: u32,
 ) -> Result<Vec<Deposit>, StoreError> {
     let mut statement = connection.prepare(
-        "SELECT d.payment_hash, d.msat, d.at FROM deposits d JOIN keys k \
-         ON k.account = d.account WHERE k.key_hash = ?1 ORDER BY d.msat DESC LIMIT ?2",
+        "SELECT d.name, d.msat, d.at FROM names d WHERE d.state = 4 AND d.account = \
+         (SELECT account FROM names WHERE name = ?1 AND state = 2) ORDER BY d.msat DESC LIMIT ?2",
     )?;
     let mut found = statement.query((key.as_bytes(), limit))?;
     let mut all = Vec::new();
@@ -149,7 +152,7 @@ pub(super) fn find_pending(
     connection: &Connection,
     hash: &PaymentHash,
 ) -> Result<Option<PendingDeposit>, StoreError> {
-    let found = pending(connection, "p.payment_hash = ?1", [hash.as_bytes()])?;
+    let found = pending(connection, "p.name = ?1", [hash.as_bytes()])?;
     Ok(found.into_iter().next())
 }
 
@@ -158,7 +161,7 @@ fn pending(
     which: &str,
     values: impl Params,
 ) -> Result<Vec<PendingDeposit>, StoreError> {
-    let mut statement = connection.prepare(&format!("{PENDING} WHERE {which}"))?;
+    let mut statement = connection.prepare(&format!("{PENDING} AND {which}"))?;
     let mut found = statement.query(values)?;
     let mut all = Vec::new();
     while let Some(row) = found.next()? {

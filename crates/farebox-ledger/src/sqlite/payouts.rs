@@ -1,29 +1,45 @@
-//! Payouts, overpayments and settlement cursors as rows.
+//! Payouts and settlement cursors as rows.
 
-use farebox_core::{AccountId, PaymentHash, PayoutId, UnixMillis};
+use farebox_core::{AccountId, PaymentHash, PayoutId, ProcessEpoch, UnixMillis};
 use rusqlite::{Connection, OptionalExtension, Params, Row};
 
-use super::columns::{instant, instant_column, msat};
-use super::flush::expect_one;
-use crate::book::{OpenPayout, Payout, signed};
-use crate::decide::Reserve;
+use super::columns::{expect_one, instant, instant_column, maybe_instant, maybe_msat, msat};
+use crate::money::signed;
+use crate::rows::{PayoutGate, PayoutRow, Reserve};
 use crate::store::StoreError;
 use crate::{AskedBy, PayoutState, PayoutView};
 
-const PAYOUT: &str = "SELECT number, id, payment_hash, destination_hash, bolt11, backend, amount, \
-     max_fee, fee, sold, excess, calls, asked_by, state, asked_at, ended_at FROM payouts";
+const PAYOUT: &str = "SELECT number, id, account, destination_hash, bolt11, backend, amount, \
+     max_fee, fee, sold, excess, calls, asked_by, state, asked_at, ended_at, epoch FROM payouts";
 
-pub(super) fn insert(connection: &Connection, payout: &Payout) -> Result<u64, StoreError> {
-    let Payout { view, reserve } = payout;
+/// Writes a payout that is begun, or its end.
+pub(super) fn write(connection: &Connection, payout: &PayoutRow) -> Result<(), StoreError> {
+    let PayoutRow {
+        view,
+        reserve,
+        epoch,
+    } = payout;
+    if view.cursor > 0 {
+        let sql =
+            "UPDATE payouts SET state = ?2, fee = ?3, ended_at = ?4 WHERE id = ?1 AND state = 1";
+        let ended = connection.prepare_cached(sql)?.execute((
+            view.id.as_bytes(),
+            view.state.code(),
+            view.fee.map(signed),
+            view.ended_at.map(instant_column),
+        ))?;
+        return expect_one(ended, "an open payout");
+    }
     connection
         .prepare_cached(
-            "INSERT INTO payouts (id, payment_hash, destination_hash, bolt11, backend, amount, \
+            "INSERT INTO payouts (id, account, epoch, destination_hash, bolt11, backend, amount, \
              max_fee, sold, excess, calls, asked_by, state, asked_at) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
         )?
         .execute((
             view.id.as_bytes(),
             view.account.as_bytes(),
+            epoch.0,
             view.destination_hash.as_bytes(),
             &view.bolt11,
             &view.backend,
@@ -36,67 +52,44 @@ pub(super) fn insert(connection: &Connection, payout: &Payout) -> Result<u64, St
             view.state.code(),
             instant_column(view.asked_at),
         ))?;
-    cursor(connection.last_insert_rowid())
+    Ok(())
 }
 
-pub(super) fn end(connection: &Connection, payout: &PayoutView) -> Result<(), StoreError> {
-    let changed = connection
-        .prepare_cached(
-            "UPDATE payouts SET state = ?2, fee = ?3, ended_at = ?4 WHERE id = ?1 AND state = 1",
-        )?
-        .execute((
-            payout.id.as_bytes(),
-            payout.state.code(),
-            payout.fee.map(signed),
-            payout.ended_at.map(instant_column),
-        ))?;
-    expect_one(changed, "an open payout")
-}
-
-pub(super) fn find(connection: &Connection, id: &PayoutId) -> Result<Option<Payout>, StoreError> {
+pub(super) fn find(
+    connection: &Connection,
+    id: &PayoutId,
+) -> Result<Option<PayoutRow>, StoreError> {
     one(connection, "id = ?1", [id.as_bytes()])
 }
 
 pub(super) fn find_by_destination(
     connection: &Connection,
     hash: &PaymentHash,
-) -> Result<Option<Payout>, StoreError> {
+) -> Result<Option<PayoutRow>, StoreError> {
     one(connection, "destination_hash = ?1", [hash.as_bytes()])
 }
 
-pub(super) fn begun_after(
+/// What counts against the limits of payouts since an instant.
+pub(super) fn gate(
     connection: &Connection,
-    hash: &AccountId,
-    after: UnixMillis,
-) -> Result<u64, StoreError> {
-    let sql = "SELECT count(*) FROM payouts WHERE payment_hash = ?1 AND asked_at > ?2";
-    let mut statement = connection.prepare_cached(sql)?;
-    let count: i64 =
-        statement.query_row((hash.as_bytes(), instant_column(after)), |row| row.get(0))?;
-    Ok(count.unsigned_abs())
-}
-
-pub(super) fn paid_after(connection: &Connection, after: UnixMillis) -> Result<u64, StoreError> {
-    let sql = "SELECT coalesce(sum(amount), 0) FROM payouts WHERE state = 2 AND ended_at > ?1";
-    let mut statement = connection.prepare_cached(sql)?;
-    let sum: i64 = statement.query_row([instant_column(after)], |row| row.get(0))?;
-    Ok(sum.unsigned_abs())
-}
-
-/// What the writer's picture keeps of every open payout.
-pub(super) fn load(connection: &Connection) -> Result<Vec<(PayoutId, OpenPayout)>, StoreError> {
-    let open = many(connection, "state = 1 ORDER BY number", ())?;
-    Ok(open
-        .into_iter()
-        .map(|payout| {
-            let open = OpenPayout {
-                account: payout.view.account,
-                amount: payout.view.amount,
-                reserve: payout.reserve,
-            };
-            (payout.view.id, open)
-        })
-        .collect())
+    account: &AccountId,
+    since: UnixMillis,
+) -> Result<PayoutGate, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT (SELECT count(*) FROM payouts WHERE state = 1), \
+         (SELECT coalesce(sum(amount), 0) FROM payouts WHERE state = 1) + \
+         (SELECT coalesce(sum(amount), 0) FROM payouts WHERE state = 2 AND ended_at > ?2), \
+         (SELECT count(*) FROM payouts WHERE account = ?1 AND asked_at > ?2)",
+    )?;
+    Ok(
+        statement.query_row((account.as_bytes(), instant_column(since)), |row| {
+            Ok(PayoutGate {
+                open: row.get(0)?,
+                total: row.get::<_, i64>(1)?.unsigned_abs(),
+                begun: row.get::<_, i64>(2)?.unsigned_abs(),
+            })
+        })?,
+    )
 }
 
 pub(super) fn list_open(connection: &Connection) -> Result<Vec<PayoutView>, StoreError> {
@@ -121,7 +114,7 @@ pub(super) fn list_of(
     hash: &AccountId,
     limit: u32,
 ) -> Result<Vec<PayoutView>, StoreError> {
-    let which = "payment_hash = ?1 ORDER BY number DESC LIMIT ?2";
+    let which = "account = ?1 ORDER BY number DESC LIMIT ?2";
     views(connection, which, (hash.as_bytes(), limit))
 }
 
@@ -138,7 +131,7 @@ fn one(
     connection: &Connection,
     which: &str,
     values: impl Params,
-) -> Result<Option<Payout>, StoreError> {
+) -> Result<Option<PayoutRow>, StoreError> {
     many(connection, which, values).map(|found| found.into_iter().next())
 }
 
@@ -146,7 +139,7 @@ fn many(
     connection: &Connection,
     which: &str,
     values: impl Params,
-) -> Result<Vec<Payout>, StoreError> {
+) -> Result<Vec<PayoutRow>, StoreError> {
     let mut statement = connection.prepare_cached(&format!("{PAYOUT} WHERE {which}"))?;
     let mut found = statement.query(values)?;
     let mut payouts = Vec::new();
@@ -156,7 +149,7 @@ fn many(
     Ok(payouts)
 }
 
-fn read(row: &Row<'_>) -> Result<Payout, StoreError> {
+fn read(row: &Row<'_>) -> Result<PayoutRow, StoreError> {
     let asked_by = AskedBy::from_code(row.get(12)?);
     let state = PayoutState::from_code(row.get(13)?);
     let view = PayoutView {
@@ -168,34 +161,28 @@ fn read(row: &Row<'_>) -> Result<Payout, StoreError> {
         backend: row.get(5)?,
         amount: msat(row.get(6)?)?,
         max_fee: msat(row.get(7)?)?,
-        fee: row.get::<_, Option<i64>>(8)?.map(msat).transpose()?,
+        fee: maybe_msat(row.get(8)?)?,
         calls: row.get(11)?,
         asked_by: asked_by.ok_or(StoreError::Corrupt("who asked for a payout"))?,
         state: state.ok_or(StoreError::Corrupt("the state of a payout"))?,
         asked_at: instant(row.get(14)?)?,
-        ended_at: row.get::<_, Option<i64>>(15)?.map(instant).transpose()?,
+        ended_at: maybe_instant(row.get(15)?)?,
     };
     let reserve = Reserve {
         sold: msat(row.get(9)?)?,
         excess: msat(row.get(10)?)?,
         calls: row.get(11)?,
     };
-    Ok(Payout { view, reserve })
+    let epoch = ProcessEpoch(row.get(16)?);
+    Ok(PayoutRow {
+        view,
+        reserve,
+        epoch,
+    })
 }
 
 fn cursor(number: i64) -> Result<u64, StoreError> {
     u64::try_from(number).map_err(|_| StoreError::Corrupt("the number of a payout"))
-}
-
-pub(super) fn received(
-    connection: &Connection,
-    hash: &AccountId,
-) -> Result<Option<i64>, StoreError> {
-    let sql = "SELECT msat FROM received WHERE payment_hash = ?1";
-    let mut statement = connection.prepare_cached(sql)?;
-    Ok(statement
-        .query_row([hash.as_bytes()], |row| row.get(0))
-        .optional()?)
 }
 
 pub(super) fn settlement_cursor(

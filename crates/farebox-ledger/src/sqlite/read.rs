@@ -6,13 +6,13 @@ use farebox_core::{AccountId, HoldId, KeyHash, PaymentHash, PayoutId};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Transaction};
 
 use super::columns::{self, CLAIM, CLAIM_WIDTH, Claim};
-use super::{charges, held, key_views, payouts, trial};
+use super::{change, charges, held, key_views, payouts, trial};
 use crate::ledger::MAX_PAGE;
 use crate::store::{OpenReader, Reader, StoreError};
-use crate::view::{AccountName, AccountView, TransferKind, TransferView, TrialBalance};
+use crate::view::{AccountView, TransferKind, TransferView, TrialBalance};
 use crate::{
-    ChargePage, ChargeQuery, ChargeView, Deposit, HeldCall, HeldSummary, KeyView, PayoutView,
-    PendingDeposit,
+    ChangeView, ChargePage, ChargeQuery, ChargeView, Deposit, HeldCall, HeldSummary, KeyView,
+    PayoutView, PendingDeposit,
 };
 
 /// Opens read-only connections on one file.
@@ -41,7 +41,8 @@ impl OpenReader for OpenSqlite {
 
 impl Reader for SqliteReader {
     fn account(&mut self, hash: AccountId) -> Result<Option<AccountView>, StoreError> {
-        let sql = accounts_sql("c.payment_hash = ?1");
+        let sql =
+            accounts_sql("c.account = (SELECT account FROM names WHERE name = ?1 AND state = 1)");
         let mut statement = self.connection.prepare(&sql)?;
         let mut found = statement.query([hash.as_bytes()])?;
         found.next()?.map(read_view).transpose()
@@ -147,6 +148,15 @@ impl Reader for SqliteReader {
         charges::list(&self.connection.transaction()?, query, limit.min(MAX_PAGE))
     }
 
+    fn change(&mut self, hold: HoldId) -> Result<Option<ChangeView>, StoreError> {
+        let found = change::find(&self.connection, &hold)?;
+        Ok(found.map(|row| row.view))
+    }
+
+    fn owed_change(&mut self) -> Result<Vec<ChangeView>, StoreError> {
+        change::list_owed(&self.connection)
+    }
+
     fn trial_balance(&mut self) -> Result<TrialBalance, StoreError> {
         trial::balance(&self.connection.transaction()?)
     }
@@ -158,9 +168,9 @@ fn accounts_sql(which: &str) -> String {
          coalesce(h.msat, 0) + coalesce(p.msat, 0), coalesce(h.calls, 0) + coalesce(p.calls, 0) \
          FROM claims c JOIN accounts a ON a.id = c.account LEFT JOIN (SELECT account, \
          sum(msat) AS msat, count(*) AS calls FROM holds GROUP BY account) h \
-         ON h.account = c.account LEFT JOIN (SELECT payment_hash, sum(sold + excess) AS msat, \
-         sum(calls) AS calls FROM payouts WHERE state = 1 GROUP BY payment_hash) p \
-         ON p.payment_hash = c.payment_hash WHERE {which}"
+         ON h.account = c.account LEFT JOIN (SELECT account, sum(sold + excess) AS msat, \
+         sum(calls) AS calls FROM payouts WHERE state = 1 GROUP BY account) p \
+         ON p.account = c.name WHERE {which}"
     )
 }
 
@@ -185,9 +195,8 @@ fn read_view(row: &Row<'_>) -> Result<AccountView, StoreError> {
 }
 
 fn head(snapshot: &Transaction<'_>, hash: AccountId) -> Result<Option<[u8; 16]>, StoreError> {
-    let sql = "SELECT last_transfer FROM accounts WHERE id = coalesce(\
-               (SELECT account FROM claims WHERE payment_hash = ?1), \
-               (SELECT account FROM keys WHERE key_hash = ?1))";
+    let sql = "SELECT last_transfer FROM accounts WHERE id = \
+               (SELECT account FROM names WHERE name = ?1 AND state IN (1, 2))";
     Ok(snapshot
         .query_row(sql, [hash.as_bytes()], |row| row.get(0))
         .optional()?
@@ -204,8 +213,8 @@ fn previous(snapshot: &Transaction<'_>, id: [u8; 16]) -> Result<Option<[u8; 16]>
 
 fn read_transfer(snapshot: &Transaction<'_>, id: [u8; 16]) -> Result<TransferView, StoreError> {
     let mut statement = snapshot.prepare_cached(
-        "SELECT t.msat, t.kind, t.at, dc.payment_hash, dk.key_hash, dh.name, \
-         cc.payment_hash, ck.key_hash, ch.name \
+        "SELECT t.msat, t.kind, t.at, dc.name, dk.name, dh.name, \
+         cc.name, ck.name, ch.name \
          FROM transfers t LEFT JOIN claims dc ON dc.account = t.debit \
          LEFT JOIN keys dk ON dk.account = t.debit LEFT JOIN house dh ON dh.account = t.debit \
          LEFT JOIN claims cc ON cc.account = t.credit LEFT JOIN keys ck ON ck.account = t.credit \
@@ -218,23 +227,10 @@ fn read_transfer(snapshot: &Transaction<'_>, id: [u8; 16]) -> Result<TransferVie
     let kind = TransferKind::from_code(row.get(1)?);
     Ok(TransferView {
         id,
-        debit: read_name(row.get(3)?, row.get(4)?, row.get(5)?)?,
-        credit: read_name(row.get(6)?, row.get(7)?, row.get(8)?)?,
+        debit: columns::account_name(row.get(3)?, row.get(4)?, row.get(5)?)?,
+        credit: columns::account_name(row.get(6)?, row.get(7)?, row.get(8)?)?,
         amount: columns::msat(row.get(0)?)?,
         kind: kind.ok_or(StoreError::Corrupt("a kind of transfer"))?,
         at: columns::instant(row.get(2)?)?,
     })
-}
-
-pub(super) fn read_name(
-    payer: Option<[u8; 32]>,
-    key: Option<[u8; 32]>,
-    house: Option<String>,
-) -> Result<AccountName, StoreError> {
-    match (payer, key, house) {
-        (Some(hash), None, None) => Ok(AccountName::Payer(AccountId::from_bytes(hash))),
-        (None, Some(hash), None) => Ok(AccountName::Key(KeyHash::from_bytes(hash))),
-        (None, None, Some(name)) => Ok(AccountName::House(name)),
-        _ => Err(StoreError::Corrupt("the name of an account")),
-    }
 }

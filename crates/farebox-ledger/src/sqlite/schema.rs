@@ -1,4 +1,4 @@
-//! Opening the file: settings, identity, version, migrations, the number of this run.
+//! Opening the file: settings, identity, version, the number of this run.
 
 use std::fs::File;
 use std::path::Path;
@@ -12,19 +12,10 @@ use crate::store::StoreError;
 
 /// Marks the file as a ledger of Farebox ("Fare").
 const APPLICATION_ID: i64 = 0x4661_7265;
-/// What brings the schema from each version to the next. Only ever appended to.
-const MIGRATIONS: [&str; 4] = [
-    include_str!("migrations/0001_ledger.sql"),
-    include_str!("migrations/0002_payouts.sql"),
-    include_str!("migrations/0003_keys.sql"),
-    include_str!("migrations/0004_charges.sql"),
-];
-/// The version that this build writes.
-pub(crate) const SCHEMA_VERSION: u32 = 4;
-const _: () = assert!(
-    MIGRATIONS.len() == SCHEMA_VERSION as usize,
-    "one migration a version"
-);
+/// The form of a ledger of this version: the first one that later versions must read.
+const SCHEMA: &str = include_str!("schema.sql");
+/// Its version. Forms before it were never released.
+pub(crate) const SCHEMA_VERSION: u32 = 5;
 
 /// How long a statement waits for another process's lock, in milliseconds.
 const BUSY_TIMEOUT_MS: u32 = 5_000;
@@ -33,19 +24,21 @@ const CHECKPOINT_PAGES: u32 = 4_000;
 /// Pages kept in memory, in KiB.
 const CACHE_KIB: u32 = 16_384;
 
-/// Opens or creates the ledger's database, at the newest schema.
+/// Opens or creates the ledger's database.
 pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
     make_private(path);
     let mut connection = Connection::open(path).map_err(StoreError::from)?;
     let found = identify(&connection)?;
-    if found > SCHEMA_VERSION {
-        return Err(OpenError::Newer {
+    if found != 0 && found != SCHEMA_VERSION {
+        return Err(OpenError::Version {
             found,
             known: SCHEMA_VERSION,
         });
     }
     configure(&connection).map_err(StoreError::from)?;
-    migrate(&mut connection, found).map_err(StoreError::from)?;
+    if found == 0 {
+        create(&mut connection).map_err(StoreError::from)?;
+    }
     Ok(connection)
 }
 
@@ -125,17 +118,12 @@ pub(super) fn open_log(path: &Path) -> Result<File, StoreError> {
     File::open(log).map_err(|error| StoreError::Failed(Box::new(error)))
 }
 
-fn migrate(connection: &mut Connection, from: u32) -> rusqlite::Result<()> {
-    for (version, migration) in (1_u32..).zip(MIGRATIONS) {
-        if version > from {
-            let step = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            step.execute_batch(migration)?;
-            step.pragma_update(None, "application_id", APPLICATION_ID)?;
-            step.pragma_update(None, "user_version", version)?;
-            step.commit()?;
-        }
-    }
-    Ok(())
+fn create(connection: &mut Connection) -> rusqlite::Result<()> {
+    let step = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    step.execute_batch(SCHEMA)?;
+    step.pragma_update(None, "application_id", APPLICATION_ID)?;
+    step.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    step.commit()
 }
 
 /// Counts the runs of the process up, durably, before anything can be held in its name.

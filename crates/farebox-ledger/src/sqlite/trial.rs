@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use farebox_core::Msat;
 use rusqlite::Transaction;
 
-use crate::book;
+use crate::name::HouseName;
 use crate::store::StoreError;
 use crate::view::TrialBalance;
 
@@ -52,7 +52,7 @@ fn add_up_accounts(
             u64::from(proof.remove(&row.get(0)?).unwrap_or_default() != i128::from(balance));
         match row.get::<_, Option<String>>(2)? {
             Some(name) => {
-                trial.overdrawn += u64::from(book::is_impossible(&name, balance));
+                trial.overdrawn += u64::from(is_impossible(&name, balance));
                 trial.house.push((name, balance));
             }
             None => {
@@ -86,7 +86,12 @@ fn add_up_holds(snapshot: &Transaction<'_>, trial: &mut TrialBalance) -> Result<
         let (found, _) = sums(wrong)?;
         trial.overdrawn += found.unsigned_abs();
     }
-    for wrong in [MISCOUNTED_KEYS, MISCOUNTED_CHILDREN, UNPROVEN_CHARGES] {
+    for wrong in [
+        MISCOUNTED_KEYS,
+        MISCOUNTED_CHILDREN,
+        UNPROVEN_CHARGES,
+        MISCOUNTED_CHANGE,
+    ] {
         let (found, _) = sums(wrong)?;
         trial.unproven += found.unsigned_abs();
     }
@@ -97,8 +102,8 @@ fn add_up_holds(snapshot: &Transaction<'_>, trial: &mut TrialBalance) -> Result<
 const OVERDRAWN: &str = "SELECT count(*), 0 FROM claims c JOIN accounts a ON a.id = c.account \
      LEFT JOIN (SELECT account, sum(msat) AS msat, count(*) AS calls FROM holds GROUP BY account) h \
      ON h.account = c.account \
-     LEFT JOIN (SELECT payment_hash, sum(sold) AS sold, sum(excess) AS excess, sum(calls) AS calls \
-     FROM payouts WHERE state = 1 GROUP BY payment_hash) p ON p.payment_hash = c.payment_hash \
+     LEFT JOIN (SELECT account, sum(sold) AS sold, sum(excess) AS excess, sum(calls) AS calls \
+     FROM payouts WHERE state = 1 GROUP BY account) p ON p.account = c.name \
      WHERE a.balance < coalesce(h.msat, 0) + coalesce(p.sold, 0) + coalesce(p.excess, 0) \
      OR (c.kind <> 4 AND a.balance - c.excess < coalesce(h.msat, 0) + coalesce(p.sold, 0)) \
      OR (c.kind <> 4 AND c.excess < coalesce(p.excess, 0)) \
@@ -108,8 +113,8 @@ const OVERDRAWN: &str = "SELECT count(*), 0 FROM claims c JOIN accounts a ON a.i
 const OVERDRAWN_KEYS: &str = "SELECT count(*), 0 FROM keys k JOIN accounts a ON a.id = k.account \
      LEFT JOIN (SELECT account, sum(msat) AS msat FROM holds GROUP BY account) h \
      ON h.account = k.account \
-     LEFT JOIN (SELECT payment_hash, sum(sold + excess) AS msat FROM payouts WHERE state = 1 \
-     GROUP BY payment_hash) p ON p.payment_hash = k.key_hash \
+     LEFT JOIN (SELECT account, sum(sold + excess) AS msat FROM payouts WHERE state = 1 \
+     GROUP BY account) p ON p.account = k.name \
      WHERE a.balance < coalesce(h.msat, 0) + coalesce(p.msat, 0) \
      OR (k.parent IS NOT NULL AND a.balance <> 0)";
 /// Keys whose spending by day is not what was settled on their money.
@@ -130,12 +135,21 @@ const UNPROVEN_CHARGES: &str = "SELECT count(*), 0 FROM charges c \
      LEFT JOIN transfers t ON t.id = c.id AND t.kind = 2 \
      WHERE t.msat IS NOT c.charged OR (t.id IS NOT NULL AND t.debit <> c.account) \
      OR coalesce(c.charged, 0) > min(c.held, c.used)";
+/// Whether the change that is owed is not the sum of what was taken for it.
+const MISCOUNTED_CHANGE: &str = "SELECT (SELECT coalesce(sum(a.balance), 0) FROM house h \
+     JOIN accounts a ON a.id = h.account WHERE h.name LIKE 'owed:%') \
+     <> (SELECT coalesce(sum(msat), 0) FROM change WHERE told IS NULL), 0";
 /// A hold on an account that does not exist holds nobody's money.
 const STRAY_HOLDS: &str = "SELECT count(*), 0 FROM holds \
      WHERE account NOT IN (SELECT account FROM claims UNION ALL SELECT account FROM keys)";
 /// Nor does such a payout.
-const STRAY_PAYOUTS: &str = "SELECT count(*), 0 FROM payouts WHERE state = 1 AND payment_hash \
-     NOT IN (SELECT payment_hash FROM claims UNION ALL SELECT key_hash FROM keys)";
+const STRAY_PAYOUTS: &str = "SELECT count(*), 0 FROM payouts WHERE state = 1 AND account \
+     NOT IN (SELECT name FROM claims UNION ALL SELECT name FROM keys)";
+
+/// Whether an account of the house has a name or stands at a sum that it never could.
+fn is_impossible(name: &str, balance: i64) -> bool {
+    HouseName::parse(name).is_none_or(|name| name.is_impossible(balance))
+}
 
 fn total(sum: i128) -> Msat {
     u64::try_from(sum)

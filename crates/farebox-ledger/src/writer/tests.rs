@@ -10,12 +10,16 @@ use farebox_core::{
     ProcessEpoch, RouteName, Terms, TermsEpoch, UnixMillis,
 };
 
+use crate::engine::Engine;
+use crate::name::Name;
+use crate::operation::{BeginPayout, Command};
+use crate::rows::OpenHold;
 use crate::sqlite::SqliteStore;
-use crate::store::{Command, OpenReader, Outcome, PruneStep, Safe, Store, StoreError};
+use crate::store::{Closed, OpenReader, PruneStep, Safe, Store, StoreError, Totals};
+use crate::working::{Changes, Rows};
 use crate::{
     Admitted, AskedBy, ClaimPolicy, Cost, Funding, Hold, HoldRequest, Ledger, LedgerError,
-    OpenOptions, PayoutAnswer, PayoutEnd, PayoutLimits, PayoutRequest, PayoutState, Pruned, Rail,
-    Recovery,
+    OpenOptions, PayoutAnswer, PayoutEnd, PayoutLimits, PayoutRequest, PayoutState, Rail,
 };
 
 const WORKS: u8 = 0;
@@ -59,18 +63,34 @@ impl Store for Flaky {
         self.store.epoch()
     }
 
-    fn recover(&mut self, now: UnixMillis) -> Result<Recovery, StoreError> {
-        self.store.recover(now)
+    fn is_exclusive(&self) -> bool {
+        self.store.is_exclusive()
     }
 
-    fn apply(&mut self, batch: &[Command], safe: Safe) -> Result<Vec<Outcome>, StoreError> {
+    fn fill(&mut self, rows: &mut Rows) -> Result<Totals, StoreError> {
+        self.store.fill(rows)
+    }
+
+    fn abandoned(&mut self, limit: usize) -> Result<Vec<(HoldId, OpenHold)>, StoreError> {
+        self.store.abandoned(limit)
+    }
+
+    fn load(&mut self, names: &[Name], rows: &mut Rows) -> Result<(), StoreError> {
+        self.store.load(names, rows)
+    }
+
+    fn commit(&mut self, rows: &mut Rows, changes: &Changes, safe: Safe) -> Result<(), StoreError> {
         match self.disk.load(Ordering::SeqCst) {
             IS_FULL => return Err(StoreError::Unavailable("full".into())),
             IS_BROKEN => return Err(StoreError::Failed("broken".into())),
             _ if safe == Safe::FromPowerLoss => self.reach_the_disk()?,
             _ => {}
         }
-        self.store.apply(batch, safe)
+        self.store.commit(rows, changes, safe)
+    }
+
+    fn release(&mut self) {
+        self.store.release();
     }
 
     fn sync(&mut self) -> Result<(), StoreError> {
@@ -79,12 +99,12 @@ impl Store for Flaky {
         self.store.sync()
     }
 
-    fn open_holds(&self) -> usize {
-        self.store.open_holds()
+    fn forget(&mut self, step: PruneStep) -> Result<u64, StoreError> {
+        self.store.forget(step)
     }
 
-    fn prune(&mut self, step: PruneStep) -> Result<(Pruned, Option<u64>), StoreError> {
-        self.store.prune(step)
+    fn find_closed(&mut self, step: PruneStep) -> Result<Closed, StoreError> {
+        self.store.find_closed(step)
     }
 
     fn readers(&self) -> Box<dyn OpenReader> {
@@ -108,7 +128,7 @@ fn flaky(folder: &Path) -> (Ledger, Arc<AtomicU8>) {
 /// The same, with how often the log was synced apart from commits.
 fn flaky_counted(folder: &Path) -> (Ledger, Arc<AtomicU8>, Arc<AtomicU64>) {
     let options = options(folder);
-    let store = SqliteStore::open(&options.path, &options).unwrap();
+    let store = SqliteStore::open(&options.path).unwrap();
     let disk = Arc::new(AtomicU8::new(WORKS));
     let store = Flaky {
         store,
@@ -116,7 +136,7 @@ fn flaky_counted(folder: &Path) -> (Ledger, Arc<AtomicU8>, Arc<AtomicU64>) {
         syncs: Arc::default(),
     };
     let syncs = Arc::clone(&store.syncs);
-    let ledger = Ledger::start(Box::new(store), &options, None).unwrap();
+    let (ledger, _) = Ledger::over(Box::new(store), &options).unwrap();
     (ledger, disk, syncs)
 }
 
@@ -270,13 +290,14 @@ async fn the_first_use_of_a_payment_waits_for_the_disk() {
 fn a_batch_that_writes_nothing_is_no_sync_of_what_was_written_before() {
     let folder = tempfile::tempdir().unwrap();
     let options = options(folder.path());
-    let mut store = SqliteStore::open(&options.path, &options).unwrap();
+    let mut store = SqliteStore::open(&options.path).unwrap();
     store.break_log();
-    store.apply(&[], Safe::FromDeath).unwrap();
-    store.sync().unwrap();
-    let admit = Command::Hold(Box::new(request(1)));
-    store.apply(&[admit], Safe::FromDeath).unwrap();
-    let nothing = store.apply(&[], Safe::FromPowerLoss);
+    let mut engine = Engine::new(Box::new(store), &options).unwrap();
+    engine.apply(&mut [], Safe::FromDeath).unwrap();
+    engine.store().sync().unwrap();
+    let (admit, _) = Command::ask(request(1));
+    engine.apply(&mut [admit], Safe::FromDeath).unwrap();
+    let nothing = engine.apply(&mut [], Safe::FromPowerLoss);
     assert!(matches!(nothing, Err(StoreError::Failed(_))), "{nothing:?}");
 }
 
@@ -307,16 +328,18 @@ async fn endings_reach_the_disk_though_what_came_after_them_found_it_full() {
 fn a_log_that_could_not_be_synced_is_left_to_the_next_start() {
     let folder = tempfile::tempdir().unwrap();
     let options = options(folder.path());
-    let mut store = SqliteStore::open(&options.path, &options).unwrap();
+    let mut store = SqliteStore::open(&options.path).unwrap();
     store.break_log();
-    let admit = Command::Hold(Box::new(request(1)));
-    store.apply(&[admit], Safe::FromDeath).unwrap();
-    assert!(matches!(store.sync(), Err(StoreError::Failed(_))));
-    drop(store);
+    let mut engine = Engine::new(Box::new(store), &options).unwrap();
+    let (admit, _) = Command::ask(request(1));
+    engine.apply(&mut [admit], Safe::FromDeath).unwrap();
+    assert!(matches!(engine.store().sync(), Err(StoreError::Failed(_))));
+    drop(engine);
     let log = folder.path().join("ledger.db-wal");
     assert!(std::fs::metadata(&log).unwrap().len() > 0);
-    let store = SqliteStore::open(&options.path, &options).unwrap();
-    assert_eq!(store.open_holds(), 1);
+    let store = SqliteStore::open(&options.path).unwrap();
+    let engine = Engine::new(Box::new(store), &options).unwrap();
+    assert_eq!(engine.open_holds(), 1);
 }
 
 #[tokio::test]
@@ -355,26 +378,35 @@ async fn what_a_broken_disk_kept_from_being_written_is_recovered_by_the_next_sta
     assert!(ledger.trial_balance().await.unwrap().is_sound());
 }
 
+/// An engine over a database that can be kept from growing.
+fn limited(folder: &Path) -> (Engine, rusqlite::Connection) {
+    let options = options(folder);
+    let store = SqliteStore::open(&options.path).unwrap();
+    let other = rusqlite::Connection::open(&options.path).unwrap();
+    (Engine::new(Box::new(store), &options).unwrap(), other)
+}
+
 #[test]
-fn a_full_database_rolls_back_and_can_be_used_again() {
+fn a_database_that_another_program_has_rolls_back_and_can_be_used_again() {
     let folder = tempfile::tempdir().unwrap();
-    let options = options(folder.path());
-    let mut store = SqliteStore::open(&options.path, &options).unwrap();
+    let (mut engine, other) = limited(folder.path());
     let admit = |number: u8, hash: u8| {
-        Command::Hold(Box::new(HoldRequest {
-            account: PaymentHash::from_bytes([hash; 32]).account(),
+        let account = PaymentHash::from_bytes([hash; 32]).account();
+        Command::ask(HoldRequest {
+            account,
             ..request(number)
-        }))
+        })
+        .0
     };
-    store.apply(&[admit(1, 1)], Safe::FromDeath).unwrap();
-    store.limit_pages(true);
-    let batch: Vec<_> = (2..250).map(|number| admit(number, number)).collect();
-    let full = store.apply(&batch, Safe::FromPowerLoss).unwrap_err();
-    assert!(matches!(full, StoreError::Unavailable(_)), "{full:?}");
-    assert_eq!(store.open_holds(), 1);
-    store.limit_pages(false);
-    store.apply(&batch, Safe::FromPowerLoss).unwrap();
-    assert_eq!(store.open_holds(), 249);
+    engine.apply(&mut [admit(1, 1)], Safe::FromDeath).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let mut batch: Vec<_> = (2..250).map(|number| admit(number, number)).collect();
+    let busy = engine.apply(&mut batch, Safe::FromPowerLoss).unwrap_err();
+    assert!(matches!(busy, StoreError::Unavailable(_)), "{busy:?}");
+    assert_eq!(engine.open_holds(), 1);
+    other.execute_batch("ROLLBACK").unwrap();
+    engine.apply(&mut batch, Safe::FromPowerLoss).unwrap();
+    assert_eq!(engine.open_holds(), 249);
 }
 
 fn refund() -> PayoutRequest {
@@ -436,31 +468,18 @@ async fn a_payout_whose_end_could_not_be_written_stays_open_until_it_can() {
 #[test]
 fn a_rolled_back_payout_reserves_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let options = options(folder.path());
-    let mut store = SqliteStore::open(&options.path, &options).unwrap();
-    store
-        .apply(&[Command::Hold(Box::new(request(1)))], Safe::FromDeath)
-        .unwrap();
-    store.limit_pages(true);
-    let mut large = refund();
-    large.bolt11 = "l".repeat(crate::MAX_PAYOUT_INVOICE);
-    let batch: Vec<_> = (0..64)
-        .map(|number| {
-            let mut request = large.clone();
-            request.account = PaymentHash::from_bytes([number + 1; 32]).account();
-            request.id = PayoutId::from_bytes([number; 16]);
-            request.destination_hash = PaymentHash::from_bytes([number; 32]);
-            request.amount = Msat::new(10).unwrap();
-            request.limits.max_open = u32::MAX;
-            Command::BeginPayout(Box::new(request))
-        })
-        .collect();
-    let full = store.apply(&batch, Safe::FromPowerLoss).unwrap_err();
-    assert!(matches!(full, StoreError::Unavailable(_)), "{full:?}");
-    store.limit_pages(false);
-    let outcomes = store.apply(&batch, Safe::FromPowerLoss).unwrap();
-    assert!(
-        outcomes.iter().all(Outcome::is_payout_begun),
-        "{outcomes:?}"
-    );
+    let (mut engine, other) = limited(folder.path());
+    let (hold, _) = Command::ask(request(1));
+    engine.apply(&mut [hold], Safe::FromDeath).unwrap();
+    let mut refund = refund();
+    refund.amount = Msat::new(10).unwrap();
+    let (begin, mut answer) = Command::ask(BeginPayout(refund));
+    let mut batch = [begin];
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let busy = engine.apply(&mut batch, Safe::FromPowerLoss).unwrap_err();
+    assert!(matches!(busy, StoreError::Unavailable(_)), "{busy:?}");
+    other.execute_batch("ROLLBACK").unwrap();
+    let told = engine.apply(&mut batch, Safe::FromPowerLoss).unwrap();
+    assert!(told[0].as_ref().unwrap().moment.is_some());
+    assert!(answer.try_recv().is_err(), "nobody has answered yet");
 }

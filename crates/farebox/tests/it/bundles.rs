@@ -2,7 +2,7 @@
 
 use farebox_testkit::ScriptedUpstream;
 
-use crate::harness::{Call, Route, Setup, TestGateway};
+use crate::harness::{Call, Route, Setup, TestGateway, with_upstream};
 
 /// A node that takes no less than a satoshi.
 const ONE_SAT: &str = "backend = \"mock\"\nmin_amount = { sat = 1 }";
@@ -18,8 +18,7 @@ fn start(upstream: &ScriptedUpstream, msat: u64) -> TestGateway {
 
 #[test]
 fn the_402_says_what_the_larger_amount_is_for() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = start(&upstream, 200);
+    let (_upstream, gateway) = with_upstream(|upstream| start(upstream, 200));
     let problem = gateway.send(&Call::get("/paid/x")).expect(402).json();
     assert_eq!(problem["price_msat"], 200);
     assert_eq!(problem["amount_msat"], 1000);
@@ -32,8 +31,7 @@ fn the_402_says_what_the_larger_amount_is_for() {
 
 #[test]
 fn every_millisatoshi_of_a_bundle_buys() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = start(&upstream, 300);
+    let (upstream, gateway) = with_upstream(|upstream| start(upstream, 300));
     let token = gateway.buy(&Call::get("/paid/first"));
     for (target, left) in [
         ("/paid/first", "700"),
@@ -52,8 +50,7 @@ fn every_millisatoshi_of_a_bundle_buys() {
 
 #[test]
 fn a_bundle_is_for_its_own_route() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = start(&upstream, 300);
+    let (_upstream, gateway) = with_upstream(|upstream| start(upstream, 300));
     let token = gateway.buy(&Call::get("/paid/x"));
     let elsewhere = gateway.send(&Call::get("/other/x").with(&token));
     assert_eq!(elsewhere.expect(402).json()["reason"], "wrong_route");
@@ -61,8 +58,7 @@ fn a_bundle_is_for_its_own_route() {
 
 #[test]
 fn a_retry_of_one_request_of_a_bundle_is_charged_once() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = start(&upstream, 300);
+    let (upstream, gateway) = with_upstream(|upstream| start(upstream, 300));
     let token = gateway.buy(&Call::get("/paid/x"));
     let call = Call::get("/paid/x")
         .header("Idempotency-Key", "one")
@@ -76,8 +72,7 @@ fn a_retry_of_one_request_of_a_bundle_is_charged_once() {
 
 #[test]
 fn a_price_that_the_node_takes_is_sold_as_it_is() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = start(&upstream, 1500);
+    let (_upstream, gateway) = with_upstream(|upstream| start(upstream, 1500));
     let problem = gateway.send(&Call::get("/paid/x")).expect(402).json();
     assert_eq!(problem["amount_msat"], 1500);
     assert!(problem["bundle"].is_null(), "{problem}");

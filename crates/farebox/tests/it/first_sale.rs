@@ -2,7 +2,7 @@
 
 use farebox_testkit::ScriptedUpstream;
 
-use crate::harness::{Call, Route, Setup, TestGateway, Token};
+use crate::harness::{Call, Route, Setup, TestGateway, Token, with_upstream};
 
 fn shop(upstream: &ScriptedUpstream) -> TestGateway {
     let paid = Route::at("/paid", upstream).msat(2000);
@@ -15,15 +15,13 @@ fn shop(upstream: &ScriptedUpstream) -> TestGateway {
 
 #[test]
 fn a_free_route_is_served_to_anybody() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (_upstream, gateway) = with_upstream(shop);
     assert_eq!(gateway.send(&Call::get("/free/a")).status, 200);
 }
 
 #[test]
 fn a_stranger_is_challenged_and_reaches_no_upstream() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (upstream, gateway) = with_upstream(shop);
     let reply = gateway.send(&Call::get("/paid/a")).expect(402);
     assert_eq!(reply.find("cache-control"), Some("no-store"));
     assert_eq!(reply.find("content-type"), Some("application/problem+json"));
@@ -32,8 +30,7 @@ fn a_stranger_is_challenged_and_reaches_no_upstream() {
 
 #[test]
 fn a_payer_gets_the_answer_and_the_upstream_never_sees_the_token() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (upstream, gateway) = with_upstream(shop);
     let call = Call::get("/paid/a?b=c");
     let token = gateway.buy(&call);
     let reply = gateway.send(&call.with(&token)).expect(200);
@@ -45,8 +42,7 @@ fn a_payer_gets_the_answer_and_the_upstream_never_sees_the_token() {
 
 #[test]
 fn a_wrong_preimage_buys_nothing() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (upstream, gateway) = with_upstream(shop);
     let call = Call::get("/paid/a");
     let challenge = gateway.challenge(&call);
     let forged = Token {
@@ -59,8 +55,7 @@ fn a_wrong_preimage_buys_nothing() {
 
 #[test]
 fn a_token_outlives_a_restart() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let mut gateway = shop(&upstream);
+    let (_upstream, mut gateway) = with_upstream(shop);
     let call = Call::get("/paid/a");
     let token = gateway.buy(&call);
     gateway.restart();
@@ -69,8 +64,7 @@ fn a_token_outlives_a_restart() {
 
 #[test]
 fn a_kill_loses_no_sale_that_was_written() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let mut gateway = shop(&upstream);
+    let (upstream, mut gateway) = with_upstream(shop);
     let call = Call::get("/paid/a");
     let token = gateway.buy(&call);
     gateway.send(&call.clone().with(&token)).expect(200);
@@ -83,8 +77,7 @@ fn a_kill_loses_no_sale_that_was_written() {
 
 #[test]
 fn a_sale_shows_in_the_metrics() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (_upstream, gateway) = with_upstream(shop);
     let call = Call::get("/paid/a");
     let token = gateway.buy(&call);
     gateway.send(&call.with(&token)).expect(200);

@@ -1,8 +1,9 @@
 //! The vocabulary of the end-to-end tests.
 //!
 //! ```ignore
-//! let upstream = ScriptedUpstream::start().unwrap();
-//! let gateway = TestGateway::start(Setup::new().route(Route::at("/paid", &upstream).msat(2000)));
+//! let (upstream, gateway) = with_upstream(|upstream| {
+//!     TestGateway::start(Setup::new().route(Route::at("/paid", upstream).msat(2000)))
+//! });
 //! let token = gateway.buy(&Call::get("/paid/echo"));
 //! let reply = gateway.send(&Call::get("/paid/echo").with(&token));
 //! assert_eq!(reply.status, 200);
@@ -32,3 +33,14 @@ pub(crate) use setup::{Route, Setup};
 pub(crate) use tls::Authority;
 
 pub(crate) use farebox_testkit::ports;
+
+use farebox_testkit::ScriptedUpstream;
+
+/// An upstream, and what is set up in front of it.
+pub(crate) fn with_upstream<T>(
+    set_up: impl FnOnce(&ScriptedUpstream) -> T,
+) -> (ScriptedUpstream, T) {
+    let upstream = ScriptedUpstream::start().unwrap();
+    let front = set_up(&upstream);
+    (upstream, front)
+}

@@ -7,7 +7,7 @@ use farebox_testkit::ScriptedUpstream;
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::harness::{Call, Challenge, Reply, Route, Setup, TestGateway};
+use crate::harness::{Call, Challenge, Reply, Route, Setup, TestGateway, with_upstream};
 
 const PRICE: u64 = 2000;
 
@@ -75,8 +75,7 @@ fn comes_back_from(target: &str, upstream: &ScriptedUpstream) {
 
 #[test]
 fn a_paid_call_is_answered_from_the_store_and_charged_once() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = start(&upstream);
+    let (upstream, gateway) = with_upstream(start);
     let call = Call::post("/paid/order?size=1", "a whole body").header("X-Mine", "stays");
     let challenge = gateway.challenge(&call);
     assert_eq!(upstream.total(), 0);
@@ -101,8 +100,7 @@ fn a_paid_call_is_answered_from_the_store_and_charged_once() {
 
 #[test]
 fn the_answer_outlives_the_process() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let mut gateway = start(&upstream);
+    let (upstream, mut gateway) = with_upstream(start);
     let call = Call::get("/paid/thing");
     let challenge = gateway.challenge(&call);
     let preimage = pay_for_answer(&gateway, &challenge);
@@ -115,8 +113,7 @@ fn the_answer_outlives_the_process() {
 
 #[test]
 fn the_payment_is_taken_only_after_the_answer() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = start(&upstream);
+    let (upstream, gateway) = with_upstream(start);
     let challenge = gateway.challenge(&Call::get("/paid/gate/slow"));
     let payment = Payment::begin(&gateway, &challenge);
     upstream.wait_for("/paid/gate/slow", 1);
@@ -163,8 +160,7 @@ fn an_answer_too_long_to_store_was_never_paid() {
 
 #[test]
 fn a_token_is_good_for_its_own_request_only() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = start(&upstream);
+    let (upstream, gateway) = with_upstream(start);
     let challenge = gateway.challenge(&Call::get("/paid/one"));
     let preimage = pay_for_answer(&gateway, &challenge);
     let token = challenge.paid_with(preimage);
@@ -194,8 +190,7 @@ fn an_offer_that_nobody_pays_makes_room_again() {
 
 #[test]
 fn what_cannot_run_without_its_client_is_refused_unpaid() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = start(&upstream);
+    let (upstream, gateway) = with_upstream(start);
     gateway.send(&Call::websocket("/paid/upgrade")).expect(400);
     assert_eq!(upstream.total(), 0);
 }
@@ -224,8 +219,7 @@ fn reload_with_another_node(gateway: &mut TestGateway, upstream: &ScriptedUpstre
 
 #[test]
 fn a_call_ends_with_the_node_it_was_offered_by_although_a_reload_took_that_away() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let mut gateway = start(&upstream);
+    let (upstream, mut gateway) = with_upstream(start);
     let (offered, running) = (Call::get("/paid/one"), Call::get("/paid/gate/slow"));
     let first = gateway.challenge(&offered);
     let second = gateway.challenge(&running);
@@ -249,8 +243,7 @@ fn a_call_ends_with_the_node_it_was_offered_by_although_a_reload_took_that_away(
 
 #[test]
 fn a_call_whose_node_is_gone_after_a_restart_says_so_once_and_ends_when_it_is_back() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let mut gateway = start(&upstream);
+    let (upstream, mut gateway) = with_upstream(start);
     gateway.challenge(&Call::get("/paid/one"));
     gateway.stop();
     let with = |lightning: &str| {

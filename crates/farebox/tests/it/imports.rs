@@ -6,7 +6,7 @@ use std::path::Path;
 use farebox_testkit::ScriptedUpstream;
 use toml::Table;
 
-use crate::harness::{Call, Challenge, Setup, TestGateway, farebox};
+use crate::harness::{Call, Challenge, Setup, TestGateway, farebox, with_upstream};
 
 fn aperture(upstream: &ScriptedUpstream) -> String {
     let address = upstream.url().replace("http://", "");
@@ -94,8 +94,7 @@ fn an_import_of_aperture_names_what_is_left_to_do() {
 
 #[test]
 fn a_pass_is_sold_as_aperture_sold_it() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = start(&upstream);
+    let (upstream, gateway) = with_upstream(start);
     let unpaid = gateway.send(&call("/svc/a")).expect(402);
     let lines = unpaid.all("www-authenticate");
     assert!(lines[0].starts_with("LSAT macaroon="), "{lines:?}");
@@ -123,8 +122,7 @@ fn a_pass_is_sold_as_aperture_sold_it() {
 
 #[test]
 fn a_bad_credential_is_asked_to_pay_again_as_aperture_did() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = start(&upstream);
+    let (upstream, gateway) = with_upstream(start);
     let mut token = gateway.buy(&call("/svc/a"));
     token.preimage = "00".repeat(32);
     let refused = gateway.send(&call("/svc/a").with(&token)).expect(402);
@@ -136,8 +134,7 @@ fn a_bad_credential_is_asked_to_pay_again_as_aperture_did() {
 
 #[test]
 fn what_was_free_is_free_and_nothing_beside_it() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = start(&upstream);
+    let (upstream, gateway) = with_upstream(start);
     gateway.send(&call("/svc/free/x")).expect(200);
     for paid in [
         "/svc/x/free",

@@ -3,7 +3,7 @@
 use farebox_testkit::ScriptedUpstream;
 use rustix::process::Signal;
 
-use crate::harness::{Call, Connection, Route, Setup, TestGateway, farebox};
+use crate::harness::{Call, Connection, Route, Setup, TestGateway, farebox, with_upstream};
 
 fn priced(upstream: &ScriptedUpstream, msat: u64) -> Setup {
     Setup::new().route(Route::at("/paid", upstream).msat(msat))
@@ -53,8 +53,7 @@ fn a_reload_with_mistakes_keeps_what_was_and_says_why() {
 
 #[test]
 fn a_second_process_on_the_same_store_refuses_to_start_and_names_the_first() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = TestGateway::start(priced(&upstream, 2000));
+    let (_upstream, gateway) = with_upstream(|upstream| TestGateway::start(priced(upstream, 2000)));
     let config = gateway.config();
     let mut second = farebox(["serve", "--insecure-test-money", "-c"]);
     let second = second

@@ -9,7 +9,7 @@ use farebox_testkit::ScriptedUpstream;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::harness::{Call, Route, Setup, TestGateway};
+use crate::harness::{Call, Route, Setup, TestGateway, with_upstream};
 
 /// A bitcoin for 100,000 dollars: a millionth of a dollar is one msat.
 const RATE: &str = "[rates.fixed]\nusd = \"100000\"";
@@ -78,8 +78,7 @@ fn import(gateway: &TestGateway, models: &[(&str, u64, u64)], more: &[&str]) -> 
 
 #[test]
 fn an_imported_model_is_sold_at_once_and_after_a_reload_and_a_restart() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let mut gateway = TestGateway::start(setup(&upstream, ""));
+    let (upstream, mut gateway) = with_upstream(|upstream| TestGateway::start(setup(upstream, "")));
     assert_eq!(at_most(&gateway, "small"), Err(404));
     let not_yet = import(&gateway, &[("small", 100, 1000)], &[]);
     assert!(not_yet.contains("without --add: small"), "{not_yet}");
@@ -149,8 +148,7 @@ fn the_configurations_own_price_wins() {
 
 #[test]
 fn selections_new_names_and_markups_are_applied() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = TestGateway::start(setup(&upstream, ""));
+    let (_upstream, gateway) = with_upstream(|upstream| TestGateway::start(setup(upstream, "")));
     let models = [("x/a", 100, 1000), ("y/a", 100, 3000)];
     let more = [
         "--add", "--only", "x/*", "--rename", "x/*=*", "--markup", "12.5",
@@ -185,8 +183,7 @@ fn the_gateway_fetches_lists_only_from_where_it_may() {
 
 #[test]
 fn nobody_without_the_admin_token_changes_prices() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = TestGateway::start(setup(&upstream, ""));
+    let (_upstream, gateway) = with_upstream(|upstream| TestGateway::start(setup(upstream, "")));
     let body = json!({ "source": "openrouter", "add": true, "body": list(&[("a", 1, 1)]) });
     for path in ["/admin/v1/prices/import", "/admin/v1/prices/approve"] {
         let call = Call::post(path, body.to_string()).header("Host", &gateway.console.to_string());

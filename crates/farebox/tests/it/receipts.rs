@@ -3,7 +3,7 @@
 use farebox_testkit::ScriptedUpstream;
 use serde_json::{Value, json};
 
-use crate::harness::{Call, Connection, Reply, Route, Setup, TestGateway, Token};
+use crate::harness::{Call, Connection, Reply, Route, Setup, TestGateway, Token, with_upstream};
 
 /// Dollars for a million tokens read, and written.
 const MODEL: &str = "[[model]]\nname = \"small\"\ncurrency = \"usd\"\ninput = \"1\"\n\
@@ -62,8 +62,7 @@ fn admin(gateway: &TestGateway, arguments: &[&str]) -> Value {
 
 #[test]
 fn a_metered_call_is_told_with_its_rate_and_usage_and_over_a_restart() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let mut gateway = shop(&upstream);
+    let (_upstream, mut gateway) = with_upstream(shop);
     let call = chat(&json!({}));
     let token = gateway.buy(&call);
     let reply = gateway.send(&call.with(&token)).expect(200);
@@ -93,8 +92,7 @@ fn a_metered_call_is_told_with_its_rate_and_usage_and_over_a_restart() {
 
 #[test]
 fn only_who_paid_is_told() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (_upstream, gateway) = with_upstream(shop);
     let call = Call::get("/paid/x");
     let (token, other) = (gateway.buy(&call), gateway.buy(&call));
     let id = receipt_of(&gateway.send(&call.clone().with(&token)).expect(200));
@@ -124,8 +122,7 @@ fn only_who_paid_is_told() {
 
 #[test]
 fn the_operator_finds_charges_by_route_account_and_receipt() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (_upstream, gateway) = with_upstream(shop);
     let (plain, dollars) = (Call::get("/paid/x"), Call::get("/dollars/x"));
     let token = gateway.buy(&plain);
     for _ in 0..2 {
@@ -168,8 +165,7 @@ fn the_operator_finds_charges_by_route_account_and_receipt() {
 
 #[test]
 fn a_key_is_told_what_its_child_was_charged_and_so_is_the_child() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (_upstream, gateway) = with_upstream(shop);
     let parent = crate::keys::buy(&gateway, 1_000_000).key;
     let bearer = |call: Call, key: &str| call.header("Authorization", &format!("Bearer {key}"));
     let order = Call::post("/.farebox/keys/children", "{}");

@@ -8,7 +8,7 @@ mod store;
 
 use farebox_testkit::ScriptedUpstream;
 
-use crate::harness::{Call, Route, Setup, TestClock, TestGateway};
+use crate::harness::{Call, Route, Setup, TestClock, TestGateway, with_upstream};
 
 const PRICE: u64 = 2000;
 const MINUTE: i64 = 60_000;
@@ -75,8 +75,7 @@ fn what_is_left_of_a_token_outlives_restarts_and_kills() {
 
 #[test]
 fn a_revoked_token_stays_revoked() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let mut gateway = TestGateway::start(shop(&upstream));
+    let (upstream, mut gateway) = with_upstream(|upstream| TestGateway::start(shop(upstream)));
     let call = Call::get("/paid/a");
     let token = gateway.buy(&call);
     let revoke = format!("/admin/v1/tokens/{}/revoke", token.payment_hash());
@@ -88,8 +87,7 @@ fn a_revoked_token_stays_revoked() {
 
 #[test]
 fn a_token_sold_before_the_keys_were_rotated_outlives_a_restart_too() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let mut gateway = TestGateway::start(shop(&upstream));
+    let (_upstream, mut gateway) = with_upstream(|upstream| TestGateway::start(shop(upstream)));
     let call = Call::get("/paid/a");
     let token = gateway.buy(&call);
     rotate_keys(&gateway, false);
@@ -99,8 +97,7 @@ fn a_token_sold_before_the_keys_were_rotated_outlives_a_restart_too() {
 
 #[test]
 fn a_token_signed_with_a_fresh_key_outlives_a_kill() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let mut gateway = TestGateway::start(shop(&upstream));
+    let (_upstream, mut gateway) = with_upstream(|upstream| TestGateway::start(shop(upstream)));
     let call = Call::get("/paid/a");
     for emergency in [false, true] {
         rotate_keys(&gateway, emergency);

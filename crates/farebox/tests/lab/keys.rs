@@ -1,18 +1,18 @@
 //! A prepaid key, bought over the channel, and what is left on it paid back over the channel.
 
-use std::time::{Duration, Instant};
-
 use farebox_testkit::ScriptedUpstream;
 use farebox_testkit::lab::Invoice;
 use serde_json::{Value, json};
 
 use crate::harness::{Call, Setup, TestGateway};
-use crate::stage::{PRICE, Secret, Stage, alone, paid, shared, upstream};
+use crate::payouts::{
+    BACK, Held, assert_nothing_sent, assert_received_once, payouts, refund_as_operator,
+    wait_until_paid,
+};
+use crate::stage::{PRICE, Stage, alone, paid, shared, upstream};
 
-/// What is paid for a key in these tests, and what goes back.
+/// What is paid for a key in these tests.
 const DEPOSIT: u64 = 100_000;
-const BACK: u64 = 90_000;
-const WAIT_AT_MOST: Duration = Duration::from_secs(40);
 
 struct Key {
     key: String,
@@ -64,34 +64,10 @@ fn buy_and_use(stage: &Stage, gateway: &TestGateway) -> Key {
     key
 }
 
-fn payouts(gateway: &TestGateway) -> Vec<Value> {
-    let listed = gateway
-        .admin(Call::get("/admin/v1/payouts"))
-        .expect(200)
-        .json();
-    listed["payouts"].as_array().unwrap().clone()
-}
-
-#[track_caller]
-fn wait_until_paid(gateway: &TestGateway) {
-    let give_up_at = Instant::now() + WAIT_AT_MOST;
-    loop {
-        let all = payouts(gateway);
-        if all.len() == 1 && all[0]["state"] == "paid" {
-            return;
-        }
-        assert!(Instant::now() < give_up_at, "not paid: {all:?}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
 /// Fails unless `invoice` was paid once, and booked once on this key.
 #[track_caller]
 fn assert_paid_once(stage: &Stage, gateway: &TestGateway, key: &Key, invoice: &Invoice) {
-    let hash = &invoice.payment_hash;
-    stage.bob().wait_for_invoice(hash, "SETTLED").unwrap();
-    assert_eq!(stage.bob().received_for(hash).unwrap(), BACK);
-    assert_eq!(stage.alice().sent_for(hash).unwrap(), [BACK]);
+    assert_received_once(stage, invoice);
     let told = gateway.admin(Call::get(&format!("/admin/v1/keys/{}", key.id)));
     let told = told.expect(200).json();
     assert_eq!(told["balance_msat"], DEPOSIT - PRICE - BACK, "{told}");
@@ -136,18 +112,7 @@ fn the_same_wish_for_an_address_is_one_payment_and_the_operator_pays_the_rest() 
     assert_eq!(gateway.send(&call).expect(200).json(), told);
     assert_eq!(payouts(&gateway).len(), 1);
     let invoice = stage.bob().invoice(50_000, 600).unwrap();
-    let console = gateway.console.to_string();
-    let words = [
-        "admin",
-        "refund",
-        &key.id,
-        "--to",
-        &invoice.bolt11,
-        "--wait",
-    ];
-    let words = [&words[..], &["--console", &console]].concat();
-    let output = gateway.command(&words);
-    assert!(output.status.success(), "{output:?}");
+    refund_as_operator(&gateway, &key.id, &invoice);
     stage.assert_paid(before, i64::try_from(DEPOSIT - 90_000).unwrap());
     assert_eq!(gateway.trial_balance()["sound"], true);
 }
@@ -164,8 +129,7 @@ fn a_key_is_paid_back_once_wherever_the_gateway_dies() {
         let before = stage.balances();
         let key = buy_and_use(&stage, &gateway);
         let invoice = stage.bob().invoice(BACK, 600).unwrap();
-        let (call, to) = (key.ask_to(&invoice), gateway.address);
-        let asked = std::thread::spawn(move || call.try_send(to).ok());
+        let asked = crate::payouts::start_asking(&gateway, key.ask_to(&invoice));
         gateway.wait_for_exit();
         assert!(asked.join().unwrap().is_none(), "{point} was not reached");
         gateway.start_again(&[]);
@@ -183,14 +147,11 @@ fn a_refund_of_a_key_without_an_end_stays_unknown_over_a_kill_and_is_paid_once()
     let upstream = upstream();
     let mut gateway = TestGateway::start(setup(&stage, &upstream));
     let key = buy_and_use(&stage, &gateway);
-    let secret = Secret::new();
-    let invoice = stage.bob().hold_invoice(&secret.hash, BACK).unwrap();
-    let (call, to) = (key.ask_to(&invoice), gateway.address);
-    let asked = std::thread::spawn(move || call.try_send(to).ok());
-    stage
-        .bob()
-        .wait_for_invoice(&secret.hash, "ACCEPTED")
-        .unwrap();
+    let Held {
+        secret,
+        invoice,
+        asked,
+    } = Held::start(&stage, &gateway, |invoice| key.ask_to(invoice));
     gateway.kill();
     assert!(asked.join().unwrap().is_none());
     gateway.start_again(&[]);
@@ -202,8 +163,5 @@ fn a_refund_of_a_key_without_an_end_stays_unknown_over_a_kill_and_is_paid_once()
     stage.bob().settle(&secret.preimage).unwrap();
     wait_until_paid(&gateway);
     assert_paid_once(&stage, &gateway, &key, &invoice);
-    assert_eq!(
-        stage.alice().sent_for(&another.payment_hash).unwrap(),
-        [0; 0]
-    );
+    assert_nothing_sent(&stage, &another);
 }

@@ -19,6 +19,7 @@ mod harness;
 #[path = "../it/parts.rs"]
 #[expect(dead_code, reason = "shared with tests that need more parts")]
 mod parts;
+mod payouts;
 mod stage;
 mod stand_in;
 mod wire;

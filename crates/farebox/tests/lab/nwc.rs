@@ -11,15 +11,14 @@ use farebox_lightning::{Network, Trust};
 use farebox_testkit::ScriptedUpstream;
 use farebox_testkit::lab::{Invoice, Node};
 use farebox_testkit::wallet_service::{TestRelay, WalletOptions, WalletService};
-use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::harness::{Call, Reply, Route, Setup, TestGateway, Token};
+use crate::payouts::{BACK, assert_received_once, payouts, wait_until_paid};
 use crate::stage::{PRICE, Stage, alone, paid, refund_to, shared, upstream};
 
-/// What a token buys, and what goes back: all but one call and the room for fees.
+/// What a token buys.
 const BALANCE: u64 = 100_000;
-const BACK: u64 = 90_000;
 
 /// alice's wallet on two relays, and the file with its connection URI.
 struct Wallet {
@@ -86,44 +85,14 @@ fn balance(upstream: &ScriptedUpstream) -> Route {
     paid(upstream).line(&format!("balance = {{ msat = {BALANCE} }}"))
 }
 
-fn buy_and_use(stage: &Stage, gateway: &TestGateway) -> Token {
-    let call = Call::get("/paid/a");
-    let token = stage.buy(gateway, &call);
-    gateway.send(&call.with(&token)).expect(200);
-    assert_eq!(gateway.charged(&token), PRICE);
-    token
-}
-
 fn refund(gateway: &TestGateway, token: &Token, invoice: &Invoice) -> Reply {
     gateway.send(&refund_to(invoice, token))
-}
-
-fn payouts(gateway: &TestGateway) -> Vec<Value> {
-    let call = Call::get("/admin/v1/payouts");
-    let listed = gateway.admin(call).expect(200).json();
-    listed["payouts"].as_array().unwrap().clone()
-}
-
-#[track_caller]
-fn wait_until_paid(gateway: &TestGateway) {
-    let give_up_at = Instant::now() + Duration::from_secs(60);
-    loop {
-        let all = payouts(gateway);
-        if all.len() == 1 && all[0]["state"] == "paid" {
-            return;
-        }
-        assert!(Instant::now() < give_up_at, "not paid: {all:?}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 /// Fails unless `invoice` was paid once, and booked once.
 #[track_caller]
 fn assert_paid_once(stage: &Stage, gateway: &TestGateway, wallet: &Wallet, invoice: &Invoice) {
-    let hash = &invoice.payment_hash;
-    stage.bob().wait_for_invoice(hash, "SETTLED").unwrap();
-    assert_eq!(stage.bob().received_for(hash).unwrap(), BACK);
-    assert_eq!(stage.alice().sent_for(hash).unwrap(), [BACK]);
+    assert_received_once(stage, invoice);
     assert_eq!(wallet.service.heard("pay_invoice"), 1);
     assert_eq!(payouts(gateway).len(), 1);
     assert_eq!(gateway.trial_balance()["sound"], true);
@@ -135,14 +104,8 @@ fn a_call_is_bought_from_a_wallet_over_a_real_channel() {
         return;
     };
     let before = stage.balances();
-    let call = Call::get("/paid/a");
-    let token = stage.buy(&gateway, &call);
-    gateway.send(&call.clone().with(&token)).expect(200);
-    assert_eq!(gateway.charged(&token), PRICE);
-    // Again is the same sale: the answer is kept.
-    gateway.send(&call.with(&token)).expect(200);
+    stage.buy_one_call(&gateway);
     assert_eq!(upstream.total(), 1);
-    assert_eq!(gateway.charged(&token), PRICE);
     stage.assert_paid(before, 2000);
 }
 
@@ -152,7 +115,7 @@ fn an_unused_balance_goes_back_through_the_wallet() {
         return;
     };
     let before = stage.balances();
-    let token = buy_and_use(&stage, &gateway);
+    let token = stage.buy_and_use(&gateway);
     let invoice = stage.bob().invoice(BACK, 600).unwrap();
     let paid = refund(&gateway, &token, &invoice).expect(200).json();
     assert_eq!(paid["refund"]["state"], "paid", "{paid}");
@@ -170,7 +133,7 @@ fn a_refund_whose_answer_the_relays_lose_is_paid_once_and_booked_once() {
         return;
     };
     let before = stage.balances();
-    let token = buy_and_use(&stage, &gateway);
+    let token = stage.buy_and_use(&gateway);
     let invoice = stage.bob().invoice(BACK, 600).unwrap();
     wallet.service.lose_answers("pay_invoice");
     let told = refund(&gateway, &token, &invoice);
@@ -185,7 +148,7 @@ fn a_refund_stays_open_across_a_restart_while_the_wallet_says_nothing() {
     let Some((stage, _upstream, wallet, mut gateway)) = open(shared(), balance) else {
         return;
     };
-    let token = buy_and_use(&stage, &gateway);
+    let token = stage.buy_and_use(&gateway);
     let invoice = stage.bob().invoice(BACK, 600).unwrap();
     wallet.service.lose_answers("pay_invoice");
     let address = gateway.address;

@@ -1,19 +1,19 @@
 //! What was not used goes back over the channel, once, whatever happens on the way.
 
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
-
 use farebox_testkit::ScriptedUpstream;
 use farebox_testkit::lab::Invoice;
 use serde_json::{Value, json};
 
-use crate::harness::{Call, Reply, Route, Setup, TestGateway, Token};
-use crate::stage::{PRICE, Secret, Stage, alone, paid, shared, upstream};
+use crate::harness::{Call, Route, Setup, TestGateway, Token};
+use crate::payouts::{
+    BACK, Held, assert_nothing_sent, assert_received_once, payouts, refund_as_operator,
+    wait_until_paid,
+};
+use crate::stage::{PRICE, Stage, alone, paid, shared, upstream};
 use crate::wire::Wire;
 
-/// What a token buys in these tests, and what goes back: all but one call and the room for fees.
+/// What a token buys in these tests.
 const BALANCE: u64 = 100_000;
-const BACK: u64 = 90_000;
 
 fn route(upstream: &ScriptedUpstream) -> Route {
     paid(upstream).line(&format!("balance = {{ msat = {BALANCE} }}"))
@@ -23,15 +23,6 @@ fn setup(stage: &Stage, upstream: &ScriptedUpstream) -> Setup {
     stage
         .setup(route(upstream))
         .section("[refunds]\nenabled = true")
-}
-
-/// A token with one call used.
-fn buy_and_use(stage: &Stage, gateway: &TestGateway) -> Token {
-    let call = Call::get("/paid/a");
-    let token = stage.buy(gateway, &call);
-    gateway.send(&call.with(&token)).expect(200);
-    assert_eq!(gateway.charged(&token), PRICE);
-    token
 }
 
 fn wish(token: &Token, destination: &Value) -> Call {
@@ -44,44 +35,15 @@ fn to_invoice(token: &Token, invoice: &Invoice) -> Call {
     wish(token, &json!({ "invoice": invoice.bolt11 }))
 }
 
-/// Asks for a refund that may take its time, or be answered never.
-fn start_asking(gateway: &TestGateway, call: Call) -> JoinHandle<Option<Reply>> {
-    let address = gateway.address;
-    std::thread::spawn(move || call.try_send(address).ok())
-}
-
 fn standing(gateway: &TestGateway, token: &Token) -> Value {
     let call = Call::get("/.farebox/refund").with(token);
     gateway.send(&call).expect(200).json()
 }
 
-fn payouts(gateway: &TestGateway) -> Vec<Value> {
-    let call = Call::get("/admin/v1/payouts");
-    let listed = gateway.admin(call).expect(200).json();
-    listed["payouts"].as_array().unwrap().clone()
-}
-
-/// Waits until the only refund there is was paid.
-#[track_caller]
-fn wait_until_paid(gateway: &TestGateway) {
-    let give_up_at = Instant::now() + Duration::from_secs(40);
-    loop {
-        let all = payouts(gateway);
-        if all.iter().all(|payout| payout["state"] == "paid") && all.len() == 1 {
-            return;
-        }
-        assert!(Instant::now() < give_up_at, "not paid: {all:?}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
 /// Fails unless `invoice` was paid once, and booked once.
 #[track_caller]
 fn assert_paid_once(stage: &Stage, gateway: &TestGateway, invoice: &Invoice) {
-    let hash = &invoice.payment_hash;
-    stage.bob().wait_for_invoice(hash, "SETTLED").unwrap();
-    assert_eq!(stage.bob().received_for(hash).unwrap(), BACK);
-    assert_eq!(stage.alice().sent_for(hash).unwrap(), [BACK]);
+    assert_received_once(stage, invoice);
     let all = payouts(gateway);
     let booked = all.iter().filter(|payout| payout["state"] == "paid");
     assert_eq!(booked.count(), 1, "{all:?}");
@@ -94,7 +56,7 @@ fn an_unused_balance_goes_back_to_an_invoice() {
     let upstream = upstream();
     let gateway = TestGateway::start(setup(&stage, &upstream));
     let before = stage.balances();
-    let token = buy_and_use(&stage, &gateway);
+    let token = stage.buy_and_use(&gateway);
     let invoice = stage.bob().invoice(BACK, 600).unwrap();
     let call = to_invoice(&token, &invoice);
     let paid = gateway.send(&call).expect(200).json();
@@ -123,7 +85,7 @@ fn an_unused_balance_goes_back_to_a_lightning_address() {
     let setup = stage.setup(route(&upstream)).section(&allowed);
     let gateway = TestGateway::start(setup);
     let before = stage.balances();
-    let token = buy_and_use(&stage, &gateway);
+    let token = stage.buy_and_use(&gateway);
     let destination = json!({ "address": address.to_string(), "amount_msat": BACK });
     let paid = gateway.send(&wish(&token, &destination)).expect(200).json();
     assert_eq!(paid["refund"]["state"], "paid", "{paid}");
@@ -136,14 +98,9 @@ fn the_operator_gives_back_what_is_left() {
     let upstream = upstream();
     let gateway = TestGateway::start(setup(&stage, &upstream));
     let before = stage.balances();
-    let token = buy_and_use(&stage, &gateway);
+    let token = stage.buy_and_use(&gateway);
     let invoice = stage.bob().invoice(BACK, 600).unwrap();
-    let hash = token.payment_hash();
-    let console = gateway.console.to_string();
-    let words = ["admin", "refund", &hash, "--to", &invoice.bolt11, "--wait"];
-    let words = [&words[..], &["--console", &console]].concat();
-    let output = gateway.command(&words);
-    assert!(output.status.success(), "{output:?}");
+    refund_as_operator(&gateway, &token.payment_hash(), &invoice);
     assert_paid_once(&stage, &gateway, &invoice);
     stage.assert_paid(before, 10_000);
 }
@@ -158,9 +115,9 @@ fn a_refund_is_paid_once_wherever_the_gateway_dies() {
         let crash = [("FAREBOX_CRASH_AT", point)];
         let mut gateway = TestGateway::start_with(setup(&stage, &upstream), &crash);
         let before = stage.balances();
-        let token = buy_and_use(&stage, &gateway);
+        let token = stage.buy_and_use(&gateway);
         let invoice = stage.bob().invoice(BACK, 600).unwrap();
-        let asked = start_asking(&gateway, to_invoice(&token, &invoice));
+        let asked = crate::payouts::start_asking(&gateway, to_invoice(&token, &invoice));
         gateway.wait_for_exit();
         assert!(asked.join().unwrap().is_none(), "{point} was not reached");
         gateway.start_again(&[]);
@@ -177,14 +134,12 @@ fn a_refund_that_was_sent_is_not_sent_again_by_the_next_process() {
     let Some(stage) = shared() else { return };
     let upstream = upstream();
     let mut gateway = TestGateway::start(setup(&stage, &upstream));
-    let token = buy_and_use(&stage, &gateway);
-    let secret = Secret::new();
-    let invoice = stage.bob().hold_invoice(&secret.hash, BACK).unwrap();
-    let asked = start_asking(&gateway, to_invoice(&token, &invoice));
-    stage
-        .bob()
-        .wait_for_invoice(&secret.hash, "ACCEPTED")
-        .unwrap();
+    let token = stage.buy_and_use(&gateway);
+    let Held {
+        secret,
+        invoice,
+        asked,
+    } = Held::start(&stage, &gateway, |invoice| to_invoice(&token, invoice));
     gateway.kill();
     assert!(asked.join().unwrap().is_none());
     stage.bob().settle(&secret.preimage).unwrap();
@@ -200,14 +155,12 @@ fn a_refund_whose_end_nobody_knows_stays_open_and_holds_its_money() {
     let lightning = stage.lightning_at(&wire.url());
     let upstream = upstream();
     let gateway = TestGateway::start(setup(&stage, &upstream).lightning(&lightning));
-    let token = buy_and_use(&stage, &gateway);
-    let secret = Secret::new();
-    let invoice = stage.bob().hold_invoice(&secret.hash, BACK).unwrap();
-    let asked = start_asking(&gateway, to_invoice(&token, &invoice));
-    stage
-        .bob()
-        .wait_for_invoice(&secret.hash, "ACCEPTED")
-        .unwrap();
+    let token = stage.buy_and_use(&gateway);
+    let Held {
+        secret,
+        invoice,
+        asked,
+    } = Held::start(&stage, &gateway, |invoice| to_invoice(&token, invoice));
     wire.cut();
     let told = asked.join().unwrap().unwrap();
     assert_eq!(told.status, 202, "{}", told.text());
@@ -225,10 +178,7 @@ fn a_refund_whose_end_nobody_knows_stays_open_and_holds_its_money() {
     stage.bob().settle(&secret.preimage).unwrap();
     wait_until_paid(&gateway);
     assert_paid_once(&stage, &gateway, &invoice);
-    assert_eq!(
-        stage.alice().sent_for(&another.payment_hash).unwrap(),
-        [0; 0]
-    );
+    assert_nothing_sent(&stage, &another);
 }
 
 #[test]
@@ -236,15 +186,13 @@ fn a_refund_under_way_is_the_same_one_whoever_asks_and_is_booked_once() {
     let Some(stage) = shared() else { return };
     let upstream = upstream();
     let gateway = TestGateway::start(setup(&stage, &upstream));
-    let token = buy_and_use(&stage, &gateway);
-    let secret = Secret::new();
-    let invoice = stage.bob().hold_invoice(&secret.hash, BACK).unwrap();
+    let token = stage.buy_and_use(&gateway);
+    let Held {
+        secret,
+        invoice,
+        asked: patient,
+    } = Held::start(&stage, &gateway, |invoice| to_invoice(&token, invoice));
     let call = to_invoice(&token, &invoice);
-    let patient = start_asking(&gateway, call.clone());
-    stage
-        .bob()
-        .wait_for_invoice(&secret.hash, "ACCEPTED")
-        .unwrap();
     let told = gateway.send(&call).expect(202);
     assert_eq!(told.json()["refund"]["state"], "open", "{}", told.text());
     stage.bob().settle(&secret.preimage).unwrap();
@@ -260,14 +208,9 @@ fn a_refund_that_the_payee_refuses_is_back_on_the_token() {
     let Some(stage) = shared() else { return };
     let upstream = upstream();
     let gateway = TestGateway::start(setup(&stage, &upstream));
-    let token = buy_and_use(&stage, &gateway);
-    let secret = Secret::new();
-    let invoice = stage.bob().hold_invoice(&secret.hash, BACK).unwrap();
-    let asked = start_asking(&gateway, to_invoice(&token, &invoice));
-    stage
-        .bob()
-        .wait_for_invoice(&secret.hash, "ACCEPTED")
-        .unwrap();
+    let token = stage.buy_and_use(&gateway);
+    let Held { secret, asked, .. } =
+        Held::start(&stage, &gateway, |invoice| to_invoice(&token, invoice));
     stage.bob().cancel(&secret.hash).unwrap();
     let told = asked.join().unwrap().unwrap();
     assert_eq!(told.json()["refund"]["state"], "failed", "{}", told.text());
@@ -313,10 +256,7 @@ fn a_payment_that_only_its_preimage_proves_is_not_given_back() {
     let invoice = stage.bob().invoice(BACK, 600).unwrap();
     let refused = gateway.send(&to_invoice(&token, &invoice));
     assert!((400..600).contains(&refused.status), "{}", refused.text());
-    assert_eq!(
-        stage.alice().sent_for(&invoice.payment_hash).unwrap(),
-        [0; 0]
-    );
+    assert_nothing_sent(&stage, &invoice);
 }
 
 #[test]
@@ -327,7 +267,7 @@ fn a_node_whose_macaroon_makes_invoices_only_sells_and_pays_nothing_out() {
     let lightning = stage.lightning_with(&stage.alice().rest, &macaroon);
     let setup = stage.setup(route(&upstream)).lightning(&lightning);
     let gateway = TestGateway::start(setup);
-    let token = buy_and_use(&stage, &gateway);
+    let token = stage.buy_and_use(&gateway);
     let invoice = stage.bob().invoice(BACK, 600).unwrap();
     let refused = gateway.send(&to_invoice(&token, &invoice));
     assert!((400..600).contains(&refused.status), "{}", refused.text());

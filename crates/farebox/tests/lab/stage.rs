@@ -118,6 +118,26 @@ impl Stage {
         Paying(std::thread::spawn(move || bob.pay(&invoice)))
     }
 
+    /// A token with one call used.
+    #[track_caller]
+    pub(crate) fn buy_and_use(&self, gateway: &TestGateway) -> Token {
+        let call = Call::get("/paid/a");
+        let token = self.buy(gateway, &call);
+        gateway.send(&call.with(&token)).expect(200);
+        assert_eq!(gateway.charged(&token), PRICE);
+        token
+    }
+
+    /// Buys one call and asks for it twice: again is the same sale, as the answer is kept.
+    #[track_caller]
+    pub(crate) fn buy_one_call(&self, gateway: &TestGateway) -> Token {
+        let token = self.buy_and_use(gateway);
+        let call = Call::get("/paid/a").with(&token);
+        gateway.send(&call).expect(200);
+        assert_eq!(gateway.charged(&token), PRICE);
+        token
+    }
+
     /// The payment hash of a challenge's invoice.
     pub(crate) fn hash_of(&self, challenge: &Challenge) -> String {
         self.bob().payment_hash_of(&challenge.invoice).unwrap()

@@ -4,17 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::{DEFAULT_LIMIT, Nodes, Pair};
 use crate::bench::farebox::{PASS, SINGLE, Stage};
-use crate::bench::open_loop::{self, Answers, CONNECTIONS};
+use crate::bench::open_loop::{self, Answers, CONNECTIONS, Pace};
 use crate::bench::options::Options;
 use crate::bench::percentile::Percentiles;
 use crate::bench::report::Report;
+use crate::bench::rounds::{self, Column};
 use crate::bench::throughput::paid;
 use crate::bench::traffic::Traffic;
-use crate::bench::units::{Nanos, Ratio, median, thousands};
+use crate::bench::units::{Ratio, median, thousands};
 
 /// Calls a second of those who have paid.
 const CALLS: u32 = 500;
@@ -25,19 +26,21 @@ const AROUND: Duration = Duration::from_millis(500);
 /// How much longer the slowest calls may take in the flood, with the mock node.
 const AT_MOST: Ratio = Ratio(1_500);
 
-struct Target<'a> {
+struct Holders<'a> {
     pair: &'a Pair<'a>,
     calls: Arc<Traffic>,
     flood: Arc<Traffic>,
-    turns: Vec<Turn>,
 }
 
 /// The same calls twice, back to back.
+#[derive(Serialize)]
 struct Turn {
     quiet: Percentiles,
     flooded: Percentiles,
     bad: u64,
 }
+
+type Course<'a> = rounds::Course<Holders<'a>, Turn>;
 
 pub(super) fn measure(
     stage: &Stage<'_>,
@@ -46,27 +49,30 @@ pub(super) fn measure(
     report: &mut Report,
 ) -> Result<()> {
     let pairs = nodes.pairs(stage, "holders", DEFAULT_LIMIT)?;
-    let mut targets = pairs.iter().map(Target::new).collect::<Result<Vec<_>>>()?;
-    for target in &targets {
-        target.call(AROUND)?;
+    let mut courses = Vec::new();
+    for pair in &pairs {
+        courses.push(Course::new(pair.name, Holders::new(pair)?));
     }
-    for round in 0..options.rounds {
-        for target in &mut targets {
-            let turn = target.take_turn(round, options.turn)?;
-            target.turns.push(turn);
-        }
-        let (round, rounds) = (round + 1, options.rounds);
-        report.progress(&format!("holders in a flood: round {round} of {rounds}"));
+    for course in &courses {
+        course.what.call(AROUND)?;
     }
-    tell(&targets, report);
-    drop(targets);
+    let turn = |holders: &Holders<'_>, round| holders.turn(round, options.turn);
+    rounds::run(
+        "holders in a flood",
+        options.rounds,
+        &mut courses,
+        report,
+        turn,
+    )?;
+    tell(&courses, report);
+    drop(courses);
     for pair in pairs {
         pair.gateway.stop_and_verify(report)?;
     }
     Ok(())
 }
 
-impl<'a> Target<'a> {
+impl<'a> Holders<'a> {
     fn new(pair: &'a Pair<'a>) -> Result<Self> {
         let tokens: Vec<String> = (0..CONNECTIONS)
             .map(|_| pair.buy(PASS))
@@ -76,16 +82,24 @@ impl<'a> Target<'a> {
             pair,
             calls: Arc::new(paid(PASS, &tokens)),
             flood: Arc::new(Traffic::strangers(SINGLE)),
-            turns: Vec::new(),
         })
     }
 
+    fn pace(&self, rate: u32, length: Duration) -> Pace {
+        Pace {
+            to: self.pair.gateway.address,
+            rate,
+            connections: CONNECTIONS,
+            length,
+        }
+    }
+
     fn call(&self, length: Duration) -> Result<Answers> {
-        open_loop::run(self.pair.gateway.address, &self.calls, CALLS, length, 200)
+        open_loop::run(self.pace(CALLS, length), &self.calls, open_loop::whole(200))
     }
 
     /// Every second round the other way round, so that a machine that grows slower favours nobody.
-    fn take_turn(&self, round: u32, length: Duration) -> Result<Turn> {
+    fn turn(&self, round: u32, length: Duration) -> Result<Turn> {
         let (quiet, flooded) = if round.is_multiple_of(2) {
             let quiet = self.call(length)?;
             (quiet, self.call_in_flood(length)?)
@@ -101,77 +115,55 @@ impl<'a> Target<'a> {
     }
 
     fn call_in_flood(&self, length: Duration) -> Result<Answers> {
-        let (to, flood) = (self.pair.gateway.address, Arc::clone(&self.flood));
+        let (pace, flood) = (
+            self.pace(FLOOD, length + AROUND * 2),
+            Arc::clone(&self.flood),
+        );
         let flooding =
-            std::thread::spawn(move || open_loop::run(to, &flood, FLOOD, length + AROUND * 2, 402));
+            std::thread::spawn(move || open_loop::run(pace, &flood, open_loop::whole(402)));
         std::thread::sleep(AROUND);
         let answers = self.call(length);
         let Ok(flooded) = flooding.join() else {
             bail!("a generator thread panicked")
         };
         // Whether these have an invoice in them or not, they are answers.
-        let flooded = flooded?;
-        if flooded.good == 0 {
+        if flooded?.good == 0 {
             bail!("the flood did not arrive");
         }
         answers
     }
-
-    fn median(&self, of: impl Fn(&Turn) -> Nanos) -> Nanos {
-        Nanos(median(self.turns.iter().map(|turn| of(turn).0)))
-    }
-
-    fn slowed(&self) -> Ratio {
-        let of = |turn: &Turn| Ratio::of(turn.flooded.p99.0, turn.quiet.p99.0).0;
-        Ratio(median(self.turns.iter().map(of)))
-    }
-
-    fn row(&self) -> Vec<String> {
-        vec![
-            self.pair.name.to_owned(),
-            self.median(|turn| turn.quiet.p50).to_string(),
-            self.median(|turn| turn.quiet.p99).to_string(),
-            self.median(|turn| turn.flooded.p50).to_string(),
-            self.median(|turn| turn.flooded.p99).to_string(),
-            self.slowed().to_string(),
-        ]
-    }
-
-    fn to_json(&self) -> Value {
-        let of = |seen: &Percentiles| json!({ "p50_ns": seen.p50.0, "p99_ns": seen.p99.0 });
-        let turn = |turn: &Turn| json!({ "quiet": of(&turn.quiet), "flooded": of(&turn.flooded), "bad": turn.bad });
-        let turns: Vec<Value> = self.turns.iter().map(turn).collect();
-        json!({ "target": self.pair.name, "turns": turns })
-    }
 }
 
-fn tell(targets: &[Target<'_>], report: &mut Report) {
-    let title = format!("paid calls, {CALLS}/s");
-    let heads = [
-        title.as_str(),
-        "p50",
-        "p99",
-        "p50 in the flood",
-        "p99 in the flood",
-        "p99, ratio",
+/// How much longer the slowest calls take in the flood than without it.
+fn slowed(course: &Course<'_>) -> Ratio {
+    let of = |turn: &Turn| Ratio::of(turn.flooded.p99.0, turn.quiet.p99.0).0;
+    Ratio(median(course.turns.iter().map(of)))
+}
+
+fn tell(courses: &[Course<'_>], report: &mut Report) {
+    let columns: [Column<'_, Course<'_>>; 5] = [
+        ("p50", &|it| it.nanos(|turn| turn.quiet.p50).to_string()),
+        ("p99", &|it| it.nanos(|turn| turn.quiet.p99).to_string()),
+        ("p50 in the flood", &|it| {
+            it.nanos(|turn| turn.flooded.p50).to_string()
+        }),
+        ("p99 in the flood", &|it| {
+            it.nanos(|turn| turn.flooded.p99).to_string()
+        }),
+        ("p99, ratio", &|it| slowed(it).to_string()),
     ];
-    let mut table = vec![heads.map(str::to_owned).to_vec()];
-    table.extend(targets.iter().map(Target::row));
-    report.table(table);
-    report.raw("holders", targets.iter().map(Target::to_json).collect());
-    for target in targets {
-        let bad: u64 = target.turns.iter().map(|turn| turn.bad).sum();
-        let figure = format!(
-            "paid calls with {}: other answers than 200",
-            target.pair.name
-        );
-        report.demand(&figure, &thousands(bad), "none", bad == 0);
-        if target.pair.node.is_none() {
-            let slowed = target.slowed();
+    let title = format!("paid calls, {CALLS}/s");
+    rounds::tell(&title, courses, &columns, report);
+    for course in courses {
+        let bad = course.sum(|turn| turn.bad);
+        let figure = format!("paid calls with {}: other answers than 200", course.name);
+        report.demand(&figure, thousands(bad), "none", bad == 0);
+        if course.what.pair.node.is_none() {
+            let (slowed, demanded) = (slowed(course), format!("≤ {AT_MOST}"));
             report.demand(
                 "p99 of paid calls in ten times the allowed challenges",
-                &format!("{slowed} of that without"),
-                &format!("≤ {AT_MOST}"),
+                format!("{slowed} of that without"),
+                &demanded,
                 slowed <= AT_MOST,
             );
         }

@@ -173,3 +173,37 @@ impl Tally {
         self.reasons.extend(other.reasons);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::metered::shop::{PACED, stream_request};
+    use crate::bench::metered::upstream::Upstream;
+
+    #[test]
+    fn every_chunk_of_every_stream_is_seen_once_and_in_order() {
+        let upstream = Upstream::start().unwrap();
+        upstream.set_rate(1_000);
+        let load = Load {
+            to: upstream.address,
+            traffic: Arc::new(Traffic::same(stream_request(PACED, "", 5))),
+            streams: 3,
+            chunks: 5,
+            ramp: Duration::from_millis(10),
+            length: Duration::from_millis(10),
+            is_sold: false,
+            clock: upstream.clock,
+        };
+        let tally = run(&load).unwrap();
+        assert_eq!((tally.chunks, tally.faults, tally.untold), (15, 0, 0));
+        assert!(tally.reasons.is_empty(), "{:?}", tally.reasons);
+        // A gateway would have to say what it costs, which this upstream does not.
+        let sold = Load {
+            is_sold: true,
+            chunks: 6,
+            ..load
+        };
+        let tally = run(&sold).unwrap();
+        assert_eq!((tally.chunks, tally.faults, tally.untold), (15, 3, 3));
+    }
+}

@@ -1,5 +1,6 @@
 //! Long prompts that come while streams run: 1 MB of JSON, charged by use, one after another.
 
+use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -8,50 +9,38 @@ use serde_json::Value;
 
 use super::shop::{Used, chat};
 use crate::bench::http::Connection;
-use crate::bench::open_loop::wait_until;
+use crate::bench::open_loop::{self, Answer, Answers, Schedule};
+use crate::bench::traffic::Traffic;
 
 /// Prompts a second.
-pub(super) const RATE: u32 = 8;
+const RATE: u32 = 8;
 /// Bytes of a prompt.
 const BYTES: usize = 1_000_000;
 /// A line of it: text has ends of lines, which JSON escapes.
 const LINE: &str = r"The quick brown fox jumps over the lazy dog, and the dog does not mind.\n";
 
-/// What came back.
-#[derive(Debug, Default)]
-pub(super) struct Answers {
-    pub(super) good: u64,
-    pub(super) bad: u64,
-    /// What the good ones cost, in msat.
-    pub(super) owed: u64,
-}
-
 /// Sends one prompt after another to `to` until `end_at`.
-pub(super) fn send(to: SocketAddr, request: &[u8], end_at: Instant) -> Result<Answers> {
-    let mut answers = Answers::default();
-    let mut connection = Connection::open(to)?;
-    let mut due_at = Instant::now();
-    while due_at < end_at {
-        wait_until(due_at);
-        match ask(&mut connection, request) {
-            Some(used) => {
-                answers.good += 1;
-                answers.owed += used.cost();
-            }
-            None => {
-                answers.bad += 1;
-                connection = Connection::open(to)?;
-            }
-        }
-        due_at += Duration::from_secs(1) / RATE;
-    }
-    Ok(answers)
+pub(super) fn send(to: SocketAddr, prompt: &Traffic, end_at: Instant) -> Result<Answers> {
+    let schedule = Schedule {
+        to,
+        first_at: Instant::now(),
+        last_by: end_at,
+        interval: Duration::from_secs(1) / RATE,
+    };
+    open_loop::drive(schedule, prompt, 0, ask)
 }
 
-fn ask(connection: &mut Connection, request: &[u8]) -> Option<Used> {
-    let head = connection.exchange(request).ok()?;
-    let answer: Value = serde_json::from_slice(connection.body(&head)).ok()?;
-    Used::read(&answer["usage"]).filter(|_| head.status == 200)
+fn ask(connection: &mut Connection, request: &[u8], began_at: Instant) -> io::Result<Answer> {
+    let head = connection.exchange(request)?;
+    let latency = began_at.elapsed().into();
+    let answer: Value = serde_json::from_slice(connection.body(&head))?;
+    let used = Used::read(&answer["usage"]).filter(|_| head.status == 200);
+    Ok(Answer {
+        latency,
+        is_good: used.is_some(),
+        closes: head.closes,
+        owed: used.map_or(0, Used::cost),
+    })
 }
 
 /// The request for a whole answer to a long prompt.
@@ -61,4 +50,29 @@ pub(super) fn request(place: &str, key: &str) -> Vec<u8> {
         r#"{{"model":"bench","max_tokens":400,"messages":[{{"role":"user","content":"{text}"}}]}}"#
     );
     chat(place, key, &body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::metered::shop::PACED;
+    use crate::bench::metered::upstream::Upstream;
+
+    #[test]
+    fn prompts_come_at_their_pace_and_are_owed_by_their_usage() {
+        let upstream = Upstream::start().unwrap();
+        let prompt = Traffic::same(request(PACED, ""));
+        let end_at = Instant::now() + Duration::from_millis(200);
+        let answers = send(upstream.address, &prompt, end_at).unwrap();
+        assert_eq!((answers.good, answers.bad), (2, 0));
+        let used = Used {
+            prompt: 250_000,
+            completion: 200,
+        };
+        assert!(
+            answers.owed.abs_diff(2 * used.cost()) < 200,
+            "{}",
+            answers.owed
+        );
+    }
 }

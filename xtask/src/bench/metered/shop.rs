@@ -1,17 +1,12 @@
-//! The gateway that sells by use, its customers' keys, and what it ought to have taken.
+//! The gateway that sells by use, its customers' keys, and what they ask it for.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use crate::bench::accounting::TRIAL_BALANCE;
 use crate::bench::farebox::{Gateway, Shape, Stage};
 use crate::bench::http::request;
-use crate::bench::report::Report;
-use crate::bench::units::thousands;
 
 /// Streams of our own upstream, sold by use, and for nothing.
 pub(super) const PACED: &str = "/paced";
@@ -23,12 +18,10 @@ pub(super) const CHAT: &str = "/v1/chat/completions";
 /// msat for a token read, and for one written.
 const INPUT: u64 = 1;
 const OUTPUT: u64 = 2;
-/// Keys that take turns, so that no single account is the bottleneck.
+/// How many keys there are.
 const KEYS: usize = 64;
 /// What is on each.
 const DEPOSIT: u64 = 1_000_000_000;
-/// Settlements are queued before the last byte leaves, and committed a moment later.
-const SETTLED_AFTER: Duration = Duration::from_secs(10);
 /// Bytes of the request's body, whatever it asks for.
 const BODY_BYTES: usize = 1_024;
 
@@ -37,15 +30,6 @@ const BODY_BYTES: usize = 1_024;
 pub(super) struct Used {
     pub(super) prompt: u64,
     pub(super) completion: u64,
-}
-
-/// A gateway with keys, and what is owed on each route.
-#[derive(Debug)]
-pub(super) struct Shop {
-    pub(super) gateway: Gateway,
-    pub(super) keys: Vec<String>,
-    /// By what was served, in msat.
-    owed: BTreeMap<&'static str, u64>,
 }
 
 impl Used {
@@ -63,73 +47,16 @@ impl Used {
     }
 }
 
-impl Shop {
-    pub(super) fn open(stage: &Stage<'_>, paced: SocketAddr) -> Result<Self> {
-        let shape = Shape {
-            sections: sections(paced, stage.upstream),
-            ..Shape::default()
-        };
-        let gateway = stage.start_as("metered", &shape)?;
-        let keys = (0..KEYS).map(|_| gateway.buy_key(DEPOSIT));
-        let keys = keys.collect::<Result<_>>().context("buying keys")?;
-        Ok(Self {
-            gateway,
-            keys,
-            owed: BTreeMap::new(),
-        })
-    }
-
-    /// So much was served on a route.
-    pub(super) fn add(&mut self, place: &'static str, msat: u64) {
-        *self.owed.entry(place).or_default() += msat;
-    }
-
-    /// Compares with the ledger, route by route; its own trial balance has to be right as well.
-    pub(super) fn check(&self, after: &str, report: &mut Report) -> Result<()> {
-        let give_up_at = Instant::now() + SETTLED_AFTER;
-        let mut ledger = self.gateway.admin(TRIAL_BALANCE)?;
-        while !self.is_settled(&ledger) && Instant::now() < give_up_at {
-            std::thread::sleep(Duration::from_millis(100));
-            ledger = self.gateway.admin(TRIAL_BALANCE)?;
-        }
-        let owed: u64 = self.owed.values().sum();
-        let taken: u64 = [PACED, WHOLE]
-            .map(|place| revenue(&ledger, place))
-            .iter()
-            .sum();
-        let exact = self.is_exact(&ledger);
-        report.demand(
-            &format!("charges after {after}"),
-            &format!("{} msat", thousands(taken)),
-            &format!("= {} msat of usage", thousands(owed)),
-            exact,
-        );
-        let sound = ledger["sound"] == true && ledger["sum_msat"] == 0 && ledger["open_holds"] == 0;
-        report.demand(
-            &format!("trial balance after {after}"),
-            if sound { "zero" } else { "unsound" },
-            "zero, nothing held",
-            sound,
-        );
-        Ok(())
-    }
-
-    fn is_settled(&self, ledger: &Value) -> bool {
-        self.is_exact(ledger) && ledger["open_holds"] == 0
-    }
-
-    fn is_exact(&self, ledger: &Value) -> bool {
-        let owed = |place| self.owed.get(place).copied().unwrap_or(0);
-        [PACED, WHOLE]
-            .iter()
-            .all(|place| revenue(ledger, place) == owed(*place))
-    }
-}
-
-/// What a route has earned so far.
-fn revenue(ledger: &Value, place: &str) -> u64 {
-    let account = format!("revenue:{}", &place[1..]);
-    ledger["house_msat"][account].as_u64().unwrap_or(0)
+/// A gateway that sells by use, and keys with a deposit.
+pub(super) fn open(stage: &Stage<'_>, paced: SocketAddr) -> Result<(Gateway, Vec<String>)> {
+    let shape = Shape {
+        sections: sections(paced, stage.upstream),
+        ..Shape::default()
+    };
+    let gateway = stage.start_as("metered", &shape)?;
+    let keys = (0..KEYS).map(|_| gateway.buy_key(DEPOSIT));
+    let keys = keys.collect::<Result<_>>().context("buying keys")?;
+    Ok((gateway, keys))
 }
 
 fn sections(paced: SocketAddr, whole: SocketAddr) -> String {

@@ -6,12 +6,11 @@ use farebox_wire::identifier::TokenIdentifier;
 use farebox_wire::macaroon::{Macaroon, RootKey};
 
 use super::{assert_refused, caveats, edited, shop};
-use crate::harness::{Call, Token};
+use crate::harness::{Call, Token, with_upstream};
 
 #[test]
 fn the_preimage_of_another_payment_proves_nothing() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (upstream, gateway) = with_upstream(shop);
     let call = Call::get("/paid/a");
     let (one, other) = (gateway.buy(&call), gateway.buy(&call));
     let mixed = Token {
@@ -24,8 +23,7 @@ fn the_preimage_of_another_payment_proves_nothing() {
 
 #[test]
 fn a_preimage_that_is_not_64_hex_digits_is_refused() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (upstream, gateway) = with_upstream(shop);
     let call = Call::get("/paid/a");
     let token = gateway.buy(&call);
     let whole = token.preimage.clone();
@@ -50,8 +48,7 @@ fn a_preimage_that_is_not_64_hex_digits_is_refused() {
 
 #[test]
 fn a_macaroon_signed_with_another_key_is_refused() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (upstream, gateway) = with_upstream(shop);
     let call = Call::get("/paid/a");
     let token = gateway.buy(&call);
     let sold = token.macaroon();
@@ -72,8 +69,7 @@ fn a_macaroon_signed_with_another_key_is_refused() {
 
 #[test]
 fn a_key_epoch_that_never_was_is_challenged_anew() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (upstream, gateway) = with_upstream(shop);
     let call = Call::get("/paid/a");
     let token = gateway.buy(&call);
     let sold = token.macaroon();
@@ -93,8 +89,7 @@ fn a_key_epoch_that_never_was_is_challenged_anew() {
 
 #[test]
 fn a_macaroon_cut_short_anywhere_is_refused() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (upstream, gateway) = with_upstream(shop);
     let call = Call::get("/paid/a");
     let token = gateway.buy(&call);
     let length = token.macaroon().to_bytes().len();
@@ -109,8 +104,7 @@ fn a_macaroon_cut_short_anywhere_is_refused() {
 
 #[test]
 fn a_macaroon_with_any_bit_flipped_is_refused() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (upstream, gateway) = with_upstream(shop);
     let call = Call::get("/paid/a");
     let token = gateway.buy(&call);
     let length = token.macaroon().to_bytes().len();
@@ -132,8 +126,7 @@ fn a_macaroon_with_any_bit_flipped_is_refused() {
 
 #[test]
 fn the_location_is_not_signed_and_buys_nothing_more() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (upstream, gateway) = with_upstream(shop);
     let call = Call::get("/paid/a");
     let token = gateway.buy(&call);
     let moved = edited(&token, |bytes| bytes[3] = b'L');
@@ -158,8 +151,7 @@ fn rewritten(token: &Token, old: &str, new: &str) -> Token {
 
 #[test]
 fn a_holder_cannot_rewrite_any_word_of_the_terms() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (upstream, gateway) = with_upstream(shop);
     let call = Call::get("/paid/a");
     let token = gateway.buy(&call);
     let request = format!("request={}", "ab".repeat(32));
@@ -187,8 +179,7 @@ fn a_holder_cannot_rewrite_any_word_of_the_terms() {
 
 #[test]
 fn a_holder_cannot_take_a_caveat_away() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (upstream, gateway) = with_upstream(shop);
     let call = Call::get("/paid/a");
     let token = gateway.buy(&call);
     for caveat in caveats(&token.macaroon()) {
@@ -204,8 +195,7 @@ fn a_holder_cannot_take_a_caveat_away() {
 
 #[test]
 fn a_holder_cannot_widen_a_word_by_saying_it_again() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (upstream, gateway) = with_upstream(shop);
     let call = Call::get("/calls/a");
     let token = gateway.buy(&call);
     for wider in [
@@ -230,8 +220,7 @@ fn a_holder_cannot_widen_a_word_by_saying_it_again() {
 
 #[test]
 fn a_later_caveat_cannot_widen_what_an_earlier_holder_narrowed() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (upstream, gateway) = with_upstream(shop);
     let call = Call::get("/calls/a");
     let token = gateway.buy(&call);
     let digest = |byte: &str| format!("request={}", byte.repeat(32));
@@ -248,8 +237,7 @@ fn a_later_caveat_cannot_widen_what_an_earlier_holder_narrowed() {
 
 #[test]
 fn a_bound_token_cannot_be_bound_to_another_request() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (upstream, gateway) = with_upstream(shop);
     let token = gateway.buy(&Call::get("/paid/a"));
     let other = gateway.buy(&Call::get("/paid/b"));
     let theirs = caveats(&other.macaroon());
@@ -260,8 +248,7 @@ fn a_bound_token_cannot_be_bound_to_another_request() {
 
 #[test]
 fn a_caveat_that_is_not_understood_refuses_the_token() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (upstream, gateway) = with_upstream(shop);
     let call = Call::get("/calls/a");
     let token = gateway.buy(&call);
     for unknown in [
@@ -292,8 +279,7 @@ fn a_caveat_that_is_not_understood_refuses_the_token() {
 
 #[test]
 fn a_token_with_more_caveats_than_are_read_is_refused() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (upstream, gateway) = with_upstream(shop);
     let call = Call::get("/calls/a");
     let token = gateway.buy(&call);
     let mut macaroon = token.macaroon();

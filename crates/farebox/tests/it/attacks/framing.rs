@@ -3,7 +3,7 @@
 use farebox_testkit::ScriptedUpstream;
 
 use super::{send_raw, shop};
-use crate::harness::{Call, Connection, Route, Setup, TestGateway};
+use crate::harness::{Call, Connection, Route, Setup, TestGateway, with_upstream};
 
 const SMUGGLED: &str = "GET /paid/smuggled HTTP/1.1\r\nHost: gateway.test\r\n\r\n";
 
@@ -21,8 +21,7 @@ fn impatient(upstream: &ScriptedUpstream) -> TestGateway {
 /// and sees that nothing hidden in there became a request of its own behind the gateway.
 #[track_caller]
 fn assert_not_smuggled(requests: &[(String, String)]) {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = impatient(&upstream);
+    let (upstream, gateway) = with_upstream(impatient);
     std::thread::scope(|scope| {
         for (head, body) in requests {
             let address = gateway.address;
@@ -92,8 +91,7 @@ fn a_chunked_body_with_tricks_in_its_chunks_hides_no_request() {
 
 #[test]
 fn contradicting_lengths_are_refused() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (upstream, gateway) = with_upstream(shop);
     for fields in [
         "Content-Length: 5\r\nContent-Length: 6\r\n",
         "Content-Length: 5, 6\r\n",
@@ -112,8 +110,7 @@ fn contradicting_lengths_are_refused() {
 
 #[test]
 fn a_request_behind_another_is_a_request_of_its_own() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (upstream, gateway) = with_upstream(shop);
     let mut connection = Connection::open(gateway.address).unwrap();
     let first = Call::get("/free/a").head();
     connection
@@ -126,8 +123,7 @@ fn a_request_behind_another_is_a_request_of_its_own() {
 
 #[test]
 fn a_get_with_a_body_hides_no_request() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (upstream, gateway) = with_upstream(shop);
     let mut connection = Connection::open(gateway.address).unwrap();
     let call = Call {
         method: "GET".to_owned(),
@@ -143,8 +139,7 @@ fn a_get_with_a_body_hides_no_request() {
 
 #[test]
 fn a_body_that_an_upstream_left_unread_is_not_its_next_request() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (upstream, gateway) = with_upstream(shop);
     let call = Call::post("/free/status/404", SMUGGLED.repeat(2000));
     for _ in 0..5 {
         // 502 where the upstream hangs up in the middle of the upload, or in that very moment.
@@ -157,8 +152,7 @@ fn a_body_that_an_upstream_left_unread_is_not_its_next_request() {
 
 #[test]
 fn a_head_that_breaks_the_grammar_is_refused() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = impatient(&upstream);
+    let (upstream, gateway) = with_upstream(impatient);
     for head in [
         "GET /free/a HTTP/1.1\r\nX: a\r\n folded\r\n",
         "GET /free/a HTTP/1.1\r\n X: a\r\n",
@@ -189,8 +183,7 @@ fn a_head_that_breaks_the_grammar_is_refused() {
 
 #[test]
 fn a_head_without_end_is_refused_before_it_fills_the_memory() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (upstream, gateway) = with_upstream(shop);
     let many = "X-Filler: 0123456789\r\n".repeat(100_000);
     let call = Call::get("/free/a").header("X-Long", &"x".repeat(1_000_000));
     for bytes in [format!("GET /free/a HTTP/1.1\r\n{many}"), call.head()] {

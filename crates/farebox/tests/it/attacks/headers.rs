@@ -3,12 +3,11 @@
 use farebox_testkit::ScriptedUpstream;
 
 use super::shop;
-use crate::harness::{Call, Route, Setup, TestGateway};
+use crate::harness::{Call, Route, Setup, TestGateway, with_upstream};
 
 #[test]
 fn fields_that_only_the_gateway_may_set_are_thrown_away() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (upstream, gateway) = with_upstream(shop);
     let steering = [
         "Farebox-Charge-Msat",
         "Farebox-Anything",
@@ -44,8 +43,7 @@ fn fields_that_only_the_gateway_may_set_are_thrown_away() {
 
 #[test]
 fn a_stranger_does_not_choose_its_address_or_host() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (upstream, gateway) = with_upstream(shop);
     let call = Call::get("/free/a")
         .header("X-Forwarded-For", "203.0.113.9")
         .header("X-Forwarded-For", "198.51.100.1")
@@ -114,8 +112,7 @@ fn the_seller_s_secret_replaces_whatever_the_client_sends_under_its_name() {
 
 #[test]
 fn an_upgrade_that_is_no_websocket_is_not_passed_on() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (upstream, gateway) = with_upstream(shop);
     for (protocol, key) in [("h2c", "x"), ("websocket", ""), ("evil", "x")] {
         let call = Call::get("/free/upgrade")
             .header("Connection", "Upgrade, HTTP2-Settings")
@@ -135,8 +132,7 @@ fn an_upgrade_that_is_no_websocket_is_not_passed_on() {
 
 #[test]
 fn an_unpaid_upgrade_is_challenged_like_any_request() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (upstream, gateway) = with_upstream(shop);
     let call = Call::get("/calls/upgrade")
         .header("Connection", "Upgrade")
         .header("Upgrade", "websocket")
@@ -148,8 +144,7 @@ fn an_unpaid_upgrade_is_challenged_like_any_request() {
 
 #[test]
 fn what_an_upstream_says_about_payment_never_comes_back() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (_upstream, gateway) = with_upstream(shop);
     let reply = gateway.send(&Call::get("/free/hop")).expect(200);
     for name in [
         "keep-alive",
@@ -165,8 +160,7 @@ fn what_an_upstream_says_about_payment_never_comes_back() {
 
 #[test]
 fn a_credential_in_a_trailer_pays_for_nothing_and_steers_nobody() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (upstream, gateway) = with_upstream(shop);
     let token = gateway.buy(&Call::post("/calls/a", "x"));
     for route in ["/calls", "/free"] {
         let authorization = token.authorization();

@@ -1,16 +1,13 @@
 //! The same tricks over HTTP/2, where the target comes in pieces and requests share a connection.
 
-use farebox_testkit::ScriptedUpstream;
-
 use super::paths::{TRICKS, assert_nothing_paid_was_reached};
 use super::shop;
-use crate::harness::{Call, Http2};
+use crate::harness::{Call, Http2, with_upstream};
 use crate::rules::{Books, books_when};
 
 #[test]
 fn no_path_over_http_2_reaches_a_paid_upstream_unpaid() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (upstream, gateway) = with_upstream(shop);
     let mut connection = Http2::open(gateway.address).unwrap();
     let can_be_said = |trick: &&str| trick.parse::<http::uri::PathAndQuery>().is_ok();
     for trick in TRICKS.into_iter().filter(can_be_said) {
@@ -22,8 +19,7 @@ fn no_path_over_http_2_reaches_a_paid_upstream_unpaid() {
 
 #[test]
 fn a_host_that_contradicts_the_authority_is_refused() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (upstream, gateway) = with_upstream(shop);
     for host in [
         "other.test",
         "gateway.test:1",
@@ -46,8 +42,7 @@ fn a_host_that_contradicts_the_authority_is_refused() {
 
 #[test]
 fn a_hundred_streams_with_one_single_use_token_reach_the_upstream_once() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (upstream, gateway) = with_upstream(shop);
     let call = Call::get("/paid/a");
     let token = gateway.buy(&call);
     let paid = call.with(&token);
@@ -63,8 +58,7 @@ fn a_hundred_streams_with_one_single_use_token_reach_the_upstream_once() {
 
 #[test]
 fn two_credentials_over_http_2_are_ambiguous_as_well() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (upstream, gateway) = with_upstream(shop);
     let call = Call::get("/calls/a");
     let (one, other) = (gateway.buy(&call), gateway.buy(&call));
     let mut connection = Http2::open(gateway.address).unwrap();

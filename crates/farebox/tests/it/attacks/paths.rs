@@ -3,7 +3,7 @@
 use farebox_testkit::ScriptedUpstream;
 
 use super::{send_raw, shop};
-use crate::harness::{Call, Route, Setup, TestGateway};
+use crate::harness::{Call, Route, Setup, TestGateway, with_upstream};
 
 /// Ways to write a path under `/paid` so that somebody might take it for one under `/free`, or for
 /// nothing that is sold.
@@ -115,8 +115,7 @@ fn the_judge_of_this_module_sees_through_every_trick() {
 
 #[test]
 fn no_spelling_of_a_path_reaches_a_paid_upstream_unpaid() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (upstream, gateway) = with_upstream(shop);
     for trick in TRICKS {
         for target in [
             trick.to_owned(),
@@ -152,8 +151,7 @@ fn no_spelling_of_a_path_reaches_a_paid_upstream_behind_a_base_path_unpaid() {
 
 #[test]
 fn what_is_matched_is_what_is_forwarded() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (upstream, gateway) = with_upstream(shop);
     for (sent, forwarded) in [
         ("/free/a/../b?x=../paid", "/free/b?x=../paid"),
         ("/free//a///b", "/free/a/b"),
@@ -170,8 +168,7 @@ fn what_is_matched_is_what_is_forwarded() {
 
 #[test]
 fn a_prefix_ends_at_a_segment() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (upstream, gateway) = with_upstream(shop);
     for target in ["/freed", "/free.", "/free-paid", "/paidx", "/", "/fre"] {
         assert_eq!(gateway.send(&Call::get(target)).status, 404, "{target}");
     }
@@ -187,8 +184,7 @@ fn two_hosts(upstream: &ScriptedUpstream) -> TestGateway {
 
 #[test]
 fn a_request_that_names_two_hosts_is_refused() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = two_hosts(&upstream);
+    let (upstream, gateway) = with_upstream(two_hosts);
     for head in [
         "GET http://free.test/shared HTTP/1.1\r\nHost: paid.test\r\n",
         "GET http://paid.test/shared HTTP/1.1\r\nHost: free.test\r\n",
@@ -210,8 +206,7 @@ fn a_request_that_names_two_hosts_is_refused() {
 
 #[test]
 fn the_host_alone_decides_between_hosts() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = two_hosts(&upstream);
+    let (upstream, gateway) = with_upstream(two_hosts);
     for (host, status) in [
         ("free.test", 200),
         ("FREE.test", 200),

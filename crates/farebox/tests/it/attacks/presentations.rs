@@ -5,7 +5,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
 use farebox_testkit::ScriptedUpstream;
 
 use super::{assert_refused, problem, send_raw, shop};
-use crate::harness::{Call, Route, Setup, TestGateway, Token};
+use crate::harness::{Call, Route, Setup, TestGateway, Token, with_upstream};
 
 const SECRET_HEADERS: [&str; 5] = [
     "authorization",
@@ -212,8 +212,7 @@ fn a_credential_with_other_characters_than_its_own_is_refused() {
 
 #[test]
 fn a_scheme_that_pays_for_nothing_is_no_credential() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (upstream, gateway) = with_upstream(shop);
     for text in ["Bearer sk-123", "Basic dTpw", "Negotiate", "L4022 a:b"] {
         let call = Call::get("/paid/a").header("Authorization", text);
         let reply = gateway.send(&call).expect(402);
@@ -247,8 +246,7 @@ fn bad_credentials_are_402_where_the_seller_asks_for_it() {
 
 #[test]
 fn a_free_route_passes_on_what_is_not_payment_and_keeps_what_is() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (upstream, gateway) = with_upstream(shop);
     let token = gateway.buy(&Call::get("/paid/a"));
     let login = Call::get("/free/a").header("Authorization", "Basic dTpw");
     gateway.send(&login).expect(200);

@@ -3,12 +3,11 @@
 use farebox_testkit::ScriptedUpstream;
 
 use super::{assert_refused, problem, shop};
-use crate::harness::{Call, Route, Setup, TestGateway};
+use crate::harness::{Call, Route, Setup, TestGateway, with_upstream};
 
 #[test]
 fn a_token_is_good_for_its_own_route_only() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (upstream, gateway) = with_upstream(shop);
     let call = Call::get("/calls/a");
     let token = gateway.buy(&call);
     for target in ["/vault/a", "/paid/a", "/vault/../paid/a"] {
@@ -22,8 +21,7 @@ fn a_token_is_good_for_its_own_route_only() {
 
 #[test]
 fn a_token_bought_for_reading_does_not_write() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (upstream, gateway) = with_upstream(shop);
     let token = gateway.buy(&Call::get("/calls/a"));
     for method in ["POST", "PUT", "PATCH", "DELETE", "PROPFIND", "get"] {
         let call = Call::new(method, "/calls/a").with(&token);
@@ -37,8 +35,7 @@ fn a_token_bought_for_reading_does_not_write() {
 
 #[test]
 fn a_token_bought_for_writing_does_not_read() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (upstream, gateway) = with_upstream(shop);
     let token = gateway.buy(&Call::post("/calls/a", "x"));
     let call = Call::get("/calls/a").with(&token);
     assert_refused(&gateway, &upstream, &call, 402);
@@ -64,8 +61,7 @@ fn http_scope_any_sells_reading_and_writing_together() {
 
 #[test]
 fn a_bound_token_is_good_for_exactly_its_request() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (upstream, gateway) = with_upstream(shop);
     let call = Call::get("/paid/a?x=1&y=2");
     let token = gateway.buy(&call);
     for other in [
@@ -86,8 +82,7 @@ fn a_bound_token_is_good_for_exactly_its_request() {
 
 #[test]
 fn a_bound_token_is_good_for_exactly_its_body() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (upstream, gateway) = with_upstream(shop);
     let call = Call::post("/paid/a", "what was asked");
     let token = gateway.buy(&call);
     for body in ["", "what was asked ", "What was asked", "what was askee"] {
@@ -105,8 +100,7 @@ fn a_bound_token_is_good_for_exactly_its_body() {
 
 #[test]
 fn another_spelling_of_the_same_path_is_the_same_request() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (upstream, gateway) = with_upstream(shop);
     for spelling in [
         "/paid/./a",
         "/paid/x/../a",

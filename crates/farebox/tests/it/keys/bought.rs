@@ -5,12 +5,11 @@ use serde_json::json;
 
 use super::{PRICE, balance, bearer, buy, order, post, shop, standing, wait_until_paid};
 use crate::backends::node::Node;
-use crate::harness::{Call, TestGateway};
+use crate::harness::{Call, TestGateway, with_upstream};
 
 #[test]
 fn a_key_opens_nothing_before_its_invoice_is_paid_and_everything_after() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (upstream, gateway) = with_upstream(shop);
     let bought = order(&gateway, 50_000);
     let call = bearer(Call::get("/paid/echo"), &bought.key);
     let problem = gateway.send(&call).expect(402);
@@ -83,8 +82,7 @@ fn a_key_is_good_from_the_moment_at_which_its_payment_is_made() {
 
 #[test]
 fn a_stranger_may_pay_for_a_key_and_learns_nothing_of_it() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (_upstream, gateway) = with_upstream(shop);
     let bought = buy(&gateway, 10_000);
     let call = post(
         "/.farebox/keys/top-up",
@@ -103,8 +101,7 @@ fn a_stranger_may_pay_for_a_key_and_learns_nothing_of_it() {
 
 #[test]
 fn an_order_that_cannot_be_read_makes_no_key() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (_upstream, gateway) = with_upstream(shop);
     for body in [
         json!({}),
         json!({ "amount_sat": 0 }),
@@ -121,8 +118,7 @@ fn an_order_that_cannot_be_read_makes_no_key() {
 
 #[test]
 fn an_order_whose_answer_was_lost_leaves_nothing_behind_that_anybody_could_pay_or_fetch() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (_upstream, gateway) = with_upstream(shop);
     let lost = order(&gateway, 50_000);
     // Whoever saw the invoice, and even paid it, has its hash and its preimage and no key.
     let preimage = gateway.pay(&lost.invoice);

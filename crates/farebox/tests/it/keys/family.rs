@@ -2,16 +2,14 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use farebox_testkit::ScriptedUpstream;
 use serde_json::json;
 
 use super::{PRICE, balance, bearer, buy, chat, child, post, shop};
-use crate::harness::Call;
+use crate::harness::{Call, with_upstream};
 
 #[test]
 fn a_hundred_calls_at_once_never_pass_a_childs_limit() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (_upstream, gateway) = with_upstream(shop);
     let parent = buy(&gateway, 1_000 * PRICE);
     let limits = json!({ "total_msat": 7 * PRICE + 1 });
     let child = child(&gateway, &parent.key, &limits);
@@ -39,8 +37,7 @@ fn a_hundred_calls_at_once_never_pass_a_childs_limit() {
 
 #[test]
 fn a_child_keeps_to_its_day_its_routes_and_its_models() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (_upstream, gateway) = with_upstream(shop);
     let parent = buy(&gateway, 1_000_000);
     let limits = json!({ "per_day_msat": PRICE, "routes": ["paid"] });
     let daily = child(&gateway, &parent.key, &limits);
@@ -63,8 +60,7 @@ fn a_child_keeps_to_its_day_its_routes_and_its_models() {
 
 #[test]
 fn only_its_parent_sees_and_revokes_a_child() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (_upstream, gateway) = with_upstream(shop);
     let (parent, stranger) = (buy(&gateway, 100_000), buy(&gateway, 100_000));
     // A key is credited when it is first looked at.
     assert_eq!(balance(&gateway, &stranger.key), 100_000);

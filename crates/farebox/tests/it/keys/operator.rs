@@ -1,10 +1,9 @@
 //! The operator makes, lists, limits and revokes keys from the command line.
 
-use farebox_testkit::ScriptedUpstream;
 use serde_json::{Value, json};
 
 use super::{PRICE, balance, bearer, buy, post, shop};
-use crate::harness::{Call, TestGateway};
+use crate::harness::{Call, TestGateway, with_upstream};
 
 fn admin(gateway: &TestGateway, arguments: &[&str]) -> Value {
     let words = [&["admin", "keys"][..], arguments, &["--json"]].concat();
@@ -15,8 +14,7 @@ fn admin(gateway: &TestGateway, arguments: &[&str]) -> Value {
 
 #[test]
 fn a_key_made_by_the_operator_is_paid_for_limited_and_revoked() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (_upstream, gateway) = with_upstream(shop);
     let made = admin(&gateway, &["make", "--note", "demo"]);
     let (key, id) = (made["key"].as_str().unwrap(), made["id"].as_str().unwrap());
     assert_eq!(made["state"], "not_funded");
@@ -49,8 +47,7 @@ fn a_key_made_by_the_operator_is_paid_for_limited_and_revoked() {
 
 #[test]
 fn the_operator_makes_children_and_never_needs_a_secret() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (_upstream, gateway) = with_upstream(shop);
     let parent = buy(&gateway, 100_000);
     assert_eq!(balance(&gateway, &parent.key), 100_000);
     let made = admin(

@@ -4,7 +4,7 @@ use farebox_testkit::ScriptedUpstream;
 use serde_json::json;
 
 use super::{balance, bearer, buy, chat, order, post, shop};
-use crate::harness::{Call, Reply, TestGateway};
+use crate::harness::{Call, Reply, TestGateway, with_upstream};
 
 fn refuse(gateway: &TestGateway, call: &Call, reason: &str) {
     let reply = gateway.send(call).expect(401);
@@ -19,8 +19,7 @@ fn refuse(gateway: &TestGateway, call: &Call, reason: &str) {
 
 #[test]
 fn a_key_that_is_malformed_unknown_or_one_of_two_is_401_without_an_invoice() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (upstream, gateway) = with_upstream(shop);
     let bought = buy(&gateway, 100_000);
     let unknown = format!("sk-farebox-{}", "a".repeat(64));
     let call = || Call::get("/paid/echo");
@@ -64,8 +63,7 @@ fn the_keys_of_others_are_no_payment_and_reach_a_free_upstream() {
 
 #[test]
 fn a_key_that_the_operator_revoked_pays_for_nothing() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (_upstream, gateway) = with_upstream(shop);
     let bought = buy(&gateway, 100_000);
     assert_eq!(balance(&gateway, &bought.key), 100_000);
     let revoke = format!("/admin/v1/keys/{}/revoke", bought.id);
@@ -108,8 +106,7 @@ fn error_of(reply: &Reply, status: u16, spoken: &str) -> serde_json::Value {
 
 #[test]
 fn a_refused_key_on_a_route_of_models_reads_as_an_error_of_the_providers() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (upstream, gateway) = with_upstream(shop);
     let poor = buy(&gateway, 1_000);
     let unpaid = order(&gateway, 1_000);
     let unknown = format!("sk-farebox-{}", "a".repeat(64));

@@ -6,11 +6,10 @@ use std::sync::{Arc, Barrier};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use farebox_testkit::ScriptedUpstream;
 use serde_json::json;
 
 use super::{INPUT, PRICE, balance, bearer, buy, post, shop};
-use crate::harness::{Call, Reply, TestGateway};
+use crate::harness::{Call, Reply, TestGateway, with_upstream};
 
 const CALLS: u64 = 1_000;
 const SERVED: u64 = 50;
@@ -104,8 +103,7 @@ fn rush_in_background(
 
 #[test]
 fn held_as_much_as_charged_exactly_fifty_are_let_in_and_a_kill_gives_all_of_it_back() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let mut gateway = shop(&upstream);
+    let (upstream, mut gateway) = with_upstream(shop);
     let money = SERVED * PRICE;
     let bought = buy(&gateway, money);
     assert_eq!(balance(&gateway, &bought.key), money);
@@ -149,8 +147,7 @@ fn held_as_much_as_charged_exactly_fifty_are_let_in_and_a_kill_gives_all_of_it_b
 
 #[test]
 fn a_restart_in_the_middle_of_a_thousand_calls_changes_nothing() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let mut gateway = shop(&upstream);
+    let (upstream, mut gateway) = with_upstream(shop);
     let money = SERVED * PRICE;
     let bought = buy(&gateway, money);
     assert_eq!(balance(&gateway, &bought.key), money);
@@ -217,8 +214,7 @@ fn embedding() -> Call {
 
 #[test]
 fn held_ten_times_what_is_charged_never_more_than_there_is_and_coming_again_reaches_fifty() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let mut gateway = shop(&upstream);
+    let (_upstream, mut gateway) = with_upstream(shop);
     let charge = INPUT * u64::try_from(WORDS).unwrap();
     let hold = charge * u64::try_from(HOLD_FOR_CHARGE).unwrap();
     // The last of fifty has to be held, too.

@@ -1,15 +1,13 @@
 //! What a key pays, and that it pays no more.
 
-use farebox_testkit::ScriptedUpstream;
 use serde_json::json;
 
 use super::{COST, INPUT, OUTPUT, PRICE, balance, bearer, buy, chat, shop};
-use crate::harness::Call;
+use crate::harness::{Call, with_upstream};
 
 #[test]
 fn an_unmodified_client_pays_for_fixed_and_metered_calls_with_its_key() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (_upstream, gateway) = with_upstream(shop);
     let bought = buy(&gateway, 1_000_000);
     let reply = gateway
         .send(&bearer(Call::get("/paid/echo"), &bought.key))
@@ -35,8 +33,7 @@ fn an_unmodified_client_pays_for_fixed_and_metered_calls_with_its_key() {
 
 #[test]
 fn an_answer_becomes_shorter_where_the_key_has_less_than_it_can_cost() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (upstream, gateway) = with_upstream(shop);
     let bought = buy(&gateway, 100_000);
     let long = chat(json!({ "max_tokens": 2000 }));
     let bytes = u64::try_from(long.body.len()).unwrap();
@@ -49,8 +46,7 @@ fn an_answer_becomes_shorter_where_the_key_has_less_than_it_can_cost() {
 
 #[test]
 fn a_key_that_is_used_up_is_told_how_to_top_up_and_never_offered_an_invoice() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (upstream, gateway) = with_upstream(shop);
     let bought = buy(&gateway, PRICE);
     let call = bearer(Call::get("/paid/echo"), &bought.key);
     gateway.send(&call).expect(200);
@@ -64,8 +60,7 @@ fn a_key_that_is_used_up_is_told_how_to_top_up_and_never_offered_an_invoice() {
 
 #[test]
 fn a_retry_with_the_same_idempotency_key_is_charged_once() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (upstream, gateway) = with_upstream(shop);
     let bought = buy(&gateway, 100_000);
     let call = bearer(Call::get("/paid/echo?a"), &bought.key).header("Idempotency-Key", "1");
     let first = gateway.send(&call).expect(200);

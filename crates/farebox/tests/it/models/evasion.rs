@@ -4,7 +4,7 @@ use farebox_testkit::ScriptedUpstream;
 use serde_json::{Value, json};
 
 use super::{DEPOSIT, INPUT, OUTPUT, chat, model, route, shop, shop_with};
-use crate::harness::{Call, Connection, Setup, TestGateway};
+use crate::harness::{Call, Connection, Setup, TestGateway, with_upstream};
 
 fn piece(text: &str) -> String {
     format!(
@@ -45,8 +45,7 @@ fn who_hangs_up_and_comes_back_for_the_whole_answer_has_paid_for_the_whole() {
 
 #[test]
 fn an_answer_becomes_shorter_by_every_name_of_its_limit() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (upstream, gateway) = with_upstream(shop);
     let token = gateway.buy(&chat(json!({})));
     let long = chat(json!({ "max_tokens": 2000, "max_completion_tokens": 2000 }));
     let bytes = u64::try_from(long.body.len()).unwrap();
@@ -73,8 +72,7 @@ fn a_limit_stands_where_the_seller_says_that_it_is_obeyed_and_nowhere_else() {
 
 #[test]
 fn what_is_forwarded_says_that_it_is_the_json_that_was_priced() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (upstream, gateway) = with_upstream(shop);
     let call = chat(json!({}));
     let token = gateway.buy(&call);
     let body: Value = serde_json::from_slice(&call.body).unwrap();

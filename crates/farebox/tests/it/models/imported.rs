@@ -7,7 +7,7 @@ use farebox_testkit::ScriptedUpstream;
 use serde_json::json;
 
 use super::{events, post};
-use crate::harness::{Call, Reply, Setup, TestGateway, Token, farebox};
+use crate::harness::{Call, Reply, Setup, TestGateway, Token, farebox, with_upstream};
 use crate::keys;
 
 /// The seller's key at his provider.
@@ -119,8 +119,7 @@ fn assert_sold(call: &Call, reply: &Reply) {
 
 #[test]
 fn everything_that_matador_sold_is_sold_for_a_payment() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (upstream, gateway) = with_upstream(shop);
     for (call, cost) in catalogue() {
         let token: Token = gateway.buy(&call);
         assert_sold(&call, &gateway.send(&call.clone().with(&token)));
@@ -135,8 +134,7 @@ fn everything_that_matador_sold_is_sold_for_a_payment() {
 
 #[test]
 fn everything_that_matador_sold_is_sold_to_a_prepaid_key() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (_upstream, gateway) = with_upstream(shop);
     let bought = keys::buy(&gateway, 10_000_000);
     let mut left = 10_000_000;
     for (call, cost) in catalogue() {
@@ -156,8 +154,7 @@ fn everything_that_matador_sold_is_sold_to_a_prepaid_key() {
 
 #[test]
 fn what_belongs_to_the_sellers_account_is_not_sold() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (upstream, gateway) = with_upstream(shop);
     let unknown = chat("gpt-5", false);
     let files = Call::get("/v1/files");
     let tuning = post("/v1/fine_tuning/jobs", &json!({ "model": "gpt-4" }));

@@ -1,22 +1,21 @@
 //! Prompts that are too long to be read on a data thread: sold like any other.
 
-use farebox_testkit::ScriptedUpstream;
 use serde_json::{Value, json};
 
 use super::{INPUT, OUTPUT, chat, shop};
+use crate::harness::{Call, with_upstream};
 
 /// More than is read where streams pass, in bytes.
 const LONG: usize = 60_000;
 
-fn long_chat(most: u64) -> crate::harness::Call {
+fn long_chat(most: u64) -> Call {
     let text = "word ".repeat(LONG / 5);
     chat(json!({ "messages": [{ "role": "user", "content": text }], "max_tokens": most }))
 }
 
 #[test]
 fn a_long_prompt_reaches_the_upstream_whole_and_costs_what_was_used() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (upstream, gateway) = with_upstream(shop);
     let call = long_chat(50);
     let most = gateway.send(&call).expect(402).json()["price_msat"].clone();
     let token = gateway.buy(&call);
@@ -33,8 +32,7 @@ fn a_long_prompt_reaches_the_upstream_whole_and_costs_what_was_used() {
 
 #[test]
 fn a_long_prompt_is_answered_as_far_as_its_payer_can_pay() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (upstream, gateway) = with_upstream(shop);
     let token = gateway.buy(&long_chat(50));
     gateway.send(&long_chat(2000).with(&token)).expect(200);
     let forwarded: Value = serde_json::from_slice(&upstream.asked()[0]).unwrap();
@@ -44,8 +42,7 @@ fn a_long_prompt_is_answered_as_far_as_its_payer_can_pay() {
 
 #[test]
 fn a_long_prompt_that_asks_for_what_has_no_price_is_refused_by_name() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (upstream, gateway) = with_upstream(shop);
     let text = "word ".repeat(LONG / 5);
     let messages = json!([{ "role": "user", "content": text }]);
     let call = chat(json!({ "messages": messages, "previous_response_id": "r" }));

@@ -1,15 +1,13 @@
 //! What is not sold, said before anybody pays for it.
 
-use farebox_testkit::ScriptedUpstream;
 use serde_json::json;
 
 use super::{chat, post, shop};
-use crate::harness::Call;
+use crate::harness::{Call, with_upstream};
 
 #[test]
 fn what_has_no_price_is_refused_by_name_and_reaches_nobody() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (upstream, gateway) = with_upstream(shop);
     for (call, status, name) in [
         (chat(json!({ "model": "unknown" })), 404, "unknown"),
         (
@@ -59,8 +57,7 @@ fn what_has_no_price_is_refused_by_name_and_reaches_nobody() {
 
 #[test]
 fn a_paid_token_buys_nothing_that_has_no_price() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (upstream, gateway) = with_upstream(shop);
     let token = gateway.buy(&chat(json!({})));
     let call = chat(json!({ "model": "unknown" })).with(&token);
     gateway.send(&call).expect(404);

@@ -1,10 +1,9 @@
 //! What a call costs, and where it is told.
 
-use farebox_testkit::ScriptedUpstream;
 use serde_json::json;
 
 use super::{DEPOSIT, INPUT, OUTPUT, chat, events, post, shop};
-use crate::harness::Call;
+use crate::harness::{Call, with_upstream};
 
 /// The words of the scripted answer: "You asked: one two three A call was sold for this answer."
 const ANSWER_WORDS: u64 = 12;
@@ -12,8 +11,7 @@ const COST: u64 = 3 * INPUT + ANSWER_WORDS * OUTPUT;
 
 #[test]
 fn the_402_asks_for_a_deposit_and_says_what_the_call_costs_at_most() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (upstream, gateway) = with_upstream(shop);
     let call = chat(json!({}));
     let problem = gateway.send(&call).expect(402).json();
     let bytes = u64::try_from(call.body.len()).unwrap();
@@ -30,8 +28,7 @@ fn the_402_asks_for_a_deposit_and_says_what_the_call_costs_at_most() {
 
 #[test]
 fn a_whole_answer_is_charged_what_it_reports() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (_upstream, gateway) = with_upstream(shop);
     let call = chat(json!({}));
     let token = gateway.buy(&call);
     let reply = gateway.send(&call.with(&token)).expect(200);
@@ -51,8 +48,7 @@ fn a_whole_answer_is_charged_what_it_reports() {
 
 #[test]
 fn a_stream_is_charged_what_it_reports_whether_its_client_sees_that_or_not() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (upstream, gateway) = with_upstream(shop);
     let quiet = chat(json!({ "stream": true }));
     let token = gateway.buy(&quiet);
     let reply = gateway.send(&quiet.with(&token)).expect(200);
@@ -81,8 +77,7 @@ fn a_stream_is_charged_what_it_reports_whether_its_client_sees_that_or_not() {
 
 #[test]
 fn one_deposit_buys_calls_until_it_is_used_up() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (_upstream, gateway) = with_upstream(shop);
     let call = chat(json!({ "max_tokens": 20 }));
     let token = gateway.buy(&call);
     let mut served = 0;
@@ -101,8 +96,7 @@ fn one_deposit_buys_calls_until_it_is_used_up() {
 
 #[test]
 fn an_answer_becomes_shorter_where_less_is_left_than_it_can_cost() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (upstream, gateway) = with_upstream(shop);
     let token = gateway.buy(&chat(json!({})));
     let long = chat(json!({ "max_tokens": 2000 }));
     let bytes = u64::try_from(long.body.len()).unwrap();
@@ -115,16 +109,14 @@ fn an_answer_becomes_shorter_where_less_is_left_than_it_can_cost() {
 
 #[test]
 fn models_are_listed_for_nothing() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (_upstream, gateway) = with_upstream(shop);
     let reply = gateway.send(&Call::get("/v1/models")).expect(200);
     assert_eq!(reply.json()["object"], "list");
 }
 
 #[test]
 fn a_retry_of_a_metered_call_is_charged_once() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (upstream, gateway) = with_upstream(shop);
     let call = chat(json!({})).header("Idempotency-Key", "one");
     let token = gateway.buy(&call);
     let call = call.with(&token);
@@ -137,8 +129,7 @@ fn a_retry_of_a_metered_call_is_charged_once() {
 
 #[test]
 fn a_hold_of_ten_times_the_charge_never_overdraws_and_retrying_uses_everything() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (_upstream, gateway) = with_upstream(shop);
     let call = chat(json!({ "max_tokens": 120 }));
     let token = gateway.buy(&call);
     let call = call.with(&token);
@@ -169,8 +160,7 @@ fn a_hold_of_ten_times_the_charge_never_overdraws_and_retrying_uses_everything()
 
 #[test]
 fn the_log_says_what_a_call_used() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (_upstream, gateway) = with_upstream(shop);
     let call = chat(json!({}));
     let token = gateway.buy(&call);
     gateway.send(&call.with(&token)).expect(200);
@@ -185,8 +175,7 @@ fn the_log_says_what_a_call_used() {
 
 #[test]
 fn the_old_completions_are_not_known_to_this_upstream_and_cost_nothing() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (_upstream, gateway) = with_upstream(shop);
     let token = gateway.buy(&chat(json!({})));
     let body = json!({ "model": "small", "prompt": "one", "max_tokens": 5 });
     let call = post("/v1/completions", &body).with(&token);
@@ -196,8 +185,7 @@ fn the_old_completions_are_not_known_to_this_upstream_and_cost_nothing() {
 
 #[test]
 fn a_token_that_its_holder_narrowed_holds_and_spends_no_more_than_he_left_of_it() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (upstream, gateway) = with_upstream(shop);
     let call = chat(json!({}));
     let token = gateway.buy(&call);
     let bytes = u64::try_from(call.body.len()).unwrap();

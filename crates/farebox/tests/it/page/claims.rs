@@ -3,7 +3,7 @@
 use farebox_testkit::ScriptedUpstream;
 
 use super::{PRICE, Visitor, invoices, shop, start};
-use crate::harness::{Call, Challenge, HOUR, Route, Setup, TestClock, TestGateway};
+use crate::harness::{Call, Challenge, HOUR, Route, Setup, TestClock, TestGateway, with_upstream};
 use crate::rules::{Books, MANY_CHALLENGES, books_when, eventually};
 
 /// A gateway that goes by `clock`.
@@ -15,8 +15,7 @@ fn start_by(clock: &TestClock, route: Route) -> TestGateway {
 
 #[test]
 fn asking_again_shows_the_same_invoice_and_then_the_answer() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = start(shop(&upstream));
+    let (upstream, gateway) = with_upstream(|upstream| start(shop(upstream)));
     let visitor = Visitor::new();
     let first = Challenge::of(&visitor.get(&gateway, "/paid/a?b=c").expect(402));
     for _ in 0..5 {
@@ -35,8 +34,7 @@ fn asking_again_shows_the_same_invoice_and_then_the_answer() {
 
 #[test]
 fn a_page_that_does_not_run_scripts_comes_to_its_answer_by_refreshing() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = start(shop(&upstream));
+    let (_upstream, gateway) = with_upstream(|upstream| start(shop(upstream)));
     let visitor = Visitor::new();
     let page = visitor.get(&gateway, "/paid/a").expect(402);
     assert!(
@@ -50,8 +48,7 @@ fn a_page_that_does_not_run_scripts_comes_to_its_answer_by_refreshing() {
 
 #[test]
 fn a_program_brings_its_claim_in_a_header_and_never_sees_a_preimage() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = start(shop(&upstream));
+    let (_upstream, gateway) = with_upstream(|upstream| start(shop(upstream)));
     let unpaid = gateway.send(&Call::get("/paid/a")).expect(402);
     let claim = unpaid.find("farebox-claim").unwrap().to_owned();
     let with_claim = Call::get("/paid/a").header("Farebox-Claim", &claim);
@@ -167,8 +164,7 @@ fn what_was_paid_in_time_is_served_after_the_invoice_has_expired() {
 
 #[test]
 fn a_page_survives_a_restart() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let mut gateway = start(shop(&upstream));
+    let (_upstream, mut gateway) = with_upstream(|upstream| start(shop(upstream)));
     let visitor = Visitor::new();
     let first = Challenge::of(&visitor.get(&gateway, "/paid/a").expect(402));
     gateway.kill();
@@ -194,8 +190,7 @@ fn what_the_ledger_has_seen_once_needs_no_node() {
 
 #[test]
 fn neither_the_page_nor_a_log_has_the_claim() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = start(shop(&upstream));
+    let (_upstream, gateway) = with_upstream(|upstream| start(shop(upstream)));
     let visitor = Visitor::new();
     let page = visitor.get(&gateway, "/paid/a").expect(402);
     let cookie = visitor.claim();

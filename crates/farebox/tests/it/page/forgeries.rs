@@ -3,7 +3,7 @@
 use farebox_testkit::ScriptedUpstream;
 
 use super::{BROWSER, PRICE, Visitor, invoices, shop, start};
-use crate::harness::{Call, Challenge, Reply, Route, Setup, TestGateway};
+use crate::harness::{Call, Challenge, Reply, Route, Setup, TestGateway, with_upstream};
 
 /// The parts of a claim.
 fn parts(claim: &str) -> [String; 3] {
@@ -25,8 +25,7 @@ fn paid_claim(gateway: &TestGateway, target: &str) -> String {
 
 #[test]
 fn nobody_can_make_a_claim_from_what_the_payer_sees() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = start(shop(&upstream));
+    let (upstream, gateway) = with_upstream(|upstream| start(shop(upstream)));
     let claim = paid_claim(&gateway, "/paid/a");
     let [macaroon, note, seal] = parts(&claim);
     let other = gateway.send(&Call::get("/paid/a")).expect(402);
@@ -63,8 +62,7 @@ fn nobody_can_make_a_claim_from_what_the_payer_sees() {
 
 #[test]
 fn a_cookie_that_proves_nothing_is_nothing() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = start(shop(&upstream));
+    let (upstream, gateway) = with_upstream(|upstream| start(shop(upstream)));
     let honest = Visitor::new();
     honest.pay_for(&gateway, "/paid/a");
     let claim = honest.claim();
@@ -141,8 +139,7 @@ fn a_claim_never_does_anything_but_get() {
 
 #[test]
 fn a_credential_sent_on_purpose_wins_over_a_cookie() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = start(shop(&upstream));
+    let (upstream, gateway) = with_upstream(|upstream| start(shop(upstream)));
     let visitor = Visitor::new();
     visitor.pay_for(&gateway, "/paid/a");
     let token = gateway.buy(&Call::get("/paid/a"));
@@ -161,8 +158,7 @@ fn a_credential_sent_on_purpose_wins_over_a_cookie() {
 
 #[test]
 fn two_credentials_sent_on_purpose_are_one_too_many() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = start(shop(&upstream));
+    let (upstream, gateway) = with_upstream(|upstream| start(shop(upstream)));
     let claim = paid_claim(&gateway, "/paid/a");
     let token = gateway.buy(&Call::get("/paid/a"));
     let call = Call::get("/paid/a").header("Farebox-Claim", &claim);
@@ -178,8 +174,7 @@ fn two_credentials_sent_on_purpose_are_one_too_many() {
 
 #[test]
 fn an_authorization_that_pays_for_nothing_stays_the_upstreams_own() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = start(shop(&upstream));
+    let (upstream, gateway) = with_upstream(|upstream| start(shop(upstream)));
     let visitor = Visitor::new();
     visitor.pay_for(&gateway, "/paid/a");
     let call = Call::get("/paid/a").header("Authorization", "Basic dXNlcjpwYXNz");

@@ -3,7 +3,7 @@
 use farebox_testkit::ScriptedUpstream;
 
 use super::{BROWSER, PRICE, Visitor, shop, start};
-use crate::harness::{Call, Challenge, Reply, Route, Setup, TestGateway, Token};
+use crate::harness::{Call, Challenge, Reply, Route, Setup, TestGateway, Token, with_upstream};
 
 fn encoded(text: &str) -> String {
     let keep = |byte: u8| byte.is_ascii_alphanumeric();
@@ -48,8 +48,7 @@ fn refused(reply: &Reply, status: u16) {
 
 #[test]
 fn a_preimage_typed_in_leads_to_the_answer() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = start(shop(&upstream));
+    let (_upstream, gateway) = with_upstream(|upstream| start(shop(upstream)));
     let visitor = Visitor::new();
     let token = bought(&gateway, &visitor, "/paid/a?b=c");
     let someone = Visitor::new();
@@ -109,8 +108,7 @@ fn a_form_leads_nowhere_else() {
 
 #[test]
 fn a_wrong_preimage_proves_nothing() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = start(shop(&upstream));
+    let (_upstream, gateway) = with_upstream(|upstream| start(shop(upstream)));
     let visitor = Visitor::new();
     let token = bought(&gateway, &visitor, "/paid/a");
     let other = bought(&gateway, &Visitor::new(), "/paid/a");
@@ -132,8 +130,7 @@ fn a_wrong_preimage_proves_nothing() {
 
 #[test]
 fn a_page_of_somebody_else_cannot_send_the_form() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = start(shop(&upstream));
+    let (_upstream, gateway) = with_upstream(|upstream| start(shop(upstream)));
     let token = bought(&gateway, &Visitor::new(), "/paid/a");
     let good = form(&token, "/paid/a");
     let with = |name: &str, value: &str| {

@@ -3,7 +3,7 @@
 use farebox_testkit::ScriptedUpstream;
 
 use super::{BROWSER, PRICE, Visitor, invoices, shop, start};
-use crate::harness::{Call, Challenge, Route, Setup, TestGateway};
+use crate::harness::{Call, Challenge, Route, Setup, TestGateway, with_upstream};
 
 const DAY: u64 = 24 * 60 * 60;
 
@@ -35,8 +35,7 @@ fn a_browser_gets_the_challenge_as_a_page() {
 
 #[test]
 fn the_page_runs_nothing_but_its_own_script_and_loads_nothing_from_elsewhere() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = start(shop(&upstream));
+    let (_upstream, gateway) = with_upstream(|upstream| start(shop(upstream)));
     let reply = Visitor::new().get(&gateway, "/paid/a").expect(402);
     let policy = reply.find("content-security-policy").unwrap();
     for directive in [
@@ -61,8 +60,7 @@ fn the_page_runs_nothing_but_its_own_script_and_loads_nothing_from_elsewhere() {
 
 #[test]
 fn programs_get_the_problem_document_and_a_claim_in_a_header() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = start(shop(&upstream));
+    let (_upstream, gateway) = with_upstream(|upstream| start(shop(upstream)));
     for accept in [
         None,
         Some("*/*"),
@@ -84,8 +82,7 @@ fn programs_get_the_problem_document_and_a_claim_in_a_header() {
 
 #[test]
 fn only_a_get_gets_a_page() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = start(shop(&upstream));
+    let (_upstream, gateway) = with_upstream(|upstream| start(shop(upstream)));
     let grpc = Call::new("POST", "/paid/Service/Call").header("Content-Type", "application/grpc");
     for call in [
         Call::new("HEAD", "/paid/a"),
@@ -107,8 +104,7 @@ fn only_a_get_gets_a_page() {
 
 #[test]
 fn a_route_can_do_without_the_page() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = start(shop(&upstream).line("page = false"));
+    let (_upstream, gateway) = with_upstream(|upstream| start(shop(upstream).line("page = false")));
     let reply = Visitor::new().get(&gateway, "/paid/a").expect(402);
     assert_eq!(reply.json()["amount_msat"], PRICE);
 }
@@ -161,8 +157,7 @@ fn the_page_says_what_one_payment_buys() {
 
 #[test]
 fn the_cookie_is_for_this_address_and_out_of_reach_of_scripts() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = start(shop(&upstream));
+    let (_upstream, gateway) = with_upstream(|upstream| start(shop(upstream)));
     let visitor = Visitor::new();
     visitor.get(&gateway, "/paid/a?b=c").expect(402);
     let cookie = visitor.claim();
@@ -206,8 +201,7 @@ fn behind_https_the_cookie_never_travels_in_clear() {
 
 #[test]
 fn a_browser_keeps_a_bounded_number_of_claims_for_one_path() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = start(shop(&upstream));
+    let (_upstream, gateway) = with_upstream(|upstream| start(shop(upstream)));
     let visitor = Visitor::new();
     for page in 0..12 {
         visitor

@@ -5,13 +5,12 @@ use std::collections::BTreeMap;
 use farebox_testkit::ScriptedUpstream;
 
 use super::{BROWSER, Visitor, shop, start};
-use crate::harness::{Call, Challenge, Connection};
+use crate::harness::{Call, Challenge, Connection, with_upstream};
 use crate::rules::{Books, books_when};
 
 #[test]
 fn a_refresh_shows_the_same_answer_again() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = start(shop(&upstream));
+    let (_upstream, gateway) = with_upstream(|upstream| start(shop(upstream)));
     let visitor = Visitor::new();
     visitor.pay_for(&gateway, "/paid/cacheable");
     let first = visitor.get(&gateway, "/paid/cacheable").expect(200);
@@ -25,8 +24,7 @@ fn a_refresh_shows_the_same_answer_again() {
 
 #[test]
 fn fifty_refreshes_at_once_are_one_sale() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = start(shop(&upstream));
+    let (upstream, gateway) = with_upstream(|upstream| start(shop(upstream)));
     let visitor = Visitor::new();
     visitor.pay_for(&gateway, "/paid/a");
     let call = visitor.with_cookies(&Call::get("/paid/a").header("Accept", BROWSER));
@@ -72,8 +70,7 @@ fn an_answer_that_is_gone_leaves_a_receipt_and_can_be_bought_again() {
 
 #[test]
 fn an_upstream_that_fails_costs_nothing_and_the_claim_stays_good() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = start(shop(&upstream));
+    let (upstream, gateway) = with_upstream(|upstream| start(shop(upstream)));
     let visitor = Visitor::new();
     visitor.pay_for(&gateway, "/paid/refuse");
     let failed = visitor.get(&gateway, "/paid/refuse").expect(502);
@@ -90,8 +87,7 @@ fn an_upstream_that_fails_costs_nothing_and_the_claim_stays_good() {
 
 #[test]
 fn whoever_refreshes_while_it_is_served_is_told_to_wait() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = start(shop(&upstream));
+    let (upstream, gateway) = with_upstream(|upstream| start(shop(upstream)));
     let visitor = Visitor::new();
     visitor.pay_for(&gateway, "/paid/gate/slow");
     let call = visitor.with_cookies(&Call::get("/paid/gate/slow").header("Accept", BROWSER));

@@ -3,7 +3,7 @@
 use farebox_testkit::ScriptedUpstream;
 
 use super::{BROWSER, Visitor, invoices, shop, start};
-use crate::harness::Call;
+use crate::harness::{Call, with_upstream};
 
 fn from_elsewhere(target: &str, mode: &str) -> Call {
     Call::get(target)
@@ -14,8 +14,7 @@ fn from_elsewhere(target: &str, mode: &str) -> Call {
 
 #[test]
 fn a_foreign_page_cannot_spend_a_visitors_claim() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = start(shop(&upstream));
+    let (upstream, gateway) = with_upstream(|upstream| start(shop(upstream)));
     let visitor = Visitor::new();
     visitor.pay_for(&gateway, "/paid/a");
     for mode in ["no-cors", "cors", "navigate"] {
@@ -28,8 +27,7 @@ fn a_foreign_page_cannot_spend_a_visitors_claim() {
 
 #[test]
 fn whoever_comes_by_a_link_is_asked_to_come_again_before_an_invoice_is_made() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = start(shop(&upstream));
+    let (_upstream, gateway) = with_upstream(|upstream| start(shop(upstream)));
     let visitor = Visitor::new();
     visitor.pay_for(&gateway, "/paid/a");
     let claim = visitor.claim();
@@ -56,8 +54,7 @@ fn whoever_comes_by_a_link_is_asked_to_come_again_before_an_invoice_is_made() {
 
 #[test]
 fn a_browser_that_always_seems_to_come_from_elsewhere_gets_its_page_at_the_second_time() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = start(shop(&upstream));
+    let (_upstream, gateway) = with_upstream(|upstream| start(shop(upstream)));
     let visitor = Visitor::new();
     let call = from_elsewhere("/paid/a", "navigate");
     let first = visitor.send(&gateway, &call).expect(402);

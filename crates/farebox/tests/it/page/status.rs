@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use farebox_testkit::ScriptedUpstream;
 
 use super::{BROWSER, Visitor, invoices, shop, start};
-use crate::harness::{Call, Challenge, Connection, HOUR, Reply, Setup, TestClock, TestGateway};
+use crate::harness::{
+    Call, Challenge, Connection, HOUR, Reply, Setup, TestClock, TestGateway, with_upstream,
+};
 use crate::rules::{Books, books_when};
 
 fn ask(word: &str) -> Call {
@@ -20,8 +22,7 @@ fn state(reply: Reply) -> String {
 
 #[test]
 fn the_state_is_told_to_the_holder_of_the_claim_and_costs_nothing() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = start(shop(&upstream));
+    let (upstream, gateway) = with_upstream(|upstream| start(shop(upstream)));
     let visitor = Visitor::new();
     let challenge = Challenge::of(&visitor.get(&gateway, "/paid/a").expect(402));
     assert_eq!(state(visitor.send(&gateway, &ask("now"))), "open");
@@ -36,8 +37,7 @@ fn the_state_is_told_to_the_holder_of_the_claim_and_costs_nothing() {
 
 #[test]
 fn a_question_that_waits_is_answered_when_the_payment_comes() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = start(shop(&upstream));
+    let (_upstream, gateway) = with_upstream(|upstream| start(shop(upstream)));
     let visitor = Visitor::new();
     let challenge = Challenge::of(&visitor.get(&gateway, "/paid/a").expect(402));
     let asked = Instant::now();
@@ -54,8 +54,7 @@ fn a_question_that_waits_is_answered_when_the_payment_comes() {
 
 #[test]
 fn a_question_that_waits_does_not_hold_up_the_end_of_the_process() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let mut gateway = start(shop(&upstream));
+    let (_upstream, mut gateway) = with_upstream(|upstream| start(shop(upstream)));
     let visitor = Visitor::new();
     visitor.get(&gateway, "/paid/a").expect(402);
     let mut waiting = Connection::open(gateway.address).unwrap();
@@ -86,8 +85,7 @@ fn an_expired_invoice_is_said_to_be_expired() {
 
 #[test]
 fn a_stranger_learns_nothing_not_even_whether_there_is_an_invoice() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = start(shop(&upstream));
+    let (_upstream, gateway) = with_upstream(|upstream| start(shop(upstream)));
     let visitor = Visitor::new();
     let page = visitor.get(&gateway, "/paid/a").expect(402);
     let challenge = Challenge::of(&page);
@@ -132,8 +130,7 @@ fn a_stranger_learns_nothing_not_even_whether_there_is_an_invoice() {
 
 #[test]
 fn nowhere_is_a_preimage_given_out() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = start(shop(&upstream));
+    let (_upstream, gateway) = with_upstream(|upstream| start(shop(upstream)));
     let visitor = Visitor::new();
     let page = visitor.get(&gateway, "/paid/a").expect(402);
     let preimage = gateway.pay(&Challenge::of(&page).invoice);

@@ -7,12 +7,11 @@ use std::sync::mpsc::{Receiver, channel};
 use farebox_testkit::ScriptedUpstream;
 
 use super::{PRICE, shop};
-use crate::harness::{Call, Challenge, Connection, Route, Setup, TestGateway};
+use crate::harness::{Call, Challenge, Connection, Route, Setup, TestGateway, with_upstream};
 
 #[test]
 fn a_connection_serves_a_challenge_a_sale_and_whatever_comes_next() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = TestGateway::start(shop(&upstream));
+    let (_upstream, gateway) = with_upstream(|upstream| TestGateway::start(shop(upstream)));
     let mut connection = Connection::open(gateway.address).unwrap();
     for round in 0..3 {
         let call = Call::post(&format!("/paid/{round}"), "a body that nobody paid for yet");
@@ -57,8 +56,7 @@ fn requests_that_are_written_at_once_are_answered_in_their_order() {
 
 #[test]
 fn a_single_use_token_in_two_pipelined_requests_is_charged_once() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = TestGateway::start(shop(&upstream));
+    let (upstream, gateway) = with_upstream(|upstream| TestGateway::start(shop(upstream)));
     let call = Call::get("/paid/a");
     let token = gateway.buy(&call);
     let head = call.with(&token).head();
@@ -160,8 +158,7 @@ fn expect_100_continue_is_answered_where_the_body_is_wanted() {
 
 #[test]
 fn trailers_of_the_upstream_reach_clients_that_take_them() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = TestGateway::start(shop(&upstream));
+    let (_upstream, gateway) = with_upstream(|upstream| TestGateway::start(shop(upstream)));
     let call = Call::get("/paid/trailers").header("TE", "trailers");
     let token = gateway.buy(&call);
     let reply = gateway.send(&call.with(&token)).expect(200);
@@ -175,8 +172,7 @@ fn trailers_of_the_upstream_reach_clients_that_take_them() {
 
 #[test]
 fn http_1_0_clients_are_served_and_their_connection_is_closed() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = TestGateway::start(shop(&upstream));
+    let (_upstream, gateway) = with_upstream(|upstream| TestGateway::start(shop(upstream)));
     let call = Call::get("/paid/large/70000");
     let token = gateway.buy(&call);
     let mut connection = Connection::open(gateway.address).unwrap();

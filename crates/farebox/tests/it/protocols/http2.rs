@@ -7,13 +7,12 @@ use std::sync::{Arc, Mutex};
 use farebox_testkit::ScriptedUpstream;
 
 use super::{PRICE, shop};
-use crate::harness::{Call, Challenge, Http2, Route, Setup, TestGateway};
+use crate::harness::{Call, Challenge, Http2, Route, Setup, TestGateway, with_upstream};
 use crate::parts;
 
 #[test]
 fn a_call_is_sold_over_http_2() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = TestGateway::start(shop(&upstream));
+    let (upstream, gateway) = with_upstream(|upstream| TestGateway::start(shop(upstream)));
     let mut client = Http2::open(gateway.address).unwrap();
     let call = Call::post("/paid/a?b=c", "hello");
     let challenge = Challenge::of(&client.send(&call).unwrap().expect(402));
@@ -51,8 +50,7 @@ fn a_hundred_streams_of_one_connection_are_sold_each_on_its_own() {
 
 #[test]
 fn a_stream_that_is_reset_before_the_answer_is_not_charged() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = TestGateway::start(shop(&upstream));
+    let (upstream, gateway) = with_upstream(|upstream| TestGateway::start(shop(upstream)));
     let call = Call::get("/paid/gate/one");
     let token = gateway.buy(&call);
     let call = call.with(&token);
@@ -69,8 +67,7 @@ fn a_stream_that_is_reset_before_the_answer_is_not_charged() {
 
 #[test]
 fn trailers_come_through() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = TestGateway::start(shop(&upstream));
+    let (_upstream, gateway) = with_upstream(|upstream| TestGateway::start(shop(upstream)));
     let call = Call::get("/paid/trailers").header("TE", "trailers");
     let token = gateway.buy(&call);
     let mut client = Http2::open(gateway.address).unwrap();
@@ -188,8 +185,7 @@ fn nghttp_reads_a_paid_answer() {
     let Some(mut nghttp) = parts::nghttp() else {
         return;
     };
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = TestGateway::start(shop(&upstream));
+    let (_upstream, gateway) = with_upstream(|upstream| TestGateway::start(shop(upstream)));
     let call = Call::get("/paid/large/300000");
     let token = gateway.buy(&call);
     let length = output(

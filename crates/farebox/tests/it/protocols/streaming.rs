@@ -11,7 +11,7 @@ use farebox_testkit::{Pattern, ScriptedUpstream};
 use sha2::{Digest, Sha256};
 
 use super::{PRICE, resident_kib, shop};
-use crate::harness::{Call, Connection, Route, Setup, TestGateway};
+use crate::harness::{Call, Connection, Route, Setup, TestGateway, with_upstream};
 
 const MIB: usize = 1024 * 1024;
 /// Far more than all the sockets on the way can hold.
@@ -190,8 +190,7 @@ fn an_upload_that_breaks_off_is_not_charged() {
 
 #[test]
 fn the_first_event_of_a_stream_arrives_while_the_second_is_still_to_come() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = TestGateway::start(shop(&upstream));
+    let (upstream, gateway) = with_upstream(|upstream| TestGateway::start(shop(upstream)));
     let stream = upstream.stream("one");
     let call = Call::get("/paid/stream/one");
     let token = gateway.buy(&call);

@@ -3,7 +3,7 @@
 use farebox_testkit::ScriptedUpstream;
 
 use super::PRICE;
-use crate::harness::{Call, Connection, Route, Setup, TestGateway, Token};
+use crate::harness::{Call, Connection, Route, Setup, TestGateway, Token, with_upstream};
 
 fn shop(upstream: &ScriptedUpstream) -> TestGateway {
     let route = Route::at("/paid", upstream).msat(PRICE).bound_to_route();
@@ -19,8 +19,7 @@ fn open(gateway: &TestGateway, token: &Token) -> Connection {
 
 #[test]
 fn an_upgrade_is_charged_when_it_opens_and_carries_bytes_until_either_side_ends() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (_upstream, gateway) = with_upstream(shop);
     let token = gateway.buy(&Call::websocket("/paid/upgrade"));
     let mut buyer = open(&gateway, &token);
     let head = buyer.read_head().unwrap();
@@ -41,16 +40,14 @@ fn an_upgrade_is_charged_when_it_opens_and_carries_bytes_until_either_side_ends(
 
 #[test]
 fn an_upgrade_without_payment_reaches_no_upstream() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (upstream, gateway) = with_upstream(shop);
     assert_eq!(gateway.send(&Call::websocket("/paid/upgrade")).status, 402);
     assert_eq!(upstream.total(), 0);
 }
 
 #[test]
 fn a_used_token_opens_no_second_connection() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (upstream, gateway) = with_upstream(shop);
     let token = gateway.buy(&Call::websocket("/paid/upgrade"));
     let mut first = open(&gateway, &token);
     assert_eq!(first.read_head().unwrap().status, 101);
@@ -64,8 +61,7 @@ fn a_used_token_opens_no_second_connection() {
 
 #[test]
 fn an_upgrade_that_the_upstream_declines_is_not_charged() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (_upstream, gateway) = with_upstream(shop);
     let token = gateway.buy(&Call::websocket("/paid/status/426"));
     let call = Call::websocket("/paid/status/426").with(&token);
     assert_eq!(gateway.send(&call).status, 426);
@@ -74,8 +70,7 @@ fn an_upgrade_that_the_upstream_declines_is_not_charged() {
 
 #[test]
 fn bytes_sent_along_with_the_upgrade_are_not_lost() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (_upstream, gateway) = with_upstream(shop);
     let token = gateway.buy(&Call::websocket("/paid/upgrade"));
     let mut buyer = Connection::open(gateway.address).unwrap();
     let head = Call::websocket("/paid/upgrade").with(&token).head();
@@ -86,8 +81,7 @@ fn bytes_sent_along_with_the_upgrade_are_not_lost() {
 
 #[test]
 fn a_tunnel_ends_when_the_upstream_is_gone() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&upstream);
+    let (upstream, gateway) = with_upstream(shop);
     let token = gateway.buy(&Call::websocket("/paid/upgrade"));
     let mut buyer = open(&gateway, &token);
     assert_eq!(buyer.read_head().unwrap().status, 101);

@@ -8,7 +8,7 @@ use farebox_testkit::ScriptedUpstream;
 use rustix::process::Signal;
 
 use super::{PRICE, shop};
-use crate::harness::{Call, Connection, Http2, Route, Setup, TestGateway, Token};
+use crate::harness::{Call, Connection, Http2, Route, Setup, TestGateway, Token, with_upstream};
 
 /// A drain that is over long before anybody loses patience.
 const SHORT: &str = "drain_timeout = \"300ms\"";
@@ -37,8 +37,7 @@ fn wait_until_refused(address: SocketAddr) {
 
 #[test]
 fn a_running_request_is_finished_while_new_connections_are_refused() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let mut gateway = TestGateway::start(shop(&upstream));
+    let (upstream, mut gateway) = with_upstream(|upstream| TestGateway::start(shop(upstream)));
     let (mut buyer, _, token) = send_paid(&gateway, &Call::get("/paid/gate/one"));
     let mut idle = Connection::open(gateway.address).unwrap();
     idle.send(&Call::get("/.farebox/health")).unwrap();
@@ -64,8 +63,7 @@ fn a_running_request_is_finished_while_new_connections_are_refused() {
 
 #[test]
 fn a_stream_runs_to_its_end_during_a_drain() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let mut gateway = TestGateway::start(shop(&upstream));
+    let (upstream, mut gateway) = with_upstream(|upstream| TestGateway::start(shop(upstream)));
     let stream = upstream.stream("one");
     let (mut buyer, _, token) = send_paid(&gateway, &Call::get("/paid/stream/one"));
     buyer.read_head().unwrap().expect(200);
@@ -125,8 +123,7 @@ fn a_stream_that_is_cut_at_the_limit_is_charged_once() {
 
 #[test]
 fn a_request_over_http_2_is_finished_too() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let mut gateway = TestGateway::start(shop(&upstream));
+    let (upstream, mut gateway) = with_upstream(|upstream| TestGateway::start(shop(upstream)));
     let call = Call::get("/paid/gate/one");
     let token = gateway.buy(&call);
     let mut buyer = Http2::open(gateway.address).unwrap();

@@ -7,7 +7,7 @@ use farebox_testkit::ScriptedUpstream;
 use rustix::process::Signal;
 
 use super::{PRICE, shop};
-use crate::harness::{Call, Connection, Route, Setup, TestGateway};
+use crate::harness::{Call, Connection, Route, Setup, TestGateway, with_upstream};
 
 const READ_AGAIN: &str = "the configuration was read again";
 
@@ -31,8 +31,7 @@ fn reload(gateway: &mut TestGateway, setup: Setup) {
 
 #[test]
 fn a_reload_adds_routes_and_takes_routes_away() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let mut gateway = TestGateway::start(shop(&upstream));
+    let (upstream, mut gateway) = with_upstream(|upstream| TestGateway::start(shop(upstream)));
     assert_eq!(gateway.send(&Call::get("/new/a")).status, 404);
     let new = Setup::new().route(Route::at("/new", &upstream).free());
     reload(&mut gateway, new);
@@ -42,8 +41,7 @@ fn a_reload_adds_routes_and_takes_routes_away() {
 
 #[test]
 fn a_token_is_not_lost_while_its_route_is_gone() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let mut gateway = TestGateway::start(shop(&upstream));
+    let (upstream, mut gateway) = with_upstream(|upstream| TestGateway::start(shop(upstream)));
     let call = Call::get("/paid/a");
     let token = gateway.buy(&call);
     let call = call.with(&token);
@@ -93,8 +91,7 @@ fn requests_on_their_way_keep_the_plan_they_began_with() {
 
 #[test]
 fn answers_kept_for_a_retry_outlive_a_reload() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let mut gateway = TestGateway::start(shop(&upstream));
+    let (upstream, mut gateway) = with_upstream(|upstream| TestGateway::start(shop(upstream)));
     let call = Call::get("/paid/a");
     let token = gateway.buy(&call);
     let call = call.with(&token);
@@ -108,8 +105,7 @@ fn answers_kept_for_a_retry_outlive_a_reload() {
 
 #[test]
 fn a_file_that_is_gone_or_broken_changes_nothing() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let mut gateway = TestGateway::start(shop(&upstream));
+    let (upstream, mut gateway) = with_upstream(|upstream| TestGateway::start(shop(upstream)));
     gateway.expect_alarms();
     fs::write(gateway.config(), "[server\nlisten = ").unwrap();
     gateway.signal(Signal::HUP);
@@ -124,8 +120,7 @@ fn a_file_that_is_gone_or_broken_changes_nothing() {
 
 #[test]
 fn settings_that_need_a_restart_are_named_and_stay() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let mut gateway = TestGateway::start(shop(&upstream));
+    let (upstream, mut gateway) = with_upstream(|upstream| TestGateway::start(shop(upstream)));
     gateway.reconfigure(shop(&upstream).server("max_connections = 7"));
     gateway.signal(Signal::HUP);
     let line = gateway.wait_for_log("changes only with a restart");

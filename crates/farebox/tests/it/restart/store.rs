@@ -2,10 +2,8 @@
 
 use std::process::Output;
 
-use farebox_testkit::ScriptedUpstream;
-
 use super::shop;
-use crate::harness::{Call, TestGateway, farebox};
+use crate::harness::{Call, TestGateway, farebox, with_upstream};
 
 /// What the help promises for a store that another process has open.
 const EXIT_IN_USE: i32 = 3;
@@ -25,16 +23,14 @@ fn assert_refused(gateway: &TestGateway, refused: &Output) {
 
 #[test]
 fn a_second_process_exits_with_3_and_names_the_first() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = TestGateway::start(shop(&upstream));
+    let (_upstream, gateway) = with_upstream(|upstream| TestGateway::start(shop(upstream)));
     assert_refused(&gateway, &second_start(&gateway));
     assert_eq!(gateway.send(&Call::get("/paid/a")).status, 402);
 }
 
 #[test]
 fn the_owner_is_named_even_where_the_ports_are_taken_as_well() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let mut gateway = TestGateway::start(shop(&upstream));
+    let (_upstream, mut gateway) = with_upstream(|upstream| TestGateway::start(shop(upstream)));
     // From the second start on, the file has the ports of the first one.
     gateway.restart();
     assert_refused(&gateway, &second_start(&gateway));
@@ -42,8 +38,7 @@ fn the_owner_is_named_even_where_the_ports_are_taken_as_well() {
 
 #[test]
 fn other_commands_leave_a_running_gateway_s_store_alone() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = TestGateway::start(shop(&upstream));
+    let (_upstream, gateway) = with_upstream(|upstream| TestGateway::start(shop(upstream)));
     for command in [["db", "verify"], ["db", "migrate"]] {
         assert_refused(&gateway, &gateway.command(&command));
     }
@@ -54,8 +49,7 @@ fn other_commands_leave_a_running_gateway_s_store_alone() {
 
 #[test]
 fn a_second_process_does_not_recover_the_holds_of_a_living_one() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = TestGateway::start(shop(&upstream));
+    let (upstream, gateway) = with_upstream(|upstream| TestGateway::start(shop(upstream)));
     let call = Call::get("/paid/gate/one");
     let token = gateway.buy(&call);
     let call = call.with(&token);
@@ -70,8 +64,7 @@ fn a_second_process_does_not_recover_the_holds_of_a_living_one() {
 
 #[test]
 fn the_store_is_free_again_as_soon_as_its_owner_was_killed() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let mut gateway = TestGateway::start(shop(&upstream));
+    let (_upstream, mut gateway) = with_upstream(|upstream| TestGateway::start(shop(upstream)));
     gateway.kill();
     let verified = gateway.command(&["db", "verify"]);
     assert!(verified.status.success(), "{verified:?}");
@@ -81,8 +74,7 @@ fn the_store_is_free_again_as_soon_as_its_owner_was_killed() {
 
 #[test]
 fn another_gateway_cannot_share_the_port() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let mut gateway = TestGateway::start(shop(&upstream));
+    let (_upstream, mut gateway) = with_upstream(|upstream| TestGateway::start(shop(upstream)));
     // From the second start on, the file has the ports of the first one.
     gateway.restart();
     let elsewhere = tempfile::tempdir().unwrap();

@@ -2,7 +2,7 @@
 
 use farebox_testkit::ScriptedUpstream;
 
-use crate::harness::{Call, Reply, Route, Setup, TestGateway};
+use crate::harness::{Call, Reply, Route, Setup, TestGateway, with_upstream};
 
 const PAGE: &str = "https://shop.example";
 const CORS: &str = "cors = { origins = [\"https://shop.example\"], max_age = \"5m\" }";
@@ -176,8 +176,7 @@ fn a_seller_may_leave_caching_to_the_upstream() {
 
 #[test]
 fn a_free_route_says_about_caching_what_its_upstream_says() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = start(Route::at("/free", &upstream).free());
+    let (_upstream, gateway) = with_upstream(|upstream| start(Route::at("/free", upstream).free()));
     let reply = gateway.send(&Call::get("/free/cacheable")).expect(200);
     assert_eq!(reply.find("cache-control"), Some("public, max-age=3600"));
     assert_eq!(reply.find("etag"), Some("\"v1\""));

@@ -3,7 +3,7 @@
 use farebox_testkit::ScriptedUpstream;
 use serde_json::json;
 
-use crate::harness::{Call, Reply, Route, Setup, TestGateway};
+use crate::harness::{Call, Reply, Route, Setup, TestGateway, with_upstream};
 
 /// A route whose upstream says what it is told to, and that sells a part of that.
 fn selling(upstream: &ScriptedUpstream, response: &str) -> TestGateway {
@@ -123,8 +123,7 @@ fn an_answer_that_the_upstream_cuts_or_that_is_too_long_costs_nothing() {
 
 #[test]
 fn what_is_no_success_passes_as_it_is() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = selling(&upstream, "{ fields = \"a\" }");
+    let (_upstream, gateway) = with_upstream(|upstream| selling(upstream, "{ fields = \"a\" }"));
     let token = gateway.buy(&say(404, &[JSON], "{}"));
     for status in [404, 500] {
         let call = say(status, &[JSON], "{\"error\":\"no\"}").with(&token);
@@ -141,8 +140,7 @@ fn what_is_no_success_passes_as_it_is() {
 
 #[test]
 fn nothing_of_the_head_speaks_of_the_whole_answer() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = selling(&upstream, "{ fields = \"a\" }");
+    let (upstream, gateway) = with_upstream(|upstream| selling(upstream, "{ fields = \"a\" }"));
     let headers = [
         JSON,
         ("etag", "\"1\""),
@@ -175,8 +173,7 @@ fn nothing_of_the_head_speaks_of_the_whole_answer() {
 
 #[test]
 fn a_key_with_an_idempotency_key_gets_the_same_part_again() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = selling(&upstream, "{ fields = \"a\" }");
+    let (upstream, gateway) = with_upstream(|upstream| selling(upstream, "{ fields = \"a\" }"));
     let call = say(200, &[JSON], "{\"a\":\"b\"}").header("Idempotency-Key", "1");
     let token = gateway.buy(&call);
     for replayed in [None, Some("true")] {

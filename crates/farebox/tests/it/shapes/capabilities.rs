@@ -2,7 +2,7 @@
 
 use farebox_testkit::ScriptedUpstream;
 
-use crate::harness::{Call, Route, Setup, TestGateway};
+use crate::harness::{Call, Route, Setup, TestGateway, with_upstream};
 
 const RULES: &str = "capabilities = { read = { http_methods = [\"GET\"] }, \
                      files = { paths = [\"/api/files\"] } }";
@@ -18,8 +18,7 @@ fn start(upstream: &ScriptedUpstream, capabilities: &str) -> TestGateway {
 
 #[test]
 fn a_token_carries_all_and_whoever_gets_a_part_may_only_that() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = start(&upstream, RULES);
+    let (_upstream, gateway) = with_upstream(|upstream| start(upstream, RULES));
     let token = gateway.buy(&Call::get("/api/a"));
     let macaroon = token.macaroon();
     let caveats: Vec<_> = macaroon.caveats().map(String::from_utf8_lossy).collect();
@@ -45,8 +44,7 @@ fn a_token_carries_all_and_whoever_gets_a_part_may_only_that() {
 
 #[test]
 fn nobody_gives_himself_a_capability() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = start(&upstream, RULES);
+    let (_upstream, gateway) = with_upstream(|upstream| start(upstream, RULES));
     let token = gateway.buy(&Call::get("/api/a"));
     let reading = token.attenuated("api_capabilities=read");
     for wider in [
@@ -63,8 +61,7 @@ fn nobody_gives_himself_a_capability() {
 
 #[test]
 fn a_restriction_that_the_route_does_not_know_is_not_ignored() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = start(&upstream, "");
+    let (_upstream, gateway) = with_upstream(|upstream| start(upstream, ""));
     let token = gateway.buy(&Call::get("/api/a"));
     let narrowed = token.attenuated("api_capabilities=read");
     gateway

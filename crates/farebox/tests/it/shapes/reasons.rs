@@ -2,7 +2,7 @@
 
 use farebox_testkit::ScriptedUpstream;
 
-use crate::harness::{Call, Reply, Route, Setup, TestGateway};
+use crate::harness::{Call, Reply, Route, Setup, TestGateway, with_upstream};
 
 #[track_caller]
 fn refused_for(reply: Reply, status: u16, word: &str, spoken: &str) {
@@ -20,8 +20,7 @@ fn start(upstream: &ScriptedUpstream) -> TestGateway {
 
 #[test]
 fn a_token_that_does_not_pay_is_told_why() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = start(&upstream);
+    let (_upstream, gateway) = with_upstream(start);
     let call = Call::get("/paid/a");
     let token = gateway.buy(&call);
     let send = |call: &Call, token| gateway.send(&call.clone().with(token));
@@ -55,8 +54,7 @@ fn a_token_that_does_not_pay_is_told_why() {
 
 #[test]
 fn a_revoked_token_and_a_key_that_does_not_pay_are_told_why() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = start(&upstream);
+    let (_upstream, gateway) = with_upstream(start);
     let call = Call::get("/paid/a");
     let token = gateway.buy(&call);
     gateway.send(&call.clone().with(&token)).expect(200);
@@ -75,8 +73,7 @@ fn a_revoked_token_and_a_key_that_does_not_pay_are_told_why() {
 
 #[test]
 fn who_presents_nothing_is_not_told_that_it_was_wrong() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = start(&upstream);
+    let (_upstream, gateway) = with_upstream(start);
     let reply = gateway.send(&Call::get("/paid/a")).expect(402);
     assert_eq!(reply.find("x-reason"), None);
     assert_eq!(reply.json()["reason"], "no_credential");

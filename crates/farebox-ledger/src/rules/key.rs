@@ -3,6 +3,9 @@
 
 use farebox_core::{Kind, Msat, UnixMillis};
 
+use crate::day::Day;
+use crate::rows::{Account, Key};
+
 use super::{Earlier, Fit, Grant, repeated};
 use crate::{Admitted, HoldRequest, KeyLimits, KeyRefusal, Remaining, day};
 
@@ -20,6 +23,23 @@ pub(crate) struct KeyStanding<'a> {
     /// The parts of both that count on the day of the request.
     pub(crate) spent_today: Msat,
     pub(crate) held_today: Msat,
+}
+
+impl<'a> KeyStanding<'a> {
+    /// How a key stands on a day.
+    pub(crate) fn of(account: &'a Account, key: &'a Key, day: Day) -> Self {
+        let today = key.on(day);
+        Self {
+            limits: &key.limits,
+            revoked: account.revoked_at.is_some(),
+            calls_used: account.calls_used,
+            voids: account.voids,
+            spent: key.spent,
+            held: key.held,
+            spent_today: today.spent,
+            held_today: today.held,
+        }
+    }
 }
 
 /// The money that a request may take.

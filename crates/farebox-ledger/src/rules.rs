@@ -5,10 +5,11 @@ mod key;
 mod payout;
 
 pub(crate) use key::{KeyStanding, Purse, key};
-pub(crate) use payout::{Reserve, payout};
+pub(crate) use payout::payout;
 
 use farebox_core::{Allowance, Kind, Msat, Terms, UnixMillis};
 
+use crate::rows::Account;
 use crate::{Admitted, Cost, HoldRequest, LedgerError, Receipt, Remaining};
 
 /// What is known of an account when a request comes.
@@ -32,7 +33,24 @@ pub(crate) struct Standing<'a> {
     pub(crate) revoked: bool,
 }
 
-impl Standing<'_> {
+impl<'a> Standing<'a> {
+    /// How an account stands.
+    pub(crate) const fn of(account: &'a Account) -> Self {
+        Self {
+            terms: account.terms(),
+            kind: account.kind(),
+            balance: account.balance,
+            excess: account.excess,
+            held: account.held.msat,
+            excess_held: account.held.excess,
+            calls_used: account.calls_used,
+            calls_held: account.held.calls,
+            voids: account.voids,
+            expires_at: account.expires_at,
+            revoked: account.revoked_at.is_some(),
+        }
+    }
+
     /// What is left of what was sold, held or not: on a balance, all there is.
     pub(crate) const fn for_sale(&self) -> Msat {
         match self.kind {

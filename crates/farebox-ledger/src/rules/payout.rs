@@ -3,18 +3,8 @@
 use farebox_core::{Kind, Msat};
 
 use super::Standing;
+use crate::rows::Reserve;
 use crate::{AskedBy, PayoutAnswer, PayoutRequest};
-
-/// What a payout reserves while it is open.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Reserve {
-    /// Of what is for sale: on an account of calls all that is free, since the calls go with it.
-    pub(crate) sold: Msat,
-    /// Of the excess.
-    pub(crate) excess: Msat,
-    /// Calls that are used up when it is paid. A pass that was not begun counts as one.
-    pub(crate) calls: u32,
-}
 
 /// Why a payout takes nothing of an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

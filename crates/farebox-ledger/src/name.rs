@@ -1,0 +1,119 @@
+//! Names of rows. A command names every row that it may read or write before anything is loaded.
+//!
+//! One name is one row, whatever becomes of it: a payment that waits for a key, is credited, revoked
+//! or spent is always the row of its account's name.
+
+use std::fmt;
+
+use farebox_core::{AccountId, HoldId, PaymentHash, PayoutId, RouteName, UnixMillis};
+
+use crate::Rail;
+use crate::day::Day;
+
+/// The name of a row, or of rows that never change hands.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Name {
+    /// Whatever a payment or a key is.
+    Account(AccountId),
+    /// The same, and what counts against it on a day, where it is a key.
+    Use(AccountId, Day),
+    /// A key that asks, its parent, and what counts against both on a day. Whose child a key is
+    /// never changes.
+    Asker(AccountId, Day),
+    /// A hold, or the transfer that it became.
+    Hold(HoldId),
+    /// What an account asked for under a key of its client.
+    Once(AccountId, [u8; 32]),
+    /// A payout.
+    Payout(PayoutId),
+    /// The payout to an outgoing invoice.
+    Outgoing(PaymentHash),
+    /// The prepaid key with this public name.
+    PublicId(Box<str>),
+    /// What counts against the limits of payouts since an instant: of all, and of one account. At
+    /// most one command of a batch has it.
+    PayoutGate(AccountId, UnixMillis),
+    /// Change that is owed for a hold.
+    Change(HoldId),
+}
+
+/// One of the house's accounts. Each writer has a shard of it; they are added up on reading.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum HouseName {
+    /// Where the money of a rail comes from and goes to.
+    Clearing(Rail),
+    /// What a route earned.
+    Revenue(RouteName),
+    /// Usage above its hold and fees above theirs, which the seller bears.
+    SellerLoss,
+    /// Fees above what a payout had reserved for them: what the seller paid the network.
+    RoutingFees,
+    /// Change that is owed and not yet told.
+    Owed(Rail),
+}
+
+const REVENUE: &str = "revenue:";
+const OWED: &str = "owed:";
+
+impl HouseName {
+    /// The name that was written.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let rail = |name: &str| Rail::ALL.into_iter().find(|rail| rail.clearing() == name);
+        match text {
+            "seller_loss" => Some(Self::SellerLoss),
+            "lightning_fees" => Some(Self::RoutingFees),
+            _ => rail(text)
+                .map(Self::Clearing)
+                .or_else(|| text.strip_prefix(OWED).and_then(rail).map(Self::Owed))
+                .or_else(|| {
+                    RouteName::parse(text.strip_prefix(REVENUE)?)
+                        .ok()
+                        .map(Self::Revenue)
+                }),
+        }
+    }
+
+    /// Whether it cannot stand at this sum of all its shards: clearing and losses stand below zero,
+    /// what was earned or is owed above.
+    #[must_use]
+    pub const fn is_impossible(&self, sum: i64) -> bool {
+        match self {
+            Self::Clearing(_) | Self::SellerLoss => sum > 0,
+            Self::Revenue(_) | Self::RoutingFees | Self::Owed(_) => sum < 0,
+        }
+    }
+}
+
+impl fmt::Display for HouseName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Clearing(rail) => f.write_str(rail.clearing()),
+            Self::Revenue(route) => write!(f, "{REVENUE}{route}"),
+            Self::SellerLoss => f.write_str("seller_loss"),
+            Self::RoutingFees => f.write_str("lightning_fees"),
+            Self::Owed(rail) => write!(f, "{OWED}{}", rail.clearing()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_of_the_house_is_read_as_it_was_written() {
+        let route = RouteName::parse("weather").unwrap();
+        for name in [
+            HouseName::Clearing(Rail::Lightning),
+            HouseName::Clearing(Rail::Fake),
+            HouseName::Revenue(route),
+            HouseName::SellerLoss,
+            HouseName::RoutingFees,
+            HouseName::Owed(Rail::Fake),
+        ] {
+            assert_eq!(HouseName::parse(&name.to_string()), Some(name));
+        }
+        assert_eq!(HouseName::parse("nobody"), None);
+    }
+}

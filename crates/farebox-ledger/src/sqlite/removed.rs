@@ -1,0 +1,123 @@
+//! Accounts that go: their transfers become summaries between the house's accounts.
+
+use std::collections::BTreeMap;
+
+use farebox_core::UnixMillis;
+use rusqlite::{Connection, OptionalExtension};
+
+use super::columns::instant_column;
+use super::write::Numbers;
+use crate::rows::{Account, TransferId};
+use crate::store::StoreError;
+use crate::view::TransferKind;
+use crate::working::Removed;
+
+/// What the transfers of an account come to, account by account.
+pub(super) type Net = BTreeMap<i64, i64>;
+
+/// Removes accounts with all that is kept of them.
+pub(super) fn remove(
+    connection: &Connection,
+    gone: &[Removed],
+    epoch: u32,
+    numbers: &mut Numbers,
+) -> Result<(), StoreError> {
+    let mut net = Net::new();
+    for removed in gone {
+        remove_one(connection, &removed.account, &mut net)?;
+    }
+    let at = gone.iter().map(|removed| removed.at).max();
+    let Some(at) = at else { return Ok(()) };
+    for (debit, credit, amount) in between(net) {
+        let id = summary_id(at, epoch, numbers);
+        connection
+            .prepare_cached("INSERT INTO transfers VALUES (?1, ?2, ?3, ?4, ?5, ?6, NULL)")?
+            .execute((
+                id,
+                debit,
+                credit,
+                amount,
+                TransferKind::Summary.code(),
+                instant_column(at),
+            ))?;
+        numbers.newest = numbers.newest.max(id);
+    }
+    Ok(())
+}
+
+/// An id like those of other transfers, out of the upper half of the sequence.
+fn summary_id(at: UnixMillis, epoch: u32, numbers: &mut Numbers) -> TransferId {
+    numbers.summary += 1;
+    let sequence = numbers.summary | (1 << 47);
+    let mut id = [0; 16];
+    id[..6].copy_from_slice(&at.get().to_be_bytes()[2..]);
+    id[6..10].copy_from_slice(&epoch.to_be_bytes());
+    id[10..].copy_from_slice(&sequence.to_be_bytes()[2..]);
+    id
+}
+
+fn remove_one(connection: &Connection, account: &Account, net: &mut Net) -> Result<(), StoreError> {
+    let (ids, own) = walk(connection, account.last_transfer)?;
+    let mut delete = connection.prepare_cached("DELETE FROM transfers WHERE id = ?1")?;
+    let mut forget = connection.prepare_cached("DELETE FROM charges WHERE id = ?1")?;
+    for id in &ids {
+        delete.execute([id])?;
+        forget.execute([id])?;
+    }
+    for (row, amount) in own {
+        *net.entry(row).or_default() += amount;
+    }
+    for sql in [
+        "DELETE FROM claims WHERE account = ?1",
+        "DELETE FROM keys WHERE account = ?1",
+        "DELETE FROM key_days WHERE account = ?1",
+        "DELETE FROM accounts WHERE id = ?1",
+        "DELETE FROM retries WHERE account = ?1",
+        "DELETE FROM charges WHERE account = ?1 AND charged IS NULL",
+    ] {
+        connection.prepare_cached(sql)?.execute([account.row])?;
+    }
+    Ok(())
+}
+
+/// Follows the chain of an account's transfers and adds them up.
+pub(super) fn walk(
+    connection: &Connection,
+    last: Option<TransferId>,
+) -> Result<(Vec<TransferId>, Net), StoreError> {
+    let sql = "SELECT debit, credit, msat, previous FROM transfers WHERE id = ?1";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut next = last;
+    let (mut ids, mut net) = (Vec::new(), Net::new());
+    while let Some(id) = next {
+        let read = |row: &rusqlite::Row<'_>| {
+            let amount: i64 = row.get(2)?;
+            Ok((row.get(0)?, row.get(1)?, amount, row.get(3)?))
+        };
+        let found = statement.query_row([id], read).optional()?;
+        let (debit, credit, amount, previous) =
+            found.ok_or(StoreError::Corrupt("a chain of transfers"))?;
+        *net.entry(debit).or_default() -= amount;
+        *net.entry(credit).or_default() += amount;
+        ids.push(id);
+        next = previous;
+    }
+    Ok((ids, net))
+}
+
+/// Transfers that come to the same as those removed.
+fn between(net: Net) -> Vec<(i64, i64, i64)> {
+    let givers = net.iter().filter(|(_, sum)| **sum < 0);
+    let mut givers: Vec<_> = givers.map(|(row, sum)| (*row, -sum)).collect();
+    let mut takers: Vec<_> = net.into_iter().filter(|(_, sum)| *sum > 0).collect();
+    let mut summaries = Vec::new();
+    while let (Some(giver), Some(taker)) = (givers.last_mut(), takers.last_mut()) {
+        let amount = giver.1.min(taker.1);
+        summaries.push((giver.0, taker.0, amount));
+        giver.1 -= amount;
+        taker.1 -= amount;
+        givers.retain(|giver| giver.1 > 0);
+        takers.retain(|taker| taker.1 > 0);
+    }
+    summaries
+}

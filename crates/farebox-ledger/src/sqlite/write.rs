@@ -1,0 +1,471 @@
+//! Writing what a batch changed: each table once, each row once.
+
+use farebox_core::{AccountId, RouteName};
+use rusqlite::Connection;
+
+use super::columns::{
+    binding_column, expect_one, instant_column, kind_columns, lines, methods_column, span_column,
+};
+use super::{change, charges, held, payouts, removed};
+use crate::money::signed;
+use crate::rows::{
+    Account, Entry, HoldRow, Is, Key, OnceState, OpenHold, Origin, Side, Transfer, TransferId,
+};
+use crate::store::StoreError;
+use crate::working::{Changes, Rows};
+
+/// Numbers that this store gave out, and the highest id of a transfer.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Numbers {
+    pub(super) row: i64,
+    pub(super) hold: i64,
+    pub(super) newest: TransferId,
+    /// Of summaries.
+    pub(super) summary: u64,
+}
+
+pub(super) struct Write<'a> {
+    pub(super) connection: &'a Connection,
+    pub(super) changes: &'a Changes,
+    pub(super) epoch: u32,
+}
+
+impl Write<'_> {
+    /// Writes all changes inside the open transaction.
+    pub(super) fn all(&self, rows: &mut Rows, numbers: &mut Numbers) -> Result<(), StoreError> {
+        let first_hold = numbers.hold;
+        self.number(rows, numbers);
+        let rows = &*rows;
+        for (name, body) in &self.changes.bodies {
+            held::put_body(self.connection, name, body)?;
+        }
+        for id in &self.changes.entries {
+            if let Some(entry) = rows.entry(id) {
+                self.entry(id, entry, rows)?;
+            }
+        }
+        self.house(rows)?;
+        for transfer in &self.changes.transfers {
+            self.transfer(transfer, rows)?;
+            numbers.newest = numbers.newest.max(transfer.id);
+        }
+        self.holds(rows, first_hold)?;
+        self.onces(rows)?;
+        for charge in &self.changes.charges {
+            let account = number_of(&charge.facts.payer, rows)?;
+            charges::insert(self.connection, account, charge)?;
+        }
+        self.days(rows)?;
+        self.seldom(rows)?;
+        removed::remove(self.connection, &self.changes.removed, self.epoch, numbers)
+    }
+
+    /// Gives numbers to what is new.
+    fn number(&self, rows: &mut Rows, numbers: &mut Numbers) {
+        let mut next = || {
+            numbers.row += 1;
+            numbers.row
+        };
+        for id in &self.changes.entries {
+            if let Some(account) = rows.entry_mut(id).and_then(Entry::account_mut)
+                && account.row == 0
+            {
+                account.row = next();
+            }
+        }
+        for place in &self.changes.house {
+            if let Some(house) = rows.house_mut(*place)
+                && house.row == 0
+            {
+                house.row = next();
+            }
+        }
+        for id in &self.changes.holds {
+            if let Some(HoldRow::Open(hold)) = rows.holds.get_mut(id) {
+                numbers.hold += 1;
+                hold.number = numbers.hold;
+            }
+        }
+    }
+
+    fn entry(&self, id: &AccountId, entry: &Entry, rows: &Rows) -> Result<(), StoreError> {
+        let unsaved = entry.unsaved;
+        if let Some(account) = entry.account() {
+            if unsaved.new {
+                self.insert_account(account)?;
+            } else {
+                self.update_account(account)?;
+            }
+            if unsaved.whole {
+                self.origin(id, account, unsaved.new, rows)?;
+            }
+        }
+        if unsaved.whole {
+            self.name(id, entry, rows)?;
+            if let Some(call) = &entry.call {
+                held::write(self.connection, call)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn insert_account(&self, account: &Account) -> Result<(), StoreError> {
+        self.connection
+            .prepare_cached("INSERT INTO accounts VALUES (?1, ?2, ?3, ?4, ?5)")?
+            .execute(account_columns(account))?;
+        Ok(())
+    }
+
+    fn update_account(&self, account: &Account) -> Result<(), StoreError> {
+        let sql = "UPDATE accounts SET balance = ?2, calls_used = ?3, voids = ?4, \
+                   last_transfer = ?5 WHERE id = ?1";
+        let mut update = self.connection.prepare_cached(sql)?;
+        let changed = update.execute(account_columns(account))?;
+        expect_one(changed, "an account that was loaded")
+    }
+
+    /// What made the account, new or as far as it changes.
+    fn origin(
+        &self,
+        id: &AccountId,
+        account: &Account,
+        is_new: bool,
+        rows: &Rows,
+    ) -> Result<(), StoreError> {
+        match &account.origin {
+            Origin::Payment { .. } if is_new => self.insert_claim(id, account),
+            Origin::Payment { .. } => {
+                let sql = "UPDATE claims SET revoked_at = ?2, excess = ?3 WHERE account = ?1";
+                let revoked_at = account.revoked_at.map(instant_column);
+                let columns = (account.row, revoked_at, signed(account.excess));
+                let changed = self.connection.prepare_cached(sql)?.execute(columns)?;
+                expect_one(changed, "a claim")
+            }
+            Origin::Key(key) => {
+                if is_new {
+                    self.insert_key(id, account, key, rows)?;
+                }
+                self.update_key(account, key)
+            }
+        }
+    }
+
+    fn insert_claim(&self, id: &AccountId, account: &Account) -> Result<(), StoreError> {
+        let Origin::Payment {
+            rail,
+            key_epoch,
+            terms,
+        } = &account.origin
+        else {
+            return Err(StoreError::Corrupt("a claim"));
+        };
+        let (kind, calls, span) = kind_columns(terms.kind);
+        self.connection
+            .prepare_cached(
+                "INSERT INTO claims VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, \
+                 ?13, ?14, ?15, ?16, ?17, ?18)",
+            )?
+            .execute(rusqlite::params![
+                account.row,
+                id.as_bytes(),
+                rail.code(),
+                key_epoch.0,
+                signed(terms.amount),
+                kind,
+                calls,
+                span,
+                terms.route.as_str(),
+                methods_column(terms.methods),
+                binding_column(&terms.binding),
+                terms.epoch.0,
+                span_column(terms.valid_for),
+                instant_column(terms.claim_by),
+                instant_column(account.claimed_at),
+                instant_column(account.expires_at),
+                account.revoked_at.map(instant_column),
+                signed(account.excess),
+            ])?;
+        Ok(())
+    }
+
+    fn insert_key(
+        &self,
+        id: &AccountId,
+        account: &Account,
+        key: &Key,
+        rows: &Rows,
+    ) -> Result<(), StoreError> {
+        let parent = key.parent.map(|parent| number_of(&parent, rows));
+        self.connection
+            .prepare_cached(
+                "INSERT INTO keys (account, name, public_id, parent, note, created_at) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?
+            .execute((
+                account.row,
+                id.as_bytes(),
+                &*key.public_id,
+                parent.transpose()?,
+                &key.note,
+                instant_column(account.claimed_at),
+            ))?;
+        Ok(())
+    }
+
+    fn update_key(&self, account: &Account, key: &Key) -> Result<(), StoreError> {
+        let sql = "UPDATE keys SET total = ?2, per_day = ?3, routes = ?4, models = ?5, \
+                   expires_at = ?6, funded_at = ?7, revoked_at = ?8 WHERE account = ?1";
+        let limits = &key.limits;
+        let routes = limits.routes.as_ref();
+        let routes = routes.map(|routes| lines(routes.iter().map(RouteName::as_str)));
+        let models = limits.models.as_ref();
+        let models = models.map(|models| lines(models.iter().map(String::as_str)));
+        let changed = self.connection.prepare_cached(sql)?.execute((
+            account.row,
+            limits.total.map(signed),
+            limits.per_day.map(signed),
+            routes,
+            models,
+            limits.expires_at.map(instant_column),
+            key.funded_at.map(instant_column),
+            account.revoked_at.map(instant_column),
+        ))?;
+        expect_one(changed, "a key that was loaded")
+    }
+
+    /// What the name stands for.
+    fn name(&self, id: &AccountId, entry: &Entry, rows: &Rows) -> Result<(), StoreError> {
+        let (state, account, msat, at) = match &entry.is {
+            Is::Nothing => (0, None, None, None),
+            Is::Account(account) => {
+                let state = if account.key().is_some() { 2 } else { 1 };
+                (state, Some(account.row), None, None)
+            }
+            Is::Pending {
+                key,
+                amount,
+                expires_at,
+            } => (
+                3,
+                Some(number_of(key, rows)?),
+                Some(*amount),
+                Some(*expires_at),
+            ),
+            Is::Deposited { key, amount, at } => {
+                (4, Some(number_of(key, rows)?), Some(*amount), Some(*at))
+            }
+            Is::Spent => (5, None, None, None),
+        };
+        let is_forgotten = state == 0
+            && entry.received.is_none()
+            && entry.revoked_at.is_none()
+            && entry.call.is_none();
+        if is_forgotten {
+            let sql = "DELETE FROM names WHERE name = ?1";
+            self.connection
+                .prepare_cached(sql)?
+                .execute([id.as_bytes()])?;
+            return Ok(());
+        }
+        self.connection
+            .prepare_cached(
+                "INSERT OR REPLACE INTO names VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            )?
+            .execute((
+                id.as_bytes(),
+                state,
+                account,
+                msat.map(signed),
+                at.map(instant_column),
+                entry.received.map(|(msat, _)| signed(msat)),
+                entry.received.map(|(_, at)| instant_column(at)),
+                entry.revoked_at.map(instant_column),
+                entry.call.is_some(),
+            ))?;
+        Ok(())
+    }
+
+    fn house(&self, rows: &Rows) -> Result<(), StoreError> {
+        for house in self
+            .changes
+            .house
+            .iter()
+            .filter_map(|place| rows.house(*place))
+        {
+            let sql = "INSERT INTO accounts (id, balance) VALUES (?1, ?2) \
+                       ON CONFLICT (id) DO UPDATE SET balance = excluded.balance";
+            self.connection
+                .prepare_cached(sql)?
+                .execute((house.row, house.balance))?;
+            if house.balance == house.added {
+                self.connection
+                    .prepare_cached("INSERT OR IGNORE INTO house (account, name) VALUES (?1, ?2)")?
+                    .execute((house.row, house.name.to_string()))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn transfer(&self, transfer: &Transfer, rows: &Rows) -> Result<(), StoreError> {
+        let number = |side: Side| match side {
+            Side::Payer(id) => number_of(&id, rows),
+            Side::House(place) => {
+                let house = rows.house(place);
+                let house = house.ok_or(StoreError::Unloaded("an account of the house"))?;
+                Ok(house.row)
+            }
+        };
+        self.connection
+            .prepare_cached("INSERT INTO transfers VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?
+            .execute((
+                transfer.id,
+                number(transfer.debit)?,
+                number(transfer.credit)?,
+                signed(transfer.amount),
+                transfer.kind.code(),
+                instant_column(transfer.at),
+                transfer.previous,
+            ))?;
+        Ok(())
+    }
+
+    /// New holds, progress of those that the store had before, and ends.
+    fn holds(&self, rows: &Rows, first: i64) -> Result<(), StoreError> {
+        let open = |id| match rows.holds.get(id) {
+            Some(HoldRow::Open(hold)) => Some((id, hold)),
+            Some(HoldRow::Ended) | None => None,
+        };
+        for (id, hold) in self.changes.holds.iter().filter_map(open) {
+            self.insert_hold(id, hold, rows)?;
+        }
+        let mut update = self
+            .connection
+            .prepare_cached("UPDATE holds SET progress = ?2 WHERE number = ?1")?;
+        let moved = self.changes.progress.iter().filter_map(open);
+        for (_, hold) in moved.filter(|(_, hold)| hold.number <= first) {
+            let changed = update.execute((hold.number, hold.progress.map(signed)))?;
+            expect_one(changed, "an open hold")?;
+        }
+        let mut delete = self
+            .connection
+            .prepare_cached("DELETE FROM holds WHERE number = ?1")?;
+        for (_, number) in self.changes.ended.iter().filter(|(_, number)| *number > 0) {
+            expect_one(delete.execute([number])?, "an open hold")?;
+        }
+        Ok(())
+    }
+
+    fn insert_hold(
+        &self,
+        id: &farebox_core::HoldId,
+        hold: &OpenHold,
+        rows: &Rows,
+    ) -> Result<(), StoreError> {
+        let facts = &hold.facts;
+        let asker = facts
+            .day
+            .map(|_| number_of(&facts.asker, rows))
+            .transpose()?;
+        self.connection
+            .prepare_cached(
+                "INSERT INTO holds VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+            )?
+            .execute((
+                hold.number,
+                id.as_bytes(),
+                number_of(&facts.payer, rows)?,
+                hold.epoch.0,
+                signed(hold.amount),
+                hold.progress.map(signed),
+                facts.once,
+                hold.digest.as_ref().map(|digest| digest.as_bytes()),
+                asker,
+                hold.route.as_ref().map(RouteName::as_str),
+                facts.day,
+                hold.basis.as_deref().map(charges::basis_column),
+            ))?;
+        Ok(())
+    }
+
+    /// What was charged once; that something is held once, its hold says.
+    fn onces(&self, rows: &Rows) -> Result<(), StoreError> {
+        for name in &self.changes.onces {
+            let Some(once) = rows.onces.get(name) else {
+                continue;
+            };
+            let OnceState::Settled(receipt) = once.state else {
+                continue;
+            };
+            self.connection
+                .prepare_cached("INSERT OR REPLACE INTO retries VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
+                .execute((
+                    number_of(&name.0, rows)?,
+                    name.1,
+                    once.digest.as_bytes(),
+                    receipt.hold.as_bytes(),
+                    signed(receipt.charged),
+                    instant_column(receipt.settled_at),
+                ))?;
+        }
+        Ok(())
+    }
+
+    fn days(&self, rows: &Rows) -> Result<(), StoreError> {
+        for (id, day) in &self.changes.days {
+            let account = rows.account(id).ok_or(StoreError::Unloaded("a key"))?;
+            let spent = account.key().map(|key| key.on(*day).spent);
+            self.connection
+                .prepare_cached("INSERT OR REPLACE INTO key_days VALUES (?1, ?2, ?3)")?
+                .execute((account.row, day, spent.map(signed)))?;
+        }
+        Ok(())
+    }
+
+    fn seldom(&self, rows: &Rows) -> Result<(), StoreError> {
+        for payout in self
+            .changes
+            .payouts
+            .iter()
+            .filter_map(|id| rows.payouts.get(id))
+        {
+            payouts::write(self.connection, payout)?;
+        }
+        for row in self
+            .changes
+            .change
+            .iter()
+            .filter_map(|id| rows.change.get(id))
+        {
+            change::write(self.connection, row)?;
+        }
+        for name in &self.changes.calls {
+            held::remove(self.connection, name)?;
+        }
+        for (name, cursor) in &self.changes.cursors {
+            self.connection
+                .prepare_cached("INSERT OR REPLACE INTO settlement_cursors VALUES (?1, ?2)")?
+                .execute((name, cursor.cast_signed()))?;
+        }
+        Ok(())
+    }
+}
+
+type AccountColumns = (i64, i64, u32, u32, Option<TransferId>);
+
+const fn account_columns(account: &Account) -> AccountColumns {
+    (
+        account.row,
+        signed(account.balance),
+        account.calls_used,
+        account.voids,
+        account.last_transfer,
+    )
+}
+
+/// The number of an account that is loaded and written.
+fn number_of(id: &AccountId, rows: &Rows) -> Result<i64, StoreError> {
+    let account = rows.account(id);
+    account
+        .map(|account| account.row)
+        .ok_or(StoreError::Unloaded("an account"))
+}
