@@ -1,7 +1,7 @@
 //! The behaviours that every store must show, whatever database it lives in.
 //!
-//! A store's own tests give a [`Place`] to [`ledger_contract!`](crate::ledger_contract), which runs
-//! each of them. A behaviour fails by panicking.
+//! A store's own tests give a [`Place`] to [`every_store!`], and to [`exclusive_store!`] or
+//! [`shared_store!`], which run each of them. A behaviour fails by panicking.
 
 mod answers;
 mod charges;
@@ -15,10 +15,13 @@ mod key_races;
 mod key_shop;
 mod keys;
 mod limits;
+mod memory;
 mod money;
 mod payouts;
 mod races;
+mod rest;
 mod retries;
+mod shared;
 mod shop;
 mod times;
 
@@ -37,10 +40,13 @@ pub use key_limits::*;
 pub use key_races::*;
 pub use keys::*;
 pub use limits::*;
+pub use memory::Memory;
 pub use money::*;
 pub use payouts::*;
 pub use races::*;
+pub use rest::*;
 pub use retries::*;
+pub use shared::*;
 pub use shop::ManualClock;
 pub use times::*;
 
@@ -59,11 +65,12 @@ pub trait Place: Send + Sync {
     ) -> Result<(Ledger, Recovery), OpenError>;
 }
 
-/// Makes one test of each behaviour. The argument makes a new, empty [`Place`].
+/// Makes one test of each behaviour that every store must show. The argument makes a new, empty
+/// [`Place`].
 #[macro_export]
-macro_rules! ledger_contract {
+macro_rules! every_store {
     ($place:expr) => {
-        $crate::ledger_contract! { @each $place,
+        $crate::each_behaviour! { $place,
             a_first_use_claims_and_holds
             a_used_up_token_is_exhausted
             what_others_hold_is_reserved_and_not_exhausted
@@ -84,7 +91,6 @@ macro_rules! ledger_contract {
             more_holds_than_the_limit_are_an_error
             no_more_than_all_money_can_be_claimed
             what_was_written_is_there_after_reopening
-            a_second_opener_is_refused_and_told_who_has_it
             holds_left_open_are_recovered_by_rule
             closed_accounts_are_pruned_and_stay_spent
             accounts_with_value_or_open_holds_are_never_pruned
@@ -185,9 +191,42 @@ macro_rules! ledger_contract {
             long_names_of_models_are_cut
             details_of_charges_are_pruned_with_their_account
             a_retry_leaves_the_charge_as_it_was
+            what_is_left_stays_or_is_owed
+            change_is_told_once_and_survives_restarts
+            a_part_that_is_held_is_not_owed
+            an_account_that_owes_change_is_never_pruned
         }
     };
-    (@each $place:expr, $($behaviour:ident)*) => {
+}
+
+/// The same for stores that one process has for itself.
+#[macro_export]
+macro_rules! exclusive_store {
+    ($place:expr) => {
+        $crate::each_behaviour! { $place, a_second_opener_is_refused_and_told_who_has_it }
+    };
+}
+
+/// The same for stores that serve several engines at once.
+#[macro_export]
+macro_rules! shared_store {
+    ($place:expr) => {
+        $crate::each_behaviour! { $place,
+            one_payment_becomes_one_thing_whoever_asks
+            a_limit_by_day_holds_over_two_engines
+            an_account_has_one_payout_open_over_two_engines
+            sums_are_exact_after_random_interleavings
+            an_engine_leaves_alone_what_another_one_has_open
+            change_is_told_with_the_same_bytes_by_two_engines
+        }
+    };
+}
+
+/// Makes one test of each of these behaviours.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! each_behaviour {
+    ($place:expr, $($behaviour:ident)*) => {
         $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $behaviour() {

@@ -1,7 +1,9 @@
 //! What can be wrong with the file: too new, another program's, in use under another name.
 
-use farebox_core::Msat;
-use farebox_ledger::{ChargeBasis, HoldRequest, Measured, OpenError};
+use farebox_core::{KeyHash, Msat, PaymentHash, UnixMillis};
+use farebox_ledger::{
+    ChargeBasis, Deposit, HoldRequest, KeyLimits, Ledger, Measured, OpenChild, OpenError, OpenKey,
+};
 use rusqlite::Connection;
 
 use crate::place::{SqlitePlace, hold, open_at, request};
@@ -106,6 +108,75 @@ async fn a_tampered_balance_shows_in_the_trial_balance() {
     let trial = ledger.trial_balance().await.unwrap();
     assert!(!trial.is_sound());
     assert_eq!((trial.sum, trial.unproven), (5, 1));
+}
+
+/// A ledger as the first version that later ones must read wrote it: an account with a settled call
+/// and an open one of which 7 msat are recorded as used, and a key with a deposit and a child.
+const FIRST_FORM: &[u8] = include_bytes!("first_form.ledger");
+
+#[tokio::test]
+async fn a_ledger_of_the_first_form_is_read() {
+    let place = SqlitePlace::new();
+    std::fs::write(place.path(), FIRST_FORM).unwrap();
+    let (ledger, recovery) = place.reopen();
+    assert_eq!((recovery.settled, recovery.charged.get()), (1, 7));
+    let account = ledger
+        .account(request(1, 1).account)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!((account.calls_used, account.balance.get()), (2, 3));
+    let keys = ledger.keys(0, 10).await.unwrap();
+    assert_eq!((keys.len(), keys[0].balance.get()), (2, 50));
+    assert_eq!(keys[1].parent, Some(keys[0].key));
+    assert_eq!(ledger.settlement_cursor("alice").await.unwrap(), Some(9));
+    assert!(ledger.trial_balance().await.unwrap().is_sound());
+}
+
+/// Writes that ledger anew, when there is to be another first form:
+/// `cargo test -p farebox-ledger --test it -- --ignored the_first_form_is_written`.
+#[tokio::test]
+#[ignore = "writes a file of the repository"]
+async fn the_first_form_is_written() {
+    let place = SqlitePlace::new();
+    let (ledger, _) = place.reopen();
+    hold(&ledger, request(1, 1)).await.settle();
+    let open = hold(&ledger, request(1, 2)).await;
+    open.progress(Msat::new(7).unwrap());
+    write_keys(&ledger).await;
+    ledger.note_settlement_cursor("alice", 9);
+    ledger.flush().await.unwrap();
+    ledger.close().await;
+    drop(open);
+    let kept = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/first_form.ledger");
+    std::fs::copy(place.path(), kept).unwrap();
+}
+
+async fn write_keys(ledger: &Ledger) {
+    let at = UnixMillis::new(1_800_000_000_000);
+    let (key, child) = (KeyHash::of_secret(b"parent"), KeyHash::of_secret(b"child"));
+    let open = OpenKey {
+        key,
+        public_id: "parent".to_owned(),
+        created_at: at,
+        note: Some("first".to_owned()),
+    };
+    ledger.open_key(open).await.unwrap();
+    let deposit = Deposit {
+        payment_hash: PaymentHash::from_bytes([8; 32]),
+        amount: Msat::new(50).unwrap(),
+        at,
+    };
+    ledger.deposit(key, deposit).await.unwrap();
+    let open = OpenChild {
+        parent: key,
+        child,
+        public_id: "child".to_owned(),
+        limits: KeyLimits::default(),
+        created_at: at,
+        note: None,
+    };
+    ledger.open_child(open).await.unwrap();
 }
 
 fn count(place: &SqlitePlace, table: &str) -> u64 {

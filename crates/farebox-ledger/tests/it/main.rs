@@ -16,5 +16,6 @@ mod files;
 mod place;
 
 mod contract {
-    farebox_ledger_contract::ledger_contract!(crate::place::SqlitePlace::new());
+    farebox_ledger_contract::every_store!(crate::place::SqlitePlace::new());
+    farebox_ledger_contract::exclusive_store!(crate::place::SqlitePlace::new());
 }

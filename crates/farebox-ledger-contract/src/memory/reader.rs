@@ -1,0 +1,511 @@
+//! Reading the store in memory.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, MutexGuard};
+
+use farebox_core::{AccountId, HoldId, KeyHash, Msat, PaymentHash, PayoutId, ProcessEpoch};
+use farebox_ledger::seam::{Account, Charge, Entry, Is, Key, Origin, TransferId};
+use farebox_ledger::{
+    AccountName, AccountView, ChangeView, ChargePage, ChargeQuery, ChargeView, Deposit, HeldCall,
+    HeldSummary, KeyView, PayoutState, PayoutView, PendingDeposit, Reader, StoreError,
+    TransferKind, TransferView, TrialBalance,
+};
+
+use super::tables::{Moved, Party, Tables};
+use super::{Shared, State};
+
+pub(super) struct MemoryReader {
+    shared: Arc<Shared>,
+    epoch: ProcessEpoch,
+}
+
+impl MemoryReader {
+    pub(super) const fn new(shared: Arc<Shared>, epoch: ProcessEpoch) -> Self {
+        Self { shared, epoch }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.shared.lock()
+    }
+
+    fn find_payouts(&self, which: impl Fn(&PayoutView) -> bool) -> Vec<PayoutView> {
+        let state = self.lock();
+        let all = state.tables.payouts.iter().map(|row| &row.view);
+        all.filter(|view| which(view)).cloned().collect()
+    }
+
+    fn find_keys(&self, today: u32, which: impl Fn(&KeyView) -> bool) -> Vec<KeyView> {
+        let state = self.lock();
+        let all = state.tables.entries.iter();
+        let views = all.filter_map(|(id, entry)| {
+            let (account, key) = entry.key()?;
+            Some(key_view(id, account, key, today, &state.tables))
+        });
+        let mut views: Vec<_> = views.filter(|view| which(view)).collect();
+        views.sort_by_key(|view| view.cursor);
+        views
+    }
+
+    fn waiting(&self, which: impl Fn(&PendingDeposit) -> bool) -> Vec<PendingDeposit> {
+        let state = self.lock();
+        let all = state.tables.entries.iter().filter_map(|(id, entry)| {
+            let Is::Pending {
+                key,
+                amount,
+                expires_at,
+            } = entry.is
+            else {
+                return None;
+            };
+            Some(PendingDeposit {
+                payment_hash: PaymentHash::from_bytes(*id.as_bytes()),
+                key: KeyHash::from_bytes(*key.as_bytes()),
+                amount,
+                expires_at,
+            })
+        });
+        all.filter(|pending| which(pending)).collect()
+    }
+}
+
+impl Reader for MemoryReader {
+    fn account(&mut self, account: AccountId) -> Result<Option<AccountView>, StoreError> {
+        let state = self.lock();
+        let entry = state.tables.entries.get(&account);
+        Ok(entry.and_then(|entry| account_view(&account, entry)))
+    }
+
+    fn accounts(&mut self, after: u64, limit: u32) -> Result<Vec<AccountView>, StoreError> {
+        let state = self.lock();
+        let all = state.tables.entries.iter();
+        let mut views: Vec<_> = all
+            .filter_map(|(id, entry)| account_view(id, entry))
+            .filter(|view| view.cursor > after)
+            .collect();
+        views.sort_by_key(|view| view.cursor);
+        views.truncate(limit as usize);
+        Ok(views)
+    }
+
+    fn transfers(
+        &mut self,
+        account: AccountId,
+        before: Option<[u8; 16]>,
+        limit: u32,
+    ) -> Result<Vec<TransferView>, StoreError> {
+        let state = self.lock();
+        let tables = &state.tables;
+        let last = match before {
+            Some(id) => tables.transfers.get(&id).and_then(|moved| moved.previous),
+            None => {
+                let entry = tables.entries.get(&account);
+                entry
+                    .and_then(Entry::account)
+                    .and_then(|it| it.last_transfer)
+            }
+        };
+        let chain = tables.chain(last).into_iter().take(limit as usize);
+        Ok(chain
+            .filter_map(|id| transfer_view(id, tables.transfers.get(&id)?, tables))
+            .collect())
+    }
+
+    fn payout(&mut self, id: PayoutId) -> Result<Option<PayoutView>, StoreError> {
+        Ok(self.find_payouts(|view| view.id == id).pop())
+    }
+
+    fn open_payouts(&mut self) -> Result<Vec<PayoutView>, StoreError> {
+        let (epoch, state) = (self.epoch, self.lock());
+        let open = state.tables.payouts.iter().filter(|row| {
+            row.view.state == PayoutState::Open && state.tables.is_free(row.epoch, epoch)
+        });
+        Ok(open.map(|row| row.view.clone()).collect())
+    }
+
+    fn payouts(&mut self, after: u64, limit: u32) -> Result<Vec<PayoutView>, StoreError> {
+        let mut views = self.find_payouts(|view| view.cursor > after);
+        views.truncate(limit as usize);
+        Ok(views)
+    }
+
+    fn payouts_of(
+        &mut self,
+        account: AccountId,
+        limit: u32,
+    ) -> Result<Vec<PayoutView>, StoreError> {
+        let mut views = self.find_payouts(|view| view.account == account);
+        views.reverse();
+        views.truncate(limit as usize);
+        Ok(views)
+    }
+
+    fn settlement_cursor(&mut self, name: &str) -> Result<Option<u64>, StoreError> {
+        Ok(self.lock().tables.cursors.get(name).copied())
+    }
+
+    fn held_call(&mut self, hash: PaymentHash) -> Result<Option<HeldCall>, StoreError> {
+        let (id, state) = (hash.account(), self.lock());
+        let tables = &state.tables;
+        let call = tables
+            .entries
+            .get(&id)
+            .and_then(|entry| entry.call.as_ref());
+        Ok(call.map(|row| HeldCall {
+            request: tables
+                .requests
+                .get(&id)
+                .map_or_else(Vec::new, |it| it.to_vec()),
+            answer: tables.answers.get(&id).map(|it| it.to_vec()),
+            ..row.call.clone()
+        }))
+    }
+
+    fn held_calls(&mut self) -> Result<Vec<HeldSummary>, StoreError> {
+        let (epoch, state) = (self.epoch, self.lock());
+        let tables = &state.tables;
+        let rows = tables
+            .entries
+            .values()
+            .filter_map(|entry| entry.call.as_ref());
+        let open = rows.filter(|row| !row.call.state.is_end() && tables.is_free(row.epoch, epoch));
+        let mut calls: Vec<_> = open
+            .map(|row| HeldSummary {
+                payment_hash: row.call.payment_hash,
+                state: row.call.state,
+                backend: row.call.backend.clone(),
+                created_at: row.call.created_at,
+                expires_at: row.call.expires_at,
+            })
+            .collect();
+        calls.sort_by_key(|call| call.created_at);
+        Ok(calls)
+    }
+
+    fn key(&mut self, key: KeyHash, today: u32) -> Result<Option<KeyView>, StoreError> {
+        Ok(self.find_keys(today, |view| view.key == key).pop())
+    }
+
+    fn key_by_public_id(&mut self, id: &str, today: u32) -> Result<Option<KeyView>, StoreError> {
+        Ok(self.find_keys(today, |view| view.public_id == id).pop())
+    }
+
+    fn keys(&mut self, after: u64, limit: u32, today: u32) -> Result<Vec<KeyView>, StoreError> {
+        let mut views = self.find_keys(today, |view| view.cursor > after);
+        views.truncate(limit as usize);
+        Ok(views)
+    }
+
+    fn children(&mut self, parent: KeyHash, today: u32) -> Result<Vec<KeyView>, StoreError> {
+        Ok(self.find_keys(today, |view| view.parent == Some(parent)))
+    }
+
+    fn pending_deposits(
+        &mut self,
+        key: Option<KeyHash>,
+    ) -> Result<Vec<PendingDeposit>, StoreError> {
+        Ok(self.waiting(|pending| key.is_none_or(|key| pending.key == key)))
+    }
+
+    fn deposits_of(&mut self, key: KeyHash, limit: u32) -> Result<Vec<Deposit>, StoreError> {
+        let state = self.lock();
+        let of_key = state.tables.entries.iter().filter_map(|(id, entry)| {
+            let Is::Deposited {
+                key: of,
+                amount,
+                at,
+            } = entry.is
+            else {
+                return None;
+            };
+            (of == key.account()).then(|| Deposit {
+                payment_hash: PaymentHash::from_bytes(*id.as_bytes()),
+                amount,
+                at,
+            })
+        });
+        let mut deposits: Vec<_> = of_key.collect();
+        deposits.sort_by_key(|deposit| std::cmp::Reverse(deposit.amount));
+        deposits.truncate(limit as usize);
+        Ok(deposits)
+    }
+
+    fn pending_deposit(&mut self, hash: PaymentHash) -> Result<Option<PendingDeposit>, StoreError> {
+        Ok(self.waiting(|pending| pending.payment_hash == hash).pop())
+    }
+
+    fn charge(&mut self, hold: HoldId) -> Result<Option<ChargeView>, StoreError> {
+        let state = self.lock();
+        let tables = &state.tables;
+        Ok(charge_view(hold, tables))
+    }
+
+    fn charges(&mut self, query: &ChargeQuery, limit: u32) -> Result<ChargePage, StoreError> {
+        let state = self.lock();
+        let tables = &state.tables;
+        let settled = tables.transfers.iter().rev();
+        let settled = settled.filter(|(_, moved)| moved.kind == TransferKind::Settle);
+        let ids = settled.map(|(id, _)| HoldId::from_bytes(*id));
+        let before = |id: &HoldId| query.before.is_none_or(|before| *id < before);
+        let views = ids.filter(before).filter_map(|id| charge_view(id, tables));
+        let charges: Vec<_> = views
+            .filter(|view| is_asked_for(view, query))
+            .take(limit as usize)
+            .collect();
+        let is_full = charges.len() == limit as usize;
+        let next = charges.last().filter(|_| is_full).map(|last| last.hold);
+        Ok(ChargePage { charges, next })
+    }
+
+    fn change(&mut self, hold: HoldId) -> Result<Option<ChangeView>, StoreError> {
+        let state = self.lock();
+        Ok(state.tables.change.get(&hold).map(|row| row.view.clone()))
+    }
+
+    fn owed_change(&mut self) -> Result<Vec<ChangeView>, StoreError> {
+        let (epoch, state) = (self.epoch, self.lock());
+        let owed = state.tables.change.values();
+        let owed = owed.filter(|row| row.view.told.is_none());
+        let free = owed.filter(|row| state.tables.is_free(row.epoch, epoch));
+        let mut views: Vec<_> = free.map(|row| row.view.clone()).collect();
+        views.sort_by_key(|view| view.owed_at);
+        Ok(views)
+    }
+
+    fn trial_balance(&mut self) -> Result<TrialBalance, StoreError> {
+        Ok(trial_balance(&self.lock().tables))
+    }
+}
+
+fn account_view(id: &AccountId, entry: &Entry) -> Option<AccountView> {
+    let (account, terms) = entry.claimed()?;
+    let Origin::Payment { key_epoch, .. } = account.origin else {
+        return None;
+    };
+    let held = account.held.msat.checked_add(account.held.excess);
+    Some(AccountView {
+        cursor: account.row.unsigned_abs(),
+        account: *id,
+        key_epoch,
+        terms: terms.clone(),
+        balance: account.balance,
+        excess: account.excess,
+        held: held.unwrap_or(Msat::MAX),
+        calls_used: account.calls_used,
+        calls_held: account.held.calls,
+        voids: account.voids,
+        claimed_at: account.claimed_at,
+        expires_at: account.expires_at,
+        revoked_at: account.revoked_at,
+    })
+}
+
+fn key_view(id: &AccountId, account: &Account, key: &Key, today: u32, tables: &Tables) -> KeyView {
+    let on = key.on(today);
+    let deposits = tables.entries.values().filter_map(|entry| match entry.is {
+        Is::Deposited { key, amount, .. } if key == *id => Some(amount.get()),
+        _ => None,
+    });
+    let is_child = key.parent.is_some();
+    KeyView {
+        cursor: account.row.unsigned_abs(),
+        key: KeyHash::from_bytes(*id.as_bytes()),
+        public_id: key.public_id.to_string(),
+        parent: key
+            .parent
+            .map(|parent| KeyHash::from_bytes(*parent.as_bytes())),
+        note: key.note.clone(),
+        created_at: account.claimed_at,
+        funded_at: key.funded_at,
+        revoked_at: account.revoked_at,
+        deposited: Msat::new(deposits.sum()).unwrap_or(Msat::MAX),
+        balance: account.balance,
+        held: if is_child {
+            key.held
+        } else {
+            account.held.msat
+        },
+        spent: key.spent,
+        spent_today: on.spent,
+        held_today: on.held,
+        calls: account.calls_used,
+        voids: account.voids,
+        limits: key.limits.clone(),
+    }
+}
+
+fn name(party: &Party, tables: &Tables) -> AccountName {
+    match party {
+        Party::House(name) => AccountName::House(name.to_string()),
+        Party::Payer(id) if tables.entries.get(id).is_some_and(|it| it.key().is_some()) => {
+            AccountName::Key(KeyHash::from_bytes(*id.as_bytes()))
+        }
+        Party::Payer(id) => AccountName::Payer(*id),
+    }
+}
+
+fn transfer_view(id: TransferId, moved: &Moved, tables: &Tables) -> Option<TransferView> {
+    Some(TransferView {
+        id,
+        debit: name(&moved.debit, tables),
+        credit: name(&moved.credit, tables),
+        amount: moved.amount,
+        kind: moved.kind,
+        at: moved.at,
+    })
+}
+
+fn charge_view(hold: HoldId, tables: &Tables) -> Option<ChargeView> {
+    let details: Option<&Charge> = tables.charges.get(&hold);
+    let settled = tables.transfers.get(hold.as_bytes());
+    let settled = settled.filter(|moved| moved.kind == TransferKind::Settle);
+    let payer = match (details, settled) {
+        (Some(charge), _) => Party::Payer(charge.facts.payer),
+        (None, Some(moved)) => moved.debit.clone(),
+        (None, None) => return None,
+    };
+    let route = match (details, settled.map(|moved| &moved.credit)) {
+        (Some(charge), _) => charge.route.clone(),
+        (None, Some(Party::House(farebox_ledger::seam::HouseName::Revenue(route)))) => {
+            route.clone()
+        }
+        _ => return None,
+    };
+    let charged = settled.map(|moved| moved.amount);
+    let measured = details.and_then(|charge| charge.measured.as_ref());
+    let usage = measured.map_or(&[][..], |it| it.usage.as_slice()).iter();
+    Some(ChargeView {
+        hold,
+        account: name(&payer, tables),
+        asker: details.and_then(|charge| charge.facts.child()),
+        route,
+        at: settled
+            .map(|moved| moved.at)
+            .or(details.map(|charge| charge.at))?,
+        held: details.map(|charge| charge.held),
+        used: details
+            .map(|charge| charge.used)
+            .or(charged)
+            .unwrap_or_default(),
+        charged: charged.unwrap_or_default(),
+        released: charged.is_none(),
+        basis: details
+            .and_then(|charge| charge.basis.as_deref().cloned())
+            .unwrap_or_default(),
+        terminal: measured.map(|it| it.terminal.to_owned()),
+        usage: usage
+            .map(|(class, count)| ((*class).to_owned(), *count))
+            .collect(),
+        quantity: measured.and_then(|it| it.quantity.clone()),
+    })
+}
+
+fn is_asked_for(view: &ChargeView, query: &ChargeQuery) -> bool {
+    let at = admitted_at(view.hold);
+    let of_account = query.account.as_ref().is_none_or(|account| {
+        let of_child = |key: &KeyHash| *account == AccountName::Key(*key);
+        view.account == *account || view.asker.as_ref().is_some_and(of_child)
+    });
+    of_account
+        && query
+            .route
+            .as_ref()
+            .is_none_or(|route| view.route == *route)
+        && query.since.is_none_or(|since| at >= since.get())
+        && query.until.is_none_or(|until| at < until.get())
+}
+
+/// The instant with which an id begins.
+fn admitted_at(hold: HoldId) -> u64 {
+    let mut millis = [0; 8];
+    millis[2..].copy_from_slice(&hold.as_bytes()[..6]);
+    u64::from_be_bytes(millis)
+}
+
+fn trial_balance(tables: &Tables) -> TrialBalance {
+    let mut proof: BTreeMap<Party, i128> = BTreeMap::new();
+    for moved in tables.transfers.values() {
+        let amount = i128::from(moved.amount.get());
+        *proof.entry(moved.debit.clone()).or_default() -= amount;
+        *proof.entry(moved.credit.clone()).or_default() += amount;
+    }
+    let mut trial = TrialBalance {
+        transfers: tables.transfers.len() as u64,
+        open_holds: tables.holds.len() as u64,
+        ..TrialBalance::default()
+    };
+    add_house(tables, &mut proof, &mut trial);
+    let mut payers = 0;
+    for (id, entry) in &tables.entries {
+        let call = entry.call.as_ref();
+        trial.held_calls += u64::from(call.is_some_and(|row| !row.call.state.is_end()));
+        let Some(account) = entry.account() else {
+            continue;
+        };
+        let balance = i128::from(account.balance.get());
+        payers += account.balance.get();
+        trial.accounts += 1;
+        trial.sum += balance;
+        let proven = proof.remove(&Party::Payer(*id)).unwrap_or_default() == balance;
+        trial.unproven += u64::from(!proven || !is_counted(id, account, tables));
+        trial.overdrawn += u64::from(account.balance < held(account));
+    }
+    trial.payers = Msat::new(payers).unwrap_or(Msat::MAX);
+    add_open(tables, &mut trial);
+    trial.unproven += proof.values().filter(|sum| **sum != 0).count() as u64;
+    trial
+}
+
+fn add_house(tables: &Tables, proof: &mut BTreeMap<Party, i128>, trial: &mut TrialBalance) {
+    let mut sums: BTreeMap<_, i64> = BTreeMap::new();
+    for ((name, _), balance) in &tables.house {
+        *sums.entry(name.clone()).or_default() += balance;
+    }
+    for (name, sum) in sums {
+        trial.sum += i128::from(sum);
+        trial.overdrawn += u64::from(name.is_impossible(sum));
+        let proven = proof
+            .remove(&Party::House(name.clone()))
+            .unwrap_or_default();
+        trial.unproven += u64::from(proven != i128::from(sum));
+        if sum != 0 {
+            trial.house.push((name.to_string(), sum));
+        }
+    }
+    trial.house.sort();
+}
+
+fn add_open(tables: &Tables, trial: &mut TrialBalance) {
+    let open = tables
+        .payouts
+        .iter()
+        .filter(|row| row.view.state == PayoutState::Open);
+    let mut reserved = 0;
+    for row in open {
+        trial.open_payouts += 1;
+        reserved += row.reserve.sold.get() + row.reserve.excess.get();
+    }
+    let holds: u64 = tables.holds.values().map(|hold| hold.amount.get()).sum();
+    trial.payouts_held = Msat::new(reserved).unwrap_or(Msat::MAX);
+    trial.held = Msat::new(reserved + holds).unwrap_or(Msat::MAX);
+}
+
+fn held(account: &Account) -> Msat {
+    let held = account.held.msat.checked_add(account.held.excess);
+    held.unwrap_or(Msat::MAX)
+}
+
+/// Whether what the row says of its holds is what the holds and the open payout come to.
+fn is_counted(id: &AccountId, account: &Account, tables: &Tables) -> bool {
+    let holds = tables.holds.values().filter(|hold| hold.facts.payer == *id);
+    let holds: u64 = holds.map(|hold| hold.amount.get()).sum();
+    let open = tables
+        .payouts
+        .iter()
+        .find(|row| row.view.account == *id && row.view.state == PayoutState::Open);
+    let reserved = open.map_or(0, |row| row.reserve.sold.get() + row.reserve.excess.get());
+    let spent = account.key().is_none_or(|key| {
+        let days: u64 = key.days.values().map(|on| on.spent.get()).sum();
+        key.spent.get() == days
+    });
+    held(account).get() == holds + reserved && spent
+}
