@@ -14,12 +14,12 @@ use serde_json::json;
 
 use crate::access_log::{Audience, Exchange};
 use crate::answer::AnswerBody;
+use crate::claim::Claims;
 use crate::claim::visit::Visit;
 use crate::outcome::Outcome;
 use crate::plan::{BadCredential, Plan, Sold};
 use crate::refusal::{Entry, Owed};
 use crate::render::render;
-use crate::worker::Worker;
 
 /// What is asked of somebody who has to pay.
 pub(crate) struct Demand<'a> {
@@ -32,75 +32,73 @@ pub(crate) struct Demand<'a> {
     pub(crate) visit: Option<&'a Visit>,
 }
 
-impl Worker {
-    /// Shows somebody what has to be paid.
-    pub(crate) fn show_challenge(
-        &self,
-        exchange: &mut Exchange,
-        demand: &Demand<'_>,
-        challenge: &Challenge,
-    ) -> Response<AnswerBody> {
-        match challenge {
-            Challenge::Price { retry_after } => price_alone(exchange, demand, *retry_after),
-            Challenge::Invoice(offered) => self.show_invoice(exchange, demand, offered),
-        }
+/// Shows somebody what has to be paid.
+pub(crate) fn show_challenge(
+    claims: &Claims,
+    exchange: &mut Exchange,
+    demand: &Demand<'_>,
+    challenge: &Challenge,
+) -> Response<AnswerBody> {
+    match challenge {
+        Challenge::Price { retry_after } => price_alone(exchange, demand, *retry_after),
+        Challenge::Invoice(offered) => show_invoice(claims, exchange, demand, offered),
     }
+}
 
-    /// Shows somebody the challenge that was made for him before, as long as it can be paid.
-    pub(crate) fn show_again(
-        &self,
-        exchange: &mut Exchange,
-        demand: &Demand<'_>,
-        OpenClaim { claim, told }: OpenClaim,
-    ) -> Response<AnswerBody> {
-        let Some(invoice) = claim.invoice().cloned() else {
-            let entry = entry(demand.sold.plan, demand.owed);
-            (exchange.outcome, exchange.reason) = (Outcome::Owed, entry.word());
-            let problem = problem(exchange, &entry, demand);
-            return render(exchange, &entry, problem);
-        };
-        let offered = Offered {
-            terms: claim.token.granted.terms.clone(),
-            invoice,
-            expires_at: claim.expires_at(),
-            macaroon: claim.macaroon,
-            told,
-            bundle: None,
-            held: None,
-        };
-        self.show_invoice(exchange, demand, &offered)
-    }
-
-    fn show_invoice(
-        &self,
-        exchange: &mut Exchange,
-        demand: &Demand<'_>,
-        offered: &Offered,
-    ) -> Response<AnswerBody> {
+/// Shows somebody the challenge that was made for him before, as long as it can be paid.
+pub(crate) fn show_again(
+    claims: &Claims,
+    exchange: &mut Exchange,
+    demand: &Demand<'_>,
+    OpenClaim { claim, told }: OpenClaim,
+) -> Response<AnswerBody> {
+    let Some(invoice) = claim.invoice().cloned() else {
         let entry = entry(demand.sold.plan, demand.owed);
         (exchange.outcome, exchange.reason) = (Outcome::Owed, entry.word());
-        let legacy = if demand.sold.plan.server.legacy_challenge {
-            LegacyLsat::Lead
-        } else {
-            LegacyLsat::Omit
-        };
-        let challenge = L402Challenge::new(&offered.macaroon, offered.invoice.clone());
-        let mut problem = problem(exchange, &entry, demand);
-        if let Some(bundle) = offered.bundle {
-            problem = explain(bundle, demand.price, problem);
-        }
-        problem = problem
-            .with("amount_msat", offered.terms.amount.get())
-            .with("invoice_expires_at", offered.expires_at.as_secs());
-        // The sentence by which gRPC clients tell a challenge from a fault.
-        if exchange.audience == Audience::Grpc {
-            problem = problem.with_detail(grpc::MESSAGE);
-        }
-        let mut response = render(exchange, &entry.with_grpc(grpc::UNPAID), problem);
-        challenge.append_to(response.headers_mut(), legacy);
-        self.add_way_back(exchange, demand, offered, &mut response);
-        response
+        let problem = problem(exchange, &entry, demand);
+        return render(exchange, &entry, problem);
+    };
+    let offered = Offered {
+        terms: claim.token.granted.terms.clone(),
+        invoice,
+        expires_at: claim.expires_at(),
+        macaroon: claim.macaroon,
+        told,
+        bundle: None,
+        held: None,
+    };
+    show_invoice(claims, exchange, demand, &offered)
+}
+
+fn show_invoice(
+    claims: &Claims,
+    exchange: &mut Exchange,
+    demand: &Demand<'_>,
+    offered: &Offered,
+) -> Response<AnswerBody> {
+    let entry = entry(demand.sold.plan, demand.owed);
+    (exchange.outcome, exchange.reason) = (Outcome::Owed, entry.word());
+    let legacy = if demand.sold.plan.server.legacy_challenge {
+        LegacyLsat::Lead
+    } else {
+        LegacyLsat::Omit
+    };
+    let challenge = L402Challenge::new(&offered.macaroon, offered.invoice.clone());
+    let mut problem = problem(exchange, &entry, demand);
+    if let Some(bundle) = offered.bundle {
+        problem = explain(bundle, demand.price, problem);
     }
+    problem = problem
+        .with("amount_msat", offered.terms.amount.get())
+        .with("invoice_expires_at", offered.expires_at.as_secs());
+    // The sentence by which gRPC clients tell a challenge from a fault.
+    if exchange.audience == Audience::Grpc {
+        problem = problem.with_detail(grpc::MESSAGE);
+    }
+    let mut response = render(exchange, &entry.with_grpc(grpc::UNPAID), problem);
+    challenge.append_to(response.headers_mut(), legacy);
+    claims.add_way_back(exchange, demand, offered, &mut response);
+    response
 }
 
 fn price_alone(

@@ -14,8 +14,9 @@ use std::time::Instant;
 use bytes::Bytes;
 use farebox_core::{HoldId, Msat};
 use farebox_http::body::{BodyFault, RequestBody, Silence, Upload};
-use farebox_http::body_budget::ReadBody;
+use farebox_http::body_budget::{ByteBudget, ReadBody};
 use farebox_http::decode::{DecodedBody, Decoder};
+use farebox_http::drain::DrainSignal;
 use farebox_http::headers;
 use farebox_http::limits::TokenPermit;
 use farebox_http::replay::{Recorder, ReplayPolicy, ReplayStore};
@@ -35,7 +36,6 @@ use crate::crash;
 use crate::outcome::Outcome;
 use crate::plan::{PaidCache, Plan, Route, Upstream};
 use crate::refusal::{Refusal, RequestError, UpstreamError};
-use crate::worker::Worker;
 use farebox_paywall::admit::{Admission, Payment};
 use farebox_paywall::gauge::Ending;
 use farebox_paywall::payment_fields;
@@ -51,6 +51,21 @@ const EXPIRES: HeaderName = HeaderName::from_static("farebox-expires");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 const PAYMENT_VARY: &str = "Authorization, X-Cashu, X-PAYMENT-SATS, Farebox-Claim, Cookie";
+
+/// Sends to upstreams, for one data thread.
+#[derive(Clone)]
+pub(crate) struct Forwarder {
+    /// Its connections to upstreams are of this thread.
+    pub(crate) thread: usize,
+    /// The scheme of the client's side.
+    pub(crate) scheme: &'static str,
+    /// Answers that are kept for retries.
+    pub(crate) replays: Arc<ReplayStore>,
+    /// Whole answers on their way. Apart from the requests, so that no sender of those can keep an
+    /// answer back that the seller already pays for.
+    pub(crate) answers: Arc<ByteBudget>,
+    pub(crate) drain: DrainSignal,
+}
 
 /// The payment side of one forwarded request.
 struct Fare {
@@ -85,7 +100,7 @@ enum ReceiptHeaders {
     },
 }
 
-impl Worker {
+impl Forwarder {
     /// Forwards an admitted request and gives the upstream's answer.
     pub(crate) async fn forward(
         &self,
@@ -159,7 +174,7 @@ impl Worker {
             if upgrades {
                 Box::pin(pool.send_upgrade(request)).await
             } else {
-                pool.send(self.index, request).await
+                pool.send(self.thread, request).await
             }
         };
         match tokio::time::timeout(route.timeout, sent).await {
@@ -196,7 +211,7 @@ impl Worker {
                 peer: exchange.peer,
                 trusted: plan.server.trusted_proxies.trusts(exchange.peer),
                 host: &host,
-                scheme: self.shared.scheme,
+                scheme: self.scheme,
             },
             payment_fields::in_requests,
         );
@@ -238,12 +253,7 @@ impl Worker {
                 .remove::<OnUpgrade>()
                 .ok_or_else(|| UpstreamError::broken("nothing of it is left to switch"))?;
             fare.settlement.end(Ending::Complete);
-            tunnel::join(
-                client_side,
-                upstream_side,
-                self.shared.drain.clone(),
-                fare.permit,
-            );
+            tunnel::join(client_side, upstream_side, self.drain.clone(), fare.permit);
             return Ok(Response::from_parts(parts, AnswerBody::empty()));
         }
         let call = grpc.then_some(call);
@@ -270,7 +280,7 @@ impl Worker {
             decoder,
             lease,
         } = coming;
-        let recorder = fare.recorder(&self.shared.replays, &parts);
+        let recorder = fare.recorder(&self.replays, &parts);
         let spares_cut = fare.settlement.leaving_costs();
         let body = UpstreamBody {
             incoming: DecodedBody::new(incoming, decoder),
@@ -278,7 +288,7 @@ impl Worker {
             upload: fare.upload,
             hidden: route.hidden_cost().cloned(),
             silence: Silence::new(route.idle_timeout),
-            drain: spares_cut.then(|| self.shared.drain.clone()),
+            drain: spares_cut.then(|| self.drain.clone()),
             settlement: fare.settlement,
             recorder,
             grpc,

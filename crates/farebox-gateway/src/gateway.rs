@@ -23,10 +23,13 @@ use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 
 use crate::access_log::{AccessLog, AccessLogOptions, LogWriter};
+use crate::claim::Claims;
 use crate::claim::status::Waiters;
-use crate::held::{self, HeldDoor, HeldLimits, Offered};
+use crate::forward::Forwarder;
+use crate::held::{self, HeldCalls, HeldDoor, HeldLimits, Offered};
+use crate::ids::IdSource;
 use crate::metrics::Metrics;
-use crate::own::{KeyDesk, RefundDesk};
+use crate::own::Own;
 use crate::plan::Plan;
 use crate::worker::{Shared, Worker};
 
@@ -92,51 +95,38 @@ pub struct Drained {
 /// When the address cannot be bound, the log cannot be opened, or no thread can be made.
 pub fn start(options: Options, plan: Plan) -> io::Result<Gateway> {
     let workers = options.workers.max(1);
+    let (limits, held) = (options.limits, options.held);
     let listeners = listen::bind(options.listen, workers)?;
     let address = listeners[0].local_addr()?;
+    let tls = options.tls.clone().map(TlsAcceptor::from);
     let (drain, signal) = Drain::new();
-    let paywall = Paywall::new(Parts {
-        ledger: options.ledger,
-        keyring: options.keyring,
-        clock: options.clock,
-        settlements: options.settlements.clone(),
-        challenges: options.challenges,
-        drain: signal.clone(),
-    });
-    let metrics = Metrics::new(options.settlements, &paywall.counters);
-    let dropped = metrics.log_batches_dropped().clone();
-    let (log, log_writer) = AccessLog::open(&options.access_log, dropped)?;
-    metrics.take(&plan);
-    let (held, offered) = HeldDoor::new(options.held);
-    let shared = Arc::new(Shared {
-        plan: ArcSwap::from_pointee(plan),
-        paywall,
-        metrics,
-        log: Arc::new(log),
+    let forwarder = Forwarder {
+        thread: workers,
+        scheme: if tls.is_some() { "https" } else { "http" },
         replays: ReplayStore::new(ReplayLimits {
             total_bytes: options.replay_bytes,
             max_answers: DEFAULT_MAX_ANSWERS,
         }),
-        bodies: ByteBudget::new(options.body_budget_bytes),
         answers: ByteBudget::new(options.body_budget_bytes),
-        held,
-        refunds: RefundDesk::new(options.payouts, Instant::now()),
-        keys: KeyDesk::new(Instant::now()),
-        waiters: Waiters::default(),
         drain: signal,
-        scheme: if options.tls.is_some() {
-            "https"
-        } else {
-            "http"
-        },
-    });
-    let tls = options.tls.map(TlsAcceptor::from);
+    };
+    let (door, offered) = HeldDoor::new(held);
+    let (shared, log_writer) = share(options, plan, door, &forwarder)?;
+    let on_thread = |thread| Forwarder {
+        thread,
+        ..forwarder.clone()
+    };
     let threads = listeners
         .into_iter()
         .enumerate()
-        .map(|(index, listener)| spawn(index, &shared, listener, tls.clone(), options.limits))
+        .map(|(thread, listener)| {
+            let worker = Worker::new(Arc::clone(&shared), on_thread(thread));
+            let worker = worker.map_err(io::Error::other)?;
+            spawn(worker, listener, tls.clone(), limits)
+        })
         .chain(std::iter::once_with(|| {
-            spawn_held(workers, &shared, offered)
+            let calls = held_calls(&shared, on_thread(workers), held.max_answer_bytes)?;
+            spawn_held(calls, offered)
         }))
         .collect::<io::Result<_>>()?;
     Ok(Gateway {
@@ -148,19 +138,81 @@ pub fn start(options: Options, plan: Plan) -> io::Result<Gateway> {
     })
 }
 
+/// What all data threads share, and what writes their log.
+fn share(
+    options: Options,
+    plan: Plan,
+    held: HeldDoor,
+    forwarder: &Forwarder,
+) -> io::Result<(Arc<Shared>, LogWriter)> {
+    let drain = forwarder.drain.clone();
+    let paywall = Arc::new(Paywall::new(Parts {
+        ledger: options.ledger,
+        keyring: options.keyring,
+        clock: options.clock,
+        settlements: options.settlements.clone(),
+        challenges: options.challenges,
+        drain: drain.clone(),
+    }));
+    let metrics = Metrics::new(options.settlements, &paywall.counters);
+    metrics.take(&plan);
+    let dropped = metrics.log_batches_dropped().clone();
+    let (log, log_writer) = AccessLog::open(&options.access_log, dropped)?;
+    let bodies = ByteBudget::new(options.body_budget_bytes);
+    let shared = Shared {
+        plan: Arc::new(ArcSwap::from_pointee(plan)),
+        claims: Claims {
+            paywall: Arc::clone(&paywall),
+            bodies: Arc::clone(&bodies),
+            scheme: forwarder.scheme,
+            waiters: Waiters::default(),
+            drain: drain.clone(),
+        },
+        own: Own::new(
+            Arc::clone(&paywall),
+            Arc::clone(&metrics),
+            Arc::clone(&bodies),
+            options.payouts,
+        ),
+        paywall,
+        metrics,
+        log: Arc::new(log),
+        bodies,
+        held,
+        drain,
+    };
+    Ok((Arc::new(shared), log_writer))
+}
+
+fn held_calls(
+    shared: &Shared,
+    forwarder: Forwarder,
+    max_answer_bytes: usize,
+) -> io::Result<HeldCalls> {
+    Ok(HeldCalls {
+        plan: Arc::clone(&shared.plan),
+        paywall: Arc::clone(&shared.paywall),
+        forwarder,
+        metrics: Arc::clone(&shared.metrics),
+        log: Arc::clone(&shared.log),
+        ids: IdSource::seeded().map_err(io::Error::other)?,
+        drain: shared.drain.clone(),
+        max_answer_bytes,
+    })
+}
+
 fn spawn(
-    index: usize,
-    shared: &Arc<Shared>,
+    worker: Worker,
     listener: std::net::TcpListener,
     tls: Option<TlsAcceptor>,
     limits: ListenLimits,
 ) -> io::Result<JoinHandle<()>> {
-    let worker = Arc::new(Worker::new(index, Arc::clone(shared)).map_err(io::Error::other)?);
+    let worker = Arc::new(worker);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     std::thread::Builder::new()
-        .name(format!("data-{index}"))
+        .name(format!("data-{}", worker.index))
         .spawn(move || {
             let log = Arc::clone(&worker.shared.log);
             let served = runtime.block_on(async {
@@ -192,7 +244,7 @@ async fn keep_house(worker: Arc<Worker>, write_timeout: Duration) {
         worker.shared.log.flush();
         let now = Instant::now();
         if worker.index == 0 && now.duration_since(forgotten_at) >= FORGET_ANSWERS {
-            worker.shared.replays.forget_expired(now);
+            worker.forwarder.replays.forget_expired(now);
             forgotten_at = now;
         }
         if now.duration_since(looked_at) >= FIND_UNREAD {
@@ -204,24 +256,20 @@ async fn keep_house(worker: Arc<Worker>, write_timeout: Duration) {
 
 /// Calls whose payment is held run on a thread of their own, beside those of the clients, and so
 /// does what looks after payments for keys.
-fn spawn_held(
-    index: usize,
-    shared: &Arc<Shared>,
-    offered: mpsc::Receiver<Offered>,
-) -> io::Result<JoinHandle<()>> {
-    let worker = Arc::new(Worker::new(index, Arc::clone(shared)).map_err(io::Error::other)?);
+fn spawn_held(calls: HeldCalls, offered: mpsc::Receiver<Offered>) -> io::Result<JoinHandle<()>> {
+    let calls = Arc::new(calls);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     std::thread::Builder::new()
         .name("held-calls".to_owned())
         .spawn(move || {
-            let deposits = Arc::clone(&worker.shared.paywall.deposits);
-            let shared = Arc::clone(&worker.shared);
-            let backends = || shared.plan.load().payments.node.clone();
+            let deposits = Arc::clone(&calls.paywall.deposits);
+            let plan = Arc::clone(&calls.plan);
+            let backends = || plan.load().payments.node.clone();
             runtime.block_on(async {
                 tokio::select! {
-                    () = held::follow_all(worker, offered) => {}
+                    () = held::follow_all(calls, offered) => {}
                     () = keys::sweep(deposits, backends) => {}
                 }
             });

@@ -26,13 +26,21 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use farebox_core::PaymentHash;
+use farebox_http::drain::DrainSignal;
 use farebox_lightning::Backend;
+use farebox_paywall::Paywall;
 use tokio::sync::mpsc;
 
+pub(crate) use call::held_answer;
 pub(crate) use kept::{KeptAnswer, KeptRequest};
 
-use crate::worker::Worker;
+use crate::access_log::AccessLog;
+use crate::forward::Forwarder;
+use crate::ids::IdSource;
+use crate::metrics::Metrics;
+use crate::plan::Plan;
 
 /// How long the list of open calls is waited for before it is asked for again.
 const RECOVERY_RETRY: Duration = Duration::from_secs(2);
@@ -56,6 +64,19 @@ impl Default for HeldLimits {
             max_answer_bytes: 1 << 20,
         }
     }
+}
+
+/// Runs calls whose payment is held, on a thread of its own.
+pub(crate) struct HeldCalls {
+    pub(crate) plan: Arc<ArcSwap<Plan>>,
+    pub(crate) paywall: Arc<Paywall>,
+    pub(crate) forwarder: Forwarder,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) log: Arc<AccessLog>,
+    pub(crate) ids: IdSource,
+    pub(crate) drain: DrainSignal,
+    /// The longest answer that is stored, in bytes.
+    pub(crate) max_answer_bytes: usize,
 }
 
 /// Where the data threads tell of calls they offered.
@@ -93,18 +114,18 @@ impl HeldDoor {
 
 /// Follows every call that earlier processes left open, and those that are offered from now on,
 /// until the gateway drains.
-pub(crate) async fn follow_all(worker: Arc<Worker>, mut news: mpsc::Receiver<Offered>) {
-    let drain = worker.shared.drain.clone();
+pub(crate) async fn follow_all(calls: Arc<HeldCalls>, mut news: mpsc::Receiver<Offered>) {
+    let drain = calls.drain.clone();
     let work = async {
         // A call has one follower: a second one would take a call that runs for one that died. What
         // was offered while the list was read is in both.
-        let listed: HashSet<_> = left_open(&worker).await.into_iter().collect();
+        let listed: HashSet<_> = left_open(&calls).await.into_iter().collect();
         for hash in &listed {
-            tokio::spawn(run::follow(Arc::clone(&worker), *hash, None));
+            tokio::spawn(run::follow(Arc::clone(&calls), *hash, None));
         }
         while let Some(Offered { hash, node }) = news.recv().await {
             if !listed.contains(&hash) {
-                tokio::spawn(run::follow(Arc::clone(&worker), hash, Some(node)));
+                tokio::spawn(run::follow(Arc::clone(&calls), hash, Some(node)));
             }
         }
     };
@@ -113,12 +134,12 @@ pub(crate) async fn follow_all(worker: Arc<Worker>, mut news: mpsc::Receiver<Off
         () = drain.draining() => {}
     }
     drain.cut().await;
-    worker.shared.log.flush();
+    calls.log.flush();
 }
 
-async fn left_open(worker: &Worker) -> Vec<PaymentHash> {
+async fn left_open(calls: &HeldCalls) -> Vec<PaymentHash> {
     loop {
-        match worker.shared.paywall.ledger.held_calls().await {
+        match calls.paywall.ledger.held_calls().await {
             Ok(open) => return open.into_iter().map(|call| call.payment_hash).collect(),
             Err(farebox_ledger::LedgerError::Closed) => return Vec::new(),
             Err(error) => tracing::error!(%error, "held calls cannot be recovered yet"),

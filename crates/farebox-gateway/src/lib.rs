@@ -26,6 +26,7 @@ mod crash;
 mod forward;
 mod gateway;
 mod held;
+mod ids;
 mod keys;
 mod outcome;
 mod own;

@@ -18,22 +18,27 @@ mod receipts;
 mod refund;
 mod webhook;
 
-pub(crate) use keys::KeyDesk;
-pub(crate) use refund::RefundDesk;
+use std::sync::Arc;
+use std::time::Instant;
 
+use farebox_http::body_budget::ByteBudget;
+use farebox_paywall::Paywall;
+use farebox_paywall::credential::Reader;
+use farebox_paywall::payout::Payouts;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{Method, Response};
 
 use crate::access_log::Exchange;
 use crate::answer::AnswerBody;
 use crate::arrival::Arrival;
+use crate::metrics::Metrics;
 use crate::outcome::Outcome;
 use crate::plan::Plan;
 use crate::refusal::{Refusal, RequestError};
-use crate::worker::Worker;
 
-use keys::KEYS;
+use keys::{KEYS, KeyDesk, KeyPaths};
 use receipts::RECEIPTS;
+use refund::RefundDesk;
 
 const PREFIX: &str = "/.farebox";
 const HEALTH: &str = "/.farebox/health";
@@ -49,10 +54,42 @@ fn is_in(folder: &str, path: &str) -> bool {
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-impl Worker {
-    /// Answers a request for one of the gateway's own paths.
-    pub(crate) async fn answer_own(
+/// Answers the gateway's own paths, for all data threads.
+pub(crate) struct Own {
+    paywall: Arc<Paywall>,
+    metrics: Arc<Metrics>,
+    /// Bodies of requests in memory.
+    bodies: Arc<ByteBudget>,
+    refunds: Arc<RefundDesk>,
+    keys: KeyPaths,
+}
+
+impl Own {
+    pub(crate) fn new(
+        paywall: Arc<Paywall>,
+        metrics: Arc<Metrics>,
+        bodies: Arc<ByteBudget>,
+        payouts: Option<Arc<Payouts>>,
+    ) -> Self {
+        let refunds = Arc::new(RefundDesk::new(payouts, Instant::now()));
+        Self {
+            keys: KeyPaths {
+                paywall: Arc::clone(&paywall),
+                bodies: Arc::clone(&bodies),
+                refunds: Arc::clone(&refunds),
+                desk: KeyDesk::new(Instant::now()),
+            },
+            paywall,
+            metrics,
+            bodies,
+            refunds,
+        }
+    }
+
+    /// Answers a request for one of the gateway's own paths; `reader` is the thread's.
+    pub(crate) async fn answer(
         &self,
+        reader: &Reader,
         plan: &Plan,
         exchange: &mut Exchange,
         arrival: Arrival,
@@ -65,8 +102,12 @@ impl Worker {
             }
             REFUND => self.refund(exchange, arrival).await,
             webhook::PHOENIXD => self.webhook(plan, exchange, arrival).await,
-            path if is_in(RECEIPTS, path) => Box::pin(self.receipt(exchange, arrival)).await,
-            path if is_in(KEYS, path) => Box::pin(self.keys(plan, exchange, arrival)).await,
+            path if is_in(RECEIPTS, path) => {
+                Box::pin(self.receipt(reader, exchange, arrival)).await
+            }
+            path if is_in(KEYS, path) => {
+                Box::pin(self.keys.answer(reader, plan, exchange, arrival)).await
+            }
             _ => Err(RequestError::NoRoute.into()),
         }
     }

@@ -6,7 +6,6 @@
 //! payment is there. Whatever was not written here is escaped on its way in.
 
 pub(crate) mod accept;
-mod bounce;
 mod goods;
 mod problem;
 mod qr;
@@ -21,7 +20,6 @@ use sha2::{Digest, Sha256};
 
 use template::{Html, fill};
 
-pub(crate) use bounce::come_again;
 pub(crate) use goods::{Each, Goods, Proof};
 pub(crate) use problem::problem;
 
@@ -95,3 +93,9 @@ pub(crate) fn payment(goods: &Goods<'_>) -> String {
 
 #[cfg(test)]
 mod tests;
+
+/// The page that asks for its own address again.
+pub(crate) fn again() -> String {
+    const AGAIN: &str = include_str!("page/again.html");
+    fill(AGAIN, &[("style", Html::ours(STYLE))])
+}

@@ -17,7 +17,7 @@ use farebox_paywall::sale::Sale;
 use http::header::{HeaderName, HeaderValue};
 
 use crate::metrics::RouteMetrics;
-use crate::shape::Shape;
+use crate::shape::{Extract, Shape};
 
 /// Everything a request may meet.
 pub struct Plan {
@@ -96,6 +96,19 @@ pub struct Route {
     pub root: Option<String>,
     /// Its counters; empty until a gateway takes the plan.
     pub metrics: RouteCounters,
+}
+
+impl Route {
+    /// What its answers are cut down to.
+    pub(crate) fn extract(&self) -> Option<&Arc<Extract>> {
+        self.shape.as_ref()?.response.as_ref()
+    }
+
+    /// Whether the client's query goes on to the upstream: a template says all that is asked.
+    pub(crate) fn keeps_query(&self) -> bool {
+        let template = self.shape.as_ref().and_then(|it| it.request.as_ref());
+        template.is_none()
+    }
 }
 
 /// The counters of a route, filled in when a gateway takes the plan.

@@ -26,12 +26,12 @@ use hyper::body::Incoming;
 use crate::access_log::{Audience, Begun, Exchange};
 use crate::answer::AnswerBody;
 use crate::arrival::{Arrival, ArrivedBody};
-use crate::challenge::Demand;
+use crate::challenge::{Demand, show_again, show_challenge};
+use crate::claim::bounce::come_again;
 use crate::claim::form;
 use crate::claim::visit::Visit;
-use crate::held::KeptRequest;
+use crate::held::{KeptRequest, held_answer};
 use crate::outcome::Outcome;
-use crate::page;
 use crate::plan::{Plan, Route, Sold};
 use crate::refusal::{AdmissionError, Refusal, RequestError};
 use crate::render;
@@ -85,7 +85,7 @@ impl Worker {
     fn begin(&self, plan: &Plan, request: &Request<Incoming>, peer: IpAddr) -> Box<Exchange> {
         let now = self.shared.paywall.clock.now();
         let begun = Begun {
-            request_id: self.request_id(now),
+            request_id: self.ids.request_id(now),
             received_at: now,
             peer,
             client: plan
@@ -109,10 +109,11 @@ impl Worker {
         let arrival = Arrival::read(plan, request)?;
         exchange.path = Arc::clone(&arrival.path);
         if &*arrival.path == form::PATH {
-            return Box::pin(self.take_claim_form(plan, exchange, arrival)).await;
+            return Box::pin(self.shared.claims.take_form(plan, exchange, arrival)).await;
         }
         if crate::own::is_own(&arrival.path) {
-            return Box::pin(self.answer_own(plan, exchange, arrival)).await;
+            let own = &self.shared.own;
+            return Box::pin(own.answer(&self.reader, plan, exchange, arrival)).await;
         }
         let route = find_route(&plan.routes, &arrival.host, &arrival.path)?;
         exchange.route = Some(Arc::clone(route));
@@ -140,7 +141,7 @@ impl Worker {
         route: &Arc<Route>,
         mut arrival: Arrival,
     ) -> Result<Response<AnswerBody>, Refusal> {
-        let scheme = self.shared.scheme;
+        let scheme = self.forwarder.scheme;
         let mut visit = Visit::take(plan, scheme, exchange.peer, route, &mut arrival);
         if visit.as_ref().is_some_and(|visit| visit.html) {
             exchange.audience = Audience::Person;
@@ -169,20 +170,28 @@ impl Worker {
             .reader
             .take(&mut arrival.parts.headers, &paywall.keyring);
         if let Some(shape) = &route.shape {
-            Box::pin(self.shape(route, shape, &mut arrival)).await?;
+            let limit = route.max_read_bytes;
+            Box::pin(shape.fill(&mut arrival, limit, &self.shared.bodies)).await?;
         }
         let free = Admission::free();
         let Some(sale) = &route.sale else {
-            return self.forward(plan, exchange, route, free, arrival).await;
+            return self
+                .forwarder
+                .forward(plan, exchange, route, free, arrival)
+                .await;
         };
         if let Some(visit) = visit.as_deref().filter(|visit| visit.asks_status) {
-            return Box::pin(self.claim_status(plan, exchange, route, visit)).await;
+            return Box::pin(self.shared.claims.status(plan, exchange, route, visit)).await;
         }
         if sale.is_free(&arrival.parts.method, &arrival.path)? {
-            return self.forward(plan, exchange, route, free, arrival).await;
+            return self
+                .forwarder
+                .forward(plan, exchange, route, free, arrival)
+                .await;
         }
         let sold = Sold { plan, route, sale };
-        let credential = self
+        let claims = &self.shared.claims;
+        let credential = claims
             .redeem(plan, exchange, route, presented, visit.as_deref_mut())
             .await?;
         let payer = paywall.payer(credential, &self.ask(sold, exchange, &arrival))?;
@@ -193,7 +202,8 @@ impl Worker {
         let ask = self.ask(sold, exchange, &arrival);
         match paywall.admit(payer, quote, fingerprint, &ask).await? {
             Verdict::Admitted(admission) => {
-                self.forward(plan, exchange, route, admission, arrival)
+                self.forwarder
+                    .forward(plan, exchange, route, admission, arrival)
                     .await
             }
             Verdict::Finished(finished) => self.answer_again(exchange, finished).await,
@@ -210,7 +220,7 @@ impl Worker {
             route: &sold.route.name,
             sale: sold.sale,
             request: exchange.request_id,
-            hold: self.hold_id(exchange.received_at),
+            hold: self.ids.hold_id(exchange.received_at),
             received_at: exchange.received_at,
             client: exchange.client,
             thread: self.index,
@@ -290,6 +300,7 @@ impl Worker {
                 let Quote::Due(due) = quote else {
                     let (plan, free) = (sold.plan, Admission::free());
                     return self
+                        .forwarder
                         .forward(plan, exchange, sold.route, free, arrival)
                         .await;
                 };
@@ -305,6 +316,7 @@ impl Worker {
             }),
             _ => None,
         };
+        let claims = &self.shared.claims;
         let demand = Demand {
             sold,
             price: due.at_most,
@@ -315,10 +327,10 @@ impl Worker {
         // No new invoice is made for those who have one, nor for a browser that came by somebody's
         // link and has to come by itself first.
         if let Some(claim) = debt.claim {
-            return Ok(self.show_again(exchange, &demand, *claim));
+            return Ok(show_again(claims, exchange, &demand, *claim));
         }
         if let Some(visit) = visit.filter(|visit| visit.should_return()) {
-            return Ok(page::come_again(exchange, visit));
+            return Ok(come_again(exchange, visit));
         }
         let ask = self.ask(sold, exchange, &arrival);
         let paywall = &self.shared.paywall;
@@ -330,7 +342,7 @@ impl Worker {
         {
             self.shared.held.tell(*hash, Arc::clone(node));
         }
-        Ok(self.show_challenge(exchange, &demand, &challenge))
+        Ok(show_challenge(claims, exchange, &demand, &challenge))
     }
 
     /// What an unpaid request's macaroon is bound to. The body is hashed or read away, never kept.
@@ -380,7 +392,7 @@ impl Worker {
         let again = self.replay(exchange, finished.receipt);
         match (again, finished.bought_by) {
             (Err(Refusal::Admission(AdmissionError::Finished(receipt))), Some(payment)) => {
-                self.held_answer(exchange, payment, receipt).await
+                held_answer(&self.shared.paywall.ledger, exchange, payment, receipt).await
             }
             (again, _) => again,
         }
@@ -391,7 +403,7 @@ impl Worker {
         exchange: &mut Exchange,
         receipt: Receipt,
     ) -> Result<Response<AnswerBody>, Refusal> {
-        let replays = &self.shared.replays;
+        let replays = &self.forwarder.replays;
         // Asked first: an answer that is kept in between is found.
         let missing = if replays.is_finishing(receipt.hold) {
             AdmissionError::InFlight

@@ -13,15 +13,13 @@ mod template;
 use std::sync::Arc;
 
 use farebox_http::aside::beside;
-use farebox_http::body_budget::Keep;
+use farebox_http::body_budget::{ByteBudget, Keep};
 use farebox_http::headers::{ask_for_whole, is_websocket_upgrade};
 use http::Method;
 use http::header::{CONTENT_ENCODING, HeaderMap};
 
 use crate::arrival::Arrival;
-use crate::plan::Route;
 use crate::refusal::{BadFields, Refusal, RequestError};
-use crate::worker::Worker;
 
 pub use extract::{BadPath, Extract, Form, MAX_ANSWER_BYTES, MAX_PATHS, Path};
 pub(crate) use extract::{Extracted, NotThere};
@@ -36,18 +34,19 @@ pub struct Shape {
     pub response: Option<Arc<Extract>>,
 }
 
-impl Worker {
-    /// Puts what the client sent into the route's template.
-    pub(crate) async fn shape(
+impl Shape {
+    /// Puts what the client sent into the template. A body of more than `limit` bytes
+    /// is refused.
+    pub(crate) async fn fill(
         &self,
-        route: &Route,
-        shape: &Shape,
         arrival: &mut Arrival,
+        limit: usize,
+        budget: &Arc<ByteBudget>,
     ) -> Result<(), Refusal> {
         if is_websocket_upgrade(&arrival.parts.headers) {
             return Err(BadFields::Upgrade.into());
         }
-        let Some(template) = shape.request.as_ref() else {
+        let Some(template) = self.request.as_ref() else {
             return Ok(());
         };
         if arrival.is_bodiless_probe() {
@@ -56,19 +55,14 @@ impl Worker {
         if arrival.parts.headers.contains_key(CONTENT_ENCODING) {
             return Err(BadFields::Compressed.into());
         }
-        let budget = &self.shared.bodies;
-        arrival
-            .digest(route.max_read_bytes, budget, Keep::Bytes)
-            .await?;
+        arrival.digest(limit, budget, Keep::Bytes).await?;
         let sent = arrival.read_bytes().ok_or(RequestError::BodyNotKept)?;
         let (length, template) = (sent.len(), Arc::clone(template));
         let body = beside(length, move || template.fill(&sent)).await??;
         arrival.replace_body(body.into());
         Ok(())
     }
-}
 
-impl Shape {
     /// Makes the head of a request fit for its upstream.
     pub(crate) fn prepare(
         &self,
@@ -87,18 +81,5 @@ impl Shape {
             ask_for_whole(headers);
         }
         Ok(())
-    }
-}
-
-impl Route {
-    /// What its answers are cut down to.
-    pub(crate) fn extract(&self) -> Option<&Arc<Extract>> {
-        self.shape.as_ref()?.response.as_ref()
-    }
-
-    /// Whether the client's query goes on to the upstream: a template says all that is asked.
-    pub(crate) fn keeps_query(&self) -> bool {
-        let template = self.shape.as_ref().and_then(|it| it.request.as_ref());
-        template.is_none()
     }
 }

@@ -15,6 +15,7 @@ use http::header::{
 use http::{Method, Response, StatusCode, Uri};
 use sha2::{Digest, Sha256};
 
+use super::Claims;
 use super::cookies::{SameSite, Setting, name_for_request, name_for_route, path_of};
 use super::visit::is_secure;
 use crate::access_log::{Audience, Exchange};
@@ -23,7 +24,6 @@ use crate::arrival::Arrival;
 use crate::outcome::Outcome;
 use crate::plan::{Plan, Route};
 use crate::refusal::{FormError, PresentedError, Refusal, RequestError};
-use crate::worker::Worker;
 use farebox_paywall::claim::{self, Note};
 use farebox_paywall::credential::{self, Token};
 
@@ -50,9 +50,9 @@ struct Back<'a> {
     query: Option<String>,
 }
 
-impl Worker {
+impl Claims {
     /// Takes a proof of payment from a form, and leads back to what it pays for.
-    pub(crate) async fn take_claim_form(
+    pub(crate) async fn take_form(
         &self,
         plan: &Plan,
         exchange: &mut Exchange,
@@ -62,7 +62,7 @@ impl Worker {
             let allowed = vec![Method::POST];
             return Err(RequestError::Method { allowed }.into());
         }
-        let body = arrival.take_bytes(MAX_FORM, &self.shared.bodies).await?;
+        let body = arrival.take_bytes(MAX_FORM, &self.bodies).await?;
         exchange.audience = Audience::Person;
         check_origin(&arrival)?;
         let form = Form::read(&arrival.parts.headers, &body)?;
@@ -81,7 +81,7 @@ impl Worker {
         if !back.belongs_to(&token) {
             return Err(FormError::WrongAddress);
         }
-        let text = claim::write(&self.shared.paywall.keyring, &macaroon, &Note::Paid);
+        let text = claim::write(&self.paywall.keyring, &macaroon, &Note::Paid);
         let text = text.ok_or(FormError::Unproven(PresentedError::UnknownKey))?;
         let terms = &token.granted.terms;
         let (name, path) = match terms.binding {
@@ -96,12 +96,7 @@ impl Worker {
             value: &text,
             path,
             max_age: terms.claim_by.since(exchange.received_at),
-            secure: is_secure(
-                plan,
-                self.shared.scheme,
-                exchange.peer,
-                &arrival.parts.headers,
-            ),
+            secure: is_secure(plan, self.scheme, exchange.peer, &arrival.parts.headers),
             same_site: SameSite::Strict,
         };
         exchange.outcome = Outcome::Free;
@@ -114,7 +109,7 @@ impl Worker {
         let headers = HeaderMap::from_iter([(AUTHORIZATION, line)]);
         match read_credentials(&headers).map_err(PresentedError::from)? {
             Presented::L402(credential) => {
-                let token = credential::verify(&credential, &self.shared.paywall.keyring)?;
+                let token = credential::verify(&credential, &self.paywall.keyring)?;
                 Ok((credential.macaroon, token))
             }
             Presented::Nothing | Presented::Other => {

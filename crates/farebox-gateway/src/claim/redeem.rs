@@ -8,12 +8,12 @@ use farebox_paywall::payer::Credential;
 use farebox_paywall::settled::Paid;
 use farebox_wire::credential::CredentialError;
 
+use super::Claims;
 use super::cookies::Cookie;
 use super::visit::{UsedCookie, Visit};
 use crate::access_log::Exchange;
 use crate::plan::{Plan, Route};
 use crate::refusal::{KeyFault, Owed, PaymentError, PresentedError, Refusal};
-use crate::worker::Worker;
 use farebox_paywall::credential::{Presented, Token};
 
 /// The longest that browsers keep a cookie.
@@ -30,7 +30,7 @@ fn waiting(claim: Claim, told: bool) -> Credential {
     Credential::Claim(Box::new(OpenClaim { claim, told }))
 }
 
-impl Worker {
+impl Claims {
     /// Judges the claims of a request beside whatever else it presents.
     ///
     /// A credential that was sent on purpose wins over the cookies that a browser adds by itself;
@@ -118,8 +118,8 @@ impl Worker {
         visit: &Visit,
     ) -> Result<Claim, Owed> {
         let text = visit.header.as_ref().and_then(|value| value.to_str().ok());
-        let claim = Claim::read(text.unwrap_or_default(), &self.shared.paywall.keyring)
-            .map_err(Owed::Unproven)?;
+        let claim =
+            Claim::read(text.unwrap_or_default(), &self.paywall.keyring).map_err(Owed::Unproven)?;
         check_scope(&claim.token, route, visit, exchange)?;
         Ok(claim)
     }
@@ -133,7 +133,7 @@ impl Worker {
         visit: &Visit,
     ) -> Vec<(Cookie, Claim)> {
         let read = |cookie: &Cookie| {
-            let claim = Claim::read(&cookie.value, &self.shared.paywall.keyring).ok()?;
+            let claim = Claim::read(&cookie.value, &self.paywall.keyring).ok()?;
             check_scope(&claim.token, route, visit, exchange).ok()?;
             Some((cookie.clone(), claim))
         };
@@ -163,7 +163,7 @@ impl Worker {
             return Ok(Paid::Yes);
         }
         let node = plan.payments.node.as_deref();
-        let settled = &self.shared.paywall.settled;
+        let settled = &self.paywall.settled;
         Ok(settled.is_settled(node, &claim.token).await?)
     }
 }

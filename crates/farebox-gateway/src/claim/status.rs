@@ -13,13 +13,13 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use serde_json::json;
 use tokio::time::Instant;
 
+use super::Claims;
 use super::visit::Visit;
 use crate::access_log::Exchange;
 use crate::answer::AnswerBody;
 use crate::outcome::Outcome;
 use crate::plan::{Plan, Route};
 use crate::refusal::{Refusal, RequestError};
-use crate::worker::Worker;
 
 /// How long a question may wait for a payment.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -49,10 +49,10 @@ impl Drop for Waiter<'_> {
     }
 }
 
-impl Worker {
+impl Claims {
     /// Answers a question for the state of a claim: at once with `farebox-claim-status: now`, or
     /// with any other word as soon as it is paid or over, and after [`PATIENCE`] in any case.
-    pub(crate) async fn claim_status(
+    pub(crate) async fn status(
         &self,
         plan: &Plan,
         exchange: &mut Exchange,
@@ -62,14 +62,14 @@ impl Worker {
         let claim = self
             .claim_asked_for(exchange, route, visit)
             .ok_or(RequestError::NoClaim)?;
-        let waiter = self.shared.waiters.enter();
+        let waiter = self.waiters.enter();
         let patience = match waiter {
             Some(_) if visit.waits => PATIENCE,
             _ => Duration::ZERO,
         };
         let paid = tokio::select! {
             paid = self.outcome(plan, &claim, patience) => paid?,
-            () = self.shared.drain.draining() => Paid::No,
+            () = self.drain.draining() => Paid::No,
         };
         exchange.outcome = Outcome::Free;
         Ok(self.report(&claim, paid))
@@ -90,23 +90,18 @@ impl Worker {
         loop {
             let paid = self.paid(plan, claim).await?;
             let left = give_up_at.saturating_duration_since(Instant::now());
-            let over = self.shared.paywall.clock.now() >= claim.expires_at();
+            let over = self.paywall.clock.now() >= claim.expires_at();
             if matches!(paid, Paid::Yes | Paid::Never | Paid::Untold) || over || left.is_zero() {
                 return Ok(paid);
             }
             let hash = claim.token.payment_hash;
-            let told = self
-                .shared
-                .paywall
-                .settled
-                .settlements
-                .wait(hash, left.min(pause));
+            let told = self.paywall.settled.settlements.wait(hash, left.min(pause));
             told.await;
         }
     }
 
     fn report(&self, claim: &Claim, paid: Paid) -> Response<AnswerBody> {
-        let now = self.shared.paywall.clock.now();
+        let now = self.paywall.clock.now();
         let left = claim.expires_at().since(now).as_secs();
         let state = match paid {
             Paid::Yes => "paid",

@@ -12,6 +12,7 @@ use http::header::{HeaderMap, HeaderValue, SET_COOKIE};
 use http::{Method, Response};
 
 use super::CLAIM;
+use super::Claims;
 use super::cookies::{
     Cookie, MAX_CLAIMS, PREFIX, RETURNING, SameSite, Setting, name_for_request, name_for_route,
 };
@@ -21,9 +22,8 @@ use crate::access_log::{Audience, Exchange};
 use crate::answer::AnswerBody;
 use crate::challenge::Demand;
 use crate::page::{self, Each, Goods, Proof};
-use crate::worker::Worker;
 
-impl Worker {
+impl Claims {
     /// Adds the way back to the answer of a challenge.
     pub(crate) fn add_way_back(
         &self,
@@ -50,8 +50,7 @@ impl Worker {
                 page::headers(response.headers_mut());
             }
             None if tells => {
-                let text =
-                    claim::write(&self.shared.paywall.keyring, &offered.macaroon, &Note::Bare);
+                let text = claim::write(&self.paywall.keyring, &offered.macaroon, &Note::Bare);
                 if let Some(header) = text.and_then(|text| secret_header(&text)) {
                     response.headers_mut().insert(CLAIM, header);
                 }
@@ -67,7 +66,7 @@ impl Worker {
         offered: &'a Offered,
         tells: bool,
     ) -> Goods<'a> {
-        let now = self.shared.paywall.clock.now();
+        let now = self.paywall.clock.now();
         let address = &visit.address;
         Goods {
             description: &demand.sold.sale.description,
@@ -120,11 +119,7 @@ impl Worker {
             }
             .to_header()
         };
-        let mut lines = vec![set(
-            &name,
-            &value,
-            age.since(self.shared.paywall.clock.now()),
-        )];
+        let mut lines = vec![set(&name, &value, age.since(self.paywall.clock.now()))];
         let excess = self.excess(visit, &name);
         lines.extend(excess.map(|old| set(&old, "", Duration::ZERO)));
         for line in lines.into_iter().flatten() {
@@ -135,7 +130,7 @@ impl Worker {
     /// The claim with its invoice, so that it can be shown again; without, where a browser would
     /// not keep it.
     fn cookie_value(&self, offered: &Offered) -> Option<String> {
-        let keyring = &self.shared.paywall.keyring;
+        let keyring = &self.paywall.keyring;
         let whole = Note::Invoice(offered.invoice.clone());
         claim::write(keyring, &offered.macaroon, &whole)
             .filter(|text| text.len() <= MAX_LENGTH)
@@ -147,7 +142,7 @@ impl Worker {
     /// then the oldest.
     fn excess(&self, visit: &Visit, new: &str) -> impl Iterator<Item = String> + use<> {
         let age = |cookie: &Cookie| {
-            let claim = Claim::read(&cookie.value, &self.shared.paywall.keyring).ok();
+            let claim = Claim::read(&cookie.value, &self.paywall.keyring).ok();
             claim.map(|claim| claim.token.granted.terms.claim_by)
         };
         let others = visit.cookies.iter().filter(|cookie| {

@@ -13,17 +13,16 @@ use farebox_http::upstream::Answer;
 use http::Response;
 
 use super::whole::{MAX_WHOLE, leased};
-use super::{Coming, Fare, ReceiptHeaders};
+use super::{Coming, Fare, Forwarder, ReceiptHeaders};
 use crate::access_log::Exchange;
 use crate::answer::{AnswerBody, GrpcCall, grpc_failed};
 use crate::plan::Route;
 use crate::refusal::{Refusal, UpstreamError};
-use crate::worker::Worker;
 use farebox_paywall::gauge::{Form, Gauge, Whole};
 use farebox_paywall::payment_fields;
 use farebox_paywall::settle::Charge;
 
-impl Worker {
+impl Forwarder {
     /// Gives the upstream's answer to a request whose charge a gauge finds.
     pub(super) async fn pass_back_gauged(
         &self,

@@ -21,13 +21,12 @@ use http::response::Parts;
 use hyper::body::Incoming;
 
 use super::whole::WholeError;
-use super::{Fare, ReceiptHeaders};
+use super::{Fare, Forwarder, ReceiptHeaders};
 use crate::access_log::Exchange;
 use crate::answer::AnswerBody;
 use crate::plan::Route;
 use crate::refusal::{Refusal, UpstreamError};
 use crate::shape::{Extract, Extracted, Form, MAX_ANSWER_BYTES, NotThere};
-use crate::worker::Worker;
 use farebox_paywall::gauge::Ending;
 use farebox_paywall::payment_fields;
 
@@ -63,7 +62,7 @@ enum Unsellable {
     Busy(#[from] Busy),
 }
 
-impl Worker {
+impl Forwarder {
     /// Gives what the route sells of the upstream's answer, which is a success.
     pub(super) async fn pass_back_shaped(
         &self,
@@ -133,9 +132,15 @@ impl Fare {
     }
 
     /// Charges a whole answer, and keeps it for a retry where that is wanted.
-    fn sell(&mut self, exchange: &mut Exchange, worker: &Worker, parts: &Parts, body: &Bytes) {
+    fn sell(
+        &mut self,
+        exchange: &mut Exchange,
+        forwarder: &Forwarder,
+        parts: &Parts,
+        body: &Bytes,
+    ) {
         // Announced first: a retry that comes in between waits for it.
-        let recorder = self.recorder(&worker.shared.replays, parts);
+        let recorder = self.recorder(&forwarder.replays, parts);
         self.settlement.end(Ending::Complete);
         exchange.charge = self.settlement.charge();
         if let Some(mut recorder) = recorder {

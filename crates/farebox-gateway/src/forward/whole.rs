@@ -10,11 +10,10 @@ use http::header::{CONTENT_LENGTH, HeaderValue};
 use http::response::Parts;
 use hyper::body::Incoming;
 
-use super::Fare;
+use super::{Fare, Forwarder};
 use crate::answer::AnswerBody;
 use crate::plan::Route;
 use crate::refusal::{Overload, Refusal, UpstreamError};
-use crate::worker::Worker;
 
 /// The longest whole answer, in bytes: ten large pictures in base64.
 pub(super) const MAX_WHOLE: usize = 64 * 1024 * 1024;
@@ -41,7 +40,7 @@ impl WholeError {
     }
 }
 
-impl Worker {
+impl Forwarder {
     /// Reads an answer of at most `limit` bytes in the clear. The lease is for the memory that it
     /// takes.
     pub(super) async fn read_whole(
@@ -56,7 +55,7 @@ impl Worker {
             min_bytes_per_second: SLOWEST,
             total: route.timeout.max(route.idle_timeout),
         };
-        let budget = &self.shared.answers;
+        let budget = &self.answers;
         let (body, lease) = read_bytes(incoming, limit, patience, budget).await?;
         let Some(decoder) = decoder else {
             return Ok((body, lease));
@@ -76,7 +75,7 @@ impl Worker {
         let length = HeaderValue::from(body.len());
         parts.headers.insert(CONTENT_LENGTH, length);
         fare.mark(&mut parts.headers, route);
-        if let Some(mut recorder) = fare.recorder(&self.shared.replays, &parts) {
+        if let Some(mut recorder) = fare.recorder(&self.replays, &parts) {
             recorder.push(&body);
             recorder.finish(Instant::now());
         }

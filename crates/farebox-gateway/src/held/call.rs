@@ -5,12 +5,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use farebox_core::PaymentHash;
 use farebox_http::body_budget::ReadBody;
-use farebox_ledger::{HeldCall, Receipt};
+use farebox_ledger::{HeldCall, Ledger, Receipt};
 use http::uri::InvalidUri;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Limited};
 
-use super::{KeptAnswer, KeptRequest};
+use super::{HeldCalls, KeptAnswer, KeptRequest};
 use crate::access_log::{Begun, Exchange};
 use crate::answer::AnswerBody;
 use crate::arrival::{Arrival, ArrivedBody};
@@ -19,13 +19,12 @@ use crate::outcome::Outcome;
 use crate::plan::{Plan, Route};
 use crate::refusal::{AdmissionError, Refusal};
 use crate::render;
-use crate::worker::Worker;
 use farebox_paywall::admit::Admission;
 
 /// Why there is no answer to sell.
 type Failure = &'static str;
 
-impl Worker {
+impl HeldCalls {
     /// The answer to a call whose payment is held, complete and worth its price.
     pub(super) async fn call_upstream(
         &self,
@@ -43,6 +42,7 @@ impl Worker {
             .map_err(|_| "its address cannot be read")?;
         let admission = Admission::accepted();
         let answer = self
+            .forwarder
             .forward(plan, &mut exchange, route, admission, arrival)
             .await;
         match answer {
@@ -55,17 +55,14 @@ impl Worker {
     }
 
     fn begin_held(&self, request: &KeptRequest, route: &Arc<Route>) -> Box<Exchange> {
-        let now = self.shared.paywall.clock.now();
+        let now = self.paywall.clock.now();
         let begun = Begun {
-            request_id: self.request_id(now),
+            request_id: self.ids.request_id(now),
             received_at: now,
             peer: request.peer,
             client: request.client,
         };
-        let (log, metrics) = (
-            Arc::clone(&self.shared.log),
-            Arc::clone(&self.shared.metrics),
-        );
+        let (log, metrics) = (Arc::clone(&self.log), Arc::clone(&self.metrics));
         let mut exchange = Exchange::begin(log, metrics, begun, request.method.clone());
         exchange.path = Arc::from(request.path.as_str());
         exchange.route = Some(Arc::clone(route));
@@ -86,7 +83,7 @@ impl Worker {
         if !is_charged {
             return Err("the upstream's answer is not one that is charged");
         }
-        let limit = self.shared.held.limits.max_answer_bytes;
+        let limit = self.max_answer_bytes;
         let body = Limited::new(body, limit).collect().await;
         let body = body.map_err(|_| "the upstream broke off, or its answer is too long to keep")?;
         Ok(KeptAnswer {
@@ -97,26 +94,24 @@ impl Worker {
     }
 }
 
-impl Worker {
-    /// The answer of a call whose payment was taken after the answer was stored.
-    pub(crate) async fn held_answer(
-        &self,
-        exchange: &mut Exchange,
-        hash: PaymentHash,
-        receipt: Receipt,
-    ) -> Result<Response<AnswerBody>, Refusal> {
-        let call = self.shared.paywall.ledger.held_call(hash).await?;
-        let stored = call.and_then(|call| call.answer).map(Bytes::from);
-        let kept = stored.and_then(|stored| KeptAnswer::parse(stored).ok());
-        let kept = kept.ok_or(AdmissionError::Finished(receipt))?;
-        exchange.outcome = Outcome::Replayed;
-        exchange.hold = Some(receipt.hold);
-        let mut response = Response::new(AnswerBody::stored(kept.body, None));
-        *response.status_mut() = kept.status;
-        *response.headers_mut() = kept.headers;
-        forward::write_receipt(response.headers_mut(), receipt);
-        Ok(response)
-    }
+/// The answer of a call whose payment was taken after the answer was stored.
+pub(crate) async fn held_answer(
+    ledger: &Ledger,
+    exchange: &mut Exchange,
+    hash: PaymentHash,
+    receipt: Receipt,
+) -> Result<Response<AnswerBody>, Refusal> {
+    let call = ledger.held_call(hash).await?;
+    let stored = call.and_then(|call| call.answer).map(Bytes::from);
+    let kept = stored.and_then(|stored| KeptAnswer::parse(stored).ok());
+    let kept = kept.ok_or(AdmissionError::Finished(receipt))?;
+    exchange.outcome = Outcome::Replayed;
+    exchange.hold = Some(receipt.hold);
+    let mut response = Response::new(AnswerBody::stored(kept.body, None));
+    *response.status_mut() = kept.status;
+    *response.headers_mut() = kept.headers;
+    forward::write_receipt(response.headers_mut(), receipt);
+    Ok(response)
 }
 
 impl KeptRequest {

@@ -10,10 +10,10 @@ use farebox_lightning::{Backend, HoldInvoice, HoldState, NodeError};
 use farebox_paywall::challenge::held_preimage;
 use tokio::time::Instant;
 
+use super::HeldCalls;
 use super::holder::Holder;
 use crate::crash;
 use crate::plan::Plan;
-use crate::worker::Worker;
 
 /// How long to wait before a step that failed is taken again: the node or the store is away.
 const RETRY: Duration = Duration::from_secs(2);
@@ -54,10 +54,10 @@ enum StepError {
 
 /// Takes a call from step to step until it has ended, or until the gateway drains and nothing of it
 /// is under way. `node` made its invoice, where that was this process.
-pub(super) async fn follow(worker: Arc<Worker>, hash: PaymentHash, node: Option<Arc<Backend>>) {
-    let drain = worker.shared.drain.clone();
+pub(super) async fn follow(calls: Arc<HeldCalls>, hash: PaymentHash, node: Option<Arc<Backend>>) {
+    let drain = calls.drain.clone();
     let mut follower = Follower {
-        worker: Arc::clone(&worker),
+        calls: Arc::clone(&calls),
         hash,
         node,
         holder: None,
@@ -69,7 +69,7 @@ pub(super) async fn follow(worker: Arc<Worker>, hash: PaymentHash, node: Option<
             Err(StepError::Ledger(LedgerError::Closed)) => return,
             Err(error) => follower.complain(&error),
         };
-        worker.shared.log.flush();
+        calls.log.flush();
         match next {
             Next::Look => {}
             Next::Retry(pause) => tokio::select! {
@@ -82,7 +82,7 @@ pub(super) async fn follow(worker: Arc<Worker>, hash: PaymentHash, node: Option<
 }
 
 struct Follower {
-    worker: Arc<Worker>,
+    calls: Arc<HeldCalls>,
     hash: PaymentHash,
     node: Option<Arc<Backend>>,
     holder: Option<Holder>,
@@ -92,21 +92,21 @@ struct Follower {
 
 impl Follower {
     async fn step(&mut self) -> Result<Next, StepError> {
-        let worker = Arc::clone(&self.worker);
-        let Some(call) = worker.shared.paywall.ledger.held_call(self.hash).await? else {
+        let calls = Arc::clone(&self.calls);
+        let Some(call) = calls.paywall.ledger.held_call(self.hash).await? else {
             return Ok(Next::Done);
         };
         if matches!(call.state, HeldState::Settled | HeldState::Canceled) {
             return Ok(Next::Done);
         }
-        let plan = worker.shared.plan.load_full();
+        let plan = calls.plan.load_full();
         let node = self.holder(&plan, &call).await?;
         let node = node.hold.as_deref().ok_or_else(|| no_holder(&call))?;
         match call.state {
-            HeldState::Offered => wait_for_payment(&worker, &plan, node, &call).await,
+            HeldState::Offered => wait_for_payment(&calls, &plan, node, &call).await,
             // Begun by a process that died: nobody knows what the upstream did, so nobody pays.
-            HeldState::Running => give_back(&worker, node, &call, "the process died").await,
-            HeldState::Answered => take(&worker, node, &call).await,
+            HeldState::Running => give_back(&calls, node, &call, "the process died").await,
+            HeldState::Answered => take(&calls, node, &call).await,
             HeldState::Settled | HeldState::Canceled => Ok(Next::Done),
         }
     }
@@ -138,77 +138,73 @@ fn no_holder(call: &HeldCall) -> StepError {
 }
 
 async fn wait_for_payment(
-    worker: &Arc<Worker>,
+    calls: &Arc<HeldCalls>,
     plan: &Plan,
     node: &dyn HoldInvoice,
     call: &HeldCall,
 ) -> Result<Next, StepError> {
     let began = Instant::now();
-    let patience = until(worker.shared.paywall.clock.now(), call.expires_at) + EXPIRY_GRACE;
+    let patience = until(calls.paywall.clock.now(), call.expires_at) + EXPIRY_GRACE;
     let state = tokio::select! {
         state = node.wait_while_open(call.payment_hash) => state?,
         () = tokio::time::sleep(patience) => HoldState::Open,
-        () = worker.shared.drain.draining() => return Ok(Next::Done),
+        () = calls.drain.draining() => return Ok(Next::Done),
     };
     match state {
         HoldState::Accepted { received, .. } if received < call.terms.amount => {
-            give_back(worker, node, call, "too little was paid").await
+            give_back(calls, node, call, "too little was paid").await
         }
         HoldState::Accepted { blocks_left, .. } if blocks_left < MIN_BLOCKS_TO_START => {
-            give_back(worker, node, call, "too few blocks are left").await
+            give_back(calls, node, call, "too few blocks are left").await
         }
-        HoldState::Accepted { .. } => run(worker, plan, node, call).await,
+        HoldState::Accepted { .. } => run(calls, plan, node, call).await,
         // Taken by somebody else's hand: the token is an ordinary one from now on.
         HoldState::Settled { .. } | HoldState::Canceled | HoldState::Unknown => {
-            ended(worker, call).await
+            ended(calls, call).await
         }
         // The line to the node ended by itself: the invoice can still be paid.
         HoldState::Open if began.elapsed() < patience => Ok(Next::Retry(RETRY)),
-        HoldState::Open => give_back(worker, node, call, "the invoice expired").await,
+        HoldState::Open => give_back(calls, node, call, "the invoice expired").await,
     }
 }
 
 /// Runs the call once. Whoever wins the step to `Running` is the only one who ever does.
 async fn run(
-    worker: &Arc<Worker>,
+    calls: &Arc<HeldCalls>,
     plan: &Plan,
     node: &dyn HoldInvoice,
     call: &HeldCall,
 ) -> Result<Next, StepError> {
-    let _open = worker.shared.drain.enter();
-    let ledger = &worker.shared.paywall.ledger;
+    let _open = calls.drain.enter();
+    let ledger = &calls.paywall.ledger;
     if !ledger.held_run(call.payment_hash).await? {
         return Ok(Next::Retry(RETRY));
     }
     crash_point(crash::HELD_RUNNING);
-    let called = tokio::time::timeout(MAX_RUN, worker.call_upstream(plan, call));
+    let called = tokio::time::timeout(MAX_RUN, calls.call_upstream(plan, call));
     let answer = tokio::select! {
         called = called => called.unwrap_or(Err("it took too long")),
-        () = worker.shared.drain.cut() => return Ok(Next::Done),
+        () = calls.drain.cut() => return Ok(Next::Done),
     };
     let answer = match answer {
         Ok(answer) => answer.to_bytes(),
-        Err(reason) => return give_back(worker, node, call, reason).await,
+        Err(reason) => return give_back(calls, node, call, reason).await,
     };
     if !ledger.held_answered(call.payment_hash, answer).await? {
         return Ok(Next::Look);
     }
     crash_point(crash::HELD_ANSWERED);
-    take(worker, node, call).await
+    take(calls, node, call).await
 }
 
 /// Takes the payment of a call whose answer is stored.
 async fn take(
-    worker: &Arc<Worker>,
+    calls: &Arc<HeldCalls>,
     node: &dyn HoldInvoice,
     call: &HeldCall,
 ) -> Result<Next, StepError> {
-    let _open = worker.shared.drain.enter();
-    let key = held_preimage(
-        &worker.shared.paywall.keyring,
-        call.key_epoch,
-        &call.token_id,
-    );
+    let _open = calls.drain.enter();
+    let key = held_preimage(&calls.paywall.keyring, call.key_epoch, &call.token_id);
     let preimage = key.ok_or(StepError::NoSecret)?;
     let asked = node.settle_invoice(preimage).await;
     if asked.is_ok() {
@@ -216,14 +212,11 @@ async fn take(
     }
     match node.hold_state(call.payment_hash).await? {
         HoldState::Settled { received } => {
-            let (ledger, now) = (
-                &worker.shared.paywall.ledger,
-                worker.shared.paywall.clock.now(),
-            );
+            let (ledger, now) = (&calls.paywall.ledger, calls.paywall.clock.now());
             ledger
                 .held_settled(call.payment_hash, received, now)
                 .await?;
-            let metrics = &worker.shared.metrics;
+            let metrics = &calls.metrics;
             metrics.held_call("paid");
             metrics.charged(&call.terms.route, call.terms.amount);
             Ok(Next::Done)
@@ -233,9 +226,8 @@ async fn take(
                 payment.hash = %call.payment_hash,
                 "the payment of a served call fell back to its payer before it was taken"
             );
-            worker.shared.metrics.held_call("lost");
-            worker
-                .shared
+            calls.metrics.held_call("lost");
+            calls
                 .paywall
                 .ledger
                 .held_canceled(call.payment_hash)
@@ -251,7 +243,7 @@ async fn take(
 
 /// Gives the payment back, or makes an unpaid invoice impossible to pay.
 async fn give_back(
-    worker: &Arc<Worker>,
+    calls: &Arc<HeldCalls>,
     node: &dyn HoldInvoice,
     call: &HeldCall,
     reason: &'static str,
@@ -264,19 +256,18 @@ async fn give_back(
         }
         HoldState::Canceled | HoldState::Unknown | HoldState::Settled { .. } => {
             tracing::info!(payment.hash = %call.payment_hash, reason, "a held call was given up");
-            ended(worker, call).await
+            ended(calls, call).await
         }
     }
 }
 
-async fn ended(worker: &Arc<Worker>, call: &HeldCall) -> Result<Next, StepError> {
-    worker
-        .shared
+async fn ended(calls: &Arc<HeldCalls>, call: &HeldCall) -> Result<Next, StepError> {
+    calls
         .paywall
         .ledger
         .held_canceled(call.payment_hash)
         .await?;
-    worker.shared.metrics.held_call("canceled");
+    calls.metrics.held_call("canceled");
     Ok(Next::Done)
 }
 

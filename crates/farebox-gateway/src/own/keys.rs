@@ -11,24 +11,27 @@ mod wish;
 
 pub(crate) use top_up::KeyDesk;
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use farebox_core::{KeyHash, Msat};
+use farebox_http::body_budget::ByteBudget;
 use farebox_http::client_addr::AddressPrefix;
 use farebox_ledger::{KeyView, LedgerError, Noted, OpenKey, Opened, TopUpBy};
 use farebox_lightning::CreatedInvoice;
+use farebox_paywall::Paywall;
 use farebox_paywall::keys::{self, KeySecret};
 use http::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 
+use super::refund::RefundDesk;
 use crate::access_log::Exchange;
 use crate::answer::AnswerBody;
 use crate::arrival::Arrival;
 use crate::outcome::Outcome;
 use crate::plan::Plan;
 use crate::refusal::{KeyFault, PaymentError, Refusal, RequestError};
-use crate::worker::Worker;
-use farebox_paywall::credential::Presented;
+use farebox_paywall::credential::{Presented, Reader};
 
 pub(super) const KEYS: &str = "/.farebox/keys";
 const SELF: &str = "/self";
@@ -39,15 +42,25 @@ const REFUND: &str = "/refund";
 /// The longest request, in bytes: names of routes and models, up to the ledger's own limits.
 const MAX_BODY: usize = 64 * 1024;
 
-impl Worker {
-    pub(super) async fn keys(
+/// Answers the paths of prepaid keys.
+pub(super) struct KeyPaths {
+    pub(super) paywall: Arc<Paywall>,
+    /// Bodies of requests in memory.
+    pub(super) bodies: Arc<ByteBudget>,
+    pub(super) refunds: Arc<RefundDesk>,
+    pub(super) desk: KeyDesk,
+}
+
+impl KeyPaths {
+    pub(super) async fn answer(
         &self,
+        reader: &Reader,
         plan: &Plan,
         exchange: &mut Exchange,
         mut arrival: Arrival,
     ) -> Result<Response<AnswerBody>, Refusal> {
         let headers = &mut arrival.parts.headers;
-        let presented = self.reader.take(headers, &self.shared.paywall.keyring);
+        let presented = reader.take(headers, &self.paywall.keyring);
         let key = match presented {
             Ok(Presented::Key(key)) => Ok(key),
             Ok(Presented::BadKey(fault)) => Err(fault),
@@ -108,10 +121,10 @@ impl Worker {
         let open = OpenKey {
             key: secret.hash(),
             public_id: secret.public_id(),
-            created_at: self.shared.paywall.clock.now(),
+            created_at: self.paywall.clock.now(),
             note: wish.note,
         };
-        let opened = self.shared.paywall.ledger.open_key(open).await;
+        let opened = self.paywall.ledger.open_key(open).await;
         let view = self::opened(opened.map_err(too_large)?)?;
         let by = TopUpBy::Holder;
         let invoice = self.invoice(plan, &view, by, wish.amount).await?;
@@ -127,7 +140,7 @@ impl Worker {
         by: TopUpBy,
         amount: Msat,
     ) -> Result<CreatedInvoice, Refusal> {
-        let invoices = &self.shared.paywall.invoices;
+        let invoices = &self.paywall.invoices;
         let (invoice, noted) = invoices.for_key(&plan.payments, view, by, amount).await?;
         match noted {
             Noted::Noted => Ok(invoice),
@@ -141,7 +154,7 @@ impl Worker {
     /// What is on a key. What was paid for it in the meantime is credited first.
     async fn show_key(&self, plan: &Plan, key: KeyHash) -> Result<Response<AnswerBody>, Refusal> {
         self.credit_waiting(plan, key).await?;
-        let ledger = &self.shared.paywall.ledger;
+        let ledger = &self.paywall.ledger;
         ledger.flush().await?;
         let view = ledger.key(key).await?.ok_or(KeyFault::Unknown)?;
         let mut told = keys::describe(&view);
@@ -158,32 +171,28 @@ impl Worker {
     }
 
     async fn read_keys_body(&self, mut arrival: Arrival) -> Result<bytes::Bytes, Refusal> {
-        arrival.take_bytes(MAX_BODY, &self.shared.bodies).await
+        arrival.take_bytes(MAX_BODY, &self.bodies).await
     }
 
     /// An invoice costs the node as much here as in a challenge.
     fn take_challenge(&self, exchange: &Exchange) -> Result<(), Refusal> {
         let prefix = AddressPrefix::of(exchange.client);
-        let taken = self
-            .shared
-            .paywall
-            .challenges
-            .try_take(prefix, Instant::now());
-        let taken = taken.and_then(|()| self.shared.keys.take(prefix));
+        let taken = self.paywall.challenges.try_take(prefix, Instant::now());
+        let taken = taken.and_then(|()| self.desk.take(prefix));
         taken.map_err(|wait| {
-            self.shared.paywall.counters.challenge_refused();
+            self.paywall.counters.challenge_refused();
             wait.into()
         })
     }
 
     async fn credit_waiting(&self, plan: &Plan, key: KeyHash) -> Result<(), Refusal> {
         let node = plan.payments.node.as_deref();
-        let deposits = &self.shared.paywall.deposits;
+        let deposits = &self.paywall.deposits;
         Ok(deposits.credit_waiting(node, key).await?)
     }
 
     fn let_in(&self, exchange: &Exchange) -> Result<(), Refusal> {
-        Ok(self.shared.refunds.may_ask(exchange)?)
+        Ok(self.refunds.may_ask(exchange)?)
     }
 }
 

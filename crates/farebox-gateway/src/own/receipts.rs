@@ -9,19 +9,20 @@ use farebox_ledger::{AccountName, ChargeView};
 use farebox_paywall::receipt::ReceiptJson;
 use http::{Method, Response};
 
+use super::Own;
 use crate::access_log::Exchange;
 use crate::answer::AnswerBody;
 use crate::arrival::Arrival;
 use crate::outcome::Outcome;
 use crate::refusal::{HolderError, HolderOf, Refusal, RequestError};
-use crate::worker::Worker;
-use farebox_paywall::credential::Presented;
+use farebox_paywall::credential::{Presented, Reader};
 
 pub(super) const RECEIPTS: &str = "/.farebox/receipts";
 
-impl Worker {
+impl Own {
     pub(super) async fn receipt(
         &self,
+        reader: &Reader,
         exchange: &mut Exchange,
         mut arrival: Arrival,
     ) -> Result<Response<AnswerBody>, Refusal> {
@@ -30,7 +31,7 @@ impl Worker {
             return Err(RequestError::Method { allowed }.into());
         }
         let headers = &mut arrival.parts.headers;
-        let presented = self.reader.take(headers, &self.shared.paywall.keyring);
+        let presented = reader.take(headers, &self.paywall.keyring);
         let payer = match presented {
             Ok(Presented::L402(token)) => AccountName::Payer(token.payment_hash.account()),
             Ok(Presented::Key(key)) => AccountName::Key(key),
@@ -38,7 +39,7 @@ impl Worker {
             Ok(Presented::Nothing) => return Err(HolderError::Missing(HolderOf::Receipt).into()),
             Err(error) => return Err(HolderError::Unproven(HolderOf::Receipt, error).into()),
         };
-        self.shared.refunds.may_ask(exchange)?;
+        self.refunds.may_ask(exchange)?;
         let id = arrival.path.strip_prefix(RECEIPTS).unwrap_or_default();
         let id = HoldId::parse(id.trim_start_matches('/')).map_err(|_| RequestError::NoRoute)?;
         let charge = self
@@ -58,8 +59,8 @@ impl Worker {
         id: HoldId,
         payer: &AccountName,
     ) -> Result<Option<ChargeView>, Refusal> {
-        self.shared.paywall.ledger.flush().await?;
-        let charge = self.shared.paywall.ledger.charge(id).await?;
+        self.paywall.ledger.flush().await?;
+        let charge = self.paywall.ledger.charge(id).await?;
         let is_theirs = |charge: &ChargeView| {
             let asker = charge.asker.map(AccountName::Key);
             charge.account == *payer || asker.as_ref() == Some(payer)

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use farebox_core::{AccountId, Msat};
+use farebox_http::body_budget::ByteBudget;
 use farebox_http::client_addr::AddressPrefix;
 use farebox_http::limits::{
     ChallengeLimits, ChallengeRates, Rate, RetryAfter, TokenLimit, TokenLimits, TokenPermit,
@@ -24,12 +25,12 @@ use http::header::HeaderMap;
 use http::{Method, Response};
 use serde::Deserialize;
 
+use super::Own;
 use crate::access_log::Exchange;
 use crate::answer::AnswerBody;
 use crate::arrival::Arrival;
 use crate::outcome::Outcome;
 use crate::refusal::{HolderError, HolderOf, PresentedError, Refusal, RequestError};
-use crate::worker::Worker;
 use farebox_paywall::ask::idempotency_key;
 use farebox_paywall::credential::{self, Token};
 
@@ -102,7 +103,7 @@ const fn many(count: u32) -> NonZeroU32 {
     }
 }
 
-impl Worker {
+impl Own {
     pub(super) async fn refund(
         &self,
         exchange: &mut Exchange,
@@ -113,14 +114,14 @@ impl Worker {
             let allowed = vec![Method::GET, Method::POST];
             return Err(RequestError::Method { allowed }.into());
         }
-        self.shared.refunds.may_ask(exchange)?;
+        self.refunds.may_ask(exchange)?;
         let token = self.holder(&arrival.parts.headers)?;
-        let _permit = self.shared.refunds.start(token.payment_hash.account())?;
+        let _permit = self.refunds.start(token.payment_hash.account())?;
         exchange.outcome = Outcome::Free;
         if method == Method::GET {
             return self.show_refunds(&token).await;
         }
-        let wish = self.read_wish(arrival).await?;
+        let wish = ReadWish::take(arrival, &self.bodies).await?;
         self.begin_refund(token, wish).await
     }
 
@@ -131,8 +132,7 @@ impl Worker {
         let Presented::L402(credential) = read else {
             return Err(HolderError::Missing(HolderOf::Refund));
         };
-        let token =
-            credential::verify(&credential, &self.shared.paywall.keyring).map_err(unproven)?;
+        let token = credential::verify(&credential, &self.paywall.keyring).map_err(unproven)?;
         if credential.is_as_issued(&token.granted.terms) {
             Ok(token)
         } else {
@@ -140,18 +140,12 @@ impl Worker {
         }
     }
 
-    pub(super) async fn read_wish(&self, mut arrival: Arrival) -> Result<ReadWish, Refusal> {
-        let key = idempotency_key(&arrival.parts.headers);
-        let body = arrival.take_bytes(MAX_BODY, &self.shared.bodies).await?;
-        Ok(ReadWish::new(&body, key))
-    }
-
     async fn begin_refund(
         &self,
         token: Token,
         wish: ReadWish,
     ) -> Result<Response<AnswerBody>, Refusal> {
-        let payouts = self.shared.refunds.payouts()?;
+        let payouts = self.refunds.payouts()?;
         let payer = Payer::Token {
             payment_hash: token.payment_hash,
             claim: Some(self.claim(token)),
@@ -166,20 +160,20 @@ impl Worker {
             id: token.payment_hash,
             amount: token.granted.terms.amount,
             key_epoch: token.key_epoch,
-            claims: self.shared.paywall.keyring.claim_policy(token.key_epoch),
+            claims: self.paywall.keyring.claim_policy(token.key_epoch),
             terms: token.granted.terms,
         }
     }
 
     async fn show_refunds(&self, token: &Token) -> Result<Response<AnswerBody>, Refusal> {
-        let rules = self.shared.refunds.payouts()?.rules();
-        let ledger = &self.shared.paywall.ledger;
+        let rules = self.refunds.payouts()?.rules();
+        let ledger = &self.paywall.ledger;
         ledger.flush().await.map_err(RefundError::from)?;
         let left = ledger.refundable(token.payment_hash.account()).await;
         let left = left.map_err(RefundError::from)?;
         let refunds = ledger.payouts_of(token.payment_hash.account(), SHOWN).await;
         let refunds = refunds.map_err(RefundError::from)?;
-        let claims = self.shared.paywall.keyring.claim_policy(token.key_epoch);
+        let claims = self.paywall.keyring.claim_policy(token.key_epoch);
         let unused = (claims == ClaimPolicy::Open).then_some(token.granted.terms.amount);
         let mut standing = told::standing(&rules, left.as_ref(), unused, &refunds);
         standing["payment_hash"] = token.payment_hash.to_string().into();
@@ -189,6 +183,16 @@ impl Worker {
 }
 
 impl ReadWish {
+    /// Reads it off a request.
+    pub(super) async fn take(
+        mut arrival: Arrival,
+        bodies: &Arc<ByteBudget>,
+    ) -> Result<Self, Refusal> {
+        let key = idempotency_key(&arrival.parts.headers);
+        let body = arrival.take_bytes(MAX_BODY, bodies).await?;
+        Ok(Self::new(&body, key))
+    }
+
     fn new(body: &[u8], key: Option<[u8; 32]>) -> Self {
         Self {
             wish: wish(body),

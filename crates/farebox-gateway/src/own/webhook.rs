@@ -10,20 +10,20 @@ use farebox_lightning::{HearWebhook, WebhookError};
 use http::header::{HeaderMap, HeaderName};
 use http::{Method, Response, StatusCode};
 
+use super::Own;
 use crate::access_log::Exchange;
 use crate::answer::AnswerBody;
 use crate::arrival::Arrival;
 use crate::outcome::Outcome;
 use crate::plan::Plan;
 use crate::refusal::{Refusal, RequestError};
-use crate::worker::Worker;
 
 pub(super) const PHOENIXD: &str = "/.farebox/webhooks/phoenixd";
 
 /// Where phoenixd puts the HMAC of the body.
 const SIGNATURE: HeaderName = HeaderName::from_static("x-phoenix-signature");
 
-impl Worker {
+impl Own {
     pub(super) async fn webhook(
         &self,
         plan: &Plan,
@@ -43,11 +43,11 @@ impl Worker {
         let Some(signature) = signature(&arrival.parts.headers) else {
             return Err(self.unsigned());
         };
-        let body = arrival.take_bytes(longest, &self.shared.bodies).await?;
+        let body = arrival.take_bytes(longest, &self.bodies).await?;
         match hear(node, &signature, &body) {
             // What it tells besides payments is nothing to us, and nothing to try again.
             Ok(result) => {
-                self.shared.metrics.webhook(result);
+                self.metrics.webhook(result);
                 exchange.outcome = Outcome::Free;
                 let mut response = Response::new(AnswerBody::empty());
                 *response.status_mut() = StatusCode::NO_CONTENT;
@@ -58,7 +58,7 @@ impl Worker {
     }
 
     fn unsigned(&self) -> Refusal {
-        self.shared.metrics.webhook("refused");
+        self.metrics.webhook("refused");
         RequestError::Unsigned.into()
     }
 }

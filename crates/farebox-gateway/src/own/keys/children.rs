@@ -6,14 +6,13 @@ use farebox_paywall::keys::{self, KeySecret, LimitsWish};
 use http::Response;
 use serde_json::{Value, json};
 
-use super::{opened, too_large};
+use super::{KeyPaths, opened, too_large};
 use crate::answer::AnswerBody;
 use crate::arrival::Arrival;
 use crate::plan::Plan;
 use crate::refusal::{KeyFault, PaymentError, Refusal};
-use crate::worker::Worker;
 
-impl Worker {
+impl KeyPaths {
     /// A new child. If its answer is lost, so is its secret: the parent sees it and deletes it.
     pub(super) async fn make_child(
         &self,
@@ -29,7 +28,7 @@ impl Worker {
             child: secret.hash(),
             public_id: secret.public_id(),
             limits: wish.limits,
-            created_at: self.shared.paywall.clock.now(),
+            created_at: self.paywall.clock.now(),
             note: wish.note,
         };
         let view = self.open_child(plan, open).await?;
@@ -40,7 +39,7 @@ impl Worker {
 
     /// Whoever just paid for a key need not have used it before it has children.
     async fn open_child(&self, plan: &Plan, open: OpenChild) -> Result<KeyView, Refusal> {
-        let ledger = &self.shared.paywall.ledger;
+        let ledger = &self.paywall.ledger;
         let mut child = ledger.open_child(open.clone()).await.map_err(too_large)?;
         if child == Opened::Inactive {
             self.credit_waiting(plan, open.parent).await?;
@@ -53,7 +52,7 @@ impl Worker {
         &self,
         parent: KeyHash,
     ) -> Result<Response<AnswerBody>, Refusal> {
-        let ledger = &self.shared.paywall.ledger;
+        let ledger = &self.paywall.ledger;
         ledger.flush().await?;
         ledger.key(parent).await?.ok_or(KeyFault::Unknown)?;
         let children = ledger.children(parent).await?;
@@ -66,7 +65,7 @@ impl Worker {
         parent: KeyHash,
         id: &str,
     ) -> Result<Response<AnswerBody>, Refusal> {
-        let ledger = &self.shared.paywall.ledger;
+        let ledger = &self.paywall.ledger;
         let child = ledger.key_by_public_id(id).await?;
         let child = child.filter(|child| child.parent == Some(parent));
         let child = child.ok_or(KeyFault::NoSuchKey)?;

@@ -8,18 +8,18 @@ use farebox_ledger::KeyView;
 use farebox_paywall::payout::{Payer, RefundError};
 use http::{Method, Response};
 
+use super::KeyPaths;
 use crate::access_log::Exchange;
 use crate::answer::AnswerBody;
 use crate::arrival::Arrival;
 use crate::own::refund::{ReadWish, SHOWN, told};
 use crate::plan::Plan;
 use crate::refusal::{KeyFault, Refusal};
-use crate::worker::Worker;
 
 /// Where refunds of keys are asked for, and where they stand.
 const PLACE: &str = "/.farebox/keys/refund";
 
-impl Worker {
+impl KeyPaths {
     pub(super) async fn refund_key(
         &self,
         plan: &Plan,
@@ -28,8 +28,8 @@ impl Worker {
         arrival: Arrival,
     ) -> Result<Response<AnswerBody>, Refusal> {
         self.let_in(exchange)?;
-        let _permit = self.shared.refunds.start(key.account())?;
-        let view = self.shared.paywall.ledger.key(key).await?;
+        let _permit = self.refunds.start(key.account())?;
+        let view = self.paywall.ledger.key(key).await?;
         let view = view.ok_or(KeyFault::Unknown)?;
         if view.parent.is_some() {
             return Err(KeyFault::Child.into());
@@ -39,7 +39,7 @@ impl Worker {
         if arrival.parts.method == Method::GET {
             return self.show_refunds_of_key(&view).await;
         }
-        let wish = self.read_wish(arrival).await?;
+        let wish = ReadWish::take(arrival, &self.bodies).await?;
         self.begin_refund_of_key(key, wish).await
     }
 
@@ -48,14 +48,14 @@ impl Worker {
         key: KeyHash,
         wish: ReadWish,
     ) -> Result<Response<AnswerBody>, Refusal> {
-        let payouts = self.shared.refunds.payouts()?;
+        let payouts = self.refunds.payouts()?;
         let view = payouts.refund(wish.of(Payer::Key(key))?).await?;
         told::begun(&view, PLACE)
     }
 
     async fn show_refunds_of_key(&self, key: &KeyView) -> Result<Response<AnswerBody>, Refusal> {
-        let rules = self.shared.refunds.payouts()?.rules();
-        let (ledger, account) = (&self.shared.paywall.ledger, key.key.account());
+        let rules = self.refunds.payouts()?.rules();
+        let (ledger, account) = (&self.paywall.ledger, key.key.account());
         ledger.flush().await.map_err(RefundError::from)?;
         let left = ledger.refundable(account).await;
         let left = left.map_err(RefundError::from)?;

@@ -13,12 +13,11 @@ use farebox_http::limits::{ChallengeLimits, ChallengeRates, Rate, RetryAfter};
 use farebox_ledger::TopUpBy;
 use serde_json::Value;
 
-use super::{check_sold, deposit, wish};
+use super::{KeyPaths, check_sold, deposit, wish};
 use crate::access_log::Exchange;
 use crate::arrival::Arrival;
 use crate::plan::Plan;
 use crate::refusal::{KeyFault, Refusal};
-use crate::worker::Worker;
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 /// How many invoices a stranger gets for one key in an hour.
@@ -65,7 +64,7 @@ fn hourly(count: u32, now: Instant) -> ChallengeLimits {
     ChallengeLimits::new(rates, now)
 }
 
-impl Worker {
+impl KeyPaths {
     pub(super) async fn top_up(
         &self,
         plan: &Plan,
@@ -76,18 +75,13 @@ impl Worker {
         check_sold(plan)?;
         let wish = wish::TopUp::parse(&self.read_keys_body(arrival).await?)?;
         self.take_challenge(exchange)?;
-        let known = self
-            .shared
-            .paywall
-            .ledger
-            .key_by_public_id(&wish.id)
-            .await?;
+        let known = self.paywall.ledger.key_by_public_id(&wish.id).await?;
         let view = known.ok_or(KeyFault::NoSuchKey)?;
         let by = if presented == Some(view.key) {
             TopUpBy::Holder
         } else {
             let client = AddressPrefix::of(exchange.client);
-            self.shared.keys.take_of_stranger(client, view.key)?;
+            self.desk.take_of_stranger(client, view.key)?;
             TopUpBy::Stranger
         };
         let invoice = self.invoice(plan, &view, by, wish.amount).await?;
