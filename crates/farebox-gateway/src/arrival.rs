@@ -19,7 +19,6 @@ use http::{Method, Request};
 use hyper::body::Incoming;
 use sha2::{Digest, Sha256};
 
-use crate::plan::Plan;
 use crate::refusal::{Refusal, RequestError};
 
 /// A request whose framing is sound.
@@ -42,18 +41,16 @@ pub(crate) enum ArrivedBody {
 }
 
 impl Arrival {
-    pub(crate) fn read(plan: &Plan, request: Request<Incoming>) -> Result<Self, Refusal> {
+    pub(crate) fn read(
+        parameters: PathParameters,
+        request: Request<Incoming>,
+    ) -> Result<Self, Refusal> {
         let (parts, body) = request.into_parts();
         check_framing(&parts.headers)?;
         if parts.method == Method::CONNECT {
             return Err(RequestError::NoRoute.into());
         }
         let host = host_of(&parts)?;
-        let parameters = if plan.server.path_parameters {
-            PathParameters::Allowed
-        } else {
-            PathParameters::Refused
-        };
         let path = CanonicalPath::parse(parts.uri.path(), parameters)?;
         let path = Arc::from(path.as_str());
         let grpc = farebox_wire::grpc::is_grpc(&parts.headers);

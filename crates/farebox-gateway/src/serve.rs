@@ -10,7 +10,7 @@ use farebox_http::body_budget::{Keep, Patience, read_body};
 use farebox_http::client_addr::AddressPrefix;
 use farebox_http::cors::Preflight;
 use farebox_http::listen::Serve;
-use farebox_http::path::{PathError, lenient_reading};
+use farebox_http::path::{PathError, PathParameters, lenient_reading};
 use farebox_http::routes::RouteTable;
 use farebox_ledger::Receipt;
 use farebox_paywall::admit::{Admission, Debt, Finished, Verdict};
@@ -106,7 +106,12 @@ impl Worker {
         exchange: &mut Exchange,
         request: Request<Incoming>,
     ) -> Result<Response<AnswerBody>, Refusal> {
-        let arrival = Arrival::read(plan, request)?;
+        let parameters = if plan.server.path_parameters {
+            PathParameters::Allowed
+        } else {
+            PathParameters::Refused
+        };
+        let arrival = Arrival::read(parameters, request)?;
         exchange.path = Arc::clone(&arrival.path);
         if &*arrival.path == form::PATH {
             return Box::pin(self.shared.claims.take_form(plan, exchange, arrival)).await;

@@ -12,10 +12,11 @@ use crate::Paywall;
 use crate::ask::{Ask, Fingerprint};
 use crate::claim::OpenClaim;
 use crate::credential::Token;
+use crate::due::Due;
 use crate::error::{AdmissionError, Error, KeyFault, Owed, PaymentError};
 use crate::gauge::Gauge;
 use crate::payer::{Payer, Spender};
-use crate::price::{Due, Quote};
+use crate::price::Quote;
 use crate::settled::Paid;
 
 /// The permission to forward one request. Only free requests and [`Paywall::admit`] make one.
@@ -179,7 +180,8 @@ impl Paywall {
             return Ok(None);
         }
         let node = ask.rules.node.as_deref();
-        match self.settled.is_settled(node, token).await? {
+        let (hash, amount) = (token.payment_hash, token.granted.terms.amount);
+        match self.settled.is_settled(node, hash, amount).await? {
             Paid::Yes => Ok(None),
             Paid::No | Paid::Never => Err(PaymentError::NotSettled.into()),
             Paid::Untold | Paid::Unknown => Err(PaymentError::Untold.into()),

@@ -13,13 +13,13 @@ use farebox_market::rates::{Rate, Rates};
 use farebox_meter::{Currency, Decimal, Pointer};
 use http::header::HeaderName;
 
+use crate::due::Due;
 use crate::error::Unsold;
 pub use crate::gauge::Of;
 use crate::gauge::measured::Measuring;
 use crate::gauge::report::Report;
 use crate::gauge::tariff::Tariff;
 use crate::gauge::{Billing, Gauge};
-use crate::price::Due;
 
 /// What a route charges by use.
 pub struct ByUse {

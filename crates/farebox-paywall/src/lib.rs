@@ -21,6 +21,7 @@ pub mod capability;
 pub mod challenge;
 pub mod claim;
 pub mod credential;
+pub mod due;
 pub mod error;
 pub mod gauge;
 pub mod keyring;

@@ -42,7 +42,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use farebox_core::{AccountId, Clock, KeyHash, Msat, PaymentHash, PayoutId};
-use farebox_ledger::{AskedBy, Funding, Ledger, PayoutState, PayoutView};
+use farebox_ledger::{AskedBy, Funding, Ledger, PayoutEnd, PayoutState, PayoutView};
 use farebox_lightning::backends::Backends;
 use farebox_lightning::guard::GuardedClient;
 use prometheus_client::registry::Registry;
@@ -51,6 +51,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
 use busy::Busy;
+use close::{check_time, is_certain, same_end};
 use metrics::PayoutMetrics;
 
 /// How many refunds may be in preparation or on their way at one time in this process.
@@ -268,6 +269,28 @@ impl Payouts {
 
     fn lock_timer(&self) -> std::sync::MutexGuard<'_, Option<JoinHandle<()>>> {
         self.timer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends a payout by the operator's word, unless its backend knows better.
+    ///
+    /// # Errors
+    /// [`CloseError`]; nothing was changed.
+    pub async fn close(&self, id: PayoutId, end: PayoutEnd) -> Result<PayoutView, CloseError> {
+        let _working = self.payouts.begin(id).ok_or(CloseError::Busy)?;
+        let view = self.ledger.payout(id).await?;
+        let view = view.ok_or(CloseError::Unknown)?;
+        if view.state != PayoutState::Open {
+            return same_end(view, end);
+        }
+        let known = match self.ask_backend(&view).await {
+            Some(Ok(state)) if is_certain(&state) => self.note_state(view, &state).await,
+            _ => {
+                check_time(&view, end, self.clock.now())?;
+                tracing::warn!(payout = %id, "the operator closes a refund");
+                self.note_word(view, end).await
+            }
+        };
+        same_end(known, end)
     }
 }
 

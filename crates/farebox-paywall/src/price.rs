@@ -17,11 +17,12 @@ use farebox_market::rates::Rate;
 
 use crate::Paywall;
 use crate::ask::{Ask, Read};
+use crate::due::{Charge, Due, ModelQuote};
 use crate::error::{Error, KeyFault, PriceError, Unsold};
 use crate::gauge::Gauge;
 use crate::payer::{Payer, Spender};
 use crate::sale::{FlatPrice, Offer, Pricing};
-use model::ModelQuote;
+use model::quote_call;
 
 /// What one request costs its payer.
 pub enum Quote {
@@ -39,67 +40,6 @@ pub struct Prepaid {
     rate: Option<Rate>,
     /// The call of a model, as it will be forwarded.
     call: Option<Box<ModelQuote>>,
-}
-
-/// What a request costs.
-pub struct Due {
-    /// The most that it can cost.
-    pub at_most: Msat,
-    /// The rate by which that was found, where the price is in the money of some state.
-    pub rate: Option<Rate>,
-    charge: Charge,
-}
-
-/// How the charge of a request is found.
-enum Charge {
-    /// It is the price.
-    Exactly,
-    /// By a gauge.
-    Gauged(Box<dyn Gauge>),
-    /// By the usage of a model.
-    Model(Box<ModelQuote>),
-}
-
-impl Due {
-    /// A price that is known before.
-    pub const fn exactly(price: Msat, rate: Option<Rate>) -> Self {
-        Self {
-            at_most: price,
-            rate,
-            charge: Charge::Exactly,
-        }
-    }
-
-    /// What a gauge will find, and at most so much.
-    pub fn gauged(at_most: Msat, rate: Option<Rate>, gauge: Box<dyn Gauge>) -> Self {
-        Self {
-            at_most,
-            rate,
-            charge: Charge::Gauged(gauge),
-        }
-    }
-
-    /// Whether the answer can be made to cost less.
-    const fn can_shrink(&self) -> bool {
-        matches!(self.charge, Charge::Model(_))
-    }
-
-    /// Lets the answer cost no more than `most`, in the request that is forwarded. Answers whether
-    /// that can be, and leaves an answer worth having.
-    async fn shrink_to(&mut self, most: Msat) -> Result<bool, Busy> {
-        match std::mem::replace(&mut self.charge, Charge::Exactly) {
-            Charge::Model(call) => {
-                let (call, is_worth_it) = call.shrunk_to(most).await?;
-                self.at_most = call.at_most;
-                self.charge = Charge::Model(call);
-                Ok(is_worth_it)
-            }
-            other => {
-                self.charge = other;
-                Ok(false)
-            }
-        }
-    }
 }
 
 impl Quote {
@@ -259,7 +199,7 @@ impl Paywall {
                 pricing: Pricing::Models(models),
                 ..
             } => {
-                let call = Box::pin(ModelQuote::of(models, &self.counter, ask)).await?;
+                let call = Box::pin(quote_call(models, &self.counter, ask)).await?;
                 let Some(call) = call else {
                     return Ok(Quote::Free);
                 };
@@ -289,10 +229,10 @@ impl Paywall {
             }
             | Offer::Quoted(webhook) => {
                 let quoted = webhook.price(ask, &self.clock, &self.drain).await;
-                if let (Payer::Nobody { .. }, Err(_) | Ok(Quote::Free)) = (payer, &quoted) {
+                if let (Payer::Nobody { .. }, Err(_) | Ok(None)) = (payer, &quoted) {
                     self.note_stranger(ask);
                 }
-                quoted
+                Ok(quoted?.map_or(Quote::Free, Quote::Due))
             }
         }
     }

@@ -16,8 +16,6 @@ use farebox_lightning::{InvoiceState, LookupInvoice};
 use lru::LruCache;
 use tokio::sync::{Mutex as Turn, Semaphore};
 
-use crate::credential::Token;
-
 /// How long an answer of the node is good for, unless it is final.
 const FRESH: Duration = Duration::from_secs(1);
 /// How many invoices are remembered.
@@ -53,7 +51,7 @@ pub struct Settled {
 }
 
 impl Settled {
-    /// Whether a token's invoice is settled: by what the node told by itself, by what the ledger
+    /// Whether an invoice is settled, for at least `amount`: by what the node told by itself, by what the ledger
     /// knows, and only then by asking the node.
     ///
     /// # Errors
@@ -61,13 +59,13 @@ impl Settled {
     pub async fn is_settled(
         &self,
         node: Option<&Backends>,
-        token: &Token,
+        hash: PaymentHash,
+        amount: Msat,
     ) -> Result<Paid, LedgerError> {
-        let (hash, amount) = (token.payment_hash, token.granted.terms.amount);
         if self.was_told(&hash, amount) {
             return Ok(Paid::Yes);
         }
-        if self.ledger.account(token.account()).await?.is_some() {
+        if self.ledger.account(hash.account()).await?.is_some() {
             return Ok(Paid::Yes);
         }
         let Some(lookup) = node.and_then(Backends::lookup) else {

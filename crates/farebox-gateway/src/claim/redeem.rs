@@ -164,7 +164,8 @@ impl Claims {
         }
         let node = plan.payments.node.as_deref();
         let settled = &self.paywall.settled;
-        Ok(settled.is_settled(node, &claim.token).await?)
+        let (hash, amount) = (claim.token.payment_hash, claim.token.granted.terms.amount);
+        Ok(settled.is_settled(node, hash, amount).await?)
     }
 }
 

@@ -7,7 +7,7 @@ use farebox_lightning::{InvoiceState, LookupInvoice};
 
 use super::busy::Working;
 use super::destination::{Destination, Payable, Resolver};
-use super::purse::Purse;
+use super::purse::{Purse, look_into};
 use super::{Current, Payer, Payouts, RefundError, RefundRequest};
 
 /// The kind of backend that pays its own invoices: test money only.
@@ -39,7 +39,8 @@ impl Payouts {
         let backends = current.backends.as_ref().ok_or(RefundError::NoPayer)?;
         let (backend, _) = backends.payer().ok_or(RefundError::NoPayer)?;
         let lookup = backends.lookup().ok_or(RefundError::NoLookup)?;
-        let purse = self.look_into(&request.payer, lookup).await?;
+        let now = self.clock.now();
+        let purse = look_into(&self.ledger, &request.payer, lookup, now).await?;
         let payable = self.resolve(&current, &request, &purse).await;
         let payable = payable.map_err(|refusal| purse.explain(refusal))?;
         self.refuse_own(backends, lookup, &payable).await?;

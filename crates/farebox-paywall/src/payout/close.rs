@@ -8,11 +8,10 @@
 
 use std::time::Duration;
 
-use farebox_core::{PayoutId, UnixMillis};
+use farebox_core::UnixMillis;
 use farebox_ledger::{LedgerError, PayoutEnd, PayoutState, PayoutView};
 use farebox_lightning::PaymentState;
 
-use super::Payouts;
 use super::recover::unpayable_from;
 
 /// The longest that a payment can be under way: 2,016 blocks, which nodes do not exceed for the sum
@@ -45,38 +44,14 @@ pub enum CloseError {
     Ledger(#[from] LedgerError),
 }
 
-impl Payouts {
-    /// Ends a payout by the operator's word, unless its backend knows better.
-    ///
-    /// # Errors
-    /// [`CloseError`]; nothing was changed.
-    pub async fn close(&self, id: PayoutId, end: PayoutEnd) -> Result<PayoutView, CloseError> {
-        let _working = self.payouts.begin(id).ok_or(CloseError::Busy)?;
-        let view = self.ledger.payout(id).await?;
-        let view = view.ok_or(CloseError::Unknown)?;
-        if view.state != PayoutState::Open {
-            return same_end(view, end);
-        }
-        let known = match self.ask_backend(&view).await {
-            Some(Ok(state)) if is_certain(&state) => self.note_state(view, &state).await,
-            _ => {
-                check_time(&view, end, self.clock.now())?;
-                tracing::warn!(payout = %id, "the operator closes a refund");
-                self.note_word(view, end).await
-            }
-        };
-        same_end(known, end)
-    }
-}
-
-const fn is_certain(state: &PaymentState) -> bool {
+pub(super) const fn is_certain(state: &PaymentState) -> bool {
     matches!(
         state,
         PaymentState::Succeeded { .. } | PaymentState::Failed(_)
     )
 }
 
-fn same_end(view: PayoutView, end: PayoutEnd) -> Result<PayoutView, CloseError> {
+pub(super) fn same_end(view: PayoutView, end: PayoutEnd) -> Result<PayoutView, CloseError> {
     let wanted = match end {
         PayoutEnd::Paid { .. } => PayoutState::Paid,
         PayoutEnd::Failed => PayoutState::Failed,
@@ -90,7 +65,11 @@ fn same_end(view: PayoutView, end: PayoutEnd) -> Result<PayoutView, CloseError> 
 
 /// Calling a payment made costs the holder what was reserved; calling it failed gives that back,
 /// and must not be possible while the payee could still be paid.
-fn check_time(view: &PayoutView, end: PayoutEnd, now: UnixMillis) -> Result<(), CloseError> {
+pub(super) fn check_time(
+    view: &PayoutView,
+    end: PayoutEnd,
+    now: UnixMillis,
+) -> Result<(), CloseError> {
     let until = unpayable_from(view).plus(IN_FLIGHT_AT_MOST);
     if end == PayoutEnd::Failed && now < until {
         return Err(CloseError::Payable {

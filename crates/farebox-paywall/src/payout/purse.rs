@@ -5,11 +5,11 @@
 //! never more than its own deposits that the node calls settled at this moment, so that a deposit
 //! nobody can vouch for any more can be spent, but not be paid out.
 
-use farebox_core::{KeyHash, Msat, PaymentHash};
-use farebox_ledger::{ClaimPolicy, Deposit, Funding, KeyView};
+use farebox_core::{KeyHash, Msat, PaymentHash, UnixMillis};
+use farebox_ledger::{ClaimPolicy, Deposit, Funding, KeyView, Ledger};
 use farebox_lightning::{InvoiceState, LookupInvoice};
 
-use super::{Payer, Payouts, RefundError};
+use super::{Payer, RefundError};
 
 /// How many deposits of one key the node is asked about, the largest first: as many as the ledger
 /// tells at a time.
@@ -23,83 +23,78 @@ pub(super) struct Purse {
     doubt: Option<RefundError>,
 }
 
-impl Payouts {
-    pub(super) async fn look_into(
-        &self,
-        payer: &Payer,
-        lookup: &dyn LookupInvoice,
-    ) -> Result<Purse, RefundError> {
-        self.ledger.flush().await?;
-        match payer {
-            Payer::Token {
-                payment_hash,
-                claim,
-            } => {
-                self.look_into_token(*payment_hash, claim.as_ref(), lookup)
-                    .await
-            }
-            Payer::Key(key) => self.look_into_key(*key, lookup).await,
-        }
+/// What can be paid out of a payer's account at this moment.
+pub(super) async fn look_into(
+    ledger: &Ledger,
+    payer: &Payer,
+    lookup: &dyn LookupInvoice,
+    now: UnixMillis,
+) -> Result<Purse, RefundError> {
+    ledger.flush().await?;
+    match payer {
+        Payer::Token {
+            payment_hash,
+            claim,
+        } => look_into_token(ledger, *payment_hash, claim.as_ref(), lookup, now).await,
+        Payer::Key(key) => look_into_key(ledger, *key, lookup).await,
     }
+}
 
-    async fn look_into_token(
-        &self,
-        hash: PaymentHash,
-        claim: Option<&Funding>,
-        lookup: &dyn LookupInvoice,
-    ) -> Result<Purse, RefundError> {
-        let asked = self.invoice_amount(hash, claim).await?;
-        let received = received(lookup, hash, asked).await?;
-        let now = self.clock.now();
-        self.ledger
-            .note_received(hash, asked, received, now)
-            .await?;
-        let refundable = self.ledger.refundable(hash.account()).await?;
-        // A token never used has all that was paid for it.
-        let available = refundable.as_ref().map_or(received, |left| left.available);
-        let held = refundable.map_or(Msat::ZERO, |left| left.held);
-        Purse::of(available, held)
+async fn look_into_token(
+    ledger: &Ledger,
+    hash: PaymentHash,
+    claim: Option<&Funding>,
+    lookup: &dyn LookupInvoice,
+    now: UnixMillis,
+) -> Result<Purse, RefundError> {
+    let asked = invoice_amount(ledger, hash, claim).await?;
+    let received = received(lookup, hash, asked).await?;
+    ledger.note_received(hash, asked, received, now).await?;
+    let refundable = ledger.refundable(hash.account()).await?;
+    // A token never used has all that was paid for it.
+    let available = refundable.as_ref().map_or(received, |left| left.available);
+    let held = refundable.map_or(Msat::ZERO, |left| left.held);
+    Purse::of(available, held)
+}
+
+/// What the invoice of this token asked for.
+async fn invoice_amount(
+    ledger: &Ledger,
+    hash: PaymentHash,
+    claim: Option<&Funding>,
+) -> Result<Msat, RefundError> {
+    if let Some(account) = ledger.account(hash.account()).await? {
+        return Ok(account.terms.amount);
     }
-
-    /// What the invoice of this token asked for.
-    async fn invoice_amount(
-        &self,
-        hash: PaymentHash,
-        claim: Option<&Funding>,
-    ) -> Result<Msat, RefundError> {
-        if let Some(account) = self.ledger.account(hash.account()).await? {
-            return Ok(account.terms.amount);
-        }
-        match claim {
-            None => Err(RefundError::Unknown),
-            Some(claim) if claim.claims == ClaimPolicy::ClaimedOnly => Err(RefundError::Voided),
-            Some(claim) => Ok(claim.terms.amount),
-        }
+    match claim {
+        None => Err(RefundError::Unknown),
+        Some(claim) if claim.claims == ClaimPolicy::ClaimedOnly => Err(RefundError::Voided),
+        Some(claim) => Ok(claim.terms.amount),
     }
+}
 
-    async fn look_into_key(
-        &self,
-        key: KeyHash,
-        lookup: &dyn LookupInvoice,
-    ) -> Result<Purse, RefundError> {
-        let view = self.ledger.key(key).await?.ok_or(RefundError::Unknown)?;
-        if view.parent.is_some() {
-            return Err(RefundError::Child);
-        }
-        let free = view.balance.saturating_sub(view.held);
-        let purse = Purse::of(free, view.held)?;
-        let gone = gone(&view);
-        let needed = gone.checked_add(purse.available).unwrap_or(Msat::MAX);
-        let deposits = self.ledger.deposits_of(key, MAX_DEPOSITS).await?;
-        let Proven { amount, doubt } = prove(lookup, &deposits, needed).await;
-        let available = free.min(amount.saturating_sub(gone));
-        match doubt {
-            Some(doubt) if available.is_zero() => Err(doubt),
-            doubt => Ok(Purse {
-                doubt,
-                ..Purse::of(available, view.held)?
-            }),
-        }
+async fn look_into_key(
+    ledger: &Ledger,
+    key: KeyHash,
+    lookup: &dyn LookupInvoice,
+) -> Result<Purse, RefundError> {
+    let view = ledger.key(key).await?.ok_or(RefundError::Unknown)?;
+    if view.parent.is_some() {
+        return Err(RefundError::Child);
+    }
+    let free = view.balance.saturating_sub(view.held);
+    let purse = Purse::of(free, view.held)?;
+    let gone = gone(&view);
+    let needed = gone.checked_add(purse.available).unwrap_or(Msat::MAX);
+    let deposits = ledger.deposits_of(key, MAX_DEPOSITS).await?;
+    let Proven { amount, doubt } = prove(lookup, &deposits, needed).await;
+    let available = free.min(amount.saturating_sub(gone));
+    match doubt {
+        Some(doubt) if available.is_zero() => Err(doubt),
+        doubt => Ok(Purse {
+            doubt,
+            ..Purse::of(available, view.held)?
+        }),
     }
 }
 

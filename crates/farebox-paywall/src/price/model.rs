@@ -3,37 +3,16 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use farebox_core::{Msat, UnixMillis};
-use farebox_http::aside::{Busy, MAX_INLINE, aside};
-use farebox_market::rates::Rate;
-use farebox_meter::request::Bound;
-use farebox_meter::{Endpoint, Exchange, ModelPrice, ModelRequest, Refused};
+use farebox_core::UnixMillis;
+use farebox_http::aside::{MAX_INLINE, aside};
+use farebox_meter::{Endpoint, ModelRequest, Refused};
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 
 use crate::ask::{Ask, BodyFacts};
+use crate::due::ModelQuote;
 use crate::error::{Error, Unsold};
-use crate::gauge::Gauge;
-use crate::gauge::model::{ModelCall, ModelUsage};
 use crate::sale::ModelSale;
 use crate::tokens::{TokenCounter, Vocabulary};
-
-/// The least answer that is worth buying, in tokens, where the payer has less than the whole costs.
-const LEAST_OUTPUT: u64 = 16;
-
-/// A call of a model, and the most that it can cost.
-pub(super) struct ModelQuote {
-    pub(super) at_most: Msat,
-    pub(super) rate: Option<Rate>,
-    request: ModelRequest,
-    price: Arc<ModelPrice>,
-    exchange: Exchange,
-    sale: Arc<ModelSale>,
-    /// Who counts its tokens where nobody tells them.
-    counter: Option<(Vocabulary, Arc<TokenCounter>)>,
-    bound: Bound,
-    /// The request as it is forwarded, where that was written already.
-    body: Option<Bytes>,
-}
 
 impl ModelSale {
     /// What is asked of the models; the list of them costs nothing.
@@ -56,122 +35,41 @@ impl ModelSale {
     }
 }
 
-impl ModelQuote {
-    /// Bounds the call of a model by its body. None where it costs nothing.
-    pub(super) async fn of(
-        models: &Arc<ModelSale>,
-        counter: &Arc<TokenCounter>,
-        ask: &Ask<'_>,
-    ) -> Result<Option<Box<Self>>, Error> {
-        let endpoint = models.endpoint(ask.method.as_str(), ask.path)?;
-        if endpoint == Endpoint::Models {
-            return Ok(None);
+/// Bounds the call of a model by its body. None where it costs nothing.
+pub(super) async fn quote_call(
+    models: &Arc<ModelSale>,
+    counter: &Arc<TokenCounter>,
+    ask: &Ask<'_>,
+) -> Result<Option<Box<ModelQuote>>, Error> {
+    let endpoint = models.endpoint(ask.method.as_str(), ask.path)?;
+    if endpoint == Endpoint::Models {
+        return Ok(None);
+    }
+    check_headers(ask.headers)?;
+    let body = match ask.body {
+        BodyFacts::Read {
+            bytes: Some(bytes), ..
+        } => bytes.clone(),
+        BodyFacts::Read { bytes: None, .. } | BodyFacts::Unread { .. } => {
+            return Err(Error::BodyNotKept);
         }
-        check_headers(ask.headers)?;
-        let body = match ask.body {
-            BodyFacts::Read {
-                bytes: Some(bytes), ..
-            } => bytes.clone(),
-            BodyFacts::Read { bytes: None, .. } | BodyFacts::Unread { .. } => {
-                return Err(Error::BodyNotKept);
-            }
-        };
-        let (request, body) = read_request(endpoint, body, models).await?;
-        let mut quote = Self::bound(models, request, ask.received_at)?;
-        quote.counter = models.counts(&quote.request.model, counter);
-        quote.body = body;
-        Ok(Some(Box::new(quote)))
-    }
+    };
+    let (request, body) = read_request(endpoint, body, models).await?;
+    let counter = models.counts(&request.model, counter);
+    let mut quote = bound(models, request, ask.received_at)?;
+    (quote.counter, quote.body) = (counter, body);
+    Ok(Some(Box::new(quote)))
+}
 
-    fn bound(
-        models: &Arc<ModelSale>,
-        request: ModelRequest,
-        now: UnixMillis,
-    ) -> Result<Self, Unsold> {
-        let table = models.prices.table();
-        let price = table
-            .find_shared(&request.model)
-            .filter(|price| price.is_sellable());
-        let price = price.ok_or_else(|| Unsold::Model(request.model.clone()))?;
-        let quoted = models.rates.quote(price.currency, now)?;
-        let exchange = quoted.exchange.dearer_by(models.markup);
-        let bound = request.bound(&price)?;
-        let at_most = bound.cost(&price, &exchange)?;
-        Ok(Self {
-            at_most,
-            rate: quoted.rate,
-            price,
-            exchange,
-            sale: Arc::clone(models),
-            counter: None,
-            bound,
-            request,
-            body: None,
-        })
-    }
-    /// The model that is called.
-    pub(super) fn model(&self) -> &str {
-        &self.request.model
-    }
-
-    /// Lets the answer cost no more than `most`, in the request that is forwarded, and tells whether
-    /// that leaves an answer worth having. A long request is written anew for it, beside the data
-    /// threads.
-    pub(super) async fn shrunk_to(
-        mut self: Box<Self>,
-        most: Msat,
-    ) -> Result<(Box<Self>, bool), Busy> {
-        if self.body.is_none() {
-            let is_worth_it = self.lower_to(most);
-            return Ok((self, is_worth_it));
-        }
-        aside(move || {
-            let is_worth_it = self.lower_to(most);
-            self.body = Some(self.request.to_body().into());
-            (self, is_worth_it)
-        })
-        .await
-    }
-
-    fn lower_to(&mut self, most: Msat) -> bool {
-        let (price, exchange) = (&self.price, &self.exchange);
-        let tokens = self
-            .request
-            .affordable_output(&self.bound, price, exchange, most);
-        let Ok(Some(tokens)) = tokens else {
-            return false;
-        };
-        if tokens < LEAST_OUTPUT {
-            return false;
-        }
-        self.request.lower_output(tokens);
-        let Ok(bound) = self.request.bound(price) else {
-            return false;
-        };
-        let Ok(at_most) = bound.cost(price, exchange) else {
-            return false;
-        };
-        (self.bound, self.at_most) = (bound, at_most);
-        at_most <= most
-    }
-
-    /// What finds out what the call used.
-    pub(super) fn gauge(self) -> Box<dyn Gauge> {
-        Box::new(ModelUsage::new(ModelCall {
-            request: self.request,
-            price: self.price,
-            exchange: self.exchange,
-            billing: self.sale.billing,
-            at_most: self.at_most,
-            counter: self.counter,
-        }))
-    }
-
-    /// The body to forward.
-    pub(super) fn body(&self) -> Bytes {
-        let written = self.body.clone();
-        written.unwrap_or_else(|| self.request.to_body().into())
-    }
+fn bound(models: &ModelSale, request: ModelRequest, now: UnixMillis) -> Result<ModelQuote, Unsold> {
+    let table = models.prices.table();
+    let price = table
+        .find_shared(&request.model)
+        .filter(|price| price.is_sellable());
+    let price = price.ok_or_else(|| Unsold::Model(request.model.clone()))?;
+    let quoted = models.rates.quote(price.currency, now)?;
+    let exchange = quoted.exchange.dearer_by(models.markup);
+    ModelQuote::bound(request, price, exchange, quoted.rate, models.billing)
 }
 
 /// Reads the call of a model, and where that is work for more than a moment, writes what will be

@@ -10,10 +10,10 @@ use super::Webhook;
 use super::ask::AskError;
 use super::message::{Said, SettleQuestion};
 use crate::ask::Ask;
+use crate::due::Due;
 use crate::error::{Error, PriceError};
 use crate::gauge::Unsaid;
 use crate::gauge::webhook::{AskCharge, Asking, Call};
-use crate::price::{Due, Quote};
 use crate::sale::Offer;
 
 /// A call that its webhook will be asked about.
@@ -28,13 +28,13 @@ struct Inquiry {
 }
 
 impl Webhook {
-    /// What a request costs, after its body was read.
+    /// What a request costs, after its body was read; none where it costs nothing.
     pub(crate) async fn price(
         self: &Arc<Self>,
         ask: &Ask<'_>,
         clock: &Arc<dyn Clock>,
         drain: &DrainSignal,
-    ) -> Result<Quote, Error> {
+    ) -> Result<Option<Due>, Error> {
         let said = self.quote(ask).await.and_then(|said| match said {
             Said::AtMost(_) if matches!(ask.sale.offer, Offer::Quoted(_)) => {
                 Err(AskError::NotExact)
@@ -42,8 +42,8 @@ impl Webhook {
             said => Ok(said),
         });
         match said {
-            Ok(Said::Exactly(price)) if price.is_zero() => Ok(Quote::Free),
-            Ok(Said::Exactly(price)) => Ok(Quote::Due(Due::exactly(price, None))),
+            Ok(Said::Exactly(price)) if price.is_zero() => Ok(None),
+            Ok(Said::Exactly(price)) => Ok(Some(Due::exactly(price, None))),
             Ok(Said::AtMost(most)) => {
                 let inquiry = Inquiry {
                     webhook: Arc::clone(self),
@@ -55,7 +55,7 @@ impl Webhook {
                     at_most: most,
                 };
                 let gauge = Asking::new(inquiry, self.unsaid(most));
-                Ok(Quote::Due(Due::gauged(most, None, Box::new(gauge))))
+                Ok(Some(Due::gauged(most, None, Box::new(gauge))))
             }
             Ok(Said::Refused(reason)) => Err(PriceError::Declined(reason).into()),
             Err(error) => Err(PriceError::Untold(error.into()).into()),
