@@ -23,7 +23,6 @@ pub use lightning::{BuiltBackend, BuiltNode, Money, NodeKind};
 pub use models::Market;
 pub use server::{ConsoleSettings, LogSettings, Settings};
 
-use std::path::Path;
 use std::sync::Arc;
 
 use farebox_core::Clock;
@@ -87,7 +86,7 @@ pub fn build_text(text: &str, context: &Context) -> Result<Built, Mistakes> {
         return Err(mistakes);
     };
     let built = build_noting(loaded.file, context, &mut mistakes);
-    mistakes.locate(|key| document.line_of(key));
+    mistakes.locate(&document);
     finish(built, mistakes)
 }
 
@@ -123,11 +122,7 @@ fn build_noting(file: ConfigFile, context: &Context, mistakes: &mut Mistakes) ->
     if let Some(node) = &node {
         abilities::check(&file, node, mistakes);
     }
-    let store = settings.as_ref().map(|settings| &settings.store_path);
-    let beside = store
-        .and_then(|path| path.parent())
-        .unwrap_or(Path::new(""));
-    let market = Market::of(&file, beside, mistakes);
+    let market = Market::of(&file, &file.beside_store(""), mistakes);
     let routes = routes(&file, node.as_ref(), context, &market, mistakes);
     overlap::check(&file, mistakes);
     let plan = Plan {
@@ -157,7 +152,7 @@ fn routes(
 ) -> Option<RouteTable<Arc<farebox_gateway::plan::Route>>> {
     let key = KeyPath::of("route");
     if file.route.is_empty() {
-        mistakes.note(key, None, "no route: nothing would be served");
+        mistakes.note(key, "no route: nothing would be served");
         return None;
     }
     let mut builder = route::Builder::new(file, node, context, market.clone());
@@ -189,17 +184,16 @@ fn note_table_error(file: &ConfigFile, error: &RouteTableError, mistakes: &mut M
         RouteTableError::Path { entry, source } => {
             mistakes.note(
                 path_of(*entry),
-                None,
                 format!("no request has this path: {source}"),
             );
         }
         RouteTableError::NotCanonical { entry, canonical } => {
             let reason = format!("not in canonical form; write {canonical:?}");
-            mistakes.note(path_of(*entry), None, reason);
+            mistakes.note(path_of(*entry), reason);
         }
         RouteTableError::Duplicate { first, second } => {
             let reason = format!("the same host and path as route {:?}", named(*first));
-            mistakes.note(path_of(*second), None, reason);
+            mistakes.note(path_of(*second), reason);
         }
     }
 }

@@ -9,21 +9,17 @@ mod shape;
 pub(crate) use price::KINDS;
 pub use price::{Free, MissingSetting, Money, OfSetting, PriceSetting, UsePrice, WebhookPrice};
 pub use secret::SecretSource;
-pub use shape::{
-    CapabilitiesSetting, CapabilityTable, FieldSetting, FieldTable, FieldType, Fields,
-};
+pub use shape::{CapabilitiesSetting, CapabilityTable, FieldSetting, FieldTable, FieldType};
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 use std::path::PathBuf;
 
 use farebox_core::{Msat, Sat};
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::JsonSchema;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize as DeriveDeserialize, Serialize, Serializer};
+use serde::{Deserialize as DeriveDeserialize, Serialize};
 
 use crate::units::{ByteSize, Lasting};
 
@@ -46,8 +42,20 @@ pub enum PathMatch {
 }
 
 /// An amount of money: `{ msat = 2000 }` or `{ sat = 2 }`.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, DeriveDeserialize, JsonSchema)]
+#[serde(try_from = "AmountTable", into = "AmountTable")]
 pub struct Amount(pub Msat);
+
+/// An amount of money: exactly one of the two.
+#[derive(Default, Serialize, DeriveDeserialize, JsonSchema)]
+#[serde(default, expecting = "expected { msat = … } or { sat = … }")]
+#[schemars(extend("title" = "amount", "minProperties" = 1, "maxProperties" = 1))]
+struct AmountTable {
+    /// Millisatoshi.
+    msat: Option<u64>,
+    /// Satoshi.
+    sat: Option<u64>,
+}
 
 /// The value of a header.
 #[derive(Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -74,10 +82,11 @@ pub enum HeaderText {
 }
 
 /// How finished answers are kept.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(untagged)]
 pub enum ReplaySetting {
-    /// Not at all.
-    Off,
+    /// `false`: not at all. `true` is read as what is kept unless something else is said.
+    Switch(bool),
     /// Up to a size, for a time.
     Kept(ReplayTable),
 }
@@ -93,13 +102,13 @@ pub struct ReplayTable {
     pub ttl: Lasting,
 }
 
-/// Origins whose pages may call a route.
+/// One text, or several.
 #[derive(Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(untagged)]
-pub enum Origins {
-    /// `"*"`, or one origin.
+pub enum Texts {
+    /// One.
     One(String),
-    /// These.
+    /// Several.
     Listed(Vec<String>),
 }
 
@@ -169,46 +178,23 @@ macro_rules! reads_as_choice {
 reads_as_choice!(
     PathMatch,
     PriceSetting,
-    Amount,
     HeaderText,
     ReplaySetting,
-    Origins,
+    Texts,
     SecretSource,
     FieldSetting,
-    Fields,
     CapabilitiesSetting
 );
 
 /// The tables of the choices, before it is known that exactly one form was written.
 mod tables {
-    use super::{Amount as Sum, DeriveDeserialize, JsonSchema, Msat, PathBuf, Sat, de};
+    use super::{DeriveDeserialize, PathBuf};
 
     #[derive(Default, DeriveDeserialize)]
     #[serde(default)]
     pub(super) struct Path {
         pub(super) exact: Option<String>,
         pub(super) regex: Option<String>,
-    }
-
-    /// An amount of money: exactly one of the two.
-    #[derive(Default, DeriveDeserialize, JsonSchema)]
-    #[serde(default)]
-    #[schemars(rename = "Amount", extend("title" = "amount", "minProperties" = 1, "maxProperties" = 1))]
-    pub(super) struct Amount {
-        /// Millisatoshi.
-        pub(super) msat: Option<u64>,
-        /// Satoshi.
-        pub(super) sat: Option<u64>,
-    }
-
-    /// The amount of a table that may have it in two units.
-    pub(super) fn amount<E: de::Error>(msat: Option<u64>, sat: Option<u64>) -> Result<Sum, E> {
-        let amount = match (msat, sat) {
-            (Some(msat), None) => Msat::new(msat),
-            (None, Some(sat)) => Sat::new(sat).map(Sat::to_msat),
-            _ => return Err(E::custom("needs exactly one of `msat` and `sat`")),
-        };
-        amount.map(Sum).map_err(E::custom)
     }
 
     #[derive(Default, DeriveDeserialize)]
@@ -239,12 +225,25 @@ impl Choice for PathMatch {
     }
 }
 
-impl Choice for Amount {
-    const EXPECTED: &'static str = "{ msat = … } or { sat = … }";
+impl TryFrom<AmountTable> for Amount {
+    type Error = String;
 
-    fn from_map<'de, A: MapAccess<'de>>(map: A) -> Result<Self, A::Error> {
-        let table = tables::Amount::deserialize(MapAccessDeserializer::new(map))?;
-        tables::amount(table.msat, table.sat)
+    fn try_from(table: AmountTable) -> Result<Self, String> {
+        let amount = match (table.msat, table.sat) {
+            (Some(msat), None) => Msat::new(msat),
+            (None, Some(sat)) => Sat::new(sat).map(Sat::to_msat),
+            _ => return Err("needs exactly one of `msat` and `sat`".to_owned()),
+        };
+        amount.map(Self).map_err(|error| error.to_string())
+    }
+}
+
+impl From<Amount> for AmountTable {
+    fn from(amount: Amount) -> Self {
+        Self {
+            msat: Some(amount.0.get()),
+            sat: None,
+        }
     }
 }
 
@@ -269,7 +268,11 @@ impl Choice for ReplaySetting {
     const EXPECTED: &'static str = "{ max_bytes = \"…\", ttl = \"…\" } or false";
 
     fn from_bool(value: bool) -> Result<Self, String> {
-        Ok(if value { Self::default() } else { Self::Off })
+        Ok(if value {
+            Self::default()
+        } else {
+            Self::Switch(false)
+        })
     }
 
     fn from_map<'de, A: MapAccess<'de>>(map: A) -> Result<Self, A::Error> {
@@ -277,8 +280,8 @@ impl Choice for ReplaySetting {
     }
 }
 
-impl Choice for Origins {
-    const EXPECTED: &'static str = "a list of origins, or \"*\"";
+impl Choice for Texts {
+    const EXPECTED: &'static str = "a text, or a list of texts";
 
     fn from_text(text: &str) -> Result<Self, String> {
         Ok(Self::One(text.to_owned()))
@@ -286,6 +289,15 @@ impl Choice for Origins {
 
     fn from_seq<'de, A: SeqAccess<'de>>(seq: A) -> Result<Self, A::Error> {
         Vec::deserialize(SeqAccessDeserializer::new(seq)).map(Self::Listed)
+    }
+}
+
+impl AsRef<[String]> for Texts {
+    fn as_ref(&self) -> &[String] {
+        match self {
+            Self::One(text) => std::slice::from_ref(text),
+            Self::Listed(texts) => texts,
+        }
     }
 }
 
@@ -307,41 +319,5 @@ impl Default for ReplayTable {
 impl Default for ReplaySetting {
     fn default() -> Self {
         Self::Kept(ReplayTable::default())
-    }
-}
-
-impl Serialize for Amount {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        BTreeMap::from([("msat", self.0.get())]).serialize(serializer)
-    }
-}
-
-impl JsonSchema for Amount {
-    fn schema_name() -> Cow<'static, str> {
-        tables::Amount::schema_name()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        tables::Amount::json_schema(generator)
-    }
-}
-
-impl Serialize for ReplaySetting {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Off => serializer.serialize_bool(false),
-            Self::Kept(table) => table.serialize(serializer),
-        }
-    }
-}
-
-impl JsonSchema for ReplaySetting {
-    fn schema_name() -> Cow<'static, str> {
-        "ReplaySetting".into()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let table = generator.subschema_for::<ReplayTable>();
-        json_schema!({ "anyOf": [{ "type": "boolean" }, table] })
     }
 }

@@ -15,6 +15,7 @@ fn is_deciding(key: &str) -> bool {
 }
 
 /// A parsed file that still knows where each value stands.
+#[derive(Clone)]
 pub(super) struct Document<'a> {
     text: &'a str,
     root: Spanned<DeTable<'a>>,
@@ -54,17 +55,31 @@ impl<'a> Document<'a> {
             let Some((span, next)) = here.step(segment) else {
                 break;
             };
-            (found, here) = (Some(span), next);
+            (found, here) = (Some(span), Node::Value(next.get_ref()));
         }
         found.map(|span| Self::line_at(self.text, span.start))
     }
 
-    /// What stands at `span`, on one line and not longer than a line is readable.
-    pub(super) fn excerpt(&self, span: &Range<usize>) -> Option<String> {
+    /// The value that is written at `key`, where it fits a line and is no URL that may hold a
+    /// password.
+    pub(super) fn written(&self, key: &KeyPath) -> Option<String> {
         const LONGEST: usize = 80;
-        let text = self.text.get(span.clone())?;
-        let readable = text.chars().count() <= LONGEST && !text.contains('\n');
-        (readable && !text.is_empty()).then(|| text.to_owned())
+        let mut here = Node::Table(self.root.get_ref());
+        let mut text = None;
+        for segment in key.segments() {
+            let (_, value) = here.step(segment)?;
+            (text, here) = (self.text.get(value.span()), Node::Value(value.get_ref()));
+        }
+        // The span of a table that is not written in one line is its header.
+        let is_header = |text: &str| match here {
+            Node::Table(_) | Node::Value(DeValue::Table(_)) => !text.starts_with('{'),
+            Node::Value(DeValue::Array(_)) => text.starts_with("[["),
+            Node::Value(_) => text.is_empty(),
+        };
+        let is_readable = |text: &str| text.len() <= LONGEST && !text.contains('\n');
+        let has_password = |text: &str| text.contains("://") && text.contains(['@', '?']);
+        let text = text.filter(|text| !is_header(text) && is_readable(text));
+        text.filter(|text| !has_password(text)).map(str::to_owned)
     }
 
     /// The innermost value that `span` lies in.
@@ -132,15 +147,16 @@ enum Node<'n, 'a> {
 }
 
 impl<'n, 'a> Node<'n, 'a> {
-    fn step(self, segment: &Segment) -> Option<(Range<usize>, Self)> {
+    /// Where the key or the item stands, and its value.
+    fn step(self, segment: &Segment) -> Option<(Range<usize>, &'n Spanned<DeValue<'a>>)> {
         match (self, segment) {
             (Node::Table(table) | Node::Value(DeValue::Table(table)), Segment::Key(name)) => {
                 let (key, value) = table.get_key_value(name.as_str())?;
-                Some((key.span(), Node::Value(value.get_ref())))
+                Some((key.span(), value))
             }
             (Node::Value(DeValue::Array(list)), Segment::Index(index)) => {
                 let value = list.get(*index)?;
-                Some((value.span(), Node::Value(value.get_ref())))
+                Some((value.span(), value))
             }
             _ => None,
         }

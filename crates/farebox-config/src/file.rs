@@ -201,6 +201,58 @@ const fn loopback(port: u16) -> SocketAddr {
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), port)
 }
 
+/// Text that names no store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreUrlError {
+    /// Nothing behind the scheme.
+    #[error("no path: write \"sqlite://farebox.db\"")]
+    NoPath,
+    /// A store that comes later.
+    #[error("not yet: PostgreSQL comes with a later version")]
+    Postgres,
+    /// Another scheme, or none.
+    #[error("not a store: write \"sqlite://\" and a path")]
+    Other,
+}
+
+impl StoreSection {
+    /// The database.
+    ///
+    /// # Errors
+    /// [`StoreUrlError`].
+    pub fn path(&self) -> Result<PathBuf, StoreUrlError> {
+        match self.url.strip_prefix("sqlite://") {
+            Some("") => Err(StoreUrlError::NoPath),
+            Some(path) => Ok(PathBuf::from(path)),
+            None if self.url.starts_with("postgres") => Err(StoreUrlError::Postgres),
+            None => Err(StoreUrlError::Other),
+        }
+    }
+}
+
+impl ConfigFile {
+    /// The file of the admin token.
+    #[must_use]
+    pub fn token_file(&self) -> PathBuf {
+        let written = self.console.token_file.clone();
+        written.unwrap_or_else(|| self.beside_store("farebox.admin-token"))
+    }
+
+    /// The file of the secrets that sign tokens.
+    #[must_use]
+    pub fn secret_file(&self) -> PathBuf {
+        let written = self.server.secret_file.clone();
+        written.unwrap_or_else(|| self.beside_store("farebox.secret"))
+    }
+
+    /// A file in the store's folder; without a store in the working directory.
+    #[must_use]
+    pub fn beside_store(&self, name: &str) -> PathBuf {
+        let store = self.store.path().unwrap_or_default();
+        store.with_file_name(name)
+    }
+}
+
 impl Default for ServerSection {
     fn default() -> Self {
         Self {

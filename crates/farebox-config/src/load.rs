@@ -9,7 +9,7 @@ use toml::de::Error;
 
 use crate::document::Document;
 use crate::file::ConfigFile;
-use crate::key::{KeyPath, Segment};
+use crate::key::KeyPath;
 use crate::known_keys;
 use crate::mistake::Mistakes;
 
@@ -28,7 +28,11 @@ pub struct Loaded {
 pub fn load(text: &str) -> Loaded {
     let mut mistakes = Mistakes::default();
     let file = match Document::parse(text) {
-        Ok(document) => read(document, text, &mut mistakes),
+        Ok(document) => {
+            let file = read(document.clone(), &mut mistakes);
+            mistakes.locate(&document);
+            file
+        }
         Err(errors) => {
             note_syntax(&errors, text, &mut mistakes);
             ConfigFile::default()
@@ -44,14 +48,17 @@ fn note_syntax(errors: &[Error], text: &str, mistakes: &mut Mistakes) {
     }
 }
 
-fn read(mut document: Document<'_>, text: &str, mistakes: &mut Mistakes) -> ConfigFile {
+fn read(mut document: Document<'_>, mistakes: &mut Mistakes) -> ConfigFile {
     for _ in 0..MOST_REPAIRS {
         let mut unknown = Vec::new();
         let result = read_once(&document, &mut unknown);
-        note_unknown(&unknown, &document, mistakes);
+        for key in unknown {
+            let reason = known_keys::explain_unknown(&key);
+            mistakes.note(key, reason);
+        }
         match result {
             Ok(file) => return file,
-            Err(error) if repair(&mut document, &error, text, mistakes) => {}
+            Err(error) if repair(&mut document, &error, mistakes) => {}
             Err(_) => break,
         }
     }
@@ -76,28 +83,15 @@ fn key_path(path: &serde_ignored::Path<'_>) -> KeyPath {
     }
 }
 
-fn note_unknown(unknown: &[KeyPath], document: &Document<'_>, mistakes: &mut Mistakes) {
-    for key in unknown {
-        let reason = known_keys::explain_unknown(key);
-        mistakes.note_at(document.line_of(key), key.clone(), None, reason);
-    }
-}
-
 /// Notes the mistake and takes its value out; `false` when there is nothing to take out.
-fn repair(document: &mut Document<'_>, error: &Error, text: &str, mistakes: &mut Mistakes) -> bool {
+fn repair(document: &mut Document<'_>, error: &Error, mistakes: &mut Mistakes) -> bool {
     let Some(span) = error.span() else {
         mistakes.note_unkeyed(None, error.message().to_owned());
         return false;
     };
     let key = document.key_at(&span);
-    let line = Some(Document::line_at(text, span.start));
-    let value = document.excerpt(&span).filter(|_| ends_in_value(&key));
-    mistakes.note_at(line, key.clone(), value, error.message().trim());
+    mistakes.note(key.clone(), error.message().trim());
     document.remove(&key)
-}
-
-fn ends_in_value(key: &KeyPath) -> bool {
-    !matches!(key.segments(), [] | [Segment::Key(_)])
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::document::Document;
 pub use crate::key::{KeyPath, Segment};
 use crate::schema;
 
@@ -29,32 +30,16 @@ pub struct Mistakes(Vec<Mistake>);
 impl Mistakes {
     /// Adds a mistake, unless one at or inside the same key has been noted: what surrounds a
     /// broken value is only broken by it.
-    pub fn note(&mut self, key: KeyPath, value: Option<String>, reason: impl fmt::Display) {
+    pub fn note(&mut self, key: KeyPath, reason: impl fmt::Display) {
         if self.0.iter().any(|noted| key.is_around(&noted.key)) {
             return;
         }
-        let value = value.filter(|_| !schema::is_secret(&key));
         self.0.push(Mistake {
             key,
             line: None,
-            value,
+            value: None,
             reason: reason.to_string(),
         });
-    }
-
-    /// Adds a mistake with its line.
-    pub fn note_at(
-        &mut self,
-        line: Option<usize>,
-        key: KeyPath,
-        value: Option<String>,
-        reason: impl fmt::Display,
-    ) {
-        let before = self.0.len();
-        self.note(key, value, reason);
-        if let Some(added) = self.0.get_mut(before) {
-            added.line = line;
-        }
     }
 
     /// Adds a mistake that belongs to no key.
@@ -68,15 +53,8 @@ impl Mistakes {
     }
 
     /// Takes the value out of a result, or notes why there is none.
-    pub fn take<T, E: fmt::Display>(
-        &mut self,
-        key: KeyPath,
-        value: &str,
-        result: Result<T, E>,
-    ) -> Option<T> {
-        result
-            .map_err(|error| self.note(key, Some(format!("{value:?}")), error))
-            .ok()
+    pub fn take<T, E: fmt::Display>(&mut self, key: KeyPath, result: Result<T, E>) -> Option<T> {
+        result.map_err(|error| self.note(key, error)).ok()
     }
 
     /// Whether nothing is wrong.
@@ -94,10 +72,13 @@ impl Mistakes {
         self.0.iter()
     }
 
-    /// Fills in the lines that `line_of` knows, and sorts by them.
-    pub fn locate(&mut self, line_of: impl Fn(&KeyPath) -> Option<usize>) {
+    /// Fills in where each stands in the file and what is written there, and sorts by line.
+    pub(crate) fn locate(&mut self, document: &Document<'_>) {
         for mistake in &mut self.0 {
-            mistake.line = mistake.line.or_else(|| line_of(&mistake.key));
+            let key = &mistake.key;
+            mistake.line = mistake.line.or_else(|| document.line_of(key));
+            let written = document.written(key);
+            mistake.value = written.filter(|_| !schema::is_secret(key));
         }
         self.0
             .sort_by_key(|mistake| mistake.line.unwrap_or(usize::MAX));

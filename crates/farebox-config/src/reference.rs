@@ -68,7 +68,7 @@ impl Page {
             if let Some(items) = form.get("items") {
                 self.tables_of(path, &format!("[[{path}]]"), items);
             }
-            if let Some(named) = form.get("additionalProperties") {
+            if let Some(named) = form.get("additionalProperties").filter(|it| it.is_object()) {
                 let path = format!("{path}.<name>");
                 self.tables_of(&path, &path, named);
             }

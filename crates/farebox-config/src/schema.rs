@@ -44,7 +44,10 @@ impl Place {
     pub(crate) fn key(&self, name: &str) -> Self {
         self.step(|form| {
             let known = properties(form).and_then(|keys| keys.get(name));
-            known.or_else(|| form.get("additionalProperties"))
+            known.or_else(|| {
+                form.get("additionalProperties")
+                    .filter(|form| form.is_object())
+            })
         })
     }
 
@@ -96,12 +99,14 @@ impl Place {
     }
 }
 
-/// Whether what stands at `key` may be a secret, where it was written in the clear by mistake.
+/// Whether what stands at `key` may be a secret, where it was written in the clear by mistake. What
+/// is not known may be one as well.
 pub(crate) fn is_secret(key: &KeyPath) -> bool {
-    let names_secret = |place: &Place| place.is("SecretSource") || place.is("HeaderText");
+    let names_secret =
+        |place: &Place| place.0.is_empty() || place.is("SecretSource") || place.is("HeaderText");
     let segments = key.segments();
     let mut around = (0..=segments.len()).map(|end| Place::of_segments(&segments[..end]));
-    around.any(|place| names_secret(&place)) || names_secret(&Place::of(key).key("any"))
+    around.any(|place| names_secret(&place)) || Place::of(key).key("any").is("HeaderText")
 }
 
 /// The key whose value tells this kind of table from others, and that value.

@@ -55,8 +55,9 @@ pub async fn follow(
             }
         };
         let end = node.watch(from, &mut sink).await;
-        if entry.lost(&why(end)) {
-            tracing::warn!(backend = name, reason = %entry.reason(), "not following settlements");
+        let reason = why(end);
+        if entry.lost(&reason) {
+            tracing::warn!(backend = name, reason, "not following settlements");
         }
         tokio::time::sleep(pauses.next(began.elapsed())).await;
     }

@@ -99,41 +99,22 @@ pub struct ServeArgs {
 
 /// A node of one's own, without a file.
 #[derive(Args, Default)]
+#[command(next_help_heading = "Without a file")]
 pub struct LndArgs {
     /// What kind of node is paid
-    #[arg(
-        long,
-        value_name = "KIND",
-        requires = "lnd_url",
-        help_heading = "Without a file"
-    )]
+    #[arg(long, value_name = "KIND", requires = "lnd_url")]
     pub lightning: Option<NodeArg>,
     /// LND's REST API, such as https://127.0.0.1:8080
-    #[arg(
-        long,
-        value_name = "URL",
-        requires = "lightning",
-        help_heading = "Without a file"
-    )]
+    #[arg(long, value_name = "URL", requires = "lightning")]
     pub lnd_url: Option<String>,
     /// LND's macaroon; `invoice.macaroon` is enough to be paid
-    #[arg(
-        long,
-        value_name = "FILE",
-        requires = "lightning",
-        help_heading = "Without a file"
-    )]
+    #[arg(long, value_name = "FILE", requires = "lightning")]
     pub lnd_macaroon: Option<PathBuf>,
     /// LND's certificate, `tls.cert`
-    #[arg(
-        long,
-        value_name = "FILE",
-        requires = "lightning",
-        help_heading = "Without a file"
-    )]
+    #[arg(long, value_name = "FILE", requires = "lightning")]
     pub lnd_cert: Option<PathBuf>,
     /// The network that invoices are for [default: mainnet]
-    #[arg(long, value_name = "NETWORK", help_heading = "Without a file")]
+    #[arg(long, value_name = "NETWORK")]
     pub network: Option<NetworkSetting>,
 }
 
@@ -146,76 +127,41 @@ pub enum NodeArg {
 
 /// One route from flags alone.
 #[derive(Args)]
+#[command(next_help_heading = "Without a file")]
 #[group(id = "quick", conflicts_with = "config", multiple = true)]
 pub struct QuickArgs {
     /// Without a file: the API to sell
-    #[arg(long, value_name = "URL", help_heading = "Without a file")]
+    #[arg(long, value_name = "URL")]
     pub upstream: Option<String>,
     /// The environment variable with the API's key, sent as `Authorization: Bearer …`
-    #[arg(
-        long,
-        value_name = "NAME",
-        requires = "upstream",
-        help_heading = "Without a file"
-    )]
+    #[arg(long, value_name = "NAME", requires = "upstream")]
     pub api_key_env: Option<String>,
     /// Who is paid
     #[arg(
         long,
         value_name = "USER@HOST",
         requires = "upstream",
-        conflicts_with = "lightning",
-        help_heading = "Without a file"
+        conflicts_with = "lightning"
     )]
     pub lightning_address: Option<String>,
     /// A host that may be called in clear and at a private address: the Lightning Address's or
     /// the node's. May be given more than once
-    #[arg(
-        long,
-        value_name = "HOST:PORT",
-        requires = "upstream",
-        help_heading = "Without a file"
-    )]
+    #[arg(long, value_name = "HOST:PORT", requires = "upstream")]
     pub allow_host: Vec<String>,
     /// The price of one call, in msat
-    #[arg(
-        long,
-        value_name = "N",
-        requires = "upstream",
-        help_heading = "Without a file"
-    )]
+    #[arg(long, value_name = "N", requires = "upstream")]
     pub price_msat: Option<u64>,
     /// The paths that are sold [default: /]
-    #[arg(
-        long,
-        value_name = "PREFIX",
-        requires = "upstream",
-        help_heading = "Without a file"
-    )]
+    #[arg(long, value_name = "PREFIX", requires = "upstream")]
     pub path: Option<String>,
     /// Where the gateway listens [default: 127.0.0.1:8402]
-    #[arg(
-        long,
-        value_name = "ADDRESS",
-        requires = "upstream",
-        help_heading = "Without a file"
-    )]
+    #[arg(long, value_name = "ADDRESS", requires = "upstream")]
     pub listen: Option<SocketAddr>,
     /// Where the console listens [default: 127.0.0.1:8403]
-    #[arg(
-        long,
-        value_name = "ADDRESS",
-        requires = "upstream",
-        help_heading = "Without a file"
-    )]
+    #[arg(long, value_name = "ADDRESS", requires = "upstream")]
     pub console_listen: Option<SocketAddr>,
     /// Where accounts are kept [default: sqlite://farebox.db]
-    #[arg(
-        long,
-        value_name = "URL",
-        requires = "upstream",
-        help_heading = "Without a file"
-    )]
+    #[arg(long, value_name = "URL", requires = "upstream")]
     pub store: Option<String>,
 }
 

@@ -11,11 +11,19 @@ pub mod serve;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
+use farebox_config::build::{Context, Lookups, Money};
+use farebox_config::file::ConfigFile;
+use farebox_config::load::load;
 use farebox_config::mistake::Mistakes;
 use farebox_ledger::OpenError;
 
+use crate::clock::SystemClock;
 use crate::running::StartError;
+
+/// The configuration file that is taken when none is named.
+pub const DEFAULT_FILE: &str = "farebox.toml";
 
 /// Why a command did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -94,6 +102,40 @@ impl Failure {
             _ => ExitCode::from(1),
         }
     }
+}
+
+/// Runs a command that waits for others, on one thread.
+///
+/// # Errors
+/// Those of the command, and [`Failure::Io`] when the system has no runtime for it.
+pub fn block_on<T>(command: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(command)
+}
+
+/// What a configuration is built in that is looked at once.
+#[must_use]
+pub fn context(money: Money, lookups: Lookups) -> Context {
+    Context {
+        clock: Arc::new(SystemClock),
+        money,
+        lookups,
+        node: None,
+    }
+}
+
+/// The configuration in `path`, else in [`DEFAULT_FILE`] where there is one, else all defaults. Its
+/// mistakes do not matter to who only has to know where something is.
+///
+/// # Errors
+/// [`Failure::Read`].
+pub fn load_or_default(path: Option<&Path>) -> Result<ConfigFile, Failure> {
+    let default = Path::new(DEFAULT_FILE);
+    let path = path.or_else(|| default.exists().then_some(default));
+    let text = path.map(read).transpose()?;
+    Ok(text.map(|text| load(&text).file).unwrap_or_default())
 }
 
 /// Reads a whole file of text.

@@ -1,5 +1,6 @@
 //! Standard output and standard error, for a reader who may be gone.
 
+use std::error::Error;
 use std::io::{self, Write};
 
 use serde::Serialize;
@@ -37,8 +38,13 @@ pub fn complain(failure: &Failure) {
     if said || unread {
         return;
     }
-    let mut text = failure.to_string();
-    let mut cause = std::error::Error::source(failure);
+    note(chain(failure));
+}
+
+/// An error with all of its causes.
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
     while let Some(error) = cause {
         let shown = error.to_string();
         if !text.ends_with(&shown) {
@@ -47,5 +53,5 @@ pub fn complain(failure: &Failure) {
         }
         cause = error.source();
     }
-    note(text);
+    text
 }

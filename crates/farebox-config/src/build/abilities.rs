@@ -15,19 +15,19 @@ pub(super) fn check(file: &ConfigFile, node: &BuiltNode, mistakes: &mut Mistakes
     let refunds_are_wanted = file.refunds.enabled == Some(true);
     if let Some(reason) = why_no_refunds(node).filter(|_| refunds_are_wanted) {
         let key = KeyPath::of("refunds").key("enabled");
-        mistakes.note(key, Some("true".to_owned()), reason);
+        mistakes.note(key, reason);
     }
     let keys_are_wanted = file.keys.enabled == Some(true);
     if let Some(reason) = why_no_keys(node).filter(|_| keys_are_wanted) {
         let key = KeyPath::of("keys").key("enabled");
-        mistakes.note(key, Some("true".to_owned()), reason);
+        mistakes.note(key, reason);
     }
     let cancel = |on_failure| on_failure == OnFailureSetting::Cancel;
     for (place, route) in file.route.iter().enumerate() {
         if cancel(route.on_failure) && node.backends().holder().is_none() {
             let key = KeyPath::of("route").index(place).key("on_failure");
             let reason = "no backend can hold a payment; `lnd` can";
-            mistakes.note(key, Some("\"cancel\"".to_owned()), reason);
+            mistakes.note(key, reason);
         }
     }
 }
@@ -50,7 +50,7 @@ fn check_strict(file: &ConfigFile, node: &BuiltNode, mistakes: &mut Mistakes) {
             backend.name
         );
         let key = KeyPath::of("lightning").key("strict");
-        mistakes.note(key, Some("true".to_owned()), reason);
+        mistakes.note(key, reason);
     }
 }
 
@@ -77,7 +77,7 @@ pub(super) fn check_amounts(
                      one price and cannot be sold in bundles",
                     limits.step
                 );
-                mistakes.note(at.key("price"), Some(asked.to_string()), reason);
+                mistakes.note(at.key("price"), reason);
             }
             Some(amount) if offer.holds_payment() => {
                 let reason = format!(
@@ -85,12 +85,12 @@ pub(super) fn check_amounts(
                      on_failure = \"cancel\" sells one call and no bundles",
                     limits.step
                 );
-                mistakes.note(at.key("price"), Some(asked.to_string()), reason);
+                mistakes.note(at.key("price"), reason);
             }
             Some(_) => {}
             None => {
                 let reason = format!("more than backend {name:?} takes ({})", limits.max);
-                mistakes.note(at.key("price"), Some(asked.to_string()), reason);
+                mistakes.note(at.key("price"), reason);
             }
         }
     }

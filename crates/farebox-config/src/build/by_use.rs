@@ -95,7 +95,7 @@ fn teller(
     let json = written.upstream_json.as_ref().map(|text| {
         let pointer = text.parse::<Pointer>();
         mistakes
-            .take(at.key("upstream_json"), text, pointer)
+            .take(at.key("upstream_json"), pointer)
             .map(Teller::Json)
     });
     let told = header.into_iter().chain(json);
@@ -107,7 +107,7 @@ fn teller(
         _ => {
             let reason = "needs exactly one of `upstream_header`, `upstream_json`, `per_byte`, \
                           `per_kib`, `per_mib` and `per_second`";
-            mistakes.note(at.clone(), None, reason);
+            mistakes.note(at.clone(), reason);
             None
         }
     }
@@ -120,10 +120,9 @@ fn header_teller(
     mistakes: &mut Mistakes,
 ) -> Option<Teller> {
     let key = at.key("upstream_header");
-    let name: HeaderName = mistakes.take(key.clone(), name, name.parse())?;
+    let name: HeaderName = mistakes.take(key.clone(), name.parse())?;
     if NOT_A_COST.contains(&name.as_str()) {
-        let value = Some(format!("{:?}", name.as_str()));
-        mistakes.note(key, value, "this header says something else");
+        mistakes.note(key, "this header says something else");
     }
     Some(Teller::Header {
         name,
@@ -141,7 +140,7 @@ fn each(
     match (&written.unit, written.each) {
         (Some(unit), None) => {
             let key = at.key("unit");
-            let currency = mistakes.take(key.clone(), unit, unit.parse())?;
+            let currency = mistakes.take(key.clone(), unit.parse())?;
             let amount_of_one = Decimal::new(1, 0).unwrap_or_default();
             let one = Money {
                 currency,
@@ -153,12 +152,12 @@ fn each(
         (None, None) => {
             let reason = "is missing: in what the upstream says the cost (msat, sat, usd, …); or \
                           each = { … }, what one of what it says costs";
-            mistakes.note(at.key("unit"), None, reason);
+            mistakes.note(at.key("unit"), reason);
             None
         }
         (Some(_), Some(_)) => {
             let reason = "the upstream says a cost in a `unit`, or a quantity at `each`; not both";
-            mistakes.note(at.key("each"), None, reason);
+            mistakes.note(at.key("each"), reason);
             None
         }
     }
@@ -174,7 +173,7 @@ fn at_most(
     let Some(most) = written.at_most else {
         let reason = "is missing: what one call costs at most, such as { sat = 10 }; it is held \
                       before the call is forwarded";
-        mistakes.note(key, None, reason);
+        mistakes.note(key, reason);
         return None;
     };
     amount((most, key), market, mistakes)
@@ -192,7 +191,7 @@ fn least(
     let is_comparable = least.currency == most.currency;
     if is_comparable && least.amount.exceeds(most.amount) {
         let reason = format!("more than at_most ({})", most.amount);
-        mistakes.note(key, Some(least.amount.to_string()), reason);
+        mistakes.note(key, reason);
     }
     Some(least)
 }
@@ -201,11 +200,11 @@ fn least(
 fn amount((money, key): Written, market: &Market, mistakes: &mut Mistakes) -> Option<Rated> {
     let Money { currency, amount } = money;
     if amount.is_zero() {
-        mistakes.note(key, Some("0".to_owned()), "costs nothing");
+        mistakes.note(key, "costs nothing");
         return None;
     }
     if !market.knows_rate(currency) {
-        mistakes.note(key, Some(format!("\"{amount}\"")), no_rate(currency));
+        mistakes.note(key, no_rate(currency));
     }
     Some(Rated { currency, amount })
 }
@@ -238,7 +237,7 @@ fn check_keys(written: &UsePrice, teller: &Teller, at: &KeyPath, mistakes: &mut 
     let of_told = of_told.map(|(key, set)| (key, set && !is_told, reason));
     for (key, is_wrong, reason) in of_told.into_iter().chain(only) {
         if is_wrong {
-            mistakes.note(at.key(key), None, reason);
+            mistakes.note(at.key(key), reason);
         }
     }
 }

@@ -21,7 +21,7 @@ pub(super) fn capabilities(
     let key = at.key("capabilities");
     if sale.is_none() {
         let reason = "makes no sense on a route whose price is \"free\": nobody brings a token";
-        mistakes.note(key, None, reason);
+        mistakes.note(key, reason);
         return None;
     }
     let rules = written.rules();
@@ -29,14 +29,14 @@ pub(super) fn capabilities(
     let sold = match Capabilities::new(names) {
         Ok(sold) => sold,
         Err(error) => {
-            mistakes.note(key, None, error);
+            mistakes.note(key, error);
             return None;
         }
     };
     let fits = |name: &RouteName| sold.caveat(name).len() <= MAX_CAVEAT_LENGTH;
     if RouteName::parse(&route.name).is_ok_and(|name| !fits(&name)) {
         let reason = format!("longer together than a caveat may be ({MAX_CAVEAT_LENGTH} bytes)");
-        mistakes.note(key, None, reason);
+        mistakes.note(key, reason);
         return None;
     }
     let rules = rules.iter();
@@ -56,15 +56,15 @@ fn rule(
     let methods = table.http_methods.as_ref().map(|written| {
         let key = at.key("http_methods");
         if written.is_empty() {
-            mistakes.note(key.clone(), None, "no request would need it");
+            mistakes.note(key.clone(), "no request would need it");
         }
-        let parse =
-            |text: &String| mistakes.take(key.clone(), text, Method::from_bytes(text.as_bytes()));
+        let parse = |text: &String| mistakes.take(key.clone(), Method::from_bytes(text.as_bytes()));
         written.iter().filter_map(parse).collect()
     });
-    for path in table.paths.iter().filter(|path| !path.starts_with('/')) {
-        let reason = "paths begin with a slash";
-        mistakes.note(at.key("paths"), Some(format!("{path:?}")), reason);
+    let paths = table.paths.iter().enumerate();
+    for (place, _) in paths.filter(|(_, path)| !path.starts_with('/')) {
+        let key = at.key("paths").index(place);
+        mistakes.note(key, "paths begin with a slash");
     }
     (mistakes.len() == before).then(|| CapabilityRule {
         name: name.to_owned(),

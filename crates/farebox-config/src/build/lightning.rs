@@ -30,6 +30,14 @@ pub enum Money {
     Test,
 }
 
+impl Money {
+    /// Test money where it was asked for.
+    #[must_use]
+    pub const fn of(is_test: bool) -> Self {
+        if is_test { Self::Test } else { Self::Real }
+    }
+}
+
 /// What the file asks of all backends, and so what their credentials have to allow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Needs {
@@ -166,7 +174,7 @@ fn note_missing(file: &ConfigFile, mistakes: &mut Mistakes) {
     };
     if file.route.iter().any(|route| is_priced(&route.price)) {
         let reason = "is missing: a route has a price, so somebody has to be paid";
-        mistakes.note(KeyPath::of("lightning"), None, reason);
+        mistakes.note(KeyPath::of("lightning"), reason);
     }
 }
 
@@ -178,7 +186,7 @@ fn all_sections<'a>(
     let at = KeyPath::of("lightning");
     if section.fallback.len() >= MAX_BACKENDS {
         let reason = format!("at most {} of them", MAX_BACKENDS - 1);
-        mistakes.note(at.key("fallback"), None, reason);
+        mistakes.note(at.key("fallback"), reason);
     }
     let fallbacks = section.fallback.iter().enumerate();
     let fallbacks = fallbacks.map(|(place, section)| (at.key("fallback").index(place), section));
@@ -192,12 +200,12 @@ fn check_names(sections: &[(KeyPath, &BackendSection)], mistakes: &mut Mistakes)
         let name = section.name();
         if RouteName::parse(name).is_err() {
             let reason = "a name is 1 to 64 of A-Z, a-z, 0-9, `_` and `-`";
-            mistakes.note(at.key("name"), Some(format!("{name:?}")), reason);
+            mistakes.note(at.key("name"), reason);
         }
         let mut before = sections[..place].iter();
         if before.any(|(_, before)| before.name() == name) {
             let reason = format!("another backend is called {name:?}; give each a name");
-            mistakes.note(at.key("name"), None, reason);
+            mistakes.note(at.key("name"), reason);
         }
     }
 }
@@ -244,7 +252,7 @@ pub(super) fn allowed_hosts(
 ) -> AllowedHosts {
     let parse = |(place, text): (usize, &String)| {
         let host: Result<AllowedHost, _> = text.parse();
-        mistakes.take(at.key("allow_hosts").index(place), text, host)
+        mistakes.take(at.key("allow_hosts").index(place), host)
     };
     AllowedHosts::new(written.iter().enumerate().filter_map(parse).collect())
 }

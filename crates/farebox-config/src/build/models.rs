@@ -140,13 +140,13 @@ impl Market {
     ) -> Option<FiatPrice> {
         let (name, amount) = written.iter().next()?;
         let key = at.key(name);
-        let currency: Currency = mistakes.take(key.clone(), name, name.parse())?;
+        let currency: Currency = mistakes.take(key.clone(), name.parse())?;
         if amount.is_zero() {
-            mistakes.note(key, None, "a price of zero is written price = \"free\"");
+            mistakes.note(key, "a price of zero is written price = \"free\"");
             return None;
         }
         if !self.knows_rate(currency) {
-            mistakes.note(key, Some(format!("\"{amount}\"")), no_rate(currency));
+            mistakes.note(key, no_rate(currency));
         }
         Some(FiatPrice {
             currency,
@@ -194,7 +194,7 @@ pub(super) fn percent(percent: Decimal, at: &KeyPath, mistakes: &mut Mistakes) -
         Some(parts) => u64::try_from(parts).unwrap_or_default(),
         None => {
             let reason = "percent: 1000 at most, and four digits behind the point";
-            mistakes.note(at.clone(), Some(percent.to_string()), reason);
+            mistakes.note(at.clone(), reason);
             0
         }
     }
@@ -217,10 +217,9 @@ fn table(
     for (place, section) in file.model.iter().enumerate() {
         let at = KeyPath::of("model").index(place);
         if section.name.is_empty() {
-            mistakes.note(at.key("name"), None, "is missing: what clients ask for");
+            mistakes.note(at.key("name"), "is missing: what clients ask for");
         } else if table.find(&section.name).is_some() {
-            let value = Some(format!("{:?}", section.name));
-            mistakes.note(at.key("name"), value, "has a price already");
+            mistakes.note(at.key("name"), "has a price already");
         } else if let Some(price) = price(section, knows_rate, &at, mistakes) {
             table.insert(section.name.clone(), price);
         }
@@ -235,10 +234,9 @@ fn price(
     mistakes: &mut Mistakes,
 ) -> Option<ModelPrice> {
     let written = section.currency.parse();
-    let currency = mistakes.take(at.key("currency"), &section.currency, written)?;
+    let currency = mistakes.take(at.key("currency"), written)?;
     if !knows_rate(currency) {
-        let value = Some(section.currency.clone());
-        mistakes.note(at.key("currency"), value, no_rate(currency));
+        mistakes.note(at.key("currency"), no_rate(currency));
     }
     let price = ModelPrice {
         currency,
@@ -250,7 +248,7 @@ fn price(
     };
     if !price.is_sellable() {
         let reason = "costs nothing: write its prices, or free = true";
-        mistakes.note(at.clone(), Some(format!("{:?}", section.name)), reason);
+        mistakes.note(at.clone(), reason);
     }
     Some(price)
 }
@@ -279,7 +277,7 @@ fn rows(section: &ModelSection, at: &KeyPath, mistakes: &mut Mistakes) -> BTreeM
             PerSetting::Unit => Ok(price),
             PerSetting::Million => price.per_million(),
         };
-        let one = mistakes.take(at.key(unit.as_str()), &price.to_string(), one);
+        let one = mistakes.take(at.key(unit.as_str()), one);
         rows.extend(one.map(|one| (unit, one)));
     }
     rows.extend(

@@ -17,20 +17,17 @@ pub(super) fn check(file: &ConfigFile, mistakes: &mut Mistakes) {
             continue;
         };
         let key = KeyPath::of("route").index(place).key("upstream");
-        let value = Some(format!("{:?}", route.upstream));
         if let Some((name, _)) = listeners
             .iter()
             .find(|(_, listener)| reaches(&target, *listener))
         {
             mistakes.note(
                 key,
-                value,
                 format!("this is {name}: requests would come back here"),
             );
         } else if is_public_url(&target, file) {
             mistakes.note(
                 key,
-                value,
                 "this is server.public_url: requests would come back here",
             );
         }

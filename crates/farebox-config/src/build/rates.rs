@@ -27,9 +27,9 @@ pub(super) fn rates(file: &ConfigFile, mistakes: &mut Mistakes) -> Rates {
     let rates = Rates::new(max_age, buffer);
     for (name, price) in &section.fixed {
         let key = at("fixed").key(name);
-        let currency: Option<Currency> = mistakes.take(key.clone(), name, name.parse());
+        let currency: Option<Currency> = mistakes.take(key.clone(), name.parse());
         if price.is_zero() {
-            mistakes.note(key, None, "a bitcoin for nothing");
+            mistakes.note(key, "a bitcoin for nothing");
         } else if let Some(currency) = currency {
             let rate = Rate {
                 currency,
@@ -53,7 +53,7 @@ pub(super) fn live(file: &ConfigFile, rates: &Rates, mistakes: &mut Mistakes) ->
     let count = sources.len().max(section.source.len());
     if !currencies.is_empty() && !(1..=count).contains(&quorum) {
         let reason = format!("at least one, and no more than sources ({count})");
-        mistakes.note(at("quorum"), Some(quorum.to_string()), reason);
+        mistakes.note(at("quorum"), reason);
     }
     currencies.retain(|currency| rates.find(*currency).is_none());
     LiveRates {
@@ -76,9 +76,9 @@ fn currencies(section: &RatesSection, mistakes: &mut Mistakes) -> Vec<Currency> 
     let mut currencies = Vec::new();
     for (place, name) in section.live.iter().enumerate() {
         let key = at("live").index(place);
-        match mistakes.take(key.clone(), name, name.parse()) {
+        match mistakes.take(key.clone(), name.parse()) {
             Some(currency @ Currency::Fiat(_)) => currencies.push(currency),
-            Some(_) => mistakes.note(key, Some(format!("{name:?}")), "bitcoin needs no rate"),
+            Some(_) => mistakes.note(key, "bitcoin needs no rate"),
             None => {}
         }
     }
@@ -93,7 +93,7 @@ fn check_times(section: &RatesSection, mistakes: &mut Mistakes) {
             "longer than rates.max_age ({}): every rate would be too old before the next",
             section.max_age
         );
-        mistakes.note(at("every"), Some(format!("\"{}\"", section.every)), reason);
+        mistakes.note(at("every"), reason);
     }
 }
 
@@ -106,7 +106,7 @@ fn sources(
         return Source::defaults();
     }
     if section.source.len() > MAX_SOURCES {
-        mistakes.note(at("source"), None, format!("at most {MAX_SOURCES}"));
+        mistakes.note(at("source"), format!("at most {MAX_SOURCES}"));
     }
     let mut sources: Vec<Source> = Vec::new();
     for (place, written) in section.source.iter().enumerate() {
@@ -115,8 +115,7 @@ fn sources(
             continue;
         };
         if sources.iter().any(|other| other.name == source.name) {
-            let value = Some(format!("{:?}", source.name));
-            mistakes.note(key.key("name"), value, "is written twice: a vote for each");
+            mistakes.note(key.key("name"), "is written twice: a vote for each");
             continue;
         }
         check(&source, currencies, &key, mistakes);
@@ -127,7 +126,7 @@ fn sources(
 
 fn source(written: &RateSourceSection, key: &KeyPath, mistakes: &mut Mistakes) -> Option<Source> {
     if written.name.is_empty() {
-        mistakes.note(key.key("name"), None, "is missing");
+        mistakes.note(key.key("name"), "is missing");
         return None;
     }
     let mut known = Source::defaults().into_iter();
@@ -145,7 +144,7 @@ fn source(written: &RateSourceSection, key: &KeyPath, mistakes: &mut Mistakes) -
             let missing = if url.is_none() { "url" } else { "pointer" };
             let reason = "is missing: a source has url and pointer, or is one of kraken, coinbase, \
                           bitstamp, binance, mempool";
-            mistakes.note(key.key(missing), None, reason);
+            mistakes.note(key.key(missing), reason);
             None
         }
     }
@@ -154,11 +153,11 @@ fn source(written: &RateSourceSection, key: &KeyPath, mistakes: &mut Mistakes) -
 fn check(source: &Source, currencies: &[Currency], key: &KeyPath, mistakes: &mut Mistakes) {
     if currencies.len() > 1 && !source.knows_currency() {
         let reason = "would answer the same for every currency: write {currency} or {CURRENCY}";
-        mistakes.note(key.key("url"), Some(format!("{:?}", source.url)), reason);
+        mistakes.note(key.key("url"), reason);
     }
     for currency in currencies.iter().take(1) {
         if let Err(error) = source.check(*currency) {
-            mistakes.note(key.clone(), Some(source.name.clone()), error.to_string());
+            mistakes.note(key.clone(), error.to_string());
         }
     }
 }

@@ -16,11 +16,7 @@ pub(super) fn rules(file: &ConfigFile, mistakes: &mut Mistakes) -> Option<Refund
     let section = &file.refunds;
     check_counts(section, mistakes);
     check_amounts(section, mistakes);
-    let base = mistakes.take(
-        at("max_fee").key("msat"),
-        &section.max_fee.msat.to_string(),
-        Msat::new(section.max_fee.msat),
-    );
+    let base = mistakes.take(at("max_fee").key("msat"), Msat::new(section.max_fee.msat));
     let lightning = file.lightning.as_ref();
     let written = lightning.map(|lightning| lightning.network);
     Some(RefundRules {
@@ -45,28 +41,19 @@ fn check_counts(section: &RefundsSection, mistakes: &mut Mistakes) {
     ];
     for (key, _) in counts.into_iter().filter(|(_, count)| *count == 0) {
         let reason = "nobody could ask; to allow no refunds write enabled = false";
-        mistakes.note(at(key), Some("0".to_owned()), reason);
+        mistakes.note(at(key), reason);
     }
     if section.max_fee.percent > 100 {
-        let value = Some(section.max_fee.percent.to_string());
-        mistakes.note(at("max_fee").key("percent"), value, "at most 100");
+        mistakes.note(at("max_fee").key("percent"), "at most 100");
     }
 }
 
 fn check_amounts(section: &RefundsSection, mistakes: &mut Mistakes) {
     if section.least.0.is_zero() {
-        mistakes.note(
-            at("least"),
-            Some("0".to_owned()),
-            "nothing cannot be paid out",
-        );
+        mistakes.note(at("least"), "nothing cannot be paid out");
     }
     if section.daily_total.0 < section.least.0 {
         let reason = format!("less than refunds.least ({})", section.least.0);
-        mistakes.note(
-            at("daily_total"),
-            Some(section.daily_total.0.to_string()),
-            reason,
-        );
+        mistakes.note(at("daily_total"), reason);
     }
 }

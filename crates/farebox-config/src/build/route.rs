@@ -143,14 +143,14 @@ impl<'a> Builder<'a> {
     ) -> Option<RouteName> {
         let key = at.key("name");
         if section.name.is_empty() {
-            mistakes.note(key, None, "is missing: tokens, logs and metrics need one");
+            mistakes.note(key, "is missing: tokens, logs and metrics need one");
             return None;
         }
         if let Some(first) = self.names.insert(section.name.clone(), place) {
             let reason = format!("the same name as route[{first}]");
-            mistakes.note(key.clone(), Some(format!("{:?}", section.name)), reason);
+            mistakes.note(key.clone(), reason);
         }
-        mistakes.take(key, &section.name, RouteName::parse(&section.name))
+        mistakes.take(key, RouteName::parse(&section.name))
     }
 
     /// How much of a body is read into memory, and how much may stream through.
@@ -178,7 +178,7 @@ impl<'a> Builder<'a> {
         if is_read && read.0 > budget.0 {
             let reason =
                 format!("more than server.body_budget ({budget}), which it is read within");
-            mistakes.note(key.clone(), Some(format!("\"{streamed}\"")), reason);
+            mistakes.note(key.clone(), reason);
         }
         Some((bytes(key, read, mistakes)?, streamed.0))
     }
@@ -187,7 +187,7 @@ impl<'a> Builder<'a> {
 fn host(section: &RouteSection, at: &KeyPath, mistakes: &mut Mistakes) -> Option<HostMatch> {
     match &section.host {
         None => Some(HostMatch::ANY),
-        Some(host) => mistakes.take(at.key("host"), host, HostMatch::parse(host)),
+        Some(host) => mistakes.take(at.key("host"), HostMatch::parse(host)),
     }
 }
 
@@ -197,7 +197,6 @@ fn path(section: &RouteSection, at: &KeyPath, mistakes: &mut Mistakes) -> Option
         choice::PathMatch::Prefix(prefix) if prefix.is_empty() => {
             mistakes.note(
                 key,
-                None,
                 "is missing: write a prefix such as \"/v1\", or \"/\" for all",
             );
             return None;
@@ -205,7 +204,7 @@ fn path(section: &RouteSection, at: &KeyPath, mistakes: &mut Mistakes) -> Option
         choice::PathMatch::Prefix(prefix) => TablePath::Prefix(prefix.clone()),
         choice::PathMatch::Exact { exact } => TablePath::Exact(exact.clone()),
         choice::PathMatch::Regex { regex } => {
-            TablePath::Regex(mistakes.take(key, regex, PathRegex::parse(regex))?)
+            TablePath::Regex(mistakes.take(key, PathRegex::parse(regex))?)
         }
     };
     Some(path)
@@ -229,16 +228,16 @@ fn http_methods(
     let written = section.http_methods.as_ref()?;
     let key = at.key("http_methods");
     if written.is_empty() {
-        mistakes.note(key.clone(), None, "no request would be answered");
+        mistakes.note(key.clone(), "no request would be answered");
     }
     let parse = |(place, text): (usize, &String)| {
         let method = Method::from_bytes(text.as_bytes());
-        let method = mistakes.take(key.index(place), text, method)?;
+        let method = mistakes.take(key.index(place), method)?;
         if method == Method::CONNECT {
-            mistakes.note(key.index(place), None, "CONNECT is for forward proxies");
+            mistakes.note(key.index(place), "CONNECT is for forward proxies");
         } else if text.bytes().any(|byte| byte.is_ascii_lowercase()) {
             let reason = format!("methods have a case; write {:?}", text.to_ascii_uppercase());
-            mistakes.note(key.index(place), Some(format!("{text:?}")), reason);
+            mistakes.note(key.index(place), reason);
         }
         Some(method)
     };
@@ -249,7 +248,7 @@ fn token_limit(section: &RouteSection, at: &KeyPath, mistakes: &mut Mistakes) ->
     let max_concurrent = section.max_concurrent.and_then(|limit| {
         if limit == 0 {
             let reason = "no request could run; leave it out for no limit";
-            mistakes.note(at.key("max_concurrent"), Some("0".to_owned()), reason);
+            mistakes.note(at.key("max_concurrent"), reason);
         }
         NonZeroU32::new(limit)
     });
@@ -261,18 +260,15 @@ fn token_limit(section: &RouteSection, at: &KeyPath, mistakes: &mut Mistakes) ->
 
 fn read_cors(cors: &CorsSection, at: &KeyPath, mistakes: &mut Mistakes) -> Option<Cors> {
     let key = at.key("cors").key("origins");
-    let origins = match &cors.origins {
-        choice::Origins::One(any) if any == "*" => Origins::Any,
-        choice::Origins::One(one) => {
-            Origins::List(vec![mistakes.take(key.clone(), one, Origin::parse(one))?])
-        }
-        choice::Origins::Listed(list) => {
-            let parse = |(place, text): (usize, &String)| {
-                mistakes.take(key.index(place), text, Origin::parse(text))
-            };
-            let origins: Vec<_> = list.iter().enumerate().map(parse).collect();
-            Origins::List(origins.into_iter().collect::<Option<_>>()?)
-        }
+    let is_any = matches!(&cors.origins, choice::Texts::One(any) if any == "*");
+    let origins = if is_any {
+        Origins::Any
+    } else {
+        let parse =
+            |(place, text): (usize, &String)| mistakes.take(key.index(place), Origin::parse(text));
+        let written = cors.origins.as_ref().iter().enumerate();
+        let origins: Vec<_> = written.map(parse).collect();
+        Origins::List(origins.into_iter().collect::<Option<_>>()?)
     };
     let credentials = if cors.allow_credentials {
         Credentials::Allowed
@@ -286,7 +282,7 @@ fn read_cors(cors: &CorsSection, at: &KeyPath, mistakes: &mut Mistakes) -> Optio
                 CorsError::CredentialsForAnyOrigin => at.key("cors").key("allow_credentials"),
                 CorsError::NoOrigins | CorsError::Origin => key,
             };
-            mistakes.note(about, None, error);
+            mistakes.note(about, error);
             None
         }
     }

@@ -76,7 +76,7 @@ fn offer(
     let pricing = match &route.price {
         None => {
             let reason = "is missing: write \"free\", { msat = … } or { sat = … }";
-            mistakes.note(key, None, reason);
+            mistakes.note(key, reason);
             return None;
         }
         Some(PriceSetting::Free(_)) => {
@@ -85,7 +85,7 @@ fn offer(
         }
         Some(PriceSetting::Fixed(amount)) => {
             if amount.0.is_zero() {
-                mistakes.note(key, None, "a price of zero is written price = \"free\"");
+                mistakes.note(key, "a price of zero is written price = \"free\"");
             }
             return flat(FlatPrice::Msat(amount.0), route, at, mistakes);
         }
@@ -154,7 +154,6 @@ fn refuse_for_free(route: &RouteSection, at: &KeyPath, mistakes: &mut Mistakes) 
     for (key, _) in set.into_iter().filter(|(_, set)| *set) {
         mistakes.note(
             at.key(key),
-            None,
             "makes no sense on a route whose price is \"free\"",
         );
     }
@@ -177,7 +176,7 @@ fn check_quoted(route: &RouteSection, at: &KeyPath, mistakes: &mut Mistakes) {
     ];
     for (key, _) in others.into_iter().filter(|(_, set)| *set) {
         let reason = "makes no sense with a webhook's price for one call";
-        mistakes.note(at.key(key), None, reason);
+        mistakes.note(at.key(key), reason);
     }
 }
 
@@ -191,7 +190,7 @@ fn deposit(route: &RouteSection, at: &KeyPath, mistakes: &mut Mistakes) -> Msat 
     ];
     for (key, _) in others.into_iter().filter(|(_, set)| *set) {
         let reason = "makes no sense with a price by use: one payment buys a balance";
-        mistakes.note(at.key(key), None, reason);
+        mistakes.note(at.key(key), reason);
     }
     let deposit = route.balance.map(|deposit| deposit.0);
     deposit.unwrap_or(DEFAULT_DEPOSIT.to_msat())
@@ -213,7 +212,7 @@ fn buys(
         (None, None, Some(deposit)) => {
             if let Some(price) = fixed.filter(|price| deposit.0 < *price) {
                 let reason = format!("less than the price of one request ({price})");
-                mistakes.note(at.key("balance"), Some(deposit.0.to_string()), reason);
+                mistakes.note(at.key("balance"), reason);
             }
             Buys::Balance(deposit.0)
         }
@@ -224,17 +223,17 @@ fn buys(
                 "pass"
             };
             let reason = "a payment buys one thing: calls, a pass or a balance";
-            mistakes.note(at.key(key), None, reason);
+            mistakes.note(at.key(key), reason);
             return None;
         }
     };
     if route.bind == Some(BindSetting::Request) {
         let reason = "a token for several requests cannot be bound to one";
-        mistakes.note(at.key("bind"), Some("\"request\"".to_owned()), reason);
+        mistakes.note(at.key("bind"), reason);
     }
     if route.on_failure == OnFailureSetting::Cancel {
         let reason = "only for a single call: a payment for more cannot be given back by halves";
-        mistakes.note(at.key("on_failure"), Some("\"cancel\"".to_owned()), reason);
+        mistakes.note(at.key("on_failure"), reason);
     }
     Some(buys)
 }
@@ -250,7 +249,7 @@ fn calls_together(
         Some(price) if price.checked_mul(u64::from(calls)).is_none() => "more money than exists",
         _ => return Some(Buys::Calls(calls)),
     };
-    mistakes.note(at.key("calls"), Some(calls.to_string()), reason);
+    mistakes.note(at.key("calls"), reason);
     None
 }
 
@@ -259,8 +258,7 @@ fn calls_together(
 fn bind(route: &RouteSection, at: &KeyPath, mistakes: &mut Mistakes) -> Bind {
     let is_held = route.on_failure == OnFailureSetting::Cancel;
     let mut note = |reason| {
-        let value = Some("\"cancel\"".to_owned());
-        mistakes.note(at.key("on_failure"), value, reason);
+        mistakes.note(at.key("on_failure"), reason);
     };
     match route.bind {
         Some(BindSetting::Route) => {
@@ -281,11 +279,7 @@ fn bind(route: &RouteSection, at: &KeyPath, mistakes: &mut Mistakes) -> Bind {
 
 fn check_methods(route: &RouteSection, at: &KeyPath, mistakes: &mut Mistakes) {
     if route.methods.is_empty() {
-        mistakes.note(
-            at.key("methods"),
-            None,
-            "a priced route needs a way to be paid",
-        );
+        mistakes.note(at.key("methods"), "a priced route needs a way to be paid");
     }
 }
 
@@ -301,11 +295,7 @@ fn valid_for(
             "shorter than server.invoice_expiry ({})",
             server.invoice_expiry
         );
-        mistakes.note(
-            key.clone(),
-            Some(format!("\"{}\"", route.valid_for)),
-            reason,
-        );
+        mistakes.note(key.clone(), reason);
     }
     whole_seconds(&key, route.valid_for.0, mistakes)
 }
@@ -313,11 +303,7 @@ fn valid_for(
 /// Tokens say durations in seconds.
 fn whole_seconds(key: &KeyPath, span: Duration, mistakes: &mut Mistakes) -> Duration {
     if span.as_secs() == 0 || span.subsec_nanos() != 0 {
-        mistakes.note(
-            key.clone(),
-            None,
-            "tokens count whole seconds, at least one",
-        );
+        mistakes.note(key.clone(), "tokens count whole seconds, at least one");
     }
     span
 }
@@ -334,11 +320,7 @@ fn replay(
     let key = at.key("replay");
     if kept.max_bytes.0 > server.replay_budget.0 {
         let reason = format!("more than server.replay_budget ({})", server.replay_budget);
-        mistakes.note(
-            key.key("max_bytes"),
-            Some(format!("\"{}\"", kept.max_bytes)),
-            reason,
-        );
+        mistakes.note(key.key("max_bytes"), reason);
     }
     Some(ReplayPolicy {
         max_bytes: bytes(key.key("max_bytes"), kept.max_bytes, mistakes)?,
@@ -349,7 +331,7 @@ fn replay(
 fn max_voids(route: &RouteSection, at: &KeyPath, mistakes: &mut Mistakes) -> u32 {
     if route.max_voids == 0 {
         let reason = "at least one: the first attempt may fail by the upstream's fault";
-        mistakes.note(at.key("max_voids"), Some("0".to_owned()), reason);
+        mistakes.note(at.key("max_voids"), reason);
     }
     route.max_voids
 }
@@ -359,7 +341,7 @@ fn description(route: &RouteSection, at: &KeyPath, mistakes: &mut Mistakes) -> S
     let too_long = description.chars().count() > MAX_DESCRIPTION_CHARS;
     if too_long || description.chars().any(char::is_control) {
         let reason = format!("at most {MAX_DESCRIPTION_CHARS} characters, none of them a control");
-        mistakes.note(at.key("description"), None, reason);
+        mistakes.note(at.key("description"), reason);
     }
     description.to_owned()
 }

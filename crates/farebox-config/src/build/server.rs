@@ -32,9 +32,6 @@ const MAX_INVOICE_EXPIRY: Duration = Duration::from_secs(7 * 86_400);
 const MAX_HELD_ANSWER: u64 = 15 << 20;
 /// hyper's own least.
 const MIN_HEADER_BYTES: u64 = 8 << 10;
-/// What a file name is put beside.
-const SECRET_FILE: &str = "farebox.secret";
-const TOKEN_FILE: &str = "farebox.admin-token";
 
 /// What holds for the life of the process; a reload that changes it says that it needs a restart.
 pub struct Settings {
@@ -101,7 +98,7 @@ pub(super) fn settings(
     mistakes: &mut Mistakes,
 ) -> Option<Settings> {
     let server = &file.server;
-    let store_path = store_path(&file.store.url, mistakes);
+    let store_path = mistakes.take(KeyPath::of("store").key("url"), file.store.path());
     check_listeners(file, mistakes);
     check_public_url(server, mistakes);
     let tls = server
@@ -114,11 +111,6 @@ pub(super) fn settings(
         file.store.retention,
         mistakes,
     );
-    let beside = store_path
-        .as_deref()
-        .and_then(Path::parent)
-        .unwrap_or(Path::new(""))
-        .to_owned();
     Some(Settings {
         listen: server.listen,
         workers: workers(server, mistakes),
@@ -127,38 +119,18 @@ pub(super) fn settings(
         body_budget_bytes: bytes(at("body_budget"), server.body_budget, mistakes)?,
         replay_bytes: bytes(at("replay_budget"), server.replay_budget, mistakes)?,
         held: held(&file.held, mistakes)?,
-        secret_file: server
-            .secret_file
-            .clone()
-            .unwrap_or_else(|| beside.join(SECRET_FILE)),
+        secret_file: file.secret_file(),
         drain_timeout: server.drain_timeout.0,
         retention,
         console: ConsoleSettings {
             listen: file.console.listen,
-            token_file: file
-                .console
-                .token_file
-                .clone()
-                .unwrap_or_else(|| beside.join(TOKEN_FILE)),
+            token_file: file.token_file(),
             hosts: file.console.hosts.clone(),
         },
         tls,
         store_path: store_path?,
         log: log?,
     })
-}
-
-/// The path of an `sqlite://` URL.
-fn store_path(url: &str, mistakes: &mut Mistakes) -> Option<PathBuf> {
-    let reason = match url.strip_prefix("sqlite://") {
-        Some("") => "no path: write \"sqlite://farebox.db\"",
-        Some(path) => return Some(PathBuf::from(path)),
-        None if url.starts_with("postgres") => "not yet: PostgreSQL comes with a later version",
-        None => "not a store: write \"sqlite://\" and a path",
-    };
-    // Such URLs may hold a password.
-    mistakes.note(KeyPath::of("store").key("url"), None, reason);
-    None
 }
 
 fn check_listeners(file: &ConfigFile, mistakes: &mut Mistakes) {
@@ -169,11 +141,7 @@ fn check_listeners(file: &ConfigFile, mistakes: &mut Mistakes) {
         || console.ip().is_unspecified();
     if same_port && overlap {
         let key = KeyPath::of("console").key("listen");
-        mistakes.note(
-            key,
-            Some(format!("\"{console}\"")),
-            "the gateway listens there",
-        );
+        mistakes.note(key, "the gateway listens there");
     }
 }
 
@@ -190,7 +158,7 @@ fn check_public_url(server: &ServerSection, mistakes: &mut Mistakes) {
     });
     if !usable {
         let reason = "not a URL such as \"https://api.example.com\"";
-        mistakes.note(at("public_url"), Some(format!("{url:?}")), reason);
+        mistakes.note(at("public_url"), reason);
     }
 }
 
@@ -205,26 +173,18 @@ fn workers(server: &ServerSection, mistakes: &mut Mistakes) -> usize {
     let workers = server.threads.unwrap_or_else(cores);
     if workers == 0 || workers > MAX_THREADS {
         let reason = format!("threads are 1 to {MAX_THREADS}");
-        mistakes.note(at("threads"), Some(workers.to_string()), reason);
+        mistakes.note(at("threads"), reason);
     }
     workers.clamp(1, MAX_THREADS)
 }
 
 fn limits(server: &ServerSection, mistakes: &mut Mistakes) -> ListenLimits {
     if server.max_connections == 0 {
-        mistakes.note(
-            at("max_connections"),
-            Some("0".to_owned()),
-            "nobody could connect",
-        );
+        mistakes.note(at("max_connections"), "nobody could connect");
     }
     if server.max_header_bytes.0 < MIN_HEADER_BYTES {
         let reason = format!("at least {}", ByteSize(MIN_HEADER_BYTES));
-        mistakes.note(
-            at("max_header_bytes"),
-            Some(server.max_header_bytes.to_string()),
-            reason,
-        );
+        mistakes.note(at("max_header_bytes"), reason);
     }
     ListenLimits {
         max_connections: server.max_connections,
@@ -252,11 +212,7 @@ pub(super) fn rate(written: PerPeriod) -> Rate {
 pub(super) fn bytes(key: KeyPath, size: ByteSize, mistakes: &mut Mistakes) -> Option<usize> {
     let fits = usize::try_from(size.0).ok();
     if fits.is_none() {
-        mistakes.note(
-            key,
-            Some(size.to_string()),
-            "more than this machine can address",
-        );
+        mistakes.note(key, "more than this machine can address");
     }
     fits
 }
@@ -264,18 +220,14 @@ pub(super) fn bytes(key: KeyPath, size: ByteSize, mistakes: &mut Mistakes) -> Op
 /// A duration during which something can happen.
 pub(super) fn not_zero(key: KeyPath, written: Lasting, mistakes: &mut Mistakes) -> Duration {
     if written.0.is_zero() {
-        mistakes.note(
-            key,
-            Some(format!("\"{written}\"")),
-            "must be longer than zero",
-        );
+        mistakes.note(key, "must be longer than zero");
     }
     written.0
 }
 
 fn log(log: &LogSection, mistakes: &mut Mistakes) -> Option<LogSettings> {
     let key = KeyPath::of("log").key("level");
-    mistakes.take(key, &log.level, EnvFilter::try_new(&log.level))?;
+    mistakes.take(key, EnvFilter::try_new(&log.level))?;
     let format = match log.format {
         LogFormat::Json => AccessFormat::Json,
         LogFormat::Text => AccessFormat::Text,
@@ -299,7 +251,7 @@ fn read_tls(
 ) -> Option<Arc<rustls::ServerConfig>> {
     for (name, path) in [("cert", &tls.cert), ("key", &tls.key)] {
         if path.as_os_str().is_empty() {
-            mistakes.note(at("tls").key(name), None, "is missing");
+            mistakes.note(at("tls").key(name), "is missing");
         }
     }
     let complete = !tls.cert.as_os_str().is_empty() && !tls.key.as_os_str().is_empty();
@@ -307,13 +259,11 @@ fn read_tls(
         return None;
     }
     let chain = read_certificates(&tls.cert);
-    let chain = mistakes.take(at("tls").key("cert"), &tls.cert.to_string_lossy(), chain);
+    let chain = mistakes.take(at("tls").key("cert"), chain);
     let key = PrivateKeyDer::from_pem_file(&tls.key);
-    let key = mistakes.take(at("tls").key("key"), &tls.key.to_string_lossy(), key);
+    let key = mistakes.take(at("tls").key("key"), key);
     let config = tls_config(chain?, key?);
-    mistakes
-        .take(at("tls"), &tls.cert.to_string_lossy(), config)
-        .map(Arc::new)
+    mistakes.take(at("tls"), config).map(Arc::new)
 }
 
 /// All certificates of a PEM file, at least one.
@@ -344,19 +294,11 @@ fn tls_config(
 fn held(held: &HeldSection, mistakes: &mut Mistakes) -> Option<HeldLimits> {
     let at = |key| KeyPath::of("held").key(key);
     if held.max_calls == 0 {
-        mistakes.note(
-            at("max_calls"),
-            Some("0".to_owned()),
-            "no call could be sold",
-        );
+        mistakes.note(at("max_calls"), "no call could be sold");
     }
     if held.max_answer.0 > MAX_HELD_ANSWER {
         let reason = format!("at most {}", ByteSize(MAX_HELD_ANSWER));
-        mistakes.note(
-            at("max_answer"),
-            Some(format!("\"{}\"", held.max_answer)),
-            reason,
-        );
+        mistakes.note(at("max_answer"), reason);
     }
     Some(HeldLimits {
         max_calls: held.max_calls,
@@ -374,8 +316,7 @@ pub(super) fn payments(
     let expiry = file.server.invoice_expiry;
     let invoice_expiry = not_zero(at("invoice_expiry"), expiry, mistakes);
     if invoice_expiry > MAX_INVOICE_EXPIRY {
-        let value = Some(format!("\"{expiry}\""));
-        mistakes.note(at("invoice_expiry"), value, "at most seven days");
+        mistakes.note(at("invoice_expiry"), "at most seven days");
     }
     let lightning = file.lightning.as_ref();
     PaymentRules {
@@ -391,12 +332,8 @@ pub(super) fn rules(file: &ConfigFile, mistakes: &mut Mistakes) -> Option<Server
     let bad_credential = match server.bad_credential {
         401 => BadCredential::Unauthorized,
         402 => BadCredential::PaymentRequired,
-        other => {
-            mistakes.note(
-                at("bad_credential"),
-                Some(other.to_string()),
-                "either 401 or 402",
-            );
+        _ => {
+            mistakes.note(at("bad_credential"), "either 401 or 402");
             return None;
         }
     };

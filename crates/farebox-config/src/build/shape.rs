@@ -44,10 +44,10 @@ fn check_sale(route: &RouteSection, sale: Option<&Sale>, at: &KeyPath, mistakes:
         Some(_) => (None, by_answer),
     };
     if let Some(reason) = request.filter(|_| route.request.is_some()) {
-        mistakes.note(at.key("request"), None, reason);
+        mistakes.note(at.key("request"), reason);
     }
     if route.response.is_some() {
-        mistakes.note(at.key("response"), None, response);
+        mistakes.note(at.key("response"), response);
     }
 }
 
@@ -76,7 +76,7 @@ fn template(section: &RequestSection, at: &KeyPath, mistakes: &mut Mistakes) -> 
                 BadTemplate::TooManyFields => at.key("pass_fields"),
                 BadTemplate::TooLong | BadTemplate::Json(_) => at.key("body"),
             };
-            mistakes.note(key, None, error);
+            mistakes.note(key, error);
             None
         }
     }
@@ -89,8 +89,7 @@ fn method(section: &RequestSection, at: &KeyPath, mistakes: &mut Mistakes) -> Op
         .find(|method| method.as_str() == section.method);
     if method.is_none() {
         let reason = "expected a method that sends a body: POST, PUT, PATCH or DELETE";
-        let value = Some(format!("{:?}", section.method));
-        mistakes.note(at.key("method"), value, reason);
+        mistakes.note(at.key("method"), reason);
     }
     method
 }
@@ -109,7 +108,7 @@ fn field(
             let steps = pointer(written);
             if steps.is_none() {
                 let reason = "expected a JSON pointer such as /messages/0/content";
-                mistakes.note(key.key("to"), Some(format!("{written:?}")), reason);
+                mistakes.note(key.key("to"), reason);
             }
             steps?
         }
@@ -137,13 +136,13 @@ fn pointer(written: &str) -> Option<Vec<String>> {
 
 fn extract(section: &ResponseSection, at: &KeyPath, mistakes: &mut Mistakes) -> Option<Extract> {
     let key = at.key("fields");
-    let written = section.fields.paths();
+    let written = section.fields.as_ref();
     if written.is_empty() || written.len() > MAX_PATHS {
         let reason = format!("expected 1 to {MAX_PATHS} paths such as \"choices.0.text\"");
-        mistakes.note(key, None, reason);
+        mistakes.note(key, reason);
         return None;
     }
-    let parse = |path: &String| mistakes.take(key.clone(), path, path.parse::<Path>());
+    let parse = |path: &String| mistakes.take(key.clone(), path.parse::<Path>());
     let paths: Vec<_> = written.iter().map(parse).collect();
     Some(Extract {
         paths: paths.into_iter().collect::<Option<_>>()?,

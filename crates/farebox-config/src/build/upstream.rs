@@ -108,7 +108,7 @@ pub(super) fn upstream(
     context: &Context,
     mistakes: &mut Mistakes,
 ) -> Option<Upstream> {
-    let target = mistakes.take(at.key("upstream"), &route.upstream, target(&route.upstream));
+    let target = mistakes.take(at.key("upstream"), target(&route.upstream));
     let headers = headers(route, at, context.lookups, mistakes);
     let strip_prefix = strip_prefix(route, at, mistakes);
     let transport = transports.get(route, context.lookups, at, mistakes);
@@ -191,7 +191,7 @@ fn strip_prefix(route: &RouteSection, at: &KeyPath, mistakes: &mut Mistakes) -> 
         }
         PathMatch::Regex { .. } => {
             let reason = "a regex has no prefix that could be taken off";
-            mistakes.note(at.key("strip_prefix"), Some("true".to_owned()), reason);
+            mistakes.note(at.key("strip_prefix"), reason);
             String::new()
         }
     }
@@ -207,15 +207,15 @@ fn headers(
     for (name, text) in &route.headers {
         let key = at.key("headers").key(name);
         let Ok(header) = HeaderName::try_from(name) else {
-            mistakes.note(key, None, "not the name of a header");
+            mistakes.note(key, "not the name of a header");
             continue;
         };
         if NOT_INJECTED.contains(&header.as_str()) {
-            mistakes.note(key, None, "the gateway itself writes this header");
+            mistakes.note(key, "the gateway itself writes this header");
             continue;
         }
         if headers.iter().any(|(other, _)| *other == header) {
-            mistakes.note(key, None, "the same header twice, as names have no case");
+            mistakes.note(key, "the same header twice, as names have no case");
             continue;
         }
         headers.extend(header_value(text, lookups, key, mistakes).map(|value| (header, value)));
@@ -235,12 +235,12 @@ fn header_value(
     let secret = match secrets::resolve(text) {
         Ok(secret) => secret,
         Err(error) => {
-            mistakes.note(key, None, error);
+            mistakes.note(key, error);
             return None;
         }
     };
     let Ok(mut value) = HeaderValue::from_str(secret.reveal()) else {
-        mistakes.note(key, None, "has characters that no header can have");
+        mistakes.note(key, "has characters that no header can have");
         return None;
     };
     value.set_sensitive(true);
@@ -249,11 +249,7 @@ fn header_value(
 
 fn check_ca(route: &RouteSection, target: &Target, at: &KeyPath, mistakes: &mut Mistakes) {
     if route.ca_file.is_some() && target.scheme == Scheme::HTTP {
-        mistakes.note(
-            at.key("ca_file"),
-            None,
-            "makes no sense with an http:// upstream",
-        );
+        mistakes.note(at.key("ca_file"), "makes no sense with an http:// upstream");
     }
 }
 
@@ -274,16 +270,15 @@ fn client_tls(
     match &profile.ca_file {
         None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
         Some(path) => {
-            let shown = path.to_string_lossy();
             let read = read_certificates(path);
-            for authority in mistakes.take(key.clone(), &shown, read)? {
-                mistakes.take(key.clone(), &shown, roots.add(authority))?;
+            for authority in mistakes.take(key.clone(), read)? {
+                mistakes.take(key.clone(), roots.add(authority))?;
             }
         }
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder =
         rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let builder = mistakes.take(key.clone(), "", builder)?;
+    let builder = mistakes.take(key.clone(), builder)?;
     Some(builder.with_root_certificates(roots).with_no_client_auth())
 }

@@ -28,7 +28,7 @@ pub(super) fn webhook(
 ) -> Option<Webhook> {
     let url = &written.webhook;
     let key = at.key("webhook");
-    let target = mistakes.take(key.clone(), url, target(url));
+    let target = mistakes.take(key.clone(), target(url));
     let rules = rules(written, is_single, at, mistakes);
     let secret = secret(written, context.lookups, at, mistakes);
     let target = target?;
@@ -37,7 +37,7 @@ pub(super) fn webhook(
     } else {
         &target.base_path
     };
-    let path: PathAndQuery = mistakes.take(key.clone(), url, path.parse())?;
+    let path: PathAndQuery = mistakes.take(key.clone(), path.parse())?;
     let transport = transports.plain(&key, mistakes)?;
     let pool = UpstreamPool::new(transport, target.scheme, target.authority);
     Some(Webhook::new(pool, path, secret?, rules))
@@ -54,7 +54,7 @@ fn rules(
         ("attempts", written.attempts),
     ] {
         if value == 0 {
-            mistakes.note(at.key(key), Some("0".to_owned()), "at least one");
+            mistakes.note(at.key(key), "at least one");
         }
     }
     WebhookRules {
@@ -85,18 +85,13 @@ fn tell(
     if is_single && !names.is_empty() {
         let reason = "makes no sense with a price for one call: what is bought is bound to method, \
                       path, query and body, and could be used with other headers";
-        mistakes.note(at.key("tell"), None, reason);
+        mistakes.note(at.key("tell"), reason);
     }
     let tell = names.iter().enumerate().filter_map(|(place, name)| {
         let key = at.key("tell").index(place);
-        let parsed = mistakes.take(key.clone(), name, name.parse::<HeaderName>())?;
+        let parsed = mistakes.take(key.clone(), name.parse::<HeaderName>())?;
         if is_credential(parsed.as_str()) {
-            let value = Some(format!("{name:?}"));
-            mistakes.note(
-                key,
-                value,
-                "holds a credential, and those are told to nobody",
-            );
+            mistakes.note(key, "holds a credential, and those are told to nobody");
         }
         Some(parsed)
     });
@@ -112,17 +107,17 @@ fn secret(
     let key = at.key("secret");
     let Some(source) = &written.secret else {
         let reason = "is missing: what each question is signed with, as { env = \"…\" }";
-        mistakes.note(key, None, reason);
+        mistakes.note(key, reason);
         return None;
     };
     if lookups == Lookups::Skipped {
         return Some(Secret::new(Vec::new()));
     }
-    let secret = mistakes.take(key.clone(), "", secrets::fetch(source))?;
+    let secret = mistakes.take(key.clone(), secrets::fetch(source))?;
     let bytes = secret.reveal().as_bytes().to_vec();
     if bytes.len() < MIN_SECRET_BYTES {
         let reason = format!("shorter than {MIN_SECRET_BYTES} bytes: it could be guessed");
-        mistakes.note(key, None, reason);
+        mistakes.note(key, reason);
     }
     Some(Secret::new(bytes))
 }

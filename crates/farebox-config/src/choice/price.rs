@@ -1,13 +1,12 @@
 //! The kinds of prices. One table holds them all, and exactly one kind may be written in it.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use farebox_meter::{Currency, Decimal};
-use schemars::{JsonSchema, Schema, SchemaGenerator};
+use schemars::JsonSchema;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess};
-use serde::{Deserialize as DeriveDeserialize, Serialize, Serializer};
+use serde::{Deserialize as DeriveDeserialize, Serialize};
 
 use super::{Amount, Choice, SecretSource};
 use crate::file::{ModelTokensTable, UnsaidSetting};
@@ -44,7 +43,16 @@ pub enum Free {
 }
 
 /// An amount in any currency, exact: `{ msat = "0.5" }`, `{ sat = 2 }`, `{ usd = "0.002" }`.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, DeriveDeserialize, JsonSchema)]
+#[serde(
+    try_from = "BTreeMap<String, Decimal>",
+    into = "BTreeMap<String, Decimal>"
+)]
+#[schemars(
+    try_from = "BTreeMap<String, String>",
+    into = "BTreeMap<String, String>",
+    extend("title" = "amount in any currency")
+)]
 pub struct Money {
     /// In which currency.
     pub currency: Currency,
@@ -251,36 +259,23 @@ impl Default for WebhookPrice {
     }
 }
 
-impl<'de> Deserialize<'de> for Money {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let written = BTreeMap::<String, Decimal>::deserialize(deserializer)?;
+impl TryFrom<BTreeMap<String, Decimal>> for Money {
+    type Error = String;
+
+    fn try_from(written: BTreeMap<String, Decimal>) -> Result<Self, String> {
         let mut written = written.into_iter();
         let (Some((name, amount)), None) = (written.next(), written.next()) else {
-            return Err(de::Error::custom(
-                "expected one amount, such as { msat = \"0.5\" }",
-            ));
+            return Err("expected one amount, such as { msat = \"0.5\" }".to_owned());
         };
-        let currency = name.parse().map_err(de::Error::custom)?;
+        let currency = name
+            .parse::<Currency>()
+            .map_err(|error| error.to_string())?;
         Ok(Self { currency, amount })
     }
 }
 
-impl Serialize for Money {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        BTreeMap::from([(self.currency.name(), self.amount)]).serialize(serializer)
-    }
-}
-
-impl JsonSchema for Money {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        "Money".into()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        BTreeMap::<String, String>::json_schema(generator)
+impl From<Money> for BTreeMap<String, Decimal> {
+    fn from(money: Money) -> Self {
+        Self::from([(money.currency.name(), money.amount)])
     }
 }

@@ -54,16 +54,6 @@ pub struct FieldTable {
     pub from_text: bool,
 }
 
-/// One path into an answer, or several.
-#[derive(Clone, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(untagged)]
-pub enum Fields {
-    /// One.
-    One(String),
-    /// Several.
-    Listed(Vec<String>),
-}
-
 /// What may be asked of a route: names alone, or with the requests that need each.
 #[derive(Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(untagged)]
@@ -134,16 +124,6 @@ impl FieldSetting {
     }
 }
 
-impl Fields {
-    /// The paths.
-    pub fn paths(&self) -> &[String] {
-        match self {
-            Self::One(path) => std::slice::from_ref(path),
-            Self::Listed(paths) => paths,
-        }
-    }
-}
-
 impl Choice for FieldSetting {
     const EXPECTED: &'static str =
         "\"string\", \"int\", \"float\", \"bool\", \"json\" or { type = \"…\", to = \"/…\" }";
@@ -157,17 +137,5 @@ impl Choice for FieldSetting {
 
     fn from_map<'de, A: MapAccess<'de>>(map: A) -> Result<Self, A::Error> {
         FieldTable::deserialize(MapAccessDeserializer::new(map)).map(Self::Table)
-    }
-}
-
-impl Choice for Fields {
-    const EXPECTED: &'static str = "a path such as \"choices.0.text\", or a list of such";
-
-    fn from_text(text: &str) -> Result<Self, String> {
-        Ok(Self::One(text.to_owned()))
-    }
-
-    fn from_seq<'de, A: SeqAccess<'de>>(seq: A) -> Result<Self, A::Error> {
-        Vec::deserialize(SeqAccessDeserializer::new(seq)).map(Self::Listed)
     }
 }

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::choice::{
-    Amount, CapabilitiesSetting, HeaderText, Origins, PathMatch, PriceSetting, ReplaySetting,
+    Amount, CapabilitiesSetting, HeaderText, PathMatch, PriceSetting, ReplaySetting, Texts,
 };
 use crate::file::{RequestSection, ResponseSection};
 use crate::units::{ByteSize, Lasting, PerPeriod};
@@ -186,7 +186,7 @@ pub enum CacheSetting {
 #[schemars(deny_unknown_fields, extend("required" = ["origins"]))]
 pub struct CorsSection {
     /// Origins such as `https://a.example`, or `"*"` for all.
-    pub origins: Origins,
+    pub origins: Texts,
     /// Whether pages may send cookies; not with `"*"`.
     pub allow_credentials: bool,
     /// How long browsers may remember the permission.
@@ -238,7 +238,7 @@ impl Default for RouteSection {
 impl Default for CorsSection {
     fn default() -> Self {
         Self {
-            origins: Origins::Listed(Vec::new()),
+            origins: Texts::Listed(Vec::new()),
             allow_credentials: false,
             max_age: Lasting::seconds(600),
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::choice::{FieldSetting, Fields};
+use crate::choice::{FieldSetting, Texts};
 
 /// How requests are written before they are forwarded.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -46,7 +46,7 @@ pub struct ResponseSection {
     /// What is taken out of the JSON of a successful answer: a path such as `"choices.0.text"` (digits
     /// are places in lists), a JSON pointer, or a list of such. The answer is read to its end, at most
     /// 8 MiB; without the field it counts as failed and is not charged.
-    pub fields: Fields,
+    pub fields: Texts,
     /// How it is given.
     pub format: FormatSetting,
 }
@@ -77,7 +77,7 @@ impl Default for RequestSection {
 impl Default for ResponseSection {
     fn default() -> Self {
         Self {
-            fields: Fields::Listed(Vec::new()),
+            fields: Texts::Listed(Vec::new()),
             format: FormatSetting::default(),
         }
     }

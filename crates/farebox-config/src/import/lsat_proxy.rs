@@ -245,7 +245,7 @@ fn timeout(constraints: &Yaml, name: &str, notes: &mut Vec<String>) -> Lasting {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::choice::{CapabilitiesSetting, FieldType, Fields};
+    use crate::choice::{CapabilitiesSetting, FieldType, Texts};
     use crate::file::FormatSetting;
 
     const YAML: &str = r#"
@@ -331,7 +331,7 @@ backends:
         let tokens = field("max_tokens");
         assert!(tokens.kind == FieldType::Int && tokens.from_text && !tokens.required);
         let response = route.response.as_ref().unwrap();
-        assert!(response.fields == Fields::One("choices.0.text".to_owned()));
+        assert!(response.fields == Texts::One("choices.0.text".to_owned()));
         assert!(response.format == FormatSetting::LsatProxy);
         let names = ["add", "subtract"].map(str::to_owned).to_vec();
         assert!(route.capabilities == Some(CapabilitiesSetting::Listed(names)));

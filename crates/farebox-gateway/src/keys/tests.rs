@@ -3,10 +3,9 @@
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use farebox_core::{Clock, KeyHash, Msat, UnixMillis};
+use farebox_core::{Clock, KeyHash, Msat};
 use farebox_http::client_addr::TrustedProxies;
 use farebox_http::limits::{ChallengeRates, Rate};
 use farebox_http::listen::ListenLimits;
@@ -18,6 +17,7 @@ use farebox_lightning::mock::MockNode;
 use farebox_lightning::{Backend, CreateInvoice, CreatedInvoice, InvoiceRequest};
 use farebox_paywall::ask::PaymentRules;
 use farebox_paywall::keyring::Keyring;
+use farebox_testkit::ManualClock;
 
 use crate::access_log::{AccessLogOptions, LogFormat};
 use crate::gateway::{Gateway, Options};
@@ -26,15 +26,6 @@ use crate::plan::{BadCredential, Plan, ServerRules};
 const KEY: KeyHash = KeyHash::from_bytes([9; 32]);
 const EXPIRY: Duration = Duration::from_secs(600);
 const WAIT_AT_MOST: Duration = Duration::from_secs(20);
-
-/// A wall clock that stands until it is moved.
-struct HandClock(AtomicU64);
-
-impl Clock for HandClock {
-    fn now(&self) -> UnixMillis {
-        UnixMillis::new(self.0.load(Ordering::SeqCst))
-    }
-}
 
 /// A gateway without routes, whose node tells nothing by itself.
 fn start(
@@ -138,8 +129,8 @@ async fn note(ledger: &Ledger, invoice: &CreatedInvoice) {
 #[tokio::test]
 async fn a_running_gateway_credits_what_was_paid_for_a_key_that_nobody_uses() {
     let folder = tempfile::tempdir().unwrap();
-    let hand = Arc::new(HandClock(AtomicU64::new(1_800_000_000_000)));
-    let clock: Arc<dyn Clock> = Arc::<HandClock>::clone(&hand);
+    let hand = Arc::new(ManualClock::default());
+    let clock: Arc<dyn Clock> = Arc::<ManualClock>::clone(&hand);
     let options = OpenOptions::new(folder.path().join("farebox.db"), Arc::clone(&clock));
     let (ledger, _) = farebox_ledger::open(&options).unwrap();
     let node = Arc::new(MockNode::new(Arc::clone(&clock)).unwrap());
@@ -148,7 +139,7 @@ async fn a_running_gateway_credits_what_was_paid_for_a_key_that_nobody_uses() {
         order(&ledger, &node, msat, paid).await;
     }
     let later = clock.now().plus(EXPIRY * 2);
-    hand.0.store(later.get(), Ordering::SeqCst);
+    hand.set(later);
 
     let gateway = start(&ledger, node, clock, folder.path());
     let give_up_at = Instant::now() + WAIT_AT_MOST;

@@ -157,15 +157,6 @@ impl Following<'_> {
         })
     }
 
-    pub(super) fn reason(&self) -> String {
-        let mut reason = String::new();
-        self.change(|entry| {
-            reason = entry.reason.clone().unwrap_or_default();
-            false
-        });
-        reason
-    }
-
     fn change(&self, change: impl FnOnce(&mut Followed) -> bool) -> bool {
         let mut heard = self.settlements.heard();
         let entry = heard

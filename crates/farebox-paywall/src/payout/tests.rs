@@ -1,9 +1,6 @@
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use farebox_core::{
-    Binding, KeyEpoch, Kind, MethodClass, RouteName, Terms, TermsEpoch, UnixMillis,
-};
+use farebox_core::{Binding, KeyEpoch, Kind, MethodClass, RouteName, Terms, TermsEpoch};
 use farebox_ledger::{ClaimPolicy, OpenOptions, PayoutEnd, Rail};
 use farebox_lightning::backends::NamedBackend;
 use farebox_lightning::guard::AllowedHosts;
@@ -12,6 +9,7 @@ use farebox_lightning::{
     Backend, BoxFuture, CreateInvoice, CreatedInvoice, InvoiceRequest, InvoiceState, LookupInvoice,
     Network, NodeError,
 };
+use farebox_testkit::ManualClock;
 use tempfile::TempDir;
 
 use super::*;
@@ -21,25 +19,10 @@ mod keys;
 const HOUR: Duration = Duration::from_secs(3600);
 const WAIT_AT_MOST: Duration = Duration::from_secs(10);
 
-/// A wall clock that stands until it is moved.
-struct HandClock(AtomicU64);
-
-impl HandClock {
-    fn forward(&self, span: Duration) {
-        self.0.store(self.now().plus(span).get(), Ordering::SeqCst);
-    }
-}
-
-impl Clock for HandClock {
-    fn now(&self) -> UnixMillis {
-        UnixMillis::new(self.0.load(Ordering::SeqCst))
-    }
-}
-
 struct House {
     payouts: Arc<Payouts>,
     ledger: Ledger,
-    clock: Arc<HandClock>,
+    clock: Arc<ManualClock>,
     node: Arc<MockNode>,
     payee: Arc<MockNode>,
     _folder: TempDir,
@@ -73,8 +56,8 @@ fn backends(node: impl Into<Backend>) -> Arc<Backends> {
 impl House {
     fn open() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let clock = Arc::new(HandClock(AtomicU64::new(1_800_000_000_000)));
-        let wall: Arc<dyn Clock> = Arc::<HandClock>::clone(&clock);
+        let clock = Arc::new(ManualClock::default());
+        let wall: Arc<dyn Clock> = Arc::<ManualClock>::clone(&clock);
         let options = OpenOptions::new(folder.path().join("farebox.db"), Arc::clone(&wall));
         let (ledger, _) = farebox_ledger::open(&options).unwrap();
         let node = Arc::new(MockNode::new(Arc::clone(&wall)).unwrap());
@@ -181,7 +164,7 @@ async fn what_was_paid_is_booked_once_the_node_says_so() {
 async fn only_the_backend_that_was_written_down_is_asked() {
     let house = House::open();
     let view = house.unknown(PayFault::LoseAnswer).await;
-    let stranger = MockNode::new(Arc::<HandClock>::clone(&house.clock)).unwrap();
+    let stranger = MockNode::new(Arc::<ManualClock>::clone(&house.clock)).unwrap();
     let other = vec![NamedBackend {
         name: "bob".to_owned(),
         node: Arc::new(Backend::from(Arc::new(stranger))),
@@ -189,7 +172,7 @@ async fn only_the_backend_that_was_written_down_is_asked() {
     let other = Arc::new(Backends::new(other).unwrap());
     for instead in [None, Some(other)] {
         house.payouts.replace(instead, rules());
-        house.clock.forward(HOUR * 48);
+        house.clock.advance(HOUR * 48);
         house.recover().await;
         assert_eq!(house.state(&view).await, PayoutState::Open);
     }
@@ -217,10 +200,10 @@ async fn what_the_node_never_heard_of_fails_long_after_its_invoice_expired() {
     let house = House::open();
     let view = house.unknown(PayFault::LoseRequest).await;
     house.node.set_pay_fault(PayFault::None);
-    house.clock.forward(HOUR + Duration::from_secs(1));
+    house.clock.advance(HOUR + Duration::from_secs(1));
     house.recover().await;
     assert_eq!(house.state(&view).await, PayoutState::Open, "too early");
-    house.clock.forward(Duration::from_secs(600));
+    house.clock.advance(Duration::from_secs(600));
     house.recover().await;
     assert_eq!(house.state(&view).await, PayoutState::Failed);
     assert_eq!(house.node.paid_out().0, 0);
@@ -320,13 +303,13 @@ async fn the_operator_closes_what_the_backend_will_never_tell_but_not_too_early(
         "{early:?}"
     );
     // What was sent before the invoice expired may arrive long after it.
-    house.clock.forward(HOUR + Duration::from_secs(600));
+    house.clock.advance(HOUR + Duration::from_secs(600));
     let under_way = close(PayoutEnd::Failed).await;
     assert!(
         matches!(under_way, Err(CloseError::Payable { .. })),
         "{under_way:?}"
     );
-    house.clock.forward(HOUR * 24 * 15);
+    house.clock.advance(HOUR * 24 * 15);
     let closed = close(PayoutEnd::Failed).await.unwrap();
     assert_eq!(closed.state, PayoutState::Failed);
     assert_eq!(close(PayoutEnd::Failed).await.unwrap(), closed);
@@ -340,7 +323,7 @@ async fn the_operator_closes_what_the_backend_will_never_tell_but_not_too_early(
 async fn what_the_backend_knows_goes_before_what_the_operator_says() {
     let house = House::open();
     let view = house.unknown(PayFault::LoseAnswer).await;
-    house.clock.forward(HOUR * 48);
+    house.clock.advance(HOUR * 48);
     let closed = house.payouts.close(view.id, PayoutEnd::Failed).await;
     let state = PayoutState::Paid;
     assert!(matches!(closed, Err(CloseError::Ended { state: found }) if found == state));

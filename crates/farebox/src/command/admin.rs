@@ -8,18 +8,17 @@ mod prices;
 
 pub use client::{Client, ClientError, Reply};
 
-use std::path::{Path, PathBuf};
+use std::fmt::Display;
 
 use anyhow::anyhow;
 use farebox_config::file::{ConfigFile, DEFAULT_CONSOLE};
-use farebox_config::load::load;
 use farebox_console::AdminToken;
 use farebox_core::PaymentHash;
 use http::Method;
 use serde_json::{Value, json};
 
 use crate::cli::{AdminArgs, AdminCommand, TokensCommand};
-use crate::command::{Failure, db, read};
+use crate::command::{Failure, block_on, db, load_or_default};
 use crate::output;
 use crate::token_file;
 
@@ -29,10 +28,7 @@ use crate::token_file;
 /// [`Failure`].
 pub fn run(args: &AdminArgs) -> Result<(), Failure> {
     let (address, token) = door(args)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(async {
+    block_on(async {
         let client = Client::new(address, Some(token));
         dispatch(&client, args).await
     })
@@ -58,7 +54,12 @@ async fn tokens(client: &Client, command: &TokensCommand, as_json: bool) -> Resu
     match command {
         TokensCommand::List { cursor, limit } => {
             let path = format!("/admin/v1/accounts?cursor={cursor}&limit={limit}");
-            list(&get(client, &path).await?, as_json)
+            list(
+                &get(client, &path).await?,
+                "accounts",
+                as_json,
+                account_line,
+            )
         }
         TokensCommand::Show { hash } => {
             let account = get(client, &format!("/admin/v1/tokens/{}", checked(hash)?)).await?;
@@ -78,10 +79,14 @@ async fn tokens(client: &Client, command: &TokensCommand, as_json: bool) -> Resu
     }
 }
 
-/// What was typed goes into a path, so it must be nothing else.
+/// A payment hash that was typed.
 fn checked(hash: &str) -> Result<PaymentHash, Failure> {
-    let hash = PaymentHash::from_hex(hash).map_err(|error| anyhow!("{hash:?}: {error}"))?;
-    Ok(hash)
+    typed(hash, PaymentHash::from_hex(hash))
+}
+
+/// What was typed goes into a path, so it must be nothing else.
+fn typed<T, E: Display>(text: &str, parsed: Result<T, E>) -> Result<T, Failure> {
+    parsed.map_err(|error| anyhow!("{text:?}: {error}").into())
 }
 
 async fn get(client: &Client, path: &str) -> Result<Value, Failure> {
@@ -117,22 +122,32 @@ fn lines(value: &Value) -> String {
     fields.map(line).collect::<Vec<_>>().join("\n")
 }
 
-fn list(value: &Value, as_json: bool) -> Result<(), Failure> {
+fn account_line(account: &Value) -> String {
+    let text = |key: &str| account[key].as_str().unwrap_or_default();
+    format!(
+        "{} {:<8} {:<8} {:<16} {:>10} of {} msat  {}",
+        text("payment_hash"),
+        text("state"),
+        text("kind"),
+        text("route"),
+        account["balance_msat"],
+        account["amount_msat"],
+        text("claimed_at"),
+    )
+}
+
+/// Prints a page of a list, a line for each item, and how to go on.
+fn list(
+    value: &Value,
+    name: &str,
+    as_json: bool,
+    line: impl Fn(&Value) -> String,
+) -> Result<(), Failure> {
     if as_json {
         return Ok(output::json(value)?);
     }
-    for account in value["accounts"].as_array().into_iter().flatten() {
-        let text = |key: &str| account[key].as_str().unwrap_or_default().to_owned();
-        output::line(format_args!(
-            "{} {:<8} {:<8} {:<16} {:>10} of {} msat  {}",
-            text("payment_hash"),
-            text("state"),
-            text("kind"),
-            text("route"),
-            account["balance_msat"],
-            account["amount_msat"],
-            text("claimed_at"),
-        ))?;
+    for item in value[name].as_array().into_iter().flatten() {
+        output::line(line(item))?;
     }
     if let Some(next) = value["next"].as_u64() {
         output::line(format_args!("more with --cursor {next}"))?;
@@ -142,19 +157,11 @@ fn list(value: &Value, as_json: bool) -> Result<(), Failure> {
 
 /// Where the console is, and what opens it.
 fn door(args: &AdminArgs) -> Result<(String, AdminToken), Failure> {
-    let default = Path::new("farebox.toml");
-    let path = args
-        .config
-        .as_deref()
-        .or_else(|| default.exists().then_some(default));
-    let file = path.map(read).transpose()?.map(|text| load(&text).file);
-    let file = file.unwrap_or_default();
+    let file = load_or_default(args.config.as_deref())?;
     let address = args.console.clone().unwrap_or_else(|| console_of(&file));
-    let token = args.token_file.clone().unwrap_or_else(|| token_of(&file));
-    Ok((
-        address,
-        token_file::read(&token).map_err(anyhow::Error::from)?,
-    ))
+    let token = args.token_file.clone().unwrap_or_else(|| file.token_file());
+    let token = token_file::read(&token).map_err(anyhow::Error::from)?;
+    Ok((address, token))
 }
 
 fn console_of(file: &ConfigFile) -> String {
@@ -163,15 +170,4 @@ fn console_of(file: &ConfigFile) -> String {
         address.set_ip(DEFAULT_CONSOLE.ip());
     }
     address.to_string()
-}
-
-fn token_of(file: &ConfigFile) -> PathBuf {
-    let beside = file
-        .store
-        .url
-        .strip_prefix("sqlite://")
-        .map(Path::new)
-        .and_then(Path::parent);
-    let default = beside.unwrap_or(Path::new("")).join("farebox.admin-token");
-    file.console.token_file.clone().unwrap_or(default)
 }

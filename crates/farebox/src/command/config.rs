@@ -4,9 +4,8 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::sync::Arc;
 
-use farebox_config::build::{Context, Lookups, Money, build_text};
+use farebox_config::build::{Lookups, Money, build_text};
 use farebox_config::file::ConfigFile;
 use farebox_config::import::{Imported, aperture, lsat_proxy, matador};
 use farebox_config::load::load;
@@ -14,8 +13,7 @@ use farebox_config::{schema, show};
 use serde_json::json;
 
 use crate::cli::{CheckArgs, ConfigCommand, ImportArgs, ImportFrom, ShowArgs};
-use crate::clock::SystemClock;
-use crate::command::{Failure, read};
+use crate::command::{Failure, context, read};
 use crate::output;
 
 /// Runs one of the commands.
@@ -31,23 +29,15 @@ pub fn run(command: ConfigCommand) -> Result<(), Failure> {
     }
 }
 
-/// What a file is checked in.
-fn context(no_secrets: bool, test_money: bool) -> Context {
-    Context {
-        clock: Arc::new(SystemClock),
-        money: if test_money { Money::Test } else { Money::Real },
-        lookups: if no_secrets {
-            Lookups::Skipped
-        } else {
-            Lookups::Real
-        },
-        node: None,
-    }
-}
-
 fn check(args: &CheckArgs) -> Result<(), Failure> {
     let text = read(&args.config)?;
-    let built = build_text(&text, &context(args.no_secrets, args.insecure_test_money));
+    let lookups = if args.no_secrets {
+        Lookups::Skipped
+    } else {
+        Lookups::Real
+    };
+    let context = context(Money::of(args.insecure_test_money), lookups);
+    let built = build_text(&text, &context);
     let origin = args.config.display().to_string();
     match built {
         Ok(built) if args.json => {
@@ -122,7 +112,7 @@ fn render(name: &str, file: &ConfigFile) -> Result<String, Failure> {
 
 /// What the imported file still needs is said at once.
 fn report(toml: &str) -> Result<(), Failure> {
-    let mistakes = build_text(toml, &context(true, false))
+    let mistakes = build_text(toml, &context(Money::Real, Lookups::Skipped))
         .err()
         .unwrap_or_default();
     if mistakes.is_empty() {

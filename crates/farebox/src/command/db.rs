@@ -1,18 +1,16 @@
 //! `farebox db`: the store of a gateway that does not run.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::anyhow;
-use farebox_config::file::{ConfigFile, StoreSection};
-use farebox_config::load::load;
+use farebox_config::file::StoreSection;
 use farebox_console::TrialBalanceJson;
 use farebox_ledger::{Ledger, OpenError, OpenOptions};
 use serde_json::json;
 
 use crate::cli::{DbArgs, DbCommand};
 use crate::clock::SystemClock;
-use crate::command::{Failure, read};
+use crate::command::{Failure, block_on, load_or_default};
 use crate::output;
 
 /// Runs one of the commands.
@@ -20,12 +18,9 @@ use crate::output;
 /// # Errors
 /// [`Failure`].
 pub fn run(command: &DbCommand) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
     match command {
-        DbCommand::Verify(args) => runtime.block_on(verify(args)),
-        DbCommand::Migrate(args) => runtime.block_on(migrate(args)),
+        DbCommand::Verify(args) => block_on(verify(args)),
+        DbCommand::Migrate(args) => block_on(migrate(args)),
     }
 }
 
@@ -95,7 +90,7 @@ fn print_balance(value: &serde_json::Value) -> Result<(), Failure> {
 
 fn open(args: &DbArgs) -> Result<Ledger, Failure> {
     let section = store_section(args)?;
-    let path = path_of(&section)?;
+    let path = section.path().map_err(anyhow::Error::from)?;
     if !path.exists() {
         return Err(anyhow!("there is no store at {}", path.display()).into());
     }
@@ -120,24 +115,5 @@ fn store_section(args: &DbArgs) -> Result<StoreSection, Failure> {
             ..StoreSection::default()
         });
     }
-    let default = Path::new("farebox.toml");
-    let path = args
-        .config
-        .as_deref()
-        .or_else(|| default.exists().then_some(default));
-    // The rest of the file may well be wrong: it is the store that matters here.
-    let file = path
-        .map(read)
-        .transpose()?
-        .map_or_else(ConfigFile::default, |text| load(&text).file);
-    Ok(file.store)
-}
-
-fn path_of(section: &StoreSection) -> Result<PathBuf, Failure> {
-    let path = section
-        .url
-        .strip_prefix("sqlite://")
-        .filter(|path| !path.is_empty());
-    let path = path.ok_or_else(|| anyhow!("the store is no sqlite:// URL"))?;
-    Ok(PathBuf::from(path))
+    Ok(load_or_default(args.config.as_deref())?.store)
 }

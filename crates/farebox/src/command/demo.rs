@@ -8,19 +8,16 @@ mod sale;
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
-use std::sync::Arc;
 
-use farebox_config::build::{Context, Lookups, Money, build};
+use farebox_config::build::{Lookups, Money, build};
 use farebox_config::file::{DEFAULT_CONSOLE, DEFAULT_GATEWAY};
 use farebox_config::load::load;
-use farebox_core::Clock;
 use farebox_testkit::ScriptedUpstream;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::DemoArgs;
-use crate::clock::SystemClock;
-use crate::command::Failure;
 use crate::command::serve::quick::lnd;
+use crate::command::{Failure, block_on, context};
 use crate::output;
 use crate::running::Running;
 use crate::telemetry;
@@ -35,10 +32,7 @@ const SNIPPET: &str = include_str!("demo/snippet.sh");
 /// [`Failure`] when it does not start or the sale fails.
 pub fn run(args: &DemoArgs) -> Result<(), Failure> {
     super::serve::install_tls_provider();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(demo(args))
+    block_on(demo(args))
 }
 
 async fn demo(args: &DemoArgs) -> Result<(), Failure> {
@@ -84,19 +78,13 @@ async fn start(
     } else {
         Money::Test
     };
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let context = Context {
-        clock: Arc::clone(&clock),
-        money,
-        lookups: Lookups::Real,
-        node: None,
-    };
+    let context = context(money, Lookups::Real);
     let built = build(file, &context).map_err(|mistakes| Failure::Config {
         origin: "the demo's configuration".to_owned(),
         mistakes,
     })?;
     telemetry::start(&built.settings.log);
-    Ok(Running::start(built, &clock, money).await?)
+    Ok(Running::start(built, &context.clock, money).await?)
 }
 
 /// What was asked for, else the usual port, else any.

@@ -5,15 +5,13 @@ mod rates;
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
-use std::sync::Arc;
 
 use farebox_config::build::{Built, Context, Lookups, Money, build_text};
 use serde::Serialize;
 
 use crate::cli::DoctorArgs;
-use crate::clock::SystemClock;
-use crate::command::{Failure, read};
-use crate::output;
+use crate::command::{Failure, block_on, context, read};
+use crate::output::{self, chain};
 use crate::running::open_options;
 
 /// One thing that was looked at.
@@ -80,16 +78,7 @@ impl Finding {
 pub fn run(args: &DoctorArgs) -> Result<(), Failure> {
     super::serve::install_tls_provider();
     let text = read(&args.config)?;
-    let context = Context {
-        clock: Arc::new(SystemClock),
-        money: if args.insecure_test_money {
-            Money::Test
-        } else {
-            Money::Real
-        },
-        lookups: Lookups::Real,
-        node: None,
-    };
+    let context = context(Money::of(args.insecure_test_money), Lookups::Real);
     let built = match build_text(&text, &context) {
         Ok(built) => built,
         Err(mistakes) => {
@@ -98,10 +87,7 @@ pub fn run(args: &DoctorArgs) -> Result<(), Failure> {
             return Err(Failure::Reported);
         }
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let findings = runtime.block_on(examine(&built, &context));
+    let findings = block_on(async { Ok(examine(&built, &context).await) })?;
     print(&findings, args.json)?;
     if findings.iter().all(|finding| finding.ok) {
         Ok(())
@@ -177,16 +163,6 @@ fn folder(what: &str, file: &Path) -> Finding {
         }
     };
     Finding::of(what, folder.metadata(), good)
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 fn print(findings: &[Finding], as_json: bool) -> Result<(), Failure> {

@@ -12,7 +12,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::ServeArgs;
 use crate::clock::clock_for;
-use crate::command::{Failure, read};
+use crate::command::{self, DEFAULT_FILE, Failure, block_on, read};
 use crate::output;
 use crate::running::Running;
 use crate::telemetry;
@@ -23,28 +23,18 @@ enum Origin {
     Flags(Box<farebox_config::file::ConfigFile>),
 }
 
-/// The file that is taken when nothing is said.
-const DEFAULT_FILE: &str = "farebox.toml";
-
 /// Serves until a signal ends it.
 ///
 /// # Errors
 /// [`Failure`] when it does not start.
 pub fn run(args: &ServeArgs) -> Result<(), Failure> {
     let origin = origin(args)?;
-    let money = if args.insecure_test_money {
-        Money::Test
-    } else {
-        Money::Real
-    };
+    let money = Money::of(args.insecure_test_money);
     let clock = clock_for(money);
     let built = build_origin(&origin, &context(&clock, money, None))?;
     telemetry::start(&built.settings.log);
     install_tls_provider();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(serve(built, &origin, &clock, money))
+    block_on(serve(built, &origin, &clock, money))
 }
 
 /// rustls asks for one where none was named; `ring` is the only one we have.
@@ -74,9 +64,8 @@ fn origin(args: &ServeArgs) -> Result<Origin, Failure> {
 fn context(clock: &Arc<dyn Clock>, money: Money, node: Option<BuiltNode>) -> Context {
     Context {
         clock: Arc::clone(clock),
-        money,
-        lookups: Lookups::Real,
         node,
+        ..command::context(money, Lookups::Real)
     }
 }
 

@@ -92,7 +92,7 @@ fn keys_of_another_kind_of_price_are_refused_where_they_stand() {
     refuses(&format!("{seconds}, of = \"both\""), "price.of");
     refuses(
         "msat = 5, at_most = { sat = 5 }",
-        "price.at_most: does not go",
+        "price.at_most = { sat = 5 }: does not go",
     );
     refuses("msat = 5, missing = \"hold\"", "missing");
     refuses(&format!("{bytes}, webhook = \"http://a\""), "webhook");

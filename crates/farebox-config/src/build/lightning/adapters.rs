@@ -147,7 +147,7 @@ fn address(section: &LightningAddressSection, site: &mut Site<'_>) -> Option<Ada
     let call_timeout = site.call_timeout();
     let how = "whom to pay, such as \"me@example.com\"";
     let written = site.needed("address", section.address.as_ref(), how)?;
-    let address: Address = site.take_shown("address", written, written.parse())?;
+    let address: Address = site.take("address", written.parse())?;
     let node = Arc::new(LightningAddress::new(LightningAddressOptions {
         network: site.network(),
         allowed,
@@ -166,7 +166,7 @@ fn mock(section: &MockSection, site: &mut Site<'_>) -> Option<Adapter> {
     if site.context.money == Money::Real {
         let reason = "test money: anybody could pay for nothing. To try things out, start with \
                       --insecure-test-money";
-        return site.take_shown("backend", "mock", Err(reason));
+        return site.take("backend", Err(reason));
     }
     let min = section.min_amount.map(|amount| amount.0);
     let node = MockNode::with_options(MockOptions {
@@ -177,7 +177,7 @@ fn mock(section: &MockSection, site: &mut Site<'_>) -> Option<Adapter> {
         },
         ..MockOptions::new(site.clock())
     });
-    let node = Arc::new(site.take_shown("backend", "mock", node)?);
+    let node = Arc::new(site.take("backend", node)?);
     Some((NodeKind::Mock(Arc::clone(&node)), node.into()))
 }
 

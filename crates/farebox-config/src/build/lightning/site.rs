@@ -78,28 +78,18 @@ impl<'a> Site<'a> {
         self.needs.network
     }
 
-    /// Notes a mistake whose value is not shown.
+    /// Notes what is wrong with a key.
     pub(super) fn note(&mut self, key: &str, reason: impl std::fmt::Display) {
-        self.mistakes.note(self.at.key(key), None, reason);
+        self.mistakes.note(self.at.key(key), reason);
     }
 
-    /// Takes the value out of a result, or notes why there is none; what was written is not shown.
+    /// Takes the value out of a result, or notes why there is none.
     pub(super) fn take<T, E: std::fmt::Display>(
         &mut self,
         key: &str,
         result: Result<T, E>,
     ) -> Option<T> {
         result.map_err(|error| self.note(key, error)).ok()
-    }
-
-    /// The same, and what was written is shown.
-    pub(super) fn take_shown<T, E: std::fmt::Display>(
-        &mut self,
-        key: &str,
-        written: &str,
-        result: Result<T, E>,
-    ) -> Option<T> {
-        self.mistakes.take(self.at.key(key), written, result)
     }
 
     /// What the backend cannot do without.
@@ -184,8 +174,7 @@ impl<'a> Site<'a> {
     pub(super) fn min_amount(&mut self, written: Option<Amount>) -> Option<Msat> {
         if written.is_some_and(|amount| amount.0.is_zero()) {
             let key = self.at.key("min_amount");
-            self.mistakes
-                .note(key, Some("0".to_owned()), "at least 1 msat");
+            self.mistakes.note(key, "at least 1 msat");
         }
         written.map(|amount| amount.0)
     }
@@ -203,7 +192,6 @@ impl<'a> Site<'a> {
             _ => Some(Trust::Web),
         };
         let how = "where it answers, such as \"https://127.0.0.1:8080\"";
-        // Its value is not shown: there may be a password in it.
         let url = self.needed("url", api.url.as_ref(), how)?.parse::<Uri>();
         let url = url.map_err(|error| format!("not a URL: {error}"));
         let url = self.take("url", url)?;
@@ -222,7 +210,7 @@ impl<'a> Site<'a> {
 
     fn pinned(&mut self, path: &Path) -> Option<Trust> {
         let read = read_certificates(path);
-        let certificates = self.take_shown("tls_cert", &path.to_string_lossy(), read)?;
+        let certificates = self.take("tls_cert", read)?;
         certificates
             .iter()
             .for_each(|certificate| self.add(certificate));

@@ -90,8 +90,8 @@ fn what_a_backend_lacks_and_what_it_does_not_know_are_mistakes_all_at_once() {
             "lightning.url: is missing",
             "lightning.macaroon: is missing",
             "lightning.rune: unknown key with this `backend`; it belongs to `cln`",
-            "lightning.address: unknown key with this `backend`; it belongs to `lightning-address`",
-            "lightning.comment: unknown key with this `backend`",
+            "lightning.address = \"me@example.com\": unknown key with this `backend`; it belongs to `lightning-address`",
+            "lightning.comment = true: unknown key with this `backend`",
         ],
     );
     refuses(
@@ -111,7 +111,7 @@ fn what_a_backend_lacks_and_what_it_does_not_know_are_mistakes_all_at_once() {
         "",
         PRICED,
         &[
-            "lightning.url: unknown key with this `backend`; it belongs to `lnd`, `cln`, `phoenixd`, `lnbits`",
+            "lightning.url = \"https://a.example\": unknown key with this `backend`; it belongs to `lnd`, `cln`, `phoenixd`, `lnbits`",
             "lightning.uri: is missing",
         ],
     );
@@ -169,7 +169,7 @@ fn plain_http_stays_on_this_machine_unless_the_host_is_named() {
         &lnd("http://10.0.0.5:8080", ""),
         "",
         PRICED,
-        &["lightning.url: plain http to 10.0.0.5"],
+        &["lightning.url = \"http://10.0.0.5:8080\": plain http to 10.0.0.5"],
     );
     refuses(
         &lnd("https://me:hush@10.0.0.5:8080", ""),
@@ -181,7 +181,7 @@ fn plain_http_stays_on_this_machine_unless_the_host_is_named() {
         &lnd("http://127.0.0.1:8080", "tls_cert = \"x\""),
         "",
         PRICED,
-        &["lightning.tls_cert: makes no sense"],
+        &["lightning.tls_cert = \"x\": makes no sense"],
     );
 }
 
@@ -266,7 +266,7 @@ fn a_payment_is_held_only_for_one_call_that_is_bound_to_its_request() {
         &lnd,
         "",
         &cancel("price = { msat = 200 }"),
-        &["route[0].price = 200 msat: backend \"lnd\" takes 1000 msat at least"],
+        &["route[0].price = { msat = 200 }: backend \"lnd\" takes 1000 msat at least"],
     );
 }
 
@@ -298,7 +298,7 @@ fn limits_of_refunds_and_held_calls_make_sense() {
          [held]\nmax_calls = 0\nmax_answer = \"16MiB\"",
         PRICED,
         &[
-            "refunds.least = 0",
+            "refunds.least = { msat = 0 }",
             "refunds.per_token_per_day = 0",
             "refunds.max_open = 0",
             "refunds.max_fee.percent = 101",
@@ -311,7 +311,7 @@ fn limits_of_refunds_and_held_calls_make_sense() {
         "backend = \"mock\"",
         "[refunds]\nleast = { sat = 10 }\ndaily_total = { sat = 9 }",
         PRICED,
-        &["refunds.daily_total = 9000 msat: less than refunds.least (10000 msat)"],
+        &["refunds.daily_total = { sat = 9 }: less than refunds.least (10000 msat)"],
     );
 }
 

@@ -11,7 +11,7 @@ use yaml_rust2::Yaml;
 use super::keys;
 use super::pattern::{self, Host};
 use crate::choice::{
-    Amount, CapabilitiesSetting, Free, HeaderText, Origins, PathMatch, PriceSetting,
+    Amount, CapabilitiesSetting, Free, HeaderText, PathMatch, PriceSetting, Texts,
 };
 use crate::file::{CorsSection, ProtocolSetting, RouteSection};
 use crate::import::route_name;
@@ -81,7 +81,7 @@ fn read(service: &Yaml, name: &str, mut notes: Notes) -> Vec<RouteSection> {
         headers: headers(service, name, &mut notes),
         price: price(service, &mut notes),
         cors: Some(CorsSection {
-            origins: Origins::One("*".to_owned()),
+            origins: Texts::One("*".to_owned()),
             ..CorsSection::default()
         }),
         name: name.to_owned(),

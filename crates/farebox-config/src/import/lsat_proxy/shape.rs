@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use yaml_rust2::Yaml;
 
-use crate::choice::{CapabilitiesSetting, FieldSetting, FieldTable, FieldType, Fields};
+use crate::choice::{CapabilitiesSetting, FieldSetting, FieldTable, FieldType, Texts};
 use crate::file::{FormatSetting, RequestSection, ResponseSection};
 
 /// The body, with its fields. lsat-proxy sent it with POST, whatever the client's method was.
@@ -88,7 +88,7 @@ pub(super) fn response(
         return None;
     }
     Some(ResponseSection {
-        fields: Fields::One(path.to_owned()),
+        fields: Texts::One(path.to_owned()),
         format: FormatSetting::LsatProxy,
     })
 }

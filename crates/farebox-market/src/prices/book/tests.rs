@@ -5,17 +5,10 @@ use std::path::Path;
 
 use farebox_core::UnixMillis;
 use farebox_meter::Unit;
+use farebox_testkit::ManualClock;
 use tempfile::TempDir;
 
 use super::*;
-
-struct Stopped;
-
-impl Clock for Stopped {
-    fn now(&self) -> UnixMillis {
-        UnixMillis::new(1_000)
-    }
-}
 
 struct House {
     folder: TempDir,
@@ -44,7 +37,7 @@ impl House {
     }
 
     fn open(&self) -> Arc<PriceBook> {
-        let clock = Arc::new(Stopped);
+        let clock = Arc::new(ManualClock::new(UnixMillis::new(1_000)));
         PriceBook::open(self.file(), self.rules.clone(), clock).unwrap()
     }
 
@@ -209,7 +202,7 @@ fn what_a_crash_left_half_written_is_passed_over_and_a_broken_file_is_not() {
         "{\"version\": 2, \"revision\": 1, \"approved\": {}, \"waiting\": {}}",
     ] {
         std::fs::write(house.file(), broken).unwrap();
-        let clock = Arc::new(Stopped);
+        let clock = Arc::new(ManualClock::new(UnixMillis::new(1_000)));
         assert!(PriceBook::open(house.file(), house.rules.clone(), clock).is_err());
     }
 }

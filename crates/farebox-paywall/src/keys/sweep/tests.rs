@@ -1,12 +1,12 @@
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use farebox_core::{Clock, KeyHash, Msat, Preimage, UnixMillis};
+use farebox_core::{Clock, KeyHash, Msat, Preimage};
 use farebox_ledger::{KeyView, Ledger, OpenKey, OpenOptions, TopUpBy};
 use farebox_lightning::backends::{Backends, NamedBackend};
 use farebox_lightning::follow::Settlements;
 use farebox_lightning::mock::MockNode;
 use farebox_lightning::{Backend, CreateInvoice, CreatedInvoice, HoldInvoice, InvoiceRequest};
+use farebox_testkit::ManualClock;
 
 use super::*;
 
@@ -14,15 +14,6 @@ const KEY: KeyHash = KeyHash::from_bytes([9; 32]);
 const EXPIRY: Duration = Duration::from_secs(600);
 /// What a node said counts for a second.
 const ANSWERS_ARE_KEPT: Duration = Duration::from_millis(1_010);
-
-/// A wall clock that stands until it is moved.
-struct HandClock(AtomicU64);
-
-impl Clock for HandClock {
-    fn now(&self) -> UnixMillis {
-        UnixMillis::new(self.0.load(Ordering::SeqCst))
-    }
-}
 
 /// What credits keys, by what the backends of the moment say.
 struct House {
@@ -113,8 +104,8 @@ async fn order_in_vain(ledger: &Ledger, node: &MockNode) {
 #[tokio::test]
 async fn what_was_paid_for_a_key_that_nobody_uses_is_credited() {
     let folder = tempfile::tempdir().unwrap();
-    let hand = Arc::new(HandClock(AtomicU64::new(1_800_000_000_000)));
-    let clock: Arc<dyn Clock> = Arc::<HandClock>::clone(&hand);
+    let hand = Arc::new(ManualClock::default());
+    let clock: Arc<dyn Clock> = Arc::<ManualClock>::clone(&hand);
     let options = OpenOptions::new(folder.path().join("farebox.db"), Arc::clone(&clock));
     let (ledger, _) = farebox_ledger::open(&options).unwrap();
     let node = Arc::new(MockNode::new(Arc::clone(&clock)).unwrap());
@@ -123,7 +114,7 @@ async fn what_was_paid_for_a_key_that_nobody_uses_is_credited() {
         order(&ledger, &node, msat, paid).await;
     }
     let later = clock.now().plus(EXPIRY + AFTER);
-    hand.0.store(later.get(), Ordering::SeqCst);
+    hand.set(later);
 
     let house = House::new(&ledger, clock, node);
     house.sweep(&mut Unpaid::default()).await;
@@ -136,15 +127,15 @@ async fn what_was_paid_for_a_key_that_nobody_uses_is_credited() {
 #[tokio::test]
 async fn what_was_paid_while_its_backend_was_taken_away_is_credited_once_it_is_back() {
     let folder = tempfile::tempdir().unwrap();
-    let hand = Arc::new(HandClock(AtomicU64::new(1_800_000_000_000)));
-    let clock: Arc<dyn Clock> = Arc::<HandClock>::clone(&hand);
+    let hand = Arc::new(ManualClock::default());
+    let clock: Arc<dyn Clock> = Arc::<ManualClock>::clone(&hand);
     let options = OpenOptions::new(folder.path().join("farebox.db"), Arc::clone(&clock));
     let (ledger, _) = farebox_ledger::open(&options).unwrap();
     let [maker, other] = [(); 2].map(|()| Arc::new(MockNode::new(Arc::clone(&clock)).unwrap()));
     open_key(&ledger, &clock).await;
     order(&ledger, &maker, 21_000, true).await;
     let later = clock.now().plus(EXPIRY + AFTER);
-    hand.0.store(later.get(), Ordering::SeqCst);
+    hand.set(later);
 
     let (house, mut unpaid) = (House::new(&ledger, clock, other), Unpaid::default());
     house.sweep(&mut unpaid).await;
@@ -160,8 +151,8 @@ async fn what_was_paid_while_its_backend_was_taken_away_is_credited_once_it_is_b
 #[tokio::test]
 async fn what_can_never_be_paid_is_forgotten_and_what_nobody_calls_so_is_not() {
     let folder = tempfile::tempdir().unwrap();
-    let hand = Arc::new(HandClock(AtomicU64::new(1_800_000_000_000)));
-    let clock: Arc<dyn Clock> = Arc::<HandClock>::clone(&hand);
+    let hand = Arc::new(ManualClock::default());
+    let clock: Arc<dyn Clock> = Arc::<ManualClock>::clone(&hand);
     let options = OpenOptions::new(folder.path().join("farebox.db"), Arc::clone(&clock));
     let (ledger, _) = farebox_ledger::open(&options).unwrap();
     let [node, other] = [(); 2].map(|()| Arc::new(MockNode::new(Arc::clone(&clock)).unwrap()));
@@ -173,7 +164,7 @@ async fn what_can_never_be_paid_is_forgotten_and_what_nobody_calls_so_is_not() {
 
     let (house, mut unpaid) = (House::new(&ledger, clock, node), Unpaid::default());
     for (after, left) in [(AFTER, 3), (FORGET_AFTER, 2)] {
-        hand.0.store(ends.plus(after).get(), Ordering::SeqCst);
+        hand.set(ends.plus(after));
         house.sweep(&mut unpaid).await;
         let waiting = ledger.pending_deposits().await.unwrap();
         assert_eq!(waiting.len(), left);

@@ -6,7 +6,7 @@ use anyhow::anyhow;
 use farebox_core::{HoldId, RouteName};
 use serde_json::{Value, json};
 
-use super::{Client, checked, get, keys, lines, show};
+use super::{Client, checked, get, keys, lines, show, typed};
 use crate::cli::ChargesArgs;
 use crate::command::Failure;
 use crate::output;
@@ -55,10 +55,8 @@ pub(super) async fn receipt(client: &Client, id: &str, as_json: bool) -> Result<
     show(&charge, as_json, &lines(&charge))
 }
 
-/// What was typed goes into a path, so it must be nothing else.
 fn receipt_id(text: &str) -> Result<HoldId, Failure> {
-    let id = HoldId::parse(text).map_err(|error| anyhow!("{text:?}: {error}"))?;
-    Ok(id)
+    typed(text, HoldId::parse(text))
 }
 
 fn filters(args: &ChargesArgs) -> Result<String, Failure> {

@@ -4,10 +4,9 @@ use anyhow::anyhow;
 use http::Method;
 use serde_json::{Map, Value, json};
 
-use super::{Client, ask, get, lines, show};
+use super::{Client, ask, get, lines, list, show};
 use crate::cli::{KeysCommand, LimitsArgs};
 use crate::command::Failure;
-use crate::output;
 
 const KEYS: &str = "/admin/v1/keys";
 
@@ -41,7 +40,7 @@ pub(super) async fn run(
         }
         KeysCommand::List { cursor, limit } => {
             let path = format!("{KEYS}?cursor={cursor}&limit={limit}");
-            list(&get(client, &path).await?, as_json)
+            list(&get(client, &path).await?, "keys", as_json, line)
         }
         KeysCommand::Show { id } => {
             let key = get(client, &format!("{KEYS}/{}", checked(id)?)).await?;
@@ -74,25 +73,16 @@ pub(super) fn by_id() -> anyhow::Error {
     anyhow!("a key is named by its id, fk_ and 16 hex digits, never by its secret")
 }
 
-fn list(value: &Value, as_json: bool) -> Result<(), Failure> {
-    if as_json {
-        return Ok(output::json(value)?);
-    }
-    for key in value["keys"].as_array().into_iter().flatten() {
-        let text = |name: &str| key[name].as_str().unwrap_or_default().to_owned();
-        output::line(format_args!(
-            "{} {:<10} {:>10} msat, {:>10} spent  {}",
-            text("id"),
-            text("state"),
-            key["balance_msat"],
-            key["spent_msat"],
-            text("note"),
-        ))?;
-    }
-    if let Some(next) = value["next"].as_u64() {
-        output::line(format_args!("more with --cursor {next}"))?;
-    }
-    Ok(())
+fn line(key: &Value) -> String {
+    let text = |name: &str| key[name].as_str().unwrap_or_default();
+    format!(
+        "{} {:<10} {:>10} msat, {:>10} spent  {}",
+        text("id"),
+        text("state"),
+        key["balance_msat"],
+        key["spent_msat"],
+        text("note"),
+    )
 }
 
 impl LimitsArgs {

@@ -7,7 +7,7 @@ use farebox_core::PayoutId;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::{Client, ask, checked, get, keys, lines, show};
+use super::{Client, ask, checked, get, keys, lines, list, show, typed};
 use crate::cli::{PayoutsCommand, RefundArgs, RefundEnd};
 use crate::command::Failure;
 use crate::output;
@@ -104,7 +104,7 @@ pub(super) async fn look(
     match command {
         PayoutsCommand::List { cursor, limit } => {
             let path = format!("/admin/v1/payouts?after={cursor}&limit={limit}");
-            list(&get(client, &path).await?, as_json)
+            list(&get(client, &path).await?, "payouts", as_json, line)
         }
         PayoutsCommand::Close { id, end, fee } => {
             let word = match end {
@@ -127,9 +127,8 @@ async fn find(client: &Client, id: &str) -> Result<Value, Failure> {
     get(client, &format!("/admin/v1/payouts/{}", parsed(id)?)).await
 }
 
-/// What was typed goes into a path, so it must be nothing else.
 fn parsed(id: &str) -> Result<PayoutId, Failure> {
-    Ok(PayoutId::parse(id).map_err(|error| anyhow!("{id:?}: {error}"))?)
+    typed(id, PayoutId::parse(id))
 }
 
 fn payer(payout: &Value) -> String {
@@ -142,24 +141,15 @@ fn payer(payout: &Value) -> String {
     }
 }
 
-fn list(value: &Value, as_json: bool) -> Result<(), Failure> {
-    if as_json {
-        return Ok(output::json(value)?);
-    }
-    for payout in value["payouts"].as_array().into_iter().flatten() {
-        let text = |key: &str| payout[key].as_str().unwrap_or_default().to_owned();
-        output::line(format_args!(
-            "{} {:<6} {:>10} msat  {}  by {:<8} {}",
-            text("id"),
-            text("state"),
-            payout["amount_msat"],
-            payer(payout),
-            text("asked_by"),
-            text("asked_at"),
-        ))?;
-    }
-    if let Some(next) = value["next"].as_u64() {
-        output::line(format_args!("more with --cursor {next}"))?;
-    }
-    Ok(())
+fn line(payout: &Value) -> String {
+    let text = |key: &str| payout[key].as_str().unwrap_or_default();
+    format!(
+        "{} {:<6} {:>10} msat  {}  by {:<8} {}",
+        text("id"),
+        text("state"),
+        payout["amount_msat"],
+        payer(payout),
+        text("asked_by"),
+        text("asked_at"),
+    )
 }

@@ -10,7 +10,8 @@ use farebox_lightning::{
     AccessReport, CreateInvoice, CreatedInvoice, InvoiceRequest, NodeError, parse_invoice,
 };
 
-use super::{Finding, chain};
+use super::Finding;
+use crate::output::chain;
 
 /// How long the invoice of the examination can be paid.
 const EXPIRY: Duration = Duration::from_secs(60);

@@ -4,7 +4,8 @@ use farebox_config::build::Built;
 use farebox_core::Clock;
 use farebox_lightning::guard::GuardedClient;
 
-use super::{Finding, chain};
+use super::Finding;
+use crate::output::chain;
 
 /// Asks for every currency that is live. One source that fails is a warning; too few that agree
 /// are wrong, for nothing could be sold.

@@ -1,19 +1,17 @@
-//! The smallest HTTP server: one request per connection, a thread for each.
+//! The smallest HTTP server: one request without a body per connection, a thread for each.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 
 /// One request.
 #[derive(Debug)]
 pub(super) struct Ask {
-    pub(super) method: String,
     /// Without the query.
     pub(super) path: String,
     pub(super) query: String,
     /// What it is called by.
     pub(super) host: String,
-    pub(super) body: String,
 }
 
 /// What is done about it.
@@ -21,10 +19,6 @@ pub(super) enum Answer {
     Json(u16, String),
     /// A status with a `Location`.
     Redirect(String),
-    /// The connection ends without an answer.
-    Cut,
-    /// Nothing, until the other side leaves.
-    Silence,
 }
 
 /// Serves on a free port of this machine for the rest of the process.
@@ -46,11 +40,6 @@ fn attend(mut stream: TcpStream, answer: &dyn Fn(&Ask) -> Answer) {
     let (status, extra, body) = match answer(&ask) {
         Answer::Json(status, body) => (status, String::new(), body),
         Answer::Redirect(to) => (302, format!("Location: {to}\r\n"), String::new()),
-        Answer::Cut => return,
-        Answer::Silence => {
-            let _ = stream.read(&mut [0; 1]);
-            return;
-        }
     };
     let head = format!(
         "HTTP/1.1 {status} Scripted\r\nContent-Type: application/json\r\nConnection: close\r\n\
@@ -67,29 +56,22 @@ fn read(stream: &TcpStream) -> Option<Ask> {
     let mut line = String::new();
     reader.read_line(&mut line).ok()?;
     let mut words = line.split_whitespace();
-    let (method, target) = (words.next()?.to_owned(), words.next()?.to_owned());
-    let (mut length, mut host) = (0, String::new());
+    let (_, target) = (words.next()?, words.next()?.to_owned());
+    let mut host = String::new();
     loop {
         let mut header = String::new();
         reader.read_line(&mut header).ok()?;
         let Some((name, value)) = header.trim().split_once(':') else {
             break;
         };
-        if name.eq_ignore_ascii_case("content-length") {
-            length = value.trim().parse().ok()?;
-        }
         if name.eq_ignore_ascii_case("host") {
             value.trim().clone_into(&mut host);
         }
     }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).ok()?;
     let (path, query) = target.split_once('?').unwrap_or((&target, ""));
     Some(Ask {
-        method,
         path: path.to_owned(),
         query: query.to_owned(),
         host,
-        body: String::from_utf8(body).ok()?,
     })
 }
