@@ -154,7 +154,10 @@ impl Engine {
                 Ok(())
             }
             count => {
-                let (first, second) = commands.split_at_mut(count / 2);
+                // A hold in the second half may be handed out at once, also on an account that the
+                // first half made.
+                let (safe, (first, second)) =
+                    (Safe::FromPowerLoss, commands.split_at_mut(count / 2));
                 self.apply_into(first, safe, told)?;
                 self.apply_into(second, safe, told)
             }
@@ -203,10 +206,10 @@ impl Engine {
         pass(told, |moment| moment.before());
         self.store.commit(&mut self.rows, &self.changes, safe)?;
         pass(told, |moment| moment.after());
+        self.rows.settle(&self.changes);
         if self.store.is_exclusive() {
-            self.rows.settle(&self.changes, self.max_entries);
+            self.rows.evict(self.max_entries, self.names.len());
         } else {
-            self.rows.settle(&self.changes, self.max_entries);
             self.rows.forget();
         }
         Ok(())

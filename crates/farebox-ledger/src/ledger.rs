@@ -1,6 +1,5 @@
 //! The front: what the rest of Farebox asks of its ledger.
 
-mod charges;
 mod held;
 mod keys;
 mod payouts;
@@ -10,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use farebox_core::{AccountId, Clock, Kind, Msat, ProcessEpoch};
+use farebox_core::{AccountId, Clock, HoldId, Kind, Msat, ProcessEpoch};
 use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::engine::Engine;
@@ -23,8 +22,8 @@ use crate::stats::Counters;
 use crate::store::{OpenReader, Reader, Store, StoreError};
 use crate::writer::{self, Writer};
 use crate::{
-    AccountView, Admitted, HoldRequest, LedgerError, LedgerStats, OpenError, Pruned, TransferView,
-    TrialBalance,
+    AccountView, Admitted, ChargePage, ChargeQuery, ChargeView, HoldRequest, LedgerError,
+    LedgerStats, OpenError, Pruned, TransferView, TrialBalance,
 };
 
 /// Readers that may have the database open at once.
@@ -276,6 +275,24 @@ impl Ledger {
         limit: u32,
     ) -> Result<Vec<TransferView>, LedgerError> {
         self.read(move |reader| reader.transfers(account, before, limit.min(MAX_PAGE)))
+            .await
+    }
+
+    /// One charge, by the hold that ended with it; or a measured request that was not charged. None
+    /// where nothing was charged, is not yet, or the account was pruned since.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub async fn charge(&self, hold: HoldId) -> Result<Option<ChargeView>, LedgerError> {
+        self.read(move |reader| reader.charge(hold)).await
+    }
+
+    /// Up to `limit` (at most 1,000) charges, the latest admitted first.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub async fn charges(&self, query: ChargeQuery, limit: u32) -> Result<ChargePage, LedgerError> {
+        self.read(move |reader| reader.charges(&query, limit.min(MAX_PAGE)))
             .await
     }
 

@@ -234,8 +234,8 @@ impl Rows {
         self.holds.insert(id, HoldRow::Open(hold));
     }
 
-    /// Forgets what an exclusive store need not keep in memory after a commit.
-    pub(crate) fn settle(&mut self, changes: &Changes, max_entries: NonZeroUsize) {
+    /// Takes in that changes are written.
+    pub(crate) fn settle(&mut self, changes: &Changes) {
         for id in changes.entries.iter().chain(&changes.held) {
             let Some(entry) = self.entries.peek_mut(id) else {
                 continue;
@@ -261,7 +261,6 @@ impl Rows {
             }
         }
         self.forget_seldom();
-        self.evict(max_entries, changes.entries.len() + changes.held.len());
     }
 
     /// Forgets what is loaded anew for each command that names it.
@@ -278,9 +277,10 @@ impl Rows {
     }
 
     /// Lets go of the entries that were not used for longest, but of none that is in use: what is
-    /// held of it is known here alone. Looks at no more than a batch could have brought in.
-    fn evict(&mut self, max: NonZeroUsize, touched: usize) {
-        for _ in 0..touched.saturating_mul(2).saturating_add(16) {
+    /// held of it is known here alone. Looks at somewhat more than the batch that `named` so many rows
+    /// could have brought in.
+    pub(crate) fn evict(&mut self, max: NonZeroUsize, named: usize) {
+        for _ in 0..named.saturating_mul(2).saturating_add(16) {
             if self.entries.len() <= max.get() {
                 return;
             }

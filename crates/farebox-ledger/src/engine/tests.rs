@@ -80,6 +80,29 @@ fn a_command_may_not_look_at_what_it_did_not_name() {
     );
 }
 
+/// Whoever asks about payments that nobody knows fills no memory.
+#[test]
+fn what_was_looked_at_in_vain_is_forgotten() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut options = OpenOptions::new(folder.path().join("ledger.db"), Arc::new(Noon));
+    options.max_cached_accounts = NonZeroUsize::new(4).unwrap();
+    let store = SqliteStore::open(&options.path).unwrap();
+    let mut engine = Engine::new(Box::new(store), &options).unwrap();
+    for first in [0, 100] {
+        let look = |number: u8| {
+            Command::ask(Received {
+                payment: PaymentHash::from_bytes([number; 32]),
+                received: Msat::ZERO,
+                at: UnixMillis::new(1),
+            })
+        };
+        let mut batch: Vec<_> = (first..first + 100).map(|number| look(number).0).collect();
+        engine.apply(&mut batch, Safe::FromDeath).unwrap();
+    }
+    let known = (0..200).filter(|number| engine.rows.entry(&account(*number)).is_some());
+    assert_eq!(known.count(), 4);
+}
+
 #[test]
 fn a_command_that_fails_does_not_spoil_its_batch() {
     let folder = tempfile::tempdir().unwrap();
