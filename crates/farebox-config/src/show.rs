@@ -1,7 +1,7 @@
 //! A configuration as text for people: without its defaults, or with all of them; never with its
 //! secrets.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::choice::{HeaderText, SecretSource};
@@ -54,7 +54,9 @@ fn drop_defaults_at(value: &mut Value, place: &Place) {
                 return false;
             }
             drop_defaults_at(value, &place);
-            true
+            // A section of which nothing is left says no more than its absence.
+            let is_default = place.default().is_some_and(Value::is_object);
+            !(is_default && value.as_object().is_some_and(Map::is_empty))
         }),
         Value::Array(list) => {
             let place = place.item();
@@ -137,7 +139,13 @@ mod tests {
         drop_defaults(&mut sparse);
         let sparse = toml::to_string(&sparse).unwrap();
         assert!(load(&sparse).file == file, "{sparse}");
-        for default in ["drain_timeout", "markup_percent", "currency"] {
+        for default in [
+            "drain_timeout",
+            "markup_percent",
+            "currency",
+            "[console]",
+            "[log]",
+        ] {
             assert!(!sparse.contains(default), "{sparse}");
         }
     }
