@@ -158,7 +158,7 @@ impl Forwarder {
             answer.0.headers_mut().remove(name);
         }
         if let Some(extract) = route.extract().filter(|_| answer.0.status().is_success()) {
-            return Box::pin(self.pass_back_shaped(exchange, &route, extract, answer, fare)).await;
+            return Box::pin(self.pass_back_shaped(exchange, route, extract, answer, fare)).await;
         }
         self.pass_back(route, answer, fare, upgrade, call)
     }

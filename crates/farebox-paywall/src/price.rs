@@ -43,6 +43,21 @@ pub struct Prepaid {
 }
 
 impl Quote {
+    /// The bounded call of a model.
+    fn of_call(call: Box<ModelQuote>, payer: &Payer) -> Self {
+        let (at_most, rate) = (call.at_most, call.rate);
+        if payer.has_prepaid() {
+            let call = Some(call);
+            return Self::Prepaid(Prepaid { rate, call });
+        }
+        let charge = Charge::Model(call);
+        Self::Due(Due {
+            at_most,
+            rate,
+            charge,
+        })
+    }
+
     /// The price, where there is one.
     pub fn due(self) -> Option<Due> {
         match self {
@@ -193,31 +208,22 @@ impl Paywall {
     /// # Errors
     /// Why it has no price: it is not sold, or nobody can say at the moment what it costs.
     pub async fn price(&self, payer: &Payer, ask: &Ask<'_>) -> Result<Quote, Error> {
-        let now = self.clock.now();
-        match &ask.sale.offer {
+        let (offer, now) = (&ask.sale.offer, self.clock.now());
+        match offer {
+            // What was bought by the call is bounded too: nothing is forwarded unread.
             Offer::Metered {
                 pricing: Pricing::Models(models),
                 ..
             } => {
                 let call = Box::pin(quote_call(models, &self.counter, ask)).await?;
-                let Some(call) = call else {
-                    return Ok(Quote::Free);
-                };
-                Ok(if payer.has_prepaid() {
-                    let (rate, call) = (call.rate, Some(call));
-                    Quote::Prepaid(Prepaid { rate, call })
-                } else {
-                    Quote::Due(Due {
-                        at_most: call.at_most,
-                        rate: call.rate,
-                        charge: Charge::Model(call),
-                    })
-                })
+                Ok(call.map_or(Quote::Free, |call| Quote::of_call(call, payer)))
             }
-            offer if payer.has_prepaid() => Ok(Quote::Prepaid(Prepaid {
-                rate: offer.rate(now),
-                call: None,
-            })),
+            Offer::Flat { .. } | Offer::Metered { .. } | Offer::Quoted(_)
+                if payer.has_prepaid() =>
+            {
+                let (rate, call) = (offer.rate(now), None);
+                Ok(Quote::Prepaid(Prepaid { rate, call }))
+            }
             Offer::Flat { price, .. } => Ok(Quote::Due(price.quote(now)?)),
             Offer::Metered {
                 pricing: Pricing::Use(by_use),
