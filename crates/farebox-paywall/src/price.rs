@@ -214,8 +214,8 @@ impl Paywall {
                     })
                 })
             }
-            offer if payer.has_prepaid() => Ok(Quote::Prepaid(Prepaid {
-                rate: offer.rate(now),
+            _ if payer.has_prepaid() => Ok(Quote::Prepaid(Prepaid {
+                rate: ask.sale.offer.rate(now),
                 call: None,
             })),
             Offer::Flat { price, .. } => Ok(Quote::Due(price.quote(now)?)),
