@@ -209,7 +209,9 @@ impl Ledger {
             return Ok(known);
         }
         request.fit()?;
-        self.ask(request).await
+        let (command, answer) = Command::ask_hold(request);
+        self.inner.queue.request(command)?;
+        answer.await.unwrap_or(Err(LedgerError::Closed))
     }
 
     /// Stops the account of a payment from being spent; what is on it stays. Open holds may still be

@@ -19,13 +19,13 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use crate::LedgerError;
 use crate::book::Book;
-use crate::hold::EndHold;
+use crate::hold::{EndHold, Hold};
 use crate::money::Verdict;
 use crate::name::Name;
 use crate::passes::Passes;
 use crate::store::{Safe, StoreError};
+use crate::{Admitted, HoldRequest, LedgerError};
 
 pub(crate) use account::Revoke;
 pub(crate) use begin_payout::{BeginPayout, Beginning};
@@ -45,9 +45,7 @@ pub(crate) trait Operation: Send {
     /// How safe it has to be before its answer is given.
     const SAFE: Safe = Safe::FromPowerLoss;
 
-    /// What is decided.
-    type Decided: Send;
-    /// What the asking side gets.
+    /// What is decided, and the asking side gets once it is written.
     type Answer: Send;
 
     /// Names every row that it may read or write, from facts that never change.
@@ -55,10 +53,10 @@ pub(crate) trait Operation: Send {
 
     /// Decides over the rows it named, without any look elsewhere. An error of the ledger concerns
     /// this operation alone and changed nothing.
-    fn decide(&self, book: &mut Book<'_>) -> Verdict<Self::Decided>;
+    fn decide(&self, book: &mut Book<'_>) -> Verdict<Self::Answer>;
 
-    /// Makes the answer of what was decided and committed.
-    fn give(self, decided: Self::Decided, desk: &Desk) -> Self::Answer;
+    /// Lets the passes in memory know what was written.
+    fn written(&self, _answer: &Self::Answer, _passes: &Passes) {}
 }
 
 /// What answers are made with.
@@ -80,14 +78,17 @@ pub(crate) trait Asked: Send {
 }
 
 type Reply<T> = oneshot::Sender<Result<T, LedgerError>>;
+type Answer<T> = oneshot::Receiver<Result<T, LedgerError>>;
 
-struct Question<O: Operation> {
+/// An operation, and who waits for what is made of its answer.
+struct Question<O: Operation, A> {
     operation: O,
-    decided: Option<Result<O::Decided, LedgerError>>,
-    reply: Reply<O::Answer>,
+    decided: Option<Result<O::Answer, LedgerError>>,
+    give: fn(O::Answer, &Desk) -> A,
+    reply: Reply<A>,
 }
 
-impl<O: Operation> Asked for Question<O> {
+impl<O: Operation, A: Send> Asked for Question<O, A> {
     fn footprint(&self, names: &mut Vec<Name>) {
         self.operation.footprint(names);
     }
@@ -106,14 +107,13 @@ impl<O: Operation> Asked for Question<O> {
     }
 
     fn answer(self: Box<Self>, desk: &Desk) {
-        let Self {
-            operation,
-            decided,
-            reply,
-        } = *self;
-        let decided = decided.unwrap_or(Err(LedgerError::Closed));
-        let answer = decided.map(|decided| operation.give(decided, desk));
-        let _ = reply.send(answer);
+        let decided = self.decided.unwrap_or(Err(LedgerError::Closed));
+        if let Ok(answer) = &decided {
+            self.operation.written(answer, &desk.passes);
+        }
+        let _ = self
+            .reply
+            .send(decided.map(|answer| (self.give)(answer, desk)));
     }
 
     fn fail(self: Box<Self>, error: LedgerError) {
@@ -150,13 +150,26 @@ impl fmt::Debug for Command {
 
 impl Command {
     /// An operation, and where its answer will come.
-    pub(crate) fn ask<O: Operation + 'static>(
+    pub(crate) fn ask<O: Operation + 'static>(operation: O) -> (Self, Answer<O::Answer>) {
+        Self::ask_and_give(operation, |answer, _| answer)
+    }
+
+    /// A request for a hold. Whoever gets the hold and drops it, or stopped waiting, voids it.
+    pub(crate) fn ask_hold(request: HoldRequest) -> (Self, Answer<Admitted>) {
+        Self::ask_and_give(request, |answer, desk| {
+            answer.map_held(|granted| Hold::new(granted, Arc::clone(&desk.holds)))
+        })
+    }
+
+    fn ask_and_give<O: Operation + 'static, A: Send + 'static>(
         operation: O,
-    ) -> (Self, oneshot::Receiver<Result<O::Answer, LedgerError>>) {
+        give: fn(O::Answer, &Desk) -> A,
+    ) -> (Self, Answer<A>) {
         let (reply, answer) = oneshot::channel();
         let question = Question {
             operation,
             decided: None,
+            give,
             reply,
         };
         (Self::Asked(Box::new(question)), answer)

@@ -3,44 +3,26 @@
 
 use xtask::shape::{self, Shape};
 
-/// The crates that break a rule today: siblings in the largest circle, functions that are too wide, types
-/// that are too scattered. Whoever lowers a figure lowers it here; none is ever raised for new code.
-const KNOWN: [(&str, Breaches); 4] = [
-    ("farebox-gateway", Breaches(20, 4, 1)),
-    ("farebox-ledger", Breaches(0, 0, 1)),
-    ("farebox-meter", Breaches(0, 0, 1)),
-    ("farebox-paywall", Breaches(0, 0, 1)),
-];
-
-#[derive(Clone, Copy)]
-struct Breaches(usize, usize, usize);
-
-/// Fails for the crates in which `seen` is more than what is `known`.
+/// Fails for the crates that break a rule.
 #[track_caller]
-fn assert_no_more(seen: fn(&Shape) -> usize, known: fn(Breaches) -> usize) {
+fn assert_none(seen: fn(&Shape) -> usize) {
     for shape in shape::of_workspace(super::root()).unwrap() {
-        let listed = KNOWN.iter().find(|(name, _)| *name == shape.name);
-        let allowed = listed.map_or(0, |(_, breaches)| known(*breaches));
         let (seen, complaints) = (seen(&shape), shape.complaints().join("\n"));
-        let name = &shape.name;
-        assert!(
-            seen <= allowed,
-            "{name}: {seen}, and {allowed} are known\n{complaints}"
-        );
+        assert_eq!(seen, 0, "{}\n{complaints}", shape.name);
     }
 }
 
 #[test]
 fn no_more_than_three_siblings_import_each_other_in_a_circle() {
-    assert_no_more(Shape::largest_circle, |known| known.0);
+    assert_none(Shape::largest_circle);
 }
 
 #[test]
 fn no_function_has_more_than_six_real_parameters() {
-    assert_no_more(|shape| shape.wide.len(), |known| known.1);
+    assert_none(|shape| shape.wide.len());
 }
 
 #[test]
 fn no_type_has_impl_blocks_in_more_than_four_files() {
-    assert_no_more(|shape| shape.scattered.len(), |known| known.2);
+    assert_none(|shape| shape.scattered.len());
 }

@@ -5,7 +5,7 @@ use farebox_core::{AccountId, PaymentHash};
 use super::*;
 use crate::LedgerError;
 use crate::money::Verdict;
-use crate::operation::{Desk, Operation, Received, Revoke};
+use crate::operation::{Operation, Received, Revoke};
 use crate::sqlite::SqliteStore;
 
 struct Noon;
@@ -20,7 +20,6 @@ impl farebox_core::Clock for Noon {
 struct Nosy;
 
 impl Operation for Nosy {
-    type Decided = ();
     type Answer = ();
 
     fn footprint(&self, names: &mut Vec<Name>) {
@@ -32,8 +31,6 @@ impl Operation for Nosy {
         book.entry(&account(2))?;
         Ok(Err(LedgerError::Closed))
     }
-
-    fn give(self, (): (), _: &Desk) {}
 }
 
 const fn account(number: u8) -> AccountId {

@@ -2,10 +2,11 @@
 
 use farebox_core::{AccountId, UnixMillis};
 
-use super::{Desk, Operation};
+use super::Operation;
 use crate::book::Book;
 use crate::money::Verdict;
 use crate::name::Name;
+use crate::passes::Passes;
 use crate::rows::Is;
 
 /// Stops an account from being spent. Its value stays.
@@ -16,7 +17,6 @@ pub(crate) struct Revoke {
 
 impl Operation for Revoke {
     /// Whether there is such an account; where not, the revocation waits for its first claim.
-    type Decided = bool;
     type Answer = bool;
 
     fn footprint(&self, names: &mut Vec<Name>) {
@@ -39,8 +39,7 @@ impl Operation for Revoke {
         Ok(Ok(false))
     }
 
-    fn give(self, decided: bool, desk: &Desk) -> bool {
-        desk.passes.forget(&self.account);
-        decided
+    fn written(&self, _: &bool, passes: &Passes) {
+        passes.forget(&self.account);
     }
 }

@@ -1,10 +1,11 @@
 //! A hold, after the claim where there was none.
 
-use super::{Desk, Operation};
+use super::Operation;
 use crate::book::{Book, Moment};
-use crate::hold::{Granted, Hold};
+use crate::hold::Granted;
 use crate::money::{self, Moved, Verdict};
 use crate::name::{HouseName, Name};
+use crate::passes::Passes;
 use crate::rows::{HoldFacts, OnceRow, OnceState, OpenHold};
 use crate::rules::{self, Earlier, Grant, KeyStanding, Purse, Standing};
 use crate::store::{Safe, StoreError};
@@ -13,8 +14,7 @@ use crate::{Admitted, ClaimPolicy, Cost, Funding, HoldRequest, KeyRefusal, Ledge
 
 impl Operation for HoldRequest {
     const SAFE: Safe = Safe::FromDeath;
-    type Decided = Admitted<Granted>;
-    type Answer = Admitted;
+    type Answer = Admitted<Granted>;
 
     fn footprint(&self, names: &mut Vec<Name>) {
         names.push(match self.funding {
@@ -27,7 +27,7 @@ impl Operation for HoldRequest {
         }
     }
 
-    fn decide(&self, book: &mut Book<'_>) -> Verdict<Self::Decided> {
+    fn decide(&self, book: &mut Book<'_>) -> Verdict<Self::Answer> {
         if book.counts.open_holds >= book.counts.max_open_holds {
             return Ok(Err(LedgerError::TooManyHolds));
         }
@@ -44,12 +44,10 @@ impl Operation for HoldRequest {
         Ok(verdict)
     }
 
-    fn give(self, decided: Self::Decided, desk: &Desk) -> Admitted {
-        if let (Admitted::Pass { expires_at }, Some(funding)) = (&decided, self.funding) {
-            let passes = &desk.passes;
-            passes.remember(self.account, funding.terms, *expires_at);
+    fn written(&self, answer: &Self::Answer, passes: &Passes) {
+        if let (Admitted::Pass { expires_at }, Some(funding)) = (answer, &self.funding) {
+            passes.remember(self.account, funding.terms.clone(), *expires_at);
         }
-        decided.map_held(|granted| Hold::new(granted, desk.holds.clone()))
     }
 }
 

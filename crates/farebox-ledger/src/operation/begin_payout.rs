@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use farebox_core::{AccountId, Msat, PayoutId, UnixMillis};
 
-use super::{Desk, Operation};
+use super::Operation;
 use crate::book::{Book, Moment};
 use crate::money::{self, Verdict};
 use crate::name::Name;
@@ -31,7 +31,6 @@ pub(crate) enum Beginning {
 
 impl Operation for BeginPayout {
     const TAKES_GATE: bool = true;
-    type Decided = Beginning;
     type Answer = Beginning;
 
     fn footprint(&self, names: &mut Vec<Name>) {
@@ -69,10 +68,6 @@ impl Operation for BeginPayout {
                 }
             }
         }
-    }
-
-    fn give(self, decided: Beginning, _: &Desk) -> Beginning {
-        decided
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use farebox_core::{AccountId, HoldId, UnixMillis};
 
-use super::{Desk, Operation};
+use super::Operation;
 use crate::book::Book;
 use crate::money::{self, Moved, Verdict};
 use crate::name::{HouseName, Name};
@@ -21,7 +21,6 @@ pub(crate) struct TellChange {
 }
 
 impl Operation for TellChange {
-    type Decided = ChangeView;
     type Answer = ChangeView;
 
     fn footprint(&self, names: &mut Vec<Name>) {
@@ -44,9 +43,5 @@ impl Operation for TellChange {
         let moved = Moved::new(view.amount, TransferKind::Change, self.at);
         money::between(book, &self.account, &owed, &clearing, moved)?;
         Ok(Ok(view))
-    }
-
-    fn give(self, decided: ChangeView, _: &Desk) -> ChangeView {
-        decided
     }
 }

@@ -3,7 +3,7 @@
 use farebox_core::{AccountId, KeyHash, PaymentHash, UnixMillis};
 
 use super::keys::key_of;
-use super::{Desk, KeyDone, Operation};
+use super::{KeyDone, Operation};
 use crate::book::{Book, Moment};
 use crate::key::MAX_PENDING;
 use crate::money::{self, Moved, Verdict};
@@ -21,7 +21,6 @@ pub(crate) struct NotePending {
 }
 
 impl Operation for NotePending {
-    type Decided = KeyDone;
     type Answer = KeyDone;
 
     fn footprint(&self, names: &mut Vec<Name>) {
@@ -70,10 +69,6 @@ impl Operation for NotePending {
         book.counts.pending += 1;
         Ok(Ok(KeyDone::Done))
     }
-
-    fn give(self, decided: KeyDone, _: &Desk) -> KeyDone {
-        decided
-    }
 }
 
 /// Forgets an invoice that will never be paid.
@@ -85,7 +80,6 @@ pub(crate) struct ForgetUnpaid {
 
 impl Operation for ForgetUnpaid {
     /// Whether there was any.
-    type Decided = bool;
     type Answer = bool;
 
     fn footprint(&self, names: &mut Vec<Name>) {
@@ -102,10 +96,6 @@ impl Operation for ForgetUnpaid {
         book.rewrite(&payment)?.is = Is::Nothing;
         Ok(Ok(true))
     }
-
-    fn give(self, decided: bool, _: &Desk) -> bool {
-        decided
-    }
 }
 
 /// Credits a settled payment to a key.
@@ -115,7 +105,6 @@ pub(crate) struct TakeDeposit {
 }
 
 impl Operation for TakeDeposit {
-    type Decided = KeyDone;
     type Answer = KeyDone;
 
     fn footprint(&self, names: &mut Vec<Name>) {
@@ -155,10 +144,6 @@ impl Operation for TakeDeposit {
         book.notes.credited = Some(amount);
         book.notes.moment = Some(Moment::Deposit);
         Ok(Ok(KeyDone::Done))
-    }
-
-    fn give(self, decided: KeyDone, _: &Desk) -> KeyDone {
-        decided
     }
 }
 

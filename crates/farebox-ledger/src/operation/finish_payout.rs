@@ -4,7 +4,7 @@
 
 use farebox_core::{AccountId, Kind, Msat, PayoutId, UnixMillis};
 
-use super::{Desk, Operation};
+use super::Operation;
 use crate::book::{Book, Moment};
 use crate::money::{self, Moved, Verdict};
 use crate::name::{HouseName, Name};
@@ -24,7 +24,6 @@ pub(crate) struct FinishPayout {
 
 impl Operation for FinishPayout {
     const TAKES_GATE: bool = true;
-    type Decided = PayoutView;
     type Answer = PayoutView;
 
     fn footprint(&self, names: &mut Vec<Name>) {
@@ -64,10 +63,6 @@ impl Operation for FinishPayout {
         book.put_payout(row)?;
         book.notes.moment = Some(Moment::PayoutEnd);
         Ok(Ok(view))
-    }
-
-    fn give(self, decided: PayoutView, _: &Desk) -> PayoutView {
-        decided
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use farebox_core::{HoldId, Msat, PaymentHash, UnixMillis};
 
-use super::{Desk, Operation};
+use super::Operation;
 use crate::book::{Book, Moment};
 use crate::money::{self, Moved, Verdict};
 use crate::name::{HouseName, Name};
@@ -44,7 +44,6 @@ pub(crate) enum HeldStep {
 }
 
 impl Operation for OpenHeld {
-    type Decided = bool;
     type Answer = bool;
 
     fn footprint(&self, names: &mut Vec<Name>) {
@@ -78,15 +77,10 @@ impl Operation for OpenHeld {
         book.changes.bodies.push((id, body));
         Ok(Ok(true))
     }
-
-    fn give(self, decided: bool, _: &Desk) -> bool {
-        decided
-    }
 }
 
 impl Operation for HeldMove {
     /// Whether the step was taken.
-    type Decided = bool;
     type Answer = bool;
 
     fn footprint(&self, names: &mut Vec<Name>) {
@@ -130,10 +124,6 @@ impl Operation for HeldMove {
         };
         self.move_on(to, book)?;
         Ok(Ok(true))
-    }
-
-    fn give(self, decided: bool, _: &Desk) -> bool {
-        decided
     }
 }
 

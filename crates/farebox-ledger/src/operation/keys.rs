@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use farebox_core::{AccountId, KeyHash, Msat, UnixMillis};
 
-use super::{Desk, Operation};
+use super::Operation;
 use crate::book::Book;
 use crate::key::MAX_CHILDREN;
 use crate::money::Verdict;
@@ -71,7 +71,6 @@ impl From<OpenChild> for NewKey {
 }
 
 impl Operation for NewKey {
-    type Decided = KeyDone;
     type Answer = KeyDone;
 
     fn footprint(&self, names: &mut Vec<Name>) {
@@ -111,10 +110,6 @@ impl Operation for NewKey {
             key_of(book, parent)?.children += 1;
         }
         Ok(Ok(KeyDone::Done))
-    }
-
-    fn give(self, decided: KeyDone, _: &Desk) -> KeyDone {
-        decided
     }
 }
 
@@ -178,7 +173,6 @@ pub(crate) struct LimitKey {
 }
 
 impl Operation for LimitKey {
-    type Decided = ();
     type Answer = ();
 
     fn footprint(&self, names: &mut Vec<Name>) {
@@ -192,8 +186,6 @@ impl Operation for LimitKey {
         }
         Ok(Ok(()))
     }
-
-    fn give(self, (): (), _: &Desk) {}
 }
 
 /// Revokes a key.
@@ -203,7 +195,6 @@ pub(crate) struct RevokeKey {
 }
 
 impl Operation for RevokeKey {
-    type Decided = ();
     type Answer = ();
 
     fn footprint(&self, names: &mut Vec<Name>) {
@@ -219,6 +210,4 @@ impl Operation for RevokeKey {
         }
         Ok(Ok(()))
     }
-
-    fn give(self, (): (), _: &Desk) {}
 }

@@ -2,8 +2,8 @@
 
 use farebox_core::{AccountId, UnixMillis};
 
+use super::Operation;
 use super::keys::key_of;
-use super::{Desk, Operation};
 use crate::book::Book;
 use crate::money::Verdict;
 use crate::name::Name;
@@ -19,7 +19,6 @@ pub(crate) struct CloseAccount {
 }
 
 impl Operation for CloseAccount {
-    type Decided = bool;
     type Answer = bool;
 
     fn footprint(&self, names: &mut Vec<Name>) {
@@ -42,10 +41,6 @@ impl Operation for CloseAccount {
         }
         Ok(Ok(true))
     }
-
-    fn give(self, decided: bool, _: &Desk) -> bool {
-        decided
-    }
 }
 
 /// Forgets the held call of a payment that ended long ago, and what a payment brought that nobody ever
@@ -59,7 +54,6 @@ pub(crate) struct ForgetPast {
 }
 
 impl Operation for ForgetPast {
-    type Decided = ();
     type Answer = ();
 
     fn footprint(&self, names: &mut Vec<Name>) {
@@ -81,8 +75,6 @@ impl Operation for ForgetPast {
         }
         Ok(Ok(()))
     }
-
-    fn give(self, (): (), _: &Desk) {}
 }
 
 /// Removes a key that was never paid for, or a child that has ended.
@@ -94,7 +86,6 @@ pub(crate) struct RemoveKey {
 }
 
 impl Operation for RemoveKey {
-    type Decided = bool;
     type Answer = bool;
 
     fn footprint(&self, names: &mut Vec<Name>) {
@@ -126,9 +117,5 @@ impl Operation for RemoveKey {
             book.changes.removed.push(Removed { id, account, at });
         }
         Ok(Ok(true))
-    }
-
-    fn give(self, decided: bool, _: &Desk) -> bool {
-        decided
     }
 }

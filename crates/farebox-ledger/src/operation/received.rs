@@ -2,7 +2,7 @@
 
 use farebox_core::{Msat, PaymentHash, UnixMillis};
 
-use super::{Desk, Operation};
+use super::Operation;
 use crate::book::Book;
 use crate::money::{self, Verdict};
 use crate::name::Name;
@@ -18,7 +18,6 @@ pub(crate) struct Received {
 }
 
 impl Operation for Received {
-    type Decided = ();
     type Answer = ();
 
     fn footprint(&self, names: &mut Vec<Name>) {
@@ -46,6 +45,4 @@ impl Operation for Received {
         book.rewrite(&id)?.received = Some((self.received, self.at));
         Ok(Ok(()))
     }
-
-    fn give(self, (): (), _: &Desk) {}
 }

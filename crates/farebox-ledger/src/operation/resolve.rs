@@ -2,7 +2,7 @@
 
 use farebox_core::{AccountId, HoldId, Msat, UnixMillis};
 
-use super::{Desk, Operation};
+use super::Operation;
 use crate::book::{Book, Moment};
 use crate::hold::{Resolution, Rest};
 use crate::money::{self, Moved, Verdict};
@@ -31,7 +31,6 @@ pub(crate) struct Progress {
 }
 
 impl Operation for Resolve {
-    type Decided = ();
     type Answer = ();
 
     fn footprint(&self, names: &mut Vec<Name>) {
@@ -81,8 +80,6 @@ impl Operation for Resolve {
         }
         Ok(Ok(()))
     }
-
-    fn give(self, (): (), _: &Desk) {}
 }
 
 fn settle(
@@ -181,7 +178,6 @@ fn note_charge(
 }
 
 impl Operation for Progress {
-    type Decided = ();
     type Answer = ();
 
     fn footprint(&self, names: &mut Vec<Name>) {
@@ -198,6 +194,4 @@ impl Operation for Progress {
         }
         Ok(Ok(()))
     }
-
-    fn give(self, (): (), _: &Desk) {}
 }

@@ -7,6 +7,7 @@ use farebox_core::AccountId;
 use super::*;
 use crate::Remaining;
 use crate::hold::Rest;
+use crate::operation::{FinishPayout, Revoke};
 use crate::rows::HoldFacts;
 
 const LONG: Duration = Duration::from_secs(60);
@@ -110,4 +111,32 @@ fn closing_and_flushing_wait_for_nobody() {
     queue.close();
     queue.take(&mut batch, 10, LONG);
     assert!(batch.closing);
+}
+
+/// What counts against the limits of payouts is read once for each batch.
+#[test]
+fn a_batch_ends_before_its_second_payout() {
+    let (queue, mut batch) = (queue(), Batch::default());
+    let finish = |number: u8| {
+        let finish = FinishPayout {
+            id: farebox_core::PayoutId::from_bytes([number; 16]),
+            account: AccountId::from_bytes([number; 32]),
+            end: crate::PayoutEnd::Failed,
+            at: UnixMillis::new(0),
+        };
+        Command::ask(finish).0
+    };
+    let revoke = |number: u8| {
+        let account = AccountId::from_bytes([number; 32]);
+        let at = UnixMillis::new(0);
+        Command::ask(Revoke { account, at }).0
+    };
+    for command in [revoke(1), finish(2), revoke(3), finish(4), revoke(5)] {
+        queue.request(command).unwrap();
+    }
+    queue.take(&mut batch, 10, LONG);
+    assert_eq!(batch.commands.len(), 3);
+    batch.commands.clear();
+    queue.take(&mut batch, 10, LONG);
+    assert_eq!(batch.commands.len(), 2);
 }

@@ -22,33 +22,32 @@ pub struct Prompt {
     has_messages: bool,
 }
 
-impl ModelRequest {
-    /// The prompt; nothing where it is too long to be kept, or more than text.
+impl Prompt {
+    /// The prompt of a request; none where it is too long to be kept, or more than text.
     #[must_use]
-    pub fn into_prompt(mut self) -> Option<Prompt> {
-        let media = self.media.image_in || self.media.audio_in || self.media.file_in;
-        if media || self.length > MAX_KEPT_PROMPT {
+    pub fn of(mut request: ModelRequest) -> Option<Self> {
+        let media = &request.media;
+        let media = media.image_in || media.audio_in || media.file_in;
+        if media || request.length > MAX_KEPT_PROMPT {
             return None;
         }
-        let (parts, has_messages): (&[&str], _) = match self.endpoint {
+        let (parts, has_messages): (&[&str], _) = match request.endpoint {
             Endpoint::ChatCompletions => (&["messages"], true),
             Endpoint::Responses => (&["instructions", "input"], true),
             Endpoint::Completions => (&["prompt"], false),
             _ => return None,
         };
         let mut members = |names: &[&str]| {
-            let taken = names.iter().filter_map(|name| self.body.take(name));
+            let taken = names.iter().filter_map(|name| request.body.take(name));
             taken.collect()
         };
-        Some(Prompt {
+        Some(Self {
             parts: members(parts),
             tools: members(&["tools", "functions", "response_format", "text"]),
             has_messages,
         })
     }
-}
 
-impl Prompt {
     /// Shows every text in it.
     pub fn each_text(&self, see: &mut dyn FnMut(&str)) {
         for part in &self.parts {

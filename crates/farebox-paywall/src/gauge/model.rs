@@ -100,7 +100,7 @@ impl Counting {
         writes_text.then(|| Self {
             counter,
             vocabulary,
-            prompt: request.into_prompt().map(Arc::new),
+            prompt: Prompt::of(request).map(Arc::new),
         })
     }
 }

@@ -71,7 +71,7 @@ fn a_prompt_is_its_texts_and_the_marks_around_each_message() {
         {"role": "system", "content": "hello world"},
         {"role": "user", "content": [{"type": "text", "text": "hello world"}]}]}"#;
     let request = ModelRequest::read(Endpoint::ChatCompletions, body, &Default::default());
-    let prompt = request.unwrap().into_prompt().unwrap();
+    let prompt = Prompt::of(request.unwrap()).unwrap();
     let mut loaded = Loaded::default();
     let seen = loaded.count(&Uncounted {
         vocabulary: Vocabulary::O200k,
