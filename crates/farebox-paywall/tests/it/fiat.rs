@@ -1,14 +1,17 @@
 //! Prices in the money of some state, where there is a rate and where there is none.
 
 use farebox_market::rates::NoRate;
+use farebox_paywall::by_use::Teller;
 use farebox_paywall::error::{Error, Owed, PriceError, Unsold};
 use farebox_paywall::gauge::Ending;
 use farebox_paywall::sale::Buys;
+use http::HeaderName;
 
 use crate::sales::{
-    DEPOSIT, HOUR, ONE_CALL, ONE_REQUEST, PRICE, RATE_AGE, balance, in_dollars, no_rates, rates,
+    DEPOSIT, HOUR, ONE_CALL, ONE_REQUEST, PRICE, RATE_AGE, balance, by_use_in_dollars, in_dollars,
+    models_in_dollars, no_rates, rates,
 };
-use crate::shop::{Books, Outcome, Request, Shop};
+use crate::shop::{Books, Outcome, Request, Shop, answer};
 
 fn no_rate(error: &Error) -> Option<NoRate> {
     match error {
@@ -105,5 +108,41 @@ async fn the_rate_of_the_moment_is_kept_with_the_charge() {
         assert_eq!(rate.currency, "usd", "{buys}");
         assert_eq!(rate.bitcoin_price, "100000", "{buys}");
         assert_eq!(rate.age_ms, Some(30_000), "{buys}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_call_used_is_charged_at_the_rate_by_which_it_was_admitted() {
+    let shop = Shop::open();
+    let chat = r#"{"model":"small","max_tokens":20,"messages":[{"role":"user","content":"hi"}]}"#;
+    let chat = Request::post("/v1/chat/completions", chat);
+    let told = r#"{"choices":[{"message":{"content":"hello"}}],
+        "usage":{"prompt_tokens":5,"completion_tokens":7}}"#;
+    let fields = &[("x-cost", "300"), ("content-type", "application/json")];
+    for (is_model, charged) in [(true, 75), (false, 150)] {
+        let rates = rates(Some(&shop.clock));
+        let name = HeaderName::from_static("x-cost");
+        let sale = if is_model {
+            models_in_dollars(&rates)
+        } else {
+            by_use_in_dollars(Teller::Header { name, shown: false }, &rates)
+        };
+        let bought = shop.buy(&sale, &chat).await;
+        assert_eq!(bought.paid, DEPOSIT);
+        let paid = chat.with(&bought);
+        let mut settlement = shop.serve(&sale, &paid).await;
+        shop.clock.advance(RATE_AGE * 2);
+        let refused = shop.refusal(&sale, &paid).await;
+        assert_eq!(no_rate(&refused), Some(NoRate::Stale));
+        answer(&mut settlement, fields, &[told], Ending::Complete);
+        let books = Books {
+            charged,
+            held: 0,
+            left: DEPOSIT - charged,
+        };
+        assert_eq!(shop.books(&bought).await, books);
+        let charges = shop.charges(&bought).await;
+        let rate = charges[0].basis.rate.as_ref().unwrap();
+        assert_eq!(rate.bitcoin_price, "100000");
     }
 }

@@ -90,16 +90,27 @@ pub(crate) fn by_use(teller: Teller) -> Sale {
 
 /// The same at this price in msat for each unit.
 pub(crate) fn by_use_at(each: &str, teller: Teller) -> Sale {
-    let rated = |amount: &str| Rated {
-        currency: Currency::Msat,
+    use_in(Currency::Msat, [each, "1000", "10"], teller, &no_rates())
+}
+
+/// What is charged by use at prices in dollars, which come to those of [`by_use`] at these rates.
+pub(crate) fn by_use_in_dollars(teller: Teller, rates: &Arc<Rates>) -> Sale {
+    let amounts = ["0.0000005", "0.001", "0.00001"];
+    use_in("usd".parse().unwrap(), amounts, teller, rates)
+}
+
+/// The price of one unit, of one call at most, and of one at least.
+fn use_in(currency: Currency, amounts: [&str; 3], teller: Teller, rates: &Arc<Rates>) -> Sale {
+    let [each, at_most, least] = amounts.map(|amount| Rated {
+        currency,
         amount: amount.parse().unwrap(),
-    };
+    });
     metered(Pricing::Use(Arc::new(ByUse {
         teller,
-        each: rated(each),
-        at_most: rated("1000"),
-        least: Some(rated("10")),
-        rates: no_rates(),
+        each,
+        at_most,
+        least: Some(least),
+        rates: Arc::clone(rates),
         markup: 0,
         billing: Billing::default(),
     })))
@@ -107,9 +118,19 @@ pub(crate) fn by_use_at(each: &str, teller: Teller) -> Sale {
 
 /// The model `small`, at 1 msat for a token read and 10 for one written.
 pub(crate) fn models() -> Sale {
-    let rows = [(Unit::Input, "1"), (Unit::Output, "10")];
+    models_in(Currency::Msat, ["1", "10"], &no_rates())
+}
+
+/// The same at prices in dollars, which come to that at these rates.
+pub(crate) fn models_in_dollars(rates: &Arc<Rates>) -> Sale {
+    let usd = "usd".parse().unwrap();
+    models_in(usd, ["0.000001", "0.00001"], rates)
+}
+
+fn models_in(currency: Currency, [input, output]: [&str; 2], rates: &Arc<Rates>) -> Sale {
+    let rows = [(Unit::Input, input), (Unit::Output, output)];
     let price = ModelPrice {
-        currency: Currency::Msat,
+        currency,
         rows: rows
             .map(|(unit, each)| (unit, each.parse().unwrap()))
             .into(),
@@ -122,7 +143,7 @@ pub(crate) fn models() -> Sale {
     table.insert("small", price);
     metered(Pricing::Models(Arc::new(ModelSale {
         prices: Arc::new(Prices::new(table)),
-        rates: no_rates(),
+        rates: Arc::clone(rates),
         rules: RequestRules::default(),
         markup: 0,
         billing: Billing::default(),
