@@ -21,6 +21,7 @@ use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize as DeriveDeserialize, Serialize};
 
+use crate::section::section;
 use crate::units::{ByteSize, Lasting};
 
 /// Which paths a route takes.
@@ -91,15 +92,15 @@ pub enum ReplaySetting {
     Kept(ReplayTable),
 }
 
-/// How finished answers are kept for clients that lost their connection.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, DeriveDeserialize, JsonSchema)]
-#[serde(default)]
-#[schemars(deny_unknown_fields)]
-pub struct ReplayTable {
-    /// The longest body kept.
-    pub max_bytes: ByteSize,
-    /// How long it is kept.
-    pub ttl: Lasting,
+section! {
+    /// How finished answers are kept for clients that lost their connection.
+    #[derive(Copy)]
+    pub struct ReplayTable {
+        /// The longest body kept.
+        pub max_bytes: ByteSize = ByteSize(256 << 10),
+        /// How long it is kept.
+        pub ttl: Lasting = Lasting::seconds(600),
+    }
 }
 
 /// One text, or several.
@@ -304,15 +305,6 @@ impl AsRef<[String]> for Texts {
 impl Default for PathMatch {
     fn default() -> Self {
         Self::Prefix(String::new())
-    }
-}
-
-impl Default for ReplayTable {
-    fn default() -> Self {
-        Self {
-            max_bytes: ByteSize(256 << 10),
-            ttl: Lasting::seconds(600),
-        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! What was written: the configuration file as types, and the defaults in one place.
+//! What was written: the configuration file as types, each key with its default.
 //!
 //! The comments on these fields are the reference: `farebox config schema` and
 //! `docs/reference/config.md` are made from them. Nothing here is resolved or looked up; that is
@@ -33,150 +33,145 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::section::section;
 use crate::units::{ByteSize, Lasting, PerPeriod};
 
-/// The configuration of `farebox serve`.
-#[derive(Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-#[schemars(deny_unknown_fields)]
-pub struct ConfigFile {
+section! {
+    /// The configuration of `farebox serve`.
+    pub struct ConfigFile {
+        /// The gateway itself: where it listens and within which limits.
+        pub server: ServerSection,
+        /// The admin API and the metrics.
+        pub console: ConsoleSection,
+        /// Where accounts and transfers are kept.
+        pub store: StoreSection,
+        /// The Lightning node or wallet that is paid. Needed as soon as a route has a price.
+        pub lightning: Option<LightningSection>,
+        /// Whether and how holders of tokens get back what they did not use.
+        pub refunds: RefundsSection,
+        /// Prepaid keys: `sk-farebox-…`, paid for once and used like a provider's API key.
+        pub keys: KeysSection,
+        /// Room for calls that wait for a held payment (`on_failure = "cancel"`).
+        pub held: HeldSection,
+        /// What a bitcoin costs, for prices that are not in bitcoin.
+        pub rates: RatesSection,
+        /// How price lists of others are taken over.
+        pub prices: PricesSection,
+        /// What models cost, where routes sell by what a call uses.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        pub model: Vec<ModelSection>,
+        /// What is written about requests and events.
+        pub log: LogSection,
+        /// The routes: what is sold, for how much, and where requests go.
+        pub route: Vec<RouteSection>,
+    }
+}
+
+section! {
     /// The gateway itself: where it listens and within which limits.
-    pub server: ServerSection,
-    /// The admin API and the metrics.
-    pub console: ConsoleSection,
-    /// Where accounts and transfers are kept.
-    pub store: StoreSection,
-    /// The Lightning node or wallet that is paid. Needed as soon as a route has a price.
-    pub lightning: Option<LightningSection>,
-    /// Whether and how holders of tokens get back what they did not use.
-    pub refunds: RefundsSection,
-    /// Prepaid keys: `sk-farebox-…`, paid for once and used like a provider's API key.
-    pub keys: KeysSection,
-    /// Room for calls that wait for a held payment (`on_failure = "cancel"`).
-    pub held: HeldSection,
-    /// What a bitcoin costs, for prices that are not in bitcoin.
-    pub rates: RatesSection,
-    /// How price lists of others are taken over.
-    pub prices: PricesSection,
-    /// What models cost, where routes sell by what a call uses.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub model: Vec<ModelSection>,
-    /// What is written about requests and events.
-    pub log: LogSection,
-    /// The routes: what is sold, for how much, and where requests go.
-    pub route: Vec<RouteSection>,
+    pub struct ServerSection {
+        /// Address and port of the gateway. Port 0 lets the system choose.
+        pub listen: SocketAddr = DEFAULT_GATEWAY,
+        /// The address under which clients reach the gateway, when it is another one.
+        pub public_url: Option<String>,
+        /// Threads that serve requests. Default: one for each core.
+        pub threads: Option<usize>,
+        /// Proxies in front of the gateway whose `X-Forwarded-For` is believed, as networks.
+        #[schemars(with = "Vec<String>")]
+        pub trusted_proxies: Vec<IpNet>,
+        /// The status of a credential that does not verify: 401, or 402 as Aperture answers.
+        #[schemars(range(min = 401, max = 402))]
+        pub bad_credential: u16 = 401,
+        /// Whether a challenge begins with a line in the legacy `LSAT` scheme.
+        pub legacy_challenge: bool,
+        /// Whether paths may have `;` parameters.
+        pub path_parameters: bool,
+        /// The file of the secrets that sign tokens, made at the first start. Default:
+        /// `farebox.secret` beside the store.
+        pub secret_file: Option<PathBuf>,
+        /// How long running requests may take to finish after SIGTERM.
+        pub drain_timeout: Lasting = Lasting::seconds(30),
+        /// How long an invoice can be paid.
+        pub invoice_expiry: Lasting = Lasting::seconds(600),
+        /// Connections from clients at one time.
+        pub max_connections: usize = 20_000,
+        /// The size of all headers of one request.
+        pub max_header_bytes: ByteSize = ByteSize(16 << 10),
+        /// How long a client may take to send the headers of a request, and so how long an idle
+        /// connection is kept.
+        pub header_timeout: Lasting = Lasting::seconds(75),
+        /// How long a client may refuse to read its answer.
+        pub write_timeout: Lasting = Lasting::seconds(60),
+        /// Memory for request bodies that are read before they are forwarded, in all; and as much again
+        /// for answers of models that are read before they are sent.
+        pub body_budget: ByteSize = ByteSize(256 << 20),
+        /// Memory for answers that are kept for clients that lost their connection, in all.
+        pub replay_budget: ByteSize = ByteSize(64 << 20),
+        /// Certificates, when the gateway speaks TLS itself.
+        pub tls: Option<TlsSection>,
+        /// How many challenges are made, so that nobody makes the node create invoices without end.
+        pub challenges: ChallengesSection,
+    }
 }
 
-/// The gateway itself: where it listens and within which limits.
-#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-#[schemars(deny_unknown_fields)]
-pub struct ServerSection {
-    /// Address and port of the gateway. Port 0 lets the system choose.
-    pub listen: SocketAddr,
-    /// The address under which clients reach the gateway, when it is another one.
-    pub public_url: Option<String>,
-    /// Threads that serve requests. Default: one for each core.
-    pub threads: Option<usize>,
-    /// Proxies in front of the gateway whose `X-Forwarded-For` is believed, as networks.
-    #[schemars(with = "Vec<String>")]
-    pub trusted_proxies: Vec<IpNet>,
-    /// The status of a credential that does not verify: 401, or 402 as Aperture answers.
-    #[schemars(range(min = 401, max = 402))]
-    pub bad_credential: u16,
-    /// Whether a challenge begins with a line in the legacy `LSAT` scheme.
-    pub legacy_challenge: bool,
-    /// Whether paths may have `;` parameters.
-    pub path_parameters: bool,
-    /// The file of the secrets that sign tokens, made at the first start. Default:
-    /// `farebox.secret` beside the store.
-    pub secret_file: Option<PathBuf>,
-    /// How long running requests may take to finish after SIGTERM.
-    pub drain_timeout: Lasting,
-    /// How long an invoice can be paid.
-    pub invoice_expiry: Lasting,
-    /// Connections from clients at one time.
-    pub max_connections: usize,
-    /// The size of all headers of one request.
-    pub max_header_bytes: ByteSize,
-    /// How long a client may take to send the headers of a request, and so how long an idle
-    /// connection is kept.
-    pub header_timeout: Lasting,
-    /// How long a client may refuse to read its answer.
-    pub write_timeout: Lasting,
-    /// Memory for request bodies that are read before they are forwarded, in all; and as much again
-    /// for answers of models that are read before they are sent.
-    pub body_budget: ByteSize,
-    /// Memory for answers that are kept for clients that lost their connection, in all.
-    pub replay_budget: ByteSize,
+section! {
     /// Certificates, when the gateway speaks TLS itself.
-    pub tls: Option<TlsSection>,
-    /// How many challenges are made, so that nobody makes the node create invoices without end.
-    pub challenges: ChallengesSection,
+    #[schemars(extend("required" = ["cert", "key"]))]
+    pub struct TlsSection {
+        /// The certificate chain, PEM.
+        pub cert: PathBuf,
+        /// Its private key, PEM.
+        pub key: PathBuf,
+    }
 }
 
-/// Certificates, when the gateway speaks TLS itself.
-#[derive(Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-#[schemars(deny_unknown_fields, extend("required" = ["cert", "key"]))]
-pub struct TlsSection {
-    /// The certificate chain, PEM.
-    pub cert: PathBuf,
-    /// Its private key, PEM.
-    pub key: PathBuf,
+section! {
+    /// How many challenges are made.
+    pub struct ChallengesSection {
+        /// With an invoice, for one client (an IPv4 /24 or an IPv6 /48). Past it the answer is a
+        /// short 402 without an invoice.
+        pub per_client: PerPeriod = PerPeriod { count: 30, period: Duration::from_secs(60), },
+        /// With an invoice, for all clients together.
+        pub total: PerPeriod = PerPeriod { count: 100, period: Duration::from_secs(1), },
+    }
 }
 
-/// How many challenges are made.
-#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-#[schemars(deny_unknown_fields)]
-pub struct ChallengesSection {
-    /// With an invoice, for one client (an IPv4 /24 or an IPv6 /48). Past it the answer is a
-    /// short 402 without an invoice.
-    pub per_client: PerPeriod,
-    /// With an invoice, for all clients together.
-    pub total: PerPeriod,
+section! {
+    /// The admin API and the metrics.
+    pub struct ConsoleSection {
+        /// Address and port of the console.
+        pub listen: SocketAddr = DEFAULT_CONSOLE,
+        /// The file of the admin token, made (0600) at the first start. Default:
+        /// `farebox.admin-token` beside the store.
+        pub token_file: Option<PathBuf>,
+        /// Host names under which the console may be called, besides `localhost` and loopback
+        /// addresses.
+        pub hosts: Vec<String>,
+    }
 }
 
-/// The admin API and the metrics.
-#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-#[schemars(deny_unknown_fields)]
-pub struct ConsoleSection {
-    /// Address and port of the console.
-    pub listen: SocketAddr,
-    /// The file of the admin token, made (0600) at the first start. Default:
-    /// `farebox.admin-token` beside the store.
-    pub token_file: Option<PathBuf>,
-    /// Host names under which the console may be called, besides `localhost` and loopback
-    /// addresses.
-    pub hosts: Vec<String>,
+section! {
+    /// Where accounts and transfers are kept.
+    pub struct StoreSection {
+        /// `sqlite://` and a path: `sqlite://farebox.db` is relative to the working directory,
+        /// `sqlite:///var/lib/farebox/farebox.db` is absolute.
+        pub url: String = "sqlite://farebox.db".to_owned(),
+        /// How long accounts that are used up or expired are kept before they are summarised.
+        pub retention: Lasting = Lasting::seconds(90 * 86_400),
+    }
 }
 
-/// Where accounts and transfers are kept.
-#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-#[schemars(deny_unknown_fields)]
-pub struct StoreSection {
-    /// `sqlite://` and a path: `sqlite://farebox.db` is relative to the working directory,
-    /// `sqlite:///var/lib/farebox/farebox.db` is absolute.
-    pub url: String,
-    /// How long accounts that are used up or expired are kept before they are summarised.
-    pub retention: Lasting,
-}
-
-/// What is written about requests and events.
-#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-#[schemars(deny_unknown_fields)]
-pub struct LogSection {
-    /// The form of the request log and of events; `off` writes no request log.
-    pub format: LogFormat,
-    /// The file of the request log, opened again at SIGHUP. Default: standard output.
-    pub file: Option<PathBuf>,
-    /// Which events are written to standard error: `error`, `warn`, `info`, `debug`, `trace`, or
-    /// a filter such as `info,farebox_ledger=debug`.
-    pub level: String,
+section! {
+    /// What is written about requests and events.
+    pub struct LogSection {
+        /// The form of the request log and of events; `off` writes no request log.
+        pub format: LogFormat,
+        /// The file of the request log, opened again at SIGHUP. Default: standard output.
+        pub file: Option<PathBuf>,
+        /// Which events are written to standard error: `error`, `warn`, `info`, `debug`, `trace`, or
+        /// a filter such as `info,farebox_ledger=debug`.
+        pub level: String = "info".to_owned(),
+    }
 }
 
 /// The form of the log.
@@ -250,74 +245,5 @@ impl ConfigFile {
     pub fn beside_store(&self, name: &str) -> PathBuf {
         let store = self.store.path().unwrap_or_default();
         store.with_file_name(name)
-    }
-}
-
-impl Default for ServerSection {
-    fn default() -> Self {
-        Self {
-            listen: DEFAULT_GATEWAY,
-            public_url: None,
-            threads: None,
-            trusted_proxies: Vec::new(),
-            bad_credential: 401,
-            legacy_challenge: false,
-            path_parameters: false,
-            secret_file: None,
-            drain_timeout: Lasting::seconds(30),
-            invoice_expiry: Lasting::seconds(600),
-            max_connections: 20_000,
-            max_header_bytes: ByteSize(16 << 10),
-            header_timeout: Lasting::seconds(75),
-            write_timeout: Lasting::seconds(60),
-            body_budget: ByteSize(256 << 20),
-            replay_budget: ByteSize(64 << 20),
-            tls: None,
-            challenges: ChallengesSection::default(),
-        }
-    }
-}
-
-impl Default for ChallengesSection {
-    fn default() -> Self {
-        Self {
-            per_client: PerPeriod {
-                count: 30,
-                period: Duration::from_secs(60),
-            },
-            total: PerPeriod {
-                count: 100,
-                period: Duration::from_secs(1),
-            },
-        }
-    }
-}
-
-impl Default for ConsoleSection {
-    fn default() -> Self {
-        Self {
-            listen: DEFAULT_CONSOLE,
-            token_file: None,
-            hosts: Vec::new(),
-        }
-    }
-}
-
-impl Default for StoreSection {
-    fn default() -> Self {
-        Self {
-            url: "sqlite://farebox.db".to_owned(),
-            retention: Lasting::seconds(90 * 86_400),
-        }
-    }
-}
-
-impl Default for LogSection {
-    fn default() -> Self {
-        Self {
-            format: LogFormat::default(),
-            file: None,
-            level: "info".to_owned(),
-        }
     }
 }

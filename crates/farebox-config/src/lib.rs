@@ -15,5 +15,6 @@ mod parts;
 pub mod reference;
 pub mod schema;
 pub mod secrets;
+mod section;
 pub mod show;
 pub mod units;

@@ -11,6 +11,7 @@ use serde::{Deserialize as DeriveDeserialize, Serialize};
 use super::{Amount, Choice, SecretSource};
 use crate::file::{ModelTokensTable, UnsaidSetting};
 use crate::key::explain_later;
+use crate::section::section;
 use crate::units::Lasting;
 
 /// The price of one request.
@@ -60,74 +61,74 @@ pub struct Money {
     pub amount: Decimal,
 }
 
-/// A price by what the answer turns out to have used: the upstream says it, or bytes or seconds are
-/// counted. Exactly one of `upstream_header`, `upstream_json`, `per_byte`, `per_kib`, `per_mib` and
-/// `per_second`.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, DeriveDeserialize, JsonSchema)]
-#[serde(default)]
-#[schemars(deny_unknown_fields, extend("required" = ["at_most"]))]
-pub struct UsePrice {
-    /// The header, or trailer, of the upstream's answer that says what it cost, or how much was
-    /// used. The client does not see it.
-    pub upstream_header: Option<String>,
-    /// Where that stands in the upstream's JSON, as a JSON pointer such as `/usage/cost`; of a stream
-    /// the last event that has it counts.
-    pub upstream_json: Option<String>,
-    /// What one byte costs.
-    pub per_byte: Option<Money>,
-    /// What 1024 bytes cost; parts of them cost their part.
-    pub per_kib: Option<Money>,
-    /// What 1024 times 1024 bytes cost.
-    pub per_mib: Option<Money>,
-    /// What a second costs, from the moment a request is forwarded to the end of its answer.
-    pub per_second: Option<Money>,
-    /// In what the upstream says a cost: `msat`, `sat`, `usd` or another currency.
-    pub unit: Option<String>,
-    /// What one of what the upstream says costs, where it says a quantity.
-    pub each: Option<Money>,
-    /// Whose bytes are counted. Default: the answer's.
-    pub of: Option<OfSetting>,
-    /// What one call costs at most: held before it is forwarded. What it costs beyond that is the
-    /// seller's loss.
-    pub at_most: Option<Money>,
-    /// What one call costs at least, where it is charged at all.
-    pub least: Option<Money>,
-    /// Percent on top of what the upstream says.
-    #[schemars(with = "Option<String>")]
-    pub markup_percent: Option<Decimal>,
-    /// What is charged where the upstream does not say it. Default: nothing; that is logged and
-    /// counted.
-    pub missing: Option<MissingSetting>,
-    /// What is charged for an answer that the upstream broke off. Default: what was said or counted
-    /// until then.
-    pub broken_off: Option<UnsaidSetting>,
-    /// How long the upstream is still listened to when the client leaves before it has said it.
-    /// After that the whole hold is charged. Default: `10m`.
-    pub drain: Option<Lasting>,
-    /// Whether the client sees the upstream's header. Default: it does not.
-    pub show: Option<bool>,
+section! {
+    /// A price by what the answer turns out to have used: the upstream says it, or bytes or seconds are
+    /// counted. Exactly one of `upstream_header`, `upstream_json`, `per_byte`, `per_kib`, `per_mib` and
+    /// `per_second`.
+    #[schemars(extend("required" = ["at_most"]))]
+    pub struct UsePrice {
+        /// The header, or trailer, of the upstream's answer that says what it cost, or how much was
+        /// used. The client does not see it.
+        pub upstream_header: Option<String>,
+        /// Where that stands in the upstream's JSON, as a JSON pointer such as `/usage/cost`; of a stream
+        /// the last event that has it counts.
+        pub upstream_json: Option<String>,
+        /// What one byte costs.
+        pub per_byte: Option<Money>,
+        /// What 1024 bytes cost; parts of them cost their part.
+        pub per_kib: Option<Money>,
+        /// What 1024 times 1024 bytes cost.
+        pub per_mib: Option<Money>,
+        /// What a second costs, from the moment a request is forwarded to the end of its answer.
+        pub per_second: Option<Money>,
+        /// In what the upstream says a cost: `msat`, `sat`, `usd` or another currency.
+        pub unit: Option<String>,
+        /// What one of what the upstream says costs, where it says a quantity.
+        pub each: Option<Money>,
+        /// Whose bytes are counted. Default: the answer's.
+        pub of: Option<OfSetting>,
+        /// What one call costs at most: held before it is forwarded. What it costs beyond that is the
+        /// seller's loss.
+        pub at_most: Option<Money>,
+        /// What one call costs at least, where it is charged at all.
+        pub least: Option<Money>,
+        /// Percent on top of what the upstream says.
+        #[schemars(with = "Option<String>")]
+        pub markup_percent: Option<Decimal>,
+        /// What is charged where the upstream does not say it. Default: nothing; that is logged and
+        /// counted.
+        pub missing: Option<MissingSetting>,
+        /// What is charged for an answer that the upstream broke off. Default: what was said or counted
+        /// until then.
+        pub broken_off: Option<UnsaidSetting>,
+        /// How long the upstream is still listened to when the client leaves before it has said it.
+        /// After that the whole hold is charged. Default: `10m`.
+        pub drain: Option<Lasting>,
+        /// Whether the client sees the upstream's header. Default: it does not.
+        pub show: Option<bool>,
+    }
 }
 
-/// A price that a program of the seller says, request by request.
-#[derive(Clone, PartialEq, Eq, Serialize, DeriveDeserialize, JsonSchema)]
-#[serde(default)]
-#[schemars(deny_unknown_fields, extend("required" = ["webhook", "secret"]))]
-pub struct WebhookPrice {
-    /// The URL that is asked, `http://` or `https://`.
-    pub webhook: String,
-    /// What each question is signed with (HMAC-SHA256).
-    pub secret: Option<SecretSource>,
-    /// How long one answer may take.
-    pub timeout: Lasting,
-    /// How many questions may be open at a time. Beyond that requests are answered 503.
-    pub max_in_flight: u32,
-    /// How often it is asked what a call came to, before that counts as missing.
-    pub attempts: u32,
-    /// Names of request headers that it is told, by default `content-type` and `accept`. Credentials
-    /// are never among them. With `calls = 1` there are none: a token is not bound to headers.
-    pub tell: Option<Vec<String>>,
-    /// What is charged where it does not say what a call came to.
-    pub missing: MissingSetting,
+section! {
+    /// A price that a program of the seller says, request by request.
+    #[schemars(extend("required" = ["webhook", "secret"]))]
+    pub struct WebhookPrice {
+        /// The URL that is asked, `http://` or `https://`.
+        pub webhook: String,
+        /// What each question is signed with (HMAC-SHA256).
+        pub secret: Option<SecretSource>,
+        /// How long one answer may take.
+        pub timeout: Lasting = Lasting::seconds(5),
+        /// How many questions may be open at a time. Beyond that requests are answered 503.
+        pub max_in_flight: u32 = 64,
+        /// How often it is asked what a call came to, before that counts as missing.
+        pub attempts: u32 = 5,
+        /// Names of request headers that it is told, by default `content-type` and `accept`. Credentials
+        /// are never among them. With `calls = 1` there are none: a token is not bound to headers.
+        pub tell: Option<Vec<String>>,
+        /// What is charged where it does not say what a call came to.
+        pub missing: MissingSetting,
+    }
 }
 
 /// Whose bytes are counted.
@@ -242,20 +243,6 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for FromKey<A> {
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, A::Error> {
         self.rest.next_value_seed(seed)
-    }
-}
-
-impl Default for WebhookPrice {
-    fn default() -> Self {
-        Self {
-            webhook: String::new(),
-            secret: None,
-            timeout: Lasting::seconds(5),
-            max_in_flight: 64,
-            attempts: 5,
-            tell: None,
-            missing: MissingSetting::default(),
-        }
     }
 }
 

@@ -8,6 +8,7 @@ use serde::de::{self, Deserialize, MapAccess, SeqAccess};
 use serde::{Deserialize as DeriveDeserialize, Serialize};
 
 use super::Choice;
+use crate::section::section;
 
 /// What a field of a client's body holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, DeriveDeserialize, JsonSchema)]
@@ -64,16 +65,15 @@ pub enum CapabilitiesSetting {
     Rules(BTreeMap<String, CapabilityTable>),
 }
 
-/// Which requests need a capability.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, DeriveDeserialize, JsonSchema)]
-#[serde(default)]
-#[schemars(deny_unknown_fields)]
-pub struct CapabilityTable {
-    /// Those with one of these methods. Default: any.
-    pub http_methods: Option<Vec<String>>,
-    /// Those for one of these paths or for what lies under it. Default: any.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub paths: Vec<String>,
+section! {
+    /// Which requests need a capability.
+    pub struct CapabilityTable {
+        /// Those with one of these methods. Default: any.
+        pub http_methods: Option<Vec<String>>,
+        /// Those for one of these paths or for what lies under it. Default: any.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        pub paths: Vec<String>,
+    }
 }
 
 impl CapabilitiesSetting {

@@ -12,7 +12,7 @@ use crate::units::Lasting;
 
 /// The Lightning node or wallet that is paid, and as `[[lightning.fallback]]` those that make
 /// invoices when it cannot.
-#[derive(Clone, Default, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(default)]
 #[schemars(deny_unknown_fields)]
 pub struct LightningSection {
@@ -30,7 +30,7 @@ pub struct LightningSection {
 }
 
 /// One node or wallet.
-#[derive(Clone, Default, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(default)]
 #[schemars(deny_unknown_fields)]
 pub struct BackendSection {
@@ -46,7 +46,7 @@ pub struct BackendSection {
 }
 
 /// What kind of node or wallet is paid.
-#[derive(Clone, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(tag = "backend", rename_all = "kebab-case")]
 pub enum BackendKind {
     /// LND, over its REST API.
@@ -67,7 +67,7 @@ pub enum BackendKind {
 }
 
 /// What all backends with an HTTP API have in common.
-#[derive(Clone, Default, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(default)]
 pub struct ApiSection {
     /// Where it answers: LND's REST API, CLN's clnrest, phoenixd, LNbits. In clear (`http://`) on
@@ -84,7 +84,7 @@ pub struct ApiSection {
 }
 
 /// LND, over its REST API.
-#[derive(Clone, Default, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(default)]
 #[schemars(extend("required" = ["macaroon", "url"]))]
 pub struct LndSection {
@@ -98,7 +98,7 @@ pub struct LndSection {
 }
 
 /// Core Lightning, over clnrest.
-#[derive(Clone, Default, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(default)]
 #[schemars(extend("required" = ["rune", "url"]))]
 pub struct ClnSection {
@@ -110,7 +110,7 @@ pub struct ClnSection {
 }
 
 /// phoenixd.
-#[derive(Clone, Default, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(default)]
 #[schemars(extend("required" = ["password", "url"]))]
 pub struct PhoenixdSection {
@@ -126,7 +126,7 @@ pub struct PhoenixdSection {
 }
 
 /// A wallet at an LNbits server.
-#[derive(Clone, Default, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(default)]
 #[schemars(extend("required" = ["key", "url"]))]
 pub struct LnbitsSection {
@@ -140,7 +140,7 @@ pub struct LnbitsSection {
 }
 
 /// A wallet that speaks Nostr Wallet Connect (NIP-47).
-#[derive(Clone, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(default)]
 #[schemars(extend("required" = ["uri"]))]
 pub struct NwcSection {
@@ -153,7 +153,7 @@ pub struct NwcSection {
 }
 
 /// Any wallet with a Lightning Address.
-#[derive(Clone, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(default)]
 #[schemars(extend("required" = ["address"]))]
 pub struct LightningAddressSection {
@@ -167,7 +167,7 @@ pub struct LightningAddressSection {
 }
 
 /// Test money, that anybody can pay with.
-#[derive(Clone, Default, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(default)]
 pub struct MockSection {
     /// The least amount of an invoice. What is sold for less is sold in bundles.

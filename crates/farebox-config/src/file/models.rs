@@ -7,70 +7,71 @@ use farebox_meter::Decimal;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::section::section;
 use crate::units::Lasting;
 
-/// What one model costs. Prices are decimals, best written as text; each class that has none is not
-/// sold, but for caches, pictures read and thoughts, which then cost as much as plain input or
-/// output.
-#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-#[schemars(deny_unknown_fields, extend("required" = ["name"]))]
-pub struct ModelSection {
-    /// The name that clients ask for.
-    pub name: String,
-    /// What the prices are in: `usd` or another currency, `sat`, `msat`.
-    pub currency: String,
-    /// What token prices are for: a `million` tokens, or one (`unit`).
-    pub per: PerSetting,
-    /// Tokens read.
-    #[schemars(with = "Option<String>")]
-    pub input: Option<Decimal>,
-    /// Tokens read from a cache.
-    #[schemars(with = "Option<String>")]
-    pub cached_input: Option<Decimal>,
-    /// Tokens written to a cache.
-    #[schemars(with = "Option<String>")]
-    pub cache_write: Option<Decimal>,
-    /// Tokens written.
-    #[schemars(with = "Option<String>")]
-    pub output: Option<Decimal>,
-    /// Tokens that the model keeps to itself.
-    #[schemars(with = "Option<String>")]
-    pub reasoning: Option<Decimal>,
-    /// Tokens of sound that are read.
-    #[schemars(with = "Option<String>")]
-    pub audio_input: Option<Decimal>,
-    /// Tokens of sound in the answer.
-    #[schemars(with = "Option<String>")]
-    pub audio_output: Option<Decimal>,
-    /// Tokens of pictures that are read.
-    #[schemars(with = "Option<String>")]
-    pub image_input: Option<Decimal>,
-    /// Tokens of pictures in the answer.
-    #[schemars(with = "Option<String>")]
-    pub image_output: Option<Decimal>,
-    /// One picture of any kind.
-    #[schemars(with = "Option<String>")]
-    pub image: Option<Decimal>,
-    /// One picture by `quality/size`, such as `"hd/1024x1024"`; `*` stands for any.
-    #[schemars(with = "BTreeMap<String, String>")]
-    pub images: BTreeMap<String, Decimal>,
-    /// Characters spoken.
-    #[schemars(with = "Option<String>")]
-    pub character: Option<Decimal>,
-    /// The call itself.
-    #[schemars(with = "Option<String>")]
-    pub request: Option<Decimal>,
-    /// The most tokens that it reads and writes in one call. Needed where pictures, sound or
-    /// documents are read.
-    pub context_tokens: Option<u64>,
-    /// The most tokens that it writes in one call: what is held for a request without a limit.
-    pub max_output_tokens: Option<u64>,
-    /// By which member of a chat's request its server bounds the answer: some obey only one of them.
-    /// Default: the one that the client wrote, else `max_completion_tokens`.
-    pub limit_field: Option<LimitFieldSetting>,
-    /// Whether it is given away. Without this, a price of nothing is taken for a mistake.
-    pub free: bool,
+section! {
+    /// What one model costs. Prices are decimals, best written as text; each class that has none is not
+    /// sold, but for caches, pictures read and thoughts, which then cost as much as plain input or
+    /// output.
+    #[schemars(extend("required" = ["name"]))]
+    pub struct ModelSection {
+        /// The name that clients ask for.
+        pub name: String,
+        /// What the prices are in: `usd` or another currency, `sat`, `msat`.
+        pub currency: String = "usd".to_owned(),
+        /// What token prices are for: a `million` tokens, or one (`unit`).
+        pub per: PerSetting,
+        /// Tokens read.
+        #[schemars(with = "Option<String>")]
+        pub input: Option<Decimal>,
+        /// Tokens read from a cache.
+        #[schemars(with = "Option<String>")]
+        pub cached_input: Option<Decimal>,
+        /// Tokens written to a cache.
+        #[schemars(with = "Option<String>")]
+        pub cache_write: Option<Decimal>,
+        /// Tokens written.
+        #[schemars(with = "Option<String>")]
+        pub output: Option<Decimal>,
+        /// Tokens that the model keeps to itself.
+        #[schemars(with = "Option<String>")]
+        pub reasoning: Option<Decimal>,
+        /// Tokens of sound that are read.
+        #[schemars(with = "Option<String>")]
+        pub audio_input: Option<Decimal>,
+        /// Tokens of sound in the answer.
+        #[schemars(with = "Option<String>")]
+        pub audio_output: Option<Decimal>,
+        /// Tokens of pictures that are read.
+        #[schemars(with = "Option<String>")]
+        pub image_input: Option<Decimal>,
+        /// Tokens of pictures in the answer.
+        #[schemars(with = "Option<String>")]
+        pub image_output: Option<Decimal>,
+        /// One picture of any kind.
+        #[schemars(with = "Option<String>")]
+        pub image: Option<Decimal>,
+        /// One picture by `quality/size`, such as `"hd/1024x1024"`; `*` stands for any.
+        #[schemars(with = "BTreeMap<String, String>")]
+        pub images: BTreeMap<String, Decimal>,
+        /// Characters spoken.
+        #[schemars(with = "Option<String>")]
+        pub character: Option<Decimal>,
+        /// The call itself.
+        #[schemars(with = "Option<String>")]
+        pub request: Option<Decimal>,
+        /// The most tokens that it reads and writes in one call. Needed where pictures, sound or
+        /// documents are read.
+        pub context_tokens: Option<u64>,
+        /// The most tokens that it writes in one call: what is held for a request without a limit.
+        pub max_output_tokens: Option<u64>,
+        /// By which member of a chat's request its server bounds the answer: some obey only one of them.
+        /// Default: the one that the client wrote, else `max_completion_tokens`.
+        pub limit_field: Option<LimitFieldSetting>,
+        /// Whether it is given away. Without this, a price of nothing is taken for a mistake.
+        pub free: bool,
+    }
 }
 
 /// The member that bounds the answer of a chat.
@@ -96,98 +97,95 @@ pub enum PerSetting {
     Unit,
 }
 
-/// What a bitcoin costs, for prices that are not in bitcoin.
-#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-#[schemars(deny_unknown_fields)]
-pub struct RatesSection {
-    /// Rates that never change: the price of one bitcoin by currency, such as `{ usd = "100000" }`.
-    #[schemars(with = "BTreeMap<String, String>")]
-    pub fixed: BTreeMap<String, Decimal>,
-    /// Currencies whose rate is asked from public sources in the background, such as `["usd"]`. A
-    /// fixed rate wins and needs no network.
-    pub live: Vec<String>,
-    /// How often the sources are asked.
-    pub every: Lasting,
-    /// How old a rate may be to sell by. Past it, what has a price in that currency is not sold.
-    pub max_age: Lasting,
-    /// A source further than so many percent from the middle of all is not counted.
-    #[schemars(with = "String")]
-    pub max_deviation_percent: Decimal,
-    /// How many sources have to agree; and always more than half of those that answered.
-    pub quorum: usize,
-    /// Percent on top of prices at a live rate, because it moves until the money is here.
-    #[schemars(with = "String")]
-    pub buffer_percent: Decimal,
-    /// Exact `host:port` pairs of sources that may be called in clear and at private addresses.
-    /// Everything else must be https at a public address.
-    pub allow_hosts: Vec<String>,
-    /// Who is asked. Default: `kraken`, `coinbase`, `bitstamp`, `binance` and `mempool`; once one
-    /// is written, only those that are written.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub source: Vec<RateSourceSection>,
+section! {
+    /// What a bitcoin costs, for prices that are not in bitcoin.
+    pub struct RatesSection {
+        /// Rates that never change: the price of one bitcoin by currency, such as `{ usd = "100000" }`.
+        #[schemars(with = "BTreeMap<String, String>")]
+        pub fixed: BTreeMap<String, Decimal>,
+        /// Currencies whose rate is asked from public sources in the background, such as `["usd"]`. A
+        /// fixed rate wins and needs no network.
+        pub live: Vec<String>,
+        /// How often the sources are asked.
+        pub every: Lasting = Lasting::seconds(60),
+        /// How old a rate may be to sell by. Past it, what has a price in that currency is not sold.
+        pub max_age: Lasting = Lasting::seconds(600),
+        /// A source further than so many percent from the middle of all is not counted.
+        #[schemars(with = "String")]
+        pub max_deviation_percent: Decimal = Decimal::new(5, 0).unwrap_or_default(),
+        /// How many sources have to agree; and always more than half of those that answered.
+        pub quorum: usize = 2,
+        /// Percent on top of prices at a live rate, because it moves until the money is here.
+        #[schemars(with = "String")]
+        pub buffer_percent: Decimal = Decimal::new(5, 1).unwrap_or_default(),
+        /// Exact `host:port` pairs of sources that may be called in clear and at private addresses.
+        /// Everything else must be https at a public address.
+        pub allow_hosts: Vec<String>,
+        /// Who is asked. Default: `kraken`, `coinbase`, `bitstamp`, `binance` and `mempool`; once one
+        /// is written, only those that are written.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        pub source: Vec<RateSourceSection>,
+    }
 }
 
-/// A source of exchange rates: one of the default ones by its name alone, or any URL that answers
-/// with JSON.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-#[schemars(deny_unknown_fields, extend("required" = ["name"]))]
-pub struct RateSourceSection {
-    /// What it is called in logs and metrics.
-    pub name: String,
-    /// Its URL; `{currency}` stands for the currency in small letters, `{CURRENCY}` in capitals.
-    pub url: Option<String>,
-    /// Where the price of one bitcoin stands in the answer, as a JSON pointer with the same
-    /// placeholders: `/data/amount`, `/result/0/price`. The step `*` is the only member of an
-    /// object.
-    pub pointer: Option<String>,
-    /// Where the time of the price stands, in seconds since 1970. An older one than `max_age` is
-    /// not counted.
-    pub time: Option<String>,
+section! {
+    /// A source of exchange rates: one of the default ones by its name alone, or any URL that answers
+    /// with JSON.
+    #[schemars(extend("required" = ["name"]))]
+    pub struct RateSourceSection {
+        /// What it is called in logs and metrics.
+        pub name: String,
+        /// Its URL; `{currency}` stands for the currency in small letters, `{CURRENCY}` in capitals.
+        pub url: Option<String>,
+        /// Where the price of one bitcoin stands in the answer, as a JSON pointer with the same
+        /// placeholders: `/data/amount`, `/result/0/price`. The step `*` is the only member of an
+        /// object.
+        pub pointer: Option<String>,
+        /// Where the time of the price stands, in seconds since 1970. An older one than `max_age` is
+        /// not counted.
+        pub time: Option<String>,
+    }
 }
 
-/// How price lists of others are taken over with `farebox admin prices`.
-#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-#[schemars(deny_unknown_fields)]
-pub struct PricesSection {
-    /// A price that changes by more percent than this, up or down, waits until it is approved.
-    #[schemars(with = "String")]
-    pub guard_percent: Decimal,
-    /// Where the approved list is kept. Default: `farebox.prices.json` beside the store.
-    /// Only a restart changes it.
-    pub file: Option<PathBuf>,
-    /// Exact `host:port` pairs that lists may be fetched from in clear and at private addresses.
-    /// Everything else must be https at a public address.
-    pub allow_hosts: Vec<String>,
+section! {
+    /// How price lists of others are taken over with `farebox admin prices`.
+    pub struct PricesSection {
+        /// A price that changes by more percent than this, up or down, waits until it is approved.
+        #[schemars(with = "String")]
+        pub guard_percent: Decimal = Decimal::new(30, 0).unwrap_or_default(),
+        /// Where the approved list is kept. Default: `farebox.prices.json` beside the store.
+        /// Only a restart changes it.
+        pub file: Option<PathBuf>,
+        /// Exact `host:port` pairs that lists may be fetched from in clear and at private addresses.
+        /// Everything else must be https at a public address.
+        pub allow_hosts: Vec<String>,
+    }
 }
 
-/// A price by what the call of a model uses.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-#[schemars(deny_unknown_fields)]
-pub struct ModelTokensTable {
-    /// Percent on top of the listed prices.
-    #[schemars(with = "String")]
-    pub markup_percent: Decimal,
-    /// Members of request bodies that are let through beyond those that are known to cost nothing
-    /// but their tokens.
-    pub allow_fields: Vec<String>,
-    /// The most answers to one prompt.
-    pub max_choices: u64,
-    /// What is charged for a complete answer that does not tell its usage.
-    pub usage_missing: UnsaidSetting,
-    /// What is charged for an answer that the upstream broke off, or that failed after it had begun,
-    /// where its usage was not told.
-    pub broken_off: UnsaidSetting,
-    /// How long the upstream is still listened to when the client leaves in the middle, to learn
-    /// what it used. Default: the upstream is told at once, and what was seen is charged.
-    pub drain: Option<Lasting>,
-    /// How tokens are counted that nobody tells: by the model's vocabulary where that is public
-    /// (OpenAI's, which take up to 80 MB while in use) and else by bytes, or always by bytes, four to
-    /// a token.
-    pub tokenizer: TokenizerSetting,
+section! {
+    /// A price by what the call of a model uses.
+    pub struct ModelTokensTable {
+        /// Percent on top of the listed prices.
+        #[schemars(with = "String")]
+        pub markup_percent: Decimal = Decimal::ZERO,
+        /// Members of request bodies that are let through beyond those that are known to cost nothing
+        /// but their tokens.
+        pub allow_fields: Vec<String>,
+        /// The most answers to one prompt.
+        pub max_choices: u64 = 16,
+        /// What is charged for a complete answer that does not tell its usage.
+        pub usage_missing: UnsaidSetting,
+        /// What is charged for an answer that the upstream broke off, or that failed after it had begun,
+        /// where its usage was not told.
+        pub broken_off: UnsaidSetting,
+        /// How long the upstream is still listened to when the client leaves in the middle, to learn
+        /// what it used. Default: the upstream is told at once, and what was seen is charged.
+        pub drain: Option<Lasting>,
+        /// How tokens are counted that nobody tells: by the model's vocabulary where that is public
+        /// (OpenAI's, which take up to 80 MB while in use) and else by bytes, or always by bytes, four to
+        /// a token.
+        pub tokenizer: TokenizerSetting,
+    }
 }
 
 /// How tokens are counted that nobody tells.
@@ -213,71 +211,4 @@ pub enum UnsaidSetting {
     Nothing,
     /// All that was held.
     Hold,
-}
-
-impl Default for ModelSection {
-    fn default() -> Self {
-        Self {
-            name: String::new(),
-            currency: "usd".to_owned(),
-            per: PerSetting::default(),
-            input: None,
-            cached_input: None,
-            cache_write: None,
-            output: None,
-            reasoning: None,
-            audio_input: None,
-            audio_output: None,
-            image_input: None,
-            image_output: None,
-            image: None,
-            images: BTreeMap::new(),
-            character: None,
-            request: None,
-            context_tokens: None,
-            max_output_tokens: None,
-            limit_field: None,
-            free: false,
-        }
-    }
-}
-
-impl Default for RatesSection {
-    fn default() -> Self {
-        Self {
-            fixed: BTreeMap::new(),
-            live: Vec::new(),
-            every: Lasting::seconds(60),
-            max_age: Lasting::seconds(600),
-            max_deviation_percent: Decimal::new(5, 0).unwrap_or_default(),
-            quorum: 2,
-            buffer_percent: Decimal::new(5, 1).unwrap_or_default(),
-            allow_hosts: Vec::new(),
-            source: Vec::new(),
-        }
-    }
-}
-
-impl Default for PricesSection {
-    fn default() -> Self {
-        Self {
-            guard_percent: Decimal::new(30, 0).unwrap_or_default(),
-            file: None,
-            allow_hosts: Vec::new(),
-        }
-    }
-}
-
-impl Default for ModelTokensTable {
-    fn default() -> Self {
-        Self {
-            markup_percent: Decimal::ZERO,
-            allow_fields: Vec::new(),
-            max_choices: 16,
-            usage_missing: UnsaidSetting::default(),
-            broken_off: UnsaidSetting::default(),
-            drain: None,
-            tokenizer: TokenizerSetting::default(),
-        }
-    }
 }

@@ -1,71 +1,67 @@
 //! Money that goes back, keys that are paid for in advance, and calls that wait for their payment.
 
 use farebox_core::Msat;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
 use crate::choice::Amount;
+use crate::section::section;
 use crate::units::ByteSize;
 
-/// Whether and how holders of tokens and prepaid keys get back what they did not use.
-#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-#[schemars(deny_unknown_fields)]
-pub struct RefundsSection {
-    /// Whether the holder of a token may ask, at `/.farebox/refund`, and that of a key, at
-    /// `/.farebox/keys/refund`. The operator always may. Default: where a backend can look up and pay.
-    pub enabled: Option<bool>,
-    /// The least amount that is paid out.
-    pub least: Amount,
-    /// The most that holders get back in 24 hours, all together, without fees.
-    pub daily_total: Amount,
-    /// How often one token, or one key, may ask in 24 hours.
-    #[schemars(range(min = 1))]
-    pub per_token_per_day: u32,
-    /// Payments that may be under way or of unknown outcome at one time.
-    #[schemars(range(min = 1))]
-    pub max_open: u32,
-    /// The most that routing may cost. It comes out of the refund.
-    pub max_fee: MaxFeeTable,
-    /// Exact `host:port` pairs of Lightning Addresses that may be called in clear and at private
-    /// addresses. Everything else must be https at a public address.
-    pub allow_hosts: Vec<String>,
+section! {
+    /// Whether and how holders of tokens and prepaid keys get back what they did not use.
+    pub struct RefundsSection {
+        /// Whether the holder of a token may ask, at `/.farebox/refund`, and that of a key, at
+        /// `/.farebox/keys/refund`. The operator always may. Default: where a backend can look up and pay.
+        pub enabled: Option<bool>,
+        /// The least amount that is paid out.
+        pub least: Amount = msat(1_000),
+        /// The most that holders get back in 24 hours, all together, without fees.
+        pub daily_total: Amount = msat(100_000_000),
+        /// How often one token, or one key, may ask in 24 hours.
+        #[schemars(range(min = 1))]
+        pub per_token_per_day: u32 = 5,
+        /// Payments that may be under way or of unknown outcome at one time.
+        #[schemars(range(min = 1))]
+        pub max_open: u32 = 100,
+        /// The most that routing may cost. It comes out of the refund.
+        pub max_fee: MaxFeeTable,
+        /// Exact `host:port` pairs of Lightning Addresses that may be called in clear and at private
+        /// addresses. Everything else must be https at a public address.
+        pub allow_hosts: Vec<String>,
+    }
 }
 
-/// A limit on routing fees: so many percent of the amount, but never less than `msat`.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-#[schemars(deny_unknown_fields)]
-pub struct MaxFeeTable {
-    /// Percent of the amount.
-    #[schemars(range(max = 100))]
-    pub percent: u32,
-    /// Millisatoshi that are always allowed.
-    pub msat: u64,
+section! {
+    /// A limit on routing fees: so many percent of the amount, but never less than `msat`.
+    #[derive(Copy)]
+    pub struct MaxFeeTable {
+        /// Percent of the amount.
+        #[schemars(range(max = 100))]
+        pub percent: u32 = 1,
+        /// Millisatoshi that are always allowed.
+        pub msat: u64 = 5_000,
+    }
 }
 
-/// Prepaid keys.
-#[derive(Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-#[schemars(deny_unknown_fields)]
-pub struct KeysSection {
-    /// Whether keys are sold. Default: true where every backend says what was received. Keys that
-    /// were sold before are good either way.
-    pub enabled: Option<bool>,
+section! {
+    /// Prepaid keys.
+    pub struct KeysSection {
+        /// Whether keys are sold. Default: true where every backend says what was received. Keys that
+        /// were sold before are good either way.
+        pub enabled: Option<bool>,
+    }
 }
 
-/// Room for calls that wait for a held payment (`on_failure = "cancel"`).
-#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-#[schemars(deny_unknown_fields)]
-pub struct HeldSection {
-    /// How many calls are kept at one time. Each holds a connection to the node open.
-    #[schemars(range(min = 1))]
-    pub max_calls: u32,
-    /// Their requests, in all.
-    pub max_bytes: ByteSize,
-    /// The longest answer. A longer one is a failure, and the payment goes back.
-    pub max_answer: ByteSize,
+section! {
+    /// Room for calls that wait for a held payment (`on_failure = "cancel"`).
+    pub struct HeldSection {
+        /// How many calls are kept at one time. Each holds a connection to the node open.
+        #[schemars(range(min = 1))]
+        pub max_calls: u32 = 128,
+        /// Their requests, in all.
+        pub max_bytes: ByteSize = ByteSize(64 << 20),
+        /// The longest answer. A longer one is a failure, and the payment goes back.
+        pub max_answer: ByteSize = ByteSize(1 << 20),
+    }
 }
 
 /// An amount that is known when the program is written.
@@ -73,38 +69,5 @@ const fn msat(msat: u64) -> Amount {
     match Msat::new(msat) {
         Ok(amount) => Amount(amount),
         Err(_) => Amount(Msat::ZERO),
-    }
-}
-
-impl Default for RefundsSection {
-    fn default() -> Self {
-        Self {
-            enabled: None,
-            least: msat(1_000),
-            daily_total: msat(100_000_000),
-            per_token_per_day: 5,
-            max_open: 100,
-            max_fee: MaxFeeTable::default(),
-            allow_hosts: Vec::new(),
-        }
-    }
-}
-
-impl Default for MaxFeeTable {
-    fn default() -> Self {
-        Self {
-            percent: 1,
-            msat: 5_000,
-        }
-    }
-}
-
-impl Default for HeldSection {
-    fn default() -> Self {
-        Self {
-            max_calls: 128,
-            max_bytes: ByteSize(64 << 20),
-            max_answer: ByteSize(1 << 20),
-        }
     }
 }

@@ -10,99 +10,100 @@ use crate::choice::{
     Amount, CapabilitiesSetting, HeaderText, PathMatch, PriceSetting, ReplaySetting, Texts,
 };
 use crate::file::{RequestSection, ResponseSection};
+use crate::section::section;
 use crate::units::{ByteSize, Lasting, PerPeriod};
 
-/// What is sold, for how much, and where requests go.
-#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-#[schemars(deny_unknown_fields, extend("required" = ["name", "path", "price", "upstream"]))]
-pub struct RouteSection {
-    /// The route's name in tokens, logs and metrics: A-Z, a-z, 0-9, `_` and `-`.
-    #[schemars(length(min = 1, max = 64))]
-    pub name: String,
-    /// Which paths it takes: a prefix such as `"/v1"`, `{ exact = "/x" }` or
-    /// `{ regex = "/v[12]/.*" }` (matched against the whole path). Exact wins over a longer
-    /// prefix over a shorter one over a regex.
-    pub path: PathMatch,
-    /// Which host it takes: a name, or `*.example.com`. Default: any.
-    pub host: Option<String>,
-    /// Where requests go: `http://` or `https://`, host, port, and a path put in front.
-    pub upstream: String,
-    /// Whether the matched prefix is taken off before the request is forwarded.
-    pub strip_prefix: bool,
-    /// Headers set on every forwarded request: text, or a secret out of the environment or a
-    /// file, such as `{ env = "OPENAI_API_KEY", prefix = "Bearer " }`.
-    pub headers: BTreeMap<String, HeaderText>,
-    /// Whether the upstream gets the client's `Host` instead of its own.
-    pub preserve_host: bool,
-    /// HTTP methods it answers; others get 405. Default: all.
-    pub http_methods: Option<Vec<String>>,
-    /// How it can be paid.
-    pub methods: Vec<PaymentMethod>,
-    /// The price of one request, or of the whole time with `pass`: `"free"`, `{ msat = 2000 }` or
-    /// `{ sat = 2 }`. With `calls`, one payment asks for the price times the calls.
-    pub price: Option<PriceSetting>,
-    /// How many requests one payment buys.
-    #[schemars(range(min = 1))]
-    pub calls: Option<u32>,
-    /// How long one payment buys any number of requests.
-    pub pass: Option<Lasting>,
-    /// How much one payment deposits; requests draw it down at the price.
-    pub balance: Option<Amount>,
-    /// What a token is good for: `request` is the method, path, query and body that were
-    /// challenged, `route` is any request on the route. Default: `request` for a single call,
-    /// `route` for everything else.
-    pub bind: Option<BindSetting>,
-    /// Whether a token bought for reading can also write.
-    pub http_scope: HttpScopeSetting,
-    /// How long a token can be spent from its first use on.
-    pub valid_for: Lasting,
-    /// Which answers of the upstream are charged.
-    pub charge_on: ChargeOnSetting,
-    /// What becomes of the payment when the upstream fails: with `void` it stays on the token for
-    /// another attempt; with `cancel` it is only held until the answer is there, and goes back to
-    /// the payer otherwise. `cancel` needs a backend that can hold payments, one fixed price for a
-    /// single call, and `bind = "request"`.
-    pub on_failure: OnFailureSetting,
-    /// Whether a person with a browser gets a page with a QR code instead of the bare 402; GET
-    /// requests only.
-    pub page: bool,
-    /// How finished answers are kept for clients that lost their connection, or `false`.
-    pub replay: ReplaySetting,
-    /// How many more attempts may fail uncharged than were charged, before a token is refused.
-    pub max_voids: u32,
-    /// The memo of invoices. Default: the route's name.
-    pub description: Option<String>,
-    /// The longest request body. Default: 1MiB where it goes into a template (`request`), else 8MiB
-    /// where tokens are bound to the request, 1GiB where bodies are only streamed through.
-    pub max_body: Option<ByteSize>,
-    /// How long the upstream may take until its response headers.
-    pub timeout: Lasting,
-    /// How long either side may be silent in the middle of a body.
-    pub idle_timeout: Lasting,
-    /// How long a connection to the upstream may take to be made.
-    pub connect_timeout: Lasting,
-    /// The HTTP version spoken to the upstream.
-    pub protocol: ProtocolSetting,
-    /// Certificate authorities that the upstream's certificate may come from, PEM, instead of the
-    /// public ones.
-    pub ca_file: Option<PathBuf>,
-    /// Requests that one token may have running. Default: no limit.
-    #[schemars(range(min = 1))]
-    pub max_concurrent: Option<u32>,
-    /// Requests that one token may make in a period, such as `"100/1s"`. Default: no limit.
-    pub rate: Option<PerPeriod>,
-    /// Which pages of other origins may call it. Default: none.
-    pub cors: Option<CorsSection>,
-    /// What caches are told about paid answers.
-    pub cache: CacheSetting,
-    /// What may be asked of the route, by name. Tokens carry all of it, and a holder may leave fewer
-    /// (`<route>_capabilities=…`); requests that need more are then refused. Default: nothing is named.
-    pub capabilities: Option<CapabilitiesSetting>,
-    /// How requests are written before they are forwarded. Default: they pass as they came.
-    pub request: Option<RequestSection>,
-    /// What of the upstream's answers the client gets. Default: all.
-    pub response: Option<ResponseSection>,
+section! {
+    /// What is sold, for how much, and where requests go.
+    #[schemars(extend("required" = ["name", "path", "price", "upstream"]))]
+    pub struct RouteSection {
+        /// The route's name in tokens, logs and metrics: A-Z, a-z, 0-9, `_` and `-`.
+        #[schemars(length(min = 1, max = 64))]
+        pub name: String,
+        /// Which paths it takes: a prefix such as `"/v1"`, `{ exact = "/x" }` or
+        /// `{ regex = "/v[12]/.*" }` (matched against the whole path). Exact wins over a longer
+        /// prefix over a shorter one over a regex.
+        pub path: PathMatch,
+        /// Which host it takes: a name, or `*.example.com`. Default: any.
+        pub host: Option<String>,
+        /// Where requests go: `http://` or `https://`, host, port, and a path put in front.
+        pub upstream: String,
+        /// Whether the matched prefix is taken off before the request is forwarded.
+        pub strip_prefix: bool,
+        /// Headers set on every forwarded request: text, or a secret out of the environment or a
+        /// file, such as `{ env = "OPENAI_API_KEY", prefix = "Bearer " }`.
+        pub headers: BTreeMap<String, HeaderText>,
+        /// Whether the upstream gets the client's `Host` instead of its own.
+        pub preserve_host: bool,
+        /// HTTP methods it answers; others get 405. Default: all.
+        pub http_methods: Option<Vec<String>>,
+        /// How it can be paid.
+        pub methods: Vec<PaymentMethod> = vec![PaymentMethod::L402],
+        /// The price of one request, or of the whole time with `pass`: `"free"`, `{ msat = 2000 }` or
+        /// `{ sat = 2 }`. With `calls`, one payment asks for the price times the calls.
+        pub price: Option<PriceSetting>,
+        /// How many requests one payment buys.
+        #[schemars(range(min = 1))]
+        pub calls: Option<u32>,
+        /// How long one payment buys any number of requests.
+        pub pass: Option<Lasting>,
+        /// How much one payment deposits; requests draw it down at the price.
+        pub balance: Option<Amount>,
+        /// What a token is good for: `request` is the method, path, query and body that were
+        /// challenged, `route` is any request on the route. Default: `request` for a single call,
+        /// `route` for everything else.
+        pub bind: Option<BindSetting>,
+        /// Whether a token bought for reading can also write.
+        pub http_scope: HttpScopeSetting,
+        /// How long a token can be spent from its first use on.
+        pub valid_for: Lasting = Lasting::seconds(30 * 86_400),
+        /// Which answers of the upstream are charged.
+        pub charge_on: ChargeOnSetting,
+        /// What becomes of the payment when the upstream fails: with `void` it stays on the token for
+        /// another attempt; with `cancel` it is only held until the answer is there, and goes back to
+        /// the payer otherwise. `cancel` needs a backend that can hold payments, one fixed price for a
+        /// single call, and `bind = "request"`.
+        pub on_failure: OnFailureSetting,
+        /// Whether a person with a browser gets a page with a QR code instead of the bare 402; GET
+        /// requests only.
+        pub page: bool = true,
+        /// How finished answers are kept for clients that lost their connection, or `false`.
+        pub replay: ReplaySetting,
+        /// How many more attempts may fail uncharged than were charged, before a token is refused.
+        pub max_voids: u32 = 100,
+        /// The memo of invoices. Default: the route's name.
+        pub description: Option<String>,
+        /// The longest request body. Default: 1MiB where it goes into a template (`request`), else 8MiB
+        /// where tokens are bound to the request, 1GiB where bodies are only streamed through.
+        pub max_body: Option<ByteSize>,
+        /// How long the upstream may take until its response headers.
+        pub timeout: Lasting = Lasting::seconds(600),
+        /// How long either side may be silent in the middle of a body.
+        pub idle_timeout: Lasting = Lasting::seconds(300),
+        /// How long a connection to the upstream may take to be made.
+        pub connect_timeout: Lasting = Lasting::seconds(5),
+        /// The HTTP version spoken to the upstream.
+        pub protocol: ProtocolSetting,
+        /// Certificate authorities that the upstream's certificate may come from, PEM, instead of the
+        /// public ones.
+        pub ca_file: Option<PathBuf>,
+        /// Requests that one token may have running. Default: no limit.
+        #[schemars(range(min = 1))]
+        pub max_concurrent: Option<u32>,
+        /// Requests that one token may make in a period, such as `"100/1s"`. Default: no limit.
+        pub rate: Option<PerPeriod>,
+        /// Which pages of other origins may call it. Default: none.
+        pub cors: Option<CorsSection>,
+        /// What caches are told about paid answers.
+        pub cache: CacheSetting,
+        /// What may be asked of the route, by name. Tokens carry all of it, and a holder may leave fewer
+        /// (`<route>_capabilities=…`); requests that need more are then refused. Default: nothing is named.
+        pub capabilities: Option<CapabilitiesSetting>,
+        /// How requests are written before they are forwarded. Default: they pass as they came.
+        pub request: Option<RequestSection>,
+        /// What of the upstream's answers the client gets. Default: all.
+        pub response: Option<ResponseSection>,
+    }
 }
 
 /// How a route can be paid.
@@ -180,67 +181,15 @@ pub enum CacheSetting {
     Upstream,
 }
 
-/// Which pages of other origins may call a route.
-#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-#[schemars(deny_unknown_fields, extend("required" = ["origins"]))]
-pub struct CorsSection {
-    /// Origins such as `https://a.example`, or `"*"` for all.
-    pub origins: Texts,
-    /// Whether pages may send cookies; not with `"*"`.
-    pub allow_credentials: bool,
-    /// How long browsers may remember the permission.
-    pub max_age: Lasting,
-}
-
-impl Default for RouteSection {
-    fn default() -> Self {
-        Self {
-            name: String::new(),
-            path: PathMatch::default(),
-            host: None,
-            upstream: String::new(),
-            strip_prefix: false,
-            headers: BTreeMap::new(),
-            preserve_host: false,
-            http_methods: None,
-            methods: vec![PaymentMethod::L402],
-            price: None,
-            calls: None,
-            pass: None,
-            balance: None,
-            bind: None,
-            http_scope: HttpScopeSetting::default(),
-            valid_for: Lasting::seconds(30 * 86_400),
-            charge_on: ChargeOnSetting::default(),
-            on_failure: OnFailureSetting::default(),
-            page: true,
-            replay: ReplaySetting::default(),
-            max_voids: 100,
-            description: None,
-            max_body: None,
-            timeout: Lasting::seconds(600),
-            idle_timeout: Lasting::seconds(300),
-            connect_timeout: Lasting::seconds(5),
-            protocol: ProtocolSetting::default(),
-            ca_file: None,
-            max_concurrent: None,
-            rate: None,
-            cors: None,
-            cache: CacheSetting::default(),
-            capabilities: None,
-            request: None,
-            response: None,
-        }
-    }
-}
-
-impl Default for CorsSection {
-    fn default() -> Self {
-        Self {
-            origins: Texts::Listed(Vec::new()),
-            allow_credentials: false,
-            max_age: Lasting::seconds(600),
-        }
+section! {
+    /// Which pages of other origins may call a route.
+    #[schemars(extend("required" = ["origins"]))]
+    pub struct CorsSection {
+        /// Origins such as `https://a.example`, or `"*"` for all.
+        pub origins: Texts = Texts::Listed(Vec::new()),
+        /// Whether pages may send cookies; not with `"*"`.
+        pub allow_credentials: bool,
+        /// How long browsers may remember the permission.
+        pub max_age: Lasting = Lasting::seconds(600),
     }
 }
