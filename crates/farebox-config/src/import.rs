@@ -6,9 +6,19 @@ pub mod aperture;
 pub mod lsat_proxy;
 pub mod matador;
 
-use farebox_core::RouteName;
+use std::path::PathBuf;
 
-use crate::file::{BackendKind, ConfigFile, LightningAddressSection, LightningSection};
+use farebox_core::RouteName;
+use yaml_rust2::Yaml;
+
+use crate::choice::{HeaderText, SecretSource};
+use crate::file::{
+    ApiSection, BackendKind, ConfigFile, LightningAddressSection, LightningSection, LndSection,
+};
+use crate::show::is_sensitive;
+
+/// Where LND's REST API listens unless `restlisten` says otherwise.
+const REST_PORT: u16 = 8080;
 
 /// Stands where a Lightning Address is needed and none is known.
 pub const UNKNOWN_ADDRESS: &str = "change-me@example.com";
@@ -55,6 +65,77 @@ fn lightning_address(address: Option<&str>, notes: &mut Vec<String>) -> Lightnin
         ..LightningAddressSection::default()
     };
     BackendKind::LightningAddress(section).into()
+}
+
+/// What has to be said about one part of a file.
+struct Notes<'a> {
+    /// Such as `service weather`.
+    about: String,
+    all: &'a mut Vec<String>,
+}
+
+impl Notes<'_> {
+    fn add(&mut self, key: &str, text: impl std::fmt::Display) {
+        self.all.push(format!("{}: {key}: {text}", self.about));
+    }
+
+    /// A header that is written out, which a secret had better not be.
+    fn header(&mut self, name: &str, value: &str) -> HeaderText {
+        if is_sensitive(name) {
+            let text = "stands in clear in the result; better move it to { env = \"…\" } or \
+                        { file = \"…\" }";
+            self.add(&format!("headers.{name}"), text);
+        }
+        HeaderText::Text(value.to_owned())
+    }
+}
+
+/// The keys of a table.
+fn keys(node: &Yaml) -> impl Iterator<Item = &str> {
+    let keys = node.as_hash().into_iter().flat_map(|keys| keys.keys());
+    keys.filter_map(Yaml::as_str)
+}
+
+/// The LND that another program called by gRPC, over its REST API.
+struct OldLnd<'a> {
+    program: &'a str,
+    host: Option<&'a str>,
+    tls_cert: Option<&'a str>,
+    macaroon: Option<PathBuf>,
+    /// Whether it was asked about every payment.
+    strict: bool,
+}
+
+impl OldLnd<'_> {
+    /// The section for it, or for a Lightning Address where its host is not known.
+    fn section(self, key: &str, notes: &mut Vec<String>) -> LightningSection {
+        let Some(host) = self.host.and_then(host_of) else {
+            notes.push(format!(
+                "{key}: no usable host; a Lightning Address is paid instead"
+            ));
+            return lightning_address(None, notes);
+        };
+        let url = format!("https://{host}:{REST_PORT}");
+        notes.push(format!(
+            "{key}: {} called LND's gRPC port, Farebox calls REST: {url} is LND's default; write its \
+             `restlisten` if that is another one. `invoice.macaroon` is enough to be paid; `farebox \
+             doctor` says what yours allows beyond that",
+            self.program
+        ));
+        let lnd = LndSection {
+            api: ApiSection {
+                url: Some(url),
+                tls_cert: self.tls_cert.map(PathBuf::from),
+                ..ApiSection::default()
+            },
+            macaroon: self.macaroon.map(|file| SecretSource::File { file }),
+            ..LndSection::default()
+        };
+        LightningSection {
+            strict: self.strict,
+            ..BackendKind::Lnd(lnd).into()
+        }
+    }
 }
 
 /// The host of `https://host:port` or `host:port`.

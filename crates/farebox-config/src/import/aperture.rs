@@ -13,15 +13,10 @@ use std::path::PathBuf;
 
 use yaml_rust2::{Yaml, YamlLoader};
 
-use super::{ImportError, Imported, host_of, lightning_address};
-use crate::choice::{Free, PriceSetting, SecretSource};
-use crate::file::{
-    ApiSection, BackendKind, ConfigFile, LightningSection, LndSection, NetworkSetting,
-    ServerSection, TlsSection,
-};
+use super::{ImportError, Imported, OldLnd, keys};
+use crate::choice::{Free, PriceSetting};
+use crate::file::{ConfigFile, LightningSection, NetworkSetting, ServerSection, TlsSection};
 
-/// Where LND's REST API listens unless `restlisten` says otherwise.
-const REST_PORT: u16 = 8080;
 /// What Aperture needs of LND's macaroons.
 const MACAROON: &str = "invoice.macaroon";
 /// What Aperture answers whenever it was not paid.
@@ -126,11 +121,6 @@ fn fixed_notes() -> Vec<String> {
     ]
 }
 
-fn keys(node: &Yaml) -> impl Iterator<Item = &str> {
-    let keys = node.as_hash().into_iter().flat_map(|keys| keys.keys());
-    keys.filter_map(Yaml::as_str)
-}
-
 fn note_rest(root: &Yaml, notes: &mut Vec<String>) {
     for key in keys(root).filter(|key| !TAKEN.contains(key)) {
         let instead = INSTEAD.iter().find(|(name, _)| *name == key);
@@ -200,35 +190,17 @@ fn tls(root: &Yaml, notes: &mut Vec<String>) -> Option<TlsSection> {
 /// The same node, over its REST API.
 fn lightning(node: &Yaml, strict: bool, notes: &mut Vec<String>) -> LightningSection {
     note_authenticator(node, notes);
-    let network = network(node["network"].as_str(), notes);
-    let Some(host) = node["lndhost"].as_str().and_then(host_of) else {
-        notes.push("authenticator: no usable lndhost; a Lightning Address is paid instead".into());
-        return LightningSection {
-            network,
-            ..lightning_address(None, notes)
-        };
-    };
-    let url = format!("https://{host}:{REST_PORT}");
-    notes.push(format!(
-        "authenticator: Aperture called LND's gRPC port, Farebox calls REST: {url} is LND's \
-         default; write its `restlisten` if that is another one"
-    ));
-    let macaroon = node["macdir"].as_str().map(|folder| SecretSource::File {
-        file: PathBuf::from(folder).join(MACAROON),
-    });
-    let lnd = LndSection {
-        api: ApiSection {
-            url: Some(url),
-            tls_cert: node["tlspath"].as_str().map(PathBuf::from),
-            ..ApiSection::default()
-        },
-        macaroon,
-        ..LndSection::default()
+    let folder = node["macdir"].as_str().map(PathBuf::from);
+    let lnd = OldLnd {
+        program: "Aperture",
+        host: node["lndhost"].as_str(),
+        tls_cert: node["tlspath"].as_str(),
+        macaroon: folder.map(|folder| folder.join(MACAROON)),
+        strict,
     };
     LightningSection {
-        network,
-        strict,
-        ..BackendKind::Lnd(lnd).into()
+        network: network(node["network"].as_str(), notes),
+        ..lnd.section("authenticator", notes)
     }
 }
 

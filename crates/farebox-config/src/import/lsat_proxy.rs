@@ -10,15 +10,11 @@ use std::path::PathBuf;
 use farebox_core::Msat;
 use yaml_rust2::{Yaml, YamlLoader};
 
-use super::{ImportError, Imported, host_of, lightning_address, route_name};
-use crate::choice::{Amount, Free, HeaderText, PathMatch, PriceSetting, SecretSource};
-use crate::file::{
-    ApiSection, BackendKind, ConfigFile, LightningSection, LndSection, RouteSection, ServerSection,
-};
+use super::{ImportError, Imported, Notes, OldLnd, keys, route_name};
+use crate::choice::{Amount, Free, HeaderText, PathMatch, PriceSetting};
+use crate::file::{ConfigFile, LightningSection, RouteSection, ServerSection};
 use crate::units::Lasting;
 
-/// Where LND's REST API listens unless `restlisten` says otherwise.
-const REST_PORT: u16 = 8080;
 /// Settings of a backend that are turned into ours.
 const TAKEN: [&str; 12] = [
     "name",
@@ -68,43 +64,21 @@ fn fixed_notes() -> Vec<String> {
     ]
 }
 
-/// The same node, over its REST API, and as strict as lsat-proxy: it asked the node about every
-/// payment.
+/// The same node, and as strict as lsat-proxy: it asked the node about every payment.
 fn lightning(lnd: &Yaml, notes: &mut Vec<String>) -> LightningSection {
     note_unknown(lnd, "lnd.", &["host", "tls_path", "mac_path"], notes);
-    let Some(host) = lnd["host"].as_str().and_then(host_of) else {
-        notes.push("lnd: no usable host; a Lightning Address is paid instead".to_owned());
-        return lightning_address(None, notes);
-    };
-    let url = format!("https://{host}:{REST_PORT}");
-    notes.push(format!(
-        "lnd: lsat-proxy called LND's gRPC port, Farebox calls REST: {url} is LND's default; \
-         write its `restlisten` if that is another one. `invoice.macaroon` is enough to be paid; \
-         `farebox doctor` says what yours allows beyond that"
-    ));
-    let lnd = LndSection {
-        api: ApiSection {
-            url: Some(url),
-            tls_cert: lnd["tls_path"].as_str().map(PathBuf::from),
-            ..ApiSection::default()
-        },
-        macaroon: lnd["mac_path"].as_str().map(|path| SecretSource::File {
-            file: PathBuf::from(path),
-        }),
-        ..LndSection::default()
-    };
-    LightningSection {
+    let old = OldLnd {
+        program: "lsat-proxy",
+        host: lnd["host"].as_str(),
+        tls_cert: lnd["tls_path"].as_str(),
+        macaroon: lnd["mac_path"].as_str().map(PathBuf::from),
         strict: true,
-        ..BackendKind::Lnd(lnd).into()
-    }
+    };
+    old.section("lnd", notes)
 }
 
 fn note_unknown(node: &Yaml, place: &str, known: &[&str], notes: &mut Vec<String>) {
-    let keys = node.as_hash().into_iter().flat_map(|keys| keys.keys());
-    for key in keys
-        .filter_map(Yaml::as_str)
-        .filter(|key| !known.contains(key))
-    {
+    for key in keys(node).filter(|key| !known.contains(key)) {
         notes.push(format!("{place}{key}: no counterpart"));
     }
 }
@@ -127,31 +101,34 @@ fn server(node: &Yaml, notes: &mut Vec<String>) -> ServerSection {
     section
 }
 
-fn read_backend(backend: &Yaml, place: usize, notes: &mut Vec<String>) -> RouteSection {
+fn read_backend(backend: &Yaml, place: usize, all: &mut Vec<String>) -> RouteSection {
     let text = |key: &str| backend[key].as_str().unwrap_or_default();
     let name = route_name(text("name"), place);
-    note_without_counterpart(backend, &name, notes);
+    let notes = &mut Notes {
+        about: format!("backend {name}"),
+        all,
+    };
+    note_without_counterpart(backend, notes);
     let path = text("path").to_owned();
     RouteSection {
         path: PathMatch::Exact { exact: path },
         // The path is lsat-proxy's own; its upstream is a whole URL.
         strip_prefix: true,
         upstream: text("upstream").trim_end_matches('/').to_owned(),
-        headers: headers(&backend["headers"], &name, notes),
-        price: price(&backend["price_msat"], &name, notes),
-        calls: calls(&backend["budget_multiple"], &name, notes),
-        timeout: timeout(&backend["constraints"], &name, notes),
-        capabilities: shape::capabilities(backend, &name, notes),
-        request: shape::request(backend, &name, notes),
-        response: shape::response(backend, &name, notes),
+        headers: headers(&backend["headers"], notes),
+        price: price(&backend["price_msat"], notes),
+        calls: calls(&backend["budget_multiple"], notes),
+        timeout: timeout(&backend["constraints"], notes),
+        capabilities: shape::capabilities(backend, notes),
+        request: shape::request(backend, notes),
+        response: shape::response(backend, notes),
         name,
         ..RouteSection::default()
     }
 }
 
-fn note_without_counterpart(backend: &Yaml, name: &str, notes: &mut Vec<String>) {
-    let keys = backend.as_hash().into_iter().flat_map(|keys| keys.keys());
-    for key in keys.filter_map(Yaml::as_str) {
+fn note_without_counterpart(backend: &Yaml, notes: &mut Notes<'_>) {
+    for key in keys(backend) {
         let reason = match key {
             "price_passthrough" if backend[key].as_bool() == Some(true) => {
                 "lsat-proxy never asked the upstream for its price, so `price_msat` stays; Farebox can: \
@@ -162,91 +139,69 @@ fn note_without_counterpart(backend: &Yaml, name: &str, notes: &mut Vec<String>)
             _ if TAKEN.contains(&key) => continue,
             _ => "no counterpart",
         };
-        notes.push(format!("backend {name}: {key}: {reason}"));
+        notes.add(key, reason);
     }
 }
 
 /// `"Name: value"` lines, split at the first colon: values may have colons of their own.
-fn headers(list: &Yaml, name: &str, notes: &mut Vec<String>) -> BTreeMap<String, HeaderText> {
+fn headers(list: &Yaml, notes: &mut Notes<'_>) -> BTreeMap<String, HeaderText> {
     let mut headers = BTreeMap::new();
     for line in list.as_vec().into_iter().flatten().filter_map(Yaml::as_str) {
         let Some((header, value)) = line.split_once(':') else {
-            notes.push(format!(
-                "backend {name}: headers: a line without a colon was left out"
-            ));
+            notes.add("headers", "a line without a colon was left out");
             continue;
         };
         let header = header.trim();
         if http::HeaderName::try_from(header).is_err() {
-            notes.push(format!(
-                "backend {name}: headers: {header:?} is no header name"
-            ));
+            notes.add("headers", format!("{header:?} is no header name"));
             continue;
         }
-        if is_sensitive(header) {
-            notes.push(format!(
-                "backend {name}: {header} stands in clear in the result; better move it to \
-                 {{ env = \"…\" }} or {{ file = \"…\" }}"
-            ));
-        }
-        headers.insert(header.to_owned(), HeaderText::Text(value.trim().to_owned()));
+        headers.insert(header.to_owned(), notes.header(header, value.trim()));
     }
     headers
 }
 
-fn is_sensitive(header: &str) -> bool {
-    crate::show::is_sensitive(header)
-}
-
-fn price(msat: &Yaml, name: &str, notes: &mut Vec<String>) -> Option<PriceSetting> {
+fn price(msat: &Yaml, notes: &mut Notes<'_>) -> Option<PriceSetting> {
     let msat = msat.as_i64().and_then(|msat| u64::try_from(msat).ok());
-    match msat.and_then(|msat| Msat::new(msat).ok()) {
-        Some(Msat::ZERO) => Some(PriceSetting::Free(Free::Free)),
-        Some(msat) => Some(PriceSetting::Fixed(Amount(msat))),
-        None => {
-            notes.push(format!(
-                "backend {name}: price_msat is missing or no amount"
-            ));
-            None
-        }
+    let price = msat.and_then(|msat| Msat::new(msat).ok());
+    if price.is_none() {
+        notes.add("price_msat", "is missing or no amount");
     }
+    Some(match price? {
+        Msat::ZERO => PriceSetting::Free(Free::Free),
+        msat => PriceSetting::Fixed(Amount(msat)),
+    })
 }
 
 /// `price_msat` × `budget_multiple` is what one payment asks for on both sides.
-fn calls(multiple: &Yaml, name: &str, notes: &mut Vec<String>) -> Option<u32> {
+fn calls(multiple: &Yaml, notes: &mut Notes<'_>) -> Option<u32> {
     let multiple = multiple.as_i64()?;
-    match u32::try_from(multiple) {
-        Ok(calls) => Some(calls).filter(|calls| *calls > 1),
-        Err(_) => {
-            notes.push(format!(
-                "backend {name}: budget_multiple {multiple} is no number of calls"
-            ));
-            None
-        }
+    let calls = u32::try_from(multiple).ok();
+    if calls.is_none() {
+        notes.add(
+            "budget_multiple",
+            format!("{multiple} is no number of calls"),
+        );
     }
+    calls.filter(|calls| *calls > 1)
 }
 
-fn timeout(constraints: &Yaml, name: &str, notes: &mut Vec<String>) -> Lasting {
-    let default = RouteSection::default().timeout;
-    note_unknown(
-        constraints,
-        &format!("backend {name}: constraints."),
-        &["timeout"],
-        notes,
-    );
+fn timeout(constraints: &Yaml, notes: &mut Notes<'_>) -> Lasting {
+    for key in keys(constraints).filter(|key| *key != "timeout") {
+        notes.add(&format!("constraints.{key}"), "no counterpart");
+    }
     let written = &constraints["timeout"];
     let seconds = written.as_i64().or_else(|| written.as_str()?.parse().ok());
-    let seconds = seconds
-        .and_then(|seconds| u64::try_from(seconds).ok())
-        .filter(|s| *s > 0);
-    seconds.map_or(default, Lasting::seconds)
+    let seconds = seconds.and_then(|seconds| u64::try_from(seconds).ok());
+    let seconds = seconds.filter(|seconds| *seconds > 0);
+    seconds.map_or(RouteSection::default().timeout, Lasting::seconds)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::choice::{CapabilitiesSetting, FieldType, Texts};
-    use crate::file::FormatSetting;
+    use crate::choice::{CapabilitiesSetting, FieldType, SecretSource, Texts};
+    use crate::file::{BackendKind, FormatSetting};
 
     const YAML: &str = r#"
 server: { host: 0.0.0.0, port: 3030 }

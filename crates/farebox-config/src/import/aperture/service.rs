@@ -8,13 +8,12 @@ use farebox_core::Sat;
 use farebox_wire::caveat::Capabilities;
 use yaml_rust2::Yaml;
 
-use super::keys;
 use super::pattern::{self, Host};
 use crate::choice::{
     Amount, CapabilitiesSetting, Free, HeaderText, PathMatch, PriceSetting, Texts,
 };
 use crate::file::{CorsSection, ProtocolSetting, RouteSection};
-use crate::import::route_name;
+use crate::import::{Notes, keys, route_name};
 use crate::units::{Lasting, PerPeriod};
 
 /// What Aperture asks for where it says nothing, or nothing at all, in satoshis.
@@ -42,19 +41,6 @@ const TAKEN: [&str; 16] = [
     "ratelimits",
 ];
 
-/// What is said about one service.
-struct Notes<'a> {
-    name: &'a str,
-    all: &'a mut Vec<String>,
-}
-
-impl Notes<'_> {
-    fn add(&mut self, key: &str, text: &str) {
-        self.all
-            .push(format!("service {}: {key}: {text}", self.name));
-    }
-}
-
 /// The routes of all services, in the order in which they are tried.
 pub(super) fn routes(services: &[Yaml], all: &mut Vec<String>) -> Vec<RouteSection> {
     let mut routes: Vec<RouteSection> = Vec::new();
@@ -63,7 +49,10 @@ pub(super) fn routes(services: &[Yaml], all: &mut Vec<String>) -> Vec<RouteSecti
         if routes.iter().any(|route| route.name == name) {
             name = format!("route-{}", place + 1);
         }
-        let notes = Notes { name: &name, all };
+        let notes = Notes {
+            about: format!("service {name}"),
+            all,
+        };
         routes.extend(read(service, &name, notes));
     }
     routes
@@ -175,7 +164,7 @@ fn host(service: &Yaml, name: &str, notes: &mut Notes) -> Option<String> {
             let placeholder = placeholder.replace('_', "-");
             notes.add(
                 "hostregexp",
-                &format!(
+                format!(
                     "a host is a name or `*.name` here; write it in the place of {placeholder}"
                 ),
             );
@@ -228,15 +217,8 @@ fn headers(service: &Yaml, name: &str, notes: &mut Notes) -> BTreeMap<String, He
                     prefix: String::new(),
                 }
             }
-            None => HeaderText::Text(value.to_owned()),
+            None => notes.header(header, value),
         };
-        if matches!(text, HeaderText::Text(_)) && crate::show::is_sensitive(header) {
-            notes.add(
-                &key,
-                "stands in clear in the result; better move it to { env = \"…\" } or \
-                 { file = \"…\" }",
-            );
-        }
         headers.insert(header.to_owned(), text);
     }
     headers
@@ -328,7 +310,7 @@ fn capabilities(written: &Yaml, notes: &mut Notes) -> Option<CapabilitiesSetting
         return None;
     }
     if let Err(error) = Capabilities::new(names.iter().copied()) {
-        notes.add("capabilities", &format!("no counterpart: {error}"));
+        notes.add("capabilities", format!("no counterpart: {error}"));
         return None;
     }
     notes.add(

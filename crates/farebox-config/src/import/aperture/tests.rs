@@ -1,6 +1,6 @@
 use super::*;
 use crate::build::{Context, Lookups, Money, build_text};
-use crate::choice::{CapabilitiesSetting, HeaderText, PathMatch};
+use crate::choice::{CapabilitiesSetting, HeaderText, PathMatch, SecretSource};
 use crate::file::{BackendKind, RouteSection};
 use crate::show;
 use farebox_testkit::ManualClock;
