@@ -12,10 +12,10 @@ use farebox_config::file::ConfigFile;
 use farebox_console::{AdminToken, Console};
 use farebox_core::Clock;
 use farebox_gateway::Gateway;
-use farebox_gateway::plan::Plan;
 use farebox_ledger::{Ledger, OpenError, OpenOptions, Recovery};
 use farebox_lightning::backends::Backends;
 use farebox_lightning::follow::Settlements;
+use farebox_lightning::mock::MockNode;
 use farebox_market::prices::book::PriceBook;
 use farebox_market::prices::file::FileError;
 use farebox_market::rates::watch::RateWatch;
@@ -54,20 +54,27 @@ pub enum StartError {
 
 /// A running gateway.
 pub struct Running {
+    base: Base,
     gateway: Gateway,
     console: Console,
-    payouts: Arc<Payouts>,
-    rates: Arc<RateWatch>,
-    prices: Arc<PriceBook>,
     following: Following,
-    ledger: Ledger,
-    keyring: Arc<Keyring>,
-    token: AdminToken,
     drain_timeout: Duration,
     scheme: &'static str,
     /// What a reload compares with, and may keep.
     file: ConfigFile,
     node: Option<BuiltNode>,
+}
+
+/// What gateway, console and background work stand on.
+struct Base {
+    ledger: Ledger,
+    keyring: Arc<Keyring>,
+    token: AdminToken,
+    payouts: Arc<Payouts>,
+    rates: Arc<RateWatch>,
+    prices: Arc<PriceBook>,
+    settlements: Settlements,
+    clock: Arc<dyn Clock>,
 }
 
 impl Running {
@@ -97,11 +104,6 @@ impl Running {
         let token = token_file::read_or_make(&settings.console.token_file)?;
         let rules = market.book_rules();
         let prices = PriceBook::open(market.file.clone(), rules, Arc::clone(clock))?;
-        let scheme = if settings.tls.is_some() {
-            "https"
-        } else {
-            "http"
-        };
         let base = Base {
             payouts: Payouts::start(PayoutOptions {
                 ledger: ledger.clone(),
@@ -115,37 +117,29 @@ impl Running {
             clock: Arc::clone(clock),
             ledger,
             keyring,
+            token,
         };
         let mut following = base.following();
         following.take(node.as_ref());
-        let drain_timeout = settings.drain_timeout;
-        let console_settings = settings.console.clone();
-        let gateway = base.start_gateway(settings, plan)?;
-        let options = farebox_console::Options {
-            test_money: test_money(node.as_ref(), money),
-            ..base.console_options(&token, &console_settings, &gateway)
-        };
-        let console = start_console(console_settings.listen, options).await?;
-        let Base {
-            ledger,
-            keyring,
-            payouts,
-            rates,
-            prices,
+        let is_tls = settings.tls.is_some();
+        let (listen, drain_timeout) = (settings.listen, settings.drain_timeout);
+        let ConsoleSettings {
+            listen: console,
+            hosts,
             ..
-        } = base;
+        } = settings.console.clone();
+        let gateway = farebox_gateway::start(base.gateway_options(settings), plan);
+        let gateway = gateway.map_err(cannot_listen("gateway", listen))?;
+        let options = base.console_options(hosts, &gateway, test_money(node.as_ref(), money));
+        let router = farebox_console::router(options);
+        let started = farebox_console::start(console, router).await;
         Ok(Self {
+            console: started.map_err(cannot_listen("console", console))?,
+            scheme: if is_tls { "https" } else { "http" },
+            base,
             gateway,
-            console,
-            payouts,
-            rates,
-            prices,
             following,
-            ledger,
-            keyring,
-            token,
             drain_timeout,
-            scheme,
             file,
             node,
         })
@@ -163,16 +157,10 @@ impl Running {
         format!("http://{}", self.console.local_addr())
     }
 
-    /// The console's address.
-    #[must_use]
-    pub const fn console_addr(&self) -> SocketAddr {
-        self.console.local_addr()
-    }
-
     /// The token that opens the console.
     #[must_use]
     pub const fn token(&self) -> &AdminToken {
-        &self.token
+        &self.base.token
     }
 
     /// The configuration that runs.
@@ -189,11 +177,12 @@ impl Running {
 
     /// Takes a new plan for requests from now on. What only a restart changes stays.
     pub fn replace(&mut self, built: Built) {
-        self.payouts
+        let base = &self.base;
+        base.payouts
             .replace(backends(built.node.as_ref()), built.refunds);
-        self.prices.replace(built.market.book_rules());
+        base.prices.replace(built.market.book_rules());
         // Before the plan, so that what is known of rates is known to it.
-        self.rates.replace(built.market.live, built.market.rates);
+        base.rates.replace(built.market.live, built.market.rates);
         self.gateway.replace_plan(built.plan);
         self.following.take(built.node.as_ref());
         self.node = built.node;
@@ -203,7 +192,7 @@ impl Running {
     /// Opens log files anew and reads the signing keys again.
     pub fn reopen(&self) {
         self.gateway.reopen_log();
-        if let Err(error) = self.keyring.reload() {
+        if let Err(error) = self.base.keyring.reload() {
             let error = &error as &dyn std::error::Error;
             tracing::error!(error, "the signing keys were not read again");
         }
@@ -221,8 +210,8 @@ impl Running {
             );
         }
         self.console.stop().await;
-        self.payouts.stop().await;
-        self.ledger.close().await;
+        self.base.payouts.stop().await;
+        self.base.ledger.close().await;
         tracing::info!("stopped");
     }
 }
@@ -230,13 +219,16 @@ impl Running {
 /// The gateway shares its port among its own threads, so the system would also let a second
 /// process of the same user have it.
 fn check_free(who: &'static str, address: SocketAddr) -> Result<(), StartError> {
-    TcpListener::bind(address)
-        .map(drop)
-        .map_err(|source| StartError::Listen {
-            who,
-            address,
-            source,
-        })
+    let listener = TcpListener::bind(address);
+    listener.map(drop).map_err(cannot_listen(who, address))
+}
+
+fn cannot_listen(who: &'static str, address: SocketAddr) -> impl FnOnce(io::Error) -> StartError {
+    move |source| StartError::Listen {
+        who,
+        address,
+        source,
+    }
 }
 
 /// How the ledger of these settings is opened.
@@ -248,31 +240,10 @@ pub fn open_options(settings: &Settings, clock: &Arc<dyn Clock>) -> OpenOptions 
     }
 }
 
-/// What gateway, console and background work stand on.
-struct Base {
-    ledger: Ledger,
-    keyring: Arc<Keyring>,
-    payouts: Arc<Payouts>,
-    rates: Arc<RateWatch>,
-    prices: Arc<PriceBook>,
-    settlements: Settlements,
-    clock: Arc<dyn Clock>,
-}
-
 impl Base {
     fn following(&self) -> Following {
         let clock = Arc::clone(&self.clock);
         Following::new(self.ledger.clone(), self.settlements.clone(), clock)
-    }
-
-    fn start_gateway(&self, settings: Settings, plan: Plan) -> Result<Gateway, StartError> {
-        let address = settings.listen;
-        let options = self.gateway_options(settings);
-        farebox_gateway::start(options, plan).map_err(|source| StartError::Listen {
-            who: "gateway",
-            address,
-            source,
-        })
     }
 
     fn gateway_options(&self, settings: Settings) -> farebox_gateway::Options {
@@ -296,13 +267,13 @@ impl Base {
 
     fn console_options(
         &self,
-        token: &AdminToken,
-        settings: &ConsoleSettings,
+        hosts: Vec<String>,
         gateway: &Gateway,
+        test_money: Option<Arc<MockNode>>,
     ) -> farebox_console::Options {
         farebox_console::Options {
-            token: token.clone(),
-            hosts: settings.hosts.clone(),
+            token: self.token.clone(),
+            hosts,
             ledger: self.ledger.clone(),
             metrics: Arc::clone(gateway.metrics()),
             keyring: Arc::clone(&self.keyring),
@@ -310,33 +281,16 @@ impl Base {
             payouts: Some(Arc::clone(&self.payouts)),
             rates: Some(Arc::clone(&self.rates)),
             prices: Some(Arc::clone(&self.prices)),
-            test_money: None,
+            test_money,
         }
     }
-}
-
-async fn start_console(
-    address: SocketAddr,
-    options: farebox_console::Options,
-) -> Result<Console, StartError> {
-    let router = farebox_console::router(options);
-    farebox_console::start(address, router)
-        .await
-        .map_err(|source| StartError::Listen {
-            who: "console",
-            address,
-            source,
-        })
 }
 
 fn backends(node: Option<&BuiltNode>) -> Option<Arc<Backends>> {
     node.map(|node| Arc::clone(node.backends()))
 }
 
-fn test_money(
-    node: Option<&BuiltNode>,
-    money: Money,
-) -> Option<Arc<farebox_lightning::mock::MockNode>> {
+fn test_money(node: Option<&BuiltNode>, money: Money) -> Option<Arc<MockNode>> {
     let node = node.filter(|_| money == Money::Test)?;
     node.mock().map(Arc::clone)
 }
