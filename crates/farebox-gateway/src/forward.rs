@@ -224,7 +224,7 @@ impl Forwarder {
         parts
             .headers
             .insert(REQUEST_ID, exchange.request_id_header.clone());
-        let body = request_body(route, body);
+        let body = request_body(route, body)?;
         announce_body(&parts.method, &mut parts.headers, &body);
         Ok(Request::from_parts(parts, body))
     }
@@ -459,18 +459,25 @@ fn announce_body(method: &Method, headers: &mut HeaderMap, body: &RequestBody) {
     }
 }
 
-fn request_body(route: &Route, body: ArrivedBody) -> RequestBody {
+fn request_body(route: &Route, body: ArrivedBody) -> Result<RequestBody, RequestError> {
     match body {
         ArrivedBody::Unread(incoming) => {
             let withheld = payment_fields::in_requests;
-            RequestBody::stream(incoming, route.max_body_bytes, route.idle_timeout, withheld)
+            let (limit, silence) = (route.max_body_bytes, route.idle_timeout);
+            Ok(RequestBody::stream(incoming, limit, silence, withheld))
         }
         ArrivedBody::Read(ReadBody {
             bytes: Some(bytes),
             lease,
             ..
-        }) if !bytes.is_empty() => RequestBody::Whole(Some(bytes), lease),
-        ArrivedBody::Read(_) | ArrivedBody::Taken => RequestBody::Empty,
+        }) if !bytes.is_empty() => Ok(RequestBody::Whole(Some(bytes), lease)),
+        // What came with a body is never forwarded without it.
+        ArrivedBody::Read(ReadBody {
+            bytes: None,
+            length: 1..,
+            ..
+        }) => Err(RequestError::BodyNotKept),
+        ArrivedBody::Read(_) | ArrivedBody::Taken => Ok(RequestBody::Empty),
     }
 }
 

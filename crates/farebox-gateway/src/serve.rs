@@ -14,7 +14,7 @@ use farebox_http::path::{PathError, PathParameters, lenient_reading};
 use farebox_http::routes::RouteTable;
 use farebox_ledger::Receipt;
 use farebox_paywall::admit::{Admission, Debt, Finished, Verdict};
-use farebox_paywall::ask::{Ask, Fingerprint, Read};
+use farebox_paywall::ask::{Ask, Fingerprint};
 use farebox_paywall::challenge::{Challenge, ToHold};
 use farebox_paywall::payer::{Known, Payer};
 use farebox_paywall::price::Quote;
@@ -246,17 +246,10 @@ impl Worker {
         arrival: &mut Arrival,
     ) -> Result<Quote, Refusal> {
         let paywall = &self.shared.paywall;
-        let reads = paywall
-            .reads(payer, &self.ask(sold, exchange, arrival))
-            .await?;
-        let keep = match reads {
-            Read::Nothing => None,
-            Read::Digest => Some(Keep::HashOnly),
-            Read::Bytes => Some(Keep::Bytes),
-        };
-        if let Some(keep) = keep {
+        let ask = self.ask(sold, exchange, arrival);
+        if paywall.reads(payer, &ask).await? {
             let (limit, budget) = (sold.route.max_read_bytes, &self.shared.bodies);
-            arrival.digest(limit, budget, keep).await?;
+            arrival.digest(limit, budget, Keep::Bytes).await?;
         }
         let ask = self.ask(sold, exchange, arrival);
         let quote = paywall.price(payer, &ask).await?;

@@ -84,17 +84,6 @@ pub enum BodyFacts<'a> {
     },
 }
 
-/// What has to be read of a request's body before the next step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Read {
-    /// None of it.
-    Nothing,
-    /// To its end, for its digest.
-    Digest,
-    /// To its end, and kept to be forwarded.
-    Bytes,
-}
-
 /// How a request is told from others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fingerprint {

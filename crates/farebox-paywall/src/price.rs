@@ -16,7 +16,7 @@ use farebox_ledger::{ChargeBasis, RateUsed};
 use farebox_market::rates::Rate;
 
 use crate::Paywall;
-use crate::ask::{Ask, Read};
+use crate::ask::Ask;
 use crate::due::{Charge, Due, ModelQuote};
 use crate::error::{Error, KeyFault, PriceError, Unsold};
 use crate::gauge::Gauge;
@@ -147,7 +147,7 @@ impl Quote {
 }
 
 impl Paywall {
-    /// What has to be read of a request's body before it is priced for this payer.
+    /// Whether a request's body has to be read, and kept, before it is priced for this payer.
     ///
     /// A credential that pays comes before the price, and strangers are asked for within the limits
     /// on challenges alone: so nobody can make the seller's webhook work more often than the node.
@@ -155,12 +155,12 @@ impl Paywall {
     /// # Errors
     /// A key that nobody has heard of, where a webhook would be asked for it; a stranger who asked
     /// too often.
-    pub async fn reads(&self, payer: &Payer, ask: &Ask<'_>) -> Result<Read, Error> {
+    pub async fn reads(&self, payer: &Payer, ask: &Ask<'_>) -> Result<bool, Error> {
         if ask.sale.offer.models().is_some() {
-            return Ok(Read::Bytes);
+            return Ok(true);
         }
         if ask.sale.offer.webhook().is_none() || payer.has_prepaid() {
-            return Ok(Read::Nothing);
+            return Ok(false);
         }
         match payer {
             Payer::Account { spender, .. } => {
@@ -169,11 +169,12 @@ impl Paywall {
                 {
                     return Err(KeyFault::Unknown.into());
                 }
-                Ok(Read::Bytes)
+                Ok(true)
             }
             Payer::Nobody { .. } => {
                 self.let_stranger_ask(ask)?;
-                Ok(Read::Digest)
+                // Kept: it is forwarded where it turns out to cost nothing.
+                Ok(true)
             }
         }
     }

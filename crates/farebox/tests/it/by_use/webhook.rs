@@ -98,6 +98,13 @@ fn an_exact_quote_is_drawn_from_a_balance_and_nothing_is_asked_afterwards() {
 }
 
 #[test]
+fn what_the_webhook_gives_a_stranger_for_nothing_reaches_the_upstream_whole() {
+    let shop = Shop::of(r#"{"price_msat": 0}"#, &[], "");
+    let reply = shop.gateway.send(&say(&json!({ "body": "for nothing" })));
+    assert_eq!(reply.expect(200).text(), "for nothing");
+}
+
+#[test]
 fn what_a_call_came_to_is_asked_when_it_has_ended() {
     let shop = Shop::of(AT_MOST, &[charge(4321)], "");
     let token = shop.buy();
