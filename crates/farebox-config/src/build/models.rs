@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use farebox_lightning::guard::AllowedHosts;
+use farebox_http::client::AllowedHosts;
 use farebox_market::PriceTable;
 use farebox_market::prices::Prices;
 use farebox_market::prices::book::BookRules;
