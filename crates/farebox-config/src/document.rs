@@ -62,13 +62,21 @@ impl<'a> Document<'a> {
 
     /// The value that is written at `key`, where it fits a line and is no URL that may hold a
     /// password.
-    pub(super) fn written(&self, key: &KeyPath) -> Option<String> {
+    pub(super) fn written(
+        &self,
+        key: &KeyPath,
+        is_secret: impl Fn(&KeyPath) -> bool,
+    ) -> Option<String> {
         const LONGEST: usize = 80;
         let mut here = Node::Table(self.root.get_ref());
         let mut text = None;
         for segment in key.segments() {
             let (_, value) = here.step(segment)?;
             (text, here) = (self.text.get(value.span()), Node::Value(value.get_ref()));
+        }
+        let mut inside = here.children().into_iter();
+        if is_secret(key) || inside.any(|(step, ..)| is_secret(&key.step(step))) {
+            return None;
         }
         // The span of a table that is not written in one line is its header.
         let is_header = |text: &str| match here {

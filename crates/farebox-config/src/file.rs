@@ -243,7 +243,7 @@ impl ConfigFile {
     /// A file in the store's folder; without a store in the working directory.
     #[must_use]
     pub fn beside_store(&self, name: &str) -> PathBuf {
-        let store = self.store.path().unwrap_or_default();
-        store.with_file_name(name)
+        let store = self.store.path().ok();
+        store.map_or_else(|| PathBuf::from(name), |store| store.with_file_name(name))
     }
 }

@@ -34,16 +34,17 @@ impl KeyPath {
     /// The path of `key` in this table.
     #[must_use]
     pub fn key(&self, key: &str) -> Self {
-        self.with(Segment::Key(key.to_owned()))
+        self.step(Segment::Key(key.to_owned()))
     }
 
     /// The path of item `index` in this list.
     #[must_use]
     pub fn index(&self, index: usize) -> Self {
-        self.with(Segment::Index(index))
+        self.step(Segment::Index(index))
     }
 
-    fn with(&self, segment: Segment) -> Self {
+    /// The path of what is one step below.
+    pub(crate) fn step(&self, segment: Segment) -> Self {
         let mut path = self.clone();
         path.0.push(segment);
         path

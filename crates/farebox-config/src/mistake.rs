@@ -77,8 +77,7 @@ impl Mistakes {
         for mistake in &mut self.0 {
             let key = &mistake.key;
             mistake.line = mistake.line.or_else(|| document.line_of(key));
-            let written = document.written(key);
-            mistake.value = written.filter(|_| !schema::is_secret(key));
+            mistake.value = document.written(key, schema::is_secret);
         }
         self.0
             .sort_by_key(|mistake| mistake.line.unwrap_or(usize::MAX));

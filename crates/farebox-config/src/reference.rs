@@ -14,7 +14,8 @@ comments in `crates/farebox-config/src/file.rs` and run `cargo xtask bless`.
 
 A **duration** is text with a unit: `\"500ms\"`, `\"30s\"`, `\"10m\"`, `\"24h\"`, `\"90d\"`. A **size** is
 text such as `\"64KiB\"` or `\"8MiB\"`, or a number of bytes. A **rate** is a number in a period, such as
-`\"30/1m\"`. An **amount** is `{ msat = 2000 }` or `{ sat = 2 }`.
+`\"30/1m\"`. An **amount** is `{ msat = 2000 }` or `{ sat = 2 }`. A **percent** is
+a number, or text such as `\"7.5\"`.
 
 SIGHUP reads the file again: routes, prices, `[rates]`, `[lightning]`, `[refunds]`, `[keys]` and, of `[server]`, `bad_credential`,
 `invoice_expiry`, `legacy_challenge`, `path_parameters`, `public_url` and `trusted_proxies` change at

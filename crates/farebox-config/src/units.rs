@@ -7,9 +7,10 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use farebox_meter::Decimal;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserialize, Deserializer, Visitor};
-use serde::{Serialize, Serializer};
+use serde::{Deserialize as DeriveDeserialize, Serialize, Serializer};
 
 /// A length of time such as `"500ms"`, `"10m"`, `"1h 30m"` or `"90d"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +29,14 @@ pub struct PerPeriod {
     pub period: Duration,
 }
 
+/// A percentage such as `"7.5"`: 1000 at most, with four digits behind the point.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, DeriveDeserialize, JsonSchema)]
+#[serde(try_from = "Decimal", into = "String")]
+#[schemars(try_from = "String", into = "String", extend("title" = "percent"))]
+pub struct Percent {
+    millionths: u64,
+}
+
 /// Text that is not a value with a unit.
 #[derive(Debug, thiserror::Error)]
 pub enum UnitError {
@@ -43,6 +52,9 @@ pub enum UnitError {
     /// Not a rate.
     #[error("not a rate: write a number, a slash and a period, as in \"30/1m\"")]
     Rate,
+    /// A percentage that is too large or too exact.
+    #[error("percent: 1000 at most, and four digits behind the point")]
+    Percent,
     /// A rate of nothing, or in no time.
     #[error("a rate needs a number and a period larger than zero")]
     EmptyRate,
@@ -73,6 +85,44 @@ impl Lasting {
     #[must_use]
     pub const fn seconds(seconds: u64) -> Self {
         Self(Duration::from_secs(seconds))
+    }
+}
+
+impl Percent {
+    /// So many millionths: ten thousand of them are one percent.
+    #[must_use]
+    pub const fn of_millionths(millionths: u64) -> Self {
+        Self { millionths }
+    }
+
+    /// As millionths.
+    #[must_use]
+    pub const fn millionths(self) -> u64 {
+        self.millionths
+    }
+}
+
+impl TryFrom<Decimal> for Percent {
+    type Error = UnitError;
+
+    fn try_from(percent: Decimal) -> Result<Self, UnitError> {
+        const MOST: u64 = 10_000_000;
+        let (digits, scale) = percent.parts();
+        let digits = u64::try_from(digits).map_err(|_| UnitError::Percent)?;
+        let factor = 4_u32.checked_sub(scale).map(|rest| 10_u64.pow(rest));
+        let millionths = factor.and_then(|factor| digits.checked_mul(factor));
+        let millionths = millionths.filter(|millionths| *millionths <= MOST);
+        millionths
+            .map(Self::of_millionths)
+            .ok_or(UnitError::Percent)
+    }
+}
+
+impl From<Percent> for String {
+    fn from(percent: Percent) -> Self {
+        let (whole, rest) = (percent.millionths / 10_000, percent.millionths % 10_000);
+        let text = format!("{whole}.{rest:04}");
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
     }
 }
 
@@ -299,6 +349,18 @@ mod tests {
             }
         );
         assert_eq!("100/s".parse::<PerPeriod>().unwrap().to_string(), "100/1s");
+    }
+
+    #[test]
+    fn percentages_keep_their_digits_and_have_a_limit() {
+        let percent = |text: &str| Percent::try_from(text.parse::<Decimal>().unwrap());
+        for text in ["0", "5", "7.5", "0.0001", "1000"] {
+            assert_eq!(String::from(percent(text).unwrap()), text);
+        }
+        assert_eq!(percent("0.5").unwrap().millionths(), 5_000);
+        for bad in ["1000.1", "0.00001"] {
+            assert!(percent(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

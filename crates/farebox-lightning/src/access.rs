@@ -1,6 +1,6 @@
 //! What `farebox doctor` learns about a backend.
 
-use crate::rest::printable;
+use crate::answer::printable;
 use crate::{BoxFuture, Network, NodeError};
 
 /// A backend that can say what its credentials allow, for `farebox doctor`.

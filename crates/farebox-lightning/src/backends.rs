@@ -7,6 +7,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use farebox_core::{Msat, PaymentHash};
+use farebox_http::client::CallError;
 use lru::LruCache;
 use tokio::time::Instant;
 
@@ -227,9 +228,9 @@ impl Maker {
     }
 
     fn timed_out(&self, limit: std::time::Duration) -> NodeError {
-        NodeError::TimedOut {
+        NodeError::Call(CallError::TimedOut {
             host: self.name.clone(),
             limit,
-        }
+        })
     }
 }

@@ -11,13 +11,14 @@ use farebox_core::{Msat, PaymentHash};
 use http::header::{HeaderName, HeaderValue};
 use serde_json::{Value, json};
 
+use crate::answer::JudgeAnswer;
 use crate::made::InvoiceRules;
-use crate::rest::{RestAnswer, RestClient};
 use crate::{
-    AmountLimits, Backend, BoxFuture, CreateInvoice, CreatedInvoice, EndpointError, InvoiceRequest,
-    InvoiceState, LookupInvoice, Needs, NodeError, NodeOptions, PaymentHashes, proof,
+    AmountLimits, Backend, BoxFuture, CreateInvoice, CreatedInvoice, InvoiceRequest, InvoiceState,
+    LookupInvoice, Needs, NodeError, NodeOptions, PaymentHashes, proof,
 };
 use answer::{InvoicesJson, MadeJson};
+use farebox_http::client::{Answer, CallError, EndpointError, TrustedClient};
 use refusal::Refusal;
 
 mod access;
@@ -39,7 +40,7 @@ const MAX_DESCRIPTION: usize = 639;
 /// `waitanyinvoice` and `getinfo`; where money is paid out also for `xpay`, `pay` and `listpays`.
 /// The certificate that it shows is `server.pem` of `clnrest`.
 pub struct Cln {
-    client: RestClient,
+    client: TrustedClient,
     rules: InvoiceRules,
     limits: AmountLimits,
     needs: Needs,
@@ -64,15 +65,17 @@ impl Cln {
     /// Never the same twice, whoever else makes invoices on this node.
     fn random_label(&self) -> Result<String, NodeError> {
         let mut random = [0; 16];
-        getrandom::fill(&mut random).map_err(|error| NodeError::NotConnected {
-            host: self.client.host().to_owned(),
-            source: Arc::new(error),
+        getrandom::fill(&mut random).map_err(|error| {
+            NodeError::Call(CallError::NotConnected {
+                host: self.client.host().to_owned(),
+                source: Arc::new(error),
+            })
         })?;
         Ok(format!("farebox-{:032x}", u128::from_be_bytes(random)))
     }
 
     /// Calls a command. Only its result comes back.
-    async fn call(&self, command: &str, body: &Value) -> Result<RestAnswer, NodeError> {
+    async fn call(&self, command: &str, body: &Value) -> Result<Answer, NodeError> {
         let path = format!("/v1/{command}");
         let answer = self.client.post_json(&path, body).await?;
         match Refusal::of(&answer) {

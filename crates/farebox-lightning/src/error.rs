@@ -1,33 +1,17 @@
 //! Why a backend made no invoice. Nothing here holds a preimage, a credential or a whole URL: at
 //! most a host, and at most a short, printable cut of what a stranger wrote.
 
-use std::error::Error;
-use std::sync::Arc;
-use std::time::Duration;
-
 use farebox_core::{Msat, PaymentHash};
+use farebox_http::client::CallError;
 
 use crate::invoice::Network;
 
 /// Why a backend did not do what it was asked.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum NodeError {
-    /// No connection, or it broke.
-    #[error("{host} cannot be reached: {}", root_cause(source.as_ref()))]
-    Unreachable {
-        /// Whom we called.
-        host: String,
-        /// What the connection said.
-        source: Arc<dyn Error + Send + Sync>,
-    },
-    /// No answer in time.
-    #[error("{host} did not answer within {limit:?}")]
-    TimedOut {
-        /// Whom we called.
-        host: String,
-        /// How long we waited.
-        limit: Duration,
-    },
+    /// It gave no answer.
+    #[error(transparent)]
+    Call(#[from] CallError),
     /// It answered that it cannot serve at the moment (HTTP 429 or 5xx).
     #[error("{host} is not able to serve at the moment (HTTP status {status})")]
     Unavailable {
@@ -35,12 +19,6 @@ pub enum NodeError {
         host: String,
         /// The HTTP status.
         status: u16,
-    },
-    /// So many calls to the backend are under way that one more is not started.
-    #[error("{limit} calls to the Lightning backend are under way already")]
-    Busy {
-        /// The limit that was reached.
-        limit: usize,
     },
     /// It understood and said no.
     #[error("{host} refused: {reason}")]
@@ -79,25 +57,9 @@ pub enum NodeError {
         /// The hash.
         payment_hash: PaymentHash,
     },
-    /// The host is, or resolves to, an address that we do not call.
-    #[error(
-        "{host} is at an address that is not public; list it under the allowed hosts if it is meant"
-    )]
-    BlockedAddress {
-        /// The host and port.
-        host: String,
-    },
     /// The mock node was switched off.
     #[error("the mock node is switched off")]
     Down,
-    /// What was asked for could not even be sent: no connection was made.
-    #[error("{host} cannot be connected to: {}", root_cause(source.as_ref()))]
-    NotConnected {
-        /// Whom we called.
-        host: String,
-        /// What the connection said.
-        source: Arc<dyn Error + Send + Sync>,
-    },
     /// The credential is not accepted, or does not allow this.
     #[error("{host} does not allow this with the configured credential (HTTP status {status})")]
     Forbidden {
@@ -181,18 +143,9 @@ pub enum InvoiceFault {
 /// Why an HTTP answer cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AnswerFault {
-    /// A redirect; following one would let an answer choose whom we call next.
-    #[error("it redirects (HTTP status {0}), which is not followed")]
-    Redirect(u16),
     /// A status other than 200.
     #[error("HTTP status {0}")]
     Status(u16),
-    /// More bytes than the limit.
-    #[error("the answer is larger than {limit} bytes")]
-    TooLarge {
-        /// The limit.
-        limit: usize,
-    },
     /// A web page where JSON belongs.
     #[error("it is a web page, not JSON")]
     WebPage,
@@ -228,60 +181,58 @@ pub enum AnswerFault {
     OtherInvoice,
 }
 
+impl AnswerFault {
+    /// What was read as JSON and is not the protocol's.
+    pub(crate) fn json(error: &serde_json::Error) -> Self {
+        Self::Json {
+            line: error.line(),
+            column: error.column(),
+        }
+    }
+}
+
 impl NodeError {
+    /// An answer of this host that cannot be used.
+    pub(crate) fn bad_answer(host: &str, fault: AnswerFault) -> Self {
+        Self::BadAnswer {
+            host: host.to_owned(),
+            fault,
+        }
+    }
+
     /// Whether the same call may succeed later without anyone changing anything: an outage, as
     /// opposed to a wrong address or a provider that lies.
     #[must_use]
     pub const fn is_temporary(&self) -> bool {
         match self {
-            Self::Unreachable { .. }
-            | Self::TimedOut { .. }
-            | Self::Unavailable { .. }
-            | Self::Busy { .. }
-            | Self::NotConnected { .. }
-            | Self::Down => true,
+            Self::Call(error) => error.is_temporary(),
+            Self::Unavailable { .. } | Self::Down => true,
             Self::Forbidden { .. }
             | Self::NotOffered { .. }
             | Self::Refused { .. }
             | Self::AmountOutOfRange { .. }
             | Self::BadInvoice(_)
             | Self::BadAnswer { .. }
-            | Self::RepeatedPaymentHash { .. }
-            | Self::BlockedAddress { .. } => false,
+            | Self::RepeatedPaymentHash { .. } => false,
         }
     }
-}
 
-impl NodeError {
     /// Whether it is certain that the backend did nothing of what it was asked: it was not reached,
     /// or it refused before it began. Anything else, a broken connection or a time-out among them,
     /// leaves the outcome unknown.
     #[must_use]
     pub const fn is_certain_refusal(&self) -> bool {
         match self {
-            Self::Busy { .. }
-            | Self::AmountOutOfRange { .. }
-            | Self::BlockedAddress { .. }
-            | Self::NotConnected { .. }
+            Self::Call(error) => error.reached_nobody(),
+            Self::AmountOutOfRange { .. }
             | Self::Forbidden { .. }
             | Self::NotOffered { .. }
             | Self::Down => true,
-            Self::Unreachable { .. }
-            | Self::TimedOut { .. }
-            | Self::Unavailable { .. }
+            Self::Unavailable { .. }
             | Self::Refused { .. }
             | Self::BadInvoice(_)
             | Self::BadAnswer { .. }
             | Self::RepeatedPaymentHash { .. } => false,
         }
     }
-}
-
-/// The innermost cause says what happened; the layers above only say that it went through them.
-fn root_cause<'a>(error: &'a (dyn Error + Send + Sync + 'static)) -> &'a (dyn Error + 'static) {
-    let mut cause: &(dyn Error + 'static) = error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    cause
 }

@@ -6,11 +6,11 @@
 //! no preimage leaves except from the mock node's own [`mock::MockNode::pay`].
 
 mod access;
+mod answer;
 pub mod backends;
 pub mod cln;
 mod error;
 pub mod follow;
-pub mod guard;
 mod invoice;
 mod limits;
 pub mod lnbits;
@@ -23,7 +23,6 @@ pub mod nwc;
 pub mod phoenixd;
 mod port;
 mod proof;
-mod rest;
 
 pub use access::{AccessReport, CheckAccess, Needs};
 pub use error::{AnswerFault, InvoiceFault, NodeError, WebhookError};
@@ -35,4 +34,3 @@ pub use port::{
     InvoiceRequest, InvoiceState, LookupInvoice, PayInvoice, PaymentFailure, PaymentHashes,
     PaymentRequest, PaymentState, Settlement, SettlementCursor, WatchEvent, WatchSettlements,
 };
-pub use rest::{EndpointError, Trust};

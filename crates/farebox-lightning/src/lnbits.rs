@@ -13,13 +13,14 @@ use farebox_core::{PaymentHash, Secret};
 use http::header::{HeaderName, HeaderValue};
 use serde_json::json;
 
+use crate::answer::JudgeAnswer;
 use crate::made::InvoiceRules;
-use crate::rest::{RestAnswer, RestClient};
 use crate::{
-    AmountLimits, Backend, BoxFuture, CreateInvoice, CreatedInvoice, EndpointError, InvoiceRequest,
-    InvoiceState, LookupInvoice, Needs, NodeError, NodeOptions, proof,
+    AmountLimits, Backend, BoxFuture, CreateInvoice, CreatedInvoice, InvoiceRequest, InvoiceState,
+    LookupInvoice, Needs, NodeError, NodeOptions, proof,
 };
 use answer::{FoundJson, PaymentJson};
+use farebox_http::client::{Answer, EndpointError, TrustedClient};
 use refusal::Refusal;
 
 mod access;
@@ -34,7 +35,7 @@ const MAX_MEMO: usize = 639;
 /// The LNbits backend. Its credential is the wallet's invoice key, also called invoice/read key.
 pub struct Lnbits {
     /// With the invoice key.
-    client: RestClient,
+    client: TrustedClient,
     payer: Option<Arc<Payer>>,
     rules: InvoiceRules,
     limits: AmountLimits,
@@ -44,7 +45,7 @@ pub struct Lnbits {
 /// The half that can pay.
 struct Payer {
     /// With the admin key.
-    client: RestClient,
+    client: TrustedClient,
 }
 
 impl Lnbits {
@@ -67,16 +68,16 @@ impl Lnbits {
     }
 }
 
-fn client(options: &NodeOptions, key: &Secret<String>) -> Result<RestClient, EndpointError> {
+fn client(options: &NodeOptions, key: &Secret<String>) -> Result<TrustedClient, EndpointError> {
     let key = HeaderValue::try_from(key.reveal().trim()).map_err(|_| EndpointError::Credential)?;
     options.client(HeaderName::from_static("x-api-key"), key)
 }
 
 /// The wallet's own payment with this hash; none where it knows none.
 async fn find(
-    client: &RestClient,
+    client: &TrustedClient,
     hash: PaymentHash,
-) -> Result<Option<(FoundJson, RestAnswer)>, NodeError> {
+) -> Result<Option<(FoundJson, Answer)>, NodeError> {
     let answer = client.get(&format!("/api/v1/payments/{hash}")).await?;
     if Refusal::of(&answer).is_some_and(|refusal| refusal.is_unknown_payment(&answer)) {
         return Ok(None);

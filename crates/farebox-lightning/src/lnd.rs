@@ -15,8 +15,8 @@ use http::Uri;
 use http::header::{HeaderName, HeaderValue};
 
 use crate::made::InvoiceRules;
-use crate::rest::{EndpointError, RestClient, RestOptions, Trust};
 use crate::{AmountLimits, Backend, Needs, Network};
+use farebox_http::client::{EndpointError, EndpointOptions, Trust, TrustedClient};
 use macaroon::{Access, Need};
 pub use macaroon::{Macaroon, MacaroonError};
 
@@ -76,7 +76,7 @@ pub struct Lnd {
     access: Access,
     /// The newest settlement when somebody first listened without saying from where; zero for none.
     first_settlement: OnceLock<u64>,
-    client: RestClient,
+    client: TrustedClient,
 }
 
 impl LndOptions {
@@ -105,7 +105,7 @@ impl Lnd {
     /// # Errors
     /// [`EndpointError`]: the URL or the certificate.
     pub fn new(options: LndOptions) -> Result<Self, EndpointError> {
-        let mut rest = RestOptions::new(options.url);
+        let mut rest = EndpointOptions::new(options.url);
         rest.trust = options.trust;
         rest.allow_plain_http = options.allow_plain_http;
         rest.call_timeout = options.call_timeout;
@@ -126,7 +126,7 @@ impl Lnd {
             needs: options.needs,
             access: options.macaroon.access(),
             first_settlement: OnceLock::new(),
-            client: RestClient::new(rest)?,
+            client: TrustedClient::new(rest)?,
         })
     }
 }

@@ -3,8 +3,8 @@
 //! The address is resolved to a provider's payment endpoint (LUD-16, LUD-06) and each invoice is
 //! fetched from it. The provider is trusted with the money, since it receives it, and with nothing
 //! else: every invoice must have the amount, network and metadata that were asked for, be payable
-//! long enough, and have a payment hash never seen before; every fetch passes [`crate::guard`].
-//! There is no way to pay, refund or cancel here, and no preimage is kept.
+//! long enough, and have a payment hash never seen before; every fetch goes through the
+//! [`GuardedClient`]. There is no way to pay, refund or cancel here, and no preimage is kept.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,7 +13,6 @@ use farebox_core::{Clock, PaymentHash};
 use http::Uri;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::guard::{AllowedHosts, FetchLimits, GuardedClient, host_of};
 use crate::made::InvoiceRules;
 use crate::{
     AmountLimits, AnswerFault, Backend, BoxFuture, CreateInvoice, CreatedInvoice, InvoiceFault,
@@ -22,6 +21,7 @@ use crate::{
 pub use address::{Address, AddressError};
 use answer::{AnswerError, PayParameters, VerifyAnswer};
 pub use check::MetadataCommitment;
+use farebox_http::client::{AllowedHosts, CallError, FetchLimits, GuardedClient, host_of};
 use issued::Issued;
 use resolution::Resolution;
 
@@ -51,7 +51,7 @@ pub struct LightningAddressOptions {
     pub clock: Arc<dyn Clock>,
     /// The network that invoices must be for.
     pub network: Network,
-    /// Hosts exempt from the rules of [`crate::guard`]; none by default.
+    /// Hosts exempt from the rules of the [`GuardedClient`]; none by default.
     pub allowed: AllowedHosts,
     /// Whether the memo goes to the provider.
     pub comment: Comment,
@@ -145,9 +145,11 @@ impl LightningAddress {
         work: impl Future<Output = Result<T, NodeError>>,
     ) -> Result<T, NodeError> {
         let limit = self.options.call_timeout * calls;
-        let timed_out = || NodeError::TimedOut {
-            host: host_of(&self.well_known),
-            limit,
+        let timed_out = || {
+            NodeError::Call(CallError::TimedOut {
+                host: host_of(&self.well_known),
+                limit,
+            })
         };
         tokio::time::timeout(limit, work)
             .await
@@ -165,8 +167,10 @@ impl LightningAddress {
     }
 
     fn begin_call(&self) -> Result<SemaphorePermit<'_>, NodeError> {
-        self.calls.try_acquire().map_err(|_| NodeError::Busy {
-            limit: MAX_IN_FLIGHT,
+        self.calls.try_acquire().map_err(|_| {
+            NodeError::Call(CallError::Busy {
+                limit: MAX_IN_FLIGHT,
+            })
         })
     }
 
@@ -188,10 +192,7 @@ impl LightningAddress {
         let url = callback::url(parameters, request.amount, comment)
             .map_err(|fault| self.bad_answer(&self.well_known, fault))?;
         let answer = self.fetch(&url, answer::parse_invoice_answer).await;
-        if matches!(
-            answer,
-            Err(NodeError::Refused { .. } | NodeError::BadAnswer { .. })
-        ) {
+        if answer.as_ref().is_err_and(is_useless) {
             self.resolution.forget().await;
         }
         answer
@@ -252,6 +253,15 @@ impl LightningAddress {
             host: host_of(url),
             fault,
         }
+    }
+}
+
+/// Whether the provider answered, and what it said suggests that the address has changed.
+fn is_useless(error: &NodeError) -> bool {
+    match error {
+        NodeError::Refused { .. } | NodeError::BadAnswer { .. } => true,
+        NodeError::Call(error) => error.is_bad_answer(),
+        _ => false,
     }
 }
 

@@ -9,8 +9,8 @@ use http::Uri;
 use http::header::{HeaderName, HeaderValue};
 
 use crate::made::InvoiceRules;
-use crate::rest::{RestClient, RestOptions};
-use crate::{EndpointError, Needs, Network, Trust};
+use crate::{Needs, Network};
+use farebox_http::client::{EndpointError, EndpointOptions, Trust, TrustedClient};
 
 /// How a [`Cln`](crate::cln::Cln), [`Phoenixd`](crate::phoenixd::Phoenixd) or
 /// [`Lnbits`](crate::lnbits::Lnbits) is set up.
@@ -69,13 +69,13 @@ impl NodeOptions {
         &self,
         name: HeaderName,
         value: HeaderValue,
-    ) -> Result<RestClient, EndpointError> {
-        RestClient::new(RestOptions {
+    ) -> Result<TrustedClient, EndpointError> {
+        TrustedClient::new(EndpointOptions {
             trust: self.trust.clone(),
             headers: vec![(name, value)],
             call_timeout: self.call_timeout,
             allow_plain_http: self.allow_plain_http,
-            ..RestOptions::new(self.url.clone())
+            ..EndpointOptions::new(self.url.clone())
         })
     }
 }

@@ -13,16 +13,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use farebox_core::{Clock, Msat, PaymentHash, Secret};
+use farebox_http::client::Trust;
 use serde_json::json;
 
 use crate::made::InvoiceRules;
 use crate::{
     AmountLimits, AnswerFault, Backend, BoxFuture, CreateInvoice, CreatedInvoice, InvoiceRequest,
-    InvoiceState, LookupInvoice, Network, NodeError, Trust, proof,
+    InvoiceState, LookupInvoice, Network, NodeError, proof,
 };
 use reply::{Code, Transaction};
 pub use uri::NwcUriError;
-use wallet::{CallError, Wallet};
+use wallet::{NoResult, Wallet};
 
 mod access;
 mod hub;
@@ -94,7 +95,7 @@ pub enum NwcError {
     Uri(#[from] NwcUriError),
     /// There is no certificate to pin.
     #[error("the relays' certificates cannot be checked")]
-    Trust(#[source] crate::EndpointError),
+    Trust(#[source] farebox_http::client::EndpointError),
 }
 
 /// The Nostr Wallet Connect backend.
@@ -180,7 +181,7 @@ impl LookupInvoice for Nwc {
             match self.wallet.ask_about(&hash).await {
                 Ok(heard) => reply::incoming(heard.result, &hash)
                     .map_err(|fault| self.wallet.bad_answer(fault)),
-                Err(CallError::Refused(refusal)) if refusal.code == Code::NotFound => {
+                Err(NoResult::Refused(refusal)) if refusal.code == Code::NotFound => {
                     Ok(InvoiceState::Unknown)
                 }
                 Err(error) => Err(self.wallet.node_error(error)),

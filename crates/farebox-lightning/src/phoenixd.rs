@@ -12,14 +12,15 @@ use farebox_core::{PaymentHash, Secret};
 use http::StatusCode;
 use http::header::{AUTHORIZATION, HeaderValue};
 
+use crate::answer::JudgeAnswer;
 use crate::made::InvoiceRules;
-use crate::rest::{RestAnswer, RestClient};
 use crate::{
-    AmountLimits, Backend, BoxFuture, CreateInvoice, CreatedInvoice, EndpointError, InvoiceRequest,
-    InvoiceState, LookupInvoice, Needs, NodeError, NodeOptions, PaymentHashes, proof,
+    AmountLimits, Backend, BoxFuture, CreateInvoice, CreatedInvoice, InvoiceRequest, InvoiceState,
+    LookupInvoice, Needs, NodeError, NodeOptions, PaymentHashes, proof,
 };
 use answer::{IncomingJson, MadeJson};
 use bell::Bell;
+use farebox_http::client::{Answer, EndpointError, TrustedClient};
 pub use webhook::read_webhook;
 
 mod access;
@@ -39,7 +40,7 @@ const UNKNOWN_PAYMENT: [&str; 2] = ["Not found", "Unknown endpoint (check api do
 /// The phoenixd backend. Its credential is `http-password`, or `http-password-limited-access` where
 /// nothing is paid out.
 pub struct Phoenixd {
-    client: RestClient,
+    client: TrustedClient,
     rules: InvoiceRules,
     limits: AmountLimits,
     needs: Needs,
@@ -74,7 +75,7 @@ fn basic(password: &Secret<String>) -> Result<HeaderValue, EndpointError> {
     HeaderValue::try_from(format!("Basic {credentials}")).map_err(|_| EndpointError::Credential)
 }
 
-fn is_unknown(answer: &RestAnswer, texts: &[&str]) -> bool {
+fn is_unknown(answer: &Answer, texts: &[&str]) -> bool {
     answer.status == StatusCode::NOT_FOUND
         && texts.iter().any(|text| answer.body == text.as_bytes())
 }

@@ -42,9 +42,9 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use farebox_core::{AccountId, Clock, KeyHash, Msat, PaymentHash, PayoutId};
+use farebox_http::client::GuardedClient;
 use farebox_ledger::{AskedBy, Funding, Ledger, PayoutEnd, PayoutState, PayoutView};
 use farebox_lightning::backends::Backends;
-use farebox_lightning::guard::GuardedClient;
 use prometheus_client::registry::Registry;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};

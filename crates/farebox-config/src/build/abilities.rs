@@ -204,10 +204,10 @@ fn describe_backend(backend: &BuiltBackend) -> String {
     let Some(limits) = backend.limits() else {
         return line;
     };
-    if limits.min > Msat::new(1).unwrap_or_default() {
+    if limits.min.get() > 1 {
         line.push_str(&format!("; least amount {}", limits.min));
     }
-    if limits.step > Msat::new(1).unwrap_or_default() {
+    if limits.step.get() > 1 {
         line.push_str(&format!("; only multiples of {}", limits.step));
     }
     line

@@ -8,7 +8,7 @@ use farebox_paywall::by_use::{ByUse, Of, Rated, Teller};
 use farebox_paywall::gauge::{Billing, OnDisconnect, Unsaid};
 use http::HeaderName;
 
-use super::models::{Market, no_rate, percent, unsaid};
+use super::models::{Market, no_rate, unsaid};
 use super::server::not_zero;
 use crate::choice::{MissingSetting, Money, OfSetting, UsePrice};
 use crate::mistake::{KeyPath, Mistakes};
@@ -43,13 +43,8 @@ pub(super) fn sale(
     check_keys(written, &teller, at, mistakes);
     let at_most = at_most(written, market, at, mistakes)?;
     let least = least(written, at_most, market, at, mistakes);
-    let zero = || Decimal::ZERO;
     Some(ByUse {
-        markup: percent(
-            written.markup_percent.unwrap_or_else(zero),
-            &at.key("markup_percent"),
-            mistakes,
-        ),
+        markup: written.markup_percent.unwrap_or_default().millionths(),
         billing: billing(written, &teller, at, mistakes),
         teller,
         each: each?,
@@ -141,10 +136,9 @@ fn each(
         (Some(unit), None) => {
             let key = at.key("unit");
             let currency = mistakes.take(key.clone(), unit.parse())?;
-            let amount_of_one = Decimal::new(1, 0).unwrap_or_default();
             let one = Money {
                 currency,
-                amount: amount_of_one,
+                amount: Decimal::from(1),
             };
             amount((one, key), market, mistakes)
         }

@@ -6,8 +6,8 @@ mod site;
 use std::sync::Arc;
 
 use farebox_core::RouteName;
+use farebox_http::client::{AllowedHost, AllowedHosts};
 use farebox_lightning::backends::{Backends, NamedBackend};
-use farebox_lightning::guard::{AllowedHost, AllowedHosts};
 use farebox_lightning::lnurl::LightningAddress;
 use farebox_lightning::mock::MockNode;
 use farebox_lightning::{Backend, Network};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use farebox_lightning::guard::AllowedHosts;
+use farebox_http::client::AllowedHosts;
 use farebox_market::PriceTable;
 use farebox_market::prices::Prices;
 use farebox_market::prices::book::BookRules;
@@ -60,7 +60,7 @@ impl Market {
             rates: Arc::new(rates),
             live,
             file: kept.unwrap_or_else(|| beside.join(PRICES_FILE)),
-            guard: percent(section.guard_percent, &at.key("guard_percent"), mistakes),
+            guard: section.guard_percent.millionths(),
             allow_hosts: allowed_hosts(&section.allow_hosts, &at, mistakes),
             configured: table,
             limit_fields: limit_fields(file),
@@ -116,7 +116,7 @@ impl Market {
                 max_choices: settings.max_choices.max(1),
                 limit_fields: self.limit_fields.clone(),
             },
-            markup: percent(settings.markup_percent, &at.key("markup_percent"), mistakes),
+            markup: settings.markup_percent.millionths(),
             billing: Billing {
                 usage_missing: unsaid(settings.usage_missing),
                 broken_off: unsaid(settings.broken_off),
@@ -179,24 +179,6 @@ pub(super) const fn unsaid(setting: UnsaidSetting) -> Unsaid {
         UnsaidSetting::Observed => Unsaid::Observed,
         UnsaidSetting::Nothing => Unsaid::Nothing,
         UnsaidSetting::Hold => Unsaid::Hold,
-    }
-}
-
-/// Percent as millionths.
-pub(super) fn percent(percent: Decimal, at: &KeyPath, mistakes: &mut Mistakes) -> u64 {
-    const MOST: u128 = 1_000 * 10_000;
-    let (digits, scale) = percent.parts();
-    let parts = digits
-        .checked_mul(10_000)
-        .map(|parts| parts / 10_u128.pow(scale));
-    let exact = scale <= 4;
-    match parts.filter(|parts| exact && *parts <= MOST) {
-        Some(parts) => u64::try_from(parts).unwrap_or_default(),
-        None => {
-            let reason = "percent: 1000 at most, and four digits behind the point";
-            mistakes.note(at.clone(), reason);
-            0
-        }
     }
 }
 

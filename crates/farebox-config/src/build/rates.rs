@@ -7,7 +7,6 @@ use farebox_market::rates::{Rate, Rates};
 use farebox_meter::Currency;
 
 use super::lightning::allowed_hosts;
-use super::models::percent;
 use super::server::not_zero;
 use crate::file::{ConfigFile, RateSourceSection, RatesSection};
 use crate::mistake::{KeyPath, Mistakes};
@@ -23,7 +22,7 @@ fn at(key: &str) -> KeyPath {
 pub(super) fn rates(file: &ConfigFile, mistakes: &mut Mistakes) -> Rates {
     let section = &file.rates;
     let max_age = not_zero(at("max_age"), section.max_age, mistakes);
-    let buffer = percent(section.buffer_percent, &at("buffer_percent"), mistakes);
+    let buffer = section.buffer_percent.millionths();
     let rates = Rates::new(max_age, buffer);
     for (name, price) in &section.fixed {
         let key = at("fixed").key(name);
@@ -62,11 +61,7 @@ pub(super) fn live(file: &ConfigFile, rates: &Rates, mistakes: &mut Mistakes) ->
         every: not_zero(at("every"), section.every, mistakes),
         agreement: Agreement {
             quorum,
-            max_deviation: percent(
-                section.max_deviation_percent,
-                &at("max_deviation_percent"),
-                mistakes,
-            ),
+            max_deviation: section.max_deviation_percent.millionths(),
         },
         allow_hosts: allowed_hosts(&section.allow_hosts, &KeyPath::of("rates"), mistakes),
     }

@@ -12,7 +12,7 @@ use super::{Amount, Choice, SecretSource};
 use crate::file::{ModelTokensTable, UnsaidSetting};
 use crate::key::explain_later;
 use crate::section::section;
-use crate::units::Lasting;
+use crate::units::{Lasting, Percent};
 
 /// The price of one request.
 #[derive(Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -93,8 +93,7 @@ section! {
         /// What one call costs at least, where it is charged at all.
         pub least: Option<Money>,
         /// Percent on top of what the upstream says.
-        #[schemars(with = "Option<String>")]
-        pub markup_percent: Option<Decimal>,
+        pub markup_percent: Option<Percent>,
         /// What is charged where the upstream does not say it. Default: nothing; that is logged and
         /// counted.
         pub missing: Option<MissingSetting>,

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::section::section;
-use crate::units::Lasting;
+use crate::units::{Lasting, Percent};
 
 section! {
     /// What one model costs. Prices are decimals, best written as text; each class that has none is not
@@ -111,13 +111,11 @@ section! {
         /// How old a rate may be to sell by. Past it, what has a price in that currency is not sold.
         pub max_age: Lasting = Lasting::seconds(600),
         /// A source further than so many percent from the middle of all is not counted.
-        #[schemars(with = "String")]
-        pub max_deviation_percent: Decimal = Decimal::new(5, 0).unwrap_or_default(),
+        pub max_deviation_percent: Percent = Percent::of_millionths(50_000),
         /// How many sources have to agree; and always more than half of those that answered.
         pub quorum: usize = 2,
         /// Percent on top of prices at a live rate, because it moves until the money is here.
-        #[schemars(with = "String")]
-        pub buffer_percent: Decimal = Decimal::new(5, 1).unwrap_or_default(),
+        pub buffer_percent: Percent = Percent::of_millionths(5_000),
         /// Exact `host:port` pairs of sources that may be called in clear and at private addresses.
         /// Everything else must be https at a public address.
         pub allow_hosts: Vec<String>,
@@ -151,8 +149,7 @@ section! {
     /// How price lists of others are taken over with `farebox admin prices`.
     pub struct PricesSection {
         /// A price that changes by more percent than this, up or down, waits until it is approved.
-        #[schemars(with = "String")]
-        pub guard_percent: Decimal = Decimal::new(30, 0).unwrap_or_default(),
+        pub guard_percent: Percent = Percent::of_millionths(300_000),
         /// Where the approved list is kept. Default: `farebox.prices.json` beside the store.
         /// Only a restart changes it.
         pub file: Option<PathBuf>,
@@ -166,8 +163,7 @@ section! {
     /// A price by what the call of a model uses.
     pub struct ModelTokensTable {
         /// Percent on top of the listed prices.
-        #[schemars(with = "String")]
-        pub markup_percent: Decimal = Decimal::ZERO,
+        pub markup_percent: Percent,
         /// Members of request bodies that are let through beyond those that are known to cost nothing
         /// but their tokens.
         pub allow_fields: Vec<String>,

@@ -13,9 +13,9 @@ section! {
         /// `/.farebox/keys/refund`. The operator always may. Default: where a backend can look up and pay.
         pub enabled: Option<bool>,
         /// The least amount that is paid out.
-        pub least: Amount = msat(1_000),
+        pub least: Amount = const { msat(1_000) },
         /// The most that holders get back in 24 hours, all together, without fees.
-        pub daily_total: Amount = msat(100_000_000),
+        pub daily_total: Amount = const { msat(100_000_000) },
         /// How often one token, or one key, may ask in 24 hours.
         #[schemars(range(min = 1))]
         pub per_token_per_day: u32 = 5,
@@ -68,6 +68,6 @@ section! {
 const fn msat(msat: u64) -> Amount {
     match Msat::new(msat) {
         Ok(amount) => Amount(amount),
-        Err(_) => Amount(Msat::ZERO),
+        Err(_) => panic!("more than all bitcoin"),
     }
 }

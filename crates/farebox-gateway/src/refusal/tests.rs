@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use farebox_core::{PaymentHash, UnixMillis};
+use farebox_http::client::CallError;
 use farebox_ledger::{KeyRefusal, LedgerError};
 use farebox_lightning::NodeError;
 use farebox_wire::credential::CredentialError;
@@ -137,10 +138,10 @@ fn what_is_ours_to_mend_is_told_apart_from_what_the_client_or_the_upstream_can()
 fn a_stranger_is_told_nothing_that_only_the_operator_should_read() {
     let payment_hash = PaymentHash::from_bytes([0xab; 32]);
     let repeated = PaymentError::from(NodeError::RepeatedPaymentHash { payment_hash });
-    let away = PaymentError::from(NodeError::TimedOut {
+    let away = PaymentError::from(NodeError::Call(CallError::TimedOut {
         host: "10.0.0.1:8080".to_owned(),
         limit: Duration::from_secs(20),
-    });
+    }));
     for error in [repeated, away] {
         let told = error.to_string();
         assert!(

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use farebox_http::client::CallError;
 use tokio::time::Instant;
 
 use super::{Backends, Maker};
@@ -69,11 +70,11 @@ pub(super) fn share(deadline: Instant, backends_left: usize) -> Duration {
     left / u32::try_from(backends_left).unwrap_or(u32::MAX).max(1)
 }
 
-/// A backend that is away, or that we may not use any more. One that is merely [`NodeError::Busy`]
+/// A backend that is away, or that we may not use any more. One that is merely [`CallError::Busy`]
 /// with other calls of ours is asked again at once.
 fn is_outage(error: &NodeError) -> bool {
     matches!(error, NodeError::Forbidden { .. })
-        || error.is_temporary() && !matches!(error, NodeError::Busy { .. })
+        || error.is_temporary() && !matches!(error, NodeError::Call(CallError::Busy { .. }))
 }
 
 /// A lie, by contrast, is for the operator to see.
@@ -81,7 +82,7 @@ fn another_may_help(error: &NodeError) -> bool {
     is_outage(error)
         || matches!(
             error,
-            NodeError::Busy { .. } | NodeError::AmountOutOfRange { .. }
+            NodeError::Call(CallError::Busy { .. }) | NodeError::AmountOutOfRange { .. }
         )
 }
 

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::Cln;
 use super::answer::InfoJson;
 use super::refusal::{BAD_PARAMETERS, Refusal};
-use crate::rest::printable;
+use crate::answer::{JudgeAnswer, printable};
 use crate::{AccessReport, BoxFuture, CheckAccess, NodeError};
 
 /// What selling needs.

@@ -12,10 +12,11 @@ use serde_json::{Value, json};
 use super::Cln;
 use super::answer::{PaidJson, PaysJson};
 use super::refusal::{PAY_IN_PROGRESS, Refusal, UNKNOWN_COMMAND};
-use crate::rest::RestAnswer;
+use crate::answer::JudgeAnswer;
 use crate::{
     BoxFuture, NodeError, PayInvoice, PaymentFailure, PaymentRequest, PaymentState, proof,
 };
+use farebox_http::client::{Answer, CallError};
 
 /// The longest that a command may go on trying.
 const MAX_RETRY: Duration = Duration::from_secs(60);
@@ -40,7 +41,9 @@ impl PayInvoice for Cln {
             }
             let answer = match self.run_payment(&request).await {
                 Ok(answer) => answer,
-                Err(NodeError::TimedOut { .. }) => return Ok(PaymentState::Pending),
+                Err(NodeError::Call(CallError::TimedOut { .. })) => {
+                    return Ok(PaymentState::Pending);
+                }
                 Err(error) => return Err(error),
             };
             match Refusal::of(&answer) {
@@ -69,7 +72,7 @@ impl PayInvoice for Cln {
 }
 
 impl Cln {
-    async fn run_payment(&self, request: &PaymentRequest) -> Result<RestAnswer, NodeError> {
+    async fn run_payment(&self, request: &PaymentRequest) -> Result<Answer, NodeError> {
         let client = self.client.patient(request.patience);
         let retry = request.patience.min(MAX_RETRY).saturating_sub(BEFORE_US);
         let seconds = retry.as_secs().max(1);
@@ -80,7 +83,7 @@ impl Cln {
             return Ok(answer);
         }
         let pay = with(&limits, "bolt11", &request.bolt11);
-        client.post_json("/v1/pay", &pay).await
+        Ok(client.post_json("/v1/pay", &pay).await?)
     }
 
     /// The command has ended, so what failed stays failed; unless another command is at work, or
@@ -88,7 +91,7 @@ impl Cln {
     async fn refused(
         &self,
         refusal: &Refusal,
-        answer: &RestAnswer,
+        answer: &Answer,
         hash: PaymentHash,
     ) -> Result<PaymentState, NodeError> {
         let error = refusal.error(answer);
@@ -157,7 +160,7 @@ impl Recorded {
 }
 
 /// Neither the node nor the rune was asked to do anything.
-fn is_not_to_be_had(answer: &RestAnswer) -> bool {
+fn is_not_to_be_had(answer: &Answer) -> bool {
     let Some(refusal) = Refusal::of(answer) else {
         return false;
     };

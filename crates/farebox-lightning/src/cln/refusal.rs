@@ -4,7 +4,8 @@
 use serde::Deserialize;
 
 use crate::NodeError;
-use crate::rest::RestAnswer;
+use crate::answer::JudgeAnswer;
+use farebox_http::client::Answer;
 
 /// A parameter is missing or malformed: the rune was accepted.
 pub(super) const BAD_PARAMETERS: i64 = -32_602;
@@ -29,7 +30,7 @@ pub(super) struct Refusal {
 
 impl Refusal {
     /// None for a success.
-    pub(super) fn of(answer: &RestAnswer) -> Option<Self> {
+    pub(super) fn of(answer: &Answer) -> Option<Self> {
         if answer.status.is_success() {
             return None;
         }
@@ -40,7 +41,7 @@ impl Refusal {
     }
 
     /// As an error. What a rune forbids is told by the status alone: its reason may quote the rune.
-    pub(super) fn error(&self, answer: &RestAnswer) -> NodeError {
+    pub(super) fn error(&self, answer: &Answer) -> NodeError {
         match (self.code, answer.check_status()) {
             (_, Err(forbidden @ NodeError::Forbidden { .. })) => forbidden,
             (Some(code), Err(_)) if !RUNE_ERRORS.contains(&code) => answer.refused(&self.message),

@@ -7,8 +7,9 @@ use serde_json::json;
 use super::Cln;
 use super::answer::InvoiceJson;
 use super::refusal::{NOTHING_PAID, Refusal};
-use crate::rest::RestClient;
+use crate::answer::JudgeAnswer;
 use crate::{BoxFuture, NodeError, SettlementCursor, WatchEvent, WatchSettlements};
+use farebox_http::client::TrustedClient;
 
 /// How long the node waits before it says that nothing was paid, in seconds: short enough that
 /// nothing on the way takes the connection for dead.
@@ -69,7 +70,7 @@ impl Cln {
     /// The first settlement after `last`; none if there is none within `wait` seconds.
     async fn next(
         &self,
-        client: &RestClient,
+        client: &TrustedClient,
         last: u64,
         wait: u64,
     ) -> Result<Option<Next>, NodeError> {

@@ -3,8 +3,9 @@
 
 use super::answer::WalletJson;
 use super::{Lnbits, refusal};
-use crate::rest::{RestClient, printable};
+use crate::answer::printable;
 use crate::{AccessReport, BoxFuture, CheckAccess, NodeError};
+use farebox_http::client::TrustedClient;
 
 impl CheckAccess for Lnbits {
     fn check_access(&self) -> BoxFuture<'_, Result<AccessReport, NodeError>> {
@@ -41,6 +42,6 @@ impl CheckAccess for Lnbits {
 }
 
 /// Only an admin key is told the wallet's id.
-async fn wallet(client: &RestClient) -> Result<WalletJson, NodeError> {
+async fn wallet(client: &TrustedClient) -> Result<WalletJson, NodeError> {
     refusal::read(&client.get("/api/v1/wallet").await?)
 }

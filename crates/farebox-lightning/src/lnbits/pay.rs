@@ -1,6 +1,7 @@
 //! Paying from an LNbits wallet. It takes no fee limit; what it keeps back for the fee is the most
 //! that it lets its node spend, so that is compared with ours before.
 
+use farebox_http::client::CallError;
 use http::StatusCode;
 use serde_json::json;
 
@@ -9,6 +10,7 @@ use farebox_core::PaymentHash;
 use super::answer::ReserveJson;
 use super::refusal::Refusal;
 use super::{Payer, find};
+use crate::answer::JudgeAnswer;
 use crate::{
     BoxFuture, NodeError, PayInvoice, PaymentFailure, PaymentRequest, PaymentState, proof,
 };
@@ -30,8 +32,8 @@ impl PayInvoice for Payer {
             let body = json!({ "out": true, "bolt11": request.bolt11 });
             let answer = match client.post_json("/api/v1/payments", &body).await {
                 Ok(answer) => answer,
-                Err(NodeError::TimedOut { .. }) => return Ok(PaymentState::Pending),
-                Err(error) => return Err(error),
+                Err(CallError::TimedOut { .. }) => return Ok(PaymentState::Pending),
+                Err(error) => return Err(error.into()),
             };
             let failure = match Refusal::of(&answer) {
                 None => None,

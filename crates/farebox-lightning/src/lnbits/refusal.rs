@@ -5,8 +5,9 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::rest::RestAnswer;
+use crate::answer::JudgeAnswer;
 use crate::{AnswerFault, NodeError, PaymentFailure};
+use farebox_http::client::Answer;
 
 /// Its own status for what its node refused.
 const NODE_REFUSED: u16 = 520;
@@ -18,7 +19,7 @@ const UNKNOWN_PAYMENT: &str = "Payment does not exist.";
 const UNKNOWN_KEY: &str = "Wallet not found.";
 
 /// The JSON of a success, or what LNbits refused with.
-pub(super) fn read<T: DeserializeOwned>(answer: &RestAnswer) -> Result<T, NodeError> {
+pub(super) fn read<T: DeserializeOwned>(answer: &Answer) -> Result<T, NodeError> {
     match Refusal::of(answer) {
         Some(refusal) => Err(refusal.error(answer)),
         None => answer.parse(),
@@ -35,7 +36,7 @@ pub(super) struct Refusal {
 
 impl Refusal {
     /// None for a success.
-    pub(super) fn of(answer: &RestAnswer) -> Option<Self> {
+    pub(super) fn of(answer: &Answer) -> Option<Self> {
         if answer.status.is_success() {
             return None;
         }
@@ -43,7 +44,7 @@ impl Refusal {
     }
 
     /// By these very words: a 404 of somebody else on the way proves nothing.
-    pub(super) fn is_unknown_payment(&self, answer: &RestAnswer) -> bool {
+    pub(super) fn is_unknown_payment(&self, answer: &Answer) -> bool {
         answer.status == StatusCode::NOT_FOUND && self.detail == UNKNOWN_PAYMENT
     }
 
@@ -53,11 +54,11 @@ impl Refusal {
     }
 
     /// As an error: whether it is a refusal, or an outage of LNbits or its node.
-    pub(super) fn error(&self, answer: &RestAnswer) -> NodeError {
+    pub(super) fn error(&self, answer: &Answer) -> NodeError {
         let reason = self.detail.as_str();
         match (answer.status.as_u16(), reason) {
             (404, Some(UNKNOWN_KEY)) => NodeError::Forbidden {
-                host: answer.host().to_owned(),
+                host: answer.host.to_string(),
                 status: 404,
             },
             (400 | NODE_REFUSED, Some(reason)) if self.may_be_told() => answer.refused(reason),

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::Lnd;
 use super::answer::{self, Denial};
 use super::macaroon::{Access, Need, Permission};
-use crate::rest::printable;
+use crate::answer::printable;
 use crate::{AccessReport, BoxFuture, CheckAccess, Needs, NodeError};
 
 /// What LND's own `invoice.macaroon` allows on top of invoices: nothing worth a warning.

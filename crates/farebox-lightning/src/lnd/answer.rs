@@ -10,8 +10,9 @@ use serde::de::{DeserializeOwned, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use crate::rest::RestAnswer;
+use crate::answer::JudgeAnswer;
 use crate::{AnswerFault, NodeError};
+use farebox_http::client::Answer;
 
 /// A number that LND writes as a string.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -106,13 +107,13 @@ pub(super) fn hex(hash: PaymentHash) -> String {
 }
 
 /// The JSON of a success, or what LND said instead.
-pub(super) fn read<T: DeserializeOwned>(answer: &RestAnswer) -> Result<T, Denial> {
+pub(super) fn read<T: DeserializeOwned>(answer: &Answer) -> Result<T, Denial> {
     check(answer)?;
     answer.parse().map_err(Denial::Failed)
 }
 
 /// Whether it is a success.
-pub(super) fn check(answer: &RestAnswer) -> Result<(), Denial> {
+pub(super) fn check(answer: &Answer) -> Result<(), Denial> {
     if answer.status.is_success() {
         return Ok(());
     }
@@ -122,7 +123,7 @@ pub(super) fn check(answer: &RestAnswer) -> Result<(), Denial> {
     ))
 }
 
-fn odd(answer: &RestAnswer) -> NodeError {
+fn odd(answer: &Answer) -> NodeError {
     answer.bad(AnswerFault::Status(answer.status.as_u16()))
 }
 
@@ -191,7 +192,7 @@ impl Status {
         })
     }
 
-    fn denial(&self, answer: &RestAnswer) -> Denial {
+    fn denial(&self, answer: &Answer) -> Denial {
         let error = self.error(answer);
         match self.code {
             // The gateway's own "Not Found" is about the path, not about what was asked for.
@@ -213,8 +214,8 @@ impl Status {
     }
 
     /// LND sends credentials that do not fit, and its own starting up, as unknown errors.
-    fn error(&self, answer: &RestAnswer) -> NodeError {
-        let host = answer.host().to_owned();
+    fn error(&self, answer: &Answer) -> NodeError {
+        let host = answer.host.to_string();
         let status = answer.status.as_u16();
         if self.is_about_credentials() {
             NodeError::Forbidden { host, status }
@@ -263,10 +264,7 @@ pub(super) fn read_line<T: DeserializeOwned>(line: &[u8]) -> Result<Option<T>, A
     }
     let read: Result<Line<T>, _> = serde_json::from_slice(line);
     read.map(|line| line.result)
-        .map_err(|error| AnswerFault::Json {
-            line: error.line(),
-            column: error.column(),
-        })
+        .map_err(|error| AnswerFault::json(&error))
 }
 
 #[cfg(test)]

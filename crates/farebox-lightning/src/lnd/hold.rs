@@ -9,10 +9,11 @@ use serde_json::json;
 use super::Lnd;
 use super::answer::{self, Denial, InvoiceJson, base64};
 use super::invoices::HeldJson;
-use crate::rest::RestAnswer;
+use crate::answer::JudgeAnswer;
 use crate::{
     AnswerFault, BoxFuture, CreatedInvoice, HoldInvoice, HoldState, InvoiceRequest, NodeError,
 };
+use farebox_http::client::Answer;
 
 #[derive(Deserialize)]
 struct AddedJson {
@@ -111,7 +112,7 @@ impl Lnd {
             return Ok(answer::check(&answer)?);
         }
         while let Some(line) = lines.next().await {
-            let bad = |fault| self.client.bad_answer(fault);
+            let bad = |fault| NodeError::bad_answer(self.client.host(), fault);
             let invoice: Option<InvoiceJson> = answer::read_line(&line?).map_err(bad)?;
             match invoice {
                 Some(invoice) if invoice.state == "OPEN" => {}
@@ -126,7 +127,7 @@ impl Lnd {
         &self,
         hash: PaymentHash,
         is_done: impl Fn(HoldState) -> bool,
-        answer: &RestAnswer,
+        answer: &Answer,
     ) -> Result<(), NodeError> {
         let Err(denial) = answer::check(answer) else {
             return Ok(());

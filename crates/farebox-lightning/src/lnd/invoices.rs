@@ -5,11 +5,12 @@ use serde::{Deserialize, Serialize};
 
 use super::Lnd;
 use super::answer::{self, Denial, InvoiceJson};
-use crate::rest::RestAnswer;
+use crate::answer::JudgeAnswer;
 use crate::{
     AmountLimits, AnswerFault, BoxFuture, CreateInvoice, CreatedInvoice, InvoiceRequest,
     InvoiceState, LookupInvoice, NodeError, PaymentHashes,
 };
+use farebox_http::client::Answer;
 
 /// The longest memo, in bytes: what one field of a BOLT 11 invoice holds.
 const MAX_MEMO: usize = 639;
@@ -95,7 +96,7 @@ impl Lnd {
     pub(super) async fn find_invoice(
         &self,
         hash: PaymentHash,
-    ) -> Result<Option<(InvoiceJson, RestAnswer)>, NodeError> {
+    ) -> Result<Option<(InvoiceJson, Answer)>, NodeError> {
         let path = format!("/v1/invoice/{}", answer::hex(hash));
         let answer = self.client.get(&path).await?;
         let invoice: InvoiceJson = match answer::read(&answer) {

@@ -10,11 +10,11 @@ use serde_json::json;
 
 use super::Lnd;
 use super::answer::{self, Denial, Number};
-use crate::rest::{Lines, RestAnswer};
 use crate::{
     AnswerFault, BoxFuture, NodeError, PayInvoice, PaymentFailure, PaymentRequest, PaymentState,
     proof,
 };
+use farebox_http::client::{Answer, CallError, Lines};
 
 /// LND is given this much less time than the caller has, to hear the outcome of its last attempt.
 const LAST_WORD: Duration = Duration::from_secs(2);
@@ -104,7 +104,7 @@ impl Lnd {
     /// knows of none is the refusal the end.
     async fn after_refusal(
         &self,
-        answer: &RestAnswer,
+        answer: &Answer,
         hash: PaymentHash,
     ) -> Result<PaymentState, NodeError> {
         match answer::check(answer) {
@@ -119,22 +119,22 @@ impl Lnd {
     }
 
     fn payment(&self, line: &[u8], hash: PaymentHash) -> Result<PaymentState, NodeError> {
-        let payment: Option<PaymentJson> =
-            answer::read_line(line).map_err(|fault| self.client.bad_answer(fault))?;
+        let payment: Option<PaymentJson> = answer::read_line(line)
+            .map_err(|fault| NodeError::bad_answer(self.client.host(), fault))?;
         payment.map_or(Ok(PaymentState::Pending), |payment| {
-            state(&payment, hash).map_err(|fault| self.client.bad_answer(fault))
+            state(&payment, hash).map_err(|fault| NodeError::bad_answer(self.client.host(), fault))
         })
     }
 
     fn timed_out(&self) -> NodeError {
-        NodeError::TimedOut {
+        NodeError::Call(CallError::TimedOut {
             host: self.client.host().to_owned(),
             limit: self.call_timeout,
-        }
+        })
     }
 }
 
-fn not_tracked(answer: &RestAnswer) -> Result<PaymentState, NodeError> {
+fn not_tracked(answer: &Answer) -> Result<PaymentState, NodeError> {
     match answer::check(answer) {
         Err(Denial::NotFound(_)) => Ok(PaymentState::Unheard),
         Err(denial) => Err(denial.into()),

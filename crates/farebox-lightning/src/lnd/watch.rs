@@ -14,10 +14,11 @@ use serde::Deserialize;
 
 use super::Lnd;
 use super::answer::{self, Denial, InvoiceJson};
-use crate::rest::{Lines, RestClient};
+use crate::answer::JudgeAnswer;
 use crate::{
     AnswerFault, BoxFuture, NodeError, Settlement, SettlementCursor, WatchEvent, WatchSettlements,
 };
+use farebox_http::client::{Lines, TrustedClient};
 
 /// LND refuses at once; whoever was not refused for so long is heard.
 const SILENT_CONSENT: Duration = Duration::from_secs(1);
@@ -113,7 +114,7 @@ impl Listener<'_> {
             if !may_be_settled(&line) {
                 continue;
             }
-            let bad = |fault| self.lnd.client.bad_answer(fault);
+            let bad = |fault| NodeError::bad_answer(self.lnd.client.host(), fault);
             let invoice: Option<InvoiceJson> = answer::read_line(&line).map_err(bad)?;
             if let Some(invoice) = invoice {
                 self.tell(&invoice)?;
@@ -139,14 +140,15 @@ impl Listener<'_> {
             return Ok(());
         }
         let settlement = settlement(invoice);
-        let settlement = settlement.map_err(|fault| self.lnd.client.bad_answer(fault))?;
+        let bad = |fault| NodeError::bad_answer(self.lnd.client.host(), fault);
+        let settlement = settlement.map_err(bad)?;
         (self.sink)(WatchEvent::Settled(settlement));
         Ok(())
     }
 }
 
 /// The settled ones among the newest invoices, in the order of settlement.
-async fn newest_settled(client: &RestClient) -> Result<Vec<InvoiceJson>, NodeError> {
+async fn newest_settled(client: &TrustedClient) -> Result<Vec<InvoiceJson>, NodeError> {
     let path = format!("/v1/invoices?reversed=true&num_max_invoices={NEWEST}");
     let answer = client.get(&path).await?;
     let ListJson { mut invoices } = answer::read(&answer)?;

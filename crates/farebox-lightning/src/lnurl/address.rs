@@ -6,7 +6,7 @@ use std::str::FromStr;
 use http::Uri;
 use http::uri::Authority;
 
-use crate::guard::{AllowedHosts, written_port};
+use farebox_http::client::{AllowedHosts, written_port};
 
 /// The longest address that is read, in bytes, as for e-mail.
 const MAX_ADDRESS_LENGTH: usize = 254;

@@ -7,18 +7,16 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
-use crate::guard::Answer;
+use crate::answer::printable;
 use crate::invoice::{MAX_INVOICE_LENGTH, parse_invoice};
 use crate::{AmountLimits, AnswerFault, InvoiceFault, NodeError};
+use farebox_http::client::Answer;
 
 /// The longest callback URL, in bytes.
 const MAX_CALLBACK: usize = 2048;
 
 /// The longest `verify` URL that is kept, in bytes.
 const MAX_VERIFY: usize = 512;
-
-/// How much of a provider's reason is repeated, in characters.
-const MAX_REASON: usize = 200;
 
 /// What an address takes, and where (LUD-06).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -215,29 +213,7 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, AnswerError> {
     {
         return Err(AnswerError::Refused(printable(&reason.unwrap_or_default())));
     }
-    serde_json::from_slice(body).map_err(|error| {
-        AnswerFault::Json {
-            line: error.line(),
-            column: error.column(),
-        }
-        .into()
-    })
-}
-
-fn printable(reason: &str) -> String {
-    let clean = |c: char| {
-        if c.is_alphanumeric() || c.is_ascii_graphic() {
-            c
-        } else {
-            ' '
-        }
-    };
-    let reason: String = reason.chars().take(MAX_REASON).map(clean).collect();
-    if reason.trim().is_empty() {
-        "no reason given".to_owned()
-    } else {
-        reason
-    }
+    serde_json::from_slice(body).map_err(|error| AnswerFault::json(&error).into())
 }
 
 /// An absolute URL with a host. Whether it may be called is for the guard to say, at the call.

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use farebox_core::{Msat, PaymentHash, Preimage};
+use farebox_http::client::CallError;
 use lru::LruCache;
 use tokio::time::Instant;
 
@@ -194,10 +195,10 @@ const fn is_failed(state: &PaymentState) -> bool {
 }
 
 fn lost(request: &PaymentRequest) -> NodeError {
-    NodeError::TimedOut {
+    NodeError::Call(CallError::TimedOut {
         host: "mock".to_owned(),
         limit: request.patience,
-    }
+    })
 }
 
 impl PayInvoice for MockNode {

@@ -7,7 +7,7 @@ use super::hub::PAYMENT_RECEIVED;
 use super::payments::PAY_INVOICE;
 use super::reply::{Balance, WalletInfo};
 use super::{LOOKUP_INVOICE, MAKE_INVOICE, Nwc};
-use crate::rest::printable;
+use crate::answer::printable;
 use crate::{AccessReport, BoxFuture, CheckAccess, NodeError};
 
 const GET_INFO: &str = "get_info";

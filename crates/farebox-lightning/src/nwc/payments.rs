@@ -16,13 +16,14 @@ use std::error::Error;
 use std::sync::Arc;
 
 use farebox_core::PaymentHash;
+use farebox_http::client::CallError;
 use serde_json::json;
 
 use super::Nwc;
 use super::memory::Memory;
 use super::reply::{self, Code, Refusal};
 use super::waiting::Spread;
-use super::wallet::{Call, CallError};
+use super::wallet::{Call, NoResult};
 use crate::{BoxFuture, NodeError, PayInvoice, PaymentFailure, PaymentRequest, PaymentState};
 
 pub(super) const PAY_INVOICE: &str = "pay_invoice";
@@ -97,14 +98,14 @@ impl Nwc {
                 let paid = reply::paid(heard.result, &hash);
                 paid.map_err(|fault| self.wallet.bad_answer(fault))
             }
-            Err(CallError::NotSent(error)) => {
+            Err(NoResult::NotSent(error)) => {
                 self.memory().take_back(hash, first);
                 Err(self.not_begun(error))
             }
-            Err(CallError::Refused(refusal)) => Ok(self.judge_refusal(refusal.code, &hash).await),
-            Err(CallError::Unusable(fault)) => Err(self.wallet.bad_answer(fault)),
+            Err(NoResult::Refused(refusal)) => Ok(self.judge_refusal(refusal.code, &hash).await),
+            Err(NoResult::Unusable(fault)) => Err(self.wallet.bad_answer(fault)),
             // The answer may be lost and the payment long made.
-            Err(CallError::Lost(_)) => {
+            Err(NoResult::Lost(_)) => {
                 let state = self.state_of(&hash).await;
                 Ok(state.unwrap_or(PaymentState::Pending))
             }
@@ -125,7 +126,7 @@ impl Nwc {
                 })
             }
             // Wallets have more than one way to say that they know nothing.
-            Err(CallError::Refused(Refusal { code, via, .. })) if !code.is_before_the_start() => {
+            Err(NoResult::Refused(Refusal { code, via, .. })) if !code.is_before_the_start() => {
                 Ok(Before::ToPay { via })
             }
             Err(error) => Err(self.wallet.node_error(error)),
@@ -141,7 +142,7 @@ impl Nwc {
                 Ok(Some(state)) => state,
                 Ok(None) | Err(_) => PaymentState::Pending,
             },
-            Err(CallError::Refused(refusal))
+            Err(NoResult::Refused(refusal))
                 if refusal.code == Code::NotFound && code.is_before_the_start() =>
             {
                 PaymentState::Failed(failure(code))
@@ -159,7 +160,7 @@ impl Nwc {
             Ok(heard) => reply::outgoing(heard.result, hash)
                 .map(|state| state.unwrap_or(PaymentState::Pending))
                 .map_err(|fault| self.wallet.bad_answer(fault)),
-            Err(CallError::Refused(refusal)) if refusal.code == Code::NotFound => {
+            Err(NoResult::Refused(refusal)) if refusal.code == Code::NotFound => {
                 Ok(if memory.was_never_sent(hash) {
                     PaymentState::Unheard
                 } else {
@@ -176,10 +177,10 @@ impl Nwc {
             return error;
         }
         let source: Arc<dyn Error + Send + Sync> = Arc::new(NotBegun(error));
-        NodeError::NotConnected {
+        NodeError::Call(CallError::NotConnected {
             host: self.wallet.host().to_owned(),
             source,
-        }
+        })
     }
 }
 

@@ -120,10 +120,7 @@ pub(super) fn fields<T: DeserializeOwned>(value: Value) -> Result<T, AnswerFault
 }
 
 fn json<T>(read: Result<T, serde_json::Error>) -> Result<T, AnswerFault> {
-    read.map_err(|error| AnswerFault::Json {
-        line: error.line(),
-        column: error.column(),
-    })
+    read.map_err(|error| AnswerFault::json(&error))
 }
 
 /// An invoice or a payment, as `make_invoice`, `lookup_invoice` and the notifications show it.

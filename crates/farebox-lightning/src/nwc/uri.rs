@@ -10,7 +10,7 @@ use http::Uri;
 use nostr::{Keys, PublicKey, SecretKey};
 use percent_encoding::percent_decode_str;
 
-use crate::guard::{host_of, written_port};
+use farebox_http::client::{host_of, written_port};
 
 /// The longest URI that is looked at, in bytes.
 const MAX_URI: usize = 4096;

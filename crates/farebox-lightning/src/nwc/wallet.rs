@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use farebox_core::{Clock, PaymentHash};
+use farebox_http::client::CallError;
 use nostr::{ClientMessage, Event, JsonUtil};
 use rustls::ClientConfig;
 use serde::de::DeserializeOwned;
@@ -20,7 +21,7 @@ use super::socket::RelayError;
 use super::uri::Connection;
 use super::waiting::{Expected, Outcome, Spread};
 use super::{LOOKUP_INVOICE, MAX_IN_FLIGHT};
-use crate::rest::printable;
+use crate::answer::printable;
 use crate::{AnswerFault, NodeError};
 
 /// How long a request waits for a connection to come back before it is given up: a blink of the
@@ -49,7 +50,7 @@ pub(super) struct Heard {
 }
 
 /// Why a call brought no result.
-pub(super) enum CallError {
+pub(super) enum NoResult {
     /// Nothing was sent, and nothing will be.
     NotSent(NodeError),
     /// It may have been sent, and no answer came.
@@ -119,7 +120,7 @@ impl Wallet {
     }
 
     /// Asks about an invoice or payment.
-    pub(super) async fn ask_about(&self, hash: &PaymentHash) -> Result<Heard, CallError> {
+    pub(super) async fn ask_about(&self, hash: &PaymentHash) -> Result<Heard, NoResult> {
         let call = Call {
             method: LOOKUP_INVOICE,
             params: json!({ "payment_hash": hash.to_string() }),
@@ -147,19 +148,18 @@ impl Wallet {
         }
     }
 
-    pub(super) async fn call(&self, call: Call) -> Result<Heard, CallError> {
+    pub(super) async fn call(&self, call: Call) -> Result<Heard, NoResult> {
         let busy = |_| {
-            CallError::NotSent(NodeError::Busy {
+            NoResult::NotSent(NodeError::Call(CallError::Busy {
                 limit: MAX_IN_FLIGHT,
-            })
+            }))
         };
         let _place = self.places.try_acquire().map_err(busy)?;
         let deadline = Instant::now() + call.limit;
-        let session = self.session().map_err(CallError::NotSent)?;
+        let session = self.session().map_err(NoResult::NotSent)?;
         let up = self.wait_until_up(&session, call.limit).await;
-        up.map_err(CallError::NotSent)?;
-        self.check_offered(call.method)
-            .map_err(CallError::NotSent)?;
+        up.map_err(NoResult::NotSent)?;
+        self.check_offered(call.method).map_err(NoResult::NotSent)?;
         self.exchange(&session, call, deadline).await
     }
 
@@ -180,8 +180,8 @@ impl Wallet {
         session: &Arc<Session>,
         call: Call,
         deadline: Instant,
-    ) -> Result<Heard, CallError> {
-        let event = self.seal_request(&call).map_err(CallError::NotSent)?;
+    ) -> Result<Heard, NoResult> {
+        let event = self.seal_request(&call).map_err(NoResult::NotSent)?;
         let id = event.id;
         let (ticket, mut answer) = self.hub.waiting.expect(Expected {
             id,
@@ -201,10 +201,10 @@ impl Wallet {
             return self.judge(outcome);
         }
         Err(match (sent, lost) {
-            (true, Some(error)) => CallError::Lost(self.broken_off(error)),
-            (true, None) => CallError::Lost(self.timed_out(&call)),
-            (false, Some(error)) => CallError::NotSent(self.not_connected(error)),
-            (false, None) => CallError::NotSent(self.nobody_took_it(session, call.limit)),
+            (true, Some(error)) => NoResult::Lost(self.broken_off(error)),
+            (true, None) => NoResult::Lost(self.timed_out(&call)),
+            (false, Some(error)) => NoResult::NotSent(self.not_connected(error)),
+            (false, None) => NoResult::NotSent(self.nobody_took_it(session, call.limit)),
         })
     }
 
@@ -217,16 +217,16 @@ impl Wallet {
             .map_err(|error| self.not_connected(Arc::new(error)))
     }
 
-    fn judge(&self, outcome: Outcome) -> Result<Heard, CallError> {
+    fn judge(&self, outcome: Outcome) -> Result<Heard, NoResult> {
         match outcome {
             Outcome::Heard { via, reply } => match reply {
                 Ok(Reply::Done(result)) => Ok(Heard { result, via }),
                 Ok(Reply::Refused(code, words)) => {
-                    Err(CallError::Refused(Refusal { code, words, via }))
+                    Err(NoResult::Refused(Refusal { code, words, via }))
                 }
-                Err(fault) => Err(CallError::Unusable(fault)),
+                Err(fault) => Err(NoResult::Unusable(fault)),
             },
-            Outcome::Rejected { reason } => Err(CallError::Lost(NodeError::Refused {
+            Outcome::Rejected { reason } => Err(NoResult::Lost(NodeError::Refused {
                 host: format!("the relay of {}", self.host),
                 reason: printable(&reason),
             })),
@@ -244,17 +244,17 @@ impl Wallet {
         &self,
         error: Arc<impl std::error::Error + Send + Sync + 'static>,
     ) -> NodeError {
-        NodeError::NotConnected {
+        NodeError::Call(CallError::NotConnected {
             host: self.host.clone(),
             source: error,
-        }
+        })
     }
 
     pub(super) fn broken_off(&self, error: Arc<RelayError>) -> NodeError {
-        NodeError::Unreachable {
+        NodeError::Call(CallError::Unreachable {
             host: self.host.clone(),
             source: error,
-        }
+        })
     }
 
     pub(super) fn not_offered(&self, what: &'static str) -> NodeError {
@@ -265,10 +265,10 @@ impl Wallet {
     }
 
     fn timed_out(&self, call: &Call) -> NodeError {
-        NodeError::TimedOut {
+        NodeError::Call(CallError::TimedOut {
             host: self.host.clone(),
             limit: call.limit,
-        }
+        })
     }
 
     pub(super) fn bad_answer(&self, fault: AnswerFault) -> NodeError {
@@ -279,11 +279,11 @@ impl Wallet {
     }
 
     /// The port's error for a call's.
-    pub(super) fn node_error(&self, error: CallError) -> NodeError {
+    pub(super) fn node_error(&self, error: NoResult) -> NodeError {
         match error {
-            CallError::NotSent(error) | CallError::Lost(error) => error,
-            CallError::Unusable(fault) => self.bad_answer(fault),
-            CallError::Refused(refusal) => self.refused(&refusal),
+            NoResult::NotSent(error) | NoResult::Lost(error) => error,
+            NoResult::Unusable(fault) => self.bad_answer(fault),
+            NoResult::Refused(refusal) => self.refused(&refusal),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::Phoenixd;
 use super::answer::InfoJson;
-use crate::rest::printable;
+use crate::answer::{JudgeAnswer, printable};
 use crate::{AccessReport, BoxFuture, CheckAccess, NodeError};
 
 /// Less room than this to receive, in satoshis, is worth a remark.

@@ -2,10 +2,12 @@
 //! its record of payments, which knows the exact fee and puts a success before everything else.
 
 use farebox_core::{Msat, PaymentHash};
+use farebox_http::client::CallError;
 use http::StatusCode;
 
 use super::answer::{OutgoingJson, PaidJson};
 use super::{Phoenixd, is_unknown};
+use crate::answer::JudgeAnswer;
 use crate::{
     BoxFuture, NodeError, PayInvoice, PaymentFailure, PaymentRequest, PaymentState, proof,
 };
@@ -32,7 +34,9 @@ impl PayInvoice for Phoenixd {
             }
             let failure = match self.ask_to_pay(&request).await {
                 Ok(failure) => failure,
-                Err(NodeError::TimedOut { .. }) => return Ok(PaymentState::Pending),
+                Err(NodeError::Call(CallError::TimedOut { .. })) => {
+                    return Ok(PaymentState::Pending);
+                }
                 Err(error) => return Err(error),
             };
             let recorded = self.payment_state(request.payment_hash).await;

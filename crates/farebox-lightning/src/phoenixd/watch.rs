@@ -11,6 +11,7 @@ use farebox_core::PaymentHash;
 use super::Phoenixd;
 use super::answer::IncomingJson;
 use super::bell::Woken;
+use crate::answer::JudgeAnswer;
 use crate::{BoxFuture, NodeError, Settlement, SettlementCursor, WatchEvent, WatchSettlements};
 
 /// How far back each question reaches, in milliseconds.

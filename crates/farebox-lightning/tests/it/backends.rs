@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use farebox_core::{Clock, PaymentHash};
+use farebox_http::client::CallError;
 use farebox_lightning::backends::{Backends, BackendsError, NamedBackend};
 use farebox_lightning::{
     AmountLimits, Backend, BoxFuture, CreateInvoice, CreatedInvoice, InvoiceFault, InvoiceRequest,
@@ -228,7 +229,10 @@ async fn a_buyer_waits_for_all_of_them_no_longer_than_the_limit() {
     two.feel(Mood::Gone);
     let began = tokio::time::Instant::now();
     let error = maker(&backends).await.unwrap_err();
-    assert!(matches!(error, NodeError::TimedOut { .. }), "{error}");
+    assert!(
+        matches!(error, NodeError::Call(CallError::TimedOut { .. })),
+        "{error}"
+    );
     assert_eq!(began.elapsed(), Duration::from_secs(18));
     // One buyer tries them again; whoever comes meanwhile is told at once.
     let (_, waited) = tokio::join!(maker(&backends), async {
@@ -256,7 +260,9 @@ async fn an_only_backend_is_always_asked() {
 #[tokio::test(start_paused = true)]
 async fn a_busy_backend_is_passed_over_and_not_rested() {
     let (one, _, backends) = two();
-    one.feel(Mood::Failing(NodeError::Busy { limit: 64 }));
+    one.feel(Mood::Failing(NodeError::Call(CallError::Busy {
+        limit: 64,
+    })));
     assert_eq!(maker(&backends).await.unwrap(), 2);
     one.feel(Mood::Well);
     assert_eq!(maker(&backends).await.unwrap(), 1);

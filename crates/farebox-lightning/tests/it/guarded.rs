@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use farebox_lightning::guard::{AllowedHosts, FetchLimits, GuardedClient};
+use farebox_http::client::{AllowedHosts, CallError, FetchLimits, GuardedClient};
 use farebox_lightning::lnurl::{LightningAddress, LightningAddressOptions};
-use farebox_lightning::{AnswerFault, CreateInvoice, NodeError};
+use farebox_lightning::{CreateInvoice, NodeError};
 use http::Uri;
 use rustls::pki_types::PrivateKeyDer;
 use serde_json::json;
@@ -42,7 +42,7 @@ async fn an_inner_host_is_not_called() {
             .await
             .unwrap_err();
         assert!(
-            matches!(&error, NodeError::BlockedAddress { host: told } if *told == format!("{host}:{port}")),
+            matches!(&error, CallError::Blocked { host: told } if *told == format!("{host}:{port}")),
             "{error}"
         );
         assert!(!error.is_temporary());
@@ -57,13 +57,7 @@ async fn plain_http_is_not_called() {
     let client = GuardedClient::new(AllowedHosts::default());
     for host in ["example.com", &provider.address.to_string()] {
         let refused = client.get(&url(&format!("http://{host}/")), LIMITS).await;
-        assert!(matches!(
-            refused,
-            Err(NodeError::BadAnswer {
-                fault: AnswerFault::Url,
-                ..
-            })
-        ));
+        assert!(matches!(refused, Err(CallError::Url { .. })));
     }
     assert_eq!(provider.seen("/"), [""; 0]);
 }
@@ -78,13 +72,7 @@ async fn a_listed_provider_cannot_send_us_to_another_inner_host() {
         let provider = Provider::stating("callback", json!(callback)).await;
         let error = provider.invoice().await.unwrap_err();
         assert!(
-            matches!(
-                error,
-                NodeError::BadAnswer {
-                    fault: AnswerFault::Url,
-                    ..
-                }
-            ),
+            matches!(error, NodeError::Call(CallError::Url { .. })),
             "{error}"
         );
     }
@@ -94,7 +82,10 @@ async fn a_listed_provider_cannot_send_us_to_another_inner_host() {
     ] {
         let provider = Provider::stating("callback", json!(callback)).await;
         let error = provider.invoice().await.unwrap_err();
-        assert!(matches!(error, NodeError::BlockedAddress { .. }), "{error}");
+        assert!(
+            matches!(error, NodeError::Call(CallError::Blocked { .. })),
+            "{error}"
+        );
     }
     assert_eq!(victim.seen("/cb"), [""; 0]);
 }
@@ -107,7 +98,10 @@ async fn an_address_inside_is_blocked_unless_listed() {
     let refused = LightningAddress::new(options.clone())
         .create_invoice(request(2000))
         .await;
-    assert!(matches!(refused, Err(NodeError::BlockedAddress { .. })));
+    assert!(matches!(
+        refused,
+        Err(NodeError::Call(CallError::Blocked { .. }))
+    ));
     let listed = [
         format!("localhost:{}", provider.address.port()),
         provider.address.to_string(),
@@ -171,6 +165,9 @@ async fn an_invoice_comes_over_tls_from_a_provider_we_trust() {
         .create_invoice(request(2000))
         .await;
     let error = stranger.unwrap_err();
-    assert!(matches!(error, NodeError::Unreachable { .. }));
+    assert!(matches!(
+        error,
+        NodeError::Call(CallError::NotConnected { .. })
+    ));
     assert!(error.to_string().contains("certificate"), "{error}");
 }

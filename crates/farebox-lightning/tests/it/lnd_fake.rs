@@ -4,8 +4,9 @@ use std::ops::Deref;
 use std::time::Duration;
 
 use farebox_core::{Msat, Preimage};
+use farebox_http::client::Trust;
+use farebox_lightning::Network;
 use farebox_lightning::lnd::{Lnd, LndOptions, Macaroon};
-use farebox_lightning::{Network, Trust};
 use farebox_testkit::lnd::{self, FakeLnd};
 pub(crate) use farebox_testkit::lnd::{Call, Reply, Then, base64, invoice, payment, refusal};
 use lightning_invoice::Currency;

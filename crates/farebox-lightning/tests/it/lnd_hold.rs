@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use farebox_core::{PaymentHash, Preimage};
+use farebox_http::client::CallError;
 use farebox_lightning::{AnswerFault, HoldInvoice, HoldState, NodeError};
 use serde_json::{Value, json};
 
@@ -168,7 +169,10 @@ async fn waiting_that_breaks_is_an_error_and_not_an_answer() {
     })
     .await;
     let error = node.lnd().wait_while_open(hash()).await.unwrap_err();
-    assert!(matches!(error, NodeError::Unreachable { .. }));
+    assert!(matches!(
+        error,
+        NodeError::Call(CallError::Unreachable { .. })
+    ));
 }
 
 #[tokio::test]

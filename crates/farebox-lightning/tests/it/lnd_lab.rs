@@ -6,13 +6,14 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use farebox_core::Preimage;
+use farebox_http::client::{CallError, Trust};
 use farebox_lightning::Needs;
 use farebox_lightning::follow::{Settlements, follow};
 use farebox_lightning::lnd::{Lnd, LndOptions, Macaroon};
 use farebox_lightning::{
     Backend, CheckAccess, CreateInvoice, CreatedInvoice, HoldInvoice, HoldState, InvoiceRequest,
     InvoiceState, LookupInvoice, Network, NodeError, PayInvoice, PaymentFailure, PaymentRequest,
-    PaymentState, Settlement, SettlementCursor, Trust,
+    PaymentState, Settlement, SettlementCursor,
 };
 use farebox_testkit::WallClock;
 use farebox_testkit::lab::{Lab, Node, Turn};
@@ -440,7 +441,10 @@ async fn a_node_that_is_restarted_is_down_for_a_while_and_then_heard_again() {
             .lookup_invoice(earlier.payment_hash)
             .await
             .unwrap_err();
-        assert!(matches!(error, NodeError::NotConnected { .. }), "{error}");
+        assert!(
+            matches!(error, NodeError::Call(CallError::NotConnected { .. })),
+            "{error}"
+        );
         stage.lab.start(alice).unwrap();
         let paid = until("a way to alice", async || {
             let invoice = seller.create_invoice(asking(2000)).await.unwrap();

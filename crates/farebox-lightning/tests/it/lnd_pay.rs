@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use farebox_core::PaymentHash;
+use farebox_http::client::CallError;
 use farebox_lightning::{
     AnswerFault, NodeError, PayInvoice, PaymentFailure, PaymentRequest, PaymentState,
 };
@@ -144,7 +145,10 @@ async fn a_stream_that_ends_without_an_outcome_leaves_it_open() {
     assert_eq!(ended.unwrap(), PaymentState::Pending);
     let lines = || Reply::Lines(vec![payment(hash(), "IN_FLIGHT", &json!({}))], Then::Cut);
     let cut = paid(lines, unheard).await.unwrap_err();
-    assert!(matches!(cut, NodeError::Unreachable { .. }));
+    assert!(matches!(
+        cut,
+        NodeError::Call(CallError::Unreachable { .. })
+    ));
     assert!(!cut.is_certain_refusal());
     let shutting_down = || {
         let error = refusal(2, "router server shutting down");
@@ -249,7 +253,7 @@ async fn the_state_of_a_payment_is_the_first_thing_told() {
 async fn a_node_that_does_not_answer_about_a_payment_says_nothing() {
     let node = FakeNode::start(|_| Reply::Silence).await;
     let error = node.impatient().payment_state(hash()).await.unwrap_err();
-    assert!(matches!(error, NodeError::TimedOut { .. }));
+    assert!(matches!(error, NodeError::Call(CallError::TimedOut { .. })));
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use farebox_http::client::CallError;
 use farebox_lightning::{NodeError, SettlementCursor, WatchEvent, WatchSettlements};
 use serde_json::{Value, json};
 
@@ -220,7 +221,10 @@ async fn a_stream_that_is_cut_or_turns_to_garbage_ends_with_an_error() {
     let cut = streaming(|| vec![line(1, "SETTLED", 2000, 2)], Then::Cut).await;
     let (events, end) = heard(&cut, Some(1)).await;
     assert_eq!(indices(&events), [2]);
-    assert!(matches!(end, Err(NodeError::Unreachable { .. })));
+    assert!(matches!(
+        end,
+        Err(NodeError::Call(CallError::Unreachable { .. }))
+    ));
 
     let garbage = streaming(
         || vec![json!("SETTLED"), line(1, "SETTLED", 2000, 2)],

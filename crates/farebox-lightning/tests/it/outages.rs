@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use farebox_http::client::CallError;
 use farebox_lightning::lnurl::LightningAddress;
 use farebox_lightning::{CreateInvoice, CreatedInvoice, NodeError};
 use tokio::net::TcpListener;
@@ -29,12 +30,12 @@ async fn a_provider_that_says_nothing_times_out() {
     let silent = Provider::start(|_| Reply::Silence).await;
     assert!(matches!(
         temporary(impatiently(&silent).await),
-        NodeError::TimedOut { .. }
+        NodeError::Call(CallError::TimedOut { .. })
     ));
     let silent = Provider::calling_back(|_| Reply::Silence).await;
     assert!(matches!(
         temporary(impatiently(&silent).await),
-        NodeError::TimedOut { .. }
+        NodeError::Call(CallError::TimedOut { .. })
     ));
 }
 
@@ -43,7 +44,7 @@ async fn a_body_that_never_ends_times_out() {
     let slow = Provider::calling_back(|_| Reply::Trickle).await;
     assert!(matches!(
         temporary(impatiently(&slow).await),
-        NodeError::TimedOut { .. }
+        NodeError::Call(CallError::TimedOut { .. })
     ));
 }
 
@@ -56,13 +57,16 @@ async fn a_closed_port_is_unreachable_and_the_error_says_why() {
         listener.local_addr().unwrap().to_string()
     };
     options.address = format!("me@{closed}").parse().unwrap();
-    options.allowed = farebox_lightning::guard::AllowedHosts::new(vec![closed.parse().unwrap()]);
+    options.allowed = farebox_http::client::AllowedHosts::new(vec![closed.parse().unwrap()]);
     let error = temporary(
         LightningAddress::new(options)
             .create_invoice(request(2000))
             .await,
     );
-    assert!(matches!(error, NodeError::Unreachable { .. }));
+    assert!(matches!(
+        error,
+        NodeError::Call(CallError::NotConnected { .. })
+    ));
     assert!(error.to_string().contains("refused"), "{error}");
 }
 
@@ -94,7 +98,7 @@ async fn calls_beyond_the_limit_are_refused_at_once() {
     let errors: Vec<_> = calls.join_all().await.into_iter().map(temporary).collect();
     let busy = errors
         .iter()
-        .filter(|error| matches!(error, NodeError::Busy { .. }))
+        .filter(|error| matches!(error, NodeError::Call(CallError::Busy { .. })))
         .count();
     assert_eq!(busy, 16);
     assert_eq!(silent.seen("/.well-known/lnurlp/me").len(), 1);

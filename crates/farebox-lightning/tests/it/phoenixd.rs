@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use farebox_core::{Secret, UnixMillis};
+use farebox_http::client::CallError;
 use farebox_lightning::Needs;
 use farebox_lightning::phoenixd::{Phoenixd, read_webhook};
 use farebox_lightning::{
@@ -163,7 +164,10 @@ async fn its_refusals_are_told_and_its_outages_are_temporary() {
     }
     let lost = saying(|| Say::HangUp).await;
     let error = create(&lost).await.unwrap_err();
-    assert!(matches!(error, NodeError::Unreachable { .. }), "{error}");
+    assert!(
+        matches!(error, NodeError::Call(CallError::Unreachable { .. })),
+        "{error}"
+    );
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use bitcoin::hashes::{Hash, sha256};
 use bitcoin::secp256k1::{Secp256k1, SecretKey};
 use bytes::Bytes;
 use farebox_core::{Clock, Msat, Preimage};
-use farebox_lightning::guard::AllowedHosts;
+use farebox_http::client::AllowedHosts;
 use farebox_lightning::lnurl::{LightningAddress, LightningAddressOptions};
 use farebox_lightning::{CreateInvoice, CreatedInvoice, InvoiceRequest, NodeError};
 use farebox_testkit::ManualClock;

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use farebox_http::client::{CallError, EndpointError, Trust};
 use farebox_lightning::lnd::Lnd;
-use farebox_lightning::{
-    AnswerFault, CreateInvoice, CreatedInvoice, EndpointError, NodeError, Trust,
-};
+use farebox_lightning::{AnswerFault, CreateInvoice, CreatedInvoice, NodeError};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -44,7 +43,10 @@ async fn another_certificate_is_not_connected_to_and_sees_no_credential() {
         options.trust = trust;
         let lnd = Lnd::new(options.clone()).unwrap();
         let error = invoice(&lnd).await.unwrap_err();
-        assert!(matches!(error, NodeError::NotConnected { .. }), "{error}");
+        assert!(
+            matches!(error, NodeError::Call(CallError::NotConnected { .. })),
+            "{error}"
+        );
         assert!(error.to_string().contains(reason), "{error}");
         assert!(error.is_certain_refusal() && error.is_temporary());
     }
@@ -84,15 +86,20 @@ async fn a_redirect_is_not_followed() {
         body: vec![],
     })
     .await;
-    let redirect = AnswerFault::Redirect(307);
-    assert!(matches!(error, NodeError::BadAnswer { fault, .. } if fault == redirect));
+    assert!(matches!(
+        error,
+        NodeError::Call(CallError::Redirect { status: 307, .. })
+    ));
 }
 
 #[tokio::test]
 async fn a_node_that_says_nothing_or_never_ends_times_out() {
     for reply in [|| Reply::Silence, || Reply::Trickle] {
         let error = refused(reply).await;
-        assert!(matches!(error, NodeError::TimedOut { .. }), "{error}");
+        assert!(
+            matches!(error, NodeError::Call(CallError::TimedOut { .. })),
+            "{error}"
+        );
         assert!(error.is_temporary() && !error.is_certain_refusal());
     }
 }
@@ -100,14 +107,19 @@ async fn a_node_that_says_nothing_or_never_ends_times_out() {
 #[tokio::test]
 async fn a_gigantic_answer_is_not_read_to_its_end() {
     let error = refused(|| Reply::Flood).await;
-    let fault = AnswerFault::TooLarge { limit: 1024 * 1024 };
-    assert!(matches!(error, NodeError::BadAnswer { fault: told, .. } if told == fault));
+    assert!(matches!(
+        error,
+        NodeError::Call(CallError::TooLarge { limit, .. }) if limit == 1024 * 1024
+    ));
 }
 
 #[tokio::test]
 async fn an_answer_that_breaks_off_leaves_the_outcome_open() {
     let error = refused(|| Reply::Lines(vec![json!({"r_hash": ""})], Then::Cut)).await;
-    assert!(matches!(error, NodeError::Unreachable { .. }), "{error}");
+    assert!(
+        matches!(error, NodeError::Call(CallError::Unreachable { .. })),
+        "{error}"
+    );
     assert!(error.is_temporary() && !error.is_certain_refusal());
 }
 
@@ -174,7 +186,10 @@ async fn a_closed_port_was_never_reached_and_the_error_says_why() {
     };
     options.url = format!("https://{closed}").parse().unwrap();
     let error = invoice(&Lnd::new(options).unwrap()).await.unwrap_err();
-    assert!(matches!(error, NodeError::NotConnected { .. }));
+    assert!(matches!(
+        error,
+        NodeError::Call(CallError::NotConnected { .. })
+    ));
     assert!(error.is_certain_refusal());
     assert!(error.to_string().contains("refused"), "{error}");
 }
@@ -193,7 +208,7 @@ async fn calls_beyond_the_limit_are_refused_at_once() {
     let errors = calls.join_all().await;
     let busy = errors
         .iter()
-        .filter(|error| matches!(error, NodeError::Busy { limit: 128 }));
+        .filter(|error| matches!(error, NodeError::Call(CallError::Busy { limit: 128 })));
     assert_eq!(busy.count(), 12);
 }
 

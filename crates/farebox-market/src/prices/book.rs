@@ -10,8 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use farebox_core::Clock;
-use farebox_lightning::NodeError;
-use farebox_lightning::guard::{AllowedHosts, FetchLimits, GuardedClient};
+use farebox_http::client::{AllowedHosts, CallError, FetchLimits, GuardedClient};
 use farebox_meter::ModelPrice;
 use http::{StatusCode, Uri};
 
@@ -107,7 +106,7 @@ pub enum BookError {
     List(#[from] BadList),
     /// The list was not fetched.
     #[error("the list cannot be fetched")]
-    Fetch(#[from] NodeError),
+    Fetch(#[from] CallError),
     /// The list was refused.
     #[error("the list cannot be fetched: its server answers {0}")]
     Status(StatusCode),

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use farebox_core::UnixMillis;
-use farebox_lightning::NodeError;
-use farebox_lightning::guard::{FetchLimits, GuardedClient};
+use farebox_http::client::{CallError, FetchLimits, GuardedClient};
 use farebox_meter::pointer::{BadPointer, Unreadable};
 use farebox_meter::{Currency, Decimal, Pointer};
 use http::{StatusCode, Uri};
@@ -45,7 +44,7 @@ pub enum SourceError {
     Pointer(#[from] BadPointer),
     /// No answer that may be read.
     #[error(transparent)]
-    Fetch(#[from] NodeError),
+    Fetch(#[from] CallError),
     /// An answer that says no.
     #[error("it answers {0}")]
     Status(StatusCode),

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use farebox_core::Clock;
-use farebox_lightning::guard::{AllowedHosts, GuardedClient};
+use farebox_http::client::{AllowedHosts, GuardedClient};
 use farebox_meter::{Currency, Decimal};
 use prometheus_client::registry::Registry;
 use tokio::task::{JoinHandle, JoinSet};

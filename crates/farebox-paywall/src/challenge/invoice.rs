@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use farebox_core::{Msat, PaymentHash};
+use farebox_http::client::CallError;
 use farebox_ledger::{KeyView, Ledger, Noted, PendingDeposit, TopUpBy};
 use farebox_lightning::{AmountLimits, CreatedInvoice, InvoiceRequest, NodeError, PaymentHashes};
 
@@ -183,9 +184,9 @@ async fn in_time(
 ) -> Result<CreatedInvoice, NodeError> {
     let made = tokio::time::timeout(INVOICE_TIMEOUT, made).await;
     made.unwrap_or_else(|_| {
-        Err(NodeError::TimedOut {
+        Err(NodeError::Call(CallError::TimedOut {
             host: node.to_owned(),
             limit: INVOICE_TIMEOUT,
-        })
+        }))
     })
 }

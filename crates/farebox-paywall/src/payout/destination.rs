@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use farebox_core::{Clock, Msat, UnixMillis};
-use farebox_lightning::guard::GuardedClient;
+use farebox_http::client::GuardedClient;
 use farebox_lightning::lnurl::{
     Address, Comment, LightningAddress, LightningAddressOptions, MetadataCommitment,
 };

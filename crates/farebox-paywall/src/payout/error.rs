@@ -127,6 +127,7 @@ fn told(error: &NodeError) -> String {
         NodeError::BadInvoice(fault) => fault.to_string(),
         NodeError::AmountOutOfRange { min, max, .. } => format!("it takes {min} to {max}"),
         NodeError::BadAnswer { host, fault } => format!("{host}: {fault}"),
+        NodeError::Call(error) if error.is_bad_answer() => error.to_string(),
         NodeError::RepeatedPaymentHash { .. } => "it repeats an invoice".to_owned(),
         _ => "it cannot be reached".to_owned(),
     }
@@ -178,17 +179,21 @@ impl RefundError {
 
 #[cfg(test)]
 mod tests {
+    use farebox_http::client::CallError;
+
     use super::*;
 
     #[test]
     fn a_stranger_learns_nothing_of_our_network_from_a_failed_fetch() {
-        let inside = |host: &str| NodeError::BlockedAddress {
-            host: host.to_owned(),
+        let inside = |host: &str| {
+            NodeError::Call(CallError::Blocked {
+                host: host.to_owned(),
+            })
         };
-        let away = NodeError::TimedOut {
+        let away = NodeError::Call(CallError::TimedOut {
             host: "10.0.0.1:22".to_owned(),
             limit: Duration::from_secs(5),
-        };
+        });
         let blocked = RefundError::Address(inside("10.0.0.1:22")).to_string();
         assert_eq!(blocked, RefundError::Address(away).to_string());
         assert!(!blocked.contains("10.0.0.1"), "{blocked}");

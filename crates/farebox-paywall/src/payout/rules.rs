@@ -1,8 +1,8 @@
 //! How much may go out, how often, and what routing may cost.
 
 use farebox_core::Msat;
+use farebox_http::client::AllowedHosts;
 use farebox_lightning::Network;
-use farebox_lightning::guard::AllowedHosts;
 
 /// The operator's rules for refunds. They hold for the holders of tokens; the operator is bound by
 /// `max_fee` only.
@@ -21,7 +21,7 @@ pub struct RefundRules {
     /// The most that routing may cost.
     pub max_fee: MaxFee,
     /// Hosts of Lightning Addresses that are exempt from the rules of
-    /// [`guard`](farebox_lightning::guard).
+    /// [`GuardedClient`](farebox_http::client::GuardedClient).
     pub allow_hosts: AllowedHosts,
     /// The network that invoices must be for.
     pub network: Network,

@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use farebox_core::{Msat, PayoutId};
+use farebox_http::client::CallError;
 use farebox_ledger::{PayoutEnd, PayoutView, crash_point};
 use farebox_lightning::{NodeError, PayInvoice, PaymentFailure, PaymentRequest, PaymentState};
 
@@ -164,10 +165,10 @@ async fn within(
     tokio::time::timeout(limit, answer)
         .await
         .unwrap_or_else(|_| {
-            Err(NodeError::TimedOut {
+            Err(NodeError::Call(CallError::TimedOut {
                 host: view.backend.clone(),
                 limit,
-            })
+            }))
         })
 }
 

@@ -1,9 +1,9 @@
 use std::time::Instant;
 
 use farebox_core::{Binding, KeyEpoch, Kind, MethodClass, RouteName, Terms, TermsEpoch};
+use farebox_http::client::{AllowedHosts, CallError};
 use farebox_ledger::{ClaimPolicy, OpenOptions, PayoutEnd, Rail};
 use farebox_lightning::backends::NamedBackend;
-use farebox_lightning::guard::AllowedHosts;
 use farebox_lightning::mock::{MockNode, PayFault};
 use farebox_lightning::{
     Backend, BoxFuture, CreateInvoice, CreatedInvoice, InvoiceRequest, InvoiceState, LookupInvoice,
@@ -364,10 +364,10 @@ impl LookupInvoice for Teller {
         } else {
             Some(InvoiceState::Unknown)
         };
-        let away = NodeError::TimedOut {
+        let away = NodeError::Call(CallError::TimedOut {
             host: "teller".to_owned(),
             limit: HOUR,
-        };
+        });
         Box::pin(async move { told.ok_or(away) })
     }
 }

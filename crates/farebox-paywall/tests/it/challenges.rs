@@ -1,6 +1,6 @@
 //! What has to be paid first, and when there is no invoice for it.
 
-use farebox_core::{Kind, RouteName};
+use farebox_core::{Binding, Kind, RouteName};
 use farebox_ledger::HeldState;
 use farebox_lightning::AmountLimits;
 use farebox_lightning::mock::Fault;
@@ -72,6 +72,7 @@ async fn where_the_node_takes_no_less_a_bundle_is_sold_and_each_call_draws_its_p
         let sale = flat_at(300, buys);
         let offered = shop.offer(&sale, &request).await;
         assert_eq!(offered.terms.kind, Kind::Balance, "{buys}");
+        assert_eq!(offered.terms.binding, Binding::Route, "{buys}");
         assert!(offered.bundle.is_some(), "{buys}");
         let preimage = shop.node.pay(offered.invoice.as_str()).unwrap();
         let bought = Bought::of(&offered, preimage);

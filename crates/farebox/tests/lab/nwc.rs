@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use farebox::clock::SystemClock;
+use farebox_http::client::Trust;
+use farebox_lightning::Network;
 use farebox_lightning::lnd::{Lnd, LndOptions, Macaroon};
-use farebox_lightning::{Network, Trust};
 use farebox_testkit::ScriptedUpstream;
 use farebox_testkit::lab::{Invoice, Node};
 use farebox_testkit::wallet_service::{TestRelay, WalletOptions, WalletService};

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use farebox_core::{Clock, Msat, Secret};
-use farebox_lightning::guard::AllowedHosts;
-use farebox_lightning::{EndpointError, Network, NodeOptions, Trust};
+use farebox_http::client::{AllowedHosts, EndpointError, Trust};
+use farebox_lightning::{Network, NodeOptions};
 use http::Uri;
 use sha2::{Digest, Sha256};
 

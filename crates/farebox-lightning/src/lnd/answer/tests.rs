@@ -1,7 +1,7 @@
 use super::*;
 
 fn denial(http: u16, body: &str) -> Denial {
-    let answer = RestAnswer::recorded(http, body);
+    let answer = crate::answer::recorded(http, body);
     check(&answer).unwrap_err()
 }
 

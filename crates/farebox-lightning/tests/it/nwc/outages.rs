@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use farebox_core::Secret;
+use farebox_http::client::{CallError, Trust};
 use farebox_lightning::nwc::{Nwc, NwcError, NwcUriError};
-use farebox_lightning::{CreateInvoice, NodeError, Trust};
+use farebox_lightning::{CreateInvoice, NodeError};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
@@ -38,7 +39,10 @@ async fn relays_that_are_not_there_fail_at_once_and_temporarily() {
     let backend = backend(&uri(&[closed_port().await, closed_port().await]));
     let began = Instant::now();
     let error = invoice(&backend).await.unwrap_err();
-    assert!(matches!(error, NodeError::NotConnected { .. }), "{error:?}");
+    assert!(
+        matches!(error, NodeError::Call(CallError::NotConnected { .. })),
+        "{error:?}"
+    );
     assert!(error.is_temporary() && error.is_certain_refusal());
     assert!(error.to_string().contains("refused"), "{error}");
     assert!(began.elapsed() < Duration::from_secs(5));
@@ -49,14 +53,20 @@ async fn a_relay_that_accepts_and_says_nothing_is_given_up() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let silent = format!("ws://{}", listener.local_addr().unwrap());
     let error = invoice(&hasty(&uri(&[silent]))).await.unwrap_err();
-    assert!(matches!(error, NodeError::NotConnected { .. }), "{error:?}");
+    assert!(
+        matches!(error, NodeError::Call(CallError::NotConnected { .. })),
+        "{error:?}"
+    );
 }
 
 #[tokio::test]
 async fn a_wallet_that_says_nothing_times_out() {
     let stage = Stage::start(|_, _| vec![]).await;
     let error = invoice(&hasty(&stage.uri)).await.unwrap_err();
-    assert!(matches!(error, NodeError::TimedOut { .. }), "{error:?}");
+    assert!(
+        matches!(error, NodeError::Call(CallError::TimedOut { .. })),
+        "{error:?}"
+    );
     assert!(error.is_temporary() && !error.is_certain_refusal());
 }
 
@@ -138,7 +148,7 @@ async fn calls_beyond_the_limit_are_refused_at_once() {
     let errors = calls.join_all().await;
     let busy = errors
         .iter()
-        .filter(|error| matches!(error, NodeError::Busy { limit: 64 }));
+        .filter(|error| matches!(error, NodeError::Call(CallError::Busy { limit: 64 })));
     assert_eq!(busy.count(), 16);
 }
 
@@ -208,6 +218,9 @@ async fn a_relay_behind_tls_must_show_a_certificate_that_is_trusted() {
     let error = invoice(&Nwc::new(trusting).unwrap()).await.unwrap_err();
     assert!(matches!(error, NodeError::Refused { .. }), "{error:?}");
     let error = invoice(&backend(&uri)).await.unwrap_err();
-    assert!(matches!(error, NodeError::NotConnected { .. }), "{error:?}");
+    assert!(
+        matches!(error, NodeError::Call(CallError::NotConnected { .. })),
+        "{error:?}"
+    );
     assert_eq!(stage.asked("make_invoice").len(), 1);
 }

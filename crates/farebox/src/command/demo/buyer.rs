@@ -8,8 +8,9 @@ use anyhow::{Context as _, bail};
 use farebox_config::choice::SecretSource;
 use farebox_config::secrets;
 use farebox_core::Preimage;
+use farebox_http::client::Trust;
 use farebox_lightning::lnd::{Lnd, LndOptions, Macaroon};
-use farebox_lightning::{Invoice, PayInvoice, PaymentRequest, PaymentState, Trust, parse_invoice};
+use farebox_lightning::{Invoice, PayInvoice, PaymentRequest, PaymentState, parse_invoice};
 use http::Method;
 use serde_json::json;
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use farebox_config::build::{Built, BuiltBackend, NodeKind};
 use farebox_core::{Clock, Msat, UnixMillis};
+use farebox_http::client::CallError;
 use farebox_lightning::{
     AccessReport, CreateInvoice, CreatedInvoice, InvoiceRequest, NodeError, parse_invoice,
 };
@@ -124,7 +125,7 @@ fn tell_skew(what: &str, amount: Msat, now: UnixMillis, made_at: UnixMillis) -> 
 /// What failed, and what the operator can do about it.
 fn failed(what: &str, backend: &BuiltBackend, error: &NodeError) -> Finding {
     let advice = match error {
-        NodeError::NotConnected { .. } => {
+        NodeError::Call(CallError::NotConnected { .. }) => {
             let api = backend.section().kind.api();
             match api.map(|api| (&api.url, &api.tls_cert)) {
                 Some((Some(url), Some(_))) if url.starts_with("https") => {
@@ -135,7 +136,9 @@ fn failed(what: &str, backend: &BuiltBackend, error: &NodeError) -> Finding {
             }
         }
         NodeError::Forbidden { .. } => "is the credential the right one, and still valid?",
-        NodeError::TimedOut { .. } => "is it busy, still starting, or behind a firewall?",
+        NodeError::Call(CallError::TimedOut { .. }) => {
+            "is it busy, still starting, or behind a firewall?"
+        }
         _ => "",
     };
     let error = chain(error);

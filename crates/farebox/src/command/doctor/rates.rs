@@ -2,7 +2,7 @@
 
 use farebox_config::build::Built;
 use farebox_core::Clock;
-use farebox_lightning::guard::GuardedClient;
+use farebox_http::client::GuardedClient;
 
 use super::Finding;
 use crate::output::chain;

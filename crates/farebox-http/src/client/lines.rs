@@ -3,24 +3,37 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use http::{Response, StatusCode};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, Response, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 
-use super::RestAnswer;
-use crate::{AnswerFault, NodeError};
-
-/// The largest answer that is read, in bytes: lists of payments with their routes are the longest.
-const MAX_ANSWER: usize = 1024 * 1024;
+use super::CallError;
 
 /// The longest line of a stream, in bytes.
 const MAX_LINE: usize = 256 * 1024;
 
-/// The body of an answer, not read yet. Dropping it closes the connection.
-pub(crate) struct Lines {
+/// A complete answer that is not a redirect.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The host and port that answered.
+    pub host: Arc<str>,
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// Whether it calls itself HTML.
+    pub is_web_page: bool,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// An answer whose body is not read yet. Dropping it closes the connection.
+pub struct Lines {
     host: Arc<str>,
     status: StatusCode,
+    is_web_page: bool,
     body: Incoming,
+    /// How long the body may be where all of it is read, in bytes.
+    limit: usize,
     buffer: BytesMut,
     /// How much of the buffer is known to hold no end of a line.
     searched: usize,
@@ -28,11 +41,13 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
-    pub(super) fn new(host: Arc<str>, response: Response<Incoming>) -> Self {
+    pub(super) fn new(host: Arc<str>, response: Response<Incoming>, limit: usize) -> Self {
         Self {
             host,
             status: response.status(),
+            is_web_page: is_web_page(response.headers()),
             body: response.into_body(),
+            limit,
             buffer: BytesMut::new(),
             searched: 0,
             ended: false,
@@ -40,13 +55,14 @@ impl Lines {
     }
 
     /// The HTTP status; what follows is only as promised where it is a success.
-    pub(crate) const fn status(&self) -> StatusCode {
+    #[must_use]
+    pub const fn status(&self) -> StatusCode {
         self.status
     }
 
-    /// The next line that is not empty, without its end; none after the last one. Safe to drop while
-    /// waiting.
-    pub(crate) async fn next(&mut self) -> Option<Result<Bytes, NodeError>> {
+    /// The next line that is not empty, without its end; `None` after the last one. Safe to drop
+    /// while waiting.
+    pub async fn next(&mut self) -> Option<Result<Bytes, CallError>> {
         loop {
             match self.take_line() {
                 Ok(Some(line)) if line.is_empty() => {}
@@ -57,10 +73,7 @@ impl Lines {
                         return Some(Err(self.end(error)));
                     }
                 }
-                Err(fault) => {
-                    let error = self.bad_answer(fault);
-                    return Some(Err(self.end(error)));
-                }
+                Err(error) => return Some(Err(self.end(error))),
             }
         }
     }
@@ -68,31 +81,36 @@ impl Lines {
     /// The whole answer; for streams that turned out to be a refusal.
     ///
     /// # Errors
-    /// [`NodeError`]: larger than the limit, or broken off.
-    pub(crate) async fn collect(self) -> Result<RestAnswer, NodeError> {
-        let Self {
-            host, status, body, ..
-        } = self;
-        match Limited::new(body, MAX_ANSWER).collect().await {
-            Ok(body) => Ok(RestAnswer::new(host, status, body.to_bytes())),
-            Err(error) if error.is::<LengthLimitError>() => Err(NodeError::BadAnswer {
-                host: host.to_string(),
-                fault: AnswerFault::TooLarge { limit: MAX_ANSWER },
+    /// [`CallError`]: larger than the limit, or broken off.
+    pub async fn collect(self) -> Result<Answer, CallError> {
+        match Limited::new(self.body, self.limit).collect().await {
+            Ok(body) => Ok(Answer {
+                host: self.host,
+                status: self.status,
+                is_web_page: self.is_web_page,
+                body: body.to_bytes(),
             }),
-            Err(error) => Err(NodeError::Unreachable {
-                host: host.to_string(),
+            Err(error) if error.is::<LengthLimitError>() => Err(CallError::TooLarge {
+                host: self.host.to_string(),
+                limit: self.limit,
+            }),
+            Err(error) => Err(CallError::Unreachable {
+                host: self.host.to_string(),
                 source: error.into(),
             }),
         }
     }
 
-    fn take_line(&mut self) -> Result<Option<Bytes>, AnswerFault> {
+    fn take_line(&mut self) -> Result<Option<Bytes>, CallError> {
         let unseen = self.buffer.get(self.searched..).unwrap_or_default();
         let end = unseen.iter().position(|byte| *byte == b'\n');
         let end = end.map(|at| self.searched + at);
         let length = end.unwrap_or(self.buffer.len());
         if length > MAX_LINE {
-            return Err(AnswerFault::TooLarge { limit: MAX_LINE });
+            return Err(CallError::TooLarge {
+                host: self.host.to_string(),
+                limit: MAX_LINE,
+            });
         }
         if let Some(end) = end {
             self.searched = 0;
@@ -112,7 +130,7 @@ impl Lines {
         Some(trim(&self.buffer.split().freeze()))
     }
 
-    async fn read_more(&mut self) -> Result<(), NodeError> {
+    async fn read_more(&mut self) -> Result<(), CallError> {
         match self.body.frame().await {
             None => self.ended = true,
             Some(Ok(frame)) => {
@@ -121,7 +139,7 @@ impl Lines {
                 }
             }
             Some(Err(error)) => {
-                return Err(NodeError::Unreachable {
+                return Err(CallError::Unreachable {
                     host: self.host.to_string(),
                     source: Arc::new(error),
                 });
@@ -130,19 +148,20 @@ impl Lines {
         Ok(())
     }
 
-    fn end(&mut self, error: NodeError) -> NodeError {
+    fn end(&mut self, error: CallError) -> CallError {
         self.ended = true;
         self.searched = 0;
         self.buffer.clear();
         error
     }
+}
 
-    fn bad_answer(&self, fault: AnswerFault) -> NodeError {
-        NodeError::BadAnswer {
-            host: self.host.to_string(),
-            fault,
-        }
-    }
+/// Only a web page is told by its type: addresses served as plain files come as anything.
+fn is_web_page(headers: &HeaderMap) -> bool {
+    let kind = headers
+        .get(CONTENT_TYPE)
+        .map_or(&b""[..], |value| value.as_bytes());
+    kind.len() >= 9 && kind[..9].eq_ignore_ascii_case(b"text/html")
 }
 
 fn trim(line: &Bytes) -> Bytes {

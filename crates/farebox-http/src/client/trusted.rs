@@ -1,20 +1,17 @@
-//! Calling the operator's own node over HTTP: the one client under every backend with a REST API.
+//! Calling a server of the operator's own, such as a node, over HTTP.
 //!
-//! Whom we call is written in the operator's file, so private addresses are fine here, unlike in
-//! [`crate::guard`]. What still holds: redirects are never followed, certificates may be pinned,
-//! plain HTTP stays on this machine unless the operator says otherwise, and each answer, line and
-//! call has a limit. The credential goes into marked headers and nowhere else; errors name the host
-//! only. Calls may come from any runtime of the process. Nothing is sent twice.
+//! Whom we call is written in the operator's file, so private addresses are fine. Certificates may
+//! be pinned, and plain HTTP stays on this machine unless the operator says otherwise. The credential
+//! goes into marked headers and nowhere else. Calls may come from any runtime of the process.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Method, Request, Response, Uri};
+use http::{HeaderMap, Method, Request, Uri};
 use http_body_util::Full;
-use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::Connect;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -22,18 +19,15 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
-use crate::{AnswerFault, NodeError};
-pub(crate) use answer::{RestAnswer, printable};
+use super::{Answer, CallError, HttpClient, Lines, common_headers, send};
 use connect::{CallConnector, StreamConnector};
 use lanes::Lanes;
-pub(crate) use lines::Lines;
+pub(super) use trust::web_config;
 pub use trust::{EndpointError, Trust};
 
-mod answer;
 mod connect;
 mod gather;
 mod lanes;
-mod lines;
 mod trust;
 mod url;
 
@@ -41,29 +35,31 @@ mod url;
 /// that nodes use (uvicorn), so that none is closed under a call.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 
-const AGENT: &str = concat!("farebox/", env!("CARGO_PKG_VERSION"));
+/// The largest answer that is read, in bytes: lists of payments with their routes are the longest.
+const MAX_ANSWER: usize = 1024 * 1024;
 
-/// How a [`RestClient`] is set up.
-pub(crate) struct RestOptions {
+/// How a [`TrustedClient`] is set up.
+pub struct EndpointOptions {
     /// Scheme, host, port and, where the API lies under one, a path.
-    pub(crate) base: Uri,
+    pub base: Uri,
     /// Whose certificates are accepted.
-    pub(crate) trust: Trust,
+    pub trust: Trust,
     /// Sent with each call; the values are marked as sensitive.
-    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    pub headers: Vec<(HeaderName, HeaderValue)>,
     /// From the start of a call to the last byte of its answer.
-    pub(crate) call_timeout: Duration,
+    pub call_timeout: Duration,
     /// How many calls may be under way; one more is refused rather than queued. Streams are not
     /// counted.
-    pub(crate) max_in_flight: usize,
+    pub max_in_flight: usize,
     /// Lets `http://` leave this machine.
-    pub(crate) allow_plain_http: bool,
+    pub allow_plain_http: bool,
 }
 
-impl RestOptions {
+impl EndpointOptions {
     /// The Web's certificates, no headers, 5 seconds a call, 64 calls at a time, plain HTTP on this
     /// machine only.
-    pub(crate) const fn new(base: Uri) -> Self {
+    #[must_use]
+    pub const fn new(base: Uri) -> Self {
         Self {
             base,
             trust: Trust::Web,
@@ -75,11 +71,9 @@ impl RestOptions {
     }
 }
 
-type HttpClient<C> = Client<C, Full<Bytes>>;
-
 /// A client of one REST API. Clones share connections and the limit of calls.
 #[derive(Clone)]
-pub(crate) struct RestClient {
+pub struct TrustedClient {
     calling: Lanes<HttpClient<CallConnector>>,
     streaming: Lanes<HttpClient<StreamConnector>>,
     base: Arc<Uri>,
@@ -90,13 +84,13 @@ pub(crate) struct RestClient {
     max_in_flight: usize,
 }
 
-impl RestClient {
+impl TrustedClient {
     /// A client that has called nobody yet.
     ///
     /// # Errors
     /// [`EndpointError`]: a URL without a host, with a user name or of another scheme, plain HTTP to
     /// another machine, no certificate to pin.
-    pub(crate) fn new(options: RestOptions) -> Result<Self, EndpointError> {
+    pub fn new(options: EndpointOptions) -> Result<Self, EndpointError> {
         let host = url::check(&options.base, options.allow_plain_http)?;
         let (calls, streams) = (
             connect::for_calls(&options.trust)?,
@@ -116,12 +110,14 @@ impl RestClient {
     }
 
     /// The host and port that are called, for errors.
-    pub(crate) fn host(&self) -> &str {
+    #[must_use]
+    pub fn host(&self) -> &str {
         &self.host
     }
 
     /// The same client with another time limit, for calls that wait on purpose.
-    pub(crate) fn patient(&self, call_timeout: Duration) -> Self {
+    #[must_use]
+    pub fn patient(&self, call_timeout: Duration) -> Self {
         Self {
             call_timeout,
             ..self.clone()
@@ -131,9 +127,9 @@ impl RestClient {
     /// GET, to the last byte of the answer, whatever its status.
     ///
     /// # Errors
-    /// [`NodeError`]: too many calls under way, no connection, a redirect, an answer that is too
-    /// large or too slow.
-    pub(crate) async fn get(&self, path_query: &str) -> Result<RestAnswer, NodeError> {
+    /// [`CallError`]: too many calls under way, no connection, a redirect, an answer that is too large
+    /// or too slow.
+    pub async fn get(&self, path_query: &str) -> Result<Answer, CallError> {
         self.call(Method::GET, path_query, Content::Nothing).await
     }
 
@@ -141,11 +137,7 @@ impl RestClient {
     ///
     /// # Errors
     /// As for [`get`](Self::get).
-    pub(crate) async fn post_json(
-        &self,
-        path: &str,
-        body: &impl Serialize,
-    ) -> Result<RestAnswer, NodeError> {
+    pub async fn post_json(&self, path: &str, body: &impl Serialize) -> Result<Answer, CallError> {
         self.call(Method::POST, path, Content::json(body)).await
     }
 
@@ -153,11 +145,11 @@ impl RestClient {
     ///
     /// # Errors
     /// As for [`get`](Self::get).
-    pub(crate) async fn post_form(
+    pub async fn post_form(
         &self,
         path: &str,
         fields: &[(&str, &str)],
-    ) -> Result<RestAnswer, NodeError> {
+    ) -> Result<Answer, CallError> {
         self.call(Method::POST, path, Content::Form(url::form(fields)))
             .await
     }
@@ -166,20 +158,28 @@ impl RestClient {
     ///
     /// # Errors
     /// As for [`get`](Self::get).
-    pub(crate) async fn call(
+    pub async fn call(
         &self,
         method: Method,
         path_query: &str,
         content: Content,
-    ) -> Result<RestAnswer, NodeError> {
-        let _call = self.calls.try_acquire().map_err(|_| NodeError::Busy {
+    ) -> Result<Answer, CallError> {
+        let _call = self.calls.try_acquire().map_err(|_| CallError::Busy {
             limit: self.max_in_flight,
         })?;
         let request = self.request(method, path_query, content)?;
-        let whole = async { self.send(&self.calling, request).await?.collect().await };
-        tokio::time::timeout(self.call_timeout, whole)
-            .await
-            .unwrap_or_else(|_| Err(self.timed_out()))
+        let host = Arc::clone(&self.host);
+        let whole = async {
+            let answer = send(self.calling.own(), request, host, MAX_ANSWER);
+            answer.await?.collect().await
+        };
+        let in_time = tokio::time::timeout(self.call_timeout, whole).await;
+        in_time.unwrap_or_else(|_| {
+            Err(CallError::TimedOut {
+                host: self.host.to_string(),
+                limit: self.call_timeout,
+            })
+        })
     }
 
     /// Opens an answer that comes line by line, whatever its status. Returns when its head is there,
@@ -187,36 +187,16 @@ impl RestClient {
     ///
     /// # Errors
     /// No connection, or a redirect.
-    pub(crate) async fn stream(
+    pub async fn stream(
         &self,
         method: Method,
         path_query: &str,
         body: Option<&Value>,
-    ) -> Result<Lines, NodeError> {
+    ) -> Result<Lines, CallError> {
         let content = body.map_or(Content::Nothing, Content::json);
         let request = self.request(method, path_query, content)?;
-        self.send(&self.streaming, request).await
-    }
-
-    async fn send<C>(
-        &self,
-        clients: &Lanes<HttpClient<C>>,
-        request: Request<Full<Bytes>>,
-    ) -> Result<Lines, NodeError>
-    where
-        C: Connect + Clone + Send + Sync + 'static,
-    {
-        let response = clients.own().request(request).await;
-        let response = response.map_err(|error| self.connection_failed(error))?;
-        self.refuse_redirect(&response)?;
-        Ok(Lines::new(Arc::clone(&self.host), response))
-    }
-
-    fn refuse_redirect(&self, response: &Response<Incoming>) -> Result<(), NodeError> {
-        if response.status().is_redirection() {
-            return Err(self.bad_answer(AnswerFault::Redirect(response.status().as_u16())));
-        }
-        Ok(())
+        let host = Arc::clone(&self.host);
+        send(self.streaming.own(), request, host, MAX_ANSWER).await
     }
 
     fn request(
@@ -224,8 +204,10 @@ impl RestClient {
         method: Method,
         path_query: &str,
         content: Content,
-    ) -> Result<Request<Full<Bytes>>, NodeError> {
-        let url = self.url(path_query)?;
+    ) -> Result<Request<Full<Bytes>>, CallError> {
+        let url = self.url(path_query).ok_or_else(|| CallError::Url {
+            host: self.host.to_string(),
+        })?;
         let (kind, body) = content.into_parts();
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = method;
@@ -238,43 +220,17 @@ impl RestClient {
         Ok(request)
     }
 
-    fn url(&self, path_query: &str) -> Result<Uri, NodeError> {
+    fn url(&self, path_query: &str) -> Option<Uri> {
         let under = self.base.path().trim_end_matches('/');
-        let joined: Result<PathAndQuery, _> = format!("{under}{path_query}").parse();
+        let joined: PathAndQuery = format!("{under}{path_query}").parse().ok()?;
         let mut parts = self.base.as_ref().clone().into_parts();
-        parts.path_and_query = Some(joined.map_err(|_| self.bad_answer(AnswerFault::Url))?);
-        Uri::from_parts(parts).map_err(|_| self.bad_answer(AnswerFault::Url))
-    }
-
-    /// Only what failed while connecting is known to have reached nobody.
-    fn connection_failed(&self, error: hyper_util::client::legacy::Error) -> NodeError {
-        let host = self.host.to_string();
-        let source = Arc::new(error);
-        if source.is_connect() {
-            NodeError::NotConnected { host, source }
-        } else {
-            NodeError::Unreachable { host, source }
-        }
-    }
-
-    fn timed_out(&self) -> NodeError {
-        NodeError::TimedOut {
-            host: self.host.to_string(),
-            limit: self.call_timeout,
-        }
-    }
-
-    /// An answer of this host that cannot be used.
-    pub(crate) fn bad_answer(&self, fault: AnswerFault) -> NodeError {
-        NodeError::BadAnswer {
-            host: self.host.to_string(),
-            fault,
-        }
+        parts.path_and_query = Some(joined);
+        Uri::from_parts(parts).ok()
     }
 }
 
 /// What is sent.
-pub(crate) enum Content {
+pub enum Content {
     /// No body.
     Nothing,
     /// JSON.
@@ -308,9 +264,7 @@ fn client<C: Connect + Clone>(connector: C, max_idle: usize) -> HttpClient<C> {
 }
 
 fn headers(own: Vec<(HeaderName, HeaderValue)>) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-    headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+    let mut headers = common_headers();
     for (name, mut value) in own {
         value.set_sensitive(true);
         headers.insert(name, value);

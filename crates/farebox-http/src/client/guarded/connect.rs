@@ -1,7 +1,6 @@
 //! The connector: looks a name up, checks every address, connects to exactly those it checked.
 //! A second lookup, which could answer differently, never happens.
 
-use std::error::Error;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
@@ -40,20 +39,6 @@ pub(super) enum ConnectError {
     Lookup(#[source] io::Error),
     #[error("the connection was not made")]
     Connect(#[source] io::Error),
-}
-
-impl ConnectError {
-    /// Whether `error` is, or was caused by, an address that is not to be called.
-    pub(super) fn is_blocked(error: &(dyn Error + 'static)) -> bool {
-        let mut cause = Some(error);
-        while let Some(error) = cause {
-            if let Some(Self::Blocked) = error.downcast_ref() {
-                return true;
-            }
-            cause = error.source();
-        }
-        false
-    }
 }
 
 impl GuardedConnector {

@@ -6,7 +6,10 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, Error, OtherError, SignatureScheme};
+use rustls::{
+    ClientConfig, ConfigBuilder, DigitallySignedStruct, Error, OtherError, RootCertStore,
+    SignatureScheme, WantsVerifier,
+};
 
 /// Whose certificates are accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,25 +63,41 @@ impl Trust {
     }
 
     /// The TLS side of a client that trusts these.
-    pub(crate) fn client_config(&self) -> Result<ClientConfig, EndpointError> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()
-            .expect("ring serves the default protocol versions");
-        let builder = match self {
-            Self::Web => builder.with_root_certificates(rustls::RootCertStore {
-                roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
-            }),
-            Self::Pinned(pins) if pins.is_empty() => return Err(EndpointError::NoCertificate),
-            Self::Pinned(pins) => {
-                let pins = pins.clone();
-                builder
-                    .dangerous()
-                    .with_custom_certificate_verifier(Arc::new(Pins { pins, provider }))
+    ///
+    /// # Errors
+    /// [`EndpointError::NoCertificate`] where there is no certificate to pin.
+    pub fn client_config(&self) -> Result<ClientConfig, EndpointError> {
+        match self {
+            Self::Web => {
+                let roots = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect();
+                Ok(web_config(roots))
             }
-        };
-        Ok(builder.with_no_client_auth())
+            Self::Pinned(pins) if pins.is_empty() => Err(EndpointError::NoCertificate),
+            Self::Pinned(pins) => {
+                let provider = Arc::new(rustls::crypto::ring::default_provider());
+                let verifier = Arc::new(Pins {
+                    pins: pins.clone(),
+                    provider: Arc::clone(&provider),
+                });
+                let config = builder(provider).dangerous();
+                let config = config.with_custom_certificate_verifier(verifier);
+                Ok(config.with_no_client_auth())
+            }
+        }
     }
+}
+
+/// The TLS side of a client that trusts certificates issued under `roots`, for the host's name.
+pub(in crate::client) fn web_config(roots: RootCertStore) -> ClientConfig {
+    builder(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_root_certificates(roots)
+        .with_no_client_auth()
+}
+
+fn builder(provider: Arc<CryptoProvider>) -> ConfigBuilder<ClientConfig, WantsVerifier> {
+    ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("ring serves the default protocol versions")
 }
 
 /// The certificate must be one of the pins, byte for byte, and the server must hold its key.

@@ -5,6 +5,8 @@ use std::str::FromStr;
 use http::Uri;
 use http::uri::{Authority, Scheme};
 
+use crate::client::written_port;
+
 /// The longest host that is read, in bytes, as DNS has it.
 const MAX_HOST_LENGTH: usize = 255;
 
@@ -43,7 +45,7 @@ impl AllowedHosts {
         Self(hosts)
     }
 
-    /// How `url` may be called, or none if not at all: no host, a user name in it, a scheme other
+    /// How `url` may be called, or `None` if not at all: no host, a user name in it, a scheme other
     /// than https (http for listed hosts).
     pub(super) fn access(&self, url: &Uri) -> Option<Access> {
         let authority = url
@@ -75,7 +77,7 @@ impl AllowedHosts {
     }
 }
 
-/// The port that a URL stands for; none for schemes that are not called and ports that are none.
+/// The port that a URL stands for; `None` for schemes that are not called and ports that are none.
 pub(super) fn port_of(url: &Uri) -> Option<u16> {
     let scheme = url.scheme()?;
     if *scheme != Scheme::HTTP && *scheme != Scheme::HTTPS {
@@ -83,22 +85,6 @@ pub(super) fn port_of(url: &Uri) -> Option<u16> {
     }
     let written = written_port(url.authority()?).ok()?;
     Some(written.unwrap_or_else(|| default_port(scheme)))
-}
-
-/// The port behind the host, if one is written. `Authority` passes over a port that is not a
-/// number or too large; here it is an error.
-pub(crate) fn written_port(authority: &Authority) -> Result<Option<u16>, AllowedHostError> {
-    let text = authority.as_str();
-    match text
-        .strip_prefix(authority.host())
-        .ok_or(AllowedHostError)?
-    {
-        "" => Ok(None),
-        rest => {
-            let digits = rest.strip_prefix(':').ok_or(AllowedHostError)?;
-            digits.parse().map(Some).map_err(|_| AllowedHostError)
-        }
-    }
 }
 
 fn default_port(scheme: &Scheme) -> u16 {
@@ -131,7 +117,7 @@ impl FromStr for AllowedHost {
         Ok(Self {
             scheme,
             host: host.to_ascii_lowercase(),
-            port: written_port(&authority)?,
+            port: written_port(&authority).map_err(|_| AllowedHostError)?,
         })
     }
 }

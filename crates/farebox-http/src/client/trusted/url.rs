@@ -6,7 +6,7 @@ use http::Uri;
 use http::uri::Scheme;
 
 use super::EndpointError;
-use crate::guard::{host_of, written_port};
+use crate::client::{host_of, written_port};
 
 /// The host and port of a URL that may be called.
 pub(super) fn check(base: &Uri, allow_plain_http: bool) -> Result<String, EndpointError> {
