@@ -241,7 +241,8 @@ impl Forwarder {
         fare.refuse_hidden(parts.status, route)?;
         let switching = parts.status == StatusCode::SWITCHING_PROTOCOLS;
         if switching && upgrade.is_none() {
-            return Err(UpstreamError::broken("it switched protocols unasked").into());
+            let unasked = UpstreamError::broken("it switched protocols unasked");
+            return Err(fare.refuse(unasked.into()));
         }
         let grpc = farebox_wire::grpc::is_grpc(&parts.headers);
         fare.judge(parts.status, route, grpc && grpc_failed(&parts.headers));

@@ -1,20 +1,12 @@
 //! The seller's data plane: one paid request from the socket to its settlement.
 //!
-//! The life of a request, one file for each step; [`serve`](worker) reads like this list:
+//! The life of a request is told in `serve`, step by step: `arrival` (one spelling of host and path),
+//! `claim` (the cookies and headers of those who come back), the paywall's payer, price and admission,
+//! `challenge` where something is owed, `forward`, and `answer`, at whose end the hold is settled.
 //!
-//! 1. `listen`: a connection, limits on size and time, one snapshot of the [`plan`] for the whole
-//!    request;
-//! 2. `arrival`, `routes`: framing checked, one canonical [`path`](farebox_http::path), matched and forwarded;
-//! 3. `presented`, `claim`: payment headers and our own cookies are read once and taken off; where the
-//!    route has a [`shape`], the body is written anew, before it is priced;
-//! 4. `admit`, `keys`: everything that can refuse, and last the ledger's claim and hold;
-//! 5. `challenge`: where something is owed, an invoice, a macaroon and a 402, as a `page` for
-//!    people; no row is written;
-//! 6. `forward`: consumes the admission; nothing else can reach an upstream;
-//! 7. `answer`, [`gauge`], `settle`: the body passes, and its end decides what is charged; where that is
-//!    not the whole hold, a gauge finds out how much.
-//!
-//! Whatever refuses gives a `refusal`, and `render` writes it as whoever asks reads it.
+//! Beside it: `held` runs calls whose payment is held, `own` answers the gateway's own paths, `page`
+//! shows challenges to people. Whatever refuses gives a `refusal`, and `render` writes it as whoever
+//! asks reads it.
 //!
 //! Never here: command lines, configuration files, dashboards.
 

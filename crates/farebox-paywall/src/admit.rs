@@ -1,4 +1,4 @@
-//! Whether a request may pass: the only place where an [`Admission`] is made.
+//! Whether a request may pass: where an [`Admission`] is made.
 //!
 //! Everything that can refuse comes before the ledger's hold, and the hold is the last step that
 //! can. Nothing is marked spent before every check has passed.
@@ -19,7 +19,8 @@ use crate::payer::{Payer, Spender};
 use crate::price::Quote;
 use crate::settled::Paid;
 
-/// The permission to forward one request. Only free requests and [`Paywall::admit`] make one.
+/// The permission to forward one request. [`Paywall::admit`] makes one, and so does whoever knows that a
+/// request costs nothing, or that the node holds its payment.
 #[must_use = "what is held goes back when it is dropped"]
 pub struct Admission {
     /// How it is paid for.

@@ -29,9 +29,6 @@ use crate::keyring::{Keyring, Purpose};
 pub use amount::Amount;
 pub use invoice::Invoices;
 
-/// How long after the invoice's expiry a first use still starts the token's time: a payment may
-/// arrive late, and a client may be away.
-pub const CLAIM_GRACE: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long to wait when a limit was reached a moment ago.
 const BRIEFLY: Duration = Duration::from_secs(1);
 /// What our macaroons name as their place of issue, as other L402 servers do.

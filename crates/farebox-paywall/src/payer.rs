@@ -1,7 +1,7 @@
-//! Who pays for a request: the second step, before anybody asks what it costs.
+//! Who pays for a request: the step before anybody asks what it costs.
 //!
-//! A credential that does not fit the request pays for nothing in it, so whoever brings one is asked
-//! to pay like everybody else, and told why.
+//! A token that does not fit the request pays for nothing in it, so whoever brings one is asked to pay
+//! like everybody else, and told why. A key that does not pay is refused, and never offered an invoice.
 
 use std::sync::Arc;
 

@@ -1,7 +1,8 @@
-//! What a request costs its payer: asked once, when the payer is known.
+//! What a request costs its payer: asked once the payer is known, and again for nobody where what
+//! was bought is used up.
 //!
-//! What was bought by the call or for a time was paid before, and needs no price. The price of a
-//! model's call is bounded from the request itself, which is written anew for that: nothing reaches
+//! What was bought by the call or for a time was paid before, and is not priced, only bounded where it
+//! calls a model. The price of a model's call is bounded from the request itself, which is written anew for that: nothing reaches
 //! the upstream that was not priced.
 
 mod model;

@@ -1,7 +1,7 @@
 //! What becomes of a hold once the answer is known.
 //!
 //! A [`Settlement`] travels with the answer's body and resolves its hold exactly once: charged when
-//! the answer is complete, voided when the upstream failed, and when the client left, charged or
+//! the answer is complete, voided when the upstream failed (unless a gauge says what was used until then), and when the client left, charged or
 //! voided by whether a first byte had gone out. The resolution is queued before the last byte
 //! leaves. Dropping a settlement resolves it too; nothing here can forget money.
 

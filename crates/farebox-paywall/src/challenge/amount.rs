@@ -7,8 +7,8 @@
 use farebox_core::{Binding, Kind, Msat, RequestDigest, Terms};
 use farebox_lightning::{AmountLimits, CreatedInvoice};
 
-use super::CLAIM_GRACE;
 use crate::ask::Ask;
+use crate::claim::CLAIM_GRACE;
 use crate::error::PaymentError;
 use crate::sale::Offer;
 
