@@ -122,7 +122,7 @@ fn build_noting(file: ConfigFile, context: &Context, mistakes: &mut Mistakes) ->
     if let Some(node) = &node {
         abilities::check(&file, node, mistakes);
     }
-    let market = Market::of(&file, &file.beside_store(""), mistakes);
+    let market = Market::of(&file, mistakes);
     let routes = routes(&file, node.as_ref(), context, &market, mistakes);
     overlap::check(&file, mistakes);
     let plan = Plan {

@@ -15,8 +15,8 @@ pub use lightning::{
     LnbitsSection, LndSection, MockSection, NetworkSetting, NwcSection, PhoenixdSection,
 };
 pub use models::{
-    LimitFieldSetting, ModelSection, ModelTokensTable, PerSetting, PricesSection,
-    RateSourceSection, RatesSection, TokenizerSetting, UnsaidSetting,
+    LimitFieldSetting, ModelSection, ModelTokensTable, PerSetting, RateSourceSection, RatesSection,
+    TokenizerSetting, UnsaidSetting,
 };
 pub use refunds::{HeldSection, KeysSection, MaxFeeTable, RefundsSection};
 pub use route::{
@@ -55,8 +55,6 @@ section! {
         pub held: HeldSection,
         /// What a bitcoin costs, for prices that are not in bitcoin.
         pub rates: RatesSection,
-        /// How price lists of others are taken over.
-        pub prices: PricesSection,
         /// What models cost, where routes sell by what a call uses.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         pub model: Vec<ModelSection>,

@@ -24,7 +24,7 @@ Samples are in `samples/`.
 ";
 
 /// The order of the sections; those that are not named here come last.
-const ORDER: [&str; 12] = [
+const ORDER: [&str; 11] = [
     "server",
     "console",
     "store",
@@ -33,7 +33,6 @@ const ORDER: [&str; 12] = [
     "keys",
     "held",
     "rates",
-    "prices",
     "model",
     "log",
     "route",

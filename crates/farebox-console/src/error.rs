@@ -6,7 +6,6 @@ use axum::http::header::{HeaderValue, WWW_AUTHENTICATE};
 use axum::response::{IntoResponse, Response};
 use farebox_ledger::LedgerError;
 use farebox_lightning::mock::PayError;
-use farebox_market::prices::book::BookError;
 use farebox_paywall::keyring::KeyringError;
 use farebox_paywall::payout::{CloseError, RefundError};
 use serde_json::json;
@@ -50,9 +49,6 @@ pub enum ConsoleError {
     /// A refund was not closed.
     #[error(transparent)]
     Close(#[from] CloseError),
-    /// Prices were not taken over, or not approved.
-    #[error("{}", with_cause(.0))]
-    Prices(Box<BookError>),
     /// No prepaid key has this id.
     #[error("no prepaid key has this id")]
     NoKey,
@@ -87,15 +83,6 @@ impl ConsoleError {
             Self::Refund(error) => error.problem().status,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::BadRequest { .. } => StatusCode::BAD_REQUEST,
-            Self::Prices(error) => match **error {
-                BookError::File(_) => StatusCode::INTERNAL_SERVER_ERROR,
-                // A list that is no good, or not to be had: nothing of ours has failed.
-                BookError::List(_) | BookError::Fetch(_) | BookError::Status(_) => {
-                    StatusCode::UNPROCESSABLE_ENTITY
-                }
-                BookError::Changed { .. } => StatusCode::CONFLICT,
-                BookError::NotWaiting(_) => StatusCode::NOT_FOUND,
-            },
             Self::Pay(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Ledger(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Keyring(_) | Self::Metrics(_) | Self::Task(_) | Self::Random(_) => {
@@ -117,28 +104,12 @@ impl ConsoleError {
             Self::Close(_) => "not_closed",
             Self::Refund(error) => error.problem().code,
             Self::BadRequest { .. } => "bad_request",
-            Self::Prices(_) => "prices",
             Self::Pay(_) => "not_paid",
             Self::Ledger(_) => "ledger",
             Self::Keyring(_) => "keys",
             Self::Metrics(_) | Self::Task(_) | Self::Random(_) => "internal",
         }
     }
-}
-
-/// The seller sees why, not only that.
-fn with_cause(error: &BookError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        let more = error.to_string();
-        // Some name their cause themselves.
-        if !text.ends_with(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
-    }
-    text
 }
 
 impl IntoResponse for ConsoleError {

@@ -18,9 +18,6 @@
 //! | `POST /admin/v1/payouts/{id}/close` `{"as": "paid"\|"failed", "fee_msat": n}` | ends one whose backend never will |
 //! | `GET /admin/v1/charges?route=&account=&since=&until=&before=&limit=` | charges, latest first |
 //! | `GET /admin/v1/charges/{id}` | one of them, by its receipt |
-//! | `GET /admin/v1/prices` | prices taken over from others: approved, and waiting |
-//! | `POST /admin/v1/prices/import` `{"source": "…", "url": "…", "add": bool}` | takes a list over |
-//! | `POST /admin/v1/prices/approve` `{"models": […]}` or `{"all": true}` | puts in force what waits |
 //! | `GET /admin/v1/keys?cursor=&limit=` | prepaid keys in the order in which they were made |
 //! | `POST /admin/v1/keys` `{"parent": id, "total_msat": n, …}` | makes one |
 //! | `GET /admin/v1/keys/{id}` | one of them |
@@ -39,7 +36,6 @@ mod keys;
 mod metrics;
 mod pay;
 mod payouts;
-mod prices;
 mod server;
 mod view;
 
@@ -53,12 +49,11 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn_with_state, map_response};
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{get, post};
 use farebox_core::Clock;
 use farebox_gateway::metrics::Metrics;
 use farebox_ledger::Ledger;
 use farebox_lightning::mock::MockNode;
-use farebox_market::prices::book::{MAX_LIST_BYTES, PriceBook};
 use farebox_market::rates::watch::RateWatch;
 use farebox_paywall::keyring::Keyring;
 use farebox_paywall::payout::Payouts;
@@ -86,8 +81,6 @@ pub struct Options {
     pub payouts: Option<Arc<Payouts>>,
     /// What is known of exchange rates.
     pub rates: Option<Arc<RateWatch>>,
-    /// The prices that were taken over from others.
-    pub prices: Option<Arc<PriceBook>>,
     /// The node of test money, which opens the pay door; only ever where that was asked for.
     pub test_money: Option<Arc<MockNode>>,
 }
@@ -127,9 +120,6 @@ pub fn router(options: Options) -> Router {
         .route("/admin/v1/payouts/{id}/close", post(payouts::close))
         .route("/admin/v1/charges", get(charges::list))
         .route("/admin/v1/charges/{id}", get(charges::show))
-        .route("/admin/v1/prices", get(prices::show))
-        .route("/admin/v1/prices/import", import_prices())
-        .route("/admin/v1/prices/approve", post(prices::approve))
         .route("/admin/v1/keys", get(keys::list).post(keys::make))
         .route("/admin/v1/keys/rotate", post(admin::rotate))
         .route("/admin/v1/keys/{id}", get(keys::show))
@@ -153,11 +143,6 @@ pub fn router(options: Options) -> Router {
         .layer(map_response(access::never_cache))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .with_state(state)
-}
-
-/// A list in the body may be long, and is longer as text.
-fn import_prices() -> MethodRouter<Shared> {
-    post(prices::import).layer(DefaultBodyLimit::max(2 * MAX_LIST_BYTES))
 }
 
 #[cfg(test)]

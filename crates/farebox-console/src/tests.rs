@@ -56,7 +56,6 @@ async fn house(money: bool) -> House {
         clock,
         payouts: None,
         rates: None,
-        prices: None,
         test_money: money.then(|| Arc::clone(&node)),
     });
     let console = start(SocketAddr::from(([127, 0, 0, 1], 0)), router)

@@ -1,10 +1,14 @@
 //! What a bitcoin costs, and what models cost: exchange rates and price lists.
 //!
-//! Both are read in the background or before, and kept; whoever sells looks them up without waiting.
-//! Never here: whether a request is sold, and to whom.
+//! Rates are found in the background, price lists are files that were made before; whoever sells
+//! looks both up without waiting. Never here: whether a request is sold, and to whom.
 
-pub mod prices;
+mod absurd;
+mod table;
+
+pub mod diff;
+pub mod import;
+pub mod price_file;
 pub mod rates;
-pub mod table;
 
 pub use table::PriceTable;

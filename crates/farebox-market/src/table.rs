@@ -1,14 +1,5 @@
 //! Which model costs what.
 
-mod entry;
-pub mod list;
-mod litellm;
-mod models_dev;
-mod openrouter;
-pub mod review;
-pub mod select;
-pub mod stored;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -21,16 +12,10 @@ pub struct PriceTable {
 }
 
 impl PriceTable {
-    /// The price of a model; nothing for one that is not listed by this very name.
+    /// The price of a model; `None` for one that is not listed by this very name.
     #[must_use]
-    pub fn find(&self, model: &str) -> Option<&ModelPrice> {
-        self.models.get(model).map(AsRef::as_ref)
-    }
-
-    /// The same, to keep: a call that is charged by it outlives the table.
-    #[must_use]
-    pub fn find_shared(&self, model: &str) -> Option<Arc<ModelPrice>> {
-        self.models.get(model).map(Arc::clone)
+    pub fn find(&self, model: &str) -> Option<&Arc<ModelPrice>> {
+        self.models.get(model)
     }
 
     /// Sets the price of a model.
@@ -69,6 +54,3 @@ impl PriceTable {
         self.models.is_empty()
     }
 }
-
-#[cfg(test)]
-mod tests;

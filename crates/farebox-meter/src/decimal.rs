@@ -102,16 +102,32 @@ impl Decimal {
     /// Whether it lies further from `other` than so many millionths of `other`.
     #[must_use]
     pub fn deviates(self, other: Self, parts_per_million: u64) -> bool {
-        let common = |number: Self| {
-            BigUint::from(number.digits) * BigUint::from(10_u32).pow(MAX_SCALE - number.scale)
-        };
-        let (mine, theirs) = (common(self), common(other));
+        let (mine, theirs) = (self.at_max_scale(), other.at_max_scale());
         let distance = if mine > theirs {
             mine - &theirs
         } else {
             &theirs - mine
         };
         distance * 1_000_000_u32 > theirs * parts_per_million
+    }
+
+    /// How many millionths of `other` it lies above it, below zero where it lies below. `None` where
+    /// `other` is zero, or far smaller.
+    #[must_use]
+    pub fn millionths_above(self, other: Self) -> Option<i64> {
+        let (mine, theirs) = (self.at_max_scale(), other.at_max_scale());
+        if other.is_zero() {
+            None
+        } else if mine >= theirs {
+            i64::try_from((mine - &theirs) * 1_000_000_u32 / theirs).ok()
+        } else {
+            let below = i64::try_from((&theirs - mine) * 1_000_000_u32 / &theirs).ok()?;
+            Some(-below)
+        }
+    }
+
+    fn at_max_scale(self) -> BigUint {
+        BigUint::from(self.digits) * BigUint::from(10_u32).pow(MAX_SCALE - self.scale)
     }
 
     /// So many millionths more of it.
@@ -358,6 +374,20 @@ mod tests {
         assert_eq!(read("\"0.30\"").unwrap(), "0.3");
         assert!(read("-1").is_err());
         assert!(read("true").is_err());
+    }
+
+    #[test]
+    fn a_number_lies_above_another_or_below_it_by_so_many_millionths() {
+        let above = |one: &str, other: &str| {
+            let (one, other): (Decimal, Decimal) = (one.parse().unwrap(), other.parse().unwrap());
+            one.millionths_above(other)
+        };
+        assert_eq!(above("1.5", "1"), Some(500_000));
+        assert_eq!(above("0.00000015", "0.0000006"), Some(-750_000));
+        assert_eq!(above("0", "3"), Some(-1_000_000));
+        assert_eq!(above("3", "3.0"), Some(0));
+        assert_eq!(above("1", "0"), None);
+        assert_eq!(above("1000000", "0.000000000001"), None);
     }
 
     proptest! {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use farebox_core::{Kind, MethodClass, Msat, TermsEpoch};
 use farebox_http::limits::TokenLimit;
 use farebox_http::replay::ReplayPolicy;
-use farebox_market::prices::Prices;
+use farebox_market::PriceTable;
 use farebox_market::rates::Rates;
 use farebox_meter::{Currency, Decimal, Endpoint, RequestRules};
 use sha2::{Digest, Sha256};
@@ -136,7 +136,7 @@ pub enum Pricing {
 /// What is sold of models.
 pub struct ModelSale {
     /// What each model costs.
-    pub prices: Arc<Prices>,
+    pub prices: Arc<PriceTable>,
     /// What a bitcoin costs, for prices in other money.
     pub rates: Arc<Rates>,
     /// What requests may ask besides the known.

@@ -8,7 +8,7 @@ mod prices;
 pub use charges::ChargesArgs;
 pub use keys::{KeysCommand, LimitsArgs};
 pub use payouts::{PayoutsCommand, RefundArgs, RefundEnd};
-pub use prices::{PriceSource, PricesCommand, PricesImportArgs};
+pub use prices::{PriceSource, PricesCommand, PricesDiffArgs, PricesImportArgs};
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -66,6 +66,9 @@ With `--buyer-lnd-…` a second node pays over a channel, so that --once needs n
     /// Check, show, describe and import configurations
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Make and compare price lists of models
+    #[command(subcommand)]
+    Prices(PricesCommand),
     /// Look at and change a running gateway, over its admin API
     #[command(after_help = "\
 Examples:
@@ -340,9 +343,6 @@ Examples:
         /// Its id
         id: String,
     },
-    /// What models cost by the price lists of others
-    #[command(subcommand)]
-    Prices(PricesCommand),
     /// Prepaid keys of buyers, and the secrets that sign tokens
     #[command(subcommand)]
     Keys(KeysCommand),
@@ -450,6 +450,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         #[cfg(feature = "demo")]
         Command::Demo(args) => command::demo::run(&args),
         Command::Config(command) => command::config::run(command),
+        Command::Prices(command) => command::prices::run(&command),
         Command::Admin(args) => command::admin::run(&args),
         Command::Db(command) => command::db::run(&command),
         Command::Doctor(args) => command::doctor::run(&args),

@@ -6,6 +6,7 @@ pub mod db;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod doctor;
+pub mod prices;
 pub mod serve;
 
 use std::io;
@@ -18,6 +19,8 @@ use farebox_config::file::ConfigFile;
 use farebox_config::load::load;
 use farebox_config::mistake::Mistakes;
 use farebox_ledger::OpenError;
+use farebox_market::import::BadList;
+use farebox_market::price_file::FileError;
 
 use crate::clock::SystemClock;
 use crate::running::StartError;
@@ -34,6 +37,30 @@ pub enum Failure {
     /// The books are not sound; the figures were printed.
     #[error("the trial balance is not sound")]
     Unsound,
+    /// The price lists differ; how was printed.
+    #[error("the price lists differ")]
+    Differ,
+    /// A price list would change more than may pass unseen.
+    #[error(
+        "nothing was written: models or prices come or go, or move by more than --guard; look at \
+         them, then repeat with --accept"
+    )]
+    Steep,
+    /// A list of somebody's prices no model that was asked for.
+    #[error("nothing was written: the list has no price for a model that was asked for")]
+    NoPrices,
+    /// A file is no list of the form it is taken for.
+    #[error("cannot read the list")]
+    List(#[from] BadList),
+    /// A price list cannot be read or written.
+    #[error(transparent)]
+    PriceFile(#[from] FileError),
+    /// There is nothing to compare with.
+    #[error("the configuration {0}")]
+    NoOldList(&'static str),
+    /// Two lists to compare, and a configuration as well.
+    #[error("give the old list or a configuration that includes it, not both")]
+    TwoOldLists,
     /// The configuration has mistakes.
     #[error("{origin}: {}\n{mistakes}", count(mistakes.len()))]
     Config {
@@ -97,6 +124,10 @@ impl Failure {
             Self::Reported | Self::Config { .. } | Self::Flag(..) | Self::NothingToServe => {
                 ExitCode::from(2)
             }
+            Self::Read { .. } | Self::NoPrices | Self::List(_) | Self::PriceFile(_) => {
+                ExitCode::from(2)
+            }
+            Self::NoOldList(_) | Self::TwoOldLists => ExitCode::from(2),
             Self::Store(OpenError::InUse { .. })
             | Self::Start(StartError::Ledger(OpenError::InUse { .. })) => ExitCode::from(3),
             _ => ExitCode::from(1),

@@ -32,7 +32,10 @@ pub fn note(text: impl std::fmt::Display) {
 
 /// Says why a command failed, with every cause.
 pub fn complain(failure: &Failure) {
-    let said = matches!(failure, Failure::Reported | Failure::Unsound);
+    let said = matches!(
+        failure,
+        Failure::Reported | Failure::Unsound | Failure::Differ
+    );
     // Whoever closed the pipe has read enough.
     let unread = matches!(failure, Failure::Io(error) if error.kind() == io::ErrorKind::BrokenPipe);
     if said || unread {

@@ -16,8 +16,6 @@ use farebox_ledger::{Ledger, OpenError, OpenOptions, Recovery};
 use farebox_lightning::backends::Backends;
 use farebox_lightning::follow::Settlements;
 use farebox_lightning::mock::MockNode;
-use farebox_market::prices::book::PriceBook;
-use farebox_market::prices::file::FileError;
 use farebox_market::rates::watch::RateWatch;
 use farebox_paywall::keyring::{Keyring, KeyringError};
 use farebox_paywall::payout::{PayoutOptions, Payouts};
@@ -34,9 +32,6 @@ pub enum StartError {
     /// The secrets that sign tokens.
     #[error("the signing keys")]
     Keyring(#[from] KeyringError),
-    /// The prices that were taken over.
-    #[error(transparent)]
-    Prices(#[from] FileError),
     /// The admin token.
     #[error(transparent)]
     Token(#[from] TokenFileError),
@@ -72,7 +67,6 @@ struct Base {
     token: AdminToken,
     payouts: Arc<Payouts>,
     rates: Arc<RateWatch>,
-    prices: Arc<PriceBook>,
     settlements: Settlements,
     clock: Arc<dyn Clock>,
 }
@@ -102,8 +96,6 @@ impl Running {
         tell_recovery(&recovery);
         let keyring = Arc::new(Keyring::open(&settings.secret_file, None, clock.now())?);
         let token = token_file::read_or_make(&settings.console.token_file)?;
-        let rules = market.book_rules();
-        let prices = PriceBook::open(market.file.clone(), rules, Arc::clone(clock))?;
         let base = Base {
             payouts: Payouts::start(PayoutOptions {
                 ledger: ledger.clone(),
@@ -112,7 +104,6 @@ impl Running {
                 rules: refunds,
             }),
             rates: RateWatch::start(market.live, market.rates, Arc::clone(clock)),
-            prices,
             settlements: Settlements::new(),
             clock: Arc::clone(clock),
             ledger,
@@ -180,7 +171,6 @@ impl Running {
         let base = &self.base;
         base.payouts
             .replace(backends(built.node.as_ref()), built.refunds);
-        base.prices.replace(built.market.book_rules());
         // Before the plan, so that what is known of rates is known to it.
         base.rates.replace(built.market.live, built.market.rates);
         self.gateway.replace_plan(built.plan);
@@ -280,7 +270,6 @@ impl Base {
             clock: Arc::clone(&self.clock),
             payouts: Some(Arc::clone(&self.payouts)),
             rates: Some(Arc::clone(&self.rates)),
-            prices: Some(Arc::clone(&self.prices)),
             test_money,
         }
     }

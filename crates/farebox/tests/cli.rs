@@ -307,3 +307,138 @@ fn the_lines_that_the_demo_prints_buy_a_call_when_pasted() {
     );
     assert!(text.contains("chat.completion"), "{text}");
 }
+
+/// A list in OpenRouter's form; the price of a token written, for each model.
+fn models(prices: &[(&str, &str)]) -> String {
+    let entries = prices.iter().map(|(name, output)| {
+        let pricing = format!(r#"{{"prompt": "0.000001", "completion": "{output}"}}"#);
+        format!(r#"{{"id": "{name}", "pricing": {pricing}}}"#)
+    });
+    format!(r#"{{"data": [{}]}}"#, Vec::from_iter(entries).join(","))
+}
+
+/// Imports such a list into `prices.json`.
+fn import(folder: &Path, prices: &[(&str, &str)], more: &[&str]) -> Output {
+    let list = write(folder, "models.json", &models(prices));
+    let path = folder.join("prices.json").display().to_string();
+    let arguments = ["prices", "import", "openrouter", &list, "-o", &path];
+    farebox(&[&arguments, more].concat())
+}
+
+#[test]
+fn a_price_list_is_selected_renamed_marked_up_and_printed() {
+    let folder = tempfile::tempdir().unwrap();
+    let list = models(&[("x/a", "0.000004"), ("y/a", "0.5"), ("y/b", "0.5")]);
+    let list = write(folder.path(), "models.json", &list);
+    let output = farebox(&[
+        "prices",
+        "import",
+        "openrouter",
+        &list,
+        "--only",
+        "x/*",
+        "--rename",
+        "x/*=*",
+        "--markup",
+        "12.5",
+    ]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let printed: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let models = printed["models"].as_object().unwrap();
+    assert_eq!(models.len(), 1);
+    assert_eq!(models["a"]["rows"]["output"], "0.0000045");
+
+    let absurd = farebox(&["prices", "import", "openrouter", &list, "--only", "y/*"]);
+    assert_eq!(absurd.status.code(), Some(2));
+    let said = stderr(&absurd);
+    assert!(said.contains("left out: y/a: an absurd price"), "{said}");
+    let other = farebox(&["prices", "import", "litellm", "/nowhere.json"]);
+    assert_eq!(other.status.code(), Some(2));
+    let no_list = write(folder.path(), "list.json", "<html>");
+    let other = farebox(&["prices", "import", "litellm", &no_list]);
+    assert_eq!(other.status.code(), Some(2));
+    assert!(stderr(&other).contains("not a price list"));
+}
+
+#[test]
+fn a_list_is_replaced_unseen_only_by_one_that_moves_little() {
+    let folder = tempfile::tempdir().unwrap();
+    let written = |prices: &[(&str, &str)], more: &[&str]| {
+        let output = import(folder.path(), prices, &[&["--json"], more].concat());
+        let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        (output.status.code().unwrap(), said["written"] == true)
+    };
+    let first = [("a", "0.00001"), ("b", "0.00001")];
+    assert_eq!(written(&first, &[]), (0, true));
+    assert_eq!(written(&first, &[]), (0, false));
+    assert_eq!(
+        written(&[("a", "0.000012"), ("b", "0.00001")], &[]),
+        (0, true)
+    );
+    let leap = [("a", "0.0001"), ("b", "0.00001")];
+    assert_eq!(written(&leap, &[]), (1, false));
+    assert_eq!(written(&leap, &["--guard", "1000"]), (0, true));
+    // Models neither come nor go by themselves.
+    assert_eq!(written(&leap[..1], &[]), (1, false));
+    let more = [leap[0], leap[1], ("c", "0.00001")];
+    assert_eq!(written(&more, &[]), (1, false));
+    assert_eq!(written(&more, &["--accept"]), (0, true));
+}
+
+#[test]
+fn price_lists_are_compared_with_each_other_and_with_that_of_the_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = |prices: &[(&str, &str)], name: &str| {
+        assert!(
+            import(folder.path(), prices, &["--accept"])
+                .status
+                .success()
+        );
+        let path = folder.path().join(name);
+        std::fs::copy(folder.path().join("prices.json"), &path).unwrap();
+        path.display().to_string()
+    };
+    let old = made(&[("a", "0.00001"), ("b", "0.00001")], "old.json");
+    let new = made(&[("a", "0.0000125"), ("c", "0.00001")], "new.json");
+    let output = farebox(&["prices", "diff", &old, &new]);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let told = [
+        "added: c input 0.000001, output 0.00001",
+        "removed: b",
+        "changed: a output: 0.00001 -> 0.0000125 (+25.0 %)",
+        "changed: a reasoning: 0.00001 -> 0.0000125 (+25.0 %)",
+        "unchanged: 0",
+    ];
+    assert_eq!(stdout(&output).lines().collect::<Vec<_>>(), told);
+    assert_eq!(
+        farebox(&["prices", "diff", &old, &old]).status.code(),
+        Some(0)
+    );
+    let nowhere = farebox(&["prices", "diff", &old, "/nowhere.json"]);
+    assert_eq!(nowhere.status.code(), Some(2));
+
+    let route = |name: &str, list: &str| {
+        format!(
+            "[[route]]\nname = \"{name}\"\npath = \"/{name}\"\nupstream = \"http://127.0.0.1:9\"\n\
+             price = {{ model_tokens = {{ prices = \"{list}\" }} }}\n"
+        )
+    };
+    let one = write(folder.path(), "one.toml", &route("one", &old));
+    let output = farebox(&[
+        "prices", "diff", "-c", &one, &new, "--json", "--guard", "10",
+    ]);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&said["old"], &said["steep"]), (&old.into(), &true.into()));
+    let change = &said["changed"]["a"][0];
+    assert_eq!(
+        (&change["what"], &change["steep"]),
+        (&"output".into(), &true.into())
+    );
+    let routes = route("one", &new) + &route("two", &new.replace("new.json", "old.json"));
+    let two = write(folder.path(), "two.toml", &routes);
+    let several = farebox(&["prices", "diff", "-c", &two, &new]);
+    assert_eq!(several.status.code(), Some(2));
+    let which = farebox(&["prices", "diff", "-c", &two, "--route", "one", &new]);
+    assert_eq!(which.status.code(), Some(0), "{}", stderr(&which));
+}

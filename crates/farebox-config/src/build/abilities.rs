@@ -5,7 +5,7 @@ use farebox_gateway::plan::Route;
 use farebox_lightning::AmountLimits;
 use farebox_paywall::sale::Offer;
 
-use super::{Built, BuiltBackend, BuiltNode, NodeKind, by_use};
+use super::{Built, BuiltBackend, BuiltNode, NodeKind, by_use, models};
 use crate::file::{ConfigFile, OnFailureSetting};
 use crate::mistake::{KeyPath, Mistakes};
 
@@ -170,6 +170,8 @@ impl Built {
         lines.extend(routes.flat_map(|route| describe_bundles(route, node)));
         let routes = self.plan.routes.iter();
         lines.extend(routes.filter_map(|route| by_use::describe(route)));
+        let routes = self.plan.routes.iter();
+        lines.extend(routes.filter_map(|route| models::describe(route)));
         lines
     }
 }

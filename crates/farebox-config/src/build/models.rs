@@ -1,81 +1,49 @@
 //! Prices of models, rates, and routes that sell by what a call uses.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error;
+use std::path::Path;
 use std::sync::Arc;
 
-use farebox_http::client::AllowedHosts;
-use farebox_market::PriceTable;
-use farebox_market::prices::Prices;
-use farebox_market::prices::book::BookRules;
+use farebox_gateway::plan::Route;
 use farebox_market::rates::Rates;
 use farebox_market::rates::watch::LiveRates;
+use farebox_market::{PriceTable, price_file};
 use farebox_meter::request::LimitField;
 use farebox_meter::{Currency, Decimal, ModelPrice, RequestRules, Unit};
 use farebox_paywall::gauge::{Billing, OnDisconnect, Unsaid};
 use farebox_paywall::sale::{FiatPrice, ModelSale};
 
-use super::lightning::allowed_hosts;
 use super::rates;
 use super::server::not_zero;
-use crate::choice::PriceSetting;
 use crate::file::{
     ConfigFile, LimitFieldSetting, ModelSection, ModelTokensTable, PerSetting, TokenizerSetting,
     UnsaidSetting,
 };
 use crate::mistake::{KeyPath, Mistakes};
 
-/// The file of the prices that were taken over, beside the store.
-const PRICES_FILE: &str = "farebox.prices.json";
-
 /// Prices and rates, shared by all routes.
 #[derive(Clone)]
 pub struct Market {
-    /// The prices in force: at first those of the configuration alone.
-    pub prices: Arc<Prices>,
     /// What a bitcoin costs: at first what is fixed alone.
     pub rates: Arc<Rates>,
     /// Whose rates are asked for.
     pub live: LiveRates,
-    /// Where the prices are that were taken over from others.
-    pub file: PathBuf,
-    /// How far those may move by themselves, in millionths.
-    guard: u64,
-    allow_hosts: AllowedHosts,
-    configured: PriceTable,
+    /// The prices of `[[model]]`.
+    configured: Arc<PriceTable>,
     limit_fields: BTreeMap<String, LimitField>,
 }
 
 impl Market {
-    pub(super) fn of(file: &ConfigFile, beside: &Path, mistakes: &mut Mistakes) -> Self {
+    pub(super) fn of(file: &ConfigFile, mistakes: &mut Mistakes) -> Self {
         let rates = rates::rates(file, mistakes);
         let live = rates::live(file, &rates, mistakes);
         let knows_rate = |currency| knows_rate(&rates, &live, currency);
-        let table = table(file, &knows_rate, mistakes);
-        let at = KeyPath::of("prices");
-        let section = &file.prices;
-        let kept = section.file.clone();
         Self {
-            prices: Arc::new(Prices::new(table.clone())),
+            configured: Arc::new(table(file, &knows_rate, mistakes)),
             rates: Arc::new(rates),
             live,
-            file: kept.unwrap_or_else(|| beside.join(PRICES_FILE)),
-            guard: section.guard_percent.millionths(),
-            allow_hosts: allowed_hosts(&section.allow_hosts, &at, mistakes),
-            configured: table,
             limit_fields: limit_fields(file),
-        }
-    }
-
-    /// What the kept prices go with.
-    #[must_use]
-    pub fn book_rules(&self) -> BookRules {
-        BookRules {
-            configured: self.configured.clone(),
-            prices: Arc::clone(&self.prices),
-            rates: Arc::clone(&self.rates),
-            guard: self.guard,
-            allow_hosts: self.allow_hosts.clone(),
         }
     }
 
@@ -88,15 +56,7 @@ impl Market {
     /// What is known of every currency, a sentence each.
     #[must_use]
     pub fn describe(&self, file: &ConfigFile) -> Vec<String> {
-        let mut lines = rates::describe(file, &self.rates, &self.live);
-        let mut routes = file.route.iter();
-        if routes.any(|route| matches!(route.price, Some(PriceSetting::Models { .. }))) {
-            lines.push(format!(
-                "models: [[model]] has prices for {}; others come with farebox admin prices import",
-                self.configured.len()
-            ));
-        }
-        lines
+        rates::describe(file, &self.rates, &self.live)
     }
 
     /// What a route sells by model.
@@ -109,7 +69,7 @@ impl Market {
     ) -> ModelSale {
         let drain = settings.drain;
         ModelSale {
-            prices: Arc::clone(&self.prices),
+            prices: self.prices(settings.prices.as_deref(), &at.key("prices"), mistakes),
             rates: Arc::clone(&self.rates),
             rules: RequestRules {
                 allow_fields: settings.allow_fields.iter().cloned().collect(),
@@ -131,6 +91,36 @@ impl Market {
 }
 
 impl Market {
+    /// What a route sells by: `[[model]]`, and what it does not name by the list at `path`.
+    fn prices(
+        &self,
+        path: Option<&Path>,
+        at: &KeyPath,
+        mistakes: &mut Mistakes,
+    ) -> Arc<PriceTable> {
+        let Some(path) = path else {
+            if self.configured.is_empty() {
+                let reason = "no model has a price: name a price list here, or write [[model]]";
+                mistakes.note(at.clone(), reason);
+            }
+            return Arc::clone(&self.configured);
+        };
+        let list = match price_file::read(path) {
+            Ok(list) => list,
+            Err(error) => {
+                let cause = error.source().map(|cause| format!(": {cause}"));
+                let reason = format!("{error}{}", cause.unwrap_or_default());
+                mistakes.note(at.clone(), reason);
+                return Arc::clone(&self.configured);
+            }
+        };
+        let currencies: BTreeSet<_> = list.iter().map(|(_, price)| price.currency).collect();
+        for currency in currencies.into_iter().filter(|it| !self.knows_rate(*it)) {
+            mistakes.note(at.clone(), no_rate(currency));
+        }
+        Arc::new(list.overridden_by(&self.configured))
+    }
+
     /// A price in the money of some state.
     pub(super) fn fiat(
         &self,
@@ -180,6 +170,13 @@ pub(super) const fn unsaid(setting: UnsaidSetting) -> Unsaid {
         UnsaidSetting::Nothing => Unsaid::Nothing,
         UnsaidSetting::Hold => Unsaid::Hold,
     }
+}
+
+/// How many models a route has prices for, where it sells by them.
+pub(super) fn describe(route: &Route) -> Option<String> {
+    let prices = &route.sale.as_ref()?.offer.models()?.prices;
+    let (name, count) = (&route.name, prices.len());
+    Some(format!("route {name}: models with a price: {count}"))
 }
 
 pub(super) fn no_rate(currency: Currency) -> String {

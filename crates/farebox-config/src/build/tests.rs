@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use farebox_core::Msat;
 use farebox_gateway::plan::Route;
+use farebox_meter::Unit;
 use farebox_paywall::sale::{Bind, Buys, FlatPrice, Offer, OnFailure, Sale};
 
 use super::*;
@@ -366,12 +367,15 @@ fn a_route_of_models_sells_balances() {
 #[test]
 fn models_need_prices_and_prices_in_fiat_need_a_rate() {
     let sells = "price = { model_tokens = {} }";
-    let built = build_text(&with_models(sells, RATE), &context());
+    refuses(&with_models(sells, RATE), &["no model has a price"]);
+    let built = build_text(&with_models(sells, &[MODEL, RATE].concat()), &context());
     let words = built
         .unwrap_or_else(|mistakes| panic!("{mistakes}"))
         .describe();
     assert!(
-        words.iter().any(|line| line.contains("prices for 0;")),
+        words
+            .iter()
+            .any(|line| line.contains("models with a price: 1")),
         "{words:?}"
     );
     refuses(&with_models(sells, MODEL), &["rates.fixed.usd"]);
@@ -383,6 +387,30 @@ fn models_need_prices_and_prices_in_fiat_need_a_rate() {
     refuses(&with_models(sells, nothing), &["free = true"]);
     let twice = [MODEL, MODEL, RATE].concat();
     refuses(&with_models(sells, &twice), &["has a price already"]);
+}
+
+#[test]
+fn a_route_sells_by_a_price_list_and_what_the_configuration_prices_wins() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("prices.json").display().to_string();
+    let sells = format!("price = {{ model_tokens = {{ prices = \"{path}\" }} }}");
+    refuses(&with_models(&sells, RATE), &["cannot be read"]);
+    let model = |name: &str| {
+        let rows = r#"{"input": "0.000001", "output": "0.000002"}"#;
+        format!(r#""{name}": {{"currency": "usd", "rows": {rows}}}"#)
+    };
+    let list = [model("small"), model("large")].join(",");
+    let list = format!(r#"{{"version": 1, "models": {{{list}}}}}"#);
+    std::fs::write(&path, list).unwrap();
+    refuses(&with_models(&sells, ""), &["rates.fixed.usd"]);
+    let built = build_text(&with_models(&sells, &[MODEL, RATE].concat()), &context());
+    let built = built.unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    let route = built.plan.routes.iter().next().unwrap();
+    let prices = &route.sale.as_ref().unwrap().offer.models().unwrap().prices;
+    assert_eq!(prices.len(), 2);
+    let output = |model: &str| prices.find(model).unwrap().row(Unit::Output).unwrap();
+    assert_eq!(output("small").to_string(), "0.0000006");
+    assert_eq!(output("large").to_string(), "0.000002");
 }
 
 #[test]
@@ -512,7 +540,8 @@ fn a_template_that_cannot_be_filled_is_refused_with_its_place() {
 #[test]
 fn a_shape_does_not_go_together_with_a_price_by_use() {
     let models = "price = { model_tokens = {} }\n[route.request]\nbody = '{}'";
-    refuses_route(models, "makes no sense with model_tokens");
+    let models = with_models(models, &[MODEL, RATE].concat());
+    refuses(&models, &["makes no sense with model_tokens"]);
 }
 
 #[test]

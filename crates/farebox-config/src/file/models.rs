@@ -146,22 +146,11 @@ section! {
 }
 
 section! {
-    /// How price lists of others are taken over with `farebox admin prices`.
-    pub struct PricesSection {
-        /// A price that changes by more percent than this, up or down, waits until it is approved.
-        pub guard_percent: Percent = Percent::of_millionths(300_000),
-        /// Where the approved list is kept. Default: `farebox.prices.json` beside the store.
-        /// Only a restart changes it.
-        pub file: Option<PathBuf>,
-        /// Exact `host:port` pairs that lists may be fetched from in clear and at private addresses.
-        /// Everything else must be https at a public address.
-        pub allow_hosts: Vec<String>,
-    }
-}
-
-section! {
     /// A price by what the call of a model uses.
     pub struct ModelTokensTable {
+        /// A price list that `farebox prices import` made. A `[[model]]` wins over what it says. Read
+        /// at the start and at every reload.
+        pub prices: Option<PathBuf>,
         /// Percent on top of the listed prices.
         pub markup_percent: Percent,
         /// Members of request bodies that are let through beyond those that are known to cost nothing

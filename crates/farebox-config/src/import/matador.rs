@@ -56,9 +56,10 @@ fn fixed_notes() -> Vec<String> {
     [
         "rates: a bitcoin costs what public sources say now; matador took it for 25,000 USD for good. \
          To keep that, replace `live = [\"usd\"]` by `fixed = { usd = \"25000\" }`",
-        "model: matador's models at its prices of 2023. For others and for today's prices: \
-         `farebox admin prices import --from models.dev --only 'openai/*' --add`, and delete the \
-         [[model]] tables, which win over every list",
+        "model: matador's models at its prices of 2023. For others and for today's prices: `farebox \
+         prices import models.dev api.json --only 'openai/*' -o prices.json` with what \
+         https://models.dev/api.json says, `model_tokens = { prices = \"prices.json\" }`, and delete \
+         the [[model]] tables, which win over every list",
         "chat: charged by the tokens read and written, each at matador's price; matador charged twice \
          the prompt and at least a thousand tokens. What is not used of a payment buys further calls",
         "embeddings: charged by their tokens; matador charged at least 1,000 msat",

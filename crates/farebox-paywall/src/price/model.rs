@@ -62,11 +62,9 @@ pub(super) async fn quote_call(
 }
 
 fn bound(models: &ModelSale, request: ModelRequest, now: UnixMillis) -> Result<ModelQuote, Unsold> {
-    let table = models.prices.table();
-    let price = table
-        .find_shared(&request.model)
-        .filter(|price| price.is_sellable());
-    let price = price.ok_or_else(|| Unsold::Model(request.model.clone()))?;
+    let price = models.prices.find(&request.model);
+    let price = price.filter(|price| price.is_sellable());
+    let price = Arc::clone(price.ok_or_else(|| Unsold::Model(request.model.clone()))?);
     let quoted = models.rates.quote(price.currency, now)?;
     let exchange = quoted.exchange.dearer_by(models.markup);
     ModelQuote::bound(request, price, exchange, quoted.rate, models.billing)

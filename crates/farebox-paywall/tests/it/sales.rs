@@ -8,7 +8,6 @@ use farebox_core::{Clock, Secret};
 use farebox_http::limits::TokenLimit;
 use farebox_http::upstream::{Transport, TransportOptions, UpstreamPool, UpstreamProtocol};
 use farebox_market::PriceTable;
-use farebox_market::prices::Prices;
 use farebox_market::rates::{Rate, Rates};
 use farebox_meter::{Currency, ModelPrice, RequestRules, Unit};
 use farebox_paywall::by_use::{ByUse, Rated, Teller};
@@ -142,7 +141,7 @@ fn models_in(currency: Currency, [input, output]: [&str; 2], rates: &Arc<Rates>)
     let mut table = PriceTable::default();
     table.insert("small", price);
     metered(Pricing::Models(Arc::new(ModelSale {
-        prices: Arc::new(Prices::new(table)),
+        prices: Arc::new(table),
         rates: Arc::clone(rates),
         rules: RequestRules::default(),
         markup: 0,

@@ -1,67 +1,102 @@
-//! `farebox admin prices`: what can be asked.
+//! `farebox prices`: what can be asked.
+
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
+use farebox_config::units::Percent;
+use farebox_market::import::ListForm;
+use farebox_meter::Decimal;
 
 /// What to do with price lists.
 #[derive(Subcommand)]
 pub enum PricesCommand {
-    /// Take over a list, from a file or fetched by the gateway
+    /// Make a price list from somebody's, for `price = { model_tokens = { prices = "FILE" } }`
     #[command(after_help = "\
 Examples:
-  farebox admin prices import --from models.dev --only 'openai/gpt-*' --add
-  farebox admin prices import list.json --from litellm
-  farebox admin prices import https://node.example/v1/models --from upstream --markup 10
-  farebox admin prices import --from openrouter --only 'openai/*' --rename 'openai/*=*'
+  curl https://models.dev/api.json | \\
+      farebox prices import models.dev - --only 'openai/gpt-*' -o prices.json
+  farebox prices import litellm model_prices_and_context_window.json -o prices.json
+  curl https://node.example/v1/models | farebox prices import openrouter - --markup 10
 
-Prices that change by more than prices.guard_percent wait: see diff, then approve. [[model]] of the
-configuration always wins.")]
+Where FILE of --output is a price list already, it is replaced only if no price moves by more than
+--guard, comes or vanishes, and the models are the same. Otherwise nothing is written before you say
+--accept. A running gateway takes the list at the next SIGHUP.
+
+Exit codes:
+  0  the list was written, or is the same
+  1  nothing was written: see what it would change, then repeat with --accept
+  2  the command line is wrong, or a file cannot be read or written, or is no price list")]
     Import(PricesImportArgs),
-    /// Show what approving would change
-    #[command(after_help = "Example:\n  farebox admin prices diff")]
-    Diff,
-    /// Show what is sold by, in the currency of each list for one token or piece
-    #[command(after_help = "Example:\n  farebox admin prices show --json")]
-    Show,
-    /// Put in force what waits
-    #[command(after_help = "\
+    /// Compare two price lists, or one with that of the configuration
+    #[command(
+        override_usage = "farebox prices diff [OPTIONS] OLD NEW\n       \
+                          farebox prices diff [OPTIONS] [-c CONFIG] NEW",
+        after_help = "\
 Examples:
-  farebox admin prices approve gpt-mini gpt-large
-  farebox admin prices approve --all --revision 7")]
-    Approve {
-        /// These models
-        #[arg(required_unless_present = "all", conflicts_with = "all")]
-        models: Vec<String>,
-        /// Everything that waits
-        #[arg(long)]
-        all: bool,
-        /// Only if nothing has changed since this revision, which diff tells
-        #[arg(long, value_name = "N")]
-        revision: Option<u64>,
-    },
+  farebox prices diff prices.json new.json
+  farebox prices diff -c farebox.toml new.json --json
+
+Prices are those of one token or piece, in the currency of each list. A price that moves by more
+than --guard, comes or vanishes is steep, and so is a model that comes or goes.
+
+Exit codes:
+  0  the lists say the same
+  1  they differ
+  2  the command line is wrong, or a file cannot be read or is no price list"
+    )]
+    Diff(PricesDiffArgs),
 }
 
-/// Which list, and what of it.
+/// Which list, what of it, and where to.
 #[derive(Args)]
 pub struct PricesImportArgs {
-    /// A file, or a URL that the gateway fetches [default: where the list is published]
-    #[arg(value_name = "FILE|URL")]
-    pub list: Option<String>,
     /// Whose list it is
-    #[arg(long, value_name = "SOURCE")]
     pub from: PriceSource,
+    /// Its file, or - for standard input
+    #[arg(value_name = "FILE")]
+    pub list: PathBuf,
+    /// Write the price list there instead of to standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
     /// Only models that this fits, `*` for anything; models.dev's are called provider/model. May be
     /// given more than once
     #[arg(long, value_name = "PATTERN")]
     pub only: Vec<String>,
     /// Sell under another name: exact, or with one `*` on either side. May be given more than once
-    #[arg(long, value_name = "NAME=NEW")]
-    pub rename: Vec<String>,
+    #[arg(long, value_name = "NAME=NEW", value_parser = rename)]
+    pub rename: Vec<(String, String)>,
     /// Percent on top of every price
-    #[arg(long, value_name = "PERCENT")]
-    pub markup: Option<String>,
-    /// Add models that have no price yet
+    #[arg(long, value_name = "PERCENT", value_parser = percent, default_value = "0")]
+    pub markup: Percent,
+    /// How many percent a price may move by, up or down, without being steep
+    #[arg(long, value_name = "PERCENT", value_parser = percent, default_value = "30")]
+    pub guard: Percent,
+    /// Replace the list whatever it changes
+    #[arg(long, requires = "output")]
+    pub accept: bool,
+    /// Print JSON about what was written
+    #[arg(long, requires = "output")]
+    pub json: bool,
+}
+
+/// Which lists.
+#[derive(Args)]
+pub struct PricesDiffArgs {
+    /// The configuration file whose price list is the old one [default: farebox.toml]
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The route whose price list is the old one, where the configuration has several
+    #[arg(long, value_name = "NAME")]
+    pub route: Option<String>,
+    /// The new list; before it the old one, unless that is the configuration's
+    #[arg(value_name = "LIST", required = true, num_args = 1..=2)]
+    pub lists: Vec<PathBuf>,
+    /// How many percent a price may move by, up or down, without being steep
+    #[arg(long, value_name = "PERCENT", value_parser = percent, default_value = "30")]
+    pub guard: Percent,
+    /// Print JSON
     #[arg(long)]
-    pub add: bool,
+    pub json: bool,
 }
 
 /// Lists that are understood.
@@ -73,9 +108,29 @@ pub enum PriceSource {
     /// LiteLLM's `model_prices_and_context_window.json`
     #[value(name = "litellm")]
     LiteLlm,
-    /// OpenRouter's /models
+    /// OpenRouter's /models, or an upstream's own /v1/models with prices
     #[value(name = "openrouter")]
     OpenRouter,
-    /// An upstream's own /v1/models with prices
-    Upstream,
+}
+
+impl PriceSource {
+    /// The form of its list.
+    #[must_use]
+    pub const fn form(self) -> ListForm {
+        match self {
+            Self::ModelsDev => ListForm::ModelsDev,
+            Self::LiteLlm => ListForm::LiteLlm,
+            Self::OpenRouter => ListForm::OpenRouter,
+        }
+    }
+}
+
+fn percent(text: &str) -> Result<Percent, String> {
+    let number: Decimal = text.parse().map_err(|error| format!("{error}"))?;
+    Percent::try_from(number).map_err(|error| error.to_string())
+}
+
+fn rename(text: &str) -> Result<(String, String), String> {
+    let pair = text.split_once('=').ok_or("write NAME=NEW")?;
+    Ok((pair.0.to_owned(), pair.1.to_owned()))
 }

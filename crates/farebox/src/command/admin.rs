@@ -4,7 +4,6 @@ mod charges;
 mod client;
 mod keys;
 mod payouts;
-mod prices;
 
 pub use client::{Client, ClientError, Reply};
 
@@ -46,7 +45,6 @@ async fn dispatch(client: &Client, args: &AdminArgs) -> Result<(), Failure> {
         AdminCommand::Payouts(command) => payouts::look(client, command, args.json).await,
         AdminCommand::Charges(which) => charges::list(client, which, args.json).await,
         AdminCommand::Receipt { id } => charges::receipt(client, id, args.json).await,
-        AdminCommand::Prices(command) => prices::run(client, command, args.json).await,
     }
 }
 

@@ -2,8 +2,7 @@
 
 use farebox_meter::Unit;
 
-use super::list::{BadList, ListForm, PriceList};
-use super::select::Selection;
+use super::{BadList, ListForm, PriceList, Selection};
 
 const MODELS_DEV: &str = r#"{
   "openai": {"id": "openai", "name": "OpenAI", "models": {

@@ -3,18 +3,23 @@
 //! Nothing is guessed. A model with a price that is negative, absurd, or of a kind that this
 //! program does not know is left out with its reason; a price of nothing for tokens is no price.
 
+mod entry;
+mod litellm;
+mod models_dev;
+mod openrouter;
+mod selection;
+
+pub use selection::Selection;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use farebox_meter::price::{Currency, ModelPrice};
+use serde::Serialize;
 
-use super::entry::{Entry, is_apiece};
+use crate::absurd::absurd;
 use crate::table::PriceTable;
-use crate::table::select::Selection;
+use entry::Entry;
 
-/// Dearer than this a token is not: a price for a million, taken for that of one, is.
-const MAX_PER_TOKEN: &str = "0.01";
-/// Dearer than this nothing else is.
-const MAX_APIECE: &str = "100";
 /// The most models of one list.
 pub const MAX_MODELS: usize = 50_000;
 
@@ -39,7 +44,7 @@ pub struct PriceList {
 }
 
 /// A model that is not taken over.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LeftOut {
     /// Its name in the list.
     pub model: String,
@@ -65,9 +70,9 @@ impl PriceList {
     /// [`BadList`] when it is none.
     pub fn read(form: ListForm, list: &[u8], selection: &Selection) -> Result<Self, BadList> {
         let entries = match form {
-            ListForm::ModelsDev => super::models_dev::entries(list)?,
-            ListForm::LiteLlm => super::litellm::entries(list)?,
-            ListForm::OpenRouter => super::openrouter::entries(list)?,
+            ListForm::ModelsDev => models_dev::entries(list)?,
+            ListForm::LiteLlm => litellm::entries(list)?,
+            ListForm::OpenRouter => openrouter::entries(list)?,
         };
         if entries.len() > MAX_MODELS {
             return Err(BadList::TooLong);
@@ -101,7 +106,7 @@ impl Reader {
 
     fn insert(&mut self, model: String, name: String, price: ModelPrice) {
         let known = self.list.table.find(&name);
-        let differs = known.is_some_and(|known| *known != price);
+        let differs = known.is_some_and(|known| **known != price);
         if !differs && !self.ambiguous.contains(&name) {
             self.list.table.insert(name, price);
             return;
@@ -115,16 +120,6 @@ impl Reader {
 
 fn judge(entry: Entry, markup: u64) -> Result<ModelPrice, String> {
     let mut rows = entry.prices?;
-    for (unit, price) in &rows {
-        let limit = if is_apiece(*unit) {
-            MAX_APIECE
-        } else {
-            MAX_PER_TOKEN
-        };
-        if limit.parse().is_ok_and(|limit| price.exceeds(limit)) {
-            return Err(format!("an absurd price for {unit}: {price}"));
-        }
-    }
     // What costs nothing for tokens is what the list does not know; the seller gives away by
     // himself.
     rows.retain(|_, price| !price.is_zero());
@@ -135,12 +130,16 @@ fn judge(entry: Entry, markup: u64) -> Result<ModelPrice, String> {
         let dearer = price.dearer_by(markup);
         *price = dearer.map_err(|error| format!("with the markup: {error}"))?;
     }
-    Ok(ModelPrice {
+    let price = ModelPrice {
         currency: Currency::Fiat(*b"USD"),
         rows,
         images: BTreeMap::new(),
         context_tokens: entry.context_tokens.filter(|tokens| *tokens > 0),
         max_output_tokens: entry.max_output_tokens.filter(|tokens| *tokens > 0),
         is_free: false,
-    })
+    };
+    absurd(&price).map_or(Ok(price), Err)
 }
+
+#[cfg(test)]
+mod tests;

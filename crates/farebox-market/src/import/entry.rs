@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use farebox_meter::{Decimal, Unit, pointer};
 use serde_json::value::RawValue;
 
+use crate::absurd::is_apiece;
+
 /// One model.
 #[derive(Debug)]
 pub(super) struct Entry {
@@ -77,9 +79,4 @@ pub(super) fn prices<'a>(
 fn is_nothing(raw: &RawValue) -> bool {
     let zero = pointer::decimal(raw).is_ok_and(Decimal::is_zero);
     zero || matches!(raw.get(), "null" | "false" | "{}" | "[]")
-}
-
-/// Whether the price is for one piece, and not for a token or a character.
-pub(super) const fn is_apiece(unit: Unit) -> bool {
-    matches!(unit, Unit::Image | Unit::Request | Unit::Second)
 }
