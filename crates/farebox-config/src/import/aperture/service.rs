@@ -210,7 +210,7 @@ fn headers(service: &Yaml, name: &str, notes: &mut Notes) -> BTreeMap<String, He
                 let env = variable(name, header);
                 notes.add(
                     &key,
-                    &format!("put the bytes of {file} in {encoding} into the variable {env}"),
+                    format!("put the bytes of {file} in {encoding} into the variable {env}"),
                 );
                 HeaderText::Env {
                     env,
