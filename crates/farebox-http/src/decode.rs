@@ -1,25 +1,24 @@
 //! Answers that come compressed although they were asked for plain: what is charged by what it uses
-//! has to be read.
+//! has to be read. Only gzip is, which every server that compresses without being asked can send.
 //!
 //! A [`Decoder`] is pushed pieces as they come and gives at once all that can be read of them, so a
 //! stream whose compressor flushes after each event stays one. It never gives more than a fixed
 //! multiple of what it got: a small answer that unpacks without end is cut. Several encodings on top
-//! of each other, and ones that are not known here, are refused before the first byte.
+//! of each other, and all others, are refused before the first byte.
 
 mod body;
-mod layers;
 #[cfg(test)]
 mod tests;
 
-use std::io;
+use std::io::{self, Write};
 
 use bytes::Bytes;
+use flate2::write::MultiGzDecoder;
 use http::header::{ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, ETAG, HeaderMap, HeaderValue};
 use tokio::sync::Semaphore;
 
 use crate::body_budget::{BudgetExhausted, Lease};
 pub use body::{DecodedBody, InflowError};
-use layers::Layer;
 
 /// How many bytes one compressed byte may become, on the average of all that came.
 pub const MAX_RATIO: usize = 200;
@@ -33,19 +32,6 @@ const MAX_INLINE: usize = 8 * 1024;
 const MAX_UNPACKERS: usize = 2;
 
 static UNPACKERS: Semaphore = Semaphore::const_new(MAX_UNPACKERS);
-
-/// How an answer is compressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Encoding {
-    /// RFC 1952.
-    Gzip,
-    /// RFC 1950, or RFC 1951 without its frame, as some send it.
-    Deflate,
-    /// RFC 7932.
-    Brotli,
-    /// RFC 8878, with the window of RFC 9659.
-    Zstd,
-}
 
 /// Why an answer cannot be read at all.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -78,52 +64,20 @@ pub enum DecodeFault {
     Lost,
 }
 
-/// Reads one compressed answer piece by piece.
+/// Reads one compressed answer piece by piece: gzip members one after another (RFC 1952), each with
+/// its checksum.
 pub struct Decoder {
-    layer: Box<dyn Layer>,
+    gzip: MultiGzDecoder<Sink>,
     taken: usize,
     given: usize,
 }
 
-/// Where a layer writes, and how much it still may.
+/// Where what is read goes, and how much it still may be.
 #[derive(Default)]
 struct Sink {
     out: Vec<u8>,
     room: usize,
     is_full: bool,
-}
-
-impl Encoding {
-    /// The encoding that a message's headers tell; nothing where it is plain.
-    ///
-    /// # Errors
-    /// [`Undecodable`].
-    pub fn of(headers: &HeaderMap) -> Result<Option<Self>, Undecodable> {
-        let lines = headers.get_all(CONTENT_ENCODING).iter();
-        let texts = lines.map(|line| line.to_str().unwrap_or("?"));
-        let names = texts.flat_map(|text| text.split(',')).map(str::trim);
-        let mut names = names.filter(|name| !name.is_empty() && !is(name, "identity"));
-        let Some(name) = names.next() else {
-            return Ok(None);
-        };
-        if names.next().is_some() {
-            return Err(Undecodable::Several);
-        }
-        Self::named(name).map(Some)
-    }
-
-    fn named(name: &str) -> Result<Self, Undecodable> {
-        const LONGEST_NAME: usize = 40;
-        match name {
-            _ if is(name, "gzip") || is(name, "x-gzip") => Ok(Self::Gzip),
-            _ if is(name, "deflate") => Ok(Self::Deflate),
-            _ if is(name, "br") => Ok(Self::Brotli),
-            _ if is(name, "zstd") => Ok(Self::Zstd),
-            name => Err(Undecodable::Unknown(
-                name.chars().take(LONGEST_NAME).collect(),
-            )),
-        }
-    }
 }
 
 /// Says of a message that it is plain from here on: what its headers told of its compressed form is
@@ -145,13 +99,38 @@ pub fn forget_encoding(headers: &mut HeaderMap) {
     }
 }
 
-impl Decoder {
-    /// A decoder for one message.
-    pub fn new(encoding: Encoding) -> Self {
+impl Default for Decoder {
+    fn default() -> Self {
         Self {
-            layer: layers::of(encoding),
+            gzip: MultiGzDecoder::new(Sink::default()),
             taken: 0,
             given: 0,
+        }
+    }
+}
+
+impl Decoder {
+    /// A decoder for the message with these headers; `None` where it is plain.
+    ///
+    /// # Errors
+    /// [`Undecodable`].
+    pub fn of(headers: &HeaderMap) -> Result<Option<Self>, Undecodable> {
+        const LONGEST_NAME: usize = 40;
+        let lines = headers.get_all(CONTENT_ENCODING).iter();
+        let texts = lines.map(|line| line.to_str().unwrap_or("?"));
+        let names = texts.flat_map(|text| text.split(',')).map(str::trim);
+        let mut names = names.filter(|name| !name.is_empty() && !is(name, "identity"));
+        let Some(name) = names.next() else {
+            return Ok(None);
+        };
+        if names.next().is_some() {
+            return Err(Undecodable::Several);
+        }
+        if is(name, "gzip") || is(name, "x-gzip") {
+            Ok(Some(Self::default()))
+        } else {
+            let name = name.chars().take(LONGEST_NAME).collect();
+            Err(Undecodable::Unknown(name))
         }
     }
 
@@ -163,24 +142,23 @@ impl Decoder {
     pub fn push(&mut self, piece: &[u8]) -> Result<Vec<u8>, DecodeFault> {
         self.taken = self.taken.saturating_add(piece.len());
         let most = self.taken.saturating_mul(MAX_RATIO).max(RATIO_FREE);
-        let mut sink = Sink {
-            out: Vec::new(),
-            room: most.saturating_sub(self.given),
-            is_full: false,
-        };
-        let pushed = self.layer.push(piece, &mut sink);
+        self.gzip.get_mut().room = most.saturating_sub(self.given);
+        // What is read waits in the decoder until it is flushed.
+        let read = self.gzip.write_all(piece).and_then(|()| self.gzip.flush());
+        let sink = self.gzip.get_mut();
         if sink.is_full {
             return Err(DecodeFault::TooLong);
         }
-        pushed.map_err(DecodeFault::Damaged)?;
-        self.given = self.given.saturating_add(sink.out.len());
-        Ok(sink.out)
+        read.map_err(DecodeFault::Damaged)?;
+        let out = std::mem::take(&mut sink.out);
+        self.given = self.given.saturating_add(out.len());
+        Ok(out)
     }
 
     /// Whether what came is all of it, by its own account: to be asked when nothing more will come.
     /// A message of no bytes is empty.
     pub fn is_complete(&mut self) -> bool {
-        self.taken == 0 || self.layer.is_complete()
+        self.taken == 0 || self.gzip.try_finish().is_ok()
     }
 
     /// Reads a whole message of at most `limit` bytes, and grows `lease` with it. A long one is

@@ -133,8 +133,7 @@ pub fn prepare_request(headers: &mut HeaderMap, forwarded: &Forwarded<'_>, withh
 /// Lets a request ask for nothing but the whole answer in the clear: of a part, or of one that is only
 /// said to be the same as before, nobody here can tell what it cost or take out what is sold.
 pub fn ask_for_whole(headers: &mut HeaderMap) {
-    const OTHERWISE: [HeaderName; 7] = [
-        ACCEPT_ENCODING,
+    const OTHERWISE: [HeaderName; 6] = [
         IF_MATCH,
         IF_MODIFIED_SINCE,
         IF_NONE_MATCH,
@@ -145,6 +144,7 @@ pub fn ask_for_whole(headers: &mut HeaderMap) {
     for name in &OTHERWISE {
         headers.remove(name);
     }
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
 }
 
 /// Makes the header fields of an answer fit for the client: takes off what is hop-by-hop and what is

@@ -7,7 +7,7 @@
 use bytes::Bytes;
 use farebox_core::Msat;
 use farebox_http::aside::{self, Busy, MAX_INLINE};
-use farebox_http::decode::{self, Decoder, Encoding};
+use farebox_http::decode::{self, Decoder};
 use farebox_http::headers;
 use farebox_http::upstream::Answer;
 use http::Response;
@@ -45,17 +45,18 @@ impl Forwarder {
             parts.headers.remove(name);
         }
         headers::prepare_response(&mut parts.headers, false, payment_fields::in_answers);
-        let decoder = match (form, Encoding::of(&parts.headers)) {
-            (Form::AsSent { cost }, _) => {
-                if let Some(cost) = cost {
-                    fare.receipt.settle(cost);
-                }
-                None
+        let decoder = if let Form::AsSent { cost } = form {
+            if let Some(cost) = cost {
+                fare.receipt.settle(cost);
             }
-            (_, Ok(encoding)) => encoding.map(Decoder::new),
-            // What cannot be read passes as it is, where its cost may be missing.
-            (_, Err(_)) if fare.settlement.sells_unread() => None,
-            (_, Err(error)) => return Err(fare.refuse(UpstreamError::broken(error).into())),
+            None
+        } else {
+            match Decoder::of(&parts.headers) {
+                Ok(decoder) => decoder,
+                // What cannot be read passes as it is, where its cost may be missing.
+                Err(_) if fare.settlement.sells_unread() => None,
+                Err(error) => return Err(fare.refuse(UpstreamError::broken(error).into())),
+            }
         };
         if decoder.is_some() {
             decode::forget_encoding(&mut parts.headers);

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use farebox_http::aside::{Busy, beside};
-use farebox_http::decode::{Decoder, Encoding, Undecodable};
+use farebox_http::decode::{Decoder, Undecodable};
 use farebox_http::headers;
 use farebox_http::upstream::Answer;
 use http::Response;
@@ -97,7 +97,7 @@ impl Forwarder {
         extract: &Arc<Extract>,
         (headers, incoming): (&HeaderMap, Incoming),
     ) -> Result<Extracted, Unsellable> {
-        let decoder = Encoding::of(headers)?.map(Decoder::new);
+        let decoder = Decoder::of(headers)?;
         let read = self.read_whole(route, incoming, decoder, MAX_ANSWER_BYTES);
         let (bytes, _lease) = read.await?;
         let (length, extract) = (bytes.len(), Arc::clone(extract));

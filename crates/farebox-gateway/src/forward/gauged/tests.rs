@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use farebox_http::decode::{Decoder, Encoding};
+use farebox_http::decode::Decoder;
 use farebox_meter::{Endpoint, StreamMeter};
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -38,7 +38,7 @@ fn every_providers_stream_is_read_and_counted_the_same_compressed_and_split_anyw
         let gzip = gzip(stream.split_inclusive(|byte| *byte == b'\n'));
         for at in 0..=gzip.len() {
             let (first, second) = gzip.split_at(at);
-            let mut decoder = Decoder::new(Encoding::Gzip);
+            let mut decoder = Decoder::default();
             let (mut meter, mut seen) = (meter(), Vec::new());
             for piece in [first, second] {
                 meter.push(&decoder.push(piece).unwrap(), &mut seen);
