@@ -24,6 +24,21 @@ const RECOVERED_AT_ONCE: usize = 512;
 /// What became of one command of a batch that was written.
 pub(crate) type Told = Result<Notes, Arc<StoreError>>;
 
+/// A store that failed with the rest of a batch.
+#[derive(Debug)]
+pub(crate) struct Broken {
+    /// What became of the commands before it. They were written, and are as safe as power loss
+    /// demands: only a batch that was cut is written in part.
+    pub(crate) told: Vec<Told>,
+    pub(crate) error: StoreError,
+}
+
+impl From<Broken> for StoreError {
+    fn from(broken: Broken) -> Self {
+        broken.error
+    }
+}
+
 pub(crate) struct Engine {
     store: Box<dyn Store>,
     rows: Rows,
@@ -122,15 +137,18 @@ impl Engine {
     /// that a broken row makes fail are told so, each alone.
     ///
     /// # Errors
-    /// [`StoreError`] of the store itself; the last transaction was not applied.
+    /// [`Broken`]: the store itself failed; the transaction of the first command that was told
+    /// nothing was not applied, nor what came after it.
     pub(crate) fn apply(
         &mut self,
         commands: &mut [Command],
         safe: Safe,
-    ) -> Result<Vec<Told>, StoreError> {
+    ) -> Result<Vec<Told>, Broken> {
         let mut told = Vec::with_capacity(commands.len());
-        self.apply_into(commands, safe, &mut told)?;
-        Ok(told)
+        match self.apply_into(commands, safe, &mut told) {
+            Ok(()) => Ok(told),
+            Err(error) => Err(Broken { told, error }),
+        }
     }
 
     fn apply_into(

@@ -21,7 +21,7 @@ use farebox_core::{Clock, HoldId, Msat, UnixMillis};
 use tokio::sync::{oneshot, watch};
 
 use crate::book::Moment;
-use crate::engine::{Engine, Told};
+use crate::engine::{Broken, Engine, Told};
 use crate::lock::ProcessLock;
 use crate::operation::{
     CloseAccount, Command, Desk, ForgetPast, ForgetUnpaid, Progress, RemoveKey,
@@ -183,7 +183,14 @@ impl Writer {
             let (safe, started) = (batch.safe(), Instant::now());
             match self.commit(&mut batch.commands, safe) {
                 Ok(told) => self.finish_batch(batch, told, (safe, started)),
-                Err(error) => self.fail(batch, error),
+                Err(Broken { told, error }) => {
+                    let rest = batch.commands.split_off(told.len());
+                    if !told.is_empty() {
+                        self.finish_batch(batch, told, (Safe::FromPowerLoss, started));
+                    }
+                    batch.commands.extend(rest);
+                    self.fail(batch, error);
+                }
             }
         }
         batch.commands.clear();
@@ -212,11 +219,11 @@ impl Writer {
         self.counters.committed(commands, at.elapsed());
     }
 
-    fn commit(&mut self, commands: &mut [Command], safe: Safe) -> Result<Vec<Told>, StoreError> {
-        let told = self.engine.apply(commands, safe)?;
+    fn commit(&mut self, commands: &mut [Command], safe: Safe) -> Result<Vec<Told>, Broken> {
+        let told = self.engine.apply(commands, safe);
         let open = u64::try_from(self.engine.open_holds()).unwrap_or(u64::MAX);
         self.counters.open_holds.store(open, Ordering::Relaxed);
-        Ok(told)
+        told
     }
 
     fn count_money(&self, told: &[Told]) {
@@ -321,8 +328,11 @@ impl Writer {
                 self.counters.refusing.store(false, Ordering::Relaxed);
                 tracing::info!("the ledger's store works again");
             }
-            Err(error) => {
-                kept.into_iter().for_each(|command| self.keep(command));
+            Err(Broken { told, error }) => {
+                let rest = kept.split_off(told.len());
+                self.count_money(&told);
+                self.answer(&mut kept, told);
+                rest.into_iter().for_each(|command| self.keep(command));
                 self.suffer(&error);
             }
         }

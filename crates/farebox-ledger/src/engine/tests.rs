@@ -33,6 +33,19 @@ impl Operation for Nosy {
     }
 }
 
+/// Finds the disk full.
+struct Last;
+
+impl Operation for Last {
+    type Answer = ();
+
+    fn footprint(&self, _: &mut Vec<Name>) {}
+
+    fn decide(&self, _: &mut Book<'_>) -> Verdict<()> {
+        Err(StoreError::Unavailable("full".into()))
+    }
+}
+
 const fn account(number: u8) -> AccountId {
     AccountId::from_bytes([number; 32])
 }
@@ -112,4 +125,18 @@ fn a_command_that_fails_does_not_spoil_its_batch() {
     assert!(failed[7]);
     assert!((10..30).all(|number| is_revoked(&mut engine, number)));
     assert!(!is_revoked(&mut engine, 1), "what failed changed nothing");
+}
+
+/// A hold that was written and told to have failed would be nobody's until the next start.
+#[test]
+fn what_a_batch_wrote_before_its_store_failed_is_told_as_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut engine, _) = engine(folder.path());
+    let (nosy, last) = (Command::ask(Nosy).0, Command::ask(Last).0);
+    let mut batch = [revoke(2), revoke(3), nosy, last];
+    let broken = engine.apply(&mut batch, Safe::FromDeath).unwrap_err();
+    let written: Vec<_> = broken.told.iter().map(Result::is_ok).collect();
+    assert_eq!(written, [true, true, false]);
+    assert!(matches!(broken.error, StoreError::Unavailable(_)));
+    assert!([2, 3].iter().all(|number| is_revoked(&mut engine, *number)));
 }
