@@ -217,7 +217,7 @@ impl Paywall {
                 pricing: Pricing::Models(models),
                 ..
             } => {
-                let call = Box::pin(quote_call(models, &self.counter, ask)).await?;
+                let call = Box::pin(quote_call(models, self, ask)).await?;
                 Ok(call.map_or(Quote::Free, |call| Quote::of_call(call, payer)))
             }
             Offer::Flat { .. } | Offer::Metered { .. } | Offer::Quoted(_)

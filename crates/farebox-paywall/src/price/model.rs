@@ -8,6 +8,7 @@ use farebox_http::aside::{MAX_INLINE, aside};
 use farebox_meter::{Endpoint, ModelRequest, Refused};
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 
+use crate::Paywall;
 use crate::ask::{Ask, BodyFacts};
 use crate::due::ModelQuote;
 use crate::error::{Error, Unsold};
@@ -38,7 +39,7 @@ impl ModelSale {
 /// Bounds the call of a model by its body. None where it costs nothing.
 pub(super) async fn quote_call(
     models: &Arc<ModelSale>,
-    counter: &Arc<TokenCounter>,
+    paywall: &Paywall,
     ask: &Ask<'_>,
 ) -> Result<Option<Box<ModelQuote>>, Error> {
     let endpoint = models.endpoint(ask.method.as_str(), ask.path)?;
@@ -55,8 +56,9 @@ pub(super) async fn quote_call(
         }
     };
     let (request, body) = read_request(endpoint, body, models).await?;
-    let counter = models.counts(&request.model, counter);
-    let mut quote = bound(models, request, ask.received_at)?;
+    // Of this moment: the body may have taken its time, and a rate gets old.
+    let counter = models.counts(&request.model, &paywall.counter);
+    let mut quote = bound(models, request, paywall.clock.now())?;
     (quote.counter, quote.body) = (counter, body);
     Ok(Some(Box::new(quote)))
 }
