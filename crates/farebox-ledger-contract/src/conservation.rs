@@ -2,10 +2,10 @@
 
 use farebox_core::Kind;
 use proptest::prelude::*;
-use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
 use crate::Place;
+use crate::sequence::{pick, sample};
 use crate::shop::{DAY, Shop, Token, house, msat};
 use farebox_ledger::{Admitted, Hold, PayoutAnswer, PayoutView, TrialBalance, VoidReason};
 
@@ -39,11 +39,6 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Failed),
         1 => Just(Step::Restart),
     ]
-}
-
-fn sample<S: Strategy>(runner: &mut TestRunner, strategy: &S) -> S::Value {
-    let tree = strategy.new_tree(runner);
-    tree.expect("the strategy rejects nothing").current()
 }
 
 /// What came in is what was charged, paid out, taken by routing, or is still there: after each
@@ -117,7 +112,7 @@ impl Till {
             Step::Settle(which) => self.settle(which, None),
             Step::SettlePart(which, used) => self.settle(which, Some(used)),
             Step::Void(which) => {
-                if let Some(hold) = self.pick(which) {
+                if let Some(hold) = pick(&mut self.open, which) {
                     hold.void(VoidReason::NotForwarded);
                 }
             }
@@ -155,13 +150,8 @@ impl Till {
         }
     }
 
-    fn pick(&mut self, which: usize) -> Option<Hold> {
-        let open = &mut self.open;
-        (!open.is_empty()).then(|| open.swap_remove(which % open.len()))
-    }
-
     fn settle(&mut self, which: usize, used: Option<u64>) {
-        let Some(hold) = self.pick(which) else {
+        let Some(hold) = pick(&mut self.open, which) else {
             return;
         };
         let charge = hold.charge().get();

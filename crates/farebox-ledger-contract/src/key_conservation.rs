@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use farebox_core::{Clock, KeyHash, UnixMillis};
 use proptest::prelude::*;
-use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
 use crate::Place;
 use crate::key_shop::{at_most, new_payment};
 use crate::keys::refund;
+use crate::sequence::{pick, sample};
 use crate::shop::{DAY, Shop, house, msat};
 use farebox_ledger::{Admitted, Deposited, Hold, KeyRefusal, PayoutAnswer, PayoutView, VoidReason};
 
@@ -57,11 +57,6 @@ fn any_limits() -> impl Strategy<Value = [Limits; CHILDREN + 1]> {
         )
     };
     [one(), one(), one(), one()]
-}
-
-fn sample<S: Strategy>(runner: &mut TestRunner, strategy: &S) -> S::Value {
-    let tree = strategy.new_tree(runner);
-    tree.expect("the strategy rejects nothing").current()
 }
 
 /// What came in is what was charged, paid out, or is still there, and no key ever spends and holds
@@ -139,7 +134,7 @@ impl Family {
             Step::Ask { key, amount } => self.ask(&shop, key, amount).await,
             Step::Settle { which, used } => self.settle(which, used),
             Step::Void(which) => {
-                if let Some(open) = self.pick(which) {
+                if let Some(open) = pick(&mut self.open, which) {
                     open.hold.void(VoidReason::NotForwarded);
                 }
             }
@@ -222,13 +217,10 @@ impl Family {
         self.paid_in - self.paid_out - self.spent(0, None)
     }
 
-    fn pick(&mut self, which: usize) -> Option<Open> {
-        let open = &mut self.open;
-        (!open.is_empty()).then(|| open.swap_remove(which % open.len()))
-    }
-
     fn settle(&mut self, which: usize, used: u64) {
-        let Some(open) = self.pick(which) else { return };
+        let Some(open) = pick(&mut self.open, which) else {
+            return;
+        };
         let used = used.min(open.hold.charge().get());
         *self.charged[open.key].entry(open.day).or_default() += used;
         open.hold.settle_part(msat(used));

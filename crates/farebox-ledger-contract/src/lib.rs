@@ -21,6 +21,7 @@ mod payouts;
 mod races;
 mod rest;
 mod retries;
+mod sequence;
 mod shared;
 mod shop;
 mod times;

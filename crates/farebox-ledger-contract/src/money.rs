@@ -4,10 +4,10 @@ use std::collections::HashMap;
 
 use farebox_core::{Kind, Msat};
 use proptest::prelude::*;
-use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
 use crate::Place;
+use crate::sequence::{pick, sample};
 use crate::shop::{Shop, Token, held, house, msat};
 use farebox_ledger::{AccountName, Admitted, Hold, TransferKind, VoidReason};
 
@@ -33,17 +33,6 @@ fn any_step() -> impl Strategy<Value = Step> {
         2 => any::<usize>().prop_map(Step::Void),
         1 => any::<usize>().prop_map(Step::Drop),
     ]
-}
-
-fn sample<S: Strategy>(runner: &mut TestRunner, strategy: &S) -> S::Value {
-    strategy
-        .new_tree(runner)
-        .expect("the strategy rejects nothing")
-        .current()
-}
-
-fn pick(open: &mut Vec<Hold>, which: usize) -> Option<Hold> {
-    (!open.is_empty()).then(|| open.swap_remove(which % open.len()))
 }
 
 /// Whatever is settled, settled in part, voided or dropped in between: what came in is what was

@@ -201,7 +201,10 @@ impl Writer {
         self.count_money(&told);
         let commands = batch.commands.len();
         if safe == Safe::FromPowerLoss {
-            self.unsynced = None;
+            // Commands that all failed were no commit, and so no sync of what was before them.
+            if told.iter().any(Result::is_ok) {
+                self.unsynced = None;
+            }
         } else {
             self.unsynced.get_or_insert(at);
             let is_awaited = batch.is_awaited();
