@@ -24,13 +24,11 @@ use farebox_wire::macaroon::Macaroon;
 
 use crate::Paywall;
 use crate::ask::{Ask, PaymentRules};
-use crate::error::{Error, PaymentError};
+use crate::error::{BRIEFLY, Error, PaymentError};
 use crate::keyring::{Keyring, Purpose};
 pub use amount::Amount;
 pub use invoice::Invoices;
 
-/// How long to wait when a limit was reached a moment ago.
-const BRIEFLY: Duration = Duration::from_secs(1);
 /// What our macaroons name as their place of issue, as other L402 servers do.
 const LOCATION: &str = "lsat";
 

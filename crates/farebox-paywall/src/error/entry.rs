@@ -8,7 +8,8 @@ use farebox_wire::grpc::Code;
 use farebox_wire::problem::{Problem, ProblemKind};
 use http::StatusCode;
 
-/// How long a client should wait for what is under way.
+/// How long a client should wait for what is under way, or for a limit that was reached a
+/// moment ago.
 pub const BRIEFLY: Duration = Duration::from_secs(1);
 /// How long a client should wait where a node, our store or room for more is missing.
 pub const OUTAGE: Duration = Duration::from_secs(5);

@@ -7,8 +7,8 @@ use farebox_ledger::LedgerError;
 use farebox_lightning::{InvoiceFault, NodeError};
 use farebox_wire::problem::ProblemKind;
 
-/// When it is worth asking again where something is under way at the moment.
-const BRIEFLY: Duration = Duration::from_secs(1);
+use crate::error::BRIEFLY;
+
 /// When it is worth asking again where a node, or somebody else's server, is away.
 const OUTAGE: Duration = Duration::from_secs(10);
 /// When it is worth asking again where a limit over 24 hours is reached.
