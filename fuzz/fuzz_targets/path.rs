@@ -4,8 +4,8 @@
 #![no_main]
 
 // The file alone: the crate around it would bring a TLS stack and a database to be instrumented.
-#[path = "../../crates/farebox-gateway/src/path.rs"]
-#[expect(dead_code, reason = "the gateway uses more of it")]
+#[path = "../../crates/farebox-http/src/path.rs"]
+#[expect(dead_code, reason = "farebox-http uses more of it")]
 mod path;
 
 use libfuzzer_sys::fuzz_target;
