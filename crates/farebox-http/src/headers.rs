@@ -130,18 +130,22 @@ pub fn prepare_request(headers: &mut HeaderMap, forwarded: &Forwarded<'_>, withh
     set_forwarded(headers, forwarded);
 }
 
+/// Fields by which a request asks for a part of an answer, for a word that it is the same as before, or
+/// for it in another encoding: where it has to be read, none of them may be sent.
+pub const ASK_OTHERWISE: [HeaderName; 7] = [
+    ACCEPT_ENCODING,
+    IF_MATCH,
+    IF_MODIFIED_SINCE,
+    IF_NONE_MATCH,
+    IF_RANGE,
+    IF_UNMODIFIED_SINCE,
+    RANGE,
+];
+
 /// Lets a request ask for nothing but the whole answer in the clear: of a part, or of one that is only
 /// said to be the same as before, nobody here can tell what it cost or take out what is sold.
 pub fn ask_for_whole(headers: &mut HeaderMap) {
-    const OTHERWISE: [HeaderName; 6] = [
-        IF_MATCH,
-        IF_MODIFIED_SINCE,
-        IF_NONE_MATCH,
-        IF_RANGE,
-        IF_UNMODIFIED_SINCE,
-        RANGE,
-    ];
-    for name in &OTHERWISE {
+    for name in &ASK_OTHERWISE {
         headers.remove(name);
     }
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));

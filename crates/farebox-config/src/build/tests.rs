@@ -70,6 +70,28 @@ pub(super) fn refuses_route(lines: &str, expected: &str) {
 }
 
 #[test]
+fn no_header_asks_for_an_answer_otherwise_than_it_is_read() {
+    let most = "at_most = { sat = 5 }";
+    let read = [
+        format!("price = {{ upstream_json = \"/cost\", unit = \"msat\", {most} }}"),
+        "price = { model_tokens = {} }\n[[model]]\nname = \"m\"\ncurrency = \"msat\"\ninput = 1"
+            .to_owned(),
+        "price = { msat = 5 }\nresponse = { fields = \"answer\" }".to_owned(),
+    ];
+    for lines in read {
+        for header in ["Accept-Encoding", "range", "If-None-Match"] {
+            let injected = format!("headers = {{ {header} = \"x\" }}\n{lines}");
+            refuses_route(&injected, "asked for whole and in the clear");
+        }
+        built(&format!(
+            "headers = {{ Accept = \"application/json\" }}\n{lines}"
+        ));
+    }
+    let told = format!("price = {{ upstream_header = \"x-cost\", unit = \"msat\", {most} }}");
+    built(&format!("headers = {{ Accept-Encoding = \"br\" }}\n{told}"));
+}
+
+#[test]
 fn a_single_call_is_bound_to_its_request_and_costs_the_price() {
     let single = Buys::Single(Bind::Request(OnFailure::Void));
     assert_eq!(flat("price = { msat = 2000 }"), (2_000, single));

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use farebox_gateway::plan::Upstream;
+use farebox_http::headers::ASK_OTHERWISE;
 use farebox_http::upstream::{Transport, TransportOptions, UpstreamPool, UpstreamProtocol};
 use http::header::{HeaderName, HeaderValue};
 use http::uri::{Authority, Scheme, Uri};
 
 use super::server::{not_zero, read_certificates};
 use super::{Context, Lookups};
-use crate::choice::{HeaderText, PathMatch};
+use crate::choice::{HeaderText, PathMatch, PriceSetting};
 use crate::file::{ProtocolSetting, RouteSection};
 use crate::mistake::{KeyPath, Mistakes};
 use crate::secrets;
@@ -214,6 +215,12 @@ fn headers(
             mistakes.note(key, "the gateway itself writes this header");
             continue;
         }
+        if reads_answer(route) && ASK_OTHERWISE.contains(&header) {
+            let reason = "take it out: the answer is read here, for its price or for what is sold of \
+                          it, and so asked for whole and in the clear";
+            mistakes.note(key, reason);
+            continue;
+        }
         if headers.iter().any(|(other, _)| *other == header) {
             mistakes.note(key, "the same header twice, as names have no case");
             continue;
@@ -221,6 +228,16 @@ fn headers(
         headers.extend(header_value(text, lookups, key, mistakes).map(|value| (header, value)));
     }
     headers
+}
+
+/// Whether the price of an answer, or what is sold of it, stands in its body.
+fn reads_answer(route: &RouteSection) -> bool {
+    let has_price = match &route.price {
+        Some(PriceSetting::Models { .. }) => true,
+        Some(PriceSetting::ByUse(written)) => written.upstream_json.is_some(),
+        _ => false,
+    };
+    has_price || route.response.is_some()
 }
 
 fn header_value(
