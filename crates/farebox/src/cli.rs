@@ -486,4 +486,67 @@ mod tests {
         }
         check(&Cli::command());
     }
+
+    /// The first word behind `farebox` that is neither a subcommand where there are any, nor a value,
+    /// nor a long flag that exists.
+    fn unknown_in(line: &str) -> Option<String> {
+        let mut command = Cli::command();
+        let mut flags: Vec<String> = Vec::new();
+        for word in line.split_whitespace().skip(1) {
+            let longs = command.get_arguments().filter_map(clap::Arg::get_long);
+            flags.extend(longs.map(str::to_owned));
+            if word.starts_with(['|', '#', '>', '…']) {
+                break;
+            }
+            if let Some(flag) = word.strip_prefix("--") {
+                if !flags.iter().any(|known| known == flag) {
+                    return Some(word.to_owned());
+                }
+            } else if !word.starts_with('-')
+                && let Some(inner) = command.find_subcommand(word)
+            {
+                command = inner.clone();
+            } else if !word.starts_with('-') && command.has_subcommands() {
+                return Some(word.to_owned());
+            }
+        }
+        None
+    }
+
+    /// What is written as code: whole lines of blocks, and what stands between backticks.
+    fn code(text: &str) -> Vec<String> {
+        let (mut code, mut prose) = (Vec::new(), String::new());
+        for (place, part) in text.split("```").enumerate() {
+            if place % 2 == 1 {
+                let block = part.replace("\\\n", " ");
+                code.extend(block.lines().map(str::to_owned));
+            } else {
+                prose.push_str(part);
+            }
+        }
+        code.extend(prose.split('`').skip(1).step_by(2).map(str::to_owned));
+        code
+    }
+
+    #[test]
+    fn the_docs_name_no_command_or_flag_that_does_not_exist() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let folders = [".", "docs", "docs/reference"];
+        let files = folders.map(|folder| std::fs::read_dir(root.join(folder)).unwrap());
+        let files = files.into_iter().flatten().map(|file| file.unwrap().path());
+        let mut lines = 0;
+        for file in files.filter(|file| file.extension().is_some_and(|it| it == "md")) {
+            for code in code(&std::fs::read_to_string(&file).unwrap()) {
+                let at = code.match_indices("farebox ").map(|(at, _)| at);
+                for at in at.filter(|at| !code[..*at].ends_with(|c: char| c != ' ')) {
+                    lines += 1;
+                    let unknown = unknown_in(&code[at..]);
+                    assert_eq!(unknown, None, "{}: {}", file.display(), &code[at..]);
+                }
+            }
+        }
+        assert!(lines > 40, "{lines}");
+        assert_eq!(unknown_in("farebox config init").unwrap(), "init");
+        assert_eq!(unknown_in("farebox serve --sell x").unwrap(), "--sell");
+    }
 }
