@@ -19,7 +19,7 @@ use http::{Method, Request};
 use hyper::body::Incoming;
 use sha2::{Digest, Sha256};
 
-use crate::refusal::{Refusal, RequestError};
+use crate::refusal::{PaywallError, Refusal, RequestError};
 
 /// A request whose framing is sound.
 pub(crate) struct Arrival {
@@ -71,7 +71,7 @@ impl Arrival {
     ) -> Result<Bytes, Refusal> {
         let body = std::mem::replace(&mut self.body, ArrivedBody::Taken);
         let ArrivedBody::Unread(body) = body else {
-            return Err(RequestError::BodyNotKept.into());
+            return Err(PaywallError::BodyNotKept.into());
         };
         let (bytes, _lease) = read_bytes(body, limit, Patience::default(), budget).await?;
         Ok(bytes)
@@ -167,7 +167,7 @@ impl Arrival {
                 ArrivedBody::Read(read_body(incoming, limit, patience, budget, keep).await?);
         }
         let ArrivedBody::Read(ReadBody { sha256, .. }) = &self.body else {
-            return Err(RequestError::BodyNotKept.into());
+            return Err(PaywallError::BodyNotKept.into());
         };
         Ok(self.digest_with(sha256))
     }

@@ -35,7 +35,7 @@ use crate::arrival::{Arrival, ArrivedBody};
 use crate::crash;
 use crate::outcome::Outcome;
 use crate::plan::{PaidCache, Plan, Route, Upstream};
-use crate::refusal::{Refusal, RequestError, UpstreamError};
+use crate::refusal::{PaywallError, Refusal, RequestError, UpstreamError};
 use farebox_paywall::admit::{Admission, Payment};
 use farebox_paywall::gauge::Ending;
 use farebox_paywall::payment_fields;
@@ -460,7 +460,7 @@ fn announce_body(method: &Method, headers: &mut HeaderMap, body: &RequestBody) {
     }
 }
 
-fn request_body(route: &Route, body: ArrivedBody) -> Result<RequestBody, RequestError> {
+fn request_body(route: &Route, body: ArrivedBody) -> Result<RequestBody, PaywallError> {
     match body {
         ArrivedBody::Unread(incoming) => {
             let withheld = payment_fields::in_requests;
@@ -477,7 +477,7 @@ fn request_body(route: &Route, body: ArrivedBody) -> Result<RequestBody, Request
             bytes: None,
             length: 1..,
             ..
-        }) => Err(RequestError::BodyNotKept),
+        }) => Err(PaywallError::BodyNotKept),
         ArrivedBody::Read(_) | ArrivedBody::Taken => Ok(RequestBody::Empty),
     }
 }

@@ -15,14 +15,13 @@ use farebox_http::headers::FramingError;
 use farebox_http::limits::{RetryAfter, TokenRefusal};
 use farebox_http::path::PathError;
 use farebox_ledger::{LedgerError, VoidReason};
-use farebox_paywall::error::Error as PaywallError;
 use farebox_paywall::payout::RefundError;
 use farebox_wire::problem::{Problem, ProblemKind};
 use http::Method;
 
 pub(crate) use farebox_paywall::error::{
-    AdmissionError, Blame, Entry, HolderError, HolderOf, KeyFault, OUTAGE, Owed, PaymentError,
-    PresentedError, PriceError, Unsold,
+    AdmissionError, Blame, Entry, Error as PaywallError, HolderError, HolderOf, KeyFault, OUTAGE,
+    Owed, PaymentError, PresentedError, PriceError, Unsold,
 };
 pub(crate) use fields::BadFields;
 pub(crate) use request::{FormError, RequestError};
@@ -37,18 +36,9 @@ pub(crate) enum Refusal {
     /// Who asked, where only a holder may.
     #[error(transparent)]
     Holder(#[from] HolderError),
-    /// The prepaid key.
+    /// Who pays, what it costs, or how it would be paid.
     #[error(transparent)]
-    Key(#[from] KeyFault),
-    /// What the account is held for already.
-    #[error(transparent)]
-    Admission(#[from] AdmissionError),
-    /// What it costs.
-    #[error(transparent)]
-    Price(#[from] PriceError),
-    /// How it would be paid.
-    #[error(transparent)]
-    Payment(#[from] PaymentError),
+    Paywall(#[from] PaywallError),
     /// What would be paid back.
     #[error(transparent)]
     Refund(Box<RefundError>),
@@ -67,23 +57,16 @@ pub(crate) enum Refusal {
     /// One of our own limits.
     #[error(transparent)]
     Overload(#[from] Overload),
-    /// Our store.
-    #[error("the ledger does not answer")]
-    Ledger(#[from] LedgerError),
 }
 
 /// Why there is no room for a request at the moment.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Overload {
-    #[error("as many large requests as are kept waiting wait to be read; ask again")]
-    Reading(#[from] Busy),
     #[error("too many request bodies are held in memory")]
     Bodies(#[source] BudgetExhausted),
     /// It was forwarded, and the upstream did answer.
     #[error("too many answers are held in memory")]
     Answers(#[source] BudgetExhausted),
-    #[error("as many calls as are kept at a time wait for their payment already")]
-    HeldCalls,
 }
 
 impl Overload {
@@ -93,7 +76,7 @@ impl Overload {
             .again_in(OUTAGE);
         match self {
             Self::Answers(_) => entry.voiding(VoidReason::CutShort),
-            Self::Reading(_) | Self::Bodies(_) | Self::HeldCalls => entry,
+            Self::Bodies(_) => entry,
         }
     }
 }
@@ -104,10 +87,7 @@ impl Refusal {
         match self {
             Self::Request(error) => error.entry(),
             Self::Holder(error) => error.entry(),
-            Self::Key(fault) => fault.entry(),
-            Self::Admission(error) => error.entry(),
-            Self::Price(error) => error.entry(),
-            Self::Payment(error) => error.entry(),
+            Self::Paywall(error) => error.entry(),
             Self::Refund(error) => {
                 let entry = Entry::new(error.problem());
                 match error.retry_after() {
@@ -123,7 +103,6 @@ impl Refusal {
                 .again_in(*wait),
             Self::Upstream(error) => error.entry(),
             Self::Overload(error) => error.entry(),
-            Self::Ledger(_) => Entry::new(ProblemKind::OVERLOADED).again_in(OUTAGE),
         }
     }
 
@@ -131,8 +110,7 @@ impl Refusal {
     pub(crate) fn describe(&self, problem: Problem) -> Problem {
         match self {
             Self::Request(error) => error.describe(problem),
-            Self::Key(fault) => fault.describe(problem),
-            Self::Admission(error) => error.describe(problem),
+            Self::Paywall(error) => error.describe(problem),
             Self::RefundFailed { refund } => problem.with("refund", refund.clone()),
             _ => problem,
         }
@@ -143,21 +121,6 @@ impl Refusal {
         match self {
             Self::Request(RequestError::Method { allowed }) => Some(allowed),
             _ => None,
-        }
-    }
-}
-
-impl From<PaywallError> for Refusal {
-    fn from(error: PaywallError) -> Self {
-        match error {
-            PaywallError::Key(fault) => fault.into(),
-            PaywallError::Admission(error) => error.into(),
-            PaywallError::Price(error) => error.into(),
-            PaywallError::Payment(error) => error.into(),
-            PaywallError::Reading(busy) => Overload::Reading(busy).into(),
-            PaywallError::HeldCalls => Overload::HeldCalls.into(),
-            PaywallError::BodyNotKept => RequestError::BodyNotKept.into(),
-            PaywallError::Ledger(error) => error.into(),
         }
     }
 }
@@ -198,7 +161,12 @@ by_way_of! {
     FramingError => RequestError;
     BadFields => RequestError;
     FormError => RequestError;
-    TokenRefusal => AdmissionError;
-    Unsold => PriceError;
-    Busy => Overload;
+    KeyFault => PaywallError;
+    AdmissionError => PaywallError;
+    TokenRefusal => PaywallError;
+    PriceError => PaywallError;
+    Unsold => PaywallError;
+    PaymentError => PaywallError;
+    Busy => PaywallError;
+    LedgerError => PaywallError;
 }

@@ -199,7 +199,8 @@ impl Worker {
         let credential = claims
             .redeem(plan, exchange, route, presented, visit.as_deref_mut())
             .await?;
-        let payer = paywall.payer(credential, &self.ask(sold, exchange, &arrival))?;
+        let ask = self.ask(sold, exchange, &arrival);
+        let payer = paywall.payer(credential, &ask).await?;
         let quote = self.price(sold, exchange, &payer, &mut arrival).await?;
         let fingerprint = self
             .fingerprint(sold, exchange, &payer, &mut arrival)
@@ -389,10 +390,10 @@ impl Worker {
     ) -> Result<Response<AnswerBody>, Refusal> {
         let again = self.replay(exchange, finished.receipt);
         match (again, finished.bought_by) {
-            (Err(Refusal::Admission(AdmissionError::Finished(receipt))), Some(payment)) => {
+            (Err(AdmissionError::Finished(receipt)), Some(payment)) => {
                 held_answer(&self.shared.paywall.ledger, exchange, payment, receipt).await
             }
-            (again, _) => again,
+            (again, _) => Ok(again?),
         }
     }
 
@@ -400,7 +401,7 @@ impl Worker {
         &self,
         exchange: &mut Exchange,
         receipt: Receipt,
-    ) -> Result<Response<AnswerBody>, Refusal> {
+    ) -> Result<Response<AnswerBody>, AdmissionError> {
         let replays = &self.forwarder.replays;
         // Asked first: an answer that is kept in between is found.
         let missing = if replays.is_finishing(receipt.hold) {

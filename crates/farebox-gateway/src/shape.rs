@@ -19,7 +19,7 @@ use http::Method;
 use http::header::{CONTENT_ENCODING, HeaderMap};
 
 use crate::arrival::Arrival;
-use crate::refusal::{BadFields, Refusal, RequestError};
+use crate::refusal::{BadFields, PaywallError, Refusal, RequestError};
 
 pub use extract::{BadPath, Extract, Form, MAX_ANSWER_BYTES, MAX_PATHS, Path};
 pub(crate) use extract::{Extracted, NotThere};
@@ -56,7 +56,7 @@ impl Shape {
             return Err(BadFields::Compressed.into());
         }
         arrival.digest(limit, budget, Keep::Bytes).await?;
-        let sent = arrival.read_bytes().ok_or(RequestError::BodyNotKept)?;
+        let sent = arrival.read_bytes().ok_or(PaywallError::BodyNotKept)?;
         let (length, template) = (sent.len(), Arc::clone(template));
         let body = beside(length, move || template.fill(&sent)).await??;
         arrival.replace_body(body.into());

@@ -13,11 +13,10 @@ use crate::ask::{Ask, Fingerprint};
 use crate::claim::OpenClaim;
 use crate::credential::Token;
 use crate::due::Due;
-use crate::error::{AdmissionError, Error, KeyFault, Owed, PaymentError};
+use crate::error::{AdmissionError, Error, KeyFault, Owed};
 use crate::gauge::Gauge;
 use crate::payer::{Payer, Spender};
 use crate::price::Quote;
-use crate::settled::Paid;
 
 /// The permission to forward one request. [`Paywall::admit`] makes one, and so does whoever knows that a
 /// request costs nothing, or that the node holds its payment.
@@ -137,10 +136,9 @@ impl Paywall {
                 return Ok(Verdict::Owed(Debt { owed, claim, due }));
             }
         };
-        if let Spender::Token(token) = &spender
-            && let Some(owed) = self.doubt(token, fingerprint, ask).await?
-        {
-            return Ok(Verdict::owed(owed, quote));
+        let only = spender.bound_to();
+        if only.is_some_and(|only| fingerprint != Fingerprint::Whole(only)) {
+            return Ok(Verdict::owed(Owed::WrongRequest, quote));
         }
         let once = spender.once(fingerprint, ask);
         let (admitted, quote) = self.hold_within_means(&spender, once, quote, ask).await?;
@@ -163,30 +161,6 @@ impl Paywall {
             permit: Some(permit),
             body: quote.into_body(),
         }))
-    }
-
-    /// Why a token does not pay after all: it is for another request. Where the seller wants both,
-    /// its invoice has to be settled as well.
-    async fn doubt(
-        &self,
-        token: &Token,
-        fingerprint: Fingerprint,
-        ask: &Ask<'_>,
-    ) -> Result<Option<Owed>, Error> {
-        let only = token.granted.holder.request;
-        if only.is_some_and(|only| fingerprint != Fingerprint::Whole(only)) {
-            return Ok(Some(Owed::WrongRequest));
-        }
-        if !ask.rules.strict_settlement {
-            return Ok(None);
-        }
-        let node = ask.rules.node.as_deref();
-        let (hash, amount) = (token.payment_hash, token.granted.terms.amount);
-        match self.settled.is_settled(node, hash, amount).await? {
-            Paid::Yes => Ok(None),
-            Paid::No | Paid::Never => Err(PaymentError::NotSettled.into()),
-            Paid::Untold | Paid::Unknown => Err(PaymentError::Untold.into()),
-        }
     }
 
     /// Holds what a request can cost. Where a key has less, payments that wait for it are looked up

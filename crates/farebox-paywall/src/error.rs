@@ -13,6 +13,7 @@ mod price;
 use farebox_http::aside::Busy;
 use farebox_http::limits::TokenRefusal;
 use farebox_ledger::LedgerError;
+use farebox_wire::problem::{Problem, ProblemKind};
 
 pub use admission::AdmissionError;
 pub use credential::{HolderError, HolderOf, Owed, PresentedError};
@@ -48,6 +49,33 @@ pub enum Error {
     /// Our store.
     #[error("the ledger does not answer")]
     Ledger(#[from] LedgerError),
+}
+
+impl Error {
+    /// Its line of the table.
+    pub fn entry(&self) -> Entry {
+        match self {
+            Self::Key(fault) => fault.entry(),
+            Self::Admission(error) => error.entry(),
+            Self::Price(error) => error.entry(),
+            Self::Payment(error) => error.entry(),
+            Self::Reading(_) | Self::HeldCalls => Entry::new(ProblemKind::OVERLOADED)
+                .blaming(Blame::Client)
+                .again_in(OUTAGE),
+            Self::BodyNotKept => Entry::new(ProblemKind::INTERNAL),
+            Self::Ledger(_) => Entry::new(ProblemKind::OVERLOADED).again_in(OUTAGE),
+        }
+    }
+
+    /// Adds to the problem document what this error alone can tell.
+    #[must_use]
+    pub fn describe(&self, problem: Problem) -> Problem {
+        match self {
+            Self::Key(fault) => fault.describe(problem),
+            Self::Admission(error) => error.describe(problem),
+            _ => problem,
+        }
+    }
 }
 
 impl From<TokenRefusal> for Error {

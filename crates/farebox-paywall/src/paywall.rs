@@ -6,18 +6,19 @@ use std::time::Instant;
 
 use farebox_core::Clock;
 use farebox_http::drain::DrainSignal;
-use farebox_http::limits::{ChallengeLimits, ChallengeRates, TokenLimits, TokenRefusal};
+use farebox_http::limits::{ChallengeLimits, ChallengeRates, TokenLimits};
 use farebox_ledger::Ledger;
 use farebox_lightning::follow::Settlements;
 
 use crate::ask::Ask;
 use crate::challenge::Invoices;
-use crate::error::Owed;
+use crate::credential::Token;
+use crate::error::{Error, Owed, PaymentError};
 use crate::keyring::Keyring;
 use crate::keys::Deposits;
 use crate::metrics::PaymentCounters;
 use crate::payer::{Credential, Payer, Spender, check_scope};
-use crate::settled::Settled;
+use crate::settled::{Paid, Settled};
 use crate::tokens::TokenCounter;
 
 /// What a paywall is made of.
@@ -94,8 +95,9 @@ impl Paywall {
     /// Who pays for a request that came with a credential.
     ///
     /// # Errors
-    /// [`TokenRefusal`]: the payer has as many requests in flight, or in a time, as it may.
-    pub fn payer(&self, credential: Credential, ask: &Ask<'_>) -> Result<Payer, TokenRefusal> {
+    /// The payer has as many requests in flight, or in a time, as it may; or the seller wants the
+    /// invoice of a token to be settled, and it is not.
+    pub async fn payer(&self, credential: Credential, ask: &Ask<'_>) -> Result<Payer, Error> {
         let spender = match credential {
             Credential::None(owed) => return Ok(Payer::nobody(owed)),
             Credential::Claim(claim) => {
@@ -112,6 +114,23 @@ impl Paywall {
         let permit = self
             .tokens
             .try_start(&spender.account(), limit, Instant::now())?;
+        if let Spender::Token(token) = &spender
+            && ask.rules.strict_settlement
+        {
+            self.demand_settlement(token, ask).await?;
+        }
         Ok(Payer::Account { spender, permit })
+    }
+
+    /// Refuses a token whose invoice is not settled. Its preimage proves as much, unless somebody
+    /// else made it: until the node has the money, nobody is asked for the price.
+    async fn demand_settlement(&self, token: &Token, ask: &Ask<'_>) -> Result<(), Error> {
+        let node = ask.rules.node.as_deref();
+        let (hash, amount) = (token.payment_hash, token.granted.terms.amount);
+        match self.settled.is_settled(node, hash, amount).await? {
+            Paid::Yes => Ok(()),
+            Paid::No | Paid::Never => Err(PaymentError::NotSettled.into()),
+            Paid::Untold | Paid::Unknown => Err(PaymentError::Untold.into()),
+        }
     }
 }

@@ -23,7 +23,7 @@ use crate::error::{Error, KeyFault, PriceError, Unsold};
 use crate::gauge::Gauge;
 use crate::payer::{Payer, Spender};
 use crate::sale::{FlatPrice, Offer, Pricing};
-use model::quote_call;
+use model::{check_headers, quote_call};
 
 /// What one request costs its payer.
 pub enum Quote {
@@ -158,6 +158,7 @@ impl Paywall {
     /// too often.
     pub async fn reads(&self, payer: &Payer, ask: &Ask<'_>) -> Result<bool, Error> {
         if ask.sale.offer.models().is_some() {
+            check_headers(ask.headers)?;
             return Ok(true);
         }
         if ask.sale.offer.webhook().is_none() || payer.has_prepaid() {

@@ -50,9 +50,9 @@ impl Claims {
                 CredentialError::Ambiguous.into(),
             ))),
             (Ok(Presented::L402(token)), _) => Ok(Credential::Token(token)),
-            (Ok(Presented::Key(_)), _) if header => Err(Refusal::Key(KeyFault::Ambiguous)),
+            (Ok(Presented::Key(_)), _) if header => Err(KeyFault::Ambiguous.into()),
             (Ok(Presented::Key(key)), _) => Ok(Credential::Key(key)),
-            (Ok(Presented::BadKey(fault)), _) => Err(Refusal::Key(fault)),
+            (Ok(Presented::BadKey(fault)), _) => Err(fault.into()),
             (Ok(Presented::Nothing), Some(visit)) if visit.brings_claim() => {
                 Box::pin(self.redeem_claims(plan, exchange, route, visit)).await
             }

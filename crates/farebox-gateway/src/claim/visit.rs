@@ -21,7 +21,7 @@ use crate::answer::AnswerBody;
 use crate::arrival::Arrival;
 use crate::page;
 use crate::plan::{Plan, Route};
-use crate::refusal::{AdmissionError, Refusal};
+use crate::refusal::{AdmissionError, PaywallError, Refusal};
 use crate::render;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -169,7 +169,10 @@ impl Visit {
             }
             Err(refusal) => {
                 let mut response = render::refuse(exchange, &refusal);
-                if matches!(refusal, Refusal::Admission(AdmissionError::Finished(_))) {
+                if matches!(
+                    refusal,
+                    Refusal::Paywall(PaywallError::Admission(AdmissionError::Finished(_)))
+                ) {
                     self.forget_used(response.headers_mut());
                 }
                 response

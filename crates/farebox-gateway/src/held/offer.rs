@@ -5,7 +5,7 @@ use farebox_http::body_budget::ReadBody;
 use super::KeptRequest;
 use crate::access_log::Exchange;
 use crate::arrival::{Arrival, ArrivedBody};
-use crate::refusal::{Refusal, RequestError};
+use crate::refusal::{PaywallError, Refusal, RequestError};
 
 impl KeptRequest {
     /// The request as it has to be sent again, its body included. Payment headers are off already.
@@ -23,7 +23,7 @@ impl KeptRequest {
             path: arrival.path.to_string(),
             query: arrival.parts.uri.query().map(str::to_owned),
             headers: arrival.parts.headers.clone(),
-            body: bytes.clone().ok_or(RequestError::BodyNotKept)?,
+            body: bytes.clone().ok_or(PaywallError::BodyNotKept)?,
             peer: exchange.peer,
             client: exchange.client,
         })

@@ -35,9 +35,6 @@ pub(crate) enum RequestError {
     BodyTooSlow,
     #[error("the body broke off")]
     BodyBroken(#[source] Box<dyn Error + Send + Sync>),
-    /// A fault of ours: a step needs the body that an earlier one did not keep.
-    #[error("the body was read before, and was not kept")]
-    BodyNotKept,
     #[error("the body is not JSON with \"invoice\" or \"address\", and perhaps \"amount_msat\"")]
     RefundBody,
     #[error(transparent)]
@@ -78,7 +75,6 @@ impl RequestError {
             Self::Method { .. } => Entry::new(ProblemKind::METHOD_NOT_ALLOWED),
             Self::BodyTooLarge { .. } => Entry::new(ProblemKind::BODY_TOO_LARGE),
             Self::BodyTooSlow => Entry::new(ProblemKind::REQUEST_TIMEOUT),
-            Self::BodyNotKept => Entry::new(ProblemKind::INTERNAL),
             Self::Form(error) => error.entry(),
             Self::Unsigned => {
                 Entry::new(ProblemKind::SIGNATURE_REFUSED).asking_for(&["X-Phoenix-Signature"])

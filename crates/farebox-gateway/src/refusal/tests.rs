@@ -121,7 +121,7 @@ fn what_is_ours_to_mend_is_told_apart_from_what_the_client_or_the_upstream_can()
         PaymentError::SigningKeyGone.into(),
         PaymentError::from(repeated).into(),
         LedgerError::Closed.into(),
-        RequestError::BodyNotKept.into(),
+        PaywallError::BodyNotKept.into(),
     ] {
         assert_eq!(ours.entry().blame, Blame::Gateway, "{ours}");
         assert!(ours.entry().status.is_server_error(), "{ours}");

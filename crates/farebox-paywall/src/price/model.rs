@@ -46,7 +46,6 @@ pub(super) async fn quote_call(
     if endpoint == Endpoint::Models {
         return Ok(None);
     }
-    check_headers(ask.headers)?;
     let body = match ask.body {
         BodyFacts::Read {
             bytes: Some(bytes), ..
@@ -95,7 +94,7 @@ async fn read_request(
 }
 
 /// Headers by which a provider turns features on that the body does not show.
-fn check_headers(headers: &HeaderMap) -> Result<(), Unsold> {
+pub(super) fn check_headers(headers: &HeaderMap) -> Result<(), Unsold> {
     const FEATURES: [&str; 5] = [
         "anthropic-beta",
         "openai-beta",

@@ -214,7 +214,7 @@ async fn whoever_comes_back_to_an_invoice_that_can_still_be_paid_is_shown_it_aga
     let claim = Claim::read(&text, keyring).unwrap();
     let claim = Credential::Claim(Box::new(OpenClaim { claim, told: true }));
     let ask = shop.ask(&sale, &request);
-    let payer = shop.paywall.payer(claim, &ask).unwrap();
+    let payer = shop.paywall.payer(claim, &ask).await.unwrap();
     let quote = shop.price(&payer, &sale, &request).await.unwrap();
     let verdict = shop.paywall.admit(payer, quote, Fingerprint::None, &ask);
     let Verdict::Owed(debt) = verdict.await.unwrap() else {

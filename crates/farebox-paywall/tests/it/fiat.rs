@@ -28,7 +28,7 @@ async fn what_was_sold_before_needs_no_rate_and_a_new_buyer_does() {
         let bought = shop.buy(&sale, &request).await;
         shop.clock.advance(RATE_AGE * 2);
         let paid = request.with(&bought);
-        let payer = shop.payer(&sale, &paid).unwrap();
+        let payer = shop.payer(&sale, &paid).await.unwrap();
         let quote = shop.price(&payer, &sale, &paid).await.unwrap();
         assert_eq!(quote.rate(), None, "{buys}");
         drop(payer);

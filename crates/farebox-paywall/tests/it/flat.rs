@@ -102,7 +102,7 @@ async fn what_was_sold_by_the_call_or_for_a_time_is_prepaid_and_a_balance_is_due
     ] {
         let sale = flat(buys);
         let request = request.with(&shop.buy(&sale, &request).await);
-        let payer = shop.payer(&sale, &request).unwrap();
+        let payer = shop.payer(&sale, &request).await.unwrap();
         let quote = shop.price(&payer, &sale, &request).await.unwrap();
         assert_eq!(matches!(quote, Quote::Prepaid(_)), is_prepaid, "{buys}");
         assert_eq!(matches!(quote, Quote::Due(_)), !is_prepaid, "{buys}");

@@ -175,3 +175,18 @@ async fn the_list_of_models_is_free_and_what_is_not_listed_is_not_sold() {
     assert!(matches!(unsold(garbled), Unsold::Request(_)));
     assert_eq!(shop.node.invoices_made(), 0);
 }
+
+#[tokio::test]
+async fn what_is_not_sold_by_its_head_is_refused_before_its_body_is_read() {
+    let (shop, sale) = (Shop::open(), models());
+    let mut request = chat(20, false);
+    request.headers = [("openai-beta", "assistants=v2")]
+        .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+        .into_iter()
+        .collect();
+    let nobody = shop.payer(&sale, &request).await.unwrap();
+    let ask = shop.ask(&sale, &request);
+    let refused = shop.paywall.reads(&nobody, &ask).await.unwrap_err();
+    let is_unsold = matches!(refused, Error::Price(PriceError::Unsold(Unsold::Header(_))));
+    assert!(is_unsold, "{refused}");
+}

@@ -179,7 +179,7 @@ impl Shop {
     }
 
     /// Who pays for a request, by what it came with.
-    pub(crate) fn payer(&self, sale: &Sale, request: &Request) -> Result<Payer, Error> {
+    pub(crate) async fn payer(&self, sale: &Sale, request: &Request) -> Result<Payer, Error> {
         let mut headers = HeaderMap::new();
         if let Some(line) = &request.pays {
             headers.insert(AUTHORIZATION, line.parse().unwrap());
@@ -191,7 +191,9 @@ impl Shop {
             Ok(Presented::BadKey(fault)) => return Err(fault.into()),
             Err(error) => Credential::None(Owed::Unproven(error)),
         };
-        Ok(self.paywall.payer(credential, &self.ask(sale, request))?)
+        self.paywall
+            .payer(credential, &self.ask(sale, request))
+            .await
     }
 
     /// What a request costs its payer.
@@ -208,7 +210,7 @@ impl Shop {
 
     /// From who pays to what is held.
     pub(crate) async fn call(&self, sale: &Sale, request: &Request) -> Result<Verdict, Error> {
-        let payer = self.payer(sale, request)?;
+        let payer = self.payer(sale, request).await?;
         let quote = self.price(&payer, sale, request).await?;
         let ask = self.ask(sale, request);
         let fingerprint = match payer.knows(&ask) {

@@ -1,14 +1,14 @@
 //! Prices that a program of the seller's says, over a connection to this very process.
 
 use farebox_lightning::AmountLimits;
-use farebox_paywall::error::{Error, KeyFault, PriceError};
+use farebox_paywall::error::{Error, KeyFault, PaymentError, PriceError};
 use farebox_paywall::gauge::Ending;
 use farebox_paywall::keys::KeySecret;
 use farebox_paywall::settle::Charge;
 use farebox_testkit::ScriptedUpstream;
 
 use crate::sales::{DEPOSIT, HOOK, asked, quoted};
-use crate::shop::{Books, Outcome, Request, Shop, answer};
+use crate::shop::{Books, Bought, Outcome, Request, Shop, answer};
 
 fn seller(says: &'static str) -> ScriptedUpstream {
     let seller = ScriptedUpstream::start().unwrap();
@@ -112,6 +112,23 @@ async fn a_stranger_past_the_limit_never_makes_the_webhook_be_asked() {
     // Whoever has paid is served whoever else asks.
     let outcome = shop.outcome(&sale, &request.with(&bought)).await;
     assert_eq!(outcome, Outcome::Held(700));
+}
+
+#[tokio::test]
+async fn nobody_is_asked_what_a_request_costs_whose_token_has_no_settled_invoice() {
+    let seller = seller(r#"{"price_msat":700}"#);
+    let (mut shop, request) = (Shop::open(), Request::get("/a"));
+    shop.rules.strict_settlement = true;
+    for sale in [asked(&seller), quoted(&seller)] {
+        let offered = shop.offer(&sale, &request).await;
+        let asked_before = seller.count(HOOK);
+        let preimage = shop.twin().pay(offered.invoice.as_str()).unwrap();
+        let unsettled = request.with(&Bought::of(&offered, preimage));
+        let refused = shop.refusal(&sale, &unsettled).await;
+        let is_unsettled = matches!(refused, Error::Payment(PaymentError::NotSettled));
+        assert!(is_unsettled, "{refused}");
+        assert_eq!(seller.count(HOOK), asked_before);
+    }
 }
 
 #[tokio::test]
