@@ -15,7 +15,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-/// The layers of DESIGN.md, lowest first: a crate may import crates of lower layers, and never its
+/// The layers of ARCHITECTURE.md, lowest first: a crate may import crates of lower layers, and never its
 /// neighbours.
 const LAYERS: [&[&str]; 9] = [
     &["farebox-core"],
@@ -183,4 +183,29 @@ fn nothing_is_left_to_do_in_a_comment() {
         let text = fs::read_to_string(&path).unwrap();
         assert!(!text.contains(&word), "{}", path.display());
     }
+}
+
+/// The fuzz targets are a workspace of their own, which no build of this one compiles.
+#[test]
+fn every_file_that_a_fuzz_target_takes_from_a_crate_is_there() {
+    let folder = root().join("fuzz/fuzz_targets");
+    let mut taken = 0;
+    for target in fs::read_dir(&folder).unwrap() {
+        let path = target.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+        for file in text.split("#[path = \"").skip(1) {
+            let file = folder.join(file.split('"').next().unwrap());
+            assert!(
+                file.is_file(),
+                "{} takes {}",
+                path.display(),
+                file.display()
+            );
+            taken += 1;
+        }
+    }
+    assert!(
+        taken > 0,
+        "no target takes a file, and this test nothing to look at"
+    );
 }

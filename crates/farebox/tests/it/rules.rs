@@ -1,4 +1,4 @@
-//! DESIGN.md's rules about money, each with a test of its name: what a token says, what a retry
+//! The rules about money, each with a test of its name: what a token says, what a retry
 //! is, what is charged, and when a token ends.
 
 mod bodies;
