@@ -111,6 +111,37 @@ pub async fn a_daily_limit_counts_on_the_day_of_the_hold(place: &dyn Place) {
     shop.sound().await;
 }
 
+/// A child may be made and used in one batch. What its parent spent on the day counts, although
+/// nobody asked the parent since.
+pub async fn a_child_used_as_it_is_made_counts_on_its_parents_day(place: &dyn Place) {
+    let mut shop = Shop::open(place);
+    let parent = shop.new_key(1_000).await;
+    shop.limit(parent, at_most(None, Some(100))).await;
+    shop.key_hold(parent, 60).await.settle();
+    for spent in [60, 70, 80, 90] {
+        // Another run has none of the parent's days in memory.
+        shop = shop.reopen(place).await;
+        let open = shop.child_of(parent, KeyLimits::default());
+        let (above, within) = (
+            shop.key_request(open.child, 101 - spent),
+            shop.key_request(open.child, 10),
+        );
+        // The writer is busy with the first, and takes what came meanwhile as one batch.
+        let (_, opened, above, within) = tokio::join!(
+            shop.ledger.revoke(new_payment().account()),
+            shop.open_child(open),
+            shop.admit_key(above),
+            shop.admit_key(within),
+        );
+        assert!(matches!(opened, Opened::Opened(_)), "{opened:?}");
+        assert!(matches!(refusal(&above), KeyRefusal::DayLimit { .. }));
+        held(within).settle();
+        let view = shop.key(parent).await;
+        assert_eq!(view.spent_today, msat(spent + 10));
+    }
+    shop.sound().await;
+}
+
 /// Routes and models are allowed by name.
 pub async fn a_key_is_limited_to_routes_and_models(place: &dyn Place) {
     let shop = Shop::open(place);

@@ -170,6 +170,7 @@ macro_rules! every_store {
             a_child_spends_its_parents_money_within_its_total
             children_share_what_their_parent_has
             a_daily_limit_counts_on_the_day_of_the_hold
+            a_child_used_as_it_is_made_counts_on_its_parents_day
             a_key_is_limited_to_routes_and_models
             a_child_ends_with_its_parent
             only_a_parent_in_use_gets_children

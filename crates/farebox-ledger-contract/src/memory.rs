@@ -12,9 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use farebox_core::{AccountId, Clock, HoldId, ProcessEpoch, UnixMillis};
-use farebox_ledger::seam::{
-    Changes, Closed, HoldRow, Name, OpenHold, PruneStep, Rows, Safe, Totals,
-};
+use farebox_ledger::seam::{Changes, Closed, Name, OpenHold, PruneStep, Rows, Safe, Totals};
 use farebox_ledger::{
     Ledger, OpenError, OpenOptions, OpenReader, Reader, Recovery, Store, StoreError,
 };
@@ -229,13 +227,5 @@ impl OpenReader for OpenMemory {
             Arc::clone(&self.place.shared),
             self.epoch,
         )))
-    }
-}
-
-/// Whether a hold is open.
-fn open(row: Option<&HoldRow>) -> Option<&OpenHold> {
-    match row {
-        Some(HoldRow::Open(hold)) => Some(hold),
-        Some(HoldRow::Ended) | None => None,
     }
 }

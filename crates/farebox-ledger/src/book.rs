@@ -5,8 +5,8 @@ use farebox_core::{AccountId, HoldId, Msat, PaymentHash, PayoutId, ProcessEpoch,
 use crate::day::Day;
 use crate::name::Name;
 use crate::rows::{
-    Account, ChangeRow, Entry, HoldFacts, HoldRow, OnceRow, OnceState, OpenHold, PayoutGate,
-    PayoutRow, TransferId,
+    Account, ChangeRow, Entry, HoldFacts, OnceRow, OnceState, OpenHold, PayoutGate, PayoutRow,
+    TransferId,
 };
 use crate::store::StoreError;
 use crate::working::{Changes, Rows};
@@ -157,38 +157,34 @@ impl<'a> Book<'a> {
         account.ok_or(StoreError::Corrupt("an account that is in use"))
     }
 
-    pub(crate) fn hold(&self, id: &HoldId) -> Result<Option<&HoldRow>, StoreError> {
+    fn check_hold(&self, id: &HoldId) -> Result<(), StoreError> {
         self.check(
             "a hold",
             |name| matches!(name, Name::Hold(named) if named == id),
-        )?;
-        Ok(self.rows.holds.get(id))
+        )
+    }
+
+    /// Whether a hold is open, or was.
+    pub(crate) fn is_hold(&self, id: &HoldId) -> Result<bool, StoreError> {
+        self.check_hold(id)?;
+        Ok(self.rows.holds.contains_key(id) || self.rows.ended.contains(id))
     }
 
     /// An open hold, to note how far it has come.
     pub(crate) fn open_hold(&mut self, id: &HoldId) -> Result<Option<&mut OpenHold>, StoreError> {
-        self.check(
-            "a hold",
-            |name| matches!(name, Name::Hold(named) if named == id),
-        )?;
-        Ok(match self.rows.holds.get_mut(id) {
-            Some(HoldRow::Open(hold)) => Some(hold),
-            Some(HoldRow::Ended) | None => None,
-        })
+        self.check_hold(id)?;
+        Ok(self.rows.holds.get_mut(id))
     }
 
     /// Reserves what a new hold takes.
     pub(crate) fn begin_hold(&mut self, id: HoldId, hold: OpenHold) -> Result<(), StoreError> {
-        self.check(
-            "a hold",
-            |name| matches!(name, Name::Hold(named) if *named == id),
-        )?;
+        self.check_hold(&id)?;
         if let Some(key) = hold.facts.once {
             self.once(&hold.facts.asker, &key)?;
             self.changes.onces.push((hold.facts.asker, key));
         }
         self.list_held(&hold.facts)?;
-        self.rows.track(id, hold);
+        self.rows.track(id, hold)?;
         self.changes.holds.push(id);
         self.counts.open_holds += 1;
         Ok(())
@@ -196,31 +192,13 @@ impl<'a> Book<'a> {
 
     /// Gives back what an open hold took, and takes it out.
     pub(crate) fn end_hold(&mut self, id: &HoldId) -> Result<Option<OpenHold>, StoreError> {
-        let Some(HoldRow::Open(hold)) = self.hold(id)? else {
+        self.check_hold(id)?;
+        let Some(hold) = self.rows.holds.remove(id) else {
             return Ok(None);
         };
-        let facts = hold.facts;
-        self.list_held(&facts)?;
-        let ended = self.rows.holds.insert(*id, HoldRow::Ended);
-        let Some(HoldRow::Open(hold)) = ended else {
-            return Err(StoreError::Corrupt("an open hold"));
-        };
-        let account = self
-            .rows
-            .entry_mut(&facts.payer)
-            .and_then(Entry::account_mut);
-        if let Some(account) = account {
-            account.hold(hold.amount, false);
-        }
-        for (counted, day) in facts.counted() {
-            let entry = self.rows.entry_mut(&counted);
-            let key = entry
-                .and_then(Entry::account_mut)
-                .and_then(Account::key_mut);
-            if let Some(key) = key {
-                key.hold(day, hold.amount, false);
-            }
-        }
+        self.rows.ended.insert(*id);
+        self.list_held(&hold.facts)?;
+        self.rows.count(&hold.facts, hold.amount, false)?;
         self.changes.ended.push((*id, hold.number));
         self.counts.open_holds = self.counts.open_holds.saturating_sub(1);
         Ok(Some(hold))
@@ -271,9 +249,9 @@ impl<'a> Book<'a> {
         let Some(key) = self.change_account(id)?.key_mut() else {
             return Err(StoreError::Corrupt("a key that asked"));
         };
-        key.spent = key.spent.checked_add(charged).unwrap_or(Msat::MAX);
-        let today = key.days.entry(day).or_default();
+        let today = key.on_mut(day)?;
         today.spent = today.spent.checked_add(charged).unwrap_or(Msat::MAX);
+        key.spent = key.spent.checked_add(charged).unwrap_or(Msat::MAX);
         self.changes.days.push((*id, day));
         Ok(())
     }

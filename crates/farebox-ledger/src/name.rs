@@ -15,7 +15,8 @@ use crate::day::Day;
 pub enum Name {
     /// Whatever a payment or a key is.
     Account(AccountId),
-    /// The same, and what counts against it on a day, where it is a key.
+    /// The same, and what counts against it on a day, where it is a key: a day on which nothing
+    /// does is loaded as an empty one.
     Use(AccountId, Day),
     /// A key that asks, its parent, and what counts against both on a day. Whose child a key is
     /// never changes.

@@ -11,11 +11,14 @@ use farebox_core::{
 };
 
 use crate::day::Day;
+use crate::store::StoreError;
 use crate::view::TransferKind;
 use crate::{
     ChangeView, ChargeBasis, Funding, HeldCall, HeldState, KeyLimits, Measured, PayoutView, Rail,
     Receipt,
 };
+
+const NO_DAY: StoreError = StoreError::Unloaded("what counts against a key on a day");
 
 /// The id of a transfer: of a settlement, that of its hold.
 pub type TransferId = [u8; 16];
@@ -140,7 +143,7 @@ pub struct Key {
     pub held: Msat,
     /// How many they are.
     pub holds: u32,
-    /// The parts of both that count on a day, for days that were looked at.
+    /// The parts of both that count on a day, for days that were loaded: an empty one too.
     pub days: BTreeMap<Day, Use>,
     /// Its children.
     pub children: u32,
@@ -188,19 +191,6 @@ pub enum Body {
     Request(Arc<[u8]>),
     /// What came back.
     Answer(Arc<[u8]>),
-}
-
-/// A hold as it is known by its id.
-#[derive(Clone, Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly all are open, and a box would be one allocation for each request"
-)]
-pub enum HoldRow {
-    /// It is open.
-    Open(OpenHold),
-    /// It became a transfer.
-    Ended,
 }
 
 /// Money reserved for one open request.
@@ -527,17 +517,22 @@ impl Account {
 
 impl Key {
     /// Counts what a hold reserves against its limits, or no longer.
-    pub(crate) fn hold(&mut self, day: Day, amount: Msat, opens: bool) {
+    pub(crate) fn hold(&mut self, day: Day, amount: Msat, opens: bool) -> Result<(), StoreError> {
+        let today = self.on_mut(day)?;
+        today.held = moved(today.held, amount, opens);
         self.held = moved(self.held, amount, opens);
         self.holds = counted(self.holds, opens);
-        let today = self.days.entry(day).or_default();
-        today.held = moved(today.held, amount, opens);
+        Ok(())
     }
 
-    /// What counts on a day.
-    #[must_use]
-    pub fn on(&self, day: Day) -> Use {
-        self.days.get(&day).copied().unwrap_or_default()
+    /// What counts on a day. One that was not loaded is no empty one.
+    pub(crate) fn on(&self, day: Day) -> Result<Use, StoreError> {
+        self.days.get(&day).copied().ok_or(NO_DAY)
+    }
+
+    /// The same, to change it.
+    pub(crate) fn on_mut(&mut self, day: Day) -> Result<&mut Use, StoreError> {
+        self.days.get_mut(&day).ok_or(NO_DAY)
     }
 }
 

@@ -3,18 +3,19 @@
 //! An exclusive store keeps them from batch to batch, since nobody else writes; a shared one has
 //! them loaded, and locked, for each batch anew.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::num::NonZeroUsize;
 
-use farebox_core::{AccountId, HoldId, PaymentHash, PayoutId, UnixMillis};
+use farebox_core::{AccountId, HoldId, Msat, PaymentHash, PayoutId, UnixMillis};
 use lru::LruCache;
 
 use crate::day::Day;
 use crate::name::{HouseName, Name};
 use crate::rows::{
-    Account, Body, ChangeRow, Charge, Entry, HoldRow, OnceRow, OnceState, OpenHold, PayoutGate,
+    Account, Body, ChangeRow, Charge, Entry, HoldFacts, OnceRow, OnceState, OpenHold, PayoutGate,
     PayoutRow, Transfer, Unsaved,
 };
+use crate::store::StoreError;
 
 /// Days of one key that are kept; more than ever have open holds at once, but by a clock that is set
 /// to and fro.
@@ -27,8 +28,10 @@ pub type OnceName = (AccountId, [u8; 32]);
 #[derive(Debug)]
 pub struct Rows {
     entries: LruCache<AccountId, Entry>,
-    /// Holds, open or ended.
-    pub holds: HashMap<HoldId, HoldRow>,
+    /// Open holds.
+    pub holds: HashMap<HoldId, OpenHold>,
+    /// Of the holds that a batch names, those that ended: nothing is kept of them after it.
+    pub ended: HashSet<HoldId>,
     /// What is sold once.
     pub onces: HashMap<OnceName, OnceRow>,
     /// Payouts.
@@ -113,6 +116,7 @@ impl Rows {
         Self {
             entries: LruCache::unbounded(),
             holds: HashMap::new(),
+            ended: HashSet::new(),
             onces: HashMap::new(),
             payouts: HashMap::new(),
             outgoing: HashMap::new(),
@@ -211,27 +215,41 @@ impl Rows {
     }
 
     /// Takes in a hold that is open in the store, and counts it: for stores that do not write what
-    /// is held. Its accounts are loaded.
-    pub fn track(&mut self, id: HoldId, hold: OpenHold) {
+    /// is held. Its accounts are loaded, and the day on which it counts.
+    ///
+    /// # Errors
+    /// [`StoreError::Unloaded`] where they are not.
+    pub fn track(&mut self, id: HoldId, hold: OpenHold) -> Result<(), StoreError> {
         let facts = hold.facts;
-        if let Some(account) = self.entry_mut(&facts.payer).and_then(Entry::account_mut) {
-            account.hold(hold.amount, true);
-        }
-        for (counted, day) in facts.counted() {
-            let entry = self.entry_mut(&counted);
-            if let Some(key) = entry
-                .and_then(Entry::account_mut)
-                .and_then(Account::key_mut)
-            {
-                key.hold(day, hold.amount, true);
-            }
-        }
+        self.count(&facts, hold.amount, true)?;
         if let (Some(key), Some(digest)) = (facts.once, hold.digest) {
             let state = OnceState::Open;
             self.onces
                 .insert((facts.asker, key), OnceRow { digest, state });
         }
-        self.holds.insert(id, HoldRow::Open(hold));
+        self.holds.insert(id, hold);
+        Ok(())
+    }
+
+    /// Counts what a hold reserves of its accounts, or gives it back.
+    pub(crate) fn count(
+        &mut self,
+        facts: &HoldFacts,
+        amount: Msat,
+        opens: bool,
+    ) -> Result<(), StoreError> {
+        self.held_account(&facts.payer)?.hold(amount, opens);
+        for (id, day) in facts.counted() {
+            if let Some(key) = self.held_account(&id)?.key_mut() {
+                key.hold(day, amount, opens)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn held_account(&mut self, id: &AccountId) -> Result<&mut Account, StoreError> {
+        let account = self.entry_mut(id).and_then(Entry::account_mut);
+        account.ok_or(StoreError::Unloaded("the account of a hold"))
     }
 
     /// Takes in that changes are written.
@@ -252,19 +270,12 @@ impl Rows {
                 house.added = 0;
             }
         }
-        for (id, _) in &changes.ended {
-            self.holds.remove(id);
-        }
-        for id in &changes.holds {
-            if let Some(HoldRow::Ended) = self.holds.get(id) {
-                self.holds.remove(id);
-            }
-        }
         self.forget_seldom();
     }
 
     /// Forgets what is loaded anew for each command that names it.
     pub(crate) fn forget_seldom(&mut self) {
+        self.ended.clear();
         self.payouts.clear();
         self.outgoing.clear();
         self.public_ids.clear();

@@ -300,7 +300,7 @@ fn account_view(id: &AccountId, entry: &Entry) -> Option<AccountView> {
 }
 
 fn key_view(id: &AccountId, account: &Account, key: &Key, today: u32, tables: &Tables) -> KeyView {
-    let on = key.on(today);
+    let on = key.days.get(&today).copied().unwrap_or_default();
     let deposits = tables.entries.values().filter_map(|entry| match entry.is {
         Is::Deposited { key, amount, .. } if key == *id => Some(amount.get()),
         _ => None,

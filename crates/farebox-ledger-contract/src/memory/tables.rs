@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use farebox_core::{AccountId, HoldId, KeyHash, Msat, PaymentHash, ProcessEpoch, UnixMillis};
 use farebox_ledger::seam::{
-    Account, Body, ChangeRow, Changes, Charge, Closed, Entry, HoldRow, HouseName, Is, Name,
-    OnceName, OnceRow, OnceState, OpenHold, PayoutGate, PayoutRow, PruneStep, Rows, Side, Totals,
-    TransferId, Unsaved,
+    Account, Body, ChangeRow, Changes, Charge, Closed, Day, Entry, HouseName, Is, Name, OnceName,
+    OnceRow, OnceState, OpenHold, PayoutGate, PayoutRow, PruneStep, Rows, Side, Totals, TransferId,
+    Unsaved,
 };
 use farebox_ledger::{HeldState, PayoutState, TransferKind};
 
@@ -120,18 +120,19 @@ impl Tables {
     pub(super) fn load(&self, names: &[Name], rows: &mut Rows) {
         for name in names {
             match name {
-                Name::Account(id) | Name::Use(id, _) => self.load_entry(id, rows),
-                Name::Asker(id, _) => {
-                    self.load_entry(id, rows);
+                Name::Account(id) => self.load_entry(id, rows),
+                Name::Use(id, day) => self.load_entry_on(id, *day, rows),
+                Name::Asker(id, day) => {
+                    self.load_entry_on(id, *day, rows);
                     if let Some(parent) = self.parent(id) {
-                        self.load_entry(&parent, rows);
+                        self.load_entry_on(&parent, *day, rows);
                     }
                 }
                 Name::Hold(id) => {
                     if let Some(hold) = self.holds.get(id) {
-                        rows.holds.insert(*id, HoldRow::Open(hold.clone()));
+                        rows.holds.insert(*id, hold.clone());
                     } else if self.transfers.contains_key(id.as_bytes()) {
-                        rows.holds.insert(*id, HoldRow::Ended);
+                        rows.ended.insert(*id);
                     }
                 }
                 Name::Once(id, key) => {
@@ -160,7 +161,22 @@ impl Tables {
 
     fn load_entry(&self, id: &AccountId, rows: &mut Rows) {
         if rows.entry(id).is_none() {
-            rows.put(*id, self.entries.get(id).cloned().unwrap_or_default());
+            let mut entry = self.entries.get(id).cloned().unwrap_or_default();
+            if let Some(key) = entry.account_mut().and_then(Account::key_mut) {
+                key.days.clear();
+            }
+            rows.put(*id, entry);
+        }
+    }
+
+    /// The same, with what counts on a day.
+    fn load_entry_on(&self, id: &AccountId, day: Day, rows: &mut Rows) {
+        self.load_entry(id, rows);
+        let known = self.entries.get(id).and_then(Entry::key);
+        let on = known.and_then(|(_, key)| key.days.get(&day).copied());
+        let entry = rows.entry_mut(id).and_then(Entry::account_mut);
+        if let Some(key) = entry.and_then(Account::key_mut) {
+            key.days.entry(day).or_insert(on.unwrap_or_default());
         }
     }
 
@@ -271,13 +287,22 @@ impl Tables {
                 self.answers.remove(&id);
             }
         }
-        self.entries.insert(id, entry.clone());
+        let mut entry = entry.clone();
+        // Of its days only those that were named are loaded.
+        let before = self.entries.get(&id).and_then(Entry::key);
+        let key = entry.account_mut().and_then(Account::key_mut);
+        if let (Some((_, before)), Some(key)) = (before, key) {
+            for (day, on) in &before.days {
+                key.days.entry(*day).or_insert(*on);
+            }
+        }
+        self.entries.insert(id, entry);
     }
 
     fn write_holds(&mut self, rows: &Rows, changes: &Changes) {
         let moved = changes.holds.iter().chain(&changes.progress);
         for id in moved {
-            if let Some(hold) = super::open(rows.holds.get(id)) {
+            if let Some(hold) = rows.holds.get(id) {
                 self.holds.insert(*id, hold.clone());
             }
         }

@@ -1,18 +1,28 @@
 //! What keeps a batch whole: names, and commands that fail alone.
 
-use farebox_core::{AccountId, PaymentHash};
+use farebox_core::{AccountId, Allowance, Clock, HoldId, KeyHash, PaymentHash, RouteName};
 
 use super::*;
-use crate::LedgerError;
+use crate::day::Day;
 use crate::money::Verdict;
-use crate::operation::{Operation, Received, Revoke};
+use crate::operation::{Desk, LimitKey, NewKey, Operation, Received, Revoke, TakeDeposit};
+use crate::passes::Passes;
+use crate::queue::Queue;
+use crate::rows::HoldFacts;
 use crate::sqlite::SqliteStore;
+use crate::{
+    Admitted, Cost, Deposit, HoldRequest, KeyLimits, KeyRefusal, LedgerError, OpenChild, OpenKey,
+};
 
 struct Noon;
 
-impl farebox_core::Clock for Noon {
+const NOON: UnixMillis = UnixMillis::new(1_800_000_000_000);
+/// Its day.
+const TODAY: Day = 20_833;
+
+impl Clock for Noon {
     fn now(&self) -> UnixMillis {
-        UnixMillis::new(1_800_000_000_000)
+        NOON
     }
 }
 
@@ -33,6 +43,22 @@ impl Operation for Nosy {
     }
 }
 
+/// Counts what was spent on a day that it does not name.
+struct Blind;
+
+impl Operation for Blind {
+    type Answer = ();
+
+    fn footprint(&self, names: &mut Vec<Name>) {
+        names.push(Name::Account(key(1).account()));
+    }
+
+    fn decide(&self, book: &mut Book<'_>) -> Verdict<()> {
+        book.spend_on(&key(1).account(), TODAY, msat(1))?;
+        Ok(Ok(()))
+    }
+}
+
 /// Finds the disk full.
 struct Last;
 
@@ -44,6 +70,128 @@ impl Operation for Last {
     fn decide(&self, _: &mut Book<'_>) -> Verdict<()> {
         Err(StoreError::Unavailable("full".into()))
     }
+}
+
+const fn key(number: u8) -> KeyHash {
+    KeyHash::from_bytes([number; 32])
+}
+
+fn msat(amount: u64) -> Msat {
+    Msat::new(amount).unwrap()
+}
+
+fn open_key(number: u8) -> Command {
+    let open = OpenKey {
+        key: key(number),
+        public_id: format!("key {number}"),
+        created_at: NOON,
+        note: None,
+    };
+    Command::ask(NewKey::from(open)).0
+}
+
+fn open_child(number: u8, of: u8) -> Command {
+    let open = OpenChild {
+        parent: key(of),
+        child: key(number),
+        public_id: format!("key {number}"),
+        limits: KeyLimits::default(),
+        created_at: NOON,
+        note: None,
+    };
+    Command::ask(NewKey::from(open)).0
+}
+
+fn deposit(number: u8, amount: u64) -> Command {
+    let deposit = Deposit {
+        payment_hash: PaymentHash::from_bytes([number + 100; 32]),
+        amount: msat(amount),
+        at: NOON,
+    };
+    let key = key(number);
+    Command::ask(TakeDeposit { key, deposit }).0
+}
+
+fn limit(number: u8, per_day: u64) -> Command {
+    let limits = KeyLimits {
+        per_day: Some(msat(per_day)),
+        ..KeyLimits::default()
+    };
+    let key = key(number);
+    Command::ask(LimitKey { key, limits }).0
+}
+
+fn hold_id(number: u8) -> HoldId {
+    HoldId::new(NOON, [number; 10])
+}
+
+/// A key asks for so much.
+fn spend(number: u8, hold: u8, amount: u64) -> HoldRequest {
+    HoldRequest {
+        hold: hold_id(hold),
+        account: key(number).account(),
+        funding: None,
+        allowance: Allowance::default(),
+        route: RouteName::parse("chat").unwrap(),
+        model: None,
+        cost: Cost::Amount(msat(amount)),
+        once: None,
+        max_voids: 10,
+        now: NOON,
+        basis: None,
+    }
+}
+
+/// Settles the whole of what a key, or a child of it, was given.
+fn settle(payer: u8, asker: u8, hold: u8, used: u64) -> Command {
+    let used = msat(used);
+    let rest = Rest::Stays;
+    Command::Resolve(Resolve {
+        hold: hold_id(hold),
+        facts: HoldFacts {
+            payer: key(payer).account(),
+            asker: key(asker).account(),
+            day: Some(TODAY),
+            once: None,
+        },
+        how: Resolution::Settle { used, rest },
+        measured: None,
+        at: NOON,
+    })
+}
+
+/// A key that has spent 60 of the 100 it may on this day, in a run that has not seen that day.
+fn a_key_that_spent(folder: &std::path::Path) -> Engine {
+    let (mut engine, options) = engine(folder);
+    let mut batch = [
+        open_key(1),
+        deposit(1, 1_000),
+        limit(1, 100),
+        Command::ask(spend(1, 1, 60)).0,
+        settle(1, 1, 1, 60),
+    ];
+    let told = engine.apply(&mut batch, Safe::FromDeath).unwrap();
+    assert!(told.iter().all(Result::is_ok));
+    drop(engine);
+    let store = SqliteStore::open(&options.path).unwrap();
+    Engine::new(Box::new(store), &options).unwrap()
+}
+
+fn answer(batch: impl IntoIterator<Item = Command>) {
+    let holds = Arc::new(Queue::new(Arc::new(Noon), Arc::default(), 1));
+    let passes = Arc::new(Passes::new(NonZeroUsize::MIN));
+    let desk = Desk { holds, passes };
+    for command in batch {
+        if let Command::Asked(asked) = command {
+            asked.answer(&desk);
+        }
+    }
+}
+
+fn spent_today(engine: &mut Engine) -> Msat {
+    let reader = engine.store().readers();
+    let view = reader.open().unwrap().key(key(1), TODAY).unwrap();
+    view.unwrap().spent_today
 }
 
 const fn account(number: u8) -> AccountId {
@@ -88,6 +236,52 @@ fn a_command_may_not_look_at_what_it_did_not_name() {
         matches!(**error, StoreError::Unnamed("an account")),
         "{error}"
     );
+}
+
+#[test]
+fn a_child_made_and_used_in_one_batch_counts_on_its_parents_day() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut engine = a_key_that_spent(folder.path());
+    let (above, mut refused) = Command::ask(spend(2, 2, 41));
+    let (within, mut held) = Command::ask(spend(2, 3, 40));
+    let mut batch = [open_child(2, 1), above, within, settle(1, 2, 3, 30)];
+    let in_one = engine.attempt(&mut batch, Safe::FromDeath, &mut Vec::new());
+    in_one.unwrap();
+    answer(batch);
+    let refused = refused.try_recv().unwrap().unwrap();
+    assert!(matches!(
+        refused,
+        Admitted::Key(KeyRefusal::DayLimit { .. })
+    ));
+    assert!(matches!(held.try_recv().unwrap(), Ok(Admitted::Held(_))));
+    assert_eq!(spent_today(&mut engine), msat(90));
+}
+
+/// A day that nobody loaded is no empty one: written, it would wipe out what was spent.
+#[test]
+fn a_day_that_was_not_loaded_fails_the_one_command_that_counts_on_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut engine = a_key_that_spent(folder.path());
+    let mut batch = [revoke(2), Command::ask(Blind).0];
+    let told = engine.apply(&mut batch, Safe::FromDeath).unwrap();
+    assert!(told[0].is_ok());
+    let error = told[1].as_ref().unwrap_err();
+    assert!(matches!(**error, StoreError::Unloaded(_)), "{error}");
+    assert_eq!(spent_today(&mut engine), msat(60));
+}
+
+#[test]
+fn nothing_is_kept_in_memory_of_a_hold_that_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut engine = a_key_that_spent(folder.path());
+    // Its end, its progress and itself once more, of which the store still has the transfer.
+    for again in [settle(1, 1, 1, 60), Command::ask(spend(1, 1, 1)).0] {
+        engine.apply(&mut [again], Safe::FromDeath).unwrap();
+        assert!(engine.rows.holds.is_empty() && engine.rows.ended.is_empty());
+    }
+    let mut batch = [Command::ask(spend(1, 2, 1)).0, settle(1, 1, 2, 1)];
+    engine.apply(&mut batch, Safe::FromDeath).unwrap();
+    assert!(engine.rows.holds.is_empty() && engine.rows.ended.is_empty());
 }
 
 /// Whoever asks about payments that nobody knows fills no memory.

@@ -31,7 +31,7 @@ impl Operation for HoldRequest {
         if book.counts.open_holds >= book.counts.max_open_holds {
             return Ok(Err(LedgerError::TooManyHolds));
         }
-        if book.hold(&self.hold)?.is_some() {
+        if book.is_hold(&self.hold)? {
             return Ok(Err(LedgerError::HoldExists));
         }
         let verdict = match &self.funding {
@@ -119,10 +119,11 @@ fn of_key(request: &HoldRequest, book: &mut Book<'_>) -> Verdict<Admitted<Grante
     let paying = book.account(&payer)?;
     let purse = paying.key().ok_or(StoreError::Corrupt("a key's parent"))?;
     let parent = (payer != asker).then(|| KeyStanding::of(paying, purse, today));
+    let parent = parent.transpose()?;
     let decision = rules::key(
         request,
         amount,
-        &KeyStanding::of(asking, key, today),
+        &KeyStanding::of(asking, key, today)?,
         parent.as_ref(),
         &Purse {
             funded: purse.funded_at.is_some(),

@@ -6,10 +6,11 @@ use farebox_core::{AccountId, KeyHash, Msat, UnixMillis};
 
 use super::Operation;
 use crate::book::Book;
+use crate::day::{self, Day};
 use crate::key::MAX_CHILDREN;
 use crate::money::Verdict;
 use crate::name::Name;
-use crate::rows::{Account, Is, Key, Origin};
+use crate::rows::{Account, Is, Key, Origin, Use};
 use crate::store::StoreError;
 use crate::{KeyLimits, OpenChild, OpenKey};
 
@@ -76,7 +77,8 @@ impl Operation for NewKey {
     fn footprint(&self, names: &mut Vec<Name>) {
         names.push(Name::Account(self.key.account()));
         names.push(Name::PublicId(self.public_id.clone()));
-        names.extend(self.parent.map(Name::Account));
+        // With the day, which a child that asks in the same batch counts on.
+        names.extend(self.parent.map(|parent| Name::Use(parent, self.day())));
     }
 
     fn decide(&self, book: &mut Book<'_>) -> Verdict<KeyDone> {
@@ -96,7 +98,7 @@ impl Operation for NewKey {
             spent: Msat::ZERO,
             held: Msat::ZERO,
             holds: 0,
-            days: BTreeMap::new(),
+            days: BTreeMap::from([(self.day(), Use::default())]),
             children: 0,
             pending: Vec::new(),
         };
@@ -114,6 +116,10 @@ impl Operation for NewKey {
 }
 
 impl NewKey {
+    fn day(&self) -> Day {
+        day::of(self.created_at)
+    }
+
     /// What stands in the way of a child.
     fn of_parent(
         &self,

@@ -5,6 +5,7 @@ use farebox_core::{Kind, Msat, UnixMillis};
 
 use crate::day::Day;
 use crate::rows::{Account, Key};
+use crate::store::StoreError;
 
 use super::{Earlier, Fit, Grant, repeated};
 use crate::{Admitted, HoldRequest, KeyLimits, KeyRefusal, Remaining, day};
@@ -26,10 +27,10 @@ pub(crate) struct KeyStanding<'a> {
 }
 
 impl<'a> KeyStanding<'a> {
-    /// How a key stands on a day.
-    pub(crate) fn of(account: &'a Account, key: &'a Key, day: Day) -> Self {
-        let today = key.on(day);
-        Self {
+    /// How a key stands on a day, which must be loaded.
+    pub(crate) fn of(account: &'a Account, key: &'a Key, day: Day) -> Result<Self, StoreError> {
+        let today = key.on(day)?;
+        Ok(Self {
             limits: &key.limits,
             revoked: account.revoked_at.is_some(),
             calls_used: account.calls_used,
@@ -38,7 +39,7 @@ impl<'a> KeyStanding<'a> {
             held: key.held,
             spent_today: today.spent,
             held_today: today.held,
-        }
+        })
     }
 }
 

@@ -13,8 +13,8 @@ use crate::Receipt;
 use crate::day::Day;
 use crate::name::{HouseName, Name};
 use crate::rows::{
-    Account, Entry, HoldFacts, HoldRow, Is, Key, OnceRow, OnceState, OpenHold, Origin, PayoutRow,
-    Reserve, TransferId,
+    Account, Entry, HoldFacts, Is, Key, OnceRow, OnceState, OpenHold, Origin, PayoutRow, Reserve,
+    TransferId,
 };
 use crate::store::{StoreError, Totals};
 use crate::working::Rows;
@@ -50,7 +50,7 @@ impl Load<'_> {
             }
             Name::Hold(id) => {
                 if *id.as_bytes() <= self.newest && self.is_transfer(id.as_bytes())? {
-                    rows.holds.entry(*id).or_insert(HoldRow::Ended);
+                    rows.ended.insert(*id);
                 }
                 Ok(())
             }
@@ -289,7 +289,7 @@ impl Load<'_> {
                     None => self.entry(&account, rows)?,
                 }
             }
-            rows.track(id, hold);
+            rows.track(id, hold)?;
         }
         let (calls, call_bytes) = held::totals(self.connection)?;
         let pending = "SELECT count(*) FROM names WHERE state IN (3, 4) AND state = 3";

@@ -9,7 +9,7 @@ use super::columns::{
 use super::{change, charges, held, payouts, removed};
 use crate::money::signed;
 use crate::rows::{
-    Account, Entry, HoldRow, Is, Key, OnceState, OpenHold, Origin, Side, Transfer, TransferId,
+    Account, Entry, Is, Key, OnceState, OpenHold, Origin, Side, Transfer, TransferId,
 };
 use crate::store::StoreError;
 use crate::working::{Changes, Rows};
@@ -81,7 +81,7 @@ impl Write<'_> {
             }
         }
         for id in &self.changes.holds {
-            if let Some(HoldRow::Open(hold)) = rows.holds.get_mut(id) {
+            if let Some(hold) = rows.holds.get_mut(id) {
                 numbers.hold += 1;
                 hold.number = numbers.hold;
             }
@@ -331,10 +331,7 @@ impl Write<'_> {
 
     /// New holds, progress of those that the store had before, and ends.
     fn holds(&self, rows: &Rows, first: i64) -> Result<(), StoreError> {
-        let open = |id| match rows.holds.get(id) {
-            Some(HoldRow::Open(hold)) => Some((id, hold)),
-            Some(HoldRow::Ended) | None => None,
-        };
+        let open = |id| Some((id, rows.holds.get(id)?));
         for (id, hold) in self.changes.holds.iter().filter_map(open) {
             self.insert_hold(id, hold, rows)?;
         }
@@ -413,10 +410,10 @@ impl Write<'_> {
     fn days(&self, rows: &Rows) -> Result<(), StoreError> {
         for (id, day) in &self.changes.days {
             let account = rows.account(id).ok_or(StoreError::Unloaded("a key"))?;
-            let spent = account.key().map(|key| key.on(*day).spent);
+            let on = account.key().map(|key| key.on(*day)).transpose()?;
             self.connection
                 .prepare_cached("INSERT OR REPLACE INTO key_days VALUES (?1, ?2, ?3)")?
-                .execute((account.row, day, spent.map(signed)))?;
+                .execute((account.row, day, on.map(|on| signed(on.spent))))?;
         }
         Ok(())
     }
