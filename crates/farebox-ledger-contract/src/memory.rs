@@ -187,12 +187,14 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn forget(&mut self, step: PruneStep) -> Result<u64, StoreError> {
-        Ok(self.lock().tables.forget(step))
-    }
-
     fn find_closed(&mut self, step: PruneStep) -> Result<Closed, StoreError> {
-        Ok(self.lock().tables.find_closed(step))
+        let mut state = self.lock();
+        let retries = state.tables.forget(step);
+        Ok(Closed {
+            retries,
+            is_last: true,
+            ..state.tables.find_closed(step)
+        })
     }
 
     fn readers(&self) -> Box<dyn OpenReader> {

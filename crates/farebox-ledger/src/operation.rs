@@ -78,7 +78,8 @@ pub(crate) trait Asked: Send {
 }
 
 type Reply<T> = oneshot::Sender<Result<T, LedgerError>>;
-type Answer<T> = oneshot::Receiver<Result<T, LedgerError>>;
+/// Where an answer will come.
+pub(crate) type Answer<T> = oneshot::Receiver<Result<T, LedgerError>>;
 
 /// An operation, and who waits for what is made of its answer.
 struct Question<O: Operation, A> {

@@ -29,6 +29,7 @@ use crate::name::Name;
 use crate::rows::OpenHold;
 use crate::store::{Closed, OpenReader, PruneStep, Safe, Store, StoreError, Totals};
 use crate::working::{Changes, Rows};
+use closed::Walk;
 use load::Load;
 use write::{Numbers, Write};
 
@@ -45,6 +46,8 @@ pub(crate) struct SqliteStore {
     is_dirty: bool,
     epoch: ProcessEpoch,
     numbers: Numbers,
+    /// How far the round of pruning has come.
+    walk: Walk,
 }
 
 impl SqliteStore {
@@ -62,6 +65,7 @@ impl SqliteStore {
             is_dirty: false,
             epoch,
             numbers: Numbers::default(),
+            walk: Walk::start(),
         })
     }
 
@@ -196,12 +200,15 @@ impl Store for SqliteStore {
         Ok(())
     }
 
-    fn forget(&mut self, step: PruneStep) -> Result<u64, StoreError> {
-        self.transaction(|connection, _| closed::forget(connection, step))
-    }
-
     fn find_closed(&mut self, step: PruneStep) -> Result<Closed, StoreError> {
-        closed::find(&self.connection, step)
+        let mut walk = if step.is_first {
+            Walk::start()
+        } else {
+            self.walk.clone()
+        };
+        let closed = self.transaction(|connection, _| closed::find(connection, &mut walk, step))?;
+        self.walk = walk;
+        Ok(closed)
     }
 
     fn readers(&self) -> Box<dyn OpenReader> {

@@ -92,18 +92,13 @@ pub trait Store: Send {
     /// [`StoreError`]; nobody knows what is on the disk, and only the next start finds out.
     fn sync(&mut self) -> Result<(), StoreError>;
 
-    /// Forgets what goes by its age alone, at the beginning of a round of pruning. Gives how many
-    /// retries it was.
+    /// One step of a round of pruning, over no more rows than come well between two batches: forgets
+    /// what goes by its age alone, and finds what may be closed. What was last used after the step's
+    /// instant stays. Whether it is still so is decided over the locked rows. The store knows how far
+    /// the round has come. A row that is broken is told to the log, and stays.
     ///
     /// # Errors
     /// [`StoreError`]; nothing was changed.
-    fn forget(&mut self, step: PruneStep) -> Result<u64, StoreError>;
-
-    /// What may be closed, of some accounts after the cursor of the step. What was last used after
-    /// its instant stays. Whether it is still so is decided over the locked rows.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     fn find_closed(&mut self, step: PruneStep) -> Result<Closed, StoreError>;
 
     /// What opens readers on this database.
@@ -129,9 +124,11 @@ pub struct Totals {
     pub pending: u32,
 }
 
-/// What may be closed.
+/// What may be closed, and what was forgotten.
 #[derive(Debug, Default)]
 pub struct Closed {
+    /// Remembered retries that were forgotten.
+    pub retries: u64,
     /// Accounts on which nothing is left, with their last transfer and the number of all.
     pub accounts: Vec<(AccountId, TransferId, u64)>,
     /// Keys that were never paid for and children that ended, with their parent.
@@ -142,8 +139,8 @@ pub struct Closed {
     pub stays: (UnixMillis, UnixMillis),
     /// Invoices for keys that can no longer be paid.
     pub unpaid: Vec<(PaymentHash, KeyHash)>,
-    /// The cursor for the next step; none at the end.
-    pub next: Option<u64>,
+    /// Whether nothing is left for a next step of the round.
+    pub is_last: bool,
 }
 
 /// What a committed transaction outlives.
@@ -155,11 +152,11 @@ pub enum Safe {
     FromPowerLoss,
 }
 
-/// Where a step of pruning starts, and what it keeps.
+/// What a step of pruning keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PruneStep {
-    /// Accounts up to this cursor were looked at.
-    pub cursor: u64,
+    /// Whether a round begins with it.
+    pub is_first: bool,
     /// What was used at this instant or later stays.
     pub before: UnixMillis,
     /// The present instant: the time of the summaries.

@@ -17,14 +17,14 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use farebox_core::{Clock, HoldId, Msat, UnixMillis};
+use farebox_core::{AccountId, Clock, HoldId, Msat, UnixMillis};
 use tokio::sync::{oneshot, watch};
 
 use crate::book::Moment;
 use crate::engine::{Broken, Engine, Told};
 use crate::lock::ProcessLock;
 use crate::operation::{
-    CloseAccount, Command, Desk, ForgetPast, ForgetUnpaid, Progress, RemoveKey,
+    Answer, CloseAccount, Command, Desk, ForgetPast, ForgetUnpaid, Operation, Progress, RemoveKey,
 };
 use crate::queue::{Batch, Queue};
 use crate::stats::Counters;
@@ -75,7 +75,7 @@ enum Health {
 
 /// A round of pruning that is under way.
 struct Round {
-    cursor: u64,
+    is_new: bool,
     before: UnixMillis,
     pruned: Pruned,
     replies: Vec<PruneReply>,
@@ -362,7 +362,7 @@ impl Writer {
         let before = UnixMillis::new(millis_before(self.clock.now(), self.retention));
         let replies = std::mem::take(asked);
         self.round = Some(Round {
-            cursor: 0,
+            is_new: true,
             before,
             pruned: Pruned::default(),
             replies,
@@ -378,36 +378,40 @@ impl Writer {
             return round.answer(&Err(LedgerError::Refusing));
         }
         let step = PruneStep {
-            cursor: round.cursor,
+            is_first: round.is_new,
             before: round.before,
             now: self.clock.now(),
         };
         match self.prune(step) {
-            Ok((pruned, next)) => {
+            Ok((pruned, is_last)) => {
                 self.unsynced.get_or_insert_with(Instant::now);
                 round.pruned.add(pruned);
-                match next {
-                    Some(cursor) => self.round = Some(Round { cursor, ..round }),
-                    None => round.finish(),
+                round.is_new = false;
+                if is_last {
+                    round.finish();
+                } else {
+                    self.round = Some(round);
                 }
             }
             Err(error) => {
-                self.suffer(&error);
+                if error.is_of_a_row() {
+                    let error: &dyn std::error::Error = &error;
+                    tracing::error!(error, "a round of pruning came to a broken row, and ends");
+                } else {
+                    self.suffer(&error);
+                }
                 round.answer(&Err(LedgerError::Store(Arc::new(error))));
             }
         }
     }
 
-    /// Closes what may be closed of some accounts, each over its locked row.
-    fn prune(&mut self, step: PruneStep) -> Result<(Pruned, Option<u64>), StoreError> {
-        let mut pruned = Pruned::default();
-        if step.cursor == 0 {
-            pruned.retries = self.engine.store().forget(step)?;
-        }
+    /// Closes what may be closed of some rows, each over its locked row, and says whether that was
+    /// the last of the round. A row that is broken is told to the log, and stays.
+    fn prune(&mut self, step: PruneStep) -> Result<(Pruned, bool), StoreError> {
         let closed = self.engine.store().find_closed(step)?;
-        let (mut commands, mut answers) = (Vec::new(), Vec::new());
+        let mut removals = Removals::default();
         for (payment, key) in closed.unpaid {
-            commands.push(Command::ask(ForgetUnpaid { payment, key }).0);
+            removals.ask(payment.account(), ForgetUnpaid { payment, key });
         }
         let (calls, unclaimed) = closed.stays;
         for name in closed.past {
@@ -416,7 +420,7 @@ impl Writer {
                 calls,
                 unclaimed,
             };
-            commands.push(Command::ask(forget).0);
+            removals.ask(name, forget);
         }
         let before = step.before;
         for (key, parent) in closed.keys {
@@ -425,28 +429,48 @@ impl Writer {
                 parent,
                 before,
             };
-            commands.push(Command::ask(remove).0);
+            removals.ask(key, remove);
         }
+        let mut answers = Vec::new();
         for (account, last_transfer, transfers) in closed.accounts {
-            let (command, answer) = Command::ask(CloseAccount {
+            let close = CloseAccount {
                 account,
                 last_transfer,
                 now: step.now,
-            });
-            commands.push(command);
-            answers.push((answer, transfers));
+            };
+            answers.push((removals.ask(account, close), transfers));
         }
-        if !commands.is_empty() {
-            let told = self.commit(&mut commands, Safe::FromDeath)?;
-            self.answer(&mut commands, told);
-        }
+        self.remove(removals)?;
+        let mut pruned = Pruned {
+            retries: closed.retries,
+            ..Pruned::default()
+        };
         for (mut answer, transfers) in answers {
             if let Ok(Ok(true)) = answer.try_recv() {
                 pruned.accounts += 1;
                 pruned.transfers += transfers;
             }
         }
-        Ok((pruned, closed.next))
+        Ok((pruned, closed.is_last))
+    }
+
+    fn remove(&mut self, removals: Removals) -> Result<(), StoreError> {
+        let Removals {
+            names,
+            mut commands,
+        } = removals;
+        if commands.is_empty() {
+            return Ok(());
+        }
+        let told = self.commit(&mut commands, Safe::FromDeath)?;
+        for (name, told) in names.iter().zip(&told) {
+            if let Err(error) = told {
+                let error: &dyn std::error::Error = &**error;
+                tracing::error!(error, account = %name, "what was to be pruned is broken; it stays");
+            }
+        }
+        self.answer(&mut commands, told);
+        Ok(())
     }
 
     fn finish(&mut self) {
@@ -470,6 +494,22 @@ impl Writer {
                 "the ledger's last checkpoint failed; its data is in the log"
             );
         }
+    }
+}
+
+/// What a step of pruning takes away, each by the name of its row.
+#[derive(Default)]
+struct Removals {
+    names: Vec<AccountId>,
+    commands: Vec<Command>,
+}
+
+impl Removals {
+    fn ask<O: Operation + 'static>(&mut self, name: AccountId, operation: O) -> Answer<O::Answer> {
+        let (command, answer) = Command::ask(operation);
+        self.names.push(name);
+        self.commands.push(command);
+        answer
     }
 }
 

@@ -8,19 +8,17 @@
 use std::time::Duration;
 
 use farebox_core::{AccountId, KeyHash, PaymentHash, UnixMillis};
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 
 use super::columns::instant_column;
-use super::{held, removed};
+use super::removed;
 use crate::rows::TransferId;
 use crate::store::{Closed, PruneStep, StoreError};
 
-/// Accounts looked at in one step.
+/// Rows of each table that are looked at in one step.
 const STEP_ROWS: i64 = 4_096;
 /// Accounts closed in one step.
 const STEP_ACCOUNTS: u32 = 256;
-/// Keys, invoices for keys and past payments removed in one round.
-const ROUND_KEYS: u32 = 4_096;
 /// How long the answer of a held call is kept after it was settled.
 const ANSWER_KEEP: Duration = Duration::from_secs(25 * 60 * 60);
 /// How long is remembered that a payment nobody claimed brought more than was sold, at least.
@@ -29,47 +27,62 @@ const UNCLAIMED_KEEP: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// have been paid in time.
 const PENDING_KEEP: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// Forgets what goes by its age alone.
-pub(super) fn forget(connection: &Connection, step: PruneStep) -> Result<u64, StoreError> {
-    held::forget_answers(connection, before(step.now, ANSWER_KEEP))?;
-    let sql = "DELETE FROM retries WHERE settled_at < ?1";
-    let retries = connection
-        .prepare_cached(sql)?
-        .execute([instant_column(step.before)])?;
-    Ok(u64::try_from(retries).unwrap_or(u64::MAX))
+/// The key of a remembered retry: its account, and what the client named it by.
+type Retry = (i64, Vec<u8>);
+
+/// How far a round has come in each table that it walks through; none at the end of one.
+#[derive(Clone, Debug)]
+pub(super) struct Walk {
+    account: Option<i64>,
+    name: Option<Vec<u8>>,
+    retry: Option<Retry>,
 }
 
-pub(super) fn find(connection: &Connection, step: PruneStep) -> Result<Closed, StoreError> {
-    let mut closed = Closed::default();
-    if step.cursor == 0 {
-        let calls = before(step.now, ANSWER_KEEP).min(step.before);
-        let unclaimed = before(step.now, UNCLAIMED_KEEP).min(step.before);
-        closed.stays = (calls, unclaimed);
-        closed.past = find_past(connection, calls, unclaimed)?;
-        closed.unpaid = find_unpaid(connection, before(step.now, PENDING_KEEP))?;
-        closed.keys = find_keys(connection, step.before)?;
-    }
-    let from = i64::try_from(step.cursor).unwrap_or(i64::MAX);
-    let to = from.saturating_add(STEP_ROWS);
-    let found = find_accounts(connection, (from, to), step.before)?;
-    let is_full = u32::try_from(found.len()).is_ok_and(|count| count >= STEP_ACCOUNTS);
-    let reached = found.last().filter(|_| is_full).map_or(to, |last| last.0);
-    for (row, name, last_transfer) in found {
-        let (ids, own) = removed::walk(connection, Some(last_transfer))?;
-        if own.get(&row).is_some_and(|rest| *rest != 0) {
-            // It is evidence.
-            tracing::error!(
-                account = row,
-                "an account's balance is not proven; it stays"
-            );
-            continue;
+impl Walk {
+    pub(super) const fn start() -> Self {
+        Self {
+            account: Some(0),
+            name: Some(Vec::new()),
+            retry: Some((0, Vec::new())),
         }
-        let transfers = u64::try_from(ids.len()).unwrap_or(u64::MAX);
-        closed.accounts.push((name, last_transfer, transfers));
     }
-    let last = "SELECT coalesce(max(id), 0) FROM accounts";
-    let last: i64 = connection.query_row(last, [], |row| row.get(0))?;
-    closed.next = (reached < last).then(|| u64::try_from(reached).unwrap_or(0));
+
+    const fn is_over(&self) -> bool {
+        self.account.is_none() && self.name.is_none() && self.retry.is_none()
+    }
+}
+
+/// One step of a round: the next range of each table, for reading as for forgetting.
+pub(super) fn find(
+    connection: &Connection,
+    walk: &mut Walk,
+    step: PruneStep,
+) -> Result<Closed, StoreError> {
+    let answers = before(step.now, ANSWER_KEEP);
+    let calls = answers.min(step.before);
+    let unclaimed = before(step.now, UNCLAIMED_KEEP).min(step.before);
+    let mut closed = Closed {
+        stays: (calls, unclaimed),
+        ..Closed::default()
+    };
+    if let Some(from) = walk.retry.take() {
+        (closed.retries, walk.retry) = forget_retries(connection, from, step.before)?;
+    }
+    if let Some(from) = walk.name.take() {
+        let end = end_of_names(connection, &from)?;
+        let to = end.clone().unwrap_or_else(|| vec![u8::MAX; 33]);
+        forget_answers(connection, (&from, &to), answers)?;
+        let pending = before(step.now, PENDING_KEEP);
+        find_names(connection, (&from, &to), (unclaimed, pending), &mut closed)?;
+        walk.name = end;
+    }
+    if let Some(from) = walk.account.take() {
+        if from == 0 {
+            find_calls(connection, calls, &mut closed)?;
+        }
+        walk.account = find_accounts(connection, from, step.before, &mut closed)?;
+    }
+    closed.is_last = walk.is_over();
     Ok(closed)
 }
 
@@ -78,7 +91,130 @@ fn before(now: UnixMillis, span: Duration) -> UnixMillis {
     UnixMillis::new(now.get().saturating_sub(span))
 }
 
+const END_OF_RETRIES: &str = "SELECT account, key FROM retries WHERE (account, key) > (?1, ?2) \
+     ORDER BY account, key LIMIT 1 OFFSET ?3";
+const FORGET_RETRIES: &str = "DELETE FROM retries WHERE (account, key) > (?1, ?2) \
+     AND (account, key) <= (?3, ?4) AND settled_at < ?5";
+
+/// Forgets old retries of one range, and says how many and where the next one begins.
+fn forget_retries(
+    connection: &Connection,
+    from: Retry,
+    before: UnixMillis,
+) -> Result<(u64, Option<Retry>), StoreError> {
+    let mut find_end = connection.prepare_cached(END_OF_RETRIES)?;
+    let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    let end = find_end.query_row((from.0, &from.1, STEP_ROWS - 1), read);
+    let end: Option<Retry> = end.optional()?;
+    let to = end.clone().unwrap_or((i64::MAX, Vec::new()));
+    let range = (from.0, from.1, to.0, to.1, instant_column(before));
+    let forgotten = connection.prepare_cached(FORGET_RETRIES)?.execute(range)?;
+    Ok((u64::try_from(forgotten).unwrap_or(u64::MAX), end))
+}
+
+const END_OF_NAMES: &str = "SELECT name FROM names WHERE name > ?1 ORDER BY name LIMIT 1 OFFSET ?2";
+
+/// The last name of the range after this one, if there are more names than that.
+fn end_of_names(connection: &Connection, from: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+    let mut find_end = connection.prepare_cached(END_OF_NAMES)?;
+    let end = find_end.query_row((from, STEP_ROWS - 1), |row| row.get(0));
+    Ok(end.optional()?)
+}
+
+/// Lets go of the answers of calls that ended before an instant.
+fn forget_answers(
+    connection: &Connection,
+    (from, to): (&[u8], &[u8]),
+    ended: UnixMillis,
+) -> Result<(), StoreError> {
+    connection
+        .prepare_cached(
+            "DELETE FROM held_bodies WHERE name > ?1 AND name <= ?2 AND name IN (SELECT name \
+             FROM held_calls WHERE name > ?1 AND name <= ?2 AND state >= 4 AND ended_at < ?3)",
+        )?
+        .execute((from, to, instant_column(ended)))?;
+    Ok(())
+}
+
+const NAMES: &str = "SELECT n.name, k.name FROM names n \
+     LEFT JOIN keys k ON k.account = n.account AND n.state = 3 \
+     WHERE n.name > ?1 AND n.name <= ?2 \
+     AND (n.state = 0 AND n.received_at < ?3 OR n.state = 3 AND n.at < ?4)";
+
+/// Notes that nobody claimed, and invoices that nobody paid.
+fn find_names(
+    connection: &Connection,
+    (from, to): (&[u8], &[u8]),
+    (unclaimed, pending): (UnixMillis, UnixMillis),
+    closed: &mut Closed,
+) -> Result<(), StoreError> {
+    let (unclaimed, pending) = (instant_column(unclaimed), instant_column(pending));
+    let mut statement = connection.prepare_cached(NAMES)?;
+    let mut found = statement.query((from, to, unclaimed, pending))?;
+    while let Some(row) = found.next()? {
+        let name = row.get(0)?;
+        let key: Option<[u8; 32]> = row.get(1)?;
+        match key.map(KeyHash::from_bytes) {
+            Some(key) => closed.unpaid.push((PaymentHash::from_bytes(name), key)),
+            None => closed.past.push(AccountId::from_bytes(name)),
+        }
+    }
+    Ok(())
+}
+
+/// Held calls that ended long ago: an index has them in this order.
+fn find_calls(
+    connection: &Connection,
+    ended: UnixMillis,
+    closed: &mut Closed,
+) -> Result<(), StoreError> {
+    let sql = "SELECT name FROM held_calls WHERE state >= 4 AND ended_at < ?1 LIMIT ?2";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut found = statement.query((instant_column(ended), STEP_ROWS))?;
+    while let Some(row) = found.next()? {
+        closed.past.push(AccountId::from_bytes(row.get(0)?));
+    }
+    Ok(())
+}
+
+/// Accounts and keys of one range, and where the next one begins.
 fn find_accounts(
+    connection: &Connection,
+    from: i64,
+    before: UnixMillis,
+    closed: &mut Closed,
+) -> Result<Option<i64>, StoreError> {
+    let to = from.saturating_add(STEP_ROWS);
+    find_keys(connection, (from, to), before, closed)?;
+    let found = find_claims(connection, (from, to), before)?;
+    let is_full = u32::try_from(found.len()).is_ok_and(|count| count >= STEP_ACCOUNTS);
+    let reached = found.last().filter(|_| is_full).map_or(to, |last| last.0);
+    for (row, name, last_transfer) in found {
+        match proven(connection, row, last_transfer) {
+            Ok(transfers) => closed.accounts.push((name, last_transfer, transfers)),
+            // It is evidence.
+            Err(error) if error.is_of_a_row() => {
+                let error: &dyn std::error::Error = &error;
+                tracing::error!(error, account = %name, "an account is not proven; it stays");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    let last = "SELECT coalesce(max(id), 0) FROM accounts";
+    let last: i64 = connection.query_row(last, [], |row| row.get(0))?;
+    Ok((reached < last).then_some(reached))
+}
+
+/// The number of transfers of an account, which must come to nothing.
+fn proven(connection: &Connection, row: i64, last: TransferId) -> Result<u64, StoreError> {
+    let (ids, own) = removed::walk(connection, Some(last))?;
+    if own.get(&row).is_some_and(|rest| *rest != 0) {
+        return Err(StoreError::Corrupt("a balance"));
+    }
+    Ok(u64::try_from(ids.len()).unwrap_or(u64::MAX))
+}
+
+fn find_claims(
     connection: &Connection,
     (from, to): (i64, i64),
     before: UnixMillis,
@@ -100,57 +236,27 @@ fn find_accounts(
     Ok(closed)
 }
 
+const KEYS: &str = "SELECT k.name, p.name FROM keys k LEFT JOIN keys p ON p.account = k.parent \
+     WHERE k.account > ?2 AND k.account <= ?3 AND ((k.parent IS NULL AND k.funded_at IS NULL \
+     AND k.created_at < ?1 AND NOT EXISTS (SELECT 1 FROM names n WHERE n.account = k.account \
+     AND n.state IN (3, 4) AND n.state = 3)) \
+     OR (k.parent IS NOT NULL AND (k.revoked_at < ?1 OR k.expires_at < ?1)))";
+
 fn find_keys(
     connection: &Connection,
+    (from, to): (i64, i64),
     before: UnixMillis,
-) -> Result<Vec<(AccountId, Option<AccountId>)>, StoreError> {
-    let mut statement = connection.prepare_cached(
-        "SELECT k.name, p.name FROM keys k LEFT JOIN keys p ON p.account = k.parent \
-         WHERE (k.parent IS NULL AND k.funded_at IS NULL AND k.created_at < ?1 AND NOT EXISTS \
-         (SELECT 1 FROM names n WHERE n.account = k.account AND n.state = 3)) \
-         OR (k.parent IS NOT NULL AND (k.revoked_at < ?1 OR k.expires_at < ?1)) LIMIT ?2",
-    )?;
-    let mut found = statement.query((instant_column(before), ROUND_KEYS))?;
-    let mut keys = Vec::new();
+    closed: &mut Closed,
+) -> Result<(), StoreError> {
+    let mut statement = connection.prepare_cached(KEYS)?;
+    let mut found = statement.query((instant_column(before), from, to))?;
     while let Some(row) = found.next()? {
         let parent: Option<[u8; 32]> = row.get(1)?;
         let key = AccountId::from_bytes(row.get(0)?);
-        keys.push((key, parent.map(AccountId::from_bytes)));
+        closed.keys.push((key, parent.map(AccountId::from_bytes)));
     }
-    Ok(keys)
+    Ok(())
 }
 
-fn find_past(
-    connection: &Connection,
-    calls: UnixMillis,
-    unclaimed: UnixMillis,
-) -> Result<Vec<AccountId>, StoreError> {
-    let mut statement = connection.prepare_cached(
-        "SELECT name FROM held_calls WHERE state >= 4 AND ended_at < ?1 UNION ALL \
-         SELECT name FROM names WHERE state = 0 AND received_at < ?2 LIMIT ?3",
-    )?;
-    let mut found =
-        statement.query((instant_column(calls), instant_column(unclaimed), ROUND_KEYS))?;
-    let mut past = Vec::new();
-    while let Some(row) = found.next()? {
-        past.push(AccountId::from_bytes(row.get(0)?));
-    }
-    Ok(past)
-}
-
-fn find_unpaid(
-    connection: &Connection,
-    before: UnixMillis,
-) -> Result<Vec<(PaymentHash, KeyHash)>, StoreError> {
-    let mut statement = connection.prepare_cached(
-        "SELECT n.name, k.name FROM names n JOIN keys k ON k.account = n.account \
-         WHERE n.state = 3 AND n.at < ?1 LIMIT ?2",
-    )?;
-    let mut found = statement.query((instant_column(before), ROUND_KEYS))?;
-    let mut unpaid = Vec::new();
-    while let Some(row) = found.next()? {
-        let payment = PaymentHash::from_bytes(row.get(0)?);
-        unpaid.push((payment, KeyHash::from_bytes(row.get(1)?)));
-    }
-    Ok(unpaid)
-}
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! Held calls as rows: one for the state, and one each for request and answer while they are kept.
 
-use farebox_core::{AccountId, KeyEpoch, PaymentHash, ProcessEpoch, RequestDigest, UnixMillis};
+use farebox_core::{AccountId, KeyEpoch, PaymentHash, ProcessEpoch, RequestDigest};
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::columns::{
@@ -173,20 +173,6 @@ pub(super) fn totals(connection: &Connection) -> Result<(u32, u64), StoreError> 
     let read = |row: &Row<'_>| Ok((row.get(0)?, row.get::<_, i64>(1)?));
     let (calls, bytes) = connection.query_row(sql, [], read)?;
     Ok((calls, bytes.unsigned_abs()))
-}
-
-/// Lets go of the answers of calls that ended before an instant.
-pub(super) fn forget_answers(
-    connection: &Connection,
-    before: UnixMillis,
-) -> Result<(), StoreError> {
-    connection
-        .prepare_cached(
-            "DELETE FROM held_bodies WHERE name IN \
-             (SELECT name FROM held_calls WHERE state >= 4 AND ended_at < ?1)",
-        )?
-        .execute([instant_column(before)])?;
-    Ok(())
 }
 
 pub(super) fn remove(connection: &Connection, name: &AccountId) -> Result<(), StoreError> {

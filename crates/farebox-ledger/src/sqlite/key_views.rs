@@ -14,7 +14,8 @@ fn sql(which: &str) -> String {
     format!(
         "SELECT {LIMITS}, k.account, k.name, k.public_id, p.name, k.note, k.created_at, \
          k.funded_at, k.revoked_at, a.balance, a.calls_used, a.voids, \
-         (SELECT coalesce(sum(msat), 0) FROM names WHERE account = k.account AND state = 4), \
+         (SELECT coalesce(sum(msat), 0) FROM names WHERE account = k.account \
+         AND state IN (3, 4) AND state = 4), \
          (SELECT coalesce(sum(msat), 0) FROM key_days WHERE account = k.account), \
          (SELECT coalesce(sum(msat), 0) FROM key_days WHERE account = k.account AND day = ?1), \
          coalesce(CASE WHEN k.parent IS NULL THEN h.msat ELSE u.msat END, 0) + \
@@ -112,7 +113,8 @@ fn read(row: &Row<'_>) -> Result<KeyView, StoreError> {
 }
 
 const PENDING: &str = "SELECT p.name, k.name, p.msat, p.at \
-     FROM names p JOIN keys k ON k.account = p.account WHERE p.state = 3";
+     FROM names p JOIN keys k ON k.account = p.account \
+     WHERE p.state IN (3, 4) AND p.state = 3";
 
 pub(super) fn list_pending(
     connection: &Connection,
@@ -133,8 +135,9 @@ pub(super) fn list_deposits(
     limit: u32,
 ) -> Result<Vec<Deposit>, StoreError> {
     let mut statement = connection.prepare(
-        "SELECT d.name, d.msat, d.at FROM names d WHERE d.state = 4 AND d.account = \
-         (SELECT account FROM names WHERE name = ?1 AND state = 2) ORDER BY d.msat DESC LIMIT ?2",
+        "SELECT d.name, d.msat, d.at FROM names d WHERE d.state IN (3, 4) AND d.state = 4 \
+         AND d.account = (SELECT account FROM names WHERE name = ?1 AND state = 2) \
+         ORDER BY d.msat DESC LIMIT ?2",
     )?;
     let mut found = statement.query((key.as_bytes(), limit))?;
     let mut all = Vec::new();

@@ -221,7 +221,7 @@ impl Load<'_> {
 
     /// When each invoice that waits for a key can no longer be paid.
     fn read_pending(&self, key: i64) -> Result<Vec<farebox_core::UnixMillis>, StoreError> {
-        let sql = "SELECT at FROM names WHERE account = ?1 AND state = 3";
+        let sql = "SELECT at FROM names WHERE account = ?1 AND state IN (3, 4) AND state = 3";
         let mut statement = self.connection.prepare_cached(sql)?;
         let mut found = statement.query([key])?;
         let mut ends = Vec::new();

@@ -87,16 +87,24 @@ pub(super) fn walk(
 ) -> Result<(Vec<TransferId>, Net), StoreError> {
     let sql = "SELECT debit, credit, msat, previous FROM transfers WHERE id = ?1";
     let mut statement = connection.prepare_cached(sql)?;
+    const BROKEN: StoreError = StoreError::Corrupt("a chain of transfers");
     let mut next = last;
     let (mut ids, mut net) = (Vec::new(), Net::new());
+    // A chain that comes back to where it was has no end.
+    let mut seen = None;
     while let Some(id) = next {
+        if seen == Some(id) {
+            return Err(BROKEN);
+        }
+        if ids.len().is_power_of_two() {
+            seen = Some(id);
+        }
         let read = |row: &rusqlite::Row<'_>| {
             let amount: i64 = row.get(2)?;
             Ok((row.get(0)?, row.get(1)?, amount, row.get(3)?))
         };
         let found = statement.query_row([id], read).optional()?;
-        let (debit, credit, amount, previous) =
-            found.ok_or(StoreError::Corrupt("a chain of transfers"))?;
+        let (debit, credit, amount, previous) = found.ok_or(BROKEN)?;
         *net.entry(debit).or_default() -= amount;
         *net.entry(credit).or_default() += amount;
         ids.push(id);

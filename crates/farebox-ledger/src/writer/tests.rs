@@ -1,8 +1,8 @@
 //! What happens when the store fails: nothing is sold, and nothing that was sold is forgotten.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use farebox_core::{
@@ -10,11 +10,19 @@ use farebox_core::{
     ProcessEpoch, RouteName, Terms, TermsEpoch, UnixMillis,
 };
 
+use tokio::sync::oneshot;
+
+use super::{Health, Writer};
+use crate::book::Book;
 use crate::engine::Engine;
+use crate::money::Verdict;
 use crate::name::Name;
-use crate::operation::{BeginPayout, Command};
+use crate::operation::{BeginPayout, Command, Desk, Operation};
+use crate::passes::Passes;
+use crate::queue::{Batch, Queue};
 use crate::rows::OpenHold;
 use crate::sqlite::SqliteStore;
+use crate::stats::Counters;
 use crate::store::{Closed, OpenReader, PruneStep, Safe, Store, StoreError, Totals};
 use crate::working::{Changes, Rows};
 use crate::{
@@ -36,6 +44,15 @@ struct Noon;
 impl Clock for Noon {
     fn now(&self) -> UnixMillis {
         UnixMillis::new(1_800_000_000_000)
+    }
+}
+
+/// A year after it.
+struct Later;
+
+impl Clock for Later {
+    fn now(&self) -> UnixMillis {
+        Noon.now().plus(Duration::from_secs(365 * 24 * 60 * 60))
     }
 }
 
@@ -97,10 +114,6 @@ impl Store for Flaky {
         self.reach_the_disk()?;
         self.syncs.fetch_add(1, Ordering::SeqCst);
         self.store.sync()
-    }
-
-    fn forget(&mut self, step: PruneStep) -> Result<u64, StoreError> {
-        self.store.forget(step)
     }
 
     fn find_closed(&mut self, step: PruneStep) -> Result<Closed, StoreError> {
@@ -483,4 +496,163 @@ fn a_rolled_back_payout_reserves_nothing() {
     let told = engine.apply(&mut batch, Safe::FromPowerLoss).unwrap();
     assert!(told[0].as_ref().unwrap().moment.is_some());
     assert!(answer.try_recv().is_err(), "nobody has answered yet");
+}
+
+/// A writer without a thread of its own, over a store on a disk that works.
+fn idle(folder: &Path, clock: Arc<dyn Clock>) -> (Writer, Arc<AtomicU64>) {
+    let options = OpenOptions::new(folder.join("ledger.db"), clock);
+    let store = Flaky {
+        store: SqliteStore::open(&options.path).unwrap(),
+        disk: Arc::new(AtomicU8::new(WORKS)),
+        syncs: Arc::default(),
+    };
+    let syncs = Arc::clone(&store.syncs);
+    let engine = Engine::new(Box::new(store), &options).unwrap();
+    let counters = Arc::new(Counters::default());
+    let clock = Arc::clone(&options.clock);
+    let queue = Arc::new(Queue::new(clock, Arc::clone(&counters), 8));
+    let holds: Arc<Queue> = Arc::clone(&queue);
+    let passes = Arc::new(Passes::new(options.max_passes));
+    let desk = Desk { holds, passes };
+    (Writer::new(engine, queue, desk, counters, &options), syncs)
+}
+
+/// Looks at a row that it does not name.
+struct Nosy;
+
+impl Operation for Nosy {
+    type Answer = ();
+
+    fn footprint(&self, _: &mut Vec<Name>) {}
+
+    fn decide(&self, book: &mut Book<'_>) -> Verdict<()> {
+        book.entry(&request(1).account)?;
+        Ok(Ok(()))
+    }
+}
+
+/// Commands that all fail alone are no commit: what was committed before them is on no disk yet.
+#[test]
+fn a_command_that_fails_alone_is_no_sync_of_what_was_written_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut writer, syncs) = idle(folder.path(), Arc::new(Noon));
+    let cursor = Command::Cursor("alice".to_owned(), 7);
+    let (nosy, mut answer) = Command::ask(Nosy);
+    for command in [cursor, nosy] {
+        let mut batch = Batch::default();
+        batch.commands.push(command);
+        writer.write(&mut batch);
+        assert_eq!(writer.health, Health::Sound);
+    }
+    let answer = answer.try_recv().unwrap();
+    assert!(matches!(answer, Err(LedgerError::Store(_))), "{answer:?}");
+    assert_eq!(syncs.load(Ordering::SeqCst), 0);
+    writer.sync_if_due(true);
+    assert_eq!(syncs.load(Ordering::SeqCst), 1);
+}
+
+/// What was told to the log as an error.
+#[derive(Clone, Default)]
+struct Errors(Arc<Mutex<Vec<String>>>);
+
+impl tracing::Subscriber for Errors {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        *metadata.level() == tracing::Level::ERROR
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        let mut text = String::new();
+        event.record(
+            &mut |field: &tracing::field::Field, value: &dyn std::fmt::Debug| {
+                text.push_str(&format!("{field}={value:?} "));
+            },
+        );
+        self.0.lock().unwrap().push(text);
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+fn of_payment(number: u8) -> HoldRequest {
+    let mut request = request(number);
+    let id = PaymentHash::from_bytes([number; 32]);
+    request.account = id.account();
+    let funding = request.funding.as_mut().unwrap();
+    funding.id = id;
+    funding.terms.kind = Kind::Single;
+    request
+}
+
+/// Uses up four payments. Then the receipts of the first have a hole, those of the second come back
+/// to their beginning, and what was sold with the third is nothing that ever was.
+async fn use_up_and_break(folder: &Path) {
+    let options = options(folder);
+    let (ledger, _) = crate::open(&options).unwrap();
+    for number in 1..5 {
+        match ledger.hold(of_payment(number)).await.unwrap() {
+            Admitted::Held(hold) => hold.settle(),
+            other => panic!("expected a hold, not {other:?}"),
+        }
+    }
+    ledger.close().await;
+    let database = rusqlite::Connection::open(&options.path).unwrap();
+    let of = |number: u8| of_payment(number).account;
+    let account = "(SELECT account FROM claims WHERE name = ?1)";
+    for (number, sql) in [
+        (
+            1,
+            format!("DELETE FROM transfers WHERE kind = 1 AND credit = {account}"),
+        ),
+        (
+            2,
+            format!("UPDATE transfers SET previous = id WHERE kind = 1 AND credit = {account}"),
+        ),
+        (
+            3,
+            "UPDATE claims SET methods = 99 WHERE name = ?1".to_owned(),
+        ),
+    ] {
+        let changed = database.execute(&sql, [of(number).as_bytes()]).unwrap();
+        assert_eq!(changed, 1);
+    }
+}
+
+#[tokio::test]
+async fn pruning_leaves_alone_what_is_broken_and_the_selling_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    use_up_and_break(folder.path()).await;
+    let (mut writer, _) = idle(folder.path(), Arc::new(Later));
+    let errors = Errors::default();
+    let (reply, mut pruned) = oneshot::channel();
+    tracing::subscriber::with_default(errors.clone(), || {
+        writer.begin_round(&mut vec![reply]);
+        while writer.round.is_some() {
+            writer.prune_step();
+        }
+    });
+    let pruned = pruned.try_recv().unwrap().unwrap();
+    assert_eq!((pruned.accounts, pruned.transfers), (1, 2));
+    let errors = errors.0.lock().unwrap();
+    assert_eq!(errors.len(), 3, "{errors:?}");
+    for number in 1..4 {
+        let name = of_payment(number).account.to_string();
+        assert!(errors.iter().any(|text| text.contains(&name)), "{errors:?}");
+    }
+    assert_eq!(writer.health, Health::Sound);
+    let mut batch = Batch::default();
+    let (admit, mut answer) = Command::ask(of_payment(5));
+    batch.commands.push(admit);
+    writer.write(&mut batch);
+    let answer = answer.try_recv().unwrap();
+    assert!(matches!(answer, Ok(Admitted::Held(_))), "{answer:?}");
 }
