@@ -30,15 +30,15 @@ fuzz_target!(|data: &[u8]| {
     if let Some(usage) = seen.usage() {
         assert!(usage.all_input() > 0);
     }
-    let _ = answer::usage(endpoint, stream);
-    let _ = answer::content_bytes(stream);
+    let answer = answer::Whole::read(endpoint, stream);
+    let _ = (answer.usage(), answer.content_bytes());
 });
 
 fn play(endpoint: Endpoint, strip: bool, stream: &[u8], size: usize) -> (Vec<u8>, Observed) {
     let mut meter = StreamMeter::new(endpoint, strip, Box::new(|_| None));
     let mut out = Vec::new();
     for piece in stream.chunks(size) {
-        meter.push(piece, &mut out);
+        out.extend_from_slice(&meter.pass(piece));
     }
     meter.finish(&mut out);
     (out, *meter.observed())

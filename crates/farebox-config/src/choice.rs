@@ -15,7 +15,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::path::PathBuf;
 
-use farebox_core::{Msat, Sat};
+use farebox_core::Msat;
 use schemars::JsonSchema;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -232,7 +232,7 @@ impl TryFrom<AmountTable> for Amount {
     fn try_from(table: AmountTable) -> Result<Self, String> {
         let amount = match (table.msat, table.sat) {
             (Some(msat), None) => Msat::new(msat),
-            (None, Some(sat)) => Sat::new(sat).map(Sat::to_msat),
+            (None, Some(sat)) => Msat::from_sat(sat),
             _ => return Err("needs exactly one of `msat` and `sat`".to_owned()),
         };
         amount.map(Self).map_err(|error| error.to_string())

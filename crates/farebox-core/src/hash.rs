@@ -40,41 +40,50 @@ fn parse_hex(text: &[u8]) -> Result<[u8; 32], BadHex> {
     Ok(bytes)
 }
 
-impl AccountId {
-    /// An account's name from its bytes, as it was stored.
-    #[must_use]
-    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
+/// What every name of 32 bytes has: the bytes, and hex to read it by.
+macro_rules! names {
+    ($($name:ident)*) => {$(
+        impl $name {
+            /// The name that has these bytes.
+            #[must_use]
+            pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+                Self(bytes)
+            }
 
-    /// The bytes.
-    #[must_use]
-    pub const fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
+            /// Parses 64 hex digits, either case.
+            ///
+            /// # Errors
+            /// [`BadHex`] for anything else.
+            pub fn from_hex(text: &str) -> Result<Self, BadHex> {
+                parse_hex(text.as_bytes()).map(Self)
+            }
+
+            /// The bytes.
+            #[must_use]
+            pub const fn as_bytes(&self) -> &[u8; 32] {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let mut text = [0; 64];
+                hex::encode_to_slice(self.0, &mut text).map_err(|_| fmt::Error)?;
+                f.write_str(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+    )*};
 }
 
+names! { AccountId PaymentHash KeyHash RequestDigest }
+
 impl PaymentHash {
-    /// A payment hash from its bytes.
-    #[must_use]
-    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-
-    /// Parses 64 hex digits, either case.
-    ///
-    /// # Errors
-    /// [`BadHex`] for anything else.
-    pub fn from_hex(text: &str) -> Result<Self, BadHex> {
-        parse_hex(text.as_bytes()).map(Self)
-    }
-
-    /// The bytes.
-    #[must_use]
-    pub const fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-
     /// The account that this payment funds, where a token was sold for it.
     #[must_use]
     pub const fn account(&self) -> AccountId {
@@ -123,26 +132,6 @@ impl KeyHash {
         Self(Sha256::digest(secret).into())
     }
 
-    /// A key's hash from its bytes.
-    #[must_use]
-    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-
-    /// Parses 64 hex digits, either case.
-    ///
-    /// # Errors
-    /// [`BadHex`] for anything else.
-    pub fn from_hex(text: &str) -> Result<Self, BadHex> {
-        parse_hex(text.as_bytes()).map(Self)
-    }
-
-    /// The bytes.
-    #[must_use]
-    pub const fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-
     /// The key's account.
     #[must_use]
     pub const fn account(&self) -> AccountId {
@@ -151,20 +140,6 @@ impl KeyHash {
 }
 
 impl RequestDigest {
-    /// A digest from its bytes.
-    #[must_use]
-    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-
-    /// Parses 64 hex digits, either case.
-    ///
-    /// # Errors
-    /// [`BadHex`] for anything else.
-    pub fn from_hex(text: &str) -> Result<Self, BadHex> {
-        parse_hex(text.as_bytes()).map(Self)
-    }
-
     /// The digest of one request. `path` is canonical, `query` is what stood behind `?` (absent
     /// and empty differ), `body` is the SHA-256 of the body. Each part goes in with its length, so
     /// no two requests share a digest.
@@ -179,66 +154,6 @@ impl RequestDigest {
         hasher.update([u8::from(query.is_some())]);
         hasher.update(body);
         Self(hasher.finalize().into())
-    }
-
-    /// The bytes.
-    #[must_use]
-    pub const fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-}
-
-fn write_hex(bytes: &[u8; 32], f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let mut text = [0; 64];
-    hex::encode_to_slice(bytes, &mut text).map_err(|_| fmt::Error)?;
-    f.write_str(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)
-}
-
-impl fmt::Display for AccountId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_hex(&self.0, f)
-    }
-}
-
-impl fmt::Debug for AccountId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_hex(&self.0, f)
-    }
-}
-
-impl fmt::Display for PaymentHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_hex(&self.0, f)
-    }
-}
-
-impl fmt::Debug for PaymentHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_hex(&self.0, f)
-    }
-}
-
-impl fmt::Display for KeyHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_hex(&self.0, f)
-    }
-}
-
-impl fmt::Debug for KeyHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_hex(&self.0, f)
-    }
-}
-
-impl fmt::Display for RequestDigest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_hex(&self.0, f)
-    }
-}
-
-impl fmt::Debug for RequestDigest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_hex(&self.0, f)
     }
 }
 

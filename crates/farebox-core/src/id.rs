@@ -17,10 +17,10 @@ pub struct HoldId(Uuid);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PayoutId(Uuid);
 
-/// Text that is no payout's id.
+/// Text that is no id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a payout's id looks like 0192f8a0-0000-7000-8000-000000000000")]
-pub struct PayoutIdError;
+#[error("an id looks like 0192f8a0-0000-7000-8000-000000000000")]
+pub struct IdError;
 
 /// Names one request in answers, logs and problem documents (UUID version 7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -39,83 +39,52 @@ pub struct ProcessEpoch(pub u32);
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RouteName(Arc<str>);
 
-/// Text that is not the id of a hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("this is not the id of a charge")]
-pub struct HoldIdError;
-
 /// Text that cannot name a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a route name has 1 to 64 characters out of A-Z, a-z, 0-9, _ and -")]
 pub struct RouteNameError;
 
-fn time_ordered(now: UnixMillis, random: [u8; 10]) -> Uuid {
-    uuid::Builder::from_unix_timestamp_millis(now.get(), &random).into_uuid()
+/// What every id of UUID version 7 has.
+macro_rules! ids {
+    ($($name:ident)*) => {$(
+        impl $name {
+            /// A new id from the present instant and ten random bytes.
+            #[must_use]
+            pub fn new(now: UnixMillis, random: [u8; 10]) -> Self {
+                let id = uuid::Builder::from_unix_timestamp_millis(now.get(), &random);
+                Self(id.into_uuid())
+            }
+
+            /// The id with these bytes.
+            #[must_use]
+            pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+                Self(Uuid::from_bytes(bytes))
+            }
+
+            /// The bytes, in an order that sorts by time.
+            #[must_use]
+            pub const fn as_bytes(&self) -> &[u8; 16] {
+                self.0.as_bytes()
+            }
+
+            /// Reads an id as it is printed.
+            ///
+            /// # Errors
+            /// [`IdError`] when the text is something else.
+            pub fn parse(text: &str) -> Result<Self, IdError> {
+                Uuid::try_parse(text).map(Self).map_err(|_| IdError)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.as_hyphenated().fmt(f)
+            }
+        }
+    )*};
 }
 
-impl HoldId {
-    /// A new id from the present instant and ten random bytes.
-    #[must_use]
-    pub fn new(now: UnixMillis, random: [u8; 10]) -> Self {
-        Self(time_ordered(now, random))
-    }
-
-    /// The id with these bytes.
-    #[must_use]
-    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(Uuid::from_bytes(bytes))
-    }
-
-    /// The bytes, in an order that sorts by time.
-    #[must_use]
-    pub const fn as_bytes(&self) -> &[u8; 16] {
-        self.0.as_bytes()
-    }
-
-    /// Reads an id as it is printed.
-    ///
-    /// # Errors
-    /// [`HoldIdError`] when the text is something else.
-    pub fn parse(text: &str) -> Result<Self, HoldIdError> {
-        Uuid::try_parse(text).map(Self).map_err(|_| HoldIdError)
-    }
-}
-
-impl PayoutId {
-    /// A new id from the present instant and ten random bytes.
-    #[must_use]
-    pub fn new(now: UnixMillis, random: [u8; 10]) -> Self {
-        Self(time_ordered(now, random))
-    }
-
-    /// The id with these bytes.
-    #[must_use]
-    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(Uuid::from_bytes(bytes))
-    }
-
-    /// The bytes, in an order that sorts by time.
-    #[must_use]
-    pub const fn as_bytes(&self) -> &[u8; 16] {
-        self.0.as_bytes()
-    }
-
-    /// Reads an id as it is printed.
-    ///
-    /// # Errors
-    /// [`PayoutIdError`] when the text is something else.
-    pub fn parse(text: &str) -> Result<Self, PayoutIdError> {
-        Uuid::try_parse(text).map(Self).map_err(|_| PayoutIdError)
-    }
-}
-
-impl RequestId {
-    /// A new id from the present instant and ten random bytes.
-    #[must_use]
-    pub fn new(now: UnixMillis, random: [u8; 10]) -> Self {
-        Self(time_ordered(now, random))
-    }
-}
+ids! { HoldId PayoutId RequestId }
 
 impl RouteName {
     /// Parses a route name.
@@ -134,24 +103,6 @@ impl RouteName {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
-    }
-}
-
-impl fmt::Display for HoldId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.as_hyphenated().fmt(f)
-    }
-}
-
-impl fmt::Display for PayoutId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.as_hyphenated().fmt(f)
-    }
-}
-
-impl fmt::Display for RequestId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.as_hyphenated().fmt(f)
     }
 }
 
@@ -175,6 +126,6 @@ mod tests {
     fn a_payout_is_found_by_the_id_that_was_printed() {
         let id = PayoutId::new(UnixMillis::new(1_800_000_000_000), [7; 10]);
         assert_eq!(PayoutId::parse(&id.to_string()), Ok(id));
-        assert_eq!(PayoutId::parse("the last one"), Err(PayoutIdError));
+        assert_eq!(PayoutId::parse("the last one"), Err(IdError));
     }
 }

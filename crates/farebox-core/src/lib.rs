@@ -6,18 +6,16 @@
 mod hash;
 mod id;
 mod money;
-mod price;
 mod secret;
 mod terms;
 mod time;
+mod words;
 
 pub use hash::{AccountId, BadHex, KeyHash, PaymentHash, Preimage, RequestDigest};
 pub use id::{
-    HoldId, HoldIdError, KeyEpoch, PayoutId, PayoutIdError, ProcessEpoch, RequestId, RouteName,
-    RouteNameError,
+    HoldId, IdError, KeyEpoch, PayoutId, ProcessEpoch, RequestId, RouteName, RouteNameError,
 };
-pub use money::{Msat, MsatOverflow, Sat};
-pub use price::Price;
+pub use money::{Msat, MsatOverflow};
 pub use secret::Secret;
 pub use terms::{Allowance, Binding, Kind, MethodClass, Terms, TermsEpoch};
 pub use time::{Clock, UnixMillis};

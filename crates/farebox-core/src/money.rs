@@ -7,10 +7,6 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Msat(u64);
 
-/// An amount in whole satoshi, as some payment methods know nothing smaller.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Sat(u64);
-
 /// An amount left the range of [`Msat`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the amount is larger than all bitcoin that can exist")]
@@ -32,6 +28,14 @@ impl Msat {
         } else {
             Ok(Self(msat))
         }
+    }
+
+    /// An amount of `sat` whole satoshi.
+    ///
+    /// # Errors
+    /// [`MsatOverflow`] above [`Msat::MAX`].
+    pub const fn from_sat(sat: u64) -> Result<Self, MsatOverflow> {
+        Self::new(sat.saturating_mul(1000))
     }
 
     /// The number of millisatoshi.
@@ -74,12 +78,6 @@ impl Msat {
             .and_then(|product| Self::new(product).ok())
     }
 
-    /// This amount in whole satoshi, rounded up.
-    #[must_use]
-    pub const fn to_sat_ceil(self) -> Sat {
-        Sat(self.0.div_ceil(1000))
-    }
-
     /// The share of one of `parts` equal parts, rounded up, so that the last part is never larger
     /// than the others. No parts have no share.
     #[must_use]
@@ -92,41 +90,9 @@ impl Msat {
     }
 }
 
-impl Sat {
-    /// An amount of `sat` satoshi.
-    ///
-    /// # Errors
-    /// [`MsatOverflow`] when it would not fit [`Msat`].
-    pub const fn new(sat: u64) -> Result<Self, MsatOverflow> {
-        if sat > Msat::MAX.0 / 1000 {
-            Err(MsatOverflow)
-        } else {
-            Ok(Self(sat))
-        }
-    }
-
-    /// The number of satoshi.
-    #[must_use]
-    pub const fn get(self) -> u64 {
-        self.0
-    }
-
-    /// The same amount in millisatoshi, exactly.
-    #[must_use]
-    pub const fn to_msat(self) -> Msat {
-        Msat(self.0 * 1000)
-    }
-}
-
 impl fmt::Display for Msat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} msat", self.0)
-    }
-}
-
-impl fmt::Display for Sat {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} sat", self.0)
     }
 }
 
@@ -140,16 +106,10 @@ mod tests {
         assert_eq!(Msat::new(Msat::MAX.get() + 1), Err(MsatOverflow));
         assert_eq!(Msat::MAX.checked_add(Msat::new(1).unwrap()), None);
         assert_eq!(Msat::MAX.checked_mul(2), None);
-        assert_eq!(
-            Sat::new(Msat::MAX.get() / 1000).unwrap().to_msat(),
-            Msat::MAX
-        );
-    }
-
-    #[test]
-    fn a_part_of_a_satoshi_is_rounded_up_to_a_whole_one() {
-        let sats = |msat| Msat::new(msat).unwrap().to_sat_ceil().get();
-        assert_eq!([sats(0), sats(1), sats(1000), sats(1001)], [0, 1, 1, 2]);
+        assert_eq!(Msat::from_sat(Msat::MAX.get() / 1000), Ok(Msat::MAX));
+        for sat in [Msat::MAX.get() / 1000 + 1, u64::MAX] {
+            assert_eq!(Msat::from_sat(sat), Err(MsatOverflow));
+        }
     }
 
     proptest! {

@@ -1,6 +1,5 @@
 //! What a payment buys: the terms of sale that a token carries and the ledger keeps.
 
-use std::fmt;
 use std::time::Duration;
 
 use crate::{Msat, RequestDigest, RouteName, UnixMillis};
@@ -18,15 +17,17 @@ pub enum Kind {
     Balance,
 }
 
-/// A class of HTTP methods a token is good for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MethodClass {
-    /// The safe methods of RFC 9110 section 9.2.1: GET, HEAD, OPTIONS, TRACE.
-    Read,
-    /// Every other method.
-    Write,
-    /// All methods.
-    Any,
+crate::words! {
+    /// A class of HTTP methods a token is good for, by its word in caveats and the configuration.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum MethodClass {
+        /// The safe methods of RFC 9110 section 9.2.1: GET, HEAD, OPTIONS, TRACE.
+        Read = "read",
+        /// Every other method.
+        Write = "write",
+        /// All methods.
+        Any = "any",
+    }
 }
 
 /// How tightly a token is tied to a request.
@@ -91,22 +92,6 @@ impl MethodClass {
     #[must_use]
     pub fn covers(self, other: Self) -> bool {
         self == Self::Any || self == other
-    }
-
-    /// The word for this class in caveats and the configuration.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Read => "read",
-            Self::Write => "write",
-            Self::Any => "any",
-        }
-    }
-}
-
-impl fmt::Display for MethodClass {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }
 

@@ -358,7 +358,7 @@ impl Line<'_> {
         }
     }
 
-    fn route(&self) -> &str {
+    pub(crate) fn route(&self) -> &str {
         self.exchange
             .route
             .as_ref()

@@ -11,6 +11,7 @@ pub mod body_budget;
 pub mod client;
 pub mod client_addr;
 pub mod cors;
+pub mod counted;
 pub mod decode;
 pub mod drain;
 pub mod headers;

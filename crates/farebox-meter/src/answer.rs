@@ -16,18 +16,6 @@ use crate::endpoint::Endpoint;
 use crate::json::Object;
 use crate::usage::{Unit, Usage};
 
-/// The usage that a whole JSON answer reports.
-#[must_use]
-pub fn usage(endpoint: Endpoint, body: &[u8]) -> Option<Usage> {
-    Whole::read(endpoint, body).usage()
-}
-
-/// Bytes of what a whole answer says, for answers that do not tell their usage.
-#[must_use]
-pub fn content_bytes(body: &[u8]) -> u64 {
-    Whole::read(Endpoint::ChatCompletions, body).content_bytes()
-}
-
 /// Shows all texts in a part of an answer, but for those that name what it is or vouch for it.
 pub(crate) fn each_text_within(part: &Value, see: &mut dyn FnMut(&str)) {
     const NAMES: [&str; 10] = [
@@ -76,12 +64,6 @@ fn images(data: Option<&RawValue>, reported: Option<Usage>) -> Option<Usage> {
     let count = u64::try_from(pictures.len()).ok()?;
     let usage = reported.unwrap_or_else(Usage::of_request);
     Some(usage.with(Unit::Image, count))
-}
-
-/// The same answer with what it cost in its `usage`; nothing where it is no JSON object.
-#[must_use]
-pub fn with_cost(body: &[u8], cost: Msat) -> Option<Vec<u8>> {
-    Whole::read(Endpoint::ChatCompletions, body).with_cost(cost)
 }
 
 /// A usage object with its cost: `cost` in satoshi, since that is where clients look for a number,

@@ -204,11 +204,6 @@ impl ModelRequest {
         self.body.to_bytes()
     }
 
-    /// Replaces the name of the model, where the upstream knows it by another.
-    pub fn rename_model(&mut self, name: &str) {
-        self.body.set("model", &name.into());
-    }
-
     /// Lets the answer have no more than `tokens` tokens, in the body that is forwarded.
     pub fn lower_output(&mut self, tokens: u64) {
         self.output_limit = Some(tokens);

@@ -97,12 +97,6 @@ impl Observed {
         self.unreported_bytes
     }
 
-    /// The output as it is counted where nobody tells the tokens: a token for four bytes.
-    #[must_use]
-    pub const fn estimated_output(&self) -> u64 {
-        self.output_bytes.div_ceil(BYTES_PER_TOKEN)
-    }
-
     const fn see(&mut self, bytes: u64) {
         self.output_bytes = self.output_bytes.saturating_add(bytes);
         self.unreported_bytes = self.unreported_bytes.saturating_add(bytes);
@@ -178,11 +172,6 @@ impl StreamMeter {
             self.observed.see(unread);
         }
         out.finish()
-    }
-
-    /// Takes in what came, and appends to `out` what may pass on.
-    pub fn push(&mut self, piece: &[u8], out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.pass(piece));
     }
 
     /// The stream has ended: appends what was still waiting for its end.

@@ -1,39 +1,39 @@
 //! What a call used, in classes that do not overlap, so that each is counted once.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
-/// A class of things that are counted and priced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Unit {
-    /// Tokens read, neither from nor into a cache.
-    Input,
-    /// Tokens read from a cache.
-    CachedInput,
-    /// Tokens written into a cache.
-    CacheWrite,
-    /// Tokens of the answer that the client sees.
-    Output,
-    /// Tokens of the answer that the model kept to itself.
-    Reasoning,
-    /// Tokens of sound that were read.
-    AudioInput,
-    /// Tokens of sound in the answer.
-    AudioOutput,
-    /// Tokens of pictures that were read.
-    ImageInput,
-    /// Tokens of pictures in the answer.
-    ImageOutput,
-    /// Pictures made, where they are priced by the piece.
-    Image,
-    /// Characters spoken.
-    Character,
-    /// Seconds of sound transcribed.
-    Second,
-    /// The call itself.
-    Request,
+farebox_core::words! {
+    /// A class of things that are counted and priced.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum Unit {
+        /// Tokens read, neither from nor into a cache.
+        Input = "input",
+        /// Tokens read from a cache.
+        CachedInput = "cached_input",
+        /// Tokens written into a cache.
+        CacheWrite = "cache_write",
+        /// Tokens of the answer that the client sees.
+        Output = "output",
+        /// Tokens of the answer that the model kept to itself.
+        Reasoning = "reasoning",
+        /// Tokens of sound that were read.
+        AudioInput = "audio_input",
+        /// Tokens of sound in the answer.
+        AudioOutput = "audio_output",
+        /// Tokens of pictures that were read.
+        ImageInput = "image_input",
+        /// Tokens of pictures in the answer.
+        ImageOutput = "image_output",
+        /// Pictures made, where they are priced by the piece.
+        Image = "image",
+        /// Characters spoken.
+        Character = "character",
+        /// Seconds of sound transcribed.
+        Second = "second",
+        /// The call itself.
+        Request = "request",
+    }
 }
 
 /// How much of each was used.
@@ -43,51 +43,8 @@ pub struct Usage {
 }
 
 impl Unit {
-    /// All of them.
-    pub const ALL: [Self; 13] = [
-        Self::Input,
-        Self::CachedInput,
-        Self::CacheWrite,
-        Self::Output,
-        Self::Reasoning,
-        Self::AudioInput,
-        Self::AudioOutput,
-        Self::ImageInput,
-        Self::ImageOutput,
-        Self::Image,
-        Self::Character,
-        Self::Second,
-        Self::Request,
-    ];
-
-    /// The word for it in price lists and logs.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Input => "input",
-            Self::CachedInput => "cached_input",
-            Self::CacheWrite => "cache_write",
-            Self::Output => "output",
-            Self::Reasoning => "reasoning",
-            Self::AudioInput => "audio_input",
-            Self::AudioOutput => "audio_output",
-            Self::ImageInput => "image_input",
-            Self::ImageOutput => "image_output",
-            Self::Image => "image",
-            Self::Character => "character",
-            Self::Second => "second",
-            Self::Request => "request",
-        }
-    }
-
     const fn index(self) -> usize {
         self as usize
-    }
-}
-
-impl fmt::Display for Unit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }
 

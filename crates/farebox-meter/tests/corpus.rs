@@ -131,7 +131,7 @@ fn play<'a>(
     let mut meter = StreamMeter::new(sample.endpoint, strip, cost);
     let mut out = Vec::new();
     for piece in pieces {
-        meter.push(piece, &mut out);
+        out.extend_from_slice(&meter.pass(piece));
     }
     meter.finish(&mut out);
     (out, *meter.observed())
@@ -240,10 +240,11 @@ fn the_client_who_asked_finds_the_cost_of_a_complete_stream_in_it() {
 fn each_whole_answer_tells_what_it_used_and_costs() {
     for sample in samples(".json") {
         let Sample { name, expected, .. } = &sample;
-        let usage = answer::usage(sample.endpoint, &sample.bytes);
+        let answer = answer::Whole::read(sample.endpoint, &sample.bytes);
+        let usage = answer.usage();
         let about = format!("{name}: {}", expected.about);
         assert_eq!(usage, expected.usage.as_ref().map(usage_of), "{about}");
-        let seen = answer::content_bytes(&sample.bytes);
+        let seen = answer.content_bytes();
         assert_eq!(seen, expected.output_bytes, "{about}");
         assert_eq!(cost(usage, seen), expected.cost_msat, "{about}");
     }
@@ -252,7 +253,8 @@ fn each_whole_answer_tells_what_it_used_and_costs() {
 #[test]
 fn each_whole_answer_keeps_its_other_members_when_its_cost_is_written() {
     for sample in samples(".json") {
-        let priced = answer::with_cost(&sample.bytes, Msat::new(1234).unwrap()).unwrap();
+        let answer = answer::Whole::read(sample.endpoint, &sample.bytes);
+        let priced = answer.with_cost(Msat::new(1234).unwrap()).unwrap();
         let mut priced: serde_json::Value = serde_json::from_slice(&priced).unwrap();
         let mut plain: serde_json::Value = serde_json::from_slice(&sample.bytes).unwrap();
         assert_eq!(priced["usage"]["cost_msat"], 1234, "{}", sample.name);

@@ -3,7 +3,7 @@
 //! A gauge sees the request leave, the answer's head, its body and its trailers, and makes the
 //! [`Bill`](bill::Bill) when the answer has ended, whichever way. There is one for each that can tell
 //! what was used: the usage of a [`model`], the upstream's [`report`], what is [`measured`] here, the
-//! seller's [`webhook`].
+//! seller's [webhook](crate::webhook).
 //!
 //! Never here: an HTTP body, a connection, a route.
 
@@ -13,7 +13,6 @@ pub mod measured;
 pub mod model;
 pub mod report;
 pub mod tariff;
-pub mod webhook;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -71,6 +70,16 @@ pub enum OnDisconnect {
     Drain(Duration),
 }
 
+impl OnDisconnect {
+    /// How long the rest is read, where it is.
+    pub const fn drains(self) -> Option<Duration> {
+        match self {
+            Self::Cancel => None,
+            Self::Drain(limit) => Some(limit),
+        }
+    }
+}
+
 /// How a gauge wants an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
@@ -91,6 +100,13 @@ pub struct Whole {
     pub billed: Billed,
     /// The answer with its cost in it, where it has a place for that.
     pub document: Option<Vec<u8>>,
+}
+
+impl From<Billed> for Whole {
+    fn from(billed: Billed) -> Self {
+        let document = None;
+        Self { billed, document }
+    }
 }
 
 /// Finds out what one answer is charged.
@@ -140,9 +156,6 @@ pub trait Gauge: Send + Sync {
     /// The answer has come to its end, and nothing of it has left. `held` is the most that is
     /// charged for it.
     fn whole(self: Box<Self>, _body: &[u8], _held: Msat) -> Whole {
-        Whole {
-            billed: self.bill(Ending::Complete),
-            document: None,
-        }
+        self.bill(Ending::Complete).into()
     }
 }

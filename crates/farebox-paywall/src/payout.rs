@@ -212,7 +212,7 @@ impl Payouts {
     /// What is counted.
     #[must_use]
     pub const fn registry(&self) -> &Registry {
-        self.metrics.registry()
+        &self.metrics.registry
     }
 
     /// Pays out, or says where the payout that is already there stands. Waits for the end of the
@@ -224,7 +224,7 @@ impl Payouts {
     pub async fn refund(self: &Arc<Self>, request: RefundRequest) -> Told {
         let told = self.refund_and_wait(request).await;
         if let Err(error) = &told {
-            self.metrics.refused();
+            self.metrics.refused.inc();
             tracing::info!(reason = error.problem().code, %error, "a refund was not begun");
         }
         told

@@ -6,7 +6,7 @@
 //! address is, and redirects are not followed. Credentials of the client are never told.
 
 mod ask;
-pub mod asked;
+mod asked;
 mod message;
 
 use std::fmt;

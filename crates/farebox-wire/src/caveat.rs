@@ -152,12 +152,6 @@ fn count(text: &str) -> Option<u32> {
     number(text).and_then(|number| u32::try_from(number).ok())
 }
 
-fn method_class(text: &str) -> Option<MethodClass> {
-    [MethodClass::Read, MethodClass::Write, MethodClass::Any]
-        .into_iter()
-        .find(|class| class.as_str() == text)
-}
-
 fn request(text: &str) -> Option<RequestDigest> {
     RequestDigest::from_hex(text).ok()
 }

@@ -8,11 +8,10 @@ mod tests;
 
 use std::fmt;
 
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::header::WWW_AUTHENTICATE;
 use http::{HeaderMap, HeaderValue};
 
 use crate::macaroon::Macaroon;
-use crate::problem;
 
 /// The longest invoice that is printed, in characters: with a macaroon of usual size the header
 /// stays below the 8 KiB that common clients read.
@@ -107,19 +106,6 @@ impl Challenge {
             headers.append(WWW_AUTHENTICATE, self.lsat());
         }
         headers.append(WWW_AUTHENTICATE, self.l402());
-    }
-
-    /// All headers of a 402 answer with a problem document as its body.
-    #[must_use]
-    pub fn headers(&self, legacy: LegacyLsat) -> HeaderMap {
-        let mut headers = HeaderMap::with_capacity(4);
-        self.append_to(&mut headers, legacy);
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        headers.insert(
-            CONTENT_TYPE,
-            HeaderValue::from_static(problem::CONTENT_TYPE),
-        );
-        headers
     }
 }
 

@@ -20,68 +20,32 @@ pub const MESSAGE: &str = "payment required";
 /// The content type of a trailers-only answer.
 pub const CONTENT_TYPE_GRPC: &str = "application/grpc";
 
-/// How a gRPC call ended, as far as a gateway says so itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Code {
-    /// The client asked for something that cannot be.
-    InvalidArgument,
-    /// It took too long.
-    DeadlineExceeded,
-    /// There is no such thing.
-    NotFound,
-    /// Whoever asks may not have it.
-    PermissionDenied,
-    /// A limit, or what was paid for, is used up.
-    ResourceExhausted,
-    /// It cannot be done before something else is.
-    FailedPrecondition,
-    /// It got in the way of another call.
-    Aborted,
-    /// Nobody does this here.
-    Unimplemented,
-    /// Something broke.
-    Internal,
-    /// Nobody can do it at the moment.
-    Unavailable,
-    /// The credential proves nothing.
-    Unauthenticated,
-}
-
-impl Code {
-    /// The number, as it stands in [`STATUS_HEADER`].
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::InvalidArgument => "3",
-            Self::DeadlineExceeded => "4",
-            Self::NotFound => "5",
-            Self::PermissionDenied => "7",
-            Self::ResourceExhausted => "8",
-            Self::FailedPrecondition => "9",
-            Self::Aborted => "10",
-            Self::Unimplemented => "12",
-            Self::Internal => "13",
-            Self::Unavailable => "14",
-            Self::Unauthenticated => "16",
-        }
-    }
-
-    /// The name that gRPC gives it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::InvalidArgument => "INVALID_ARGUMENT",
-            Self::DeadlineExceeded => "DEADLINE_EXCEEDED",
-            Self::NotFound => "NOT_FOUND",
-            Self::PermissionDenied => "PERMISSION_DENIED",
-            Self::ResourceExhausted => "RESOURCE_EXHAUSTED",
-            Self::FailedPrecondition => "FAILED_PRECONDITION",
-            Self::Aborted => "ABORTED",
-            Self::Unimplemented => "UNIMPLEMENTED",
-            Self::Internal => "INTERNAL",
-            Self::Unavailable => "UNAVAILABLE",
-            Self::Unauthenticated => "UNAUTHENTICATED",
-        }
+farebox_core::words! {
+    /// How a gRPC call ended, as far as a gateway says so itself: the number in [`STATUS_HEADER`].
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Code {
+        /// The client asked for something that cannot be.
+        InvalidArgument = "3",
+        /// It took too long.
+        DeadlineExceeded = "4",
+        /// There is no such thing.
+        NotFound = "5",
+        /// Whoever asks may not have it.
+        PermissionDenied = "7",
+        /// A limit, or what was paid for, is used up.
+        ResourceExhausted = "8",
+        /// It cannot be done before something else is.
+        FailedPrecondition = "9",
+        /// It got in the way of another call.
+        Aborted = "10",
+        /// Nobody does this here.
+        Unimplemented = "12",
+        /// Something broke.
+        Internal = "13",
+        /// Nobody can do it at the moment.
+        Unavailable = "14",
+        /// The credential proves nothing.
+        Unauthenticated = "16",
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use farebox_core::{Msat, Sat};
+use farebox_core::Msat;
 use farebox_http::limits::TokenLimit;
 use farebox_http::replay::ReplayPolicy;
 use farebox_paywall::sale::{
@@ -26,8 +26,8 @@ const MAX_DESCRIPTION_CHARS: usize = 200;
 
 /// What one payment deposits where requests are charged by use, unless the route says otherwise or
 /// the request that is challenged can cost more.
-const DEFAULT_DEPOSIT: Sat = match Sat::new(100) {
-    Ok(sat) => sat,
+const DEFAULT_DEPOSIT: Msat = match Msat::from_sat(100) {
+    Ok(deposit) => deposit,
     Err(_) => panic!("less than all bitcoin"),
 };
 
@@ -193,7 +193,7 @@ fn deposit(route: &RouteSection, at: &KeyPath, mistakes: &mut Mistakes) -> Msat 
         mistakes.note(at.key(key), reason);
     }
     let deposit = route.balance.map(|deposit| deposit.0);
-    deposit.unwrap_or(DEFAULT_DEPOSIT.to_msat())
+    deposit.unwrap_or(DEFAULT_DEPOSIT)
 }
 
 /// What one payment buys at a price that every request has; `fixed` where that is in bitcoin.

@@ -7,6 +7,7 @@ use farebox_http::client::CallError;
 use farebox_ledger::{KeyRefusal, LedgerError};
 use farebox_lightning::NodeError;
 use farebox_wire::credential::CredentialError;
+use farebox_wire::grpc::Code;
 use farebox_wire::problem::ProblemKind;
 
 use super::*;
@@ -65,11 +66,23 @@ fn row(entry: &Entry) -> Option<String> {
     Some(format!("| `{word}` | {spoken} | {status} `{code}` |"))
 }
 
+/// The name that gRPC gives a code: `NotFound` is `NOT_FOUND`.
+fn name_of(code: Code) -> String {
+    let mut name = String::new();
+    for letter in format!("{code:?}").chars() {
+        if letter.is_uppercase() && !name.is_empty() {
+            name.push('_');
+        }
+        name.push(letter.to_ascii_uppercase());
+    }
+    name
+}
+
 #[test]
 fn every_kind_of_problem_is_in_the_reference_as_the_table_has_it() {
     for kind in ProblemKind::ALL {
         let (code, status) = (kind.code, kind.status.as_u16());
-        let grpc = format!("{} {}", kind.grpc.as_str(), kind.grpc.name());
+        let grpc = format!("{} {}", kind.grpc, name_of(kind.grpc));
         let row = format!("| `{code}` | {status} | {grpc} | {} |", kind.title);
         assert!(REFERENCE.contains(&row), "{row}");
     }

@@ -2,10 +2,14 @@ use serde_json::{Value, json};
 
 use super::*;
 
+fn with_cost(body: &[u8], cost: Msat) -> Option<Vec<u8>> {
+    Whole::read(Endpoint::ChatCompletions, body).with_cost(cost)
+}
+
 /// The classes of a usage object, as `unit count` pairs.
 fn read(endpoint: Endpoint, usage: &Value) -> Option<Vec<(Unit, u64)>> {
     let body = json!({ "usage": usage }).to_string();
-    super::usage(endpoint, body.as_bytes()).map(|usage| {
+    Whole::read(endpoint, body.as_bytes()).usage().map(|usage| {
         usage
             .iter()
             .filter(|(unit, _)| *unit != Unit::Request)
@@ -100,20 +104,27 @@ fn what_cannot_be_true_counts_as_not_said() {
     ] {
         assert_eq!(read(Endpoint::ChatCompletions, &usage), None, "{usage}");
     }
-    assert_eq!(super::usage(Endpoint::ChatCompletions, b"<html>"), None);
+    assert_eq!(
+        Whole::read(Endpoint::ChatCompletions, b"<html>").usage(),
+        None
+    );
 }
 
 #[test]
 fn pictures_are_counted_as_delivered() {
     let body = json!({ "data": [{ "url": "a" }, { "url": "b" }] }).to_string();
-    let usage = super::usage(Endpoint::Images, body.as_bytes()).unwrap();
+    let usage = Whole::read(Endpoint::Images, body.as_bytes())
+        .usage()
+        .unwrap();
     assert_eq!(usage.get(Unit::Image), 2);
     let body = json!({
         "data": [{ "b64_json": "" }],
         "usage": { "input_tokens": 50, "output_tokens": 4000,
                    "input_tokens_details": { "text_tokens": 10, "image_tokens": 40 } }
     });
-    let usage = super::usage(Endpoint::Images, body.to_string().as_bytes()).unwrap();
+    let usage = Whole::read(Endpoint::Images, body.to_string().as_bytes())
+        .usage()
+        .unwrap();
     let counts = [
         Unit::Input,
         Unit::ImageInput,
@@ -121,7 +132,7 @@ fn pictures_are_counted_as_delivered() {
         Unit::Image,
     ];
     assert_eq!(counts.map(|unit| usage.get(unit)), [10, 40, 4000, 1]);
-    assert_eq!(super::usage(Endpoint::Images, b"{}"), None);
+    assert_eq!(Whole::read(Endpoint::Images, b"{}").usage(), None);
 }
 
 #[test]
@@ -176,6 +187,12 @@ fn what_an_answer_says_is_counted_without_its_frame() {
         "choices": [{ "message": { "role": "assistant", "content": "12345" },
                       "finish_reason": "stop" }]
     });
-    assert_eq!(content_bytes(body.to_string().as_bytes()), 5);
-    assert_eq!(content_bytes(b"no json"), 0);
+    assert_eq!(
+        Whole::read(Endpoint::ChatCompletions, body.to_string().as_bytes()).content_bytes(),
+        5
+    );
+    assert_eq!(
+        Whole::read(Endpoint::ChatCompletions, b"no json").content_bytes(),
+        0
+    );
 }

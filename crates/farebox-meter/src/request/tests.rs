@@ -340,7 +340,7 @@ fn a_payer_with_less_gets_a_shorter_answer_or_none() {
         .unwrap();
     let bound = request.bound(&price()).unwrap();
     let input = bound.input.0;
-    let with = |sat: u64| farebox_core::Sat::new(sat).unwrap().to_msat();
+    let with = |sat: u64| farebox_core::Msat::from_sat(sat).unwrap();
     let afford = |most: u64| request.affordable_output(&bound, &price(), &sat(), with(most));
     assert_eq!(afford(input + 4 * 25), Ok(Some(25)));
     assert_eq!(afford(input + 4 * 25 + 3), Ok(Some(25)));

@@ -14,7 +14,7 @@ fn run(endpoint: Endpoint, strip: bool, stream: &str, size: usize) -> (String, O
     let mut meter = meter(endpoint, strip);
     let mut out = Vec::new();
     for piece in stream.as_bytes().chunks(size) {
-        meter.push(piece, &mut out);
+        out.extend_from_slice(&meter.pass(piece));
     }
     meter.finish(&mut out);
     (String::from_utf8(out).unwrap(), *meter.observed())
@@ -154,10 +154,7 @@ fn a_stream_that_is_cut_is_counted_by_what_came() {
     let (out, observed) = passed(Endpoint::ChatCompletions, true, &stream);
     assert_eq!(out, stream);
     assert_eq!(observed.usage(), None);
-    assert_eq!(
-        (observed.output_bytes, observed.estimated_output()),
-        (10, 3)
-    );
+    assert_eq!(observed.output_bytes, 10);
     assert_eq!(observed.end, StreamEnd::Open);
 }
 

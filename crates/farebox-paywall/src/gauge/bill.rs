@@ -6,26 +6,30 @@ use farebox_core::Msat;
 use farebox_ledger::{Hold, MAX_CHARGE_CLASSES, Measured, VoidReason};
 use farebox_meter::{Decimal, Unit, Usage};
 
+use super::Ending;
+
 const _: () = assert!(
     Unit::ALL.len() <= MAX_CHARGE_CLASSES,
     "every class of usage is kept"
 );
 
-/// How an answer ended whose charge a gauge found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum End {
-    /// To its end, with what it used.
-    Complete,
-    /// A model's answer to its end, without a usage that can be true.
-    UsageMissing,
-    /// Any other to its end, without a cost that can be true.
-    CostMissing,
-    /// The client left.
-    CutByClient,
-    /// The upstream broke off.
-    CutByUpstream,
-    /// An error after the answer had begun.
-    ErrorAfterStart,
+farebox_core::words! {
+    /// How an answer ended whose charge a gauge found.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub enum End {
+        /// To its end, with what it used.
+        Complete = "complete",
+        /// A model's answer to its end, without a usage that can be true.
+        UsageMissing = "usage_missing",
+        /// Any other to its end, without a cost that can be true.
+        CostMissing = "cost_missing",
+        /// The client left.
+        CutByClient = "cut_by_client",
+        /// The upstream broke off.
+        CutByUpstream = "cut_by_upstream",
+        /// An error after the answer had begun.
+        ErrorAfterStart = "error_after_start",
+    }
 }
 
 /// How much was used.
@@ -72,16 +76,12 @@ impl Charged {
     }
 }
 
-impl End {
-    /// The word in logs, metric labels and the ledger.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Complete => "complete",
-            Self::UsageMissing => "usage_missing",
-            Self::CostMissing => "cost_missing",
-            Self::CutByClient => "cut_by_client",
-            Self::CutByUpstream => "cut_by_upstream",
-            Self::ErrorAfterStart => "error_after_start",
+impl From<Ending> for End {
+    fn from(ending: Ending) -> Self {
+        match ending {
+            Ending::Complete => Self::Complete,
+            Ending::CutByUpstream => Self::CutByUpstream,
+            Ending::CutByClient => Self::CutByClient,
         }
     }
 }
@@ -108,7 +108,10 @@ impl Bill {
     /// What the ledger keeps of it.
     fn kept(&self) -> Measured {
         let (usage, quantity) = match &self.measured {
-            Measure::Usage { usage, .. } => (used_classes(usage), None),
+            Measure::Usage { usage, .. } => {
+                let used = usage.iter().map(|(unit, count)| (unit.as_str(), count));
+                (used.collect(), None)
+            }
             Measure::Quantity(quantity) => (Vec::new(), *quantity),
         };
         Measured {
@@ -116,21 +119,5 @@ impl Bill {
             usage,
             quantity: quantity.map(|quantity| quantity.to_string()),
         }
-    }
-}
-
-fn used_classes(usage: &Usage) -> Vec<(&'static str, u64)> {
-    let counts = Unit::ALL.map(|unit| (unit.as_str(), usage.get(unit)));
-    counts.into_iter().filter(|(_, count)| *count > 0).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_was_used_is_kept() {
-        let usage = Usage::NONE.with(Unit::Output, 7).with(Unit::Input, 3);
-        assert_eq!(used_classes(&usage), [("input", 3), ("output", 7)]);
     }
 }

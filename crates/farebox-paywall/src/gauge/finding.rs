@@ -43,7 +43,7 @@ pub struct OpenHold {
 }
 
 impl Finding {
-    pub(super) fn new(finding: impl Future<Output = Option<Charged>> + Send + 'static) -> Self {
+    pub(crate) fn new(finding: impl Future<Output = Option<Charged>> + Send + 'static) -> Self {
         Self(Mutex::new(Box::pin(finding)))
     }
 
@@ -62,7 +62,7 @@ impl OpenHold {
         }
     }
 
-    pub(super) const fn id(&self) -> HoldId {
+    pub(crate) const fn id(&self) -> HoldId {
         self.id
     }
 
@@ -74,7 +74,7 @@ impl OpenHold {
     }
 
     /// Charges by the bill that was found, if one was.
-    pub(super) fn settle(mut self, found: Option<Bill>) -> Option<Charged> {
+    pub(crate) fn settle(mut self, found: Option<Bill>) -> Option<Charged> {
         let (hold, otherwise) = self.held.take()?;
         let bill = found.map_or(otherwise, Box::new);
         Some(bill.settle(hold))

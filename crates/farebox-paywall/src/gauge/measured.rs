@@ -18,27 +18,18 @@ use http::{HeaderMap, StatusCode};
 
 use super::finding::Billed;
 use super::tariff::Tariff;
-use super::{Ending, Form, Gauge, OnDisconnect};
+use super::{Ending, Form, Gauge};
 
-/// Whose bytes are counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Of {
-    /// The answer's.
-    Answer,
-    /// The request's.
-    Request,
-    /// Both.
-    Both,
-}
-
-impl Of {
-    /// The word in the terms of a sale.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Answer => "answer",
-            Self::Request => "request",
-            Self::Both => "both",
-        }
+farebox_core::words! {
+    /// Whose bytes are counted.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Of {
+        /// The answer's.
+        Answer = "answer",
+        /// The request's.
+        Request = "request",
+        /// Both.
+        Both = "both",
     }
 }
 
@@ -131,10 +122,7 @@ impl Gauge for Measuring {
     }
 
     fn drains(&self) -> Option<Duration> {
-        match self.tariff.billing.on_disconnect {
-            OnDisconnect::Drain(limit) => Some(limit),
-            OnDisconnect::Cancel => None,
-        }
+        self.tariff.billing.on_disconnect.drains()
     }
 
     fn bill(self: Box<Self>, ending: Ending) -> Billed {

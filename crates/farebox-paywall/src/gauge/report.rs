@@ -26,7 +26,7 @@ use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, TE};
 
 use super::finding::Billed;
 use super::tariff::Tariff;
-use super::{Ending, Form, Gauge, OnDisconnect, Whole};
+use super::{Ending, Form, Gauge, Whole};
 
 /// Listens for the report of one answer.
 pub struct Report {
@@ -148,11 +148,9 @@ impl Gauge for Report {
 
     /// Where the upstream has reported already, there is nothing to wait for.
     fn drains(&self) -> Option<Duration> {
-        let OnDisconnect::Drain(limit) = self.tariff.billing.on_disconnect else {
-            return None;
-        };
+        let limit = self.tariff.billing.on_disconnect.drains();
         let has_reported = matches!(self.place, Place::Header(_)) && self.cost().is_some();
-        (!has_reported).then_some(limit)
+        limit.filter(|_| !has_reported)
     }
 
     fn bill(mut self: Box<Self>, ending: Ending) -> Billed {
@@ -171,10 +169,7 @@ impl Gauge for Report {
                 Err(_) => Reported::Garbled,
             };
         }
-        Whole {
-            billed: self.bill(Ending::Complete),
-            document: None,
-        }
+        self.bill(Ending::Complete).into()
     }
 }
 

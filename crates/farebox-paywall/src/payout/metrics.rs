@@ -3,22 +3,16 @@
 use std::time::Duration;
 
 use farebox_core::Msat;
-use prometheus_client::encoding::EncodeLabelSet;
+use farebox_http::counted::{CountersBy, counted};
 use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct StateLabel {
-    state: &'static str,
-}
-
 /// The counters of payouts, of this run of the process; the open ones are those of the store.
 pub(super) struct PayoutMetrics {
-    registry: Registry,
-    payouts: Family<StateLabel, Counter>,
-    refused: Counter,
+    pub(super) registry: Registry,
+    payouts: CountersBy<&'static str>,
+    pub(super) refused: Counter,
     paid_msat: Counter,
     fees_msat: Counter,
     open: Gauge,
@@ -27,65 +21,46 @@ pub(super) struct PayoutMetrics {
 
 impl PayoutMetrics {
     pub(super) fn new() -> Self {
+        let mut registry = Registry::with_prefix("farebox");
+        let oldest = Gauge::default();
         let metrics = Self {
-            registry: Registry::default(),
-            payouts: Family::default(),
-            refused: Counter::default(),
-            paid_msat: Counter::default(),
-            fees_msat: Counter::default(),
-            open: Gauge::default(),
-            oldest: Gauge::default(),
+            payouts: counted(
+                &mut registry,
+                "payouts",
+                "Refunds begun, and how they ended",
+            ),
+            refused: counted(
+                &mut registry,
+                "payouts_refused",
+                "Refunds that were not begun",
+            ),
+            paid_msat: counted(&mut registry, "paid_out_msat", "Paid back, in msat"),
+            fees_msat: counted(
+                &mut registry,
+                "payout_fees_msat",
+                "What paying back cost, in msat; it came out of the refunds",
+            ),
+            open: counted(
+                &mut registry,
+                "payouts_open",
+                "Refunds under way or of unknown outcome",
+            ),
+            oldest: oldest.clone(),
+            registry: {
+                let help = "How long ago the oldest of them was begun";
+                registry.register_with_unit("payout_oldest_open", help, Unit::Seconds, oldest);
+                registry
+            },
         };
         for state in ["begun", "paid", "failed"] {
-            let _ = metrics.payouts.get_or_create(&StateLabel { state });
+            let _ = metrics.payouts.get_or_create(&[("state", state)]);
         }
-        Self {
-            registry: metrics.register(),
-            ..metrics
-        }
-    }
-
-    fn register(&self) -> Registry {
-        let mut registry = Registry::with_prefix("farebox");
-        let payouts = self.payouts.clone();
-        registry.register("payouts", "Refunds begun, and how they ended", payouts);
-        let refused = self.refused.clone();
-        registry.register("payouts_refused", "Refunds that were not begun", refused);
-        registry.register(
-            "paid_out_msat",
-            "Paid back, in msat",
-            self.paid_msat.clone(),
-        );
-        registry.register(
-            "payout_fees_msat",
-            "What paying back cost, in msat; it came out of the refunds",
-            self.fees_msat.clone(),
-        );
-        registry.register(
-            "payouts_open",
-            "Refunds under way or of unknown outcome",
-            self.open.clone(),
-        );
-        registry.register_with_unit(
-            "payout_oldest_open",
-            "How long ago the oldest of them was begun",
-            Unit::Seconds,
-            self.oldest.clone(),
-        );
-        registry
-    }
-
-    pub(super) const fn registry(&self) -> &Registry {
-        &self.registry
+        metrics
     }
 
     pub(super) fn begun(&self) {
         self.count("begun");
         self.open.inc();
-    }
-
-    pub(super) fn refused(&self) {
-        self.refused.inc();
     }
 
     pub(super) fn paid(&self, amount: Msat, fee: Msat) {
@@ -106,6 +81,6 @@ impl PayoutMetrics {
     }
 
     fn count(&self, state: &'static str) {
-        self.payouts.get_or_create(&StateLabel { state }).inc();
+        self.payouts.get_or_create(&[("state", state)]).inc();
     }
 }

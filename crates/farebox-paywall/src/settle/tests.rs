@@ -16,7 +16,6 @@ use tokio::sync::oneshot;
 use super::*;
 use crate::gauge::Form;
 use crate::gauge::bill::{Bill, End, Measure};
-use crate::gauge::webhook::{AskCharge, Asking, Call};
 
 const BALANCE: u64 = 10_000;
 const HELD: u64 = 1_000;
@@ -148,12 +147,37 @@ impl Gauge for Finds {
     }
 }
 
-/// A webhook that answers when it is told to.
-struct Hook(oneshot::Receiver<Option<Msat>>);
+/// Finds its bill when it is told what was used, and else bills 300 msat.
+struct Asks(oneshot::Receiver<Option<Msat>>);
 
-impl AskCharge for Hook {
-    async fn ask(self, _: Call) -> Option<Msat> {
-        self.0.await.ok().flatten()
+impl Gauge for Asks {
+    fn request(&mut self, _: &mut HeaderMap) -> Option<Arc<AtomicU64>> {
+        None
+    }
+
+    fn head(&mut self, _: StatusCode, _: &mut HeaderMap) -> Form {
+        Form::AsSent { cost: None }
+    }
+
+    fn progress(&self) -> Option<Msat> {
+        Some(msat(300))
+    }
+
+    fn bill(self: Box<Self>, _: Ending) -> Billed {
+        let otherwise = Bill {
+            complaint: Some("nobody said"),
+            ..bill(Some(300))
+        };
+        let find = |hold: OpenHold| {
+            Finding::new(async move {
+                let used = self.0.await.ok().flatten();
+                hold.settle(used.map(|used| bill(Some(used.get()))))
+            })
+        };
+        Billed::Open {
+            otherwise,
+            find: Box::new(find),
+        }
     }
 }
 
@@ -161,11 +185,10 @@ fn gauged(hold: Hold, used: Option<u64>) -> Settlement {
     Settlement::of(hold, Some(Box::new(Finds(used))))
 }
 
-/// The settlement of a call whose webhook is asked, at 300 msat where it does not answer.
+/// The settlement of a call of which somebody is asked what it came to.
 fn asked(hold: Hold) -> (Settlement, oneshot::Sender<Option<Msat>>) {
     let (tell, told) = oneshot::channel();
-    let gauge = Box::new(Asking::new(Hook(told), msat(300)));
-    (Settlement::of(hold, Some(gauge)), tell)
+    (Settlement::of(hold, Some(Box::new(Asks(told)))), tell)
 }
 
 fn finding(charge: Charge) -> Finding {

@@ -94,7 +94,7 @@ impl Webhook {
     pub(super) async fn charge(
         &self,
         thread: usize,
-        question: &SettleQuestion,
+        question: &SettleQuestion<'_>,
         now: impl Fn() -> UnixMillis,
     ) -> Option<Msat> {
         let mut pause = FIRST_PAUSE;
@@ -122,7 +122,7 @@ impl Webhook {
     async fn charge_once(
         &self,
         thread: usize,
-        question: &SettleQuestion,
+        question: &SettleQuestion<'_>,
         now: UnixMillis,
     ) -> Result<Msat, AskError> {
         let question = serde_json::to_vec(question)?;

@@ -24,11 +24,11 @@ pub(super) struct QuoteQuestion<'a> {
 }
 
 /// What a call has been, after it was served.
-#[derive(Clone, Serialize)]
-pub(super) struct SettleQuestion {
+#[derive(Serialize)]
+pub(super) struct SettleQuestion<'a> {
     pub(super) event: &'static str,
-    pub(super) request_id: String,
-    pub(super) route: String,
+    pub(super) request_id: &'a str,
+    pub(super) route: &'a str,
     /// The receipt; the same in each attempt to ask.
     pub(super) hold: String,
     pub(super) at_most_msat: u64,

@@ -8,7 +8,7 @@ use farebox_core::{Allowance, Binding, Kind, MethodClass, Msat, Preimage, Terms,
 
 use super::capabilities::is_word_for;
 use super::terms::{KindWord, amount, terms_epoch};
-use super::{Capabilities, CaveatError, HolderLimits, count, method_class, number, request};
+use super::{Capabilities, CaveatError, HolderLimits, count, number, request};
 
 /// The limits so far; starts as wide as the terms.
 pub(super) struct Narrowing<'t> {
@@ -95,8 +95,7 @@ impl<'t> Narrowing<'t> {
 
     fn methods(&mut self, value: &str) -> Result<(), CaveatError> {
         const WORD: &str = "methods";
-        let class: MethodClass =
-            method_class(value).ok_or(CaveatError::Malformed { word: WORD })?;
+        let class = MethodClass::find(value).ok_or(CaveatError::Malformed { word: WORD })?;
         if !self.limits.methods.covers(class) {
             return Err(CaveatError::Widened { word: WORD });
         }
@@ -148,7 +147,7 @@ impl<'t> Narrowing<'t> {
         match word {
             "route" => unchanged("route", Some(value == sold.route.as_str())),
             "kind" => {
-                let kind = KindWord::parse(value).map(|kind| kind == KindWord::of(sold.kind));
+                let kind = KindWord::find(value).map(|kind| kind == KindWord::of(sold.kind));
                 unchanged("kind", kind)
             }
             "terms" => unchanged("terms", terms_epoch(value).map(|epoch| epoch == sold.epoch)),

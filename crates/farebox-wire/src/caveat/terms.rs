@@ -4,10 +4,10 @@
 use std::iter::Peekable;
 use std::time::Duration;
 
-use farebox_core::{Binding, Kind, Msat, RouteName, Terms, TermsEpoch, UnixMillis};
+use farebox_core::{Binding, Kind, MethodClass, Msat, RouteName, Terms, TermsEpoch, UnixMillis};
 
 use super::capabilities::is_word_for;
-use super::{Capabilities, CaveatError, count, method_class, number, request, split};
+use super::{Capabilities, CaveatError, count, number, request, split};
 
 /// The caveats that say `terms`, in the order in which [`read_caveats`](super::read_caveats)
 /// expects them.
@@ -25,7 +25,7 @@ pub fn print_terms(terms: &Terms) -> Vec<String> {
 pub fn print_block(terms: &Terms, capabilities: Option<&Capabilities>) -> Vec<String> {
     let mut caveats = Vec::with_capacity(10);
     caveats.push(format!("amount_msat={}", terms.amount.get()));
-    caveats.push(format!("kind={}", KindWord::of(terms.kind).as_str()));
+    caveats.push(format!("kind={}", KindWord::of(terms.kind)));
     match terms.kind {
         Kind::Single => caveats.push("count=1".to_owned()),
         Kind::Calls(calls) => caveats.push(format!("count={calls}")),
@@ -55,13 +55,15 @@ fn seconds_up(span: Duration) -> u64 {
         .saturating_add(u64::from(span.subsec_nanos() > 0))
 }
 
-/// The `kind` caveat; the numbers that belong to it have their own.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum KindWord {
-    Single,
-    Calls,
-    Pass,
-    Balance,
+farebox_core::words! {
+    /// The `kind` caveat; the numbers that belong to it have their own.
+    #[derive(Clone, Copy, PartialEq, Eq)]
+    pub(super) enum KindWord {
+        Single = "single",
+        Calls = "calls",
+        Pass = "pass",
+        Balance = "balance",
+    }
 }
 
 impl KindWord {
@@ -72,21 +74,6 @@ impl KindWord {
             Kind::Pass(_) => Self::Pass,
             Kind::Balance => Self::Balance,
         }
-    }
-
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Single => "single",
-            Self::Calls => "calls",
-            Self::Pass => "pass",
-            Self::Balance => "balance",
-        }
-    }
-
-    pub(super) fn parse(text: &str) -> Option<Self> {
-        [Self::Single, Self::Calls, Self::Pass, Self::Balance]
-            .into_iter()
-            .find(|word| word.as_str() == text)
     }
 }
 
@@ -107,7 +94,7 @@ pub(super) fn read_block<C: AsRef<[u8]>>(
     caveats: &mut Peekable<impl Iterator<Item = Result<C, CaveatError>>>,
 ) -> Result<(Terms, Option<Capabilities>), CaveatError> {
     let amount = next(caveats, "amount_msat", amount)?;
-    let kind = next(caveats, "kind", KindWord::parse)?;
+    let kind = next(caveats, "kind", KindWord::find)?;
     let calls = match kind {
         KindWord::Single => next(caveats, "count", |text| count(text).filter(|&n| n == 1))?,
         KindWord::Calls => next(caveats, "count", |text| count(text).filter(|&n| n > 0))?,
@@ -115,7 +102,7 @@ pub(super) fn read_block<C: AsRef<[u8]>>(
     };
     let route = next(caveats, "route", |text| RouteName::parse(text).ok())?;
     let capabilities = capabilities(&route, caveats)?;
-    let methods = next(caveats, "methods", method_class)?;
+    let methods = next(caveats, "methods", MethodClass::find)?;
     let binding = binding(caveats)?;
     let epoch = next(caveats, "terms", terms_epoch)?;
     let valid_for = next(caveats, "valid_for", number).map(Duration::from_secs)?;

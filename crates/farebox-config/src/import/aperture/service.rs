@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use farebox_core::Sat;
+use farebox_core::Msat;
 use farebox_wire::caveat::Capabilities;
 use yaml_rust2::Yaml;
 
@@ -280,11 +280,11 @@ fn price(service: &Yaml, notes: &mut Notes) -> Option<PriceSetting> {
         }
         sat => sat,
     };
-    let amount = sat.and_then(|sat| Sat::new(u64::try_from(sat).ok()?).ok());
+    let amount = sat.and_then(|sat| Msat::from_sat(u64::try_from(sat).ok()?).ok());
     if amount.is_none() {
         notes.add("price", "no amount of satoshis; write a price");
     }
-    amount.map(|sat| PriceSetting::Fixed(Amount(sat.to_msat())))
+    amount.map(|amount| PriceSetting::Fixed(Amount(amount)))
 }
 
 fn pass(timeout: &Yaml, notes: &mut Notes) -> Lasting {

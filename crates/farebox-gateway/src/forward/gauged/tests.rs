@@ -32,8 +32,8 @@ fn every_providers_stream_is_read_and_counted_the_same_compressed_and_split_anyw
     assert!(streams.len() > 30);
     let meter = || StreamMeter::new(Endpoint::ChatCompletions, true, Box::new(|_| None));
     for stream in streams {
-        let (mut plain, mut passed) = (meter(), Vec::new());
-        plain.push(&stream, &mut passed);
+        let mut plain = meter();
+        let mut passed = plain.pass(&stream).into_owned();
         plain.finish(&mut passed);
         let gzip = gzip(stream.split_inclusive(|byte| *byte == b'\n'));
         for at in 0..=gzip.len() {
@@ -41,7 +41,8 @@ fn every_providers_stream_is_read_and_counted_the_same_compressed_and_split_anyw
             let mut decoder = Decoder::default();
             let (mut meter, mut seen) = (meter(), Vec::new());
             for piece in [first, second] {
-                meter.push(&decoder.push(piece).unwrap(), &mut seen);
+                let decoded = decoder.push(piece).unwrap();
+                seen.extend_from_slice(&meter.pass(&decoded));
             }
             meter.finish(&mut seen);
             assert!(decoder.is_complete() && seen == passed, "split at {at}");
