@@ -300,12 +300,6 @@ impl Gateway {
         self.shared.log.reopen();
     }
 
-    /// Connections that are open now.
-    #[must_use]
-    pub fn open_connections(&self) -> usize {
-        self.shared.drain.open()
-    }
-
     /// Stops accepting, waits for requests up to `limit`, cuts the rest, and ends the threads.
     pub async fn drain(self, limit: Duration) -> Drained {
         let cut = self.drain.run(limit).await;
@@ -323,3 +317,6 @@ impl Gateway {
         Drained { cut }
     }
 }
+
+#[cfg(test)]
+mod tests;

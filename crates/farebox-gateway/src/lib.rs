@@ -19,7 +19,6 @@ mod forward;
 mod gateway;
 mod held;
 mod ids;
-mod keys;
 mod outcome;
 mod own;
 mod page;

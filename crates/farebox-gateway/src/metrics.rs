@@ -5,7 +5,7 @@ mod backends;
 use std::sync::Arc;
 
 use farebox_core::{Msat, RouteName};
-use farebox_http::counted::{CountersBy, counted};
+use farebox_http::counted::{CountersBy, Label, counted};
 use farebox_lightning::follow::Settlements;
 use farebox_paywall::metrics::PaymentCounters;
 use prometheus_client::encoding::text::encode;
@@ -31,7 +31,7 @@ pub struct RouteMetrics {
 /// What every route counts.
 struct Routes {
     requests: Family<[(&'static str, String); 2], Counter>,
-    upstream_seconds: Family<[(&'static str, String); 1], Histogram, fn() -> Histogram>,
+    upstream_seconds: Family<Label<String>, Histogram, fn() -> Histogram>,
     charged_msat: CountersBy<String>,
 }
 

@@ -54,7 +54,7 @@ pub struct Paywall {
     /// Counts the tokens that nobody tells.
     pub counter: Arc<TokenCounter>,
     /// What is known of payments to our nodes.
-    pub settled: Settled,
+    pub settled: Arc<Settled>,
     /// Credits keys with what was paid for them.
     pub deposits: Arc<Deposits>,
     /// Has the nodes make invoices.
@@ -67,22 +67,18 @@ impl Paywall {
     /// A paywall in front of which nobody has been yet.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let (counters, lookups) = (PaymentCounters::default(), Arc::default());
+        let counters = PaymentCounters::default();
+        let settled = Settled::new(parts.ledger.clone(), parts.settlements);
+        let settled = Arc::new(settled);
         Self {
             counter: Arc::default(),
             challenges: ChallengeLimits::new(parts.challenges, Instant::now()),
             tokens: TokenLimits::new(Instant::now()),
             deposits: Arc::new(Deposits {
-                ledger: parts.ledger.clone(),
+                settled: Arc::clone(&settled),
                 clock: Arc::clone(&parts.clock),
-                settlements: parts.settlements.clone(),
-                lookups: Arc::clone(&lookups),
             }),
-            settled: Settled {
-                ledger: parts.ledger.clone(),
-                settlements: parts.settlements,
-                lookups,
-            },
+            settled,
             invoices: Invoices::new(parts.ledger.clone(), counters.clone()),
             counters,
             ledger: parts.ledger,
@@ -128,7 +124,7 @@ impl Paywall {
         let node = ask.rules.node.as_deref();
         let (hash, amount) = (token.payment_hash, token.granted.terms.amount);
         match self.settled.is_settled(node, hash, amount).await? {
-            Paid::Yes => Ok(()),
+            Paid::Yes(_) => Ok(()),
             Paid::No | Paid::Never => Err(PaymentError::NotSettled.into()),
             Paid::Untold | Paid::Unknown => Err(PaymentError::Untold.into()),
         }

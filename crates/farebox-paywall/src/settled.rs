@@ -28,8 +28,8 @@ const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
 /// What became of an invoice, as far as its payer is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Paid {
-    /// The node has the whole amount for good.
-    Yes,
+    /// The node has the whole amount for good: so much, where it tells.
+    Yes(Option<Msat>),
     /// Not yet.
     No,
     /// It was canceled, and can never be paid.
@@ -46,11 +46,35 @@ pub struct Settled {
     pub ledger: Ledger,
     /// What the nodes have told of settlements by themselves.
     pub settlements: Settlements,
-    /// What they say when they are asked.
-    pub lookups: Arc<Lookups>,
+    /// What they said about each invoice when they were asked last.
+    answers: Mutex<LruCache<PaymentHash, Arc<Turn<Option<Answer>>>>>,
+    in_flight: Semaphore,
+}
+
+#[derive(Clone, Copy)]
+struct Answer {
+    paid: Paid,
+    at: Instant,
+}
+
+impl Answer {
+    fn is_good(self, now: Instant) -> bool {
+        matches!(self.paid, Paid::Yes(_)) || now.duration_since(self.at) < FRESH
+    }
 }
 
 impl Settled {
+    /// Nobody was asked yet.
+    #[must_use]
+    pub fn new(ledger: Ledger, settlements: Settlements) -> Self {
+        Self {
+            ledger,
+            settlements,
+            answers: Mutex::new(LruCache::new(REMEMBERED)),
+            in_flight: Semaphore::new(MAX_IN_FLIGHT),
+        }
+    }
+
     /// Whether an invoice is settled, for at least `amount`: by what the node told by itself, by what the ledger
     /// knows, and only then by asking the node.
     ///
@@ -62,79 +86,41 @@ impl Settled {
         hash: PaymentHash,
         amount: Msat,
     ) -> Result<Paid, LedgerError> {
-        if self.was_told(&hash, amount) {
-            return Ok(Paid::Yes);
+        if let Some(told @ Paid::Yes(_)) = self.told(hash, amount) {
+            return Ok(told);
         }
         if self.ledger.account(hash.account()).await?.is_some() {
-            return Ok(Paid::Yes);
+            return Ok(Paid::Yes(None));
         }
         let Some(lookup) = node.and_then(Backends::lookup) else {
             return Ok(Paid::Untold);
         };
-        Ok(self.lookups.ask(lookup, hash, amount).await)
+        Ok(self.ask(lookup, hash, amount).await)
     }
 
-    /// Whether a node has told that this payment arrived whole.
-    fn was_told(&self, hash: &PaymentHash, amount: Msat) -> bool {
-        let settled = self.settlements.find(hash);
-        settled.is_some_and(|settled| settled.received.is_none_or(|received| received >= amount))
-    }
-}
-
-/// What the node said about each invoice last.
-pub struct Lookups {
-    answers: Mutex<LruCache<PaymentHash, Arc<Turn<Option<Answer>>>>>,
-    in_flight: Semaphore,
-}
-
-#[derive(Clone, Copy)]
-struct Answer {
-    paid: Paid,
-    received: Option<Msat>,
-    at: Instant,
-}
-
-impl Answer {
-    fn is_good(self, now: Instant) -> bool {
-        self.paid == Paid::Yes || now.duration_since(self.at) < FRESH
-    }
-}
-
-impl Default for Lookups {
-    fn default() -> Self {
-        Self {
-            answers: Mutex::new(LruCache::new(REMEMBERED)),
-            in_flight: Semaphore::new(MAX_IN_FLIGHT),
-        }
-    }
-}
-
-impl Lookups {
-    /// Whether the invoice with this hash was paid, at least `amount`.
-    pub async fn ask(&self, node: &dyn LookupInvoice, hash: PaymentHash, amount: Msat) -> Paid {
-        self.ask_amount(node, hash, amount).await.0
+    /// What a node has told of this payment by itself.
+    pub(crate) fn told(&self, hash: PaymentHash, amount: Msat) -> Option<Paid> {
+        let received = self.settlements.find(&hash)?.received;
+        Some(judge(InvoiceState::Settled { received }, amount))
     }
 
-    /// The same, and how much was received, where the node tells.
-    pub async fn ask_amount(
+    /// Asks the node whether the invoice with this hash was paid, at least `amount`.
+    pub(crate) async fn ask(
         &self,
         node: &dyn LookupInvoice,
         hash: PaymentHash,
         amount: Msat,
-    ) -> (Paid, Option<Msat>) {
+    ) -> Paid {
         // Those who come together wait for one answer.
         let turn = self.turn(hash);
         let mut last = turn.lock().await;
         if let Some(answer) = last.filter(|answer| answer.is_good(Instant::now())) {
-            return (answer.paid, answer.received);
+            return answer.paid;
         }
-        let (paid, received) = self.look_up(node, hash, amount).await;
-        *last = Some(Answer {
-            paid,
-            received,
-            at: Instant::now(),
-        });
-        (paid, received)
+        let paid = self.look_up(node, hash, amount).await;
+        let at = Instant::now();
+        *last = Some(Answer { paid, at });
+        paid
     }
 
     fn turn(&self, hash: PaymentHash) -> Arc<Turn<Option<Answer>>> {
@@ -142,46 +128,31 @@ impl Lookups {
         Arc::clone(answers.get_or_insert(hash, Arc::default))
     }
 
-    async fn look_up(
-        &self,
-        node: &dyn LookupInvoice,
-        hash: PaymentHash,
-        amount: Msat,
-    ) -> (Paid, Option<Msat>) {
+    async fn look_up(&self, node: &dyn LookupInvoice, hash: PaymentHash, amount: Msat) -> Paid {
         let Ok(_permit) = self.in_flight.try_acquire() else {
-            return (Paid::Unknown, None);
+            return Paid::Unknown;
         };
         match tokio::time::timeout(LOOKUP_TIMEOUT, node.lookup_invoice(hash)).await {
-            Ok(Ok(state)) => (judge(state, amount), received(state)),
+            Ok(Ok(state)) => judge(state, amount),
             Ok(Err(error)) => {
                 tracing::warn!(%error, "the Lightning backend could not look an invoice up");
-                (Paid::Unknown, None)
+                Paid::Unknown
             }
             Err(_) => {
                 tracing::warn!("the Lightning backend took too long to look an invoice up");
-                (Paid::Unknown, None)
+                Paid::Unknown
             }
         }
-    }
-}
-
-const fn received(state: InvoiceState) -> Option<Msat> {
-    match state {
-        InvoiceState::Settled { received } => received,
-        _ => None,
     }
 }
 
 /// A backend that says "settled" without the amount says no less than a preimage does.
 fn judge(state: InvoiceState, amount: Msat) -> Paid {
     match state {
-        InvoiceState::Settled { received } => {
-            if received.is_none_or(|received| received >= amount) {
-                Paid::Yes
-            } else {
-                Paid::No
-            }
-        }
+        InvoiceState::Settled {
+            received: Some(received),
+        } if received < amount => Paid::No,
+        InvoiceState::Settled { received } => Paid::Yes(received),
         InvoiceState::Open | InvoiceState::Held => Paid::No,
         InvoiceState::Canceled => Paid::Never,
         InvoiceState::Unknown => Paid::Untold,
@@ -192,7 +163,9 @@ fn judge(state: InvoiceState, amount: Msat) -> Paid {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
+    use farebox_ledger::OpenOptions;
     use farebox_lightning::{BoxFuture, NodeError};
+    use farebox_testkit::ManualClock;
 
     use super::*;
 
@@ -220,6 +193,24 @@ mod tests {
         }
     }
 
+    struct Till {
+        settled: Settled,
+        _folder: tempfile::TempDir,
+    }
+
+    impl Till {
+        fn open() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let clock = Arc::<ManualClock>::default();
+            let options = OpenOptions::new(folder.path().join("farebox.db"), clock);
+            let (ledger, _) = farebox_ledger::open(&options).unwrap();
+            Self {
+                settled: Settled::new(ledger, Settlements::new()),
+                _folder: folder,
+            }
+        }
+    }
+
     const HASH: PaymentHash = PaymentHash::from_bytes([7; 32]);
 
     fn msat(msat: u64) -> Msat {
@@ -228,23 +219,26 @@ mod tests {
 
     #[tokio::test]
     async fn those_who_ask_together_cost_the_node_one_lookup() {
-        let (lookups, node) = (Lookups::default(), Node::new(InvoiceState::Open));
-        let ask = || lookups.ask(&node, HASH, msat(1000));
+        let (till, node) = (Till::open(), Node::new(InvoiceState::Open));
+        let ask = || till.settled.ask(&node, HASH, msat(1000));
         let (a, b, c) = tokio::join!(ask(), ask(), ask());
         assert_eq!((a, b, c), (Paid::No, Paid::No, Paid::No));
         assert_eq!(node.asked.load(Ordering::Relaxed), 1);
         let other = PaymentHash::from_bytes([8; 32]);
-        lookups.ask(&node, other, msat(1000)).await;
+        till.settled.ask(&node, other, msat(1000)).await;
         assert_eq!(node.asked.load(Ordering::Relaxed), 2);
+        till.settled.ledger.close().await;
     }
 
     #[tokio::test]
     async fn a_settlement_is_final() {
         let paid = InvoiceState::Settled { received: None };
-        let (lookups, node) = (Lookups::default(), Node::new(paid));
-        assert_eq!(lookups.ask(&node, HASH, msat(1000)).await, Paid::Yes);
+        let (till, node) = (Till::open(), Node::new(paid));
+        let ask = || till.settled.ask(&node, HASH, msat(1000));
+        assert_eq!(ask().await, Paid::Yes(None));
         *node.state.lock().unwrap() = InvoiceState::Unknown;
-        assert_eq!(lookups.ask(&node, HASH, msat(1000)).await, Paid::Yes);
+        assert_eq!(ask().await, Paid::Yes(None));
+        till.settled.ledger.close().await;
     }
 
     #[test]
@@ -253,8 +247,8 @@ mod tests {
             received: Some(msat(received)),
         };
         for (state, paid) in [
-            (settled(1000), Paid::Yes),
-            (settled(1001), Paid::Yes),
+            (settled(1000), Paid::Yes(Some(msat(1000)))),
+            (settled(1001), Paid::Yes(Some(msat(1001)))),
             (settled(999), Paid::No),
             (InvoiceState::Open, Paid::No),
             (InvoiceState::Held, Paid::No),

@@ -148,7 +148,7 @@ impl Claims {
     ) -> Result<Standing, Refusal> {
         let over = exchange.received_at >= claim.expires_at();
         match self.paid(plan, claim).await? {
-            Paid::Yes => Ok(Standing::Paid),
+            Paid::Yes(_) => Ok(Standing::Paid),
             Paid::No if !over => Ok(Standing::Open { told: true }),
             Paid::Untold if !over => Ok(Standing::Open { told: false }),
             Paid::Unknown if !over => Err(PaymentError::Untold.into()),
@@ -160,7 +160,7 @@ impl Claims {
     /// by what the ledger knows, and only then by asking the node.
     pub(super) async fn paid(&self, plan: &Plan, claim: &Claim) -> Result<Paid, Refusal> {
         if claim.note == Note::Paid {
-            return Ok(Paid::Yes);
+            return Ok(Paid::Yes(None));
         }
         let node = plan.payments.node.as_deref();
         let settled = &self.paywall.settled;

@@ -91,7 +91,7 @@ impl Claims {
             let paid = self.paid(plan, claim).await?;
             let left = give_up_at.saturating_duration_since(Instant::now());
             let over = self.paywall.clock.now() >= claim.expires_at();
-            if matches!(paid, Paid::Yes | Paid::Never | Paid::Untold) || over || left.is_zero() {
+            if matches!(paid, Paid::Yes(_) | Paid::Never | Paid::Untold) || over || left.is_zero() {
                 return Ok(paid);
             }
             let hash = claim.token.payment_hash;
@@ -104,7 +104,7 @@ impl Claims {
         let now = self.paywall.clock.now();
         let left = claim.expires_at().since(now).as_secs();
         let state = match paid {
-            Paid::Yes => "paid",
+            Paid::Yes(_) => "paid",
             Paid::Never => "canceled",
             Paid::No | Paid::Untold | Paid::Unknown if claim.expires_at() <= now => "expired",
             Paid::No => "open",

@@ -15,7 +15,8 @@ use farebox_ledger::{LedgerError, PendingDeposit};
 use farebox_lightning::backends::Backends;
 use tokio::time::MissedTickBehavior;
 
-use super::deposit::{Credited, Deposits};
+use super::deposit::Deposits;
+use crate::settled::Paid;
 
 /// How often invoices that expired are looked for.
 const EVERY: Duration = Duration::from_secs(10 * 60);
@@ -61,7 +62,7 @@ impl Deposits {
         backends: &impl Fn() -> Option<Arc<Backends>>,
         unpaid: &mut Unpaid,
     ) -> Result<(), LedgerError> {
-        let waiting = self.ledger.pending_deposits().await?;
+        let waiting = self.settled.ledger.pending_deposits().await?;
         let known: HashSet<_> = waiting.iter().map(|it| it.payment_hash).collect();
         unpaid.asked.retain(|(hash, _)| known.contains(hash));
         let now = self.clock.now();
@@ -76,15 +77,15 @@ impl Deposits {
                 continue;
             }
             match self.credit_if_paid(backends.as_deref(), pending).await? {
-                Credited::Never if age == Age::LongOver => {
-                    self.ledger.forget_unpaid(hash).await?;
+                Paid::Never if age == Age::LongOver => {
+                    self.settled.ledger.forget_unpaid(hash).await?;
                 }
-                Credited::Never | Credited::NotPaid => drop(unpaid.asked.insert((hash, age))),
-                Credited::Yes => tracing::info!(
+                Paid::Never | Paid::No | Paid::Untold => drop(unpaid.asked.insert((hash, age))),
+                Paid::Yes(_) => tracing::info!(
                     payment.hash = %hash,
                     "a prepaid key was paid for, and nobody had asked"
                 ),
-                Credited::Unknown => {}
+                Paid::Unknown => {}
             }
             tokio::time::sleep(PAUSE).await;
         }

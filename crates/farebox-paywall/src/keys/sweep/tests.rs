@@ -9,6 +9,7 @@ use farebox_lightning::{Backend, CreateInvoice, CreatedInvoice, HoldInvoice, Inv
 use farebox_testkit::ManualClock;
 
 use super::*;
+use crate::settled::Settled;
 
 const KEY: KeyHash = KeyHash::from_bytes([9; 32]);
 const EXPIRY: Duration = Duration::from_secs(600);
@@ -24,10 +25,8 @@ struct House {
 impl House {
     fn new(ledger: &Ledger, clock: Arc<dyn Clock>, node: Arc<MockNode>) -> Self {
         let deposits = Deposits {
-            ledger: ledger.clone(),
+            settled: Arc::new(Settled::new(ledger.clone(), Settlements::new())),
             clock,
-            settlements: Settlements::new(),
-            lookups: Arc::default(),
         };
         Self {
             deposits: Arc::new(deposits),
