@@ -10,7 +10,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use farebox_core::{KeyHash, Msat, PayoutId};
 use farebox_ledger::{AskedBy, LedgerError, PayoutEnd, PayoutState, PayoutView};
-use farebox_paywall::payout::{Payer, RefundError, RefundRequest};
+use farebox_paywall::payout::{RefundError, RefundRequest, Source};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -78,11 +78,11 @@ pub(crate) async fn refund(
     Path(hash): Path<String>,
     body: Result<Json<RefundBody>, JsonRejection>,
 ) -> Result<Response, ConsoleError> {
-    let payer = Payer::Token {
+    let source = Source::Token {
         payment_hash: payment_hash(&hash)?,
         claim: None,
     };
-    pay_back(&state, payer, body).await
+    pay_back(&state, source, body).await
 }
 
 /// The same for a key, by its public name.
@@ -92,12 +92,12 @@ pub(crate) async fn refund_key(
     body: Result<Json<RefundBody>, JsonRejection>,
 ) -> Result<Response, ConsoleError> {
     let key = crate::keys::find(&state, &id).await?.key;
-    pay_back(&state, Payer::Key(key), body).await
+    pay_back(&state, Source::Key(key), body).await
 }
 
 async fn pay_back(
     state: &Shared,
-    payer: Payer,
+    source: Source,
     body: Result<Json<RefundBody>, JsonRejection>,
 ) -> Result<Response, ConsoleError> {
     let Json(body) = body.map_err(|error| bad_request("", &error))?;
@@ -106,7 +106,7 @@ async fn pay_back(
     let payouts = state.options.payouts.as_ref();
     let payouts = payouts.ok_or(RefundError::NoPayer)?;
     let request = RefundRequest {
-        payer,
+        source,
         destination: body.to.parse()?,
         asked_by: AskedBy::Operator,
         amount,

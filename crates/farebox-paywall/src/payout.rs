@@ -19,7 +19,6 @@
 mod begin;
 mod busy;
 mod close;
-mod crash;
 mod destination;
 mod error;
 mod metrics;
@@ -30,11 +29,11 @@ mod rules;
 mod send;
 
 pub use close::CloseError;
-pub use crash::CRASH_POINTS;
 pub use destination::Destination;
 pub use error::RefundError;
 pub use repeat::Repeat;
 pub use rules::{MaxFee, RefundRules};
+pub use send::CRASH_POINTS;
 
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -47,12 +46,13 @@ use farebox_ledger::{AskedBy, Funding, Ledger, PayoutEnd, PayoutState, PayoutVie
 use farebox_lightning::backends::Backends;
 use prometheus_client::registry::Registry;
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::JoinHandle;
 
 use busy::Busy;
-use close::{check_time, is_certain, same_end};
+use close::{check_time, same_end};
 use metrics::PayoutMetrics;
+use send::known;
 
 /// How many refunds may be in preparation or on their way at one time in this process.
 const MAX_IN_WORK: u32 = 64;
@@ -80,7 +80,7 @@ pub struct PayoutOptions {
 #[derive(Clone, Debug)]
 pub struct RefundRequest {
     /// Whose money it is.
-    pub payer: Payer,
+    pub source: Source,
     /// Where the money goes.
     pub destination: Destination,
     /// Who asks.
@@ -94,7 +94,7 @@ pub struct RefundRequest {
 
 /// Whose money goes out.
 #[derive(Clone, Debug)]
-pub enum Payer {
+pub enum Source {
     /// A token's.
     Token {
         /// Its payment.
@@ -106,7 +106,7 @@ pub enum Payer {
     Key(KeyHash),
 }
 
-impl Payer {
+impl Source {
     /// The account in the ledger.
     #[must_use]
     pub const fn account(&self) -> AccountId {
@@ -233,38 +233,33 @@ impl Payouts {
     async fn refund_and_wait(self: &Arc<Self>, request: RefundRequest) -> Told {
         let room = Arc::clone(&self.room).try_acquire_owned();
         let room = room.map_err(|_| RefundError::Unable)?;
-        let (tell, mut told) = mpsc::channel(2);
-        self.home.spawn(Arc::clone(self).work(request, tell, room));
-        let begun = told.recv().await.unwrap_or(Err(RefundError::Unable))?;
-        if begun.state != PayoutState::Open {
-            return Ok(begun);
-        }
-        match tokio::time::timeout(ANSWER_WITHIN, told.recv()).await {
-            Ok(Some(ended)) => ended,
-            Ok(None) | Err(_) => Ok(begun),
+        let (tell, begun) = oneshot::channel();
+        let work = Arc::clone(self).work(request, tell, room);
+        let work = self.home.spawn(work);
+        let begun = begun.await.unwrap_or(Err(RefundError::Unable))?;
+        match tokio::time::timeout(ANSWER_WITHIN, work).await {
+            Ok(Ok(Some(ended))) => Ok(ended),
+            _ => Ok(begun),
         }
     }
 
-    /// The whole way of one refund. Whether anybody still listens does not matter to it.
+    /// The whole way of one refund, to its end if it is a new one. Whether anybody still listens does
+    /// not matter to it.
     async fn work(
         self: Arc<Self>,
         request: RefundRequest,
-        tell: mpsc::Sender<Told>,
+        tell: oneshot::Sender<Told>,
         _room: OwnedSemaphorePermit,
-    ) {
-        match self.begin(request).await {
-            Ok(begin::Begun::New(view, working)) => {
-                let _ = tell.send(Ok(view.clone())).await;
-                let ended = self.send_first(view, working).await;
-                let _ = tell.send(Ok(ended)).await;
-            }
-            Ok(begin::Begun::Known(view)) => {
-                let _ = tell.send(Ok(view)).await;
-            }
+    ) -> Option<PayoutView> {
+        let begun = match self.begin(request).await {
+            Ok(begun) => begun,
             Err(error) => {
-                let _ = tell.send(Err(error)).await;
+                let _ = tell.send(Err(error));
+                return None;
             }
-        }
+        };
+        let _ = tell.send(Ok(begun.view.clone()));
+        Some(self.send_first(begun.view, begun.working?).await)
     }
 
     fn lock_timer(&self) -> std::sync::MutexGuard<'_, Option<JoinHandle<()>>> {
@@ -282,15 +277,16 @@ impl Payouts {
         if view.state != PayoutState::Open {
             return same_end(view, end);
         }
-        let known = match self.ask_backend(&view).await {
-            Some(Ok(state)) if is_certain(&state) => self.note_state(view, &state).await,
-            _ => {
-                check_time(&view, end, self.clock.now())?;
-                tracing::warn!(payout = %id, "the operator closes a refund");
-                self.note_word(view, end).await
-            }
+        let mut known = match self.ask_backend(&view).await {
+            Some(Ok(state)) => known(&state),
+            _ => None,
         };
-        same_end(known, end)
+        if known.is_none() {
+            check_time(&view, end, self.clock.now())?;
+            tracing::warn!(payout = %id, "the operator closes a refund");
+            known = Some((end, "the operator says so"));
+        }
+        same_end(self.note(view, known).await, end)
     }
 }
 

@@ -19,7 +19,7 @@ use farebox_http::limits::{
     TokenRefusal,
 };
 use farebox_ledger::{AskedBy, ClaimPolicy, Funding, Rail};
-use farebox_paywall::payout::{Destination, Payer, Payouts, RefundError, RefundRequest, Repeat};
+use farebox_paywall::payout::{Destination, Payouts, RefundError, RefundRequest, Repeat, Source};
 use farebox_wire::credential::{Presented, read_credentials};
 use http::header::HeaderMap;
 use http::{Method, Response};
@@ -146,11 +146,11 @@ impl Own {
         wish: ReadWish,
     ) -> Result<Response<AnswerBody>, Refusal> {
         let payouts = self.refunds.payouts()?;
-        let payer = Payer::Token {
+        let source = Source::Token {
             payment_hash: token.payment_hash,
             claim: Some(self.claim(token)),
         };
-        let view = payouts.refund(wish.of(payer)?).await?;
+        let view = payouts.refund(wish.of(source)?).await?;
         told::begun(&view, super::REFUND)
     }
 
@@ -201,10 +201,10 @@ impl ReadWish {
     }
 
     /// What is asked for, of somebody's money.
-    pub(super) fn of(self, payer: Payer) -> Result<RefundRequest, Refusal> {
+    pub(super) fn of(self, source: Source) -> Result<RefundRequest, Refusal> {
         let (destination, amount) = self.wish?;
         Ok(RefundRequest {
-            payer,
+            source,
             destination,
             asked_by: AskedBy::Holder,
             amount,

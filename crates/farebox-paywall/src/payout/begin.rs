@@ -1,26 +1,25 @@
 //! From a wish to a payout that is written down: everything that can refuse.
 
 use farebox_core::{Msat, PaymentHash, PayoutId, UnixMillis};
-use farebox_ledger::{AskedBy, PayoutAnswer, PayoutLimits, PayoutRequest, PayoutView};
+use farebox_ledger::{AskedBy, PayoutAnswer, PayoutRequest, PayoutView};
 use farebox_lightning::backends::Backends;
 use farebox_lightning::{InvoiceState, LookupInvoice};
 
 use super::busy::Working;
 use super::destination::{Destination, Payable, Resolver};
-use super::purse::{Purse, look_into};
-use super::{Current, Payer, Payouts, RefundError, RefundRequest};
+use super::purse::look_into;
+use super::{Current, Payouts, RefundError, RefundRequest, Source};
 
 /// The kind of backend that pays its own invoices: test money only.
 const TEST_MONEY: &str = "mock";
 /// Among how many of an account's payouts an invoice is looked for that was asked for before.
 const EARLIER: u32 = 1000;
 
-/// What is written down.
-pub(super) enum Begun {
-    /// A new payout, to be sent by whoever holds the right to work on it.
-    New(PayoutView, Working<PayoutId>),
-    /// One that was there before.
-    Known(PayoutView),
+/// A payout that is written down.
+pub(super) struct Begun {
+    pub(super) view: PayoutView,
+    /// The right to send it, where it is a new one.
+    pub(super) working: Option<Working<PayoutId>>,
 }
 
 impl Payouts {
@@ -31,17 +30,28 @@ impl Payouts {
         }
         let _alone = self
             .accounts
-            .begin(request.payer.account())
+            .begin(request.source.account())
             .ok_or(RefundError::UnderWay)?;
         if let Some(known) = self.find_earlier(&request).await? {
-            return Ok(Begun::Known(known));
+            return Ok(Begun {
+                view: known,
+                working: None,
+            });
         }
         let backends = current.backends.as_ref().ok_or(RefundError::NoPayer)?;
         let (backend, _) = backends.payer().ok_or(RefundError::NoPayer)?;
         let lookup = backends.lookup().ok_or(RefundError::NoLookup)?;
         let now = self.clock.now();
-        let purse = look_into(&self.ledger, &request.payer, lookup, now).await?;
-        let payable = self.resolve(&current, &request, &purse).await;
+        let purse = look_into(&self.ledger, &request.source, lookup, now).await?;
+        let resolver = Resolver {
+            rules: &current.rules,
+            client: &current.client,
+            clock: &self.clock,
+            available: purse.available,
+            asked: request.amount,
+            least: current.rules.limits(request.asked_by).least,
+        };
+        let payable = resolver.resolve(&request.destination).await;
         let payable = payable.map_err(|refusal| purse.explain(refusal))?;
         self.refuse_own(backends, lookup, &payable).await?;
         log_destination(&request);
@@ -54,7 +64,7 @@ impl Payouts {
         &self,
         request: &RefundRequest,
     ) -> Result<Option<PayoutView>, RefundError> {
-        let account = request.payer.account();
+        let account = request.source.account();
         let earlier = self.ledger.payouts_of(account, EARLIER).await?;
         if let Some(repeat) = &request.repeat
             && let Some(known) = repeat.find(account, &earlier)?
@@ -68,23 +78,6 @@ impl Payouts {
         Ok(earlier
             .into_iter()
             .find(|payout| payout.destination_hash == hash))
-    }
-
-    async fn resolve(
-        &self,
-        current: &Current,
-        request: &RefundRequest,
-        purse: &Purse,
-    ) -> Result<Payable, RefundError> {
-        let resolver = Resolver {
-            rules: &current.rules,
-            client: &current.client,
-            clock: &self.clock,
-            available: purse.available,
-            asked: request.amount,
-            least: limits(current, request.asked_by).least,
-        };
-        resolver.resolve(&request.destination).await
     }
 
     /// Paying an invoice of our own would only move money in a circle, and some nodes and wallets
@@ -119,23 +112,23 @@ impl Payouts {
         backend: &str,
     ) -> Result<Begun, RefundError> {
         let now = self.clock.now();
-        let account = request.payer.account();
+        let account = request.source.account();
         let id = match &request.repeat {
             Some(repeat) => repeat.id(account, now),
             None => random_id(now)?,
         };
         // Before it is in the store, so that no timer ever finds it without a keeper.
         let working = self.payouts.begin(id).ok_or(RefundError::Unable)?;
-        let limits = limits(current, request.asked_by);
+        let limits = current.rules.limits(request.asked_by);
         let destination = payable.payment_hash;
-        let claim = match request.payer {
-            Payer::Token { claim, .. } => claim,
-            Payer::Key(_) => None,
+        let funding = match request.source {
+            Source::Token { claim, .. } => claim,
+            Source::Key(_) => None,
         };
         let answer = self.ledger.begin_payout(PayoutRequest {
             id,
             account,
-            funding: claim,
+            funding,
             asked_by: request.asked_by,
             destination_hash: destination,
             bolt11: payable.bolt11,
@@ -145,14 +138,17 @@ impl Payouts {
             limits,
             now,
         });
-        match judge(answer.await?, destination, limits.least)? {
-            (view, Fresh::New) => {
-                self.metrics.begun();
-                log_begun(&view);
-                Ok(Begun::New(view, working))
-            }
-            (view, Fresh::Earlier) => Ok(Begun::Known(view)),
+        let answer = answer.await?;
+        let is_new = matches!(answer, PayoutAnswer::Begun(_));
+        let view = judge(answer, destination, limits.least)?;
+        if is_new {
+            self.metrics.begun();
+            log_begun(&view);
         }
+        Ok(Begun {
+            view,
+            working: is_new.then_some(working),
+        })
     }
 }
 
@@ -162,21 +158,15 @@ fn random_id(now: UnixMillis) -> Result<PayoutId, RefundError> {
     Ok(PayoutId::new(now, random))
 }
 
-enum Fresh {
-    New,
-    Earlier,
-}
-
+/// The payout that is written down now, or why there is none.
 fn judge(
     answer: PayoutAnswer,
     destination: PaymentHash,
     least: Msat,
-) -> Result<(PayoutView, Fresh), RefundError> {
+) -> Result<PayoutView, RefundError> {
     Err(match answer {
-        PayoutAnswer::Begun(view) => return Ok((view, Fresh::New)),
-        PayoutAnswer::Exists(view) if view.destination_hash == destination => {
-            return Ok((view, Fresh::Earlier));
-        }
+        PayoutAnswer::Begun(view) => return Ok(view),
+        PayoutAnswer::Exists(view) if view.destination_hash == destination => return Ok(view),
         // Of this account, and to somewhere else: not what was asked for now.
         PayoutAnswer::Exists(_) => RefundError::UnderWay,
         PayoutAnswer::DestinationTaken => RefundError::UsedInvoice,
@@ -192,32 +182,13 @@ fn judge(
     })
 }
 
-/// The operator knows why, and must not be kept out by holders whose payees never take their money.
-fn limits(current: &Current, asked_by: AskedBy) -> PayoutLimits {
-    let rules = &current.rules;
-    match asked_by {
-        AskedBy::Holder => PayoutLimits {
-            least: rules.least,
-            daily_total: rules.daily_total,
-            max_open: rules.max_open,
-            per_account_per_day: rules.per_token_per_day,
-        },
-        AskedBy::Operator => PayoutLimits {
-            least: Msat::ZERO,
-            daily_total: Msat::MAX,
-            max_open: u32::MAX,
-            per_account_per_day: u32::MAX,
-        },
-    }
-}
-
 fn log_destination(request: &RefundRequest) {
     let Destination::LightningAddress(address) = &request.destination else {
         return;
     };
     let address = address.to_string();
     let host = address.rsplit('@').next().unwrap_or_default();
-    tracing::info!(payment.hash = %request.payer.account(), host, "a refund goes to a Lightning Address");
+    tracing::info!(payment.hash = %request.source.account(), host, "a refund goes to a Lightning Address");
 }
 
 fn log_begun(view: &PayoutView) {

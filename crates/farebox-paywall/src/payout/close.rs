@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use farebox_core::UnixMillis;
 use farebox_ledger::{LedgerError, PayoutEnd, PayoutState, PayoutView};
-use farebox_lightning::PaymentState;
 
 use super::recover::unpayable_from;
 
@@ -42,13 +41,6 @@ pub enum CloseError {
     /// The ledger did not answer.
     #[error("the ledger does not answer")]
     Ledger(#[from] LedgerError),
-}
-
-pub(super) const fn is_certain(state: &PaymentState) -> bool {
-    matches!(
-        state,
-        PaymentState::Succeeded { .. } | PaymentState::Failed(_)
-    )
 }
 
 pub(super) fn same_end(view: PayoutView, end: PayoutEnd) -> Result<PayoutView, CloseError> {

@@ -9,7 +9,7 @@ use farebox_core::{KeyHash, Msat, PaymentHash, UnixMillis};
 use farebox_ledger::{ClaimPolicy, Deposit, Funding, KeyView, Ledger};
 use farebox_lightning::{InvoiceState, LookupInvoice};
 
-use super::{Payer, RefundError};
+use super::{RefundError, Source};
 
 /// How many deposits of one key the node is asked about, the largest first: as many as the ledger
 /// tells at a time.
@@ -23,20 +23,20 @@ pub(super) struct Purse {
     doubt: Option<RefundError>,
 }
 
-/// What can be paid out of a payer's account at this moment.
+/// What can be paid out of an account at this moment.
 pub(super) async fn look_into(
     ledger: &Ledger,
-    payer: &Payer,
+    source: &Source,
     lookup: &dyn LookupInvoice,
     now: UnixMillis,
 ) -> Result<Purse, RefundError> {
     ledger.flush().await?;
-    match payer {
-        Payer::Token {
+    match source {
+        Source::Token {
             payment_hash,
             claim,
         } => look_into_token(ledger, *payment_hash, claim.as_ref(), lookup, now).await,
-        Payer::Key(key) => look_into_key(ledger, *key, lookup).await,
+        Source::Key(key) => look_into_key(ledger, *key, lookup).await,
     }
 }
 
@@ -48,7 +48,11 @@ async fn look_into_token(
     now: UnixMillis,
 ) -> Result<Purse, RefundError> {
     let asked = invoice_amount(ledger, hash, claim).await?;
-    let received = received(lookup, hash, asked).await?;
+    // Nothing else proves that there is money to pay back.
+    let received = settled(lookup, hash).await?;
+    if received < asked {
+        return Err(RefundError::NotSettled);
+    }
     ledger.note_received(hash, asked, received, now).await?;
     let refundable = ledger.refundable(hash.account()).await?;
     // A token never used has all that was paid for it.
@@ -87,8 +91,8 @@ async fn look_into_key(
     let gone = gone(&view);
     let needed = gone.checked_add(purse.available).unwrap_or(Msat::MAX);
     let deposits = ledger.deposits_of(key, MAX_DEPOSITS).await?;
-    let Proven { amount, doubt } = prove(lookup, &deposits, needed).await;
-    let available = free.min(amount.saturating_sub(gone));
+    let (proven, doubt) = prove(lookup, &deposits, needed).await;
+    let available = free.min(proven.saturating_sub(gone));
     match doubt {
         Some(doubt) if available.is_zero() => Err(doubt),
         doubt => Ok(Purse {
@@ -127,15 +131,13 @@ fn gone(view: &KeyView) -> Msat {
     paid_out.checked_add(view.held).unwrap_or(Msat::MAX)
 }
 
-/// What the node vouches for.
-struct Proven {
-    amount: Msat,
-    /// Why it does not vouch for more, where it was asked about more.
-    doubt: Option<RefundError>,
-}
-
 /// Asks the node about one deposit after the other until it has vouched for as much as is needed.
-async fn prove(lookup: &dyn LookupInvoice, deposits: &[Deposit], needed: Msat) -> Proven {
+/// Gives how much it vouches for, and why for no more where it was asked about more.
+async fn prove(
+    lookup: &dyn LookupInvoice,
+    deposits: &[Deposit],
+    needed: Msat,
+) -> (Msat, Option<RefundError>) {
     let (mut amount, mut doubt) = (Msat::ZERO, None);
     for deposit in deposits {
         if amount >= needed {
@@ -155,24 +157,10 @@ async fn prove(lookup: &dyn LookupInvoice, deposits: &[Deposit], needed: Msat) -
             Err(error) => doubt = Some(error),
         }
     }
-    Proven { amount, doubt }
+    (amount, doubt)
 }
 
-/// What our node got for the invoice of a token. Nothing else proves that there is money to pay
-/// back.
-async fn received(
-    lookup: &dyn LookupInvoice,
-    account: PaymentHash,
-    asked: Msat,
-) -> Result<Msat, RefundError> {
-    let received = settled(lookup, account).await?;
-    if received >= asked {
-        Ok(received)
-    } else {
-        Err(RefundError::NotSettled)
-    }
-}
-
+/// What our node got for an invoice.
 async fn settled(lookup: &dyn LookupInvoice, hash: PaymentHash) -> Result<Msat, RefundError> {
     match lookup.lookup_invoice(hash).await {
         Ok(InvoiceState::Settled {

@@ -14,12 +14,12 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use farebox_core::UnixMillis;
-use farebox_ledger::PayoutView;
+use farebox_ledger::{PayoutEnd, PayoutState, PayoutView};
 use farebox_lightning::{NodeError, PaymentState, parse_invoice};
 use tokio::time::MissedTickBehavior;
 
 use super::Payouts;
-use super::send::ask;
+use super::send::{ask, known};
 
 /// How often open payouts are asked about.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -109,13 +109,13 @@ impl Payouts {
     async fn follow_up(&self, view: PayoutView, whom: Whom) {
         // What was open a moment ago may have been ended by whoever worked on it then.
         match self.ledger.payout(view.id).await {
-            Ok(Some(now)) if now.state == farebox_ledger::PayoutState::Open => {}
+            Ok(Some(now)) if now.state == PayoutState::Open => {}
             _ => return,
         }
         match self.ask_backend(&view).await {
             Some(Ok(PaymentState::Unheard)) => self.send_or_give_up(view).await,
             Some(Ok(state)) => {
-                self.note_state(view, &state).await;
+                self.note(view, known(&state)).await;
             }
             Some(Err(error)) => log_unasked(&view, whom, &error.to_string()),
             None => log_unasked(&view, whom, "no backend of this name can pay any more"),
@@ -138,7 +138,8 @@ impl Payouts {
         if now < expires_at {
             self.send_again(view).await;
         } else if now >= unpayable_from(&view) {
-            self.note_expired(view).await;
+            let known = Some((PayoutEnd::Failed, "its invoice has expired"));
+            self.note(view, known).await;
         }
     }
 }

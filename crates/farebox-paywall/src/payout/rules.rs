@@ -2,6 +2,7 @@
 
 use farebox_core::Msat;
 use farebox_http::client::AllowedHosts;
+use farebox_ledger::{AskedBy, PayoutLimits};
 use farebox_lightning::Network;
 
 /// The operator's rules for refunds. They hold for the holders of tokens; the operator is bound by
@@ -25,6 +26,26 @@ pub struct RefundRules {
     pub allow_hosts: AllowedHosts,
     /// The network that invoices must be for.
     pub network: Network,
+}
+
+impl RefundRules {
+    /// The operator knows why, and must not be kept out by holders whose payees never take their money.
+    pub(super) const fn limits(&self, asked_by: AskedBy) -> PayoutLimits {
+        match asked_by {
+            AskedBy::Holder => PayoutLimits {
+                least: self.least,
+                daily_total: self.daily_total,
+                max_open: self.max_open,
+                per_account_per_day: self.per_token_per_day,
+            },
+            AskedBy::Operator => PayoutLimits {
+                least: Msat::ZERO,
+                daily_total: Msat::MAX,
+                max_open: u32::MAX,
+                per_account_per_day: u32::MAX,
+            },
+        }
+    }
 }
 
 /// A limit on routing fees: a part of the amount, but never less than a base.

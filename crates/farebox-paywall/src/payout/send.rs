@@ -7,13 +7,13 @@
 
 use std::time::Duration;
 
-use farebox_core::{Msat, PayoutId};
+use farebox_core::PayoutId;
 use farebox_http::client::CallError;
 use farebox_ledger::{PayoutEnd, PayoutView, crash_point};
 use farebox_lightning::{NodeError, PayInvoice, PaymentFailure, PaymentRequest, PaymentState};
 
+use super::Payouts;
 use super::busy::Working;
-use super::{Payouts, crash};
 
 /// How long the backend looks for a way before it says that the payment is under way or failed.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -22,6 +22,17 @@ const GRACE: Duration = Duration::from_secs(15);
 /// How long the backend may take to say what became of a payment.
 const ASK_WITHIN: Duration = Duration::from_secs(30);
 
+/// A named point at which a test kills the process: a payout is written down, and nothing sent to the node yet.
+const BEFORE_SEND: &str = "payout-before-send";
+/// The node has answered a payment, or the wait for its answer is over.
+const AFTER_SEND: &str = "payout-after-send";
+/// The end of a payout is known and not written down.
+const BEFORE_FINISH: &str = "payout-before-finish";
+
+/// Every point of a refund that the gateway itself passes through, in order; the ledger's own,
+/// `payout-before-commit` and `payout-after-commit`, lie around each writing down.
+pub const CRASH_POINTS: [&str; 3] = [BEFORE_SEND, AFTER_SEND, BEFORE_FINISH];
+
 /// Which sending it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sending {
@@ -29,12 +40,8 @@ enum Sending {
     Again,
 }
 
-/// What is known.
-enum Known {
-    Paid { fee: Msat },
-    Failed(&'static str),
-    Nothing,
-}
+/// How a payment has ended, and why where it failed; none where nobody knows.
+pub(super) type Known = Option<(PayoutEnd, &'static str)>;
 
 impl Payouts {
     /// Sends what was begun a moment ago, for the first time.
@@ -43,7 +50,7 @@ impl Payouts {
         view: PayoutView,
         working: Working<PayoutId>,
     ) -> PayoutView {
-        crash_point(crash::BEFORE_SEND);
+        crash_point(BEFORE_SEND);
         let ended = self.send(view, Sending::First).await;
         drop(working);
         ended
@@ -63,7 +70,7 @@ impl Payouts {
             return view;
         };
         let answer = pay(payer, &view).await;
-        crash_point(crash::AFTER_SEND);
+        crash_point(AFTER_SEND);
         let known = match answer {
             Ok(state) => known(&state),
             Err(error) => {
@@ -74,38 +81,14 @@ impl Payouts {
         self.note(view, known).await
     }
 
-    /// Writes down what the node says of a payment that was begun earlier.
-    pub(super) async fn note_state(&self, view: PayoutView, state: &PaymentState) -> PayoutView {
-        self.note(view, known(state)).await
-    }
-
-    /// Ends what can never be paid any more.
-    pub(super) async fn note_expired(&self, view: PayoutView) -> PayoutView {
-        self.note(view, Known::Failed("its invoice has expired"))
-            .await
-    }
-
-    /// Ends by the operator's word.
-    pub(super) async fn note_word(&self, view: PayoutView, end: PayoutEnd) -> PayoutView {
-        let known = match end {
-            PayoutEnd::Paid { fee } => Known::Paid { fee },
-            PayoutEnd::Failed => Known::Failed("the operator says so"),
+    /// Writes an end down, where it is known.
+    pub(super) async fn note(&self, view: PayoutView, known: Known) -> PayoutView {
+        let Some((end, reason)) = known else {
+            return view;
         };
-        self.note(view, known).await
-    }
-
-    async fn note(&self, view: PayoutView, known: Known) -> PayoutView {
-        let (end, reason) = match known {
-            Known::Nothing => return view,
-            Known::Paid { fee } => (PayoutEnd::Paid { fee }, ""),
-            Known::Failed(reason) => (PayoutEnd::Failed, reason),
-        };
-        crash_point(crash::BEFORE_FINISH);
-        let finished = self
-            .ledger
-            .finish_payout(view.id, end, self.clock.now())
-            .await;
-        match finished {
+        crash_point(BEFORE_FINISH);
+        let now = self.clock.now();
+        match self.ledger.finish_payout(view.id, end, now).await {
             Ok(ended) => {
                 self.tell_end(&ended, end, reason);
                 ended
@@ -172,11 +155,12 @@ async fn within(
         })
 }
 
-const fn known(state: &PaymentState) -> Known {
+/// What the node's word is worth.
+pub(super) const fn known(state: &PaymentState) -> Known {
     match state {
-        PaymentState::Succeeded { fee, .. } => Known::Paid { fee: *fee },
-        PaymentState::Failed(failure) => Known::Failed(reason(*failure)),
-        PaymentState::Pending | PaymentState::Unheard => Known::Nothing,
+        PaymentState::Succeeded { fee, .. } => Some((PayoutEnd::Paid { fee: *fee }, "")),
+        PaymentState::Failed(failure) => Some((PayoutEnd::Failed, reason(*failure))),
+        PaymentState::Pending | PaymentState::Unheard => None,
     }
 }
 
@@ -188,12 +172,12 @@ async fn confirm_refusal(
     error: &NodeError,
 ) -> Known {
     if sending == Sending::Again || !error.is_certain_refusal() {
-        return Known::Nothing;
+        return None;
     }
     match ask(payer, view).await {
-        Ok(PaymentState::Unheard) => Known::Failed("the node refused to begin it"),
+        Ok(PaymentState::Unheard) => Some((PayoutEnd::Failed, "the node refused to begin it")),
         Ok(state) => known(&state),
-        Err(_) => Known::Nothing,
+        Err(_) => None,
     }
 }
 

@@ -104,7 +104,7 @@ impl House {
         };
         let to = self.invoice(&self.payee, amount).await;
         RefundRequest {
-            payer: Payer::Token {
+            source: Source::Token {
                 payment_hash: paid.payment_hash,
                 claim: Some(Funding {
                     rail: Rail::Lightning,
@@ -237,7 +237,7 @@ async fn a_refund_goes_on_when_nobody_waits_for_it() {
         .node
         .set_pay_fault(PayFault::Slow(Duration::from_millis(300)));
     let wish = house.wish(40_000).await;
-    let (payouts, account) = (Arc::clone(&house.payouts), wish.payer.account());
+    let (payouts, account) = (Arc::clone(&house.payouts), wish.source.account());
     let impatient = tokio::time::timeout(Duration::from_millis(150), payouts.refund(wish));
     assert!(impatient.await.is_err());
     let give_up_at = Instant::now() + WAIT_AT_MOST;
@@ -379,7 +379,7 @@ async fn told(looks_up: bool, state: InvoiceState) -> (House, Result<PayoutView,
         node: Arc::clone(&house.node),
         looks_up,
         state: Some(state),
-        ours: PaymentHash::from_bytes(*wish.payer.account().as_bytes()),
+        ours: PaymentHash::from_bytes(*wish.source.account().as_bytes()),
         others: Vec::new(),
     };
     let teller = backends(teller);

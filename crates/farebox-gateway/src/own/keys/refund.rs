@@ -5,7 +5,7 @@
 
 use farebox_core::KeyHash;
 use farebox_ledger::KeyView;
-use farebox_paywall::payout::{Payer, RefundError};
+use farebox_paywall::payout::{RefundError, Source};
 use http::{Method, Response};
 
 use super::KeyPaths;
@@ -49,7 +49,7 @@ impl KeyPaths {
         wish: ReadWish,
     ) -> Result<Response<AnswerBody>, Refusal> {
         let payouts = self.refunds.payouts()?;
-        let view = payouts.refund(wish.of(Payer::Key(key))?).await?;
+        let view = payouts.refund(wish.of(Source::Key(key))?).await?;
         told::begun(&view, PLACE)
     }
 

@@ -35,7 +35,7 @@ impl House {
     async fn of_key(&self, amount: u64) -> RefundRequest {
         let to = self.invoice(&self.payee, amount).await;
         RefundRequest {
-            payer: Payer::Key(KEY),
+            source: Source::Key(KEY),
             destination: Destination::Bolt11(to.bolt11),
             asked_by: AskedBy::Operator,
             amount: None,
@@ -186,16 +186,16 @@ async fn holder_and_operator_who_ask_at_once_do_not_both_get_it() {
 async fn the_account_of_a_key_is_not_paid_out_as_that_of_a_token() {
     let house = House::open();
     house.key_with(&[30_000]).await;
-    let of_token = |claim| Payer::Token {
+    let of_token = |claim| Source::Token {
         payment_hash: PaymentHash::from_bytes(*KEY.as_bytes()),
         claim,
     };
-    let Payer::Token { claim, .. } = house.wish(10_000).await.payer else {
+    let Source::Token { claim, .. } = house.wish(10_000).await.source else {
         unreachable!("a token's wish")
     };
-    for payer in [of_token(None), of_token(claim)] {
+    for source in [of_token(None), of_token(claim)] {
         let wish = house.of_key(10_000).await;
-        let told = house.payouts.refund(RefundRequest { payer, ..wish }).await;
+        let told = house.payouts.refund(RefundRequest { source, ..wish }).await;
         let is_refused = matches!(told, Err(RefundError::Unknown | RefundError::NotSettled));
         assert!(is_refused, "{told:?}");
     }
