@@ -10,7 +10,8 @@ use axum::response::Response;
 use farebox_core::Secret;
 use subtle::ConstantTimeEq;
 
-use crate::{ConsoleError, Shared};
+use crate::Shared;
+use crate::error::ConsoleError;
 
 /// The shortest token that is taken.
 const MIN_TOKEN_LENGTH: usize = 32;

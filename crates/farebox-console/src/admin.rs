@@ -7,25 +7,26 @@ use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use farebox_api::{Accounts, Revoked, Rotate, Rotated, Token, Transfers, TrialBalance};
 use farebox_core::PaymentHash;
-use farebox_ledger::Ledger;
 use farebox_paywall::keyring::Rotation;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::view::{AccountJson, TokenJson, TransferJson, TrialBalanceJson};
-use crate::{ConsoleError, Shared};
+use crate::error::ConsoleError;
+use crate::{Shared, view};
 
 /// Rows of a listing, unless the caller says otherwise.
 const DEFAULT_LIMIT: u32 = 100;
 /// The most rows of a listing.
 const MAX_LIMIT: u32 = 1000;
 
-/// Which page of accounts.
+/// Which page of a listing that counts its rows.
 #[derive(Deserialize)]
-pub(crate) struct AccountPage {
-    cursor: Option<u64>,
-    limit: Option<u32>,
+pub(crate) struct Page {
+    #[serde(default, alias = "after")]
+    pub(crate) cursor: u64,
+    pub(crate) limit: Option<u32>,
 }
 
 /// Which page of transfers.
@@ -33,13 +34,6 @@ pub(crate) struct AccountPage {
 pub(crate) struct TransferPage {
     before: Option<String>,
     limit: Option<u32>,
-}
-
-/// How to rotate.
-#[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct RotateBody {
-    emergency: bool,
 }
 
 /// Whether the gateway can sell. Open to all, so it says nothing else.
@@ -53,77 +47,71 @@ pub(crate) async fn health(State(state): State<Shared>) -> Response {
 
 pub(crate) async fn accounts(
     State(state): State<Shared>,
-    page: Result<Query<AccountPage>, QueryRejection>,
-) -> Result<Json<Value>, ConsoleError> {
-    let Query(page) = page.map_err(|error| bad_request(&error))?;
+    page: Result<Query<Page>, QueryRejection>,
+) -> Result<Json<Accounts>, ConsoleError> {
+    let Query(page) = page?;
     let limit = limit(page.limit)?;
-    let accounts = settled(&state)
-        .await?
-        .accounts(page.cursor.unwrap_or(0), limit)
-        .await?;
-    let full = u32::try_from(accounts.len()).is_ok_and(|rows| rows == limit);
-    let next = accounts.last().filter(|_| full).map(|last| last.cursor);
+    let rows = state.settled().await?.accounts(page.cursor, limit).await?;
     let now = state.options.clock.now();
-    let accounts: Vec<_> = accounts
-        .iter()
-        .map(|account| AccountJson::new(account, now))
-        .collect();
-    Ok(Json(json!({ "accounts": accounts, "next": next })))
+    Ok(Json(Accounts {
+        next: next(&rows, limit).map(|last| last.cursor),
+        accounts: rows.iter().map(|row| view::account(row, now)).collect(),
+    }))
 }
 
 pub(crate) async fn token(
     State(state): State<Shared>,
     Path(hash): Path<String>,
-) -> Result<Json<TokenJson>, ConsoleError> {
+) -> Result<Json<Token>, ConsoleError> {
     let hash = payment_hash(&hash)?;
-    let ledger = settled(&state).await?;
+    let ledger = state.settled().await?;
     let account = ledger.account(hash.account()).await?;
     let account = account.ok_or(ConsoleError::NoAccount)?;
     let left = ledger.refundable(hash.account()).await?;
-    let account = AccountJson::new(&account, state.options.clock.now());
-    Ok(Json(TokenJson::new(account, left.as_ref())))
+    Ok(Json(Token {
+        account: view::account(&account, state.options.clock.now()),
+        refundable_msat: left.map_or(0, |left| left.available.get()),
+    }))
 }
 
 pub(crate) async fn transfers(
     State(state): State<Shared>,
     Path(hash): Path<String>,
     page: Result<Query<TransferPage>, QueryRejection>,
-) -> Result<Json<Value>, ConsoleError> {
-    let Query(page) = page.map_err(|error| bad_request(&error))?;
+) -> Result<Json<Transfers>, ConsoleError> {
+    let Query(page) = page?;
     let limit = limit(page.limit)?;
     let before = page.before.map(|id| transfer_id(&id)).transpose()?;
-    let hash = payment_hash(&hash)?;
-    let transfers = settled(&state)
-        .await?
-        .transfers(hash.account(), before, limit)
-        .await?;
-    let full = u32::try_from(transfers.len()).is_ok_and(|rows| rows == limit);
-    let transfers: Vec<_> = transfers.iter().map(TransferJson::new).collect();
-    let next = transfers
-        .last()
-        .filter(|_| full)
-        .map(|last| last.id.clone());
-    Ok(Json(json!({ "transfers": transfers, "next": next })))
+    let account = payment_hash(&hash)?.account();
+    let ledger = state.settled().await?;
+    let rows = ledger.transfers(account, before, limit).await?;
+    let transfers: Vec<_> = rows.iter().map(view::transfer).collect();
+    Ok(Json(Transfers {
+        next: next(&transfers, limit).map(|last| last.id.clone()),
+        transfers,
+    }))
 }
 
 pub(crate) async fn revoke(
     State(state): State<Shared>,
     Path(hash): Path<String>,
-) -> Result<Json<Value>, ConsoleError> {
+) -> Result<Json<Revoked>, ConsoleError> {
     let hash = payment_hash(&hash)?;
     let known = state.options.ledger.revoke(hash.account()).await?;
     tracing::info!(payment.hash = %hash, known, "a token was revoked");
-    Ok(Json(
-        json!({ "payment_hash": hash.to_string(), "revoked": true, "known": known }),
-    ))
+    Ok(Json(Revoked {
+        payment_hash: hash.to_string(),
+        revoked: true,
+        known,
+    }))
 }
 
 pub(crate) async fn rotate(
     State(state): State<Shared>,
-    body: Result<Json<RotateBody>, JsonRejection>,
-) -> Result<Json<Value>, ConsoleError> {
-    let Json(body) = body.map_err(|error| bad_request(&error))?;
-    let rotation = if body.emergency {
+    body: Result<Json<Rotate>, JsonRejection>,
+) -> Result<Json<Rotated>, ConsoleError> {
+    let Json(Rotate { emergency }) = body?;
+    let rotation = if emergency {
         Rotation::Emergency
     } else {
         Rotation::Routine
@@ -132,42 +120,27 @@ pub(crate) async fn rotate(
     let keyring = Arc::clone(&state.options.keyring);
     // It writes a file and waits for the disk.
     let epoch = tokio::task::spawn_blocking(move || keyring.rotate(rotation, now)).await??;
-    tracing::warn!(
-        epoch = epoch.0,
-        emergency = body.emergency,
-        "the signing keys were rotated"
-    );
-    Ok(Json(
-        json!({ "epoch": epoch.0, "emergency": body.emergency }),
-    ))
+    let epoch = epoch.0;
+    tracing::warn!(epoch, emergency, "the signing keys were rotated");
+    Ok(Json(Rotated { epoch, emergency }))
 }
 
 pub(crate) async fn trial_balance(
     State(state): State<Shared>,
-) -> Result<Json<TrialBalanceJson>, ConsoleError> {
-    let balance = settled(&state).await?.trial_balance().await?;
-    Ok(Json(TrialBalanceJson::new(&balance)))
-}
-
-/// The ledger, when everything that was answered before has reached the store: whoever just bought
-/// something looks it up here.
-async fn settled(state: &Shared) -> Result<&Ledger, ConsoleError> {
-    state.options.ledger.flush().await?;
-    Ok(&state.options.ledger)
+) -> Result<Json<TrialBalance>, ConsoleError> {
+    let balance = state.settled().await?.trial_balance().await?;
+    Ok(Json(view::trial_balance(&balance)))
 }
 
 pub(crate) fn payment_hash(text: &str) -> Result<PaymentHash, ConsoleError> {
-    PaymentHash::from_hex(text).map_err(|error| ConsoleError::BadRequest {
-        what: format!("payment hash: {error}"),
-    })
+    PaymentHash::from_hex(text).map_err(|error| ConsoleError::bad(format!("payment hash: {error}")))
 }
 
 fn transfer_id(text: &str) -> Result<[u8; 16], ConsoleError> {
     let mut id = [0; 16];
     let digits = text.replace('-', "");
-    hex::decode_to_slice(digits, &mut id).map_err(|_| ConsoleError::BadRequest {
-        what: "before: not the id of a transfer".into(),
-    })?;
+    let decoded = hex::decode_to_slice(digits, &mut id);
+    decoded.map_err(|_| ConsoleError::bad("before: not the id of a transfer"))?;
     Ok(id)
 }
 
@@ -175,14 +148,12 @@ fn transfer_id(text: &str) -> Result<[u8; 16], ConsoleError> {
 pub(crate) fn limit(asked: Option<u32>) -> Result<u32, ConsoleError> {
     match asked.unwrap_or(DEFAULT_LIMIT) {
         limit @ 1..=MAX_LIMIT => Ok(limit),
-        _ => Err(ConsoleError::BadRequest {
-            what: format!("limit: 1 to {MAX_LIMIT}"),
-        }),
+        _ => Err(ConsoleError::bad(format!("limit: 1 to {MAX_LIMIT}"))),
     }
 }
 
-fn bad_request(error: &impl ToString) -> ConsoleError {
-    ConsoleError::BadRequest {
-        what: error.to_string(),
-    }
+/// The row behind which a listing goes on: a page that is not full is the last one.
+pub(crate) fn next<T>(rows: &[T], limit: u32) -> Option<&T> {
+    let is_full = u32::try_from(rows.len()).is_ok_and(|count| count == limit);
+    rows.last().filter(|_| is_full)
 }

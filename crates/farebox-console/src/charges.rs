@@ -5,15 +5,16 @@ use std::collections::HashMap;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
+use farebox_api::{Charge, Charges};
 use farebox_core::{HoldId, KeyHash, RouteName, UnixMillis};
 use farebox_ledger::{AccountName, ChargeQuery, ChargeView, Ledger, LedgerError};
-use farebox_paywall::receipt::ReceiptJson;
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use farebox_paywall::receipt::receipt;
+use serde::Deserialize;
 
+use crate::Shared;
 use crate::admin::{limit, payment_hash};
+use crate::error::ConsoleError;
 use crate::keys::find as find_key;
-use crate::{ConsoleError, Shared};
 
 /// What the public name of a prepaid key begins with.
 const KEY_ID: &str = "fk_";
@@ -30,26 +31,14 @@ pub(crate) struct ChargesPage {
     limit: Option<u32>,
 }
 
-/// One charge, and whose money it was.
-#[derive(Serialize)]
-struct ChargeJson {
-    #[serde(flatten)]
-    receipt: ReceiptJson,
-    account: String,
-    /// The child that spent its parent's money.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    child: Option<String>,
-}
-
 pub(crate) async fn list(
     State(state): State<Shared>,
     page: Result<Query<ChargesPage>, QueryRejection>,
-) -> Result<Json<Value>, ConsoleError> {
-    let Query(page) = page.map_err(|error| bad_request(&error))?;
+) -> Result<Json<Charges>, ConsoleError> {
+    let Query(page) = page?;
     let limit = limit(page.limit)?;
     let query = page.query(&state).await?;
-    let ledger = &state.options.ledger;
-    ledger.flush().await?;
+    let ledger = state.settled().await?;
     let found = ledger.charges(query, limit).await?;
     let mut names = Names::new(ledger);
     let mut charges = Vec::with_capacity(found.charges.len());
@@ -57,19 +46,17 @@ pub(crate) async fn list(
         charges.push(names.tell(charge).await?);
     }
     let next = found.next.map(|next| next.to_string());
-    Ok(Json(json!({ "charges": charges, "next": next })))
+    Ok(Json(Charges { charges, next }))
 }
 
 pub(crate) async fn show(
     State(state): State<Shared>,
     Path(id): Path<String>,
-) -> Result<Json<Value>, ConsoleError> {
-    let id = HoldId::parse(&id).map_err(|error| bad_request(&error))?;
-    let ledger = &state.options.ledger;
-    ledger.flush().await?;
+) -> Result<Json<Charge>, ConsoleError> {
+    let id = HoldId::parse(&id).map_err(ConsoleError::bad)?;
+    let ledger = state.settled().await?;
     let charge = ledger.charge(id).await?.ok_or(ConsoleError::NoCharge)?;
-    let told = Names::new(ledger).tell(charge).await?;
-    Ok(Json(json!(told)))
+    Ok(Json(Names::new(ledger).tell(charge).await?))
 }
 
 impl ChargesPage {
@@ -86,10 +73,10 @@ impl ChargesPage {
         let instant = |seconds: u64| UnixMillis::new(seconds.saturating_mul(1_000));
         Ok(ChargeQuery {
             account,
-            route: route.map_err(|error| bad_request(&error))?,
+            route: route.map_err(ConsoleError::bad)?,
             since: self.since.map(instant),
             until: self.until.map(instant),
-            before: before.map_err(|error| bad_request(&error))?,
+            before: before.map_err(ConsoleError::bad)?,
         })
     }
 }
@@ -108,7 +95,7 @@ impl<'a> Names<'a> {
         }
     }
 
-    async fn tell(&mut self, charge: ChargeView) -> Result<ChargeJson, LedgerError> {
+    async fn tell(&mut self, charge: ChargeView) -> Result<Charge, LedgerError> {
         let account = match &charge.account {
             AccountName::Payer(hash) => hash.to_string(),
             AccountName::Key(key) => self.of(*key).await?,
@@ -118,10 +105,10 @@ impl<'a> Names<'a> {
             Some(child) => Some(self.of(child).await?),
             None => None,
         };
-        Ok(ChargeJson {
+        Ok(Charge {
             account,
             child,
-            receipt: ReceiptJson::new(charge),
+            receipt: receipt(charge),
         })
     }
 
@@ -134,11 +121,5 @@ impl<'a> Names<'a> {
         let name = view.map_or_else(|| key.to_string(), |view| view.public_id);
         self.known.insert(key, name.clone());
         Ok(name)
-    }
-}
-
-fn bad_request(what: &impl ToString) -> ConsoleError {
-    ConsoleError::BadRequest {
-        what: what.to_string(),
     }
 }

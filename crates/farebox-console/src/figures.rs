@@ -71,80 +71,75 @@ impl Figures {
 
 impl Collector for Snapshot {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        self.encode_balance(&mut encoder)?;
-        self.encode_writer(&mut encoder)?;
+        self.encode_gauges(&mut encoder)?;
+        self.encode_counters(&mut encoder)?;
         self.encode_batches(&mut encoder)
     }
 }
 
 impl Snapshot {
-    fn encode_balance(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let balance = &self.balance;
+    fn encode_gauges(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let (balance, stats) = (&self.balance, &self.stats);
         let sum = i64::try_from(balance.sum).unwrap_or(i64::MAX);
-        gauge(
-            encoder,
-            "trial_balance_msat",
-            "The sum of all balances; must be zero",
-            sum,
-        )?;
         let sound = i64::from(balance.is_sound());
-        gauge(
-            encoder,
-            "trial_balance_sound",
-            "1 when every proof of the books holds",
-            sound,
-        )?;
-        let payers = signed(balance.payers.get());
-        gauge(
-            encoder,
-            "payers_msat",
-            "Money on payers' accounts, in msat",
-            payers,
-        )?;
-        let accounts = signed(balance.accounts);
-        gauge(encoder, "accounts", "Payers' accounts", accounts)
+        let refusing = i64::from(stats.refusing);
+        let (payers, accounts) = (signed(balance.payers.get()), signed(balance.accounts));
+        let (holds, queue) = (signed(stats.open_holds), signed(stats.queue_depth));
+        let gauges = [
+            (
+                "trial_balance_msat",
+                "The sum of all balances; must be zero",
+                sum,
+            ),
+            (
+                "trial_balance_sound",
+                "1 when every proof of the books holds",
+                sound,
+            ),
+            ("payers_msat", "Money on payers' accounts, in msat", payers),
+            ("accounts", "Payers' accounts", accounts),
+            ("holds_open", "Holds neither settled nor voided", holds),
+            (
+                "ledger_queue",
+                "Commands waiting for the ledger's writer",
+                queue,
+            ),
+            (
+                "ledger_refusing",
+                "1 when the store failed and nothing is sold",
+                refusing,
+            ),
+        ];
+        for (name, help, value) in gauges {
+            let gauge = ConstGauge::new(value);
+            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
+        Ok(())
     }
 
-    fn encode_writer(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    fn encode_counters(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let stats = &self.stats;
-        let (holds, queue) = (signed(stats.open_holds), signed(stats.queue_depth));
-        gauge(
-            encoder,
-            "holds_open",
-            "Holds neither settled nor voided",
-            holds,
-        )?;
-        gauge(
-            encoder,
-            "ledger_queue",
-            "Commands waiting for the ledger's writer",
-            queue,
-        )?;
-        let refusing = i64::from(stats.refusing);
-        gauge(
-            encoder,
-            "ledger_refusing",
-            "1 when the store failed and nothing is sold",
-            refusing,
-        )?;
-        let l402 = [("method", "l402")];
-        counter(
-            encoder,
-            ("payments", "Payments, each at its first use"),
-            l402,
-            stats.claims,
-        )?;
-        counter(
-            encoder,
-            ("in_msat", "Money in, in msat"),
-            l402,
-            stats.claimed_msat,
-        )?;
-        let loss = (
-            "seller_loss_msat",
-            "Usage above its hold, borne by the seller, in msat",
-        );
-        counter(encoder, loss, [], stats.seller_loss_msat)
+        let loss = "Usage above its hold, borne by the seller, in msat";
+        let l402 = Some("l402");
+        let counters = [
+            (
+                "payments",
+                "Payments, each at its first use",
+                l402,
+                stats.claims,
+            ),
+            ("in_msat", "Money in, in msat", l402, stats.claimed_msat),
+            ("seller_loss_msat", loss, None, stats.seller_loss_msat),
+        ];
+        for (name, help, method, value) in counters {
+            let counter = ConstCounter::new(value);
+            let mut metric = encoder.encode_descriptor(name, help, None, counter.metric_type())?;
+            match method {
+                Some(method) => counter.encode(metric.encode_family(&[("method", method)])?)?,
+                None => counter.encode(metric)?,
+            }
+        }
+        Ok(())
     }
 
     fn encode_batches(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
@@ -171,26 +166,6 @@ impl Snapshot {
         let sum = seconds(stats.commit_us);
         times.encode_histogram::<NoLabelSet>(sum, stats.batches, &buckets, None)
     }
-}
-
-fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: i64) -> fmt::Result {
-    let gauge = ConstGauge::new(value);
-    let metric = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
-    gauge.encode(metric)
-}
-
-fn counter<const N: usize>(
-    encoder: &mut DescriptorEncoder<'_>,
-    (name, help): (&str, &str),
-    labels: [(&str, &str); N],
-    value: u64,
-) -> fmt::Result {
-    let counter = ConstCounter::new(value);
-    let mut metric = encoder.encode_descriptor(name, help, None, counter.metric_type())?;
-    if N == 0 {
-        return counter.encode(metric);
-    }
-    counter.encode(metric.encode_family(&labels)?)
 }
 
 fn signed(value: u64) -> i64 {

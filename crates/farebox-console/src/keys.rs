@@ -4,60 +4,52 @@
 //! answer and nowhere else.
 
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
+use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
+use farebox_api::{Key, KeyWish, Keys, MadeKey};
 use farebox_core::KeyHash;
-use farebox_ledger::{KeyView, Ledger, LedgerError, OpenChild, OpenKey, Opened};
+use farebox_ledger::{KeyView, LedgerError, OpenChild, OpenKey, Opened};
 use farebox_paywall::keys::{KeySecret, LimitsWish, describe};
-use serde::Deserialize;
-use serde_json::{Value, json};
 
-use crate::admin::limit;
-use crate::{ConsoleError, Shared};
-
-/// Which page of keys.
-#[derive(Deserialize)]
-pub(crate) struct KeyPage {
-    cursor: Option<u64>,
-    limit: Option<u32>,
-}
+use crate::Shared;
+use crate::admin::{Page, limit, next};
+use crate::error::ConsoleError;
 
 pub(crate) async fn list(
     State(state): State<Shared>,
-    page: Result<Query<KeyPage>, QueryRejection>,
-) -> Result<Json<Value>, ConsoleError> {
-    let Query(page) = page.map_err(|error| bad_request(&error))?;
+    page: Result<Query<Page>, QueryRejection>,
+) -> Result<Json<Keys>, ConsoleError> {
+    let Query(page) = page?;
     let limit = limit(page.limit)?;
-    let keys = settled(&state)
-        .await?
-        .keys(page.cursor.unwrap_or(0), limit)
-        .await?;
-    let full = u32::try_from(keys.len()).is_ok_and(|rows| rows == limit);
-    let next = keys.last().filter(|_| full).map(|last| last.cursor);
-    let keys: Vec<_> = keys.iter().map(describe).collect();
-    Ok(Json(json!({ "keys": keys, "next": next })))
+    let rows = state.settled().await?.keys(page.cursor, limit).await?;
+    Ok(Json(Keys {
+        next: next(&rows, limit).map(|last| last.cursor),
+        keys: rows.iter().map(describe).collect(),
+    }))
 }
 
 /// Makes a key: with `parent`, one that spends the money of that one.
 pub(crate) async fn make(
     State(state): State<Shared>,
-    Json(mut body): Json<Value>,
-) -> Result<(StatusCode, Json<Value>), ConsoleError> {
-    let parent = body.as_object_mut().and_then(|body| body.remove("parent"));
-    let wish = wish(&body)?;
+    body: Result<Json<KeyWish>, JsonRejection>,
+) -> Result<(StatusCode, Json<MadeKey>), ConsoleError> {
+    let Json(mut body) = body?;
+    let parent = body.parent.take();
+    let wish = LimitsWish::try_from(body).map_err(ConsoleError::bad)?;
     let secret = KeySecret::draw().map_err(|error| ConsoleError::Random(error.to_string()))?;
-    let view = match parent.as_ref().map(Value::as_str) {
+    let view = match parent {
         None => open(&state, &secret, wish).await?,
-        Some(Some(parent)) => {
-            let parent = find(&state, parent).await?.key;
+        Some(parent) => {
+            let parent = find(&state, &parent).await?.key;
             open_child(&state, parent, &secret, wish).await?
         }
-        Some(None) => return Err(bad_request(&"parent: the id of a key")),
     };
     tracing::info!(key = view.public_id, "a prepaid key was made");
-    let mut made = describe(&view);
-    made["key"] = secret.reveal().into();
+    let made = MadeKey {
+        about: describe(&view),
+        key: secret.reveal().to_owned(),
+    };
     Ok((StatusCode::CREATED, Json(made)))
 }
 
@@ -106,13 +98,13 @@ fn opened(opened: Opened) -> Result<KeyView, ConsoleError> {
         Opened::Revoked => "parent: it was revoked",
         Opened::Full => "parent: it has as many children as it may have",
     };
-    Err(bad_request(&what))
+    Err(ConsoleError::bad(what))
 }
 
 pub(crate) async fn show(
     State(state): State<Shared>,
     Path(id): Path<String>,
-) -> Result<Json<Value>, ConsoleError> {
+) -> Result<Json<Key>, ConsoleError> {
     Ok(Json(describe(&find(&state, &id).await?)))
 }
 
@@ -120,12 +112,13 @@ pub(crate) async fn show(
 pub(crate) async fn set_limits(
     State(state): State<Shared>,
     Path(id): Path<String>,
-    Json(body): Json<Value>,
-) -> Result<Json<Value>, ConsoleError> {
-    let wish = wish(&body)?;
-    if wish.note.is_some() {
-        return Err(bad_request(&"note: it stays as it was made"));
+    body: Result<Json<KeyWish>, JsonRejection>,
+) -> Result<Json<Key>, ConsoleError> {
+    let Json(body) = body?;
+    if body.note.is_some() || body.parent.is_some() {
+        return Err(ConsoleError::bad("note and parent stay as they were made"));
     }
+    let wish = LimitsWish::try_from(body).map_err(ConsoleError::bad)?;
     let key = find(&state, &id).await?.key;
     let limited = state.options.ledger.limit_key(key, wish.limits).await;
     let view = limited.map_err(too_large)?.ok_or(ConsoleError::NoKey)?;
@@ -136,7 +129,7 @@ pub(crate) async fn set_limits(
 pub(crate) async fn revoke(
     State(state): State<Shared>,
     Path(id): Path<String>,
-) -> Result<Json<Value>, ConsoleError> {
+) -> Result<Json<Key>, ConsoleError> {
     let key = find(&state, &id).await?.key;
     let view = state.options.ledger.revoke_key(key).await?;
     let view = view.ok_or(ConsoleError::NoKey)?;
@@ -145,29 +138,14 @@ pub(crate) async fn revoke(
 }
 
 pub(crate) async fn find(state: &Shared, id: &str) -> Result<KeyView, ConsoleError> {
-    let view = settled(state).await?.key_by_public_id(id).await?;
+    let view = state.settled().await?.key_by_public_id(id).await?;
     view.ok_or(ConsoleError::NoKey)
-}
-
-async fn settled(state: &Shared) -> Result<&Ledger, ConsoleError> {
-    state.options.ledger.flush().await?;
-    Ok(&state.options.ledger)
-}
-
-fn wish(body: &Value) -> Result<LimitsWish, ConsoleError> {
-    LimitsWish::parse(body.to_string().as_bytes()).map_err(|error| bad_request(&error))
 }
 
 /// What the ledger finds too long was the caller's own text.
 fn too_large(error: LedgerError) -> ConsoleError {
     match error {
-        LedgerError::TooLarge => bad_request(&"a note or a list of names is too long"),
+        LedgerError::TooLarge => ConsoleError::bad("a note or a list of names is too long"),
         error => error.into(),
-    }
-}
-
-fn bad_request(error: &impl ToString) -> ConsoleError {
-    ConsoleError::BadRequest {
-        what: error.to_string(),
     }
 }

@@ -40,9 +40,8 @@ mod server;
 mod view;
 
 pub use access::AdminToken;
-pub use error::ConsoleError;
 pub use server::{Console, start};
-pub use view::TrialBalanceJson;
+pub use view::trial_balance;
 
 use std::sync::Arc;
 
@@ -58,6 +57,7 @@ use farebox_market::rates::watch::RateWatch;
 use farebox_paywall::keyring::Keyring;
 use farebox_paywall::payout::Payouts;
 
+use crate::error::ConsoleError;
 use crate::figures::Figures;
 
 /// The longest request body, in bytes.
@@ -92,6 +92,15 @@ struct State {
 }
 
 type Shared = Arc<State>;
+
+impl State {
+    /// The ledger, when everything that was answered before has reached the store: whoever just bought
+    /// something looks it up here.
+    async fn settled(&self) -> Result<&Ledger, ConsoleError> {
+        self.options.ledger.flush().await?;
+        Ok(&self.options.ledger)
+    }
+}
 
 /// The console's routes.
 pub fn router(options: Options) -> Router {

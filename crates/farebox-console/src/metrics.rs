@@ -9,7 +9,8 @@ use farebox_market::rates::watch::RateWatch;
 use farebox_paywall::payout::Payouts;
 use prometheus_client::registry::Registry;
 
-use crate::{ConsoleError, Shared};
+use crate::Shared;
+use crate::error::ConsoleError;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 

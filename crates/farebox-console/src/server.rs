@@ -1,33 +1,50 @@
 //! The console's listener: few connections, each within limits, and an orderly end.
 
+use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use axum::body::Body;
+use farebox_http::drain::Drain;
+use farebox_http::listen::{ListenLimits, Serve, Server};
+use hyper::body::Incoming;
+use hyper::{Request, Response};
+use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tower_service::Service;
 
-/// Connections at one time; more wait.
-const MAX_CONNECTIONS: usize = 256;
-/// How long the headers of a request may take, and an idle connection rest.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Connections at one time, and how long the headers of a request may take and an idle connection rest.
+const LIMITS: ListenLimits = ListenLimits {
+    max_connections: 256,
+    max_header_bytes: 16 << 10,
+    header_timeout: Duration::from_secs(30),
+    write_timeout: Duration::from_secs(60),
+};
 /// How long running requests may take at the end.
 const DRAIN: Duration = Duration::from_secs(5);
-/// How long to rest when the process is out of file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// A running console.
 pub struct Console {
     address: SocketAddr,
-    stop: oneshot::Sender<()>,
-    task: JoinHandle<()>,
+    drain: Drain,
+    task: JoinHandle<io::Result<()>>,
+}
+
+struct Routes(Router);
+
+impl Serve for Routes {
+    type Body = Body;
+
+    async fn serve(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        _: IpAddr,
+    ) -> Result<Response<Body>, Infallible> {
+        self.0.clone().call(request).await
+    }
 }
 
 /// Starts the console on the running runtime.
@@ -37,11 +54,18 @@ pub struct Console {
 pub async fn start(listen: SocketAddr, router: Router) -> io::Result<Console> {
     let listener = TcpListener::bind(listen).await?;
     let address = listener.local_addr()?;
-    let (stop, stopped) = oneshot::channel();
-    let task = tokio::spawn(run(listener, router, stopped));
+    let (drain, signal) = Drain::new();
+    let server = Server {
+        service: Arc::new(Routes(router)),
+        tls: None,
+        limits: LIMITS,
+        drain: signal,
+        connections: Default::default(),
+    };
+    let task = tokio::spawn(server.run(listener.into_std()?));
     Ok(Console {
         address,
-        stop,
+        drain,
         task,
     })
 }
@@ -55,65 +79,8 @@ impl Console {
 
     /// Takes no more connections, and ends when running requests have, or after five seconds.
     pub async fn stop(self) {
-        // Nobody listens any more when the task has ended by itself.
-        let _ = self.stop.send(());
+        self.drain.run(DRAIN).await;
+        // It has ended by itself where the runtime did not take its listener.
         let _ = self.task.await;
     }
-}
-
-async fn run(listener: TcpListener, router: Router, mut stopped: oneshot::Receiver<()>) {
-    let graceful = GracefulShutdown::new();
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    loop {
-        let accepted = tokio::select! {
-            accepted = accept(&listener, &places) => accepted,
-            _ = &mut stopped => break,
-        };
-        let (stream, place) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                tracing::warn!(%error, "the console cannot accept a connection");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        let connection = graceful.watch(connection(stream, &router));
-        tokio::spawn(async move {
-            // A connection that breaks is its client's business.
-            let _ = connection.await;
-            drop(place);
-        });
-    }
-    drop(listener);
-    let _ = tokio::time::timeout(DRAIN, graceful.shutdown()).await;
-}
-
-/// Waits for a place first, so that connections beyond the limit stay in the kernel's queue.
-async fn accept(
-    listener: &TcpListener,
-    places: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
-    let place = Arc::clone(places)
-        .acquire_owned()
-        .await
-        .map_err(io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
-    Ok((stream, place))
-}
-
-type Service = TowerToHyperService<Router>;
-
-fn connection(
-    stream: TcpStream,
-    router: &Router,
-) -> http1::Connection<TokioIo<TcpStream>, Service> {
-    // Without it small answers wait for the peer's delayed acknowledgement; failing is harmless.
-    let _ = stream.set_nodelay(true);
-    http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .serve_connection(
-            TokioIo::new(stream),
-            TowerToHyperService::new(router.clone()),
-        )
 }

@@ -1,116 +1,36 @@
-//! What the ledger knows, as JSON. Field names are a promise to programs.
+//! What the ledger knows, as the JSON of our API.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, UNIX_EPOCH};
 
 use farebox_core::{Binding, HoldId, Kind, UnixMillis};
-use farebox_ledger::{
-    AccountName, AccountView, Refundable, TransferKind, TransferView, TrialBalance,
-};
-use serde::Serialize;
+use farebox_ledger::{AccountName, AccountView, TransferKind, TransferView, TrialBalance};
 
-/// One token's account.
-#[derive(Serialize)]
-pub(crate) struct AccountJson {
-    payment_hash: String,
-    state: &'static str,
-    route: String,
-    kind: &'static str,
-    amount_msat: u64,
-    balance_msat: u64,
-    excess_msat: u64,
-    held_msat: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    calls: Option<u32>,
-    calls_used: u32,
-    calls_held: u32,
-    voids: u32,
-    methods: &'static str,
-    bind: &'static str,
-    terms: String,
-    key_epoch: u32,
-    claimed_at: String,
-    expires_at: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    revoked_at: Option<String>,
-    cursor: u64,
-}
-
-/// One token's account, and what could be paid back on it.
-#[derive(Serialize)]
-pub(crate) struct TokenJson {
-    #[serde(flatten)]
-    account: AccountJson,
-    /// Fee included.
-    refundable_msat: u64,
-}
-
-/// One movement of money.
-#[derive(Serialize)]
-pub(crate) struct TransferJson {
-    pub(crate) id: String,
-    debit: String,
-    credit: String,
-    amount_msat: u64,
-    kind: &'static str,
-    at: String,
-}
-
-/// The proof that the books are right.
-#[derive(Serialize)]
-pub struct TrialBalanceJson {
-    sound: bool,
-    sum_msat: i128,
-    payers_msat: u64,
-    held_msat: u64,
-    house_msat: BTreeMap<String, i64>,
-    open_holds: u64,
-    open_payouts: u64,
-    payouts_held_msat: u64,
-    held_calls: u64,
-    accounts: u64,
-    transfers: u64,
-    unproven: u64,
-    overdrawn: u64,
-}
-
-impl AccountJson {
-    pub(crate) fn new(account: &AccountView, now: UnixMillis) -> Self {
-        let terms = &account.terms;
-        Self {
-            payment_hash: account.account.to_string(),
-            state: state(account, now),
-            route: terms.route.to_string(),
-            kind: kind(terms.kind),
-            amount_msat: terms.amount.get(),
-            balance_msat: account.balance.get(),
-            excess_msat: account.excess.get(),
-            held_msat: account.held.get(),
-            calls: calls(terms.kind),
-            calls_used: account.calls_used,
-            calls_held: account.calls_held,
-            voids: account.voids,
-            methods: terms.methods.as_str(),
-            bind: match terms.binding {
-                Binding::Route => "route",
-                Binding::Request(_) => "request",
-            },
-            terms: format!("{:08x}", terms.epoch.0),
-            key_epoch: account.key_epoch.0,
-            claimed_at: rfc3339(account.claimed_at),
-            expires_at: rfc3339(account.expires_at),
-            revoked_at: account.revoked_at.map(rfc3339),
-            cursor: account.cursor,
-        }
-    }
-}
-
-impl TokenJson {
-    pub(crate) fn new(account: AccountJson, left: Option<&Refundable>) -> Self {
-        Self {
-            account,
-            refundable_msat: left.map_or(0, |left| left.available.get()),
-        }
+pub(crate) fn account(account: &AccountView, now: UnixMillis) -> farebox_api::Account {
+    let terms = &account.terms;
+    farebox_api::Account {
+        payment_hash: account.account.to_string(),
+        state: state(account, now).to_owned(),
+        route: terms.route.to_string(),
+        kind: kind(terms.kind).to_owned(),
+        amount_msat: terms.amount.get(),
+        balance_msat: account.balance.get(),
+        excess_msat: account.excess.get(),
+        held_msat: account.held.get(),
+        calls: calls(terms.kind),
+        calls_used: account.calls_used,
+        calls_held: account.calls_held,
+        voids: account.voids,
+        methods: terms.methods.as_str().to_owned(),
+        bind: match terms.binding {
+            Binding::Route => "route".to_owned(),
+            Binding::Request(_) => "request".to_owned(),
+        },
+        terms: format!("{:08x}", terms.epoch.0),
+        key_epoch: account.key_epoch.0,
+        claimed_at: rfc3339(account.claimed_at),
+        expires_at: rfc3339(account.expires_at),
+        revoked_at: account.revoked_at.map(rfc3339),
+        cursor: account.cursor,
     }
 }
 
@@ -149,27 +69,26 @@ const fn calls(kind: Kind) -> Option<u32> {
     }
 }
 
-impl TransferJson {
-    pub(crate) fn new(transfer: &TransferView) -> Self {
-        Self {
-            id: HoldId::from_bytes(transfer.id).to_string(),
-            debit: account_name(&transfer.debit),
-            credit: account_name(&transfer.credit),
-            amount_msat: transfer.amount.get(),
-            kind: match transfer.kind {
-                TransferKind::Claim => "claim",
-                TransferKind::Settle => "settle",
-                TransferKind::Pass => "pass",
-                TransferKind::SellerLoss => "seller_loss",
-                TransferKind::Summary => "summary",
-                TransferKind::Excess => "excess",
-                TransferKind::Payout => "payout",
-                TransferKind::PayoutFee => "payout_fee",
-                TransferKind::Deposit => "deposit",
-                TransferKind::Change => "change",
-            },
-            at: rfc3339(transfer.at),
-        }
+pub(crate) fn transfer(transfer: &TransferView) -> farebox_api::Transfer {
+    let kind = match transfer.kind {
+        TransferKind::Claim => "claim",
+        TransferKind::Settle => "settle",
+        TransferKind::Pass => "pass",
+        TransferKind::SellerLoss => "seller_loss",
+        TransferKind::Summary => "summary",
+        TransferKind::Excess => "excess",
+        TransferKind::Payout => "payout",
+        TransferKind::PayoutFee => "payout_fee",
+        TransferKind::Deposit => "deposit",
+        TransferKind::Change => "change",
+    };
+    farebox_api::Transfer {
+        id: HoldId::from_bytes(transfer.id).to_string(),
+        debit: account_name(&transfer.debit),
+        credit: account_name(&transfer.credit),
+        amount_msat: transfer.amount.get(),
+        kind: kind.to_owned(),
+        at: rfc3339(transfer.at),
     }
 }
 
@@ -181,25 +100,23 @@ fn account_name(name: &AccountName) -> String {
     }
 }
 
-impl TrialBalanceJson {
-    /// The form of `balance` that the admin API and the command line show.
-    #[must_use]
-    pub fn new(balance: &TrialBalance) -> Self {
-        Self {
-            sound: balance.is_sound(),
-            sum_msat: balance.sum,
-            payers_msat: balance.payers.get(),
-            held_msat: balance.held.get(),
-            house_msat: balance.house.iter().cloned().collect(),
-            open_holds: balance.open_holds,
-            open_payouts: balance.open_payouts,
-            payouts_held_msat: balance.payouts_held.get(),
-            held_calls: balance.held_calls,
-            accounts: balance.accounts,
-            transfers: balance.transfers,
-            unproven: balance.unproven,
-            overdrawn: balance.overdrawn,
-        }
+/// The form of `balance` that the admin API and the command line show.
+#[must_use]
+pub fn trial_balance(balance: &TrialBalance) -> farebox_api::TrialBalance {
+    farebox_api::TrialBalance {
+        sound: balance.is_sound(),
+        sum_msat: balance.sum,
+        payers_msat: balance.payers.get(),
+        held_msat: balance.held.get(),
+        house_msat: balance.house.iter().cloned().collect(),
+        open_holds: balance.open_holds,
+        open_payouts: balance.open_payouts,
+        payouts_held_msat: balance.payouts_held.get(),
+        held_calls: balance.held_calls,
+        accounts: balance.accounts,
+        transfers: balance.transfers,
+        unproven: balance.unproven,
+        overdrawn: balance.overdrawn,
     }
 }
 

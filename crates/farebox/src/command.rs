@@ -103,6 +103,9 @@ pub enum Failure {
     /// The store could not be opened or read.
     #[error("cannot open the store")]
     Store(#[from] OpenError),
+    /// A running gateway does not answer.
+    #[error(transparent)]
+    Client(#[from] admin::ClientError),
     /// Something else, with its own words.
     #[error(transparent)]
     Other(#[from] anyhow::Error),

@@ -20,6 +20,7 @@ use serde_json::Value;
 const LAYERS: [&[&str]; 9] = [
     &["farebox-core"],
     &[
+        "farebox-api",
         "farebox-http",
         "farebox-wire",
         "farebox-ledger",

@@ -157,7 +157,7 @@ impl KeyPaths {
         let ledger = &self.paywall.ledger;
         ledger.flush().await?;
         let view = ledger.key(key).await?.ok_or(KeyFault::Unknown)?;
-        let mut told = keys::describe(&view);
+        let mut told = json!(keys::describe(&view));
         let waiting = ledger.pending_deposits_of(key).await?;
         let waiting = waiting.iter().map(|pending| {
             json!({

@@ -6,7 +6,7 @@
 
 use farebox_core::HoldId;
 use farebox_ledger::{AccountName, ChargeView};
-use farebox_paywall::receipt::ReceiptJson;
+use farebox_paywall::receipt::receipt;
 use http::{Method, Response};
 
 use super::Own;
@@ -47,7 +47,7 @@ impl Own {
             .await?
             .ok_or(RequestError::NoRoute)?;
         exchange.outcome = Outcome::Free;
-        let told = serde_json::to_vec(&ReceiptJson::new(charge));
+        let told = serde_json::to_vec(&receipt(charge));
         Ok(super::json(
             told.expect("texts and numbers always serialize"),
         ))

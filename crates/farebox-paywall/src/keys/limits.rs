@@ -1,8 +1,8 @@
 //! What a key may spend, as its parent or the operator writes it.
 
+use farebox_api::KeyWish;
 use farebox_core::{Msat, RouteName, UnixMillis};
 use farebox_ledger::KeyLimits;
-use serde::Deserialize;
 
 /// Limits, and a note for whoever reads the list.
 #[derive(Clone, Debug)]
@@ -21,24 +21,25 @@ pub struct LimitsWish {
 )]
 pub struct BadWish;
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Body {
-    total_msat: Option<u64>,
-    per_day_msat: Option<u64>,
-    routes: Option<Vec<String>>,
-    models: Option<Vec<String>>,
-    expires_at: Option<u64>,
-    note: Option<String>,
-}
-
 impl LimitsWish {
-    /// Parses the JSON of a wish. An unknown member is a limit that would not hold.
+    /// Parses the JSON of a wish without a parent. An unknown member is a limit that would not hold.
     ///
     /// # Errors
     /// [`BadWish`].
     pub fn parse(body: &[u8]) -> Result<Self, BadWish> {
-        let body: Body = serde_json::from_slice(body).map_err(|_| BadWish)?;
+        let wish: KeyWish = serde_json::from_slice(body).map_err(|_| BadWish)?;
+        if wish.parent.is_some() {
+            return Err(BadWish);
+        }
+        wish.try_into()
+    }
+}
+
+/// All but the parent, which is no limit.
+impl TryFrom<KeyWish> for LimitsWish {
+    type Error = BadWish;
+
+    fn try_from(body: KeyWish) -> Result<Self, BadWish> {
         let routes = body.routes.map(|names| {
             let parsed = names.iter().map(|name| RouteName::parse(name));
             parsed.collect::<Result<Vec<_>, _>>()
@@ -74,7 +75,13 @@ mod tests {
         let limits = LimitsWish::parse(body.as_bytes()).unwrap().limits;
         assert_eq!(limits.total.map(Msat::get), Some(5));
         assert_eq!(limits.expires_at, Some(UnixMillis::new(2000)));
-        for wrong in [r#"{"routes":["a b"]}"#, r#"{"limit":1}"#, "[]", ""] {
+        for wrong in [
+            r#"{"routes":["a b"]}"#,
+            r#"{"limit":1}"#,
+            r#"{"parent":"fk_1"}"#,
+            "[]",
+            "",
+        ] {
             assert!(LimitsWish::parse(wrong.as_bytes()).is_err(), "{wrong}");
         }
     }

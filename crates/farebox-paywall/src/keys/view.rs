@@ -1,37 +1,34 @@
-//! A key as its holder and the operator see it. Field names are a promise to programs.
+//! A prepaid key as its holder and the operator see it.
 
-use farebox_core::{Msat, UnixMillis};
+use farebox_api::{Key, KeyLimits};
+use farebox_core::{Msat, RouteName, UnixMillis};
 use farebox_ledger::KeyView;
-use serde_json::{Value, json};
 
 /// What is known of a key. Nothing in it opens anything.
 #[must_use]
-pub fn describe(view: &KeyView) -> Value {
+pub fn describe(view: &KeyView) -> Key {
     let limits = &view.limits;
-    let names = |routes: &Vec<farebox_core::RouteName>| {
-        let names = routes.iter().map(ToString::to_string);
-        names.collect::<Vec<_>>()
-    };
-    json!({
-        "id": view.public_id,
-        "child": view.parent.is_some(),
-        "note": view.note,
-        "state": state(view),
-        "created_at": view.created_at.as_secs(),
-        "deposited_msat": view.deposited.get(),
-        "balance_msat": view.balance.get(),
-        "held_msat": view.held.get(),
-        "spent_msat": view.spent.get(),
-        "spent_today_msat": view.spent_today.get(),
-        "calls": view.calls,
-        "limits": {
-            "total_msat": limits.total.map(Msat::get),
-            "per_day_msat": limits.per_day.map(Msat::get),
-            "routes": limits.routes.as_ref().map(names),
-            "models": limits.models,
-            "expires_at": limits.expires_at.map(UnixMillis::as_secs),
+    let names = |routes: &Vec<RouteName>| routes.iter().map(ToString::to_string).collect();
+    Key {
+        id: view.public_id.clone(),
+        child: view.parent.is_some(),
+        note: view.note.clone(),
+        state: state(view).to_owned(),
+        created_at: view.created_at.as_secs(),
+        deposited_msat: view.deposited.get(),
+        balance_msat: view.balance.get(),
+        held_msat: view.held.get(),
+        spent_msat: view.spent.get(),
+        spent_today_msat: view.spent_today.get(),
+        calls: view.calls,
+        limits: KeyLimits {
+            total_msat: limits.total.map(Msat::get),
+            per_day_msat: limits.per_day.map(Msat::get),
+            routes: limits.routes.as_ref().map(names),
+            models: limits.models.clone(),
+            expires_at: limits.expires_at.map(UnixMillis::as_secs),
         },
-    })
+    }
 }
 
 const fn state(view: &KeyView) -> &'static str {

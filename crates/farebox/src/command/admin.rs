@@ -10,10 +10,13 @@ pub use client::{Client, ClientError, Reply};
 use std::fmt::Display;
 
 use anyhow::anyhow;
+use farebox_api::{Account, Accounts, ErrorBody, Revoked, Token};
 use farebox_config::file::{ConfigFile, DEFAULT_CONSOLE};
 use farebox_console::AdminToken;
 use farebox_core::PaymentHash;
 use http::Method;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::cli::{AdminArgs, AdminCommand, TokensCommand};
@@ -52,22 +55,22 @@ async fn tokens(client: &Client, command: &TokensCommand, as_json: bool) -> Resu
     match command {
         TokensCommand::List { cursor, limit } => {
             let path = format!("/admin/v1/accounts?cursor={cursor}&limit={limit}");
+            let page: Accounts = get(client, &path).await?;
             list(
-                &get(client, &path).await?,
-                "accounts",
+                &page,
                 as_json,
-                account_line,
+                page.accounts.iter().map(account_line),
+                page.next,
             )
         }
         TokensCommand::Show { hash } => {
-            let account = get(client, &format!("/admin/v1/tokens/{}", checked(hash)?)).await?;
-            show(&account, as_json, &lines(&account))
+            let path = format!("/admin/v1/tokens/{}", checked(hash)?);
+            show_all(&get::<Token>(client, &path).await?, as_json)
         }
         TokensCommand::Revoke { hash } => {
             let path = format!("/admin/v1/tokens/{}/revoke", checked(hash)?);
-            let answer = ask(client, Method::POST, &path, &json!({})).await?;
-            let known = answer["known"] == true;
-            let text = if known {
+            let answer: Revoked = post(client, &path, &json!({})).await?;
+            let text = if answer.known {
                 "revoked"
             } else {
                 "revoked before its first use"
@@ -87,67 +90,84 @@ fn typed<T, E: Display>(text: &str, parsed: Result<T, E>) -> Result<T, Failure> 
     parsed.map_err(|error| anyhow!("{text:?}: {error}").into())
 }
 
-async fn get(client: &Client, path: &str) -> Result<Value, Failure> {
-    ask(client, Method::GET, path, &Value::Null).await
+async fn get<T: DeserializeOwned>(client: &Client, path: &str) -> Result<T, Failure> {
+    done(&client.send(Method::GET, path, &[], &Value::Null).await?)
 }
 
-async fn ask(client: &Client, method: Method, path: &str, body: &Value) -> Result<Value, Failure> {
-    let reply = client
-        .send(method, path, &[], body)
-        .await
-        .map_err(anyhow::Error::from)?;
-    let value = reply.json();
+async fn post<T: DeserializeOwned>(
+    client: &Client,
+    path: &str,
+    body: &impl Serialize,
+) -> Result<T, Failure> {
+    done(&client.send(Method::POST, path, &[], &json!(body)).await?)
+}
+
+/// What the console answers, unless it refuses.
+fn done<T: DeserializeOwned>(reply: &Reply) -> Result<T, Failure> {
     if reply.status.is_success() {
-        return Ok(value);
+        return Ok(reply.read()?);
     }
-    let message = value["message"].as_str().unwrap_or("no reason given");
-    Err(anyhow!("the console answers {}: {message}", reply.status).into())
+    Err(anyhow!("the console answers {}: {}", reply.status, reason(reply)).into())
 }
 
-fn show(value: &Value, as_json: bool, text: &str) -> Result<(), Failure> {
+fn reason(reply: &Reply) -> String {
+    let body = reply.read::<ErrorBody>();
+    body.map_or_else(|_| "no reason given".to_owned(), |body| body.message)
+}
+
+fn show(value: &impl Serialize, as_json: bool, text: &str) -> Result<(), Failure> {
     if as_json {
         return Ok(output::json(value)?);
     }
     Ok(output::line(text)?)
 }
 
-fn lines(value: &Value) -> String {
-    let fields = value.as_object().into_iter().flatten();
+/// Shows every field, a line for each.
+fn show_all(value: &impl Serialize, as_json: bool) -> Result<(), Failure> {
+    let fields = json!(value);
+    let fields = fields.as_object().into_iter().flatten();
     let line = |(key, value): (&String, &Value)| match value {
         Value::String(text) => format!("{key:<14} {text}"),
         other => format!("{key:<14} {other}"),
     };
-    fields.map(line).collect::<Vec<_>>().join("\n")
+    show(
+        value,
+        as_json,
+        &fields.map(line).collect::<Vec<_>>().join("\n"),
+    )
 }
 
-fn account_line(account: &Value) -> String {
-    let text = |key: &str| account[key].as_str().unwrap_or_default();
+fn account_line(account: &Account) -> String {
+    let Account {
+        payment_hash,
+        state,
+        kind,
+        route,
+        balance_msat,
+        amount_msat,
+        claimed_at,
+        ..
+    } = account;
     format!(
-        "{} {:<8} {:<8} {:<16} {:>10} of {} msat  {}",
-        text("payment_hash"),
-        text("state"),
-        text("kind"),
-        text("route"),
-        account["balance_msat"],
-        account["amount_msat"],
-        text("claimed_at"),
+        "{payment_hash} {state:<8} {kind:<8} {route:<16} {balance_msat:>10} of {amount_msat} msat  \
+         {claimed_at}"
     )
 }
 
 /// Prints a page of a list, a line for each item, and how to go on.
 fn list(
-    value: &Value,
-    name: &str,
+    page: &impl Serialize,
     as_json: bool,
-    line: impl Fn(&Value) -> String,
+    lines: impl Iterator<Item = String>,
+    next: Option<u64>,
 ) -> Result<(), Failure> {
     if as_json {
-        return Ok(output::json(value)?);
+        return Ok(output::json(page)?);
     }
-    for item in value[name].as_array().into_iter().flatten() {
-        output::line(line(item))?;
+    for line in lines {
+        output::line(line)?;
     }
-    if let Some(next) = value["next"].as_u64() {
+    if let Some(next) = next {
         output::line(format_args!("more with --cursor {next}"))?;
     }
     Ok(())

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use anyhow::anyhow;
+use farebox_api::TrialBalance;
 use farebox_config::file::StoreSection;
-use farebox_console::TrialBalanceJson;
+use farebox_console::trial_balance;
 use farebox_ledger::{Ledger, OpenError, OpenOptions};
 use serde_json::json;
 
@@ -28,9 +29,8 @@ async fn verify(args: &DbArgs) -> Result<(), Failure> {
     let ledger = open(args)?;
     let balance = ledger.trial_balance().await;
     ledger.close().await;
-    let balance = TrialBalanceJson::new(&balance.map_err(anyhow::Error::from)?);
-    let value = serde_json::to_value(&balance).map_err(anyhow::Error::from)?;
-    show_balance(&value, args.json)
+    let balance = trial_balance(&balance.map_err(anyhow::Error::from)?);
+    show_balance(&balance, args.json)
 }
 
 async fn migrate(args: &DbArgs) -> Result<(), Failure> {
@@ -46,44 +46,39 @@ async fn migrate(args: &DbArgs) -> Result<(), Failure> {
 ///
 /// # Errors
 /// [`Failure::Unsound`].
-pub fn show_balance(value: &serde_json::Value, as_json: bool) -> Result<(), Failure> {
+pub fn show_balance(balance: &TrialBalance, as_json: bool) -> Result<(), Failure> {
     if as_json {
-        output::json(value)?;
+        output::json(balance)?;
     } else {
-        print_balance(value)?;
+        print_balance(balance)?;
     }
-    if value["sound"] == true {
+    if balance.sound {
         Ok(())
     } else {
         Err(Failure::Unsound)
     }
 }
 
-fn print_balance(value: &serde_json::Value) -> Result<(), Failure> {
+fn print_balance(balance: &TrialBalance) -> Result<(), Failure> {
     output::line("account                          msat")?;
-    for (name, msat) in value["house_msat"].as_object().into_iter().flatten() {
-        output::line(format_args!("{name:<24} {:>12}", msat.to_string()))?;
+    let house = balance.house_msat.iter();
+    let house = house.map(|(name, msat)| (name.as_str(), i128::from(*msat)));
+    let sums = [
+        ("payers", i128::from(balance.payers_msat)),
+        ("sum", balance.sum_msat),
+    ];
+    for (name, msat) in house.chain(sums) {
+        output::line(format_args!("{name:<24} {msat:>12}"))?;
     }
-    let figure = |key: &str| value[key].to_string();
     output::line(format_args!(
-        "{:<24} {:>12}",
-        "payers",
-        figure("payers_msat")
+        "accounts {}, transfers {}, open holds {} ({} msat)",
+        balance.accounts, balance.transfers, balance.open_holds, balance.held_msat
     ))?;
-    output::line(format_args!("{:<24} {:>12}", "sum", figure("sum_msat")))?;
-    let (accounts, transfers) = (figure("accounts"), figure("transfers"));
-    let (holds, held) = (figure("open_holds"), figure("held_msat"));
-    output::line(format_args!(
-        "accounts {accounts}, transfers {transfers}, open holds {holds} ({held} msat)"
-    ))?;
-    let verdict = if value["sound"] == true {
+    let verdict = if balance.sound {
         "sound: yes".to_owned()
     } else {
-        format!(
-            "sound: NO, unproven {}, overdrawn {}",
-            figure("unproven"),
-            figure("overdrawn")
-        )
+        let (unproven, overdrawn) = (balance.unproven, balance.overdrawn);
+        format!("sound: NO, unproven {unproven}, overdrawn {overdrawn}")
     };
     Ok(output::line(verdict)?)
 }

@@ -32,7 +32,7 @@ impl KeyPaths {
             note: wish.note,
         };
         let view = self.open_child(plan, open).await?;
-        let mut made = keys::describe(&view);
+        let mut made = json!(keys::describe(&view));
         made["key"] = secret.reveal().into();
         Ok(made)
     }
@@ -71,6 +71,8 @@ impl KeyPaths {
         let child = child.ok_or(KeyFault::NoSuchKey)?;
         let revoked = ledger.revoke_key(child.key).await?;
         let revoked = revoked.ok_or(KeyFault::NoSuchKey)?;
-        Ok(super::super::json(keys::describe(&revoked).to_string()))
+        Ok(super::super::json(
+            json!(keys::describe(&revoked)).to_string(),
+        ))
     }
 }

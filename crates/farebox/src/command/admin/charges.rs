@@ -3,10 +3,10 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::anyhow;
+use farebox_api::{Charge, Charges};
 use farebox_core::{HoldId, RouteName};
-use serde_json::{Value, json};
 
-use super::{Client, checked, get, keys, lines, show, typed};
+use super::{Client, checked, get, keys, show_all, typed};
 use crate::cli::ChargesArgs;
 use crate::command::Failure;
 use crate::output;
@@ -28,17 +28,15 @@ pub(super) async fn list(
         if let Some(before) = &next {
             path = format!("{path}&before={}", receipt_id(before)?);
         }
-        let mut page = get(client, &path).await?;
-        if let Some(found) = page["charges"].as_array_mut() {
-            charges.append(found);
-        }
-        next = page["next"].as_str().map(str::to_owned);
+        let mut page: Charges = get(client, &path).await?;
+        charges.append(&mut page.charges);
+        next = page.next;
         if next.is_none() || charges.len() >= usize::from(args.limit) {
             break;
         }
     }
     if as_json {
-        return Ok(output::json(&json!({ "charges": charges, "next": next }))?);
+        return Ok(output::json(&Charges { charges, next })?);
     }
     for charge in &charges {
         output::line(line(charge))?;
@@ -51,8 +49,8 @@ pub(super) async fn list(
 
 /// Shows one charge.
 pub(super) async fn receipt(client: &Client, id: &str, as_json: bool) -> Result<(), Failure> {
-    let charge = get(client, &format!("{CHARGES}/{}", receipt_id(id)?)).await?;
-    show(&charge, as_json, &lines(&charge))
+    let path = format!("{CHARGES}/{}", receipt_id(id)?);
+    show_all(&get::<Charge>(client, &path).await?, as_json)
 }
 
 fn receipt_id(text: &str) -> Result<HoldId, Failure> {
@@ -82,35 +80,20 @@ fn filters(args: &ChargesArgs) -> Result<String, Failure> {
     Ok(said.collect())
 }
 
-fn line(charge: &Value) -> String {
-    let text = |name: &str| charge[name].as_str().unwrap_or_default().to_owned();
-    let rate = match charge["rate"]["bitcoin_price"].as_str() {
-        Some(price) => format!(
-            "  {} {price}",
-            charge["rate"]["currency"].as_str().unwrap_or("")
-        ),
-        None => String::new(),
-    };
+fn line(charge: &Charge) -> String {
+    let Charge {
+        receipt, account, ..
+    } = charge;
+    let rate = receipt.rate.as_ref();
+    let rate = rate.map(|rate| format!("{} {}", rate.currency, rate.bitcoin_price));
+    let more = [receipt.model.clone(), receipt.ended.clone(), rate];
+    let more = more.into_iter().flatten().map(|word| format!("  {word}"));
     format!(
-        "{} {} {:<16} {:>10} msat  {}{}{}",
-        text("id"),
-        instant(charge["at"].as_u64().unwrap_or_default()),
-        text("route"),
-        charge["charged_msat"],
-        text("account"),
-        spaced(&text("model")),
-        spaced(&text("ended")) + &rate,
+        "{} {} {:<16} {:>10} msat  {account}{}",
+        receipt.id,
+        humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(receipt.at)),
+        receipt.route,
+        receipt.charged_msat,
+        more.collect::<String>(),
     )
-}
-
-fn instant(seconds: u64) -> humantime::Rfc3339Timestamp {
-    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds))
-}
-
-fn spaced(word: &str) -> String {
-    if word.is_empty() {
-        String::new()
-    } else {
-        format!("  {word}")
-    }
 }

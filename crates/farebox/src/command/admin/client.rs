@@ -10,6 +10,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::client::legacy::Client as HyperClient;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 /// The longest answer that is read, in bytes.
@@ -51,6 +52,9 @@ pub enum ClientError {
     /// The answer broke off or was too long.
     #[error("the answer cannot be read")]
     Body(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The answer is not what such a request is answered with.
+    #[error("the answer cannot be understood")]
+    Form(#[from] serde_json::Error),
     /// No answer in time.
     #[error("no answer within a minute")]
     TimedOut,
@@ -135,6 +139,14 @@ impl Reply {
     /// The body as JSON; null when it is none.
     #[must_use]
     pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_default()
+        self.read().unwrap_or_default()
+    }
+
+    /// What the body says.
+    ///
+    /// # Errors
+    /// [`ClientError::Form`].
+    pub fn read<T: DeserializeOwned>(&self) -> Result<T, ClientError> {
+        Ok(serde_json::from_slice(&self.body)?)
     }
 }

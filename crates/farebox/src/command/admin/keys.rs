@@ -1,10 +1,10 @@
 //! `farebox admin keys`.
 
 use anyhow::anyhow;
-use http::Method;
-use serde_json::{Map, Value, json};
+use farebox_api::{Key, KeyWish, Keys, MadeKey, Rotate, Rotated};
+use serde_json::json;
 
-use super::{Client, ask, get, lines, list, show};
+use super::{Client, get, list, post, show, show_all};
 use crate::cli::{KeysCommand, LimitsArgs};
 use crate::command::Failure;
 
@@ -18,9 +18,11 @@ pub(super) async fn run(
 ) -> Result<(), Failure> {
     match command {
         KeysCommand::Rotate { emergency } => {
-            let body = json!({ "emergency": emergency });
-            let answer = ask(client, Method::POST, "/admin/v1/keys/rotate", &body).await?;
-            let text = format!("new tokens are signed in key epoch {}", answer["epoch"]);
+            let body = Rotate {
+                emergency: *emergency,
+            };
+            let answer: Rotated = post(client, "/admin/v1/keys/rotate", &body).await?;
+            let text = format!("new tokens are signed in key epoch {}", answer.epoch);
             show(&answer, as_json, &text)
         }
         KeysCommand::Make {
@@ -28,32 +30,30 @@ pub(super) async fn run(
             note,
             limits,
         } => {
-            let mut body = limits.to_json();
-            let texts = [("parent", parent), ("note", note)];
-            for (name, text) in texts {
-                if let Some(text) = text {
-                    body.insert(name.to_owned(), text.as_str().into());
-                }
-            }
-            let made = ask(client, Method::POST, KEYS, &body.into()).await?;
-            show(&made, as_json, &lines(&made))
+            let wish = KeyWish {
+                parent: parent.clone(),
+                note: note.clone(),
+                ..limits.into()
+            };
+            show_all(&post::<MadeKey>(client, KEYS, &wish).await?, as_json)
         }
         KeysCommand::List { cursor, limit } => {
             let path = format!("{KEYS}?cursor={cursor}&limit={limit}");
-            list(&get(client, &path).await?, "keys", as_json, line)
+            let page: Keys = get(client, &path).await?;
+            list(&page, as_json, page.keys.iter().map(line), page.next)
         }
         KeysCommand::Show { id } => {
-            let key = get(client, &format!("{KEYS}/{}", checked(id)?)).await?;
-            show(&key, as_json, &lines(&key))
+            let path = format!("{KEYS}/{}", checked(id)?);
+            show_all(&get::<Key>(client, &path).await?, as_json)
         }
         KeysCommand::Limit { id, limits } => {
             let path = format!("{KEYS}/{}/limits", checked(id)?);
-            let key = ask(client, Method::POST, &path, &limits.to_json().into()).await?;
-            show(&key, as_json, &lines(&key))
+            let key: Key = post(client, &path, &KeyWish::from(limits)).await?;
+            show_all(&key, as_json)
         }
         KeysCommand::Revoke { id } => {
             let path = format!("{KEYS}/{}/revoke", checked(id)?);
-            let key = ask(client, Method::POST, &path, &json!({})).await?;
+            let key: Key = post(client, &path, &json!({})).await?;
             show(&key, as_json, "revoked")
         }
     }
@@ -73,28 +73,26 @@ pub(super) fn by_id() -> anyhow::Error {
     anyhow!("a key is named by its id, fk_ and 16 hex digits, never by its secret")
 }
 
-fn line(key: &Value) -> String {
-    let text = |name: &str| key[name].as_str().unwrap_or_default();
+fn line(key: &Key) -> String {
     format!(
         "{} {:<10} {:>10} msat, {:>10} spent  {}",
-        text("id"),
-        text("state"),
-        key["balance_msat"],
-        key["spent_msat"],
-        text("note"),
+        key.id,
+        key.state,
+        key.balance_msat,
+        key.spent_msat,
+        key.note.as_deref().unwrap_or_default(),
     )
 }
 
-impl LimitsArgs {
-    fn to_json(&self) -> Map<String, Value> {
-        let named = [
-            ("total_msat", json!(self.total)),
-            ("per_day_msat", json!(self.per_day)),
-            ("routes", json!(self.routes)),
-            ("models", json!(self.models)),
-            ("expires_at", json!(self.expires_at)),
-        ];
-        let said = named.into_iter().filter(|(_, value)| !value.is_null());
-        said.map(|(name, value)| (name.to_owned(), value)).collect()
+impl From<&LimitsArgs> for KeyWish {
+    fn from(limits: &LimitsArgs) -> Self {
+        Self {
+            total_msat: limits.total,
+            per_day_msat: limits.per_day,
+            routes: limits.routes.clone(),
+            models: limits.models.clone(),
+            expires_at: limits.expires_at,
+            ..Self::default()
+        }
     }
 }

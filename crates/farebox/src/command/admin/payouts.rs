@@ -3,11 +3,12 @@
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
+use farebox_api::{Close, Payout, PayoutState, Payouts, Refund};
 use farebox_core::PayoutId;
-use http::{Method, StatusCode};
-use serde_json::{Value, json};
+use http::Method;
+use serde_json::json;
 
-use super::{Client, ask, checked, get, keys, lines, list, show, typed};
+use super::{Client, checked, get, keys, list, post, reason, show, show_all, typed};
 use crate::cli::{PayoutsCommand, RefundArgs, RefundEnd};
 use crate::command::Failure;
 use crate::output;
@@ -30,67 +31,52 @@ pub(super) async fn refund(
     } else {
         format!("/admin/v1/tokens/{}/refund", checked(&args.payer)?)
     };
-    let mut body = json!({ "to": args.to });
-    if let Some(amount) = args.amount {
-        body["amount_msat"] = amount.into();
-    }
-    let reply = client
-        .send(Method::POST, &path, &[], &body)
-        .await
-        .map_err(anyhow::Error::from)?;
-    let mut payout = reply.json();
-    if payout["id"].is_null() {
-        return Err(refused(reply.status, &payout));
-    }
+    let body = Refund {
+        to: args.to.clone(),
+        amount_msat: args.amount,
+    };
+    let reply = client.send(Method::POST, &path, &[], &json!(body)).await?;
+    // Whatever its status: one that failed at once was begun as well.
+    let Ok(mut payout) = reply.read::<Payout>() else {
+        let (status, reason) = (reply.status, reason(&reply));
+        return Err(anyhow!("nothing was begun: {reason} ({status})").into());
+    };
     if args.wait {
         payout = wait_for_end(client, payout).await?;
     }
     tell(&payout, as_json)
 }
 
-fn refused(status: StatusCode, answer: &Value) -> Failure {
-    let message = answer["message"].as_str().unwrap_or("no reason given");
-    anyhow!("nothing was begun: {message} ({status})").into()
-}
-
-async fn wait_for_end(client: &Client, mut payout: Value) -> Result<Value, Failure> {
+async fn wait_for_end(client: &Client, mut payout: Payout) -> Result<Payout, Failure> {
     let began = Instant::now();
     let mut told = Duration::ZERO;
-    while payout["state"] == "open" {
+    while payout.state == PayoutState::Open {
         if began.elapsed() >= told {
-            output::note(format_args!(
-                "refund {} is under way since {} s",
-                payout["id"].as_str().unwrap_or_default(),
-                began.elapsed().as_secs()
-            ));
+            let (id, seconds) = (&payout.id, began.elapsed().as_secs());
+            output::note(format_args!("refund {id} is under way since {seconds} s"));
             told += TELL_EVERY;
         }
         tokio::time::sleep(ASK_EVERY).await;
-        payout = find(client, payout["id"].as_str().unwrap_or_default()).await?;
+        payout = find(client, &payout.id).await?;
     }
     Ok(payout)
 }
 
-fn tell(payout: &Value, as_json: bool) -> Result<(), Failure> {
-    let text = match payout["state"].as_str() {
-        Some("paid") => format!(
-            "paid back {} msat for a fee of {} msat",
-            payout["amount_msat"], payout["fee_msat"]
-        ),
-        Some("open") => format!(
-            "{} msat are under way: farebox admin payouts show {}",
-            payout["amount_msat"],
-            payout["id"].as_str().unwrap_or_default()
-        ),
-        _ => "the payment failed; the money is back".to_owned(),
+fn tell(payout: &Payout, as_json: bool) -> Result<(), Failure> {
+    let (id, amount) = (&payout.id, payout.amount_msat);
+    let text = match payout.state {
+        PayoutState::Paid => {
+            let fee = payout.fee_msat.unwrap_or_default();
+            format!("paid back {amount} msat for a fee of {fee} msat")
+        }
+        PayoutState::Open => {
+            format!("{amount} msat are under way: farebox admin payouts show {id}")
+        }
+        PayoutState::Failed => "the payment failed; the money is back".to_owned(),
     };
     show(payout, as_json, &text)?;
-    if payout["state"] == "failed" {
-        return Err(anyhow!(
-            "refund {} failed",
-            payout["id"].as_str().unwrap_or_default()
-        )
-        .into());
+    if payout.state == PayoutState::Failed {
+        return Err(anyhow!("refund {id} failed").into());
     }
     Ok(())
 }
@@ -104,26 +90,24 @@ pub(super) async fn look(
     match command {
         PayoutsCommand::List { cursor, limit } => {
             let path = format!("/admin/v1/payouts?after={cursor}&limit={limit}");
-            list(&get(client, &path).await?, "payouts", as_json, line)
+            let page: Payouts = get(client, &path).await?;
+            list(&page, as_json, page.payouts.iter().map(line), page.next)
         }
         PayoutsCommand::Close { id, end, fee } => {
-            let word = match end {
-                RefundEnd::Paid => "paid",
-                RefundEnd::Failed => "failed",
+            let (end, text) = match end {
+                RefundEnd::Paid => (PayoutState::Paid, "closed as paid"),
+                RefundEnd::Failed => (PayoutState::Failed, "closed as failed"),
             };
-            let body = json!({ "as": word, "fee_msat": fee });
+            let fee_msat = Some(*fee);
             let path = format!("/admin/v1/payouts/{}/close", parsed(id)?);
-            let payout = ask(client, Method::POST, &path, &body).await?;
-            show(&payout, as_json, &format!("closed as {word}"))
+            let payout: Payout = post(client, &path, &Close { end, fee_msat }).await?;
+            show(&payout, as_json, text)
         }
-        PayoutsCommand::Show { id } => {
-            let payout = find(client, id).await?;
-            show(&payout, as_json, &lines(&payout))
-        }
+        PayoutsCommand::Show { id } => show_all(&find(client, id).await?, as_json),
     }
 }
 
-async fn find(client: &Client, id: &str) -> Result<Value, Failure> {
+async fn find(client: &Client, id: &str) -> Result<Payout, Failure> {
     get(client, &format!("/admin/v1/payouts/{}", parsed(id)?)).await
 }
 
@@ -131,25 +115,18 @@ fn parsed(id: &str) -> Result<PayoutId, Failure> {
     typed(id, PayoutId::parse(id))
 }
 
-fn payer(payout: &Value) -> String {
-    match payout["key"].as_str() {
+fn line(payout: &Payout) -> String {
+    let payer = match &payout.key {
         Some(key) => format!("key {key}"),
-        None => format!(
-            "token {}",
-            payout["payment_hash"].as_str().unwrap_or_default()
-        ),
-    }
-}
-
-fn line(payout: &Value) -> String {
-    let text = |key: &str| payout[key].as_str().unwrap_or_default();
+        None => format!("token {}", payout.payment_hash),
+    };
+    let state = match payout.state {
+        PayoutState::Open => "open",
+        PayoutState::Paid => "paid",
+        PayoutState::Failed => "failed",
+    };
     format!(
-        "{} {:<6} {:>10} msat  {}  by {:<8} {}",
-        text("id"),
-        text("state"),
-        payout["amount_msat"],
-        payer(payout),
-        text("asked_by"),
-        text("asked_at"),
+        "{} {state:<6} {:>10} msat  {payer}  by {:<8} {}",
+        payout.id, payout.amount_msat, payout.asked_by, payout.asked_at,
     )
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use farebox_api::Proof;
 use farebox_config::choice::SecretSource;
 use farebox_config::secrets;
 use farebox_core::Preimage;
@@ -86,11 +87,10 @@ fn pinned(path: &Path) -> anyhow::Result<Trust> {
 async fn pay_with_test_money(console: &Client, invoice: &str) -> anyhow::Result<String> {
     let body = json!({ "invoice": invoice });
     let reply = console.send(Method::POST, "/test/pay", &[], &body).await?;
-    let answer = reply.json();
-    let preimage = answer["preimage"].as_str();
-    let preimage = preimage.with_context(|| format!("not paid: {}", reply.status))?;
+    let proof: Result<Proof, _> = reply.read();
+    let proof = proof.with_context(|| format!("not paid: {}", reply.status))?;
     output::line("2. paid with test money: the preimage is the proof")?;
-    Ok(preimage.to_owned())
+    Ok(proof.preimage)
 }
 
 async fn pay_with_node(node: &Lnd, bolt11: &str) -> anyhow::Result<String> {

@@ -2,6 +2,7 @@
 //! what is left on the token.
 
 use anyhow::{Context as _, bail};
+use farebox_api::Token;
 use farebox_lightning::parse_invoice;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -105,9 +106,9 @@ async fn rest(console: &Client, account: &str) -> anyhow::Result<u64> {
         let reply = console
             .send(Method::GET, account, &[], &Value::Null)
             .await?;
-        let account = reply.json();
-        if account["held_msat"] == 0 {
-            return account["balance_msat"].as_u64().context("no balance");
+        let account = reply.read::<Token>()?.account;
+        if account.held_msat == 0 {
+            return Ok(account.balance_msat);
         }
         tokio::time::sleep(BETWEEN).await;
     }

@@ -1,6 +1,7 @@
 //! One sale, as any buyer would make it: over HTTP, from 402 to 200.
 
 use anyhow::{Context as _, anyhow, bail};
+use farebox_api::TrialBalance;
 use farebox_lightning::parse_invoice;
 use http::Method;
 use http::header::WWW_AUTHENTICATE;
@@ -126,14 +127,13 @@ async fn retry(
 async fn check_books(console: &Client, route: &str, price: u64) -> anyhow::Result<()> {
     let path = "/admin/v1/ledger/trial-balance";
     let reply = console.send(Method::GET, path, &[], &Value::Null).await?;
-    let balance = reply.json();
-    let earned = &balance["house_msat"][format!("revenue:{route}")];
-    output::line(format_args!(
-        "4. earned {earned} msat; trial balance {}",
-        balance["sum_msat"]
-    ))?;
-    if balance["sound"] != true || earned != &json!(price) {
-        bail!("the books are not as they should be: {balance}");
+    let balance: TrialBalance = reply.read()?;
+    let earned = balance.house_msat.get(&format!("revenue:{route}"));
+    let earned = earned.copied().unwrap_or_default();
+    let sum = balance.sum_msat;
+    output::line(format_args!("4. earned {earned} msat; trial balance {sum}"))?;
+    if !balance.sound || u64::try_from(earned) != Ok(price) {
+        bail!("the books are not as they should be: {balance:?}");
     }
     Ok(())
 }
