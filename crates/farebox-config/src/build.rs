@@ -5,6 +5,7 @@
 //! certificates are read.
 
 mod abilities;
+mod at;
 mod by_use;
 mod capabilities;
 mod lightning;
@@ -23,6 +24,7 @@ pub use lightning::{BuiltBackend, BuiltNode, Money, NodeKind};
 pub use models::Market;
 pub use server::{ConsoleSettings, LogSettings, Settings};
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use farebox_core::Clock;
@@ -33,7 +35,8 @@ use farebox_paywall::payout::RefundRules;
 use crate::document::Document;
 use crate::file::ConfigFile;
 use crate::load;
-use crate::mistake::{KeyPath, Mistakes};
+use crate::mistake::Mistakes;
+use at::At;
 
 /// What a configuration is built in.
 #[derive(Clone)]
@@ -85,7 +88,9 @@ pub fn build_text(text: &str, context: &Context) -> Result<Built, Mistakes> {
     let Ok(document) = Document::parse(text) else {
         return Err(mistakes);
     };
-    let built = build_noting(loaded.file, context, &mut mistakes);
+    let noting = RefCell::new(mistakes);
+    let built = build_noting(loaded.file, context, &At::root(&noting));
+    mistakes = noting.into_inner();
     mistakes.locate(&document);
     finish(built, mistakes)
 }
@@ -95,9 +100,9 @@ pub fn build_text(text: &str, context: &Context) -> Result<Built, Mistakes> {
 /// # Errors
 /// Every mistake.
 pub fn build(file: ConfigFile, context: &Context) -> Result<Built, Mistakes> {
-    let mut mistakes = Mistakes::default();
-    let built = build_noting(file, context, &mut mistakes);
-    finish(built, mistakes)
+    let mistakes = RefCell::default();
+    let built = build_noting(file, context, &At::root(&mistakes));
+    finish(built, mistakes.into_inner())
 }
 
 fn finish(built: Option<Built>, mut mistakes: Mistakes) -> Result<Built, Mistakes> {
@@ -112,19 +117,19 @@ fn finish(built: Option<Built>, mut mistakes: Mistakes) -> Result<Built, Mistake
     }
 }
 
-fn build_noting(file: ConfigFile, context: &Context, mistakes: &mut Mistakes) -> Option<Built> {
-    let settings = server::settings(&file, context, mistakes);
-    let node = lightning::node(&file, context, mistakes);
-    let refunds = refunds::rules(&file, mistakes);
-    let rules = server::rules(&file, mistakes);
+fn build_noting(file: ConfigFile, context: &Context, root: &At<'_>) -> Option<Built> {
+    let settings = server::settings(&file, context, root);
+    let node = lightning::node(&file, context, &root.key("lightning"));
+    let refunds = refunds::rules(&file, &root.key("refunds"));
+    let rules = server::rules(&file, &root.key("server"));
     let backends = node.as_ref().map(|node| Arc::clone(node.backends()));
-    let payments = server::payments(&file, backends, mistakes);
+    let payments = server::payments(&file, backends, &root.key("server").key("invoice_expiry"));
     if let Some(node) = &node {
-        abilities::check(&file, node, mistakes);
+        abilities::check(&file, node, root);
     }
-    let market = Market::of(&file, mistakes);
-    let routes = routes(&file, node.as_ref(), context, &market, mistakes);
-    overlap::check(&file, mistakes);
+    let market = Market::of(&file, root);
+    let routes = routes(&file, node.as_ref(), context, &market, root);
+    overlap::check(&file, &root.key("route"));
     let plan = Plan {
         server: rules?,
         routes: routes?,
@@ -148,33 +153,33 @@ fn routes(
     node: Option<&BuiltNode>,
     context: &Context,
     market: &Market,
-    mistakes: &mut Mistakes,
+    root: &At<'_>,
 ) -> Option<RouteTable<Arc<farebox_gateway::plan::Route>>> {
-    let key = KeyPath::of("route");
+    let key = root.key("route");
     if file.route.is_empty() {
-        mistakes.note(key, "no route: nothing would be served");
+        key.note("no route: nothing would be served");
         return None;
     }
     let mut builder = route::Builder::new(file, node, context, market.clone());
     let entries = file.route.iter().enumerate();
     let entries: Vec<_> = entries
-        .map(|(at, route)| builder.entry(at, route, mistakes))
+        .map(|(place, route)| builder.entry(place, route, &key.index(place)))
         .collect();
     // Only a complete list has the same places as the file.
     let entries: Option<Vec<_>> = entries.into_iter().collect();
     match RouteTable::build(entries?) {
         Ok(table) => Some(table),
         Err(errors) => {
-            errors
-                .iter()
-                .for_each(|error| note_table_error(file, error, mistakes));
+            for error in &errors {
+                note_table_error(file, error, &key);
+            }
             None
         }
     }
 }
 
-fn note_table_error(file: &ConfigFile, error: &RouteTableError, mistakes: &mut Mistakes) {
-    let path_of = |entry: usize| KeyPath::of("route").index(entry).key("path");
+fn note_table_error(file: &ConfigFile, error: &RouteTableError, at: &At<'_>) {
+    let path_of = |entry: usize| at.index(entry).key("path");
     let named = |entry: usize| {
         file.route
             .get(entry)
@@ -182,18 +187,16 @@ fn note_table_error(file: &ConfigFile, error: &RouteTableError, mistakes: &mut M
     };
     match error {
         RouteTableError::Path { entry, source } => {
-            mistakes.note(
-                path_of(*entry),
-                format!("no request has this path: {source}"),
-            );
+            path_of(*entry).note(format!("no request has this path: {source}"));
         }
         RouteTableError::NotCanonical { entry, canonical } => {
-            let reason = format!("not in canonical form; write {canonical:?}");
-            mistakes.note(path_of(*entry), reason);
+            path_of(*entry).note(format!("not in canonical form; write {canonical:?}"));
         }
         RouteTableError::Duplicate { first, second } => {
-            let reason = format!("the same host and path as route {:?}", named(*first));
-            mistakes.note(path_of(*second), reason);
+            path_of(*second).note(format!(
+                "the same host and path as route {:?}",
+                named(*first)
+            ));
         }
     }
 }

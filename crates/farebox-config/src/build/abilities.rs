@@ -5,34 +5,33 @@ use farebox_gateway::plan::Route;
 use farebox_lightning::AmountLimits;
 use farebox_paywall::sale::Offer;
 
+use super::at::At;
 use super::{Built, BuiltBackend, BuiltNode, NodeKind, by_use, models};
 use crate::file::{ConfigFile, OnFailureSetting};
-use crate::mistake::{KeyPath, Mistakes};
 
 /// Notes everything that is asked for and cannot be done.
-pub(super) fn check(file: &ConfigFile, node: &BuiltNode, mistakes: &mut Mistakes) {
-    check_strict(file, node, mistakes);
+pub(super) fn check(file: &ConfigFile, node: &BuiltNode, root: &At<'_>) {
+    check_strict(file, node, root);
     let refunds_are_wanted = file.refunds.enabled == Some(true);
     if let Some(reason) = why_no_refunds(node).filter(|_| refunds_are_wanted) {
-        let key = KeyPath::of("refunds").key("enabled");
-        mistakes.note(key, reason);
+        let key = root.key("refunds").key("enabled");
+        key.note(reason);
     }
     let keys_are_wanted = file.keys.enabled == Some(true);
     if let Some(reason) = why_no_keys(node).filter(|_| keys_are_wanted) {
-        let key = KeyPath::of("keys").key("enabled");
-        mistakes.note(key, reason);
+        let key = root.key("keys").key("enabled");
+        key.note(reason);
     }
     let cancel = |on_failure| on_failure == OnFailureSetting::Cancel;
     for (place, route) in file.route.iter().enumerate() {
         if cancel(route.on_failure) && node.backends().holder().is_none() {
-            let key = KeyPath::of("route").index(place).key("on_failure");
-            let reason = "no backend can hold a payment; `lnd` can";
-            mistakes.note(key, reason);
+            let key = root.key("route").index(place).key("on_failure");
+            key.note("no backend can hold a payment; `lnd` can");
         }
     }
 }
 
-fn check_strict(file: &ConfigFile, node: &BuiltNode, mistakes: &mut Mistakes) {
+fn check_strict(file: &ConfigFile, node: &BuiltNode, root: &At<'_>) {
     if !file
         .lightning
         .as_ref()
@@ -49,18 +48,13 @@ fn check_strict(file: &ConfigFile, node: &BuiltNode, mistakes: &mut Mistakes) {
              invoice for would ever count",
             backend.name
         );
-        let key = KeyPath::of("lightning").key("strict");
-        mistakes.note(key, reason);
+        let key = root.key("lightning").key("strict");
+        key.note(reason);
     }
 }
 
 /// Notes a sale whose amount a backend cannot take and that cannot be made a bundle.
-pub(super) fn check_amounts(
-    offer: &Offer,
-    node: &BuiltNode,
-    at: &KeyPath,
-    mistakes: &mut Mistakes,
-) {
+pub(super) fn check_amounts(offer: &Offer, node: &BuiltNode, at: &At<'_>) {
     let Some(asked) = asked_in_bitcoin(offer) else {
         return;
     };
@@ -77,7 +71,7 @@ pub(super) fn check_amounts(
                      one price and cannot be sold in bundles",
                     limits.step
                 );
-                mistakes.note(at.key("price"), reason);
+                at.key("price").note(reason);
             }
             Some(amount) if offer.holds_payment() => {
                 let reason = format!(
@@ -85,12 +79,12 @@ pub(super) fn check_amounts(
                      on_failure = \"cancel\" sells one call and no bundles",
                     limits.step
                 );
-                mistakes.note(at.key("price"), reason);
+                at.key("price").note(reason);
             }
             Some(_) => {}
             None => {
-                let reason = format!("more than backend {name:?} takes ({})", limits.max);
-                mistakes.note(at.key("price"), reason);
+                at.key("price")
+                    .note(format!("more than backend {name:?} takes ({})", limits.max));
             }
         }
     }

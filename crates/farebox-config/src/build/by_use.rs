@@ -8,10 +8,9 @@ use farebox_paywall::by_use::{ByUse, Of, Rated, Teller};
 use farebox_paywall::gauge::{Billing, OnDisconnect, Unsaid};
 use http::HeaderName;
 
+use super::at::At;
 use super::models::{Market, no_rate, unsaid};
-use super::server::not_zero;
 use crate::choice::{MissingSetting, Money, OfSetting, UsePrice};
-use crate::mistake::{KeyPath, Mistakes};
 use crate::units::Lasting;
 
 /// How long an upstream is listened to whose client left before it had said the cost, unless the
@@ -29,23 +28,18 @@ const NOT_A_COST: [&str; 6] = [
 ];
 
 /// What a route sells by use.
-pub(super) fn sale(
-    written: &UsePrice,
-    market: &Market,
-    at: &KeyPath,
-    mistakes: &mut Mistakes,
-) -> Option<ByUse> {
-    let (teller, measured) = teller(written, at, mistakes)?;
+pub(super) fn sale(written: &UsePrice, market: &Market, at: &At<'_>) -> Option<ByUse> {
+    let (teller, measured) = teller(written, at)?;
     let each = match measured {
-        Some(each) => amount(each, market, mistakes),
-        None => each(written, market, at, mistakes),
+        Some(each) => amount(each, market),
+        None => each(written, market, at),
     };
-    check_keys(written, &teller, at, mistakes);
-    let at_most = at_most(written, market, at, mistakes)?;
-    let least = least(written, at_most, market, at, mistakes);
+    check_keys(written, &teller, at);
+    let at_most = at_most(written, market, at)?;
+    let least = least(written, at_most, market, at);
     Some(ByUse {
         markup: written.markup_percent.unwrap_or_default().millionths(),
-        billing: billing(written, &teller, at, mistakes),
+        billing: billing(written, &teller, at),
         teller,
         each: each?,
         at_most,
@@ -55,14 +49,10 @@ pub(super) fn sale(
 }
 
 /// An amount where it was written.
-type Written = (Money, KeyPath);
+type Written<'m> = (Money, At<'m>);
 
 /// Who tells how much was used, and where that is measured here, what one of it costs.
-fn teller(
-    written: &UsePrice,
-    at: &KeyPath,
-    mistakes: &mut Mistakes,
-) -> Option<(Teller, Option<Written>)> {
+fn teller<'m>(written: &UsePrice, at: &At<'m>) -> Option<(Teller, Option<Written<'m>>)> {
     let of = written.of.map_or(Of::Answer, |of| match of {
         OfSetting::Answer => Of::Answer,
         OfSetting::Request => Of::Request,
@@ -86,12 +76,10 @@ fn teller(
         .into_iter()
         .filter_map(|(key, each, teller)| Some((teller, Some((each?, at.key(key))))));
     let header = written.upstream_header.as_ref();
-    let header = header.map(|name| header_teller(name, written, at, mistakes));
+    let header = header.map(|name| header_teller(name, written, at));
     let json = written.upstream_json.as_ref().map(|text| {
         let pointer = text.parse::<Pointer>();
-        mistakes
-            .take(at.key("upstream_json"), pointer)
-            .map(Teller::Json)
+        at.key("upstream_json").take(pointer).map(Teller::Json)
     });
     let told = header.into_iter().chain(json);
     let mut all = told
@@ -102,22 +90,17 @@ fn teller(
         _ => {
             let reason = "needs exactly one of `upstream_header`, `upstream_json`, `per_byte`, \
                           `per_kib`, `per_mib` and `per_second`";
-            mistakes.note(at.clone(), reason);
+            at.note(reason);
             None
         }
     }
 }
 
-fn header_teller(
-    name: &str,
-    written: &UsePrice,
-    at: &KeyPath,
-    mistakes: &mut Mistakes,
-) -> Option<Teller> {
+fn header_teller(name: &str, written: &UsePrice, at: &At<'_>) -> Option<Teller> {
     let key = at.key("upstream_header");
-    let name: HeaderName = mistakes.take(key.clone(), name.parse())?;
+    let name: HeaderName = key.take(name.parse())?;
     if NOT_A_COST.contains(&name.as_str()) {
-        mistakes.note(key, "this header says something else");
+        key.note("this header says something else");
     }
     Some(Teller::Header {
         name,
@@ -126,85 +109,68 @@ fn header_teller(
 }
 
 /// What one of what the upstream says costs: a unit of money, or of something that has a price.
-fn each(
-    written: &UsePrice,
-    market: &Market,
-    at: &KeyPath,
-    mistakes: &mut Mistakes,
-) -> Option<Rated> {
+fn each(written: &UsePrice, market: &Market, at: &At<'_>) -> Option<Rated> {
     match (&written.unit, written.each) {
         (Some(unit), None) => {
             let key = at.key("unit");
-            let currency = mistakes.take(key.clone(), unit.parse())?;
+            let currency = key.take(unit.parse())?;
             let one = Money {
                 currency,
                 amount: Decimal::from(1),
             };
-            amount((one, key), market, mistakes)
+            amount((one, key), market)
         }
-        (None, Some(each)) => amount((each, at.key("each")), market, mistakes),
+        (None, Some(each)) => amount((each, at.key("each")), market),
         (None, None) => {
             let reason = "is missing: in what the upstream says the cost (msat, sat, usd, …); or \
                           each = { … }, what one of what it says costs";
-            mistakes.note(at.key("unit"), reason);
+            at.key("unit").note(reason);
             None
         }
         (Some(_), Some(_)) => {
             let reason = "the upstream says a cost in a `unit`, or a quantity at `each`; not both";
-            mistakes.note(at.key("each"), reason);
+            at.key("each").note(reason);
             None
         }
     }
 }
 
-fn at_most(
-    written: &UsePrice,
-    market: &Market,
-    at: &KeyPath,
-    mistakes: &mut Mistakes,
-) -> Option<Rated> {
+fn at_most(written: &UsePrice, market: &Market, at: &At<'_>) -> Option<Rated> {
     let key = at.key("at_most");
     let Some(most) = written.at_most else {
         let reason = "is missing: what one call costs at most, such as { sat = 10 }; it is held \
                       before the call is forwarded";
-        mistakes.note(key, reason);
+        key.note(reason);
         return None;
     };
-    amount((most, key), market, mistakes)
+    amount((most, key), market)
 }
 
-fn least(
-    written: &UsePrice,
-    most: Rated,
-    market: &Market,
-    at: &KeyPath,
-    mistakes: &mut Mistakes,
-) -> Option<Rated> {
+fn least(written: &UsePrice, most: Rated, market: &Market, at: &At<'_>) -> Option<Rated> {
     let key = at.key("least");
-    let least = amount((written.least?, key.clone()), market, mistakes)?;
+    let least = amount((written.least?, key.clone()), market)?;
     let is_comparable = least.currency == most.currency;
     if is_comparable && least.amount.exceeds(most.amount) {
-        let reason = format!("more than at_most ({})", most.amount);
-        mistakes.note(key, reason);
+        key.note(format!("more than at_most ({})", most.amount));
     }
     Some(least)
 }
 
 /// An amount that something costs, and that can be turned into bitcoin.
-fn amount((money, key): Written, market: &Market, mistakes: &mut Mistakes) -> Option<Rated> {
+fn amount((money, key): Written<'_>, market: &Market) -> Option<Rated> {
     let Money { currency, amount } = money;
     if amount.is_zero() {
-        mistakes.note(key, "costs nothing");
+        key.note("costs nothing");
         return None;
     }
     if !market.knows_rate(currency) {
-        mistakes.note(key, no_rate(currency));
+        key.note(no_rate(currency));
     }
     Some(Rated { currency, amount })
 }
 
 /// Notes what says something about another kind of price.
-fn check_keys(written: &UsePrice, teller: &Teller, at: &KeyPath, mistakes: &mut Mistakes) {
+fn check_keys(written: &UsePrice, teller: &Teller, at: &At<'_>) {
     let is_told = matches!(teller, Teller::Header { .. } | Teller::Json(_));
     let of_told = [
         ("unit", written.unit.is_some()),
@@ -231,12 +197,12 @@ fn check_keys(written: &UsePrice, teller: &Teller, at: &KeyPath, mistakes: &mut 
     let of_told = of_told.map(|(key, set)| (key, set && !is_told, reason));
     for (key, is_wrong, reason) in of_told.into_iter().chain(only) {
         if is_wrong {
-            mistakes.note(at.key(key), reason);
+            at.key(key).note(reason);
         }
     }
 }
 
-fn billing(written: &UsePrice, teller: &Teller, at: &KeyPath, mistakes: &mut Mistakes) -> Billing {
+fn billing(written: &UsePrice, teller: &Teller, at: &At<'_>) -> Billing {
     Billing {
         usage_missing: match written.missing.unwrap_or_default() {
             MissingSetting::Nothing => Unsaid::Nothing,
@@ -246,7 +212,7 @@ fn billing(written: &UsePrice, teller: &Teller, at: &KeyPath, mistakes: &mut Mis
         on_disconnect: match teller {
             Teller::Header { .. } | Teller::Json(_) => {
                 let drain = written.drain.unwrap_or(DEFAULT_DRAIN);
-                OnDisconnect::Drain(not_zero(at.key("drain"), drain, mistakes))
+                OnDisconnect::Drain(at.key("drain").not_zero(drain))
             }
             // What was measured is known.
             Teller::Bytes { .. } | Teller::Seconds => OnDisconnect::Cancel,

@@ -13,9 +13,9 @@ use farebox_lightning::mock::MockNode;
 use farebox_lightning::{Backend, Network};
 
 use super::Context;
+use super::at::At;
 use crate::choice::PriceSetting;
 use crate::file::{BackendSection, ConfigFile, LightningSection, NetworkSetting, OnFailureSetting};
-use crate::mistake::{KeyPath, Mistakes};
 use site::{Fingerprint, Site};
 
 /// More backends than this is a slip.
@@ -131,21 +131,17 @@ impl BuiltBackend {
 
 /// Builds the backends, or takes those of the plan before whose settings are the same: they
 /// remember payment hashes, and hold connections.
-pub(super) fn node(
-    file: &ConfigFile,
-    context: &Context,
-    mistakes: &mut Mistakes,
-) -> Option<BuiltNode> {
+pub(super) fn node(file: &ConfigFile, context: &Context, at: &At<'_>) -> Option<BuiltNode> {
     let Some(section) = &file.lightning else {
-        note_missing(file, mistakes);
+        note_missing(file, at);
         return None;
     };
-    let sections = all_sections(section, mistakes);
+    let sections = all_sections(section, at);
     let needs = Needs::of(file, section);
-    check_names(&sections, mistakes);
+    check_names(&sections);
     let parts: Vec<_> = sections
         .iter()
-        .map(|(at, section)| part(section, needs, at, context, mistakes))
+        .map(|(at, section)| part(section, needs, context, at))
         .collect();
     let parts: Vec<_> = parts.into_iter().collect::<Option<_>>()?;
     if let Some(before) = context
@@ -167,26 +163,24 @@ pub(super) fn node(
     })
 }
 
-fn note_missing(file: &ConfigFile, mistakes: &mut Mistakes) {
+fn note_missing(file: &ConfigFile, at: &At<'_>) {
     let is_priced = |price: &Option<PriceSetting>| {
         let price = price.as_ref();
         price.is_some_and(|price| !matches!(price, PriceSetting::Free(_)))
     };
     if file.route.iter().any(|route| is_priced(&route.price)) {
-        let reason = "is missing: a route has a price, so somebody has to be paid";
-        mistakes.note(KeyPath::of("lightning"), reason);
+        at.note("is missing: a route has a price, so somebody has to be paid");
     }
 }
 
 /// All backends with their places, in the order in which they are asked.
 fn all_sections<'a>(
     section: &'a LightningSection,
-    mistakes: &mut Mistakes,
-) -> Vec<(KeyPath, &'a BackendSection)> {
-    let at = KeyPath::of("lightning");
+    at: &At<'a>,
+) -> Vec<(At<'a>, &'a BackendSection)> {
     if section.fallback.len() >= MAX_BACKENDS {
-        let reason = format!("at most {} of them", MAX_BACKENDS - 1);
-        mistakes.note(at.key("fallback"), reason);
+        at.key("fallback")
+            .note(format!("at most {} of them", MAX_BACKENDS - 1));
     }
     let fallbacks = section.fallback.iter().enumerate();
     let fallbacks = fallbacks.map(|(place, section)| (at.key("fallback").index(place), section));
@@ -195,17 +189,18 @@ fn all_sections<'a>(
         .collect()
 }
 
-fn check_names(sections: &[(KeyPath, &BackendSection)], mistakes: &mut Mistakes) {
+fn check_names(sections: &[(At<'_>, &BackendSection)]) {
     for (place, (at, section)) in sections.iter().enumerate() {
         let name = section.name();
         if RouteName::parse(name).is_err() {
-            let reason = "a name is 1 to 64 of A-Z, a-z, 0-9, `_` and `-`";
-            mistakes.note(at.key("name"), reason);
+            at.key("name")
+                .note("a name is 1 to 64 of A-Z, a-z, 0-9, `_` and `-`");
         }
         let mut before = sections[..place].iter();
         if before.any(|(_, before)| before.name() == name) {
-            let reason = format!("another backend is called {name:?}; give each a name");
-            mistakes.note(at.key("name"), reason);
+            at.key("name").note(format!(
+                "another backend is called {name:?}; give each a name"
+            ));
         }
     }
 }
@@ -224,11 +219,10 @@ impl Needs {
 fn part(
     section: &BackendSection,
     needs: Needs,
-    at: &KeyPath,
     context: &Context,
-    mistakes: &mut Mistakes,
+    at: &At<'_>,
 ) -> Option<BuiltBackend> {
-    let mut site = Site::new(section, needs, context, at, mistakes);
+    let mut site = Site::new(section, needs, context, at);
     // Built in any case: that is where its mistakes are found.
     let (kind, node) = adapters::build(&mut site)?;
     let built = BuiltBackend {
@@ -245,14 +239,10 @@ fn part(
 }
 
 /// Hosts that are exempt from a rule, as they are written under `allow_hosts`.
-pub(super) fn allowed_hosts(
-    written: &[String],
-    at: &KeyPath,
-    mistakes: &mut Mistakes,
-) -> AllowedHosts {
+pub(super) fn allowed_hosts(written: &[String], at: &At<'_>) -> AllowedHosts {
     let parse = |(place, text): (usize, &String)| {
         let host: Result<AllowedHost, _> = text.parse();
-        mistakes.take(at.key("allow_hosts").index(place), host)
+        at.key("allow_hosts").index(place).take(host)
     };
     AllowedHosts::new(written.iter().enumerate().filter_map(parse).collect())
 }

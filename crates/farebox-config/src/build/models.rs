@@ -14,13 +14,12 @@ use farebox_meter::{Currency, Decimal, ModelPrice, RequestRules, Unit};
 use farebox_paywall::gauge::{Billing, OnDisconnect, Unsaid};
 use farebox_paywall::sale::{FiatPrice, ModelSale};
 
+use super::at::At;
 use super::rates;
-use super::server::not_zero;
 use crate::file::{
     ConfigFile, LimitFieldSetting, ModelSection, ModelTokensTable, PerSetting, TokenizerSetting,
     UnsaidSetting,
 };
-use crate::mistake::{KeyPath, Mistakes};
 
 /// Prices and rates, shared by all routes.
 #[derive(Clone)]
@@ -35,12 +34,12 @@ pub struct Market {
 }
 
 impl Market {
-    pub(super) fn of(file: &ConfigFile, mistakes: &mut Mistakes) -> Self {
-        let rates = rates::rates(file, mistakes);
-        let live = rates::live(file, &rates, mistakes);
+    pub(super) fn of(file: &ConfigFile, root: &At<'_>) -> Self {
+        let rates = rates::rates(file, &root.key("rates"));
+        let live = rates::live(file, &rates, &root.key("rates"));
         let knows_rate = |currency| knows_rate(&rates, &live, currency);
         Self {
-            configured: Arc::new(table(file, &knows_rate, mistakes)),
+            configured: Arc::new(table(file, &knows_rate, root)),
             rates: Arc::new(rates),
             live,
             limit_fields: limit_fields(file),
@@ -60,16 +59,10 @@ impl Market {
     }
 
     /// What a route sells by model.
-    pub(super) fn sale(
-        &self,
-        settings: &ModelTokensTable,
-        root: &str,
-        at: &KeyPath,
-        mistakes: &mut Mistakes,
-    ) -> ModelSale {
+    pub(super) fn sale(&self, settings: &ModelTokensTable, root: &str, at: &At<'_>) -> ModelSale {
         let drain = settings.drain;
         ModelSale {
-            prices: self.prices(settings.prices.as_deref(), &at.key("prices"), mistakes),
+            prices: self.prices(settings.prices.as_deref(), &at.key("prices")),
             rates: Arc::clone(&self.rates),
             rules: RequestRules {
                 allow_fields: settings.allow_fields.iter().cloned().collect(),
@@ -81,7 +74,7 @@ impl Market {
                 usage_missing: unsaid(settings.usage_missing),
                 broken_off: unsaid(settings.broken_off),
                 on_disconnect: drain.map_or(OnDisconnect::Cancel, |time| {
-                    OnDisconnect::Drain(not_zero(at.key("drain"), time, mistakes))
+                    OnDisconnect::Drain(at.key("drain").not_zero(time))
                 }),
             },
             knows_vocabularies: settings.tokenizer == TokenizerSetting::Auto,
@@ -92,16 +85,10 @@ impl Market {
 
 impl Market {
     /// What a route sells by: `[[model]]`, and what it does not name by the list at `path`.
-    fn prices(
-        &self,
-        path: Option<&Path>,
-        at: &KeyPath,
-        mistakes: &mut Mistakes,
-    ) -> Arc<PriceTable> {
+    fn prices(&self, path: Option<&Path>, at: &At<'_>) -> Arc<PriceTable> {
         let Some(path) = path else {
             if self.configured.is_empty() {
-                let reason = "no model has a price: name a price list here, or write [[model]]";
-                mistakes.note(at.clone(), reason);
+                at.note("no model has a price: name a price list here, or write [[model]]");
             }
             return Arc::clone(&self.configured);
         };
@@ -109,14 +96,13 @@ impl Market {
             Ok(list) => list,
             Err(error) => {
                 let cause = error.source().map(|cause| format!(": {cause}"));
-                let reason = format!("{error}{}", cause.unwrap_or_default());
-                mistakes.note(at.clone(), reason);
+                at.note(format!("{error}{}", cause.unwrap_or_default()));
                 return Arc::clone(&self.configured);
             }
         };
         let currencies: BTreeSet<_> = list.iter().map(|(_, price)| price.currency).collect();
         for currency in currencies.into_iter().filter(|it| !self.knows_rate(*it)) {
-            mistakes.note(at.clone(), no_rate(currency));
+            at.note(no_rate(currency));
         }
         Arc::new(list.overridden_by(&self.configured))
     }
@@ -125,18 +111,17 @@ impl Market {
     pub(super) fn fiat(
         &self,
         written: &BTreeMap<String, Decimal>,
-        at: &KeyPath,
-        mistakes: &mut Mistakes,
+        at: &At<'_>,
     ) -> Option<FiatPrice> {
         let (name, amount) = written.iter().next()?;
         let key = at.key(name);
-        let currency: Currency = mistakes.take(key.clone(), name.parse())?;
+        let currency: Currency = key.take(name.parse())?;
         if amount.is_zero() {
-            mistakes.note(key, "a price of zero is written price = \"free\"");
+            key.note("a price of zero is written price = \"free\"");
             return None;
         }
         if !self.knows_rate(currency) {
-            mistakes.note(key, no_rate(currency));
+            key.note(no_rate(currency));
         }
         Some(FiatPrice {
             currency,
@@ -187,19 +172,15 @@ pub(super) fn no_rate(currency: Currency) -> String {
     )
 }
 
-fn table(
-    file: &ConfigFile,
-    knows_rate: &dyn Fn(Currency) -> bool,
-    mistakes: &mut Mistakes,
-) -> PriceTable {
+fn table(file: &ConfigFile, knows_rate: &dyn Fn(Currency) -> bool, root: &At<'_>) -> PriceTable {
     let mut table = PriceTable::default();
     for (place, section) in file.model.iter().enumerate() {
-        let at = KeyPath::of("model").index(place);
+        let at = root.key("model").index(place);
         if section.name.is_empty() {
-            mistakes.note(at.key("name"), "is missing: what clients ask for");
+            at.key("name").note("is missing: what clients ask for");
         } else if table.find(&section.name).is_some() {
-            mistakes.note(at.key("name"), "has a price already");
-        } else if let Some(price) = price(section, knows_rate, &at, mistakes) {
+            at.key("name").note("has a price already");
+        } else if let Some(price) = price(section, knows_rate, &at) {
             table.insert(section.name.clone(), price);
         }
     }
@@ -209,30 +190,28 @@ fn table(
 fn price(
     section: &ModelSection,
     knows_rate: &dyn Fn(Currency) -> bool,
-    at: &KeyPath,
-    mistakes: &mut Mistakes,
+    at: &At<'_>,
 ) -> Option<ModelPrice> {
     let written = section.currency.parse();
-    let currency = mistakes.take(at.key("currency"), written)?;
+    let currency = at.key("currency").take(written)?;
     if !knows_rate(currency) {
-        mistakes.note(at.key("currency"), no_rate(currency));
+        at.key("currency").note(no_rate(currency));
     }
     let price = ModelPrice {
         currency,
-        rows: rows(section, at, mistakes),
+        rows: rows(section, at),
         images: section.images.clone(),
         context_tokens: section.context_tokens,
         max_output_tokens: section.max_output_tokens,
         is_free: section.free,
     };
     if !price.is_sellable() {
-        let reason = "costs nothing: write its prices, or free = true";
-        mistakes.note(at.clone(), reason);
+        at.note("costs nothing: write its prices, or free = true");
     }
     Some(price)
 }
 
-fn rows(section: &ModelSection, at: &KeyPath, mistakes: &mut Mistakes) -> BTreeMap<Unit, Decimal> {
+fn rows(section: &ModelSection, at: &At<'_>) -> BTreeMap<Unit, Decimal> {
     let per_token = [
         (Unit::Input, section.input),
         (Unit::CachedInput, section.cached_input),
@@ -256,7 +235,7 @@ fn rows(section: &ModelSection, at: &KeyPath, mistakes: &mut Mistakes) -> BTreeM
             PerSetting::Unit => Ok(price),
             PerSetting::Million => price.per_million(),
         };
-        let one = mistakes.take(at.key(unit.as_str()), one);
+        let one = at.key(unit.as_str()).take(one);
         rows.extend(one.map(|one| (unit, one)));
     }
     rows.extend(

@@ -2,12 +2,12 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::at::At;
 use super::upstream::{self, Target};
 use crate::file::ConfigFile;
-use crate::mistake::{KeyPath, Mistakes};
 
 /// Notes every upstream that is one of our own listeners.
-pub(super) fn check(file: &ConfigFile, mistakes: &mut Mistakes) {
+pub(super) fn check(file: &ConfigFile, at: &At<'_>) {
     let listeners = [
         ("server.listen", file.server.listen),
         ("console.listen", file.console.listen),
@@ -16,20 +16,14 @@ pub(super) fn check(file: &ConfigFile, mistakes: &mut Mistakes) {
         let Ok(target) = upstream::target(&route.upstream) else {
             continue;
         };
-        let key = KeyPath::of("route").index(place).key("upstream");
+        let key = at.index(place).key("upstream");
         if let Some((name, _)) = listeners
             .iter()
             .find(|(_, listener)| reaches(&target, *listener))
         {
-            mistakes.note(
-                key,
-                format!("this is {name}: requests would come back here"),
-            );
+            key.note(format!("this is {name}: requests would come back here"));
         } else if is_public_url(&target, file) {
-            mistakes.note(
-                key,
-                "this is server.public_url: requests would come back here",
-            );
+            key.note("this is server.public_url: requests would come back here");
         }
     }
 }

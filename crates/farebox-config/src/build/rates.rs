@@ -6,29 +6,24 @@ use farebox_market::rates::watch::LiveRates;
 use farebox_market::rates::{Rate, Rates};
 use farebox_meter::Currency;
 
+use super::at::At;
 use super::lightning::allowed_hosts;
-use super::server::not_zero;
 use crate::file::{ConfigFile, RateSourceSection, RatesSection};
-use crate::mistake::{KeyPath, Mistakes};
 
 /// More sources than this is a slip.
 const MAX_SOURCES: usize = 32;
 
-fn at(key: &str) -> KeyPath {
-    KeyPath::of("rates").key(key)
-}
-
 /// The rates that are fixed, in a table that takes the others too.
-pub(super) fn rates(file: &ConfigFile, mistakes: &mut Mistakes) -> Rates {
+pub(super) fn rates(file: &ConfigFile, at: &At<'_>) -> Rates {
     let section = &file.rates;
-    let max_age = not_zero(at("max_age"), section.max_age, mistakes);
+    let max_age = at.key("max_age").not_zero(section.max_age);
     let buffer = section.buffer_percent.millionths();
     let rates = Rates::new(max_age, buffer);
     for (name, price) in &section.fixed {
-        let key = at("fixed").key(name);
-        let currency: Option<Currency> = mistakes.take(key.clone(), name.parse());
+        let key = at.key("fixed").key(name);
+        let currency: Option<Currency> = key.take(name.parse());
         if price.is_zero() {
-            mistakes.note(key, "a bitcoin for nothing");
+            key.note("a bitcoin for nothing");
         } else if let Some(currency) = currency {
             let rate = Rate {
                 currency,
@@ -42,38 +37,38 @@ pub(super) fn rates(file: &ConfigFile, mistakes: &mut Mistakes) -> Rates {
 }
 
 /// The rates that are asked for. What is fixed is not.
-pub(super) fn live(file: &ConfigFile, rates: &Rates, mistakes: &mut Mistakes) -> LiveRates {
+pub(super) fn live(file: &ConfigFile, rates: &Rates, at: &At<'_>) -> LiveRates {
     let section = &file.rates;
-    let mut currencies = currencies(section, mistakes);
-    let sources = sources(section, &currencies, mistakes);
-    check_times(section, mistakes);
+    let mut currencies = currencies(section, at);
+    let sources = sources(section, &currencies, at);
+    check_times(section, at);
     let quorum = section.quorum;
     // As many as are written: one that is wrong is told apart.
     let count = sources.len().max(section.source.len());
     if !currencies.is_empty() && !(1..=count).contains(&quorum) {
-        let reason = format!("at least one, and no more than sources ({count})");
-        mistakes.note(at("quorum"), reason);
+        at.key("quorum")
+            .note(format!("at least one, and no more than sources ({count})"));
     }
     currencies.retain(|currency| rates.find(*currency).is_none());
     LiveRates {
         currencies,
         sources,
-        every: not_zero(at("every"), section.every, mistakes),
+        every: at.key("every").not_zero(section.every),
         agreement: Agreement {
             quorum,
             max_deviation: section.max_deviation_percent.millionths(),
         },
-        allow_hosts: allowed_hosts(&section.allow_hosts, &KeyPath::of("rates"), mistakes),
+        allow_hosts: allowed_hosts(&section.allow_hosts, at),
     }
 }
 
-fn currencies(section: &RatesSection, mistakes: &mut Mistakes) -> Vec<Currency> {
+fn currencies(section: &RatesSection, at: &At<'_>) -> Vec<Currency> {
     let mut currencies = Vec::new();
     for (place, name) in section.live.iter().enumerate() {
-        let key = at("live").index(place);
-        match mistakes.take(key.clone(), name.parse()) {
+        let key = at.key("live").index(place);
+        match key.take(name.parse()) {
             Some(currency @ Currency::Fiat(_)) => currencies.push(currency),
-            Some(_) => mistakes.note(key, "bitcoin needs no rate"),
+            Some(_) => key.note("bitcoin needs no rate"),
             None => {}
         }
     }
@@ -82,46 +77,42 @@ fn currencies(section: &RatesSection, mistakes: &mut Mistakes) -> Vec<Currency> 
     currencies
 }
 
-fn check_times(section: &RatesSection, mistakes: &mut Mistakes) {
+fn check_times(section: &RatesSection, at: &At<'_>) {
     if section.every.0 > section.max_age.0 {
         let reason = format!(
             "longer than rates.max_age ({}): every rate would be too old before the next",
             section.max_age
         );
-        mistakes.note(at("every"), reason);
+        at.key("every").note(reason);
     }
 }
 
-fn sources(
-    section: &RatesSection,
-    currencies: &[Currency],
-    mistakes: &mut Mistakes,
-) -> Vec<Source> {
+fn sources(section: &RatesSection, currencies: &[Currency], at: &At<'_>) -> Vec<Source> {
     if section.source.is_empty() {
         return Source::defaults();
     }
     if section.source.len() > MAX_SOURCES {
-        mistakes.note(at("source"), format!("at most {MAX_SOURCES}"));
+        at.key("source").note(format!("at most {MAX_SOURCES}"));
     }
     let mut sources: Vec<Source> = Vec::new();
     for (place, written) in section.source.iter().enumerate() {
-        let key = at("source").index(place);
-        let Some(source) = source(written, &key, mistakes) else {
+        let key = at.key("source").index(place);
+        let Some(source) = source(written, &key) else {
             continue;
         };
         if sources.iter().any(|other| other.name == source.name) {
-            mistakes.note(key.key("name"), "is written twice: a vote for each");
+            key.key("name").note("is written twice: a vote for each");
             continue;
         }
-        check(&source, currencies, &key, mistakes);
+        check(&source, currencies, &key);
         sources.push(source);
     }
     sources
 }
 
-fn source(written: &RateSourceSection, key: &KeyPath, mistakes: &mut Mistakes) -> Option<Source> {
+fn source(written: &RateSourceSection, key: &At<'_>) -> Option<Source> {
     if written.name.is_empty() {
-        mistakes.note(key.key("name"), "is missing");
+        key.key("name").note("is missing");
         return None;
     }
     let mut known = Source::defaults().into_iter();
@@ -139,20 +130,20 @@ fn source(written: &RateSourceSection, key: &KeyPath, mistakes: &mut Mistakes) -
             let missing = if url.is_none() { "url" } else { "pointer" };
             let reason = "is missing: a source has url and pointer, or is one of kraken, coinbase, \
                           bitstamp, binance, mempool";
-            mistakes.note(key.key(missing), reason);
+            key.key(missing).note(reason);
             None
         }
     }
 }
 
-fn check(source: &Source, currencies: &[Currency], key: &KeyPath, mistakes: &mut Mistakes) {
+fn check(source: &Source, currencies: &[Currency], key: &At<'_>) {
     if currencies.len() > 1 && !source.knows_currency() {
         let reason = "would answer the same for every currency: write {currency} or {CURRENCY}";
-        mistakes.note(key.key("url"), reason);
+        key.key("url").note(reason);
     }
     for currency in currencies.iter().take(1) {
         if let Err(error) = source.check(*currency) {
-            mistakes.note(key.clone(), error.to_string());
+            key.note(error.to_string());
         }
     }
 }

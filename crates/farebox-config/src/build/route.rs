@@ -11,14 +11,14 @@ use farebox_http::limits::TokenLimit;
 use farebox_http::routes::{HostMatch, PathMatch as TablePath, PathRegex, RouteEntry};
 use http::Method;
 
+use super::at::At;
 use super::models::Market;
 use super::sale::{self, binds_request, sells_quotes};
-use super::server::{bytes, not_zero, rate};
+use super::server::rate;
 use super::upstream::{self, Transports};
 use super::{BuiltNode, Context, abilities, capabilities, shape, webhook};
 use crate::choice::{self, PriceSetting};
 use crate::file::{CacheSetting, ConfigFile, CorsSection, RouteSection};
-use crate::mistake::{KeyPath, Mistakes};
 use crate::units::ByteSize;
 
 /// The longest body that is read before it is forwarded, unless the route says otherwise.
@@ -67,12 +67,11 @@ impl<'a> Builder<'a> {
         &mut self,
         place: usize,
         section: &RouteSection,
-        mistakes: &mut Mistakes,
+        at: &At<'_>,
     ) -> Option<RouteEntry<Arc<Route>>> {
-        let at = KeyPath::of("route").index(place);
-        let host = host(section, &at, mistakes);
-        let path = path(section, &at, mistakes);
-        let route = self.route(place, section, &at, mistakes);
+        let host = host(section, at);
+        let path = path(section, at);
+        let route = self.route(place, section, at);
         Some(RouteEntry {
             host: host?,
             path: path?,
@@ -80,51 +79,42 @@ impl<'a> Builder<'a> {
         })
     }
 
-    fn route(
-        &mut self,
-        place: usize,
-        section: &RouteSection,
-        at: &KeyPath,
-        mistakes: &mut Mistakes,
-    ) -> Option<Route> {
-        let name = self.name(place, section, at, mistakes);
+    fn route(&mut self, place: usize, section: &RouteSection, at: &At<'_>) -> Option<Route> {
+        let name = self.name(place, section, at);
         let transports = &mut self.transports;
-        let upstream = upstream::upstream(section, at, transports, self.context, mistakes);
+        let upstream = upstream::upstream(section, at, transports, self.context);
         let webhook = match &section.price {
             Some(PriceSetting::Webhook(written)) => {
                 let key = at.key("price");
                 let asked = (written.as_ref(), sells_quotes(section));
-                webhook::webhook(asked, transports, self.context, &key, mistakes)
+                webhook::webhook(asked, transports, self.context, &key)
             }
             _ => None,
         };
         let server = &self.file.server;
-        let mut sale = sale::sale(section, server, &self.market, webhook, at, mistakes);
-        let capabilities = capabilities::capabilities(section, sale.as_ref(), at, mistakes);
-        let token_limit = token_limit(section, at, mistakes);
+        let mut sale = sale::sale(section, server, &self.market, webhook, at);
+        let capabilities = capabilities::capabilities(section, sale.as_ref(), at);
+        let token_limit = token_limit(section, at);
         if let Some(sale) = &mut sale {
             (sale.capabilities, sale.token_limit) = (capabilities, token_limit);
         }
         if let (Some(sale), Some(node)) = (&sale, self.node) {
-            abilities::check_amounts(&sale.offer, node, at, mistakes);
+            abilities::check_amounts(&sale.offer, node, at);
         }
-        let (read, streamed) = self.body_limits(section, at, mistakes)?;
+        let (read, streamed) = self.body_limits(section, at)?;
         let route = Route {
-            http_methods: http_methods(section, at, mistakes),
+            http_methods: http_methods(section, at),
             max_read_bytes: read,
             max_body_bytes: streamed,
-            timeout: not_zero(at.key("timeout"), section.timeout, mistakes),
-            idle_timeout: not_zero(at.key("idle_timeout"), section.idle_timeout, mistakes),
-            cors: section
-                .cors
-                .as_ref()
-                .and_then(|cors| read_cors(cors, at, mistakes)),
+            timeout: at.key("timeout").not_zero(section.timeout),
+            idle_timeout: at.key("idle_timeout").not_zero(section.idle_timeout),
+            cors: section.cors.as_ref().and_then(|cors| read_cors(cors, at)),
             paid_cache: match section.cache {
                 CacheSetting::Private => PaidCache::PrivateNoStore,
                 CacheSetting::Upstream => PaidCache::Upstream,
             },
             page: section.page,
-            shape: shape::shape(section, sale.as_ref(), at, mistakes),
+            shape: shape::shape(section, sale.as_ref(), at),
             root: root(section),
             metrics: RouteCounters::new(),
             sale,
@@ -134,32 +124,20 @@ impl<'a> Builder<'a> {
         Some(route)
     }
 
-    fn name(
-        &mut self,
-        place: usize,
-        section: &RouteSection,
-        at: &KeyPath,
-        mistakes: &mut Mistakes,
-    ) -> Option<RouteName> {
+    fn name(&mut self, place: usize, section: &RouteSection, at: &At<'_>) -> Option<RouteName> {
         let key = at.key("name");
         if section.name.is_empty() {
-            mistakes.note(key, "is missing: tokens, logs and metrics need one");
+            key.note("is missing: tokens, logs and metrics need one");
             return None;
         }
         if let Some(first) = self.names.insert(section.name.clone(), place) {
-            let reason = format!("the same name as route[{first}]");
-            mistakes.note(key.clone(), reason);
+            key.note(format!("the same name as route[{first}]"));
         }
-        mistakes.take(key, RouteName::parse(&section.name))
+        key.take(RouteName::parse(&section.name))
     }
 
     /// How much of a body is read into memory, and how much may stream through.
-    fn body_limits(
-        &self,
-        section: &RouteSection,
-        at: &KeyPath,
-        mistakes: &mut Mistakes,
-    ) -> Option<(usize, u64)> {
+    fn body_limits(&self, section: &RouteSection, at: &At<'_>) -> Option<(usize, u64)> {
         let key = at.key("max_body");
         let is_filled = section.request.is_some();
         let is_read = is_filled || binds_request(section);
@@ -178,34 +156,29 @@ impl<'a> Builder<'a> {
         if is_read && read.0 > budget.0 {
             let reason =
                 format!("more than server.body_budget ({budget}), which it is read within");
-            mistakes.note(key.clone(), reason);
+            key.note(reason);
         }
-        Some((bytes(key, read, mistakes)?, streamed.0))
+        Some((key.bytes(read)?, streamed.0))
     }
 }
 
-fn host(section: &RouteSection, at: &KeyPath, mistakes: &mut Mistakes) -> Option<HostMatch> {
+fn host(section: &RouteSection, at: &At<'_>) -> Option<HostMatch> {
     match &section.host {
         None => Some(HostMatch::ANY),
-        Some(host) => mistakes.take(at.key("host"), HostMatch::parse(host)),
+        Some(host) => at.key("host").take(HostMatch::parse(host)),
     }
 }
 
-fn path(section: &RouteSection, at: &KeyPath, mistakes: &mut Mistakes) -> Option<TablePath> {
+fn path(section: &RouteSection, at: &At<'_>) -> Option<TablePath> {
     let key = at.key("path");
     let path = match &section.path {
         choice::PathMatch::Prefix(prefix) if prefix.is_empty() => {
-            mistakes.note(
-                key,
-                "is missing: write a prefix such as \"/v1\", or \"/\" for all",
-            );
+            key.note("is missing: write a prefix such as \"/v1\", or \"/\" for all");
             return None;
         }
         choice::PathMatch::Prefix(prefix) => TablePath::Prefix(prefix.clone()),
         choice::PathMatch::Exact { exact } => TablePath::Exact(exact.clone()),
-        choice::PathMatch::Regex { regex } => {
-            TablePath::Regex(mistakes.take(key, PathRegex::parse(regex))?)
-        }
+        choice::PathMatch::Regex { regex } => TablePath::Regex(key.take(PathRegex::parse(regex))?),
     };
     Some(path)
 }
@@ -220,35 +193,31 @@ pub(super) fn root(section: &RouteSection) -> Option<String> {
     }
 }
 
-fn http_methods(
-    section: &RouteSection,
-    at: &KeyPath,
-    mistakes: &mut Mistakes,
-) -> Option<Vec<Method>> {
+fn http_methods(section: &RouteSection, at: &At<'_>) -> Option<Vec<Method>> {
     let written = section.http_methods.as_ref()?;
     let key = at.key("http_methods");
     if written.is_empty() {
-        mistakes.note(key.clone(), "no request would be answered");
+        key.note("no request would be answered");
     }
     let parse = |(place, text): (usize, &String)| {
         let method = Method::from_bytes(text.as_bytes());
-        let method = mistakes.take(key.index(place), method)?;
+        let method = key.index(place).take(method)?;
         if method == Method::CONNECT {
-            mistakes.note(key.index(place), "CONNECT is for forward proxies");
+            key.index(place).note("CONNECT is for forward proxies");
         } else if text.bytes().any(|byte| byte.is_ascii_lowercase()) {
             let reason = format!("methods have a case; write {:?}", text.to_ascii_uppercase());
-            mistakes.note(key.index(place), reason);
+            key.index(place).note(reason);
         }
         Some(method)
     };
     Some(written.iter().enumerate().filter_map(parse).collect())
 }
 
-fn token_limit(section: &RouteSection, at: &KeyPath, mistakes: &mut Mistakes) -> TokenLimit {
+fn token_limit(section: &RouteSection, at: &At<'_>) -> TokenLimit {
     let max_concurrent = section.max_concurrent.and_then(|limit| {
         if limit == 0 {
-            let reason = "no request could run; leave it out for no limit";
-            mistakes.note(at.key("max_concurrent"), reason);
+            at.key("max_concurrent")
+                .note("no request could run; leave it out for no limit");
         }
         NonZeroU32::new(limit)
     });
@@ -258,14 +227,13 @@ fn token_limit(section: &RouteSection, at: &KeyPath, mistakes: &mut Mistakes) ->
     }
 }
 
-fn read_cors(cors: &CorsSection, at: &KeyPath, mistakes: &mut Mistakes) -> Option<Cors> {
+fn read_cors(cors: &CorsSection, at: &At<'_>) -> Option<Cors> {
     let key = at.key("cors").key("origins");
     let is_any = matches!(&cors.origins, choice::Texts::One(any) if any == "*");
     let origins = if is_any {
         Origins::Any
     } else {
-        let parse =
-            |(place, text): (usize, &String)| mistakes.take(key.index(place), Origin::parse(text));
+        let parse = |(place, text): (usize, &String)| key.index(place).take(Origin::parse(text));
         let written = cors.origins.as_ref().iter().enumerate();
         let origins: Vec<_> = written.map(parse).collect();
         Origins::List(origins.into_iter().collect::<Option<_>>()?)
@@ -282,7 +250,7 @@ fn read_cors(cors: &CorsSection, at: &KeyPath, mistakes: &mut Mistakes) -> Optio
                 CorsError::CredentialsForAnyOrigin => at.key("cors").key("allow_credentials"),
                 CorsError::NoOrigins | CorsError::Origin => key,
             };
-            mistakes.note(about, error);
+            about.note(error);
             None
         }
     }

@@ -11,15 +11,14 @@ use farebox_paywall::sale::{
 };
 use farebox_paywall::webhook::Webhook;
 
+use super::at::At;
 use super::by_use;
 use super::models::Market;
-use super::server::{bytes, not_zero};
 use crate::choice::{PriceSetting, ReplaySetting};
 use crate::file::{
     BindSetting, ChargeOnSetting, HttpScopeSetting, OnFailureSetting, ProtocolSetting,
     RouteSection, ServerSection,
 };
-use crate::mistake::{KeyPath, Mistakes};
 
 /// LUD-06 and many wallets cut longer memos.
 const MAX_DESCRIPTION_CHARS: usize = 200;
@@ -37,16 +36,15 @@ pub(super) fn sale(
     server: &ServerSection,
     market: &Market,
     webhook: Option<Webhook>,
-    at: &KeyPath,
-    mistakes: &mut Mistakes,
+    at: &At<'_>,
 ) -> Option<Sale> {
-    let offer = offer(route, market, webhook, at, mistakes)?;
+    let offer = offer(route, market, webhook, at)?;
     let methods = match route.http_scope {
         HttpScopeSetting::Class => MethodScope::Class,
         HttpScopeSetting::Any => MethodScope::Any,
     };
-    check_methods(route, at, mistakes);
-    let valid_for = valid_for(route, server, at, mistakes);
+    check_methods(route, at);
+    let valid_for = valid_for(route, server, at);
     Some(Sale {
         capabilities: None,
         token_limit: TokenLimit::default(),
@@ -58,9 +56,9 @@ pub(super) fn sale(
             ChargeOnSetting::Success => ChargeOn::Success,
             ChargeOnSetting::SuccessAndClientError => ChargeOn::SuccessAndClientError,
         },
-        replay: replay(route, server, at, mistakes),
-        max_voids: max_voids(route, at, mistakes),
-        description: description(route, at, mistakes),
+        replay: replay(route, server, at),
+        max_voids: max_voids(route, at),
+        description: description(route, at),
     })
 }
 
@@ -69,62 +67,55 @@ fn offer(
     route: &RouteSection,
     market: &Market,
     webhook: Option<Webhook>,
-    at: &KeyPath,
-    mistakes: &mut Mistakes,
+    at: &At<'_>,
 ) -> Option<Offer> {
     let key = at.key("price");
     let pricing = match &route.price {
         None => {
-            let reason = "is missing: write \"free\", { msat = … } or { sat = … }";
-            mistakes.note(key, reason);
+            key.note("is missing: write \"free\", { msat = … } or { sat = … }");
             return None;
         }
         Some(PriceSetting::Free(_)) => {
-            refuse_for_free(route, at, mistakes);
+            refuse_for_free(route, at);
             return None;
         }
         Some(PriceSetting::Fixed(amount)) => {
             if amount.0.is_zero() {
-                mistakes.note(key, "a price of zero is written price = \"free\"");
+                key.note("a price of zero is written price = \"free\"");
             }
-            return flat(FlatPrice::Msat(amount.0), route, at, mistakes);
+            return flat(FlatPrice::Msat(amount.0), route, at);
         }
         Some(PriceSetting::Fiat(price)) => {
-            let price = market.fiat(price, &key, mistakes)?;
-            return flat(FlatPrice::Fiat(price), route, at, mistakes);
+            let price = market.fiat(price, &key)?;
+            return flat(FlatPrice::Fiat(price), route, at);
         }
         Some(PriceSetting::Models { model_tokens }) => {
             let root = super::route::root(route).unwrap_or_default();
             let key = key.key("model_tokens");
-            Pricing::Models(Arc::new(market.sale(model_tokens, &root, &key, mistakes)))
+            Pricing::Models(Arc::new(market.sale(model_tokens, &root, &key)))
         }
         Some(PriceSetting::ByUse(written)) => {
-            Pricing::Use(Arc::new(by_use::sale(written, market, &key, mistakes)?))
+            Pricing::Use(Arc::new(by_use::sale(written, market, &key)?))
         }
         Some(PriceSetting::Webhook(_)) => {
             let webhook = Arc::new(webhook?);
             if sells_quotes(route) {
-                check_quoted(route, at, mistakes);
+                check_quoted(route, at);
                 return Some(Offer::Quoted(webhook));
             }
             Pricing::Webhook(webhook)
         }
     };
-    let deposit = deposit(route, at, mistakes);
+    let deposit = deposit(route, at);
     Some(Offer::Metered { deposit, pricing })
 }
 
-fn flat(
-    price: FlatPrice,
-    route: &RouteSection,
-    at: &KeyPath,
-    mistakes: &mut Mistakes,
-) -> Option<Offer> {
+fn flat(price: FlatPrice, route: &RouteSection, at: &At<'_>) -> Option<Offer> {
     let fixed = match price {
         FlatPrice::Msat(price) => Some(price),
         FlatPrice::Fiat(_) => None,
     };
-    let buys = buys(route, fixed, at, mistakes)?;
+    let buys = buys(route, fixed, at)?;
     Some(Offer::Flat { price, buys })
 }
 
@@ -141,7 +132,7 @@ pub(super) fn binds_request(route: &RouteSection) -> bool {
     is_paid && is_single && route.bind != Some(BindSetting::Route)
 }
 
-fn refuse_for_free(route: &RouteSection, at: &KeyPath, mistakes: &mut Mistakes) {
+fn refuse_for_free(route: &RouteSection, at: &At<'_>) {
     let set = [
         ("calls", route.calls.is_some()),
         ("pass", route.pass.is_some()),
@@ -151,12 +142,7 @@ fn refuse_for_free(route: &RouteSection, at: &KeyPath, mistakes: &mut Mistakes) 
         ("max_concurrent", route.max_concurrent.is_some()),
         ("rate", route.rate.is_some()),
     ];
-    for (key, _) in set.into_iter().filter(|(_, set)| *set) {
-        mistakes.note(
-            at.key(key),
-            "makes no sense on a route whose price is \"free\"",
-        );
-    }
+    at.note_each(set, "makes no sense on a route whose price is \"free\"");
 }
 
 /// Whether each quote of a webhook is sold by itself, as the price of that one call, instead of being
@@ -166,7 +152,7 @@ pub(super) fn sells_quotes(route: &RouteSection) -> bool {
 }
 
 /// A quote is for one request, and so is what is bought at it.
-fn check_quoted(route: &RouteSection, at: &KeyPath, mistakes: &mut Mistakes) {
+fn check_quoted(route: &RouteSection, at: &At<'_>) {
     let others = [
         ("calls", route.calls.is_some_and(|calls| calls != 1)),
         ("pass", route.pass.is_some()),
@@ -174,45 +160,37 @@ fn check_quoted(route: &RouteSection, at: &KeyPath, mistakes: &mut Mistakes) {
         ("bind", route.bind == Some(BindSetting::Route)),
         ("on_failure", route.on_failure == OnFailureSetting::Cancel),
     ];
-    for (key, _) in others.into_iter().filter(|(_, set)| *set) {
-        let reason = "makes no sense with a webhook's price for one call";
-        mistakes.note(at.key(key), reason);
-    }
+    at.note_each(others, "makes no sense with a webhook's price for one call");
 }
 
 /// What is charged by use is paid from a balance.
-fn deposit(route: &RouteSection, at: &KeyPath, mistakes: &mut Mistakes) -> Msat {
+fn deposit(route: &RouteSection, at: &At<'_>) -> Msat {
     let others = [
         ("calls", route.calls.is_some()),
         ("pass", route.pass.is_some()),
         ("bind", route.bind == Some(BindSetting::Request)),
         ("on_failure", route.on_failure == OnFailureSetting::Cancel),
     ];
-    for (key, _) in others.into_iter().filter(|(_, set)| *set) {
-        let reason = "makes no sense with a price by use: one payment buys a balance";
-        mistakes.note(at.key(key), reason);
-    }
+    at.note_each(
+        others,
+        "makes no sense with a price by use: one payment buys a balance",
+    );
     let deposit = route.balance.map(|deposit| deposit.0);
     deposit.unwrap_or(DEFAULT_DEPOSIT)
 }
 
 /// What one payment buys at a price that every request has; `fixed` where that is in bitcoin.
-fn buys(
-    route: &RouteSection,
-    fixed: Option<Msat>,
-    at: &KeyPath,
-    mistakes: &mut Mistakes,
-) -> Option<Buys> {
+fn buys(route: &RouteSection, fixed: Option<Msat>, at: &At<'_>) -> Option<Buys> {
     let buys = match (route.calls, route.pass, route.balance) {
         (None | Some(1), None, None) => {
-            return Some(Buys::Single(bind(route, at, mistakes)));
+            return Some(Buys::Single(bind(route, at)));
         }
-        (Some(calls), None, None) => calls_together(calls, fixed, at, mistakes)?,
-        (None, Some(span), None) => Buys::Pass(whole_seconds(&at.key("pass"), span.0, mistakes)),
+        (Some(calls), None, None) => calls_together(calls, fixed, at)?,
+        (None, Some(span), None) => Buys::Pass(whole_seconds(&at.key("pass"), span.0)),
         (None, None, Some(deposit)) => {
             if let Some(price) = fixed.filter(|price| deposit.0 < *price) {
-                let reason = format!("less than the price of one request ({price})");
-                mistakes.note(at.key("balance"), reason);
+                at.key("balance")
+                    .note(format!("less than the price of one request ({price})"));
             }
             Buys::Balance(deposit.0)
         }
@@ -222,44 +200,37 @@ fn buys(
             } else {
                 "pass"
             };
-            let reason = "a payment buys one thing: calls, a pass or a balance";
-            mistakes.note(at.key(key), reason);
+            at.key(key)
+                .note("a payment buys one thing: calls, a pass or a balance");
             return None;
         }
     };
     if route.bind == Some(BindSetting::Request) {
-        let reason = "a token for several requests cannot be bound to one";
-        mistakes.note(at.key("bind"), reason);
+        at.key("bind")
+            .note("a token for several requests cannot be bound to one");
     }
     if route.on_failure == OnFailureSetting::Cancel {
         let reason = "only for a single call: a payment for more cannot be given back by halves";
-        mistakes.note(at.key("on_failure"), reason);
+        at.key("on_failure").note(reason);
     }
     Some(buys)
 }
 
-fn calls_together(
-    calls: u32,
-    fixed: Option<Msat>,
-    at: &KeyPath,
-    mistakes: &mut Mistakes,
-) -> Option<Buys> {
+fn calls_together(calls: u32, fixed: Option<Msat>, at: &At<'_>) -> Option<Buys> {
     let reason = match fixed {
         _ if calls == 0 => "at least one call",
         Some(price) if price.checked_mul(u64::from(calls)).is_none() => "more money than exists",
         _ => return Some(Buys::Calls(calls)),
     };
-    mistakes.note(at.key("calls"), reason);
+    at.key("calls").note(reason);
     None
 }
 
 /// What a token for a single call is good for. A payment can be held for the very request that was
 /// challenged, and for nothing else.
-fn bind(route: &RouteSection, at: &KeyPath, mistakes: &mut Mistakes) -> Bind {
+fn bind(route: &RouteSection, at: &At<'_>) -> Bind {
     let is_held = route.on_failure == OnFailureSetting::Cancel;
-    let mut note = |reason| {
-        mistakes.note(at.key("on_failure"), reason);
-    };
+    let note = |reason| at.key("on_failure").note(reason);
     match route.bind {
         Some(BindSetting::Route) => {
             if is_held {
@@ -277,71 +248,62 @@ fn bind(route: &RouteSection, at: &KeyPath, mistakes: &mut Mistakes) -> Bind {
     }
 }
 
-fn check_methods(route: &RouteSection, at: &KeyPath, mistakes: &mut Mistakes) {
+fn check_methods(route: &RouteSection, at: &At<'_>) {
     if route.methods.is_empty() {
-        mistakes.note(at.key("methods"), "a priced route needs a way to be paid");
+        at.key("methods")
+            .note("a priced route needs a way to be paid");
     }
 }
 
-fn valid_for(
-    route: &RouteSection,
-    server: &ServerSection,
-    at: &KeyPath,
-    mistakes: &mut Mistakes,
-) -> Duration {
+fn valid_for(route: &RouteSection, server: &ServerSection, at: &At<'_>) -> Duration {
     let key = at.key("valid_for");
     if route.valid_for.0 < server.invoice_expiry.0 {
         let reason = format!(
             "shorter than server.invoice_expiry ({})",
             server.invoice_expiry
         );
-        mistakes.note(key.clone(), reason);
+        key.note(reason);
     }
-    whole_seconds(&key, route.valid_for.0, mistakes)
+    whole_seconds(&key, route.valid_for.0)
 }
 
 /// Tokens say durations in seconds.
-fn whole_seconds(key: &KeyPath, span: Duration, mistakes: &mut Mistakes) -> Duration {
+fn whole_seconds(key: &At<'_>, span: Duration) -> Duration {
     if span.as_secs() == 0 || span.subsec_nanos() != 0 {
-        mistakes.note(key.clone(), "tokens count whole seconds, at least one");
+        key.note("tokens count whole seconds, at least one");
     }
     span
 }
 
-fn replay(
-    route: &RouteSection,
-    server: &ServerSection,
-    at: &KeyPath,
-    mistakes: &mut Mistakes,
-) -> Option<ReplayPolicy> {
+fn replay(route: &RouteSection, server: &ServerSection, at: &At<'_>) -> Option<ReplayPolicy> {
     let ReplaySetting::Kept(kept) = route.replay else {
         return None;
     };
     let key = at.key("replay");
     if kept.max_bytes.0 > server.replay_budget.0 {
         let reason = format!("more than server.replay_budget ({})", server.replay_budget);
-        mistakes.note(key.key("max_bytes"), reason);
+        key.key("max_bytes").note(reason);
     }
     Some(ReplayPolicy {
-        max_bytes: bytes(key.key("max_bytes"), kept.max_bytes, mistakes)?,
-        ttl: not_zero(key.key("ttl"), kept.ttl, mistakes),
+        max_bytes: key.key("max_bytes").bytes(kept.max_bytes)?,
+        ttl: key.key("ttl").not_zero(kept.ttl),
     })
 }
 
-fn max_voids(route: &RouteSection, at: &KeyPath, mistakes: &mut Mistakes) -> u32 {
+fn max_voids(route: &RouteSection, at: &At<'_>) -> u32 {
     if route.max_voids == 0 {
         let reason = "at least one: the first attempt may fail by the upstream's fault";
-        mistakes.note(at.key("max_voids"), reason);
+        at.key("max_voids").note(reason);
     }
     route.max_voids
 }
 
-fn description(route: &RouteSection, at: &KeyPath, mistakes: &mut Mistakes) -> String {
+fn description(route: &RouteSection, at: &At<'_>) -> String {
     let description = route.description.as_deref().unwrap_or(&route.name);
     let too_long = description.chars().count() > MAX_DESCRIPTION_CHARS;
     if too_long || description.chars().any(char::is_control) {
         let reason = format!("at most {MAX_DESCRIPTION_CHARS} characters, none of them a control");
-        mistakes.note(at.key("description"), reason);
+        at.key("description").note(reason);
     }
     description.to_owned()
 }

@@ -19,10 +19,10 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tracing_subscriber::EnvFilter;
 
+use super::at::At;
 use super::{Context, Lookups};
 use crate::file::{ConfigFile, HeldSection, LogFormat, LogSection, ServerSection, TlsSection};
-use crate::mistake::{KeyPath, Mistakes};
-use crate::units::{ByteSize, Lasting, PerPeriod};
+use crate::units::{ByteSize, PerPeriod};
 
 /// The most data threads anybody has use for.
 const MAX_THREADS: usize = 1024;
@@ -87,38 +87,30 @@ pub struct LogSettings {
     pub level: String,
 }
 
-fn at(key: &str) -> KeyPath {
-    KeyPath::of("server").key(key)
-}
-
 /// Builds [`Settings`].
-pub(super) fn settings(
-    file: &ConfigFile,
-    context: &Context,
-    mistakes: &mut Mistakes,
-) -> Option<Settings> {
+pub(super) fn settings(file: &ConfigFile, context: &Context, root: &At<'_>) -> Option<Settings> {
     let server = &file.server;
-    let store_path = mistakes.take(KeyPath::of("store").key("url"), file.store.path());
-    check_listeners(file, mistakes);
-    check_public_url(server, mistakes);
+    let store_path = root.key("store").key("url").take(file.store.path());
+    check_listeners(file, root);
+    let at = root.key("server");
+    check_public_url(server, &at);
     let tls = server
         .tls
         .as_ref()
-        .and_then(|tls| read_tls(tls, context.lookups, mistakes));
-    let log = log(&file.log, mistakes);
-    let retention = not_zero(
-        KeyPath::of("store").key("retention"),
-        file.store.retention,
-        mistakes,
-    );
+        .and_then(|tls| read_tls(tls, context.lookups, &at.key("tls")));
+    let log = log(&file.log, &root.key("log").key("level"));
+    let retention = root
+        .key("store")
+        .key("retention")
+        .not_zero(file.store.retention);
     Some(Settings {
         listen: server.listen,
-        workers: workers(server, mistakes),
-        limits: limits(server, mistakes),
+        workers: workers(server, &at),
+        limits: limits(server, &at),
         challenges: challenges(server),
-        body_budget_bytes: bytes(at("body_budget"), server.body_budget, mistakes)?,
-        replay_bytes: bytes(at("replay_budget"), server.replay_budget, mistakes)?,
-        held: held(&file.held, mistakes)?,
+        body_budget_bytes: at.key("body_budget").bytes(server.body_budget)?,
+        replay_bytes: at.key("replay_budget").bytes(server.replay_budget)?,
+        held: held(&file.held, &root.key("held"))?,
         secret_file: file.secret_file(),
         drain_timeout: server.drain_timeout.0,
         retention,
@@ -133,19 +125,19 @@ pub(super) fn settings(
     })
 }
 
-fn check_listeners(file: &ConfigFile, mistakes: &mut Mistakes) {
+fn check_listeners(file: &ConfigFile, root: &At<'_>) {
     let (gateway, console) = (file.server.listen, file.console.listen);
     let same_port = gateway.port() == console.port() && gateway.port() != 0;
     let overlap = gateway.ip() == console.ip()
         || gateway.ip().is_unspecified()
         || console.ip().is_unspecified();
     if same_port && overlap {
-        let key = KeyPath::of("console").key("listen");
-        mistakes.note(key, "the gateway listens there");
+        let key = root.key("console").key("listen");
+        key.note("the gateway listens there");
     }
 }
 
-fn check_public_url(server: &ServerSection, mistakes: &mut Mistakes) {
+fn check_public_url(server: &ServerSection, at: &At<'_>) {
     let Some(url) = &server.public_url else {
         return;
     };
@@ -157,8 +149,8 @@ fn check_public_url(server: &ServerSection, mistakes: &mut Mistakes) {
             && uri.query().is_none()
     });
     if !usable {
-        let reason = "not a URL such as \"https://api.example.com\"";
-        mistakes.note(at("public_url"), reason);
+        at.key("public_url")
+            .note("not a URL such as \"https://api.example.com\"");
     }
 }
 
@@ -168,30 +160,32 @@ fn is_https(server: &ServerSection) -> bool {
     server.tls.is_some() || public.starts_with("https://")
 }
 
-fn workers(server: &ServerSection, mistakes: &mut Mistakes) -> usize {
+fn workers(server: &ServerSection, at: &At<'_>) -> usize {
     let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let workers = server.threads.unwrap_or_else(cores);
     if workers == 0 || workers > MAX_THREADS {
-        let reason = format!("threads are 1 to {MAX_THREADS}");
-        mistakes.note(at("threads"), reason);
+        at.key("threads")
+            .note(format!("threads are 1 to {MAX_THREADS}"));
     }
     workers.clamp(1, MAX_THREADS)
 }
 
-fn limits(server: &ServerSection, mistakes: &mut Mistakes) -> ListenLimits {
+fn limits(server: &ServerSection, at: &At<'_>) -> ListenLimits {
     if server.max_connections == 0 {
-        mistakes.note(at("max_connections"), "nobody could connect");
+        at.key("max_connections").note("nobody could connect");
     }
     if server.max_header_bytes.0 < MIN_HEADER_BYTES {
-        let reason = format!("at least {}", ByteSize(MIN_HEADER_BYTES));
-        mistakes.note(at("max_header_bytes"), reason);
+        at.key("max_header_bytes")
+            .note(format!("at least {}", ByteSize(MIN_HEADER_BYTES)));
     }
     ListenLimits {
         max_connections: server.max_connections,
-        max_header_bytes: bytes(at("max_header_bytes"), server.max_header_bytes, mistakes)
+        max_header_bytes: at
+            .key("max_header_bytes")
+            .bytes(server.max_header_bytes)
             .unwrap_or_default(),
-        header_timeout: not_zero(at("header_timeout"), server.header_timeout, mistakes),
-        write_timeout: not_zero(at("write_timeout"), server.write_timeout, mistakes),
+        header_timeout: at.key("header_timeout").not_zero(server.header_timeout),
+        write_timeout: at.key("write_timeout").not_zero(server.write_timeout),
     }
 }
 
@@ -208,26 +202,8 @@ pub(super) fn rate(written: PerPeriod) -> Rate {
     Rate::new(count, written.period, count)
 }
 
-/// A size that fits this machine.
-pub(super) fn bytes(key: KeyPath, size: ByteSize, mistakes: &mut Mistakes) -> Option<usize> {
-    let fits = usize::try_from(size.0).ok();
-    if fits.is_none() {
-        mistakes.note(key, "more than this machine can address");
-    }
-    fits
-}
-
-/// A duration during which something can happen.
-pub(super) fn not_zero(key: KeyPath, written: Lasting, mistakes: &mut Mistakes) -> Duration {
-    if written.0.is_zero() {
-        mistakes.note(key, "must be longer than zero");
-    }
-    written.0
-}
-
-fn log(log: &LogSection, mistakes: &mut Mistakes) -> Option<LogSettings> {
-    let key = KeyPath::of("log").key("level");
-    mistakes.take(key, EnvFilter::try_new(&log.level))?;
+fn log(log: &LogSection, key: &At<'_>) -> Option<LogSettings> {
+    key.take(EnvFilter::try_new(&log.level))?;
     let format = match log.format {
         LogFormat::Json => AccessFormat::Json,
         LogFormat::Text => AccessFormat::Text,
@@ -244,14 +220,10 @@ fn log(log: &LogSection, mistakes: &mut Mistakes) -> Option<LogSettings> {
     })
 }
 
-fn read_tls(
-    tls: &TlsSection,
-    lookups: Lookups,
-    mistakes: &mut Mistakes,
-) -> Option<Arc<rustls::ServerConfig>> {
+fn read_tls(tls: &TlsSection, lookups: Lookups, at: &At<'_>) -> Option<Arc<rustls::ServerConfig>> {
     for (name, path) in [("cert", &tls.cert), ("key", &tls.key)] {
         if path.as_os_str().is_empty() {
-            mistakes.note(at("tls").key(name), "is missing");
+            at.key(name).note("is missing");
         }
     }
     let complete = !tls.cert.as_os_str().is_empty() && !tls.key.as_os_str().is_empty();
@@ -259,11 +231,11 @@ fn read_tls(
         return None;
     }
     let chain = read_certificates(&tls.cert);
-    let chain = mistakes.take(at("tls").key("cert"), chain);
+    let chain = at.key("cert").take(chain);
     let key = PrivateKeyDer::from_pem_file(&tls.key);
-    let key = mistakes.take(at("tls").key("key"), key);
+    let key = at.key("key").take(key);
     let config = tls_config(chain?, key?);
-    mistakes.take(at("tls"), config).map(Arc::new)
+    at.take(config).map(Arc::new)
 }
 
 /// All certificates of a PEM file, at least one.
@@ -291,19 +263,18 @@ fn tls_config(
 }
 
 /// Room for calls whose payment is held.
-fn held(held: &HeldSection, mistakes: &mut Mistakes) -> Option<HeldLimits> {
-    let at = |key| KeyPath::of("held").key(key);
+fn held(held: &HeldSection, at: &At<'_>) -> Option<HeldLimits> {
     if held.max_calls == 0 {
-        mistakes.note(at("max_calls"), "no call could be sold");
+        at.key("max_calls").note("no call could be sold");
     }
     if held.max_answer.0 > MAX_HELD_ANSWER {
-        let reason = format!("at most {}", ByteSize(MAX_HELD_ANSWER));
-        mistakes.note(at("max_answer"), reason);
+        at.key("max_answer")
+            .note(format!("at most {}", ByteSize(MAX_HELD_ANSWER)));
     }
     Some(HeldLimits {
         max_calls: held.max_calls,
         max_bytes: held.max_bytes.0,
-        max_answer_bytes: bytes(at("max_answer"), held.max_answer, mistakes)?,
+        max_answer_bytes: at.key("max_answer").bytes(held.max_answer)?,
     })
 }
 
@@ -311,12 +282,12 @@ fn held(held: &HeldSection, mistakes: &mut Mistakes) -> Option<HeldLimits> {
 pub(super) fn payments(
     file: &ConfigFile,
     node: Option<Arc<Backends>>,
-    mistakes: &mut Mistakes,
+    at: &At<'_>,
 ) -> PaymentRules {
     let expiry = file.server.invoice_expiry;
-    let invoice_expiry = not_zero(at("invoice_expiry"), expiry, mistakes);
+    let invoice_expiry = at.not_zero(expiry);
     if invoice_expiry > MAX_INVOICE_EXPIRY {
-        mistakes.note(at("invoice_expiry"), "at most seven days");
+        at.note("at most seven days");
     }
     let lightning = file.lightning.as_ref();
     PaymentRules {
@@ -327,13 +298,13 @@ pub(super) fn payments(
 }
 
 /// Builds the rules for all routes.
-pub(super) fn rules(file: &ConfigFile, mistakes: &mut Mistakes) -> Option<ServerRules> {
+pub(super) fn rules(file: &ConfigFile, at: &At<'_>) -> Option<ServerRules> {
     let server = &file.server;
     let bad_credential = match server.bad_credential {
         401 => BadCredential::Unauthorized,
         402 => BadCredential::PaymentRequired,
         _ => {
-            mistakes.note(at("bad_credential"), "either 401 or 402");
+            at.key("bad_credential").note("either 401 or 402");
             return None;
         }
     };

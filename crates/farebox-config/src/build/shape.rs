@@ -9,24 +9,19 @@ use farebox_gateway::shape::{
 use farebox_paywall::sale::{Offer, Sale};
 use http::Method;
 
+use super::at::At;
 use crate::choice::{FieldSetting, FieldType};
 use crate::file::{
     FormatSetting, OtherFieldsSetting, RequestSection, ResponseSection, RouteSection,
 };
-use crate::mistake::{KeyPath, Mistakes};
 
 /// The shape of a route, if it has one.
-pub(super) fn shape(
-    route: &RouteSection,
-    sale: Option<&Sale>,
-    at: &KeyPath,
-    mistakes: &mut Mistakes,
-) -> Option<Box<Shape>> {
-    check_sale(route, sale, at, mistakes);
+pub(super) fn shape(route: &RouteSection, sale: Option<&Sale>, at: &At<'_>) -> Option<Box<Shape>> {
+    check_sale(route, sale, at);
     let request = route.request.as_ref();
-    let request = request.and_then(|request| template(request, &at.key("request"), mistakes));
+    let request = request.and_then(|request| template(request, &at.key("request")));
     let response = route.response.as_ref();
-    let response = response.and_then(|response| extract(response, &at.key("response"), mistakes));
+    let response = response.and_then(|response| extract(response, &at.key("response")));
     let shape = Shape {
         request: request.map(Arc::new),
         response: response.map(Arc::new),
@@ -35,7 +30,7 @@ pub(super) fn shape(
 }
 
 /// Prices by use are found in the very request or answer that a shape would change.
-fn check_sale(route: &RouteSection, sale: Option<&Sale>, at: &KeyPath, mistakes: &mut Mistakes) {
+fn check_sale(route: &RouteSection, sale: Option<&Sale>, at: &At<'_>) {
     let models = "makes no sense with model_tokens, which reads and writes the bodies itself";
     let by_answer = "only with a price that is known before the answer: an amount, or one in fiat";
     let (request, response) = match sale.map(|sale| &sale.offer) {
@@ -44,22 +39,22 @@ fn check_sale(route: &RouteSection, sale: Option<&Sale>, at: &KeyPath, mistakes:
         Some(_) => (None, by_answer),
     };
     if let Some(reason) = request.filter(|_| route.request.is_some()) {
-        mistakes.note(at.key("request"), reason);
+        at.key("request").note(reason);
     }
     if route.response.is_some() {
-        mistakes.note(at.key("response"), response);
+        at.key("response").note(response);
     }
 }
 
-fn template(section: &RequestSection, at: &KeyPath, mistakes: &mut Mistakes) -> Option<Template> {
-    let method = method(section, at, mistakes);
-    let before = mistakes.len();
+fn template(section: &RequestSection, at: &At<'_>) -> Option<Template> {
+    let method = method(section, at);
+    let before = at.mistakes();
     let fields: Vec<_> = section
         .pass_fields
         .iter()
-        .filter_map(|(name, setting)| field(name, setting, at, mistakes))
+        .filter_map(|(name, setting)| field(name, setting, at))
         .collect();
-    if mistakes.len() > before {
+    if at.mistakes() > before {
         return None;
     }
     let others = match section.other_fields {
@@ -76,30 +71,25 @@ fn template(section: &RequestSection, at: &KeyPath, mistakes: &mut Mistakes) -> 
                 BadTemplate::TooManyFields => at.key("pass_fields"),
                 BadTemplate::TooLong | BadTemplate::Json(_) => at.key("body"),
             };
-            mistakes.note(key, error);
+            key.note(error);
             None
         }
     }
 }
 
-fn method(section: &RequestSection, at: &KeyPath, mistakes: &mut Mistakes) -> Option<Method> {
+fn method(section: &RequestSection, at: &At<'_>) -> Option<Method> {
     let sends_body = [Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
     let method = sends_body
         .into_iter()
         .find(|method| method.as_str() == section.method);
     if method.is_none() {
-        let reason = "expected a method that sends a body: POST, PUT, PATCH or DELETE";
-        mistakes.note(at.key("method"), reason);
+        at.key("method")
+            .note("expected a method that sends a body: POST, PUT, PATCH or DELETE");
     }
     method
 }
 
-fn field(
-    name: &str,
-    setting: &FieldSetting,
-    at: &KeyPath,
-    mistakes: &mut Mistakes,
-) -> Option<Field> {
+fn field(name: &str, setting: &FieldSetting, at: &At<'_>) -> Option<Field> {
     let table = setting.table();
     let key = at.key("pass_fields").key(name);
     let to = match &table.to {
@@ -107,8 +97,8 @@ fn field(
         Some(written) => {
             let steps = pointer(written);
             if steps.is_none() {
-                let reason = "expected a JSON pointer such as /messages/0/content";
-                mistakes.note(key.key("to"), reason);
+                key.key("to")
+                    .note("expected a JSON pointer such as /messages/0/content");
             }
             steps?
         }
@@ -134,15 +124,16 @@ fn pointer(written: &str) -> Option<Vec<String>> {
     Some(steps.collect())
 }
 
-fn extract(section: &ResponseSection, at: &KeyPath, mistakes: &mut Mistakes) -> Option<Extract> {
+fn extract(section: &ResponseSection, at: &At<'_>) -> Option<Extract> {
     let key = at.key("fields");
     let written = section.fields.as_ref();
     if written.is_empty() || written.len() > MAX_PATHS {
-        let reason = format!("expected 1 to {MAX_PATHS} paths such as \"choices.0.text\"");
-        mistakes.note(key, reason);
+        key.note(format!(
+            "expected 1 to {MAX_PATHS} paths such as \"choices.0.text\""
+        ));
         return None;
     }
-    let parse = |path: &String| mistakes.take(key.clone(), path.parse::<Path>());
+    let parse = |path: &String| key.take(path.parse::<Path>());
     let paths: Vec<_> = written.iter().map(parse).collect();
     Some(Extract {
         paths: paths.into_iter().collect::<Option<_>>()?,

@@ -12,11 +12,11 @@ use farebox_http::upstream::{Transport, TransportOptions, UpstreamPool, Upstream
 use http::header::{HeaderName, HeaderValue};
 use http::uri::{Authority, Scheme, Uri};
 
-use super::server::{not_zero, read_certificates};
+use super::at::At;
+use super::server::read_certificates;
 use super::{Context, Lookups};
 use crate::choice::{HeaderText, PathMatch, PriceSetting};
 use crate::file::{ProtocolSetting, RouteSection};
-use crate::mistake::{KeyPath, Mistakes};
 use crate::secrets;
 
 /// Fields that the gateway itself writes on every request.
@@ -67,31 +67,26 @@ impl Transports {
     }
 
     /// The transport that routes have which say nothing about theirs.
-    pub(super) fn plain(
-        &mut self,
-        at: &KeyPath,
-        mistakes: &mut Mistakes,
-    ) -> Option<Arc<Transport>> {
-        self.get(&RouteSection::default(), Lookups::Skipped, at, mistakes)
+    pub(super) fn plain(&mut self, at: &At<'_>) -> Option<Arc<Transport>> {
+        self.get(&RouteSection::default(), Lookups::Skipped, at)
     }
 
     fn get(
         &mut self,
         route: &RouteSection,
         lookups: Lookups,
-        at: &KeyPath,
-        mistakes: &mut Mistakes,
+        at: &At<'_>,
     ) -> Option<Arc<Transport>> {
         let profile = Profile {
             protocol: route.protocol,
-            connect_timeout: not_zero(at.key("connect_timeout"), route.connect_timeout, mistakes),
+            connect_timeout: at.key("connect_timeout").not_zero(route.connect_timeout),
             ca_file: route.ca_file.clone().filter(|_| lookups == Lookups::Real),
         };
         if let Some(made) = self.made.get(&profile) {
             return Some(Arc::clone(made));
         }
         let options = TransportOptions {
-            tls: client_tls(&profile, &at.key("ca_file"), mistakes)?,
+            tls: client_tls(&profile, &at.key("ca_file"))?,
             protocol: protocol(profile.protocol),
             connect_timeout: profile.connect_timeout,
         };
@@ -104,17 +99,16 @@ impl Transports {
 /// Builds the upstream of a route.
 pub(super) fn upstream(
     route: &RouteSection,
-    at: &KeyPath,
+    at: &At<'_>,
     transports: &mut Transports,
     context: &Context,
-    mistakes: &mut Mistakes,
 ) -> Option<Upstream> {
-    let target = mistakes.take(at.key("upstream"), target(&route.upstream));
-    let headers = headers(route, at, context.lookups, mistakes);
-    let strip_prefix = strip_prefix(route, at, mistakes);
-    let transport = transports.get(route, context.lookups, at, mistakes);
+    let target = at.key("upstream").take(target(&route.upstream));
+    let headers = headers(route, at, context.lookups);
+    let strip_prefix = strip_prefix(route, at);
+    let transport = transports.get(route, context.lookups, at);
     let target = target?;
-    check_ca(route, &target, at, mistakes);
+    check_ca(route, &target, at);
     Some(Upstream {
         host_header: HeaderValue::from_str(target.authority.as_str()).ok()?,
         base_path: target.base_path,
@@ -184,48 +178,43 @@ impl Target {
     }
 }
 
-fn strip_prefix(route: &RouteSection, at: &KeyPath, mistakes: &mut Mistakes) -> String {
+fn strip_prefix(route: &RouteSection, at: &At<'_>) -> String {
     match &route.path {
         _ if !route.strip_prefix => String::new(),
         PathMatch::Prefix(path) | PathMatch::Exact { exact: path } => {
             path.trim_end_matches('/').to_owned()
         }
         PathMatch::Regex { .. } => {
-            let reason = "a regex has no prefix that could be taken off";
-            mistakes.note(at.key("strip_prefix"), reason);
+            at.key("strip_prefix")
+                .note("a regex has no prefix that could be taken off");
             String::new()
         }
     }
 }
 
-fn headers(
-    route: &RouteSection,
-    at: &KeyPath,
-    lookups: Lookups,
-    mistakes: &mut Mistakes,
-) -> Vec<(HeaderName, HeaderValue)> {
+fn headers(route: &RouteSection, at: &At<'_>, lookups: Lookups) -> Vec<(HeaderName, HeaderValue)> {
     let mut headers: Vec<(HeaderName, HeaderValue)> = Vec::new();
     for (name, text) in &route.headers {
         let key = at.key("headers").key(name);
         let Ok(header) = HeaderName::try_from(name) else {
-            mistakes.note(key, "not the name of a header");
+            key.note("not the name of a header");
             continue;
         };
         if NOT_INJECTED.contains(&header.as_str()) {
-            mistakes.note(key, "the gateway itself writes this header");
+            key.note("the gateway itself writes this header");
             continue;
         }
         if reads_answer(route) && ASK_OTHERWISE.contains(&header) {
             let reason = "take it out: the answer is read here, for its price or for what is sold of \
                           it, and so asked for whole and in the clear";
-            mistakes.note(key, reason);
+            key.note(reason);
             continue;
         }
         if headers.iter().any(|(other, _)| *other == header) {
-            mistakes.note(key, "the same header twice, as names have no case");
+            key.note("the same header twice, as names have no case");
             continue;
         }
-        headers.extend(header_value(text, lookups, key, mistakes).map(|value| (header, value)));
+        headers.extend(header_value(text, lookups, &key).map(|value| (header, value)));
     }
     headers
 }
@@ -240,33 +229,29 @@ fn reads_answer(route: &RouteSection) -> bool {
     has_price || route.response.is_some()
 }
 
-fn header_value(
-    text: &HeaderText,
-    lookups: Lookups,
-    key: KeyPath,
-    mistakes: &mut Mistakes,
-) -> Option<HeaderValue> {
+fn header_value(text: &HeaderText, lookups: Lookups, key: &At<'_>) -> Option<HeaderValue> {
     if lookups == Lookups::Skipped && !matches!(text, HeaderText::Text(_)) {
         return None;
     }
     let secret = match secrets::resolve(text) {
         Ok(secret) => secret,
         Err(error) => {
-            mistakes.note(key, error);
+            key.note(error);
             return None;
         }
     };
     let Ok(mut value) = HeaderValue::from_str(secret.reveal()) else {
-        mistakes.note(key, "has characters that no header can have");
+        key.note("has characters that no header can have");
         return None;
     };
     value.set_sensitive(true);
     Some(value)
 }
 
-fn check_ca(route: &RouteSection, target: &Target, at: &KeyPath, mistakes: &mut Mistakes) {
+fn check_ca(route: &RouteSection, target: &Target, at: &At<'_>) {
     if route.ca_file.is_some() && target.scheme == Scheme::HTTP {
-        mistakes.note(at.key("ca_file"), "makes no sense with an http:// upstream");
+        at.key("ca_file")
+            .note("makes no sense with an http:// upstream");
     }
 }
 
@@ -278,24 +263,20 @@ const fn protocol(setting: ProtocolSetting) -> UpstreamProtocol {
     }
 }
 
-fn client_tls(
-    profile: &Profile,
-    key: &KeyPath,
-    mistakes: &mut Mistakes,
-) -> Option<rustls::ClientConfig> {
+fn client_tls(profile: &Profile, key: &At<'_>) -> Option<rustls::ClientConfig> {
     let mut roots = rustls::RootCertStore::empty();
     match &profile.ca_file {
         None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
         Some(path) => {
             let read = read_certificates(path);
-            for authority in mistakes.take(key.clone(), read)? {
-                mistakes.take(key.clone(), roots.add(authority))?;
+            for authority in key.take(read)? {
+                key.take(roots.add(authority))?;
             }
         }
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder =
         rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let builder = mistakes.take(key.clone(), builder)?;
+    let builder = key.take(builder)?;
     Some(builder.with_root_certificates(roots).with_no_client_auth())
 }

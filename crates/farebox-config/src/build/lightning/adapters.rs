@@ -62,7 +62,7 @@ where
 fn lnd(section: &LndSection, site: &mut Site<'_>) -> Option<Lnd> {
     let macaroon = site.macaroon(section.macaroon.as_ref(), MACAROON_OF_NOBODY);
     let macaroon = macaroon.map(|bytes| Macaroon::read(bytes.reveal()));
-    let macaroon = macaroon.and_then(|read| site.take("macaroon", read));
+    let macaroon = macaroon.and_then(|read| site.at.key("macaroon").take(read));
     let endpoint = site.endpoint(&section.api);
     let call_timeout = site.call_timeout();
     let Endpoint {
@@ -109,7 +109,7 @@ fn webhook_secret(source: &SecretSource, site: &mut Site<'_>) -> Option<Secret<S
     if secret.reveal().len() < LEAST_WEBHOOK_SECRET {
         let least = LEAST_WEBHOOK_SECRET;
         let reason = format!("is too short to prove anything: at least {least} characters");
-        site.note("webhook_secret", reason);
+        site.at.key("webhook_secret").note(reason);
         return None;
     }
     Some(secret)
@@ -139,7 +139,7 @@ fn nwc(section: &NwcSection, site: &mut Site<'_>) -> Option<Nwc> {
         call_timeout,
         ..NwcOptions::new(uri?, site.clock())
     });
-    site.take("uri", node)
+    site.at.key("uri").take(node)
 }
 
 fn address(section: &LightningAddressSection, site: &mut Site<'_>) -> Option<Adapter> {
@@ -147,7 +147,7 @@ fn address(section: &LightningAddressSection, site: &mut Site<'_>) -> Option<Ada
     let call_timeout = site.call_timeout();
     let how = "whom to pay, such as \"me@example.com\"";
     let written = site.needed("address", section.address.as_ref(), how)?;
-    let address: Address = site.take("address", written.parse())?;
+    let address: Address = site.at.key("address").take(written.parse())?;
     let node = Arc::new(LightningAddress::new(LightningAddressOptions {
         network: site.network(),
         allowed,
@@ -166,7 +166,7 @@ fn mock(section: &MockSection, site: &mut Site<'_>) -> Option<Adapter> {
     if site.context.money == Money::Real {
         let reason = "test money: anybody could pay for nothing. To try things out, start with \
                       --insecure-test-money";
-        return site.take("backend", Err(reason));
+        return site.at.key("backend").take(Err(reason));
     }
     let min = section.min_amount.map(|amount| amount.0);
     let node = MockNode::with_options(MockOptions {
@@ -177,7 +177,7 @@ fn mock(section: &MockSection, site: &mut Site<'_>) -> Option<Adapter> {
         },
         ..MockOptions::new(site.clock())
     });
-    let node = Arc::new(site.take("backend", node)?);
+    let node = Arc::new(site.at.key("backend").take(node)?);
     Some((NodeKind::Mock(Arc::clone(&node)), node.into()))
 }
 

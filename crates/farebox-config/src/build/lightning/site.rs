@@ -12,11 +12,11 @@ use http::Uri;
 use sha2::{Digest, Sha256};
 
 use super::{Needs, allowed_hosts};
-use crate::build::server::{not_zero, read_certificates};
+use crate::build::at::At;
+use crate::build::server::read_certificates;
 use crate::build::{Context, Lookups};
 use crate::choice::{Amount, SecretSource};
 use crate::file::{ApiSection, BackendSection};
-use crate::mistake::{KeyPath, Mistakes};
 use crate::secrets::{self, SecretError};
 
 /// How a secret is written, for those who left it out.
@@ -30,8 +30,7 @@ pub(super) struct Site<'a> {
     pub(super) section: &'a BackendSection,
     pub(super) needs: Needs,
     pub(super) context: &'a Context,
-    at: &'a KeyPath,
-    mistakes: &'a mut Mistakes,
+    pub(super) at: &'a At<'a>,
     /// Everything that was looked up, so that another credential in the same place is seen.
     read: Sha256,
 }
@@ -53,15 +52,13 @@ impl<'a> Site<'a> {
         section: &'a BackendSection,
         needs: Needs,
         context: &'a Context,
-        at: &'a KeyPath,
-        mistakes: &'a mut Mistakes,
+        at: &'a At<'a>,
     ) -> Self {
         Self {
             section,
             needs,
             context,
             at,
-            mistakes,
             read: Sha256::new(),
         }
     }
@@ -78,29 +75,15 @@ impl<'a> Site<'a> {
         self.needs.network
     }
 
-    /// Notes what is wrong with a key.
-    pub(super) fn note(&mut self, key: &str, reason: impl std::fmt::Display) {
-        self.mistakes.note(self.at.key(key), reason);
-    }
-
-    /// Takes the value out of a result, or notes why there is none.
-    pub(super) fn take<T, E: std::fmt::Display>(
-        &mut self,
-        key: &str,
-        result: Result<T, E>,
-    ) -> Option<T> {
-        result.map_err(|error| self.note(key, error)).ok()
-    }
-
     /// What the backend cannot do without.
     pub(super) fn needed<'s, T>(
-        &mut self,
+        &self,
         key: &str,
         written: Option<&'s T>,
         how: &str,
     ) -> Option<&'s T> {
         if written.is_none() {
-            self.note(key, format!("is missing: write {how}"));
+            self.at.key(key).note(format!("is missing: write {how}"));
         }
         written
     }
@@ -155,7 +138,7 @@ impl<'a> Site<'a> {
         if self.skips_lookups() {
             return Some(skipped());
         }
-        self.take(key, fetch())
+        self.at.key(key).take(fetch())
     }
 
     fn add(&mut self, part: &[u8]) {
@@ -163,24 +146,19 @@ impl<'a> Site<'a> {
         self.read.update(part);
     }
 
-    pub(super) fn call_timeout(&mut self) -> Duration {
-        not_zero(
-            self.at.key("timeout"),
-            self.section.timeout(),
-            self.mistakes,
-        )
+    pub(super) fn call_timeout(&self) -> Duration {
+        self.at.key("timeout").not_zero(self.section.timeout())
     }
 
-    pub(super) fn min_amount(&mut self, written: Option<Amount>) -> Option<Msat> {
+    pub(super) fn min_amount(&self, written: Option<Amount>) -> Option<Msat> {
         if written.is_some_and(|amount| amount.0.is_zero()) {
-            let key = self.at.key("min_amount");
-            self.mistakes.note(key, "at least 1 msat");
+            self.at.key("min_amount").note("at least 1 msat");
         }
         written.map(|amount| amount.0)
     }
 
-    pub(super) fn allowed_hosts(&mut self, written: &[String]) -> AllowedHosts {
-        allowed_hosts(written, self.at, self.mistakes)
+    pub(super) fn allowed_hosts(&self, written: &[String]) -> AllowedHosts {
+        allowed_hosts(written, self.at)
     }
 
     /// The API, or none where something about it is missing or wrong.
@@ -194,10 +172,11 @@ impl<'a> Site<'a> {
         let how = "where it answers, such as \"https://127.0.0.1:8080\"";
         let url = self.needed("url", api.url.as_ref(), how)?.parse::<Uri>();
         let url = url.map_err(|error| format!("not a URL: {error}"));
-        let url = self.take("url", url)?;
+        let url = self.at.key("url").take(url)?;
         if url.scheme_str() == Some("http") && api.tls_cert.is_some() {
-            let reason = "makes no sense with a url that begins with http://";
-            self.note("tls_cert", reason);
+            self.at
+                .key("tls_cert")
+                .note("makes no sense with a url that begins with http://");
         }
         let listed = |authority| allowed.scheme_for(authority).as_str() == "http";
         Some(Endpoint {
@@ -210,7 +189,7 @@ impl<'a> Site<'a> {
 
     fn pinned(&mut self, path: &Path) -> Option<Trust> {
         let read = read_certificates(path);
-        let certificates = self.take("tls_cert", read)?;
+        let certificates = self.at.key("tls_cert").take(read)?;
         certificates
             .iter()
             .for_each(|certificate| self.add(certificate));
@@ -239,24 +218,17 @@ impl<'a> Site<'a> {
     }
 
     /// The node, or what is wrong with its URL, its certificate or its credential at its own key.
-    pub(super) fn made<T>(
-        &mut self,
-        node: Result<T, EndpointError>,
-        credential: &str,
-    ) -> Option<T> {
+    pub(super) fn made<T>(&self, node: Result<T, EndpointError>, credential: &str) -> Option<T> {
         let key = match &node {
             Err(EndpointError::NoCertificate) => "tls_cert",
             Err(EndpointError::Credential) => credential,
             _ => "url",
         };
-        self.take(
-            key,
-            node.map_err(|error| match error {
-                EndpointError::PlainHttp { .. } => {
-                    format!("{error}, or name host and port under allow_hosts")
-                }
-                error => error.to_string(),
-            }),
-        )
+        self.at.key(key).take(node.map_err(|error| match error {
+            EndpointError::PlainHttp { .. } => {
+                format!("{error}, or name host and port under allow_hosts")
+            }
+            error => error.to_string(),
+        }))
     }
 }
