@@ -16,6 +16,8 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use farebox_core::{RequestId, UnixMillis};
+use farebox_http::body_budget::Holder;
+use farebox_http::client_addr::AddressPrefix;
 use farebox_market::rates::Rate;
 use http::{HeaderValue, Method, StatusCode};
 use prometheus_client::metrics::counter::Counter;
@@ -208,6 +210,8 @@ pub(crate) struct Exchange {
     pub(crate) started: Instant,
     pub(crate) peer: IpAddr,
     pub(crate) client: IpAddr,
+    /// Whose share of what all requests take is taken for it.
+    pub(crate) holder: Holder,
     pub(crate) audience: Audience,
     pub(crate) method: Method,
     pub(crate) path: Arc<str>,
@@ -241,6 +245,7 @@ impl Exchange {
             started: Instant::now(),
             peer: begun.peer,
             client: begun.client,
+            holder: Holder::Stranger(AddressPrefix::of(begun.client)),
             audience: Audience::Program,
             method,
             path: Arc::from(""),

@@ -11,7 +11,7 @@ pub(crate) mod way_back;
 
 use std::sync::Arc;
 
-use farebox_http::body_budget::ByteBudget;
+use farebox_http::body_budget::Shares;
 use farebox_http::drain::DrainSignal;
 use farebox_paywall::Paywall;
 use http::header::HeaderName;
@@ -25,7 +25,7 @@ pub(crate) const CLAIM_STATUS: HeaderName = HeaderName::from_static("farebox-cla
 pub(crate) struct Claims {
     pub(crate) paywall: Arc<Paywall>,
     /// Bodies of requests in memory.
-    pub(crate) bodies: Arc<ByteBudget>,
+    pub(crate) bodies: Arc<Shares>,
     /// The scheme of the client's side.
     pub(crate) scheme: &'static str,
     pub(crate) waiters: status::Waiters,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use farebox_core::Clock;
-use farebox_http::body_budget::ByteBudget;
+use farebox_http::body_budget::Shares;
 use farebox_http::drain::Drain;
 use farebox_http::limits::ChallengeRates;
 use farebox_http::listen::{self, ListenLimits, Server};
@@ -107,7 +107,7 @@ pub fn start(options: Options, plan: Plan) -> io::Result<Gateway> {
             total_bytes: options.replay_bytes,
             max_answers: DEFAULT_MAX_ANSWERS,
         }),
-        answers: ByteBudget::new(options.body_budget_bytes),
+        answers: Shares::new(options.body_budget_bytes),
         drain: signal,
     };
     let (door, offered) = HeldDoor::new(held);
@@ -158,7 +158,7 @@ fn share(
     metrics.take(&plan);
     let dropped = metrics.log_batches_dropped().clone();
     let (log, log_writer) = AccessLog::open(&options.access_log, dropped)?;
-    let bodies = ByteBudget::new(options.body_budget_bytes);
+    let bodies = Shares::new(options.body_budget_bytes);
     let shared = Shared {
         plan: Arc::new(ArcSwap::from_pointee(plan)),
         claims: Claims {

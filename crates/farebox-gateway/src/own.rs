@@ -21,7 +21,7 @@ mod webhook;
 use std::sync::Arc;
 use std::time::Instant;
 
-use farebox_http::body_budget::ByteBudget;
+use farebox_http::body_budget::Shares;
 use farebox_paywall::Paywall;
 use farebox_paywall::credential::Reader;
 use farebox_paywall::payout::Payouts;
@@ -59,7 +59,7 @@ pub(crate) struct Own {
     paywall: Arc<Paywall>,
     metrics: Arc<Metrics>,
     /// Bodies of requests in memory.
-    bodies: Arc<ByteBudget>,
+    bodies: Arc<Shares>,
     refunds: Arc<RefundDesk>,
     keys: KeyPaths,
 }
@@ -68,7 +68,7 @@ impl Own {
     pub(crate) fn new(
         paywall: Arc<Paywall>,
         metrics: Arc<Metrics>,
-        bodies: Arc<ByteBudget>,
+        bodies: Arc<Shares>,
         payouts: Option<Arc<Payouts>>,
     ) -> Self {
         let refunds = Arc::new(RefundDesk::new(payouts, Instant::now()));

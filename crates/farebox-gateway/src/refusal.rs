@@ -48,9 +48,6 @@ pub(crate) enum Refusal {
         /// The refund, as its holder is shown it.
         refund: serde_json::Value,
     },
-    /// A client's share of questions, whatever pays for them.
-    #[error(transparent)]
-    TooOften(#[from] RetryAfter),
     /// The upstream.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
@@ -98,9 +95,6 @@ impl Refusal {
             Self::RefundFailed { .. } => {
                 Entry::new(ProblemKind::REFUND_FAILED).blaming(Blame::Client)
             }
-            Self::TooOften(RetryAfter(wait)) => Entry::new(ProblemKind::RATE_LIMITED)
-                .because("too_often")
-                .again_in(*wait),
             Self::Upstream(error) => error.entry(),
             Self::Overload(error) => error.entry(),
         }
@@ -168,5 +162,6 @@ by_way_of! {
     Unsold => PaywallError;
     PaymentError => PaywallError;
     Busy => PaywallError;
+    RetryAfter => PaywallError;
     LedgerError => PaywallError;
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use farebox_core::{Kind, RequestDigest};
-use farebox_http::body_budget::{Keep, Patience, read_body};
+use farebox_http::body_budget::{Holder, Keep, Patience, read_body};
 use farebox_http::client_addr::AddressPrefix;
 use farebox_http::cors::Preflight;
 use farebox_http::listen::Serve;
@@ -174,12 +174,9 @@ impl Worker {
         let presented = self
             .reader
             .take(&mut arrival.parts.headers, &paywall.keyring);
-        if let Some(shape) = &route.shape {
-            let limit = route.max_read_bytes;
-            Box::pin(shape.fill(&mut arrival, limit, &self.shared.bodies)).await?;
-        }
         let free = Admission::free();
         let Some(sale) = &route.sale else {
+            self.fill(exchange.holder, route, &mut arrival).await?;
             return self
                 .forwarder
                 .forward(plan, exchange, route, free, arrival)
@@ -189,6 +186,7 @@ impl Worker {
             return Box::pin(self.shared.claims.status(plan, exchange, route, visit)).await;
         }
         if sale.is_free(&arrival.parts.method, &arrival.path)? {
+            self.fill(exchange.holder, route, &mut arrival).await?;
             return self
                 .forwarder
                 .forward(plan, exchange, route, free, arrival)
@@ -201,6 +199,8 @@ impl Worker {
             .await?;
         let ask = self.ask(sold, exchange, &arrival);
         let payer = paywall.payer(credential, &ask).await?;
+        exchange.holder = payer.holder(exchange.client);
+        self.fill(exchange.holder, route, &mut arrival).await?;
         let quote = self.price(sold, exchange, &payer, &mut arrival).await?;
         let fingerprint = self
             .fingerprint(sold, exchange, &payer, &mut arrival)
@@ -217,6 +217,20 @@ impl Worker {
                 Box::pin(self.demand(sold, exchange, arrival, visit.as_deref(), debt)).await
             }
         }
+    }
+
+    /// Puts what the client sent into the route's template, if it has one.
+    async fn fill(
+        &self,
+        holder: Holder,
+        route: &Route,
+        arrival: &mut Arrival,
+    ) -> Result<(), Refusal> {
+        let Some(shape) = &route.shape else {
+            return Ok(());
+        };
+        let share = self.shared.bodies.of(holder);
+        Box::pin(shape.fill(arrival, route.max_read_bytes, &share)).await
     }
 
     /// The request as the paywall has to know it.
@@ -248,9 +262,10 @@ impl Worker {
     ) -> Result<Quote, Refusal> {
         let paywall = &self.shared.paywall;
         let ask = self.ask(sold, exchange, arrival);
-        if paywall.reads(payer, &ask).await? {
-            let (limit, budget) = (sold.route.max_read_bytes, &self.shared.bodies);
-            arrival.digest(limit, budget, Keep::Bytes).await?;
+        if paywall.reads(payer, &ask)? {
+            let share = self.shared.bodies.of(exchange.holder);
+            let limit = sold.route.max_read_bytes;
+            arrival.digest(limit, &share, Keep::Bytes).await?;
         }
         let ask = self.ask(sold, exchange, arrival);
         let quote = paywall.price(payer, &ask).await?;
@@ -277,7 +292,8 @@ impl Worker {
             }
             Known::Told | Known::Exactly => {}
         }
-        let digest = arrival.digest(limit, &self.shared.bodies, Keep::Bytes);
+        let share = self.shared.bodies.of(exchange.holder);
+        let digest = arrival.digest(limit, &share, Keep::Bytes);
         digest.await.map(Fingerprint::Whole)
     }
 
@@ -358,15 +374,16 @@ impl Worker {
                 .shared
                 .paywall
                 .challenges
-                .would_refuse(AddressPrefix::of(exchange.client), Instant::now());
+                .check(AddressPrefix::of(exchange.client), Instant::now())
+                .is_err();
+        let share = self.shared.bodies.of(exchange.holder);
         if must_be_read(route, sale, arrival)? && !refused {
-            let budget = &self.shared.bodies;
             let keep = if sale.offer.holds_payment() {
                 Keep::Bytes
             } else {
                 Keep::HashOnly
             };
-            let digest = arrival.digest(route.max_read_bytes, budget, keep).await;
+            let digest = arrival.digest(route.max_read_bytes, &share, keep).await;
             return digest.map(Some);
         }
         if arrival.parts.headers.contains_key(EXPECT) {
@@ -375,8 +392,8 @@ impl Worker {
         if let ArrivedBody::Unread(body) = std::mem::replace(&mut arrival.body, ArrivedBody::Taken)
             && !http_body::Body::is_end_stream(&body)
         {
-            let (patience, budget) = (READ_AWAY_PATIENCE, &self.shared.bodies);
-            let _ = read_body(body, READ_AWAY_BYTES, patience, budget, Keep::HashOnly).await;
+            let patience = READ_AWAY_PATIENCE;
+            let _ = read_body(body, READ_AWAY_BYTES, patience, &share, Keep::HashOnly).await;
         }
         Ok(None)
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use farebox_http::body_budget::ByteBudget;
+use farebox_http::body_budget::Shares;
 use farebox_http::drain::DrainSignal;
 use farebox_paywall::Paywall;
 use farebox_paywall::credential::Reader;
@@ -25,7 +25,7 @@ pub(crate) struct Shared {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) log: Arc<AccessLog>,
     /// Bodies of requests in memory.
-    pub(crate) bodies: Arc<ByteBudget>,
+    pub(crate) bodies: Arc<Shares>,
     pub(crate) claims: Claims,
     pub(crate) own: Own,
     pub(crate) held: HeldDoor,

@@ -4,7 +4,10 @@
 //! A body is hashed as it comes in. It is kept only where it will be forwarded or looked into, and
 //! then every byte of it is leased from one budget of the process; a body that is only hashed, as
 //! that of an unpaid request, takes no memory whatever its length. Who sends too slowly is given
-//! up. Bodies that stream straight through never come here.
+//! up. Bodies that stream straight through never come here. [`Shares`] are what each client may
+//! take of a budget.
+
+mod shares;
 
 use std::error::Error as StdError;
 use std::future::poll_fn;
@@ -19,6 +22,8 @@ use http_body::{Body, Frame};
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, timeout_at};
 
+pub use shares::{Holder, Shares};
+
 /// The default budget of a process, in bytes.
 pub const DEFAULT_BUDGET_BYTES: usize = 256 * 1024 * 1024;
 
@@ -28,11 +33,13 @@ pub const DEFAULT_BODY_BYTES: usize = 8 * 1024 * 1024;
 /// The least that is leased for a body at once, in bytes.
 const MIN_LEASE_BYTES: usize = 4 * 1024;
 
-/// A number of bytes that everybody draws on and nobody may exceed.
+/// A number of bytes that all who share it draw on and together may not exceed. It may be a part of
+/// a larger one: what is leased of the part is leased of the whole.
 #[derive(Debug)]
 pub struct ByteBudget {
     in_use: AtomicUsize,
     limit: usize,
+    whole: Option<Arc<Self>>,
 }
 
 /// Bytes taken from a [`ByteBudget`]; dropping the lease gives them back.
@@ -144,6 +151,17 @@ impl ByteBudget {
         Arc::new(Self {
             in_use: AtomicUsize::new(0),
             limit,
+            whole: None,
+        })
+    }
+
+    /// A part of this budget, of which it takes at most `limit` bytes.
+    #[must_use]
+    pub fn part(self: &Arc<Self>, limit: usize) -> Arc<Self> {
+        Arc::new(Self {
+            in_use: AtomicUsize::new(0),
+            limit: limit.min(self.limit),
+            whole: Some(Arc::clone(self)),
         })
     }
 
@@ -151,6 +169,26 @@ impl ByteBudget {
     #[must_use]
     pub fn in_use(&self) -> usize {
         self.in_use.load(Ordering::Relaxed)
+    }
+
+    fn take(&self, more: usize) -> Result<(), BudgetExhausted> {
+        let grown = |used: usize| used.checked_add(more).filter(|sum| *sum <= self.limit);
+        self.in_use
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, grown)
+            .map_err(|_| BudgetExhausted)?;
+        let Some(whole) = &self.whole else {
+            return Ok(());
+        };
+        whole.take(more).inspect_err(|_| {
+            self.in_use.fetch_sub(more, Ordering::Relaxed);
+        })
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.in_use.fetch_sub(bytes, Ordering::Relaxed);
+        if let Some(whole) = &self.whole {
+            whole.give_back(bytes);
+        }
     }
 
     /// A lease of nothing, to be grown.
@@ -169,11 +207,7 @@ impl Lease {
     /// # Errors
     /// [`BudgetExhausted`] when the budget has less left.
     pub fn grow(&mut self, more: usize) -> Result<(), BudgetExhausted> {
-        let ByteBudget { in_use, limit } = &*self.budget;
-        let grown = |used: usize| used.checked_add(more).filter(|sum| sum <= limit);
-        in_use
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, grown)
-            .map_err(|_| BudgetExhausted)?;
+        self.budget.take(more)?;
         self.bytes += more;
         Ok(())
     }
@@ -181,7 +215,7 @@ impl Lease {
     /// Gives back all above `bytes`.
     pub fn shrink_to(&mut self, bytes: usize) {
         let excess = self.bytes.saturating_sub(bytes);
-        self.budget.in_use.fetch_sub(excess, Ordering::Relaxed);
+        self.budget.give_back(excess);
         self.bytes -= excess;
     }
 

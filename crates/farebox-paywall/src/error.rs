@@ -11,7 +11,7 @@ mod payment;
 mod price;
 
 use farebox_http::aside::Busy;
-use farebox_http::limits::TokenRefusal;
+use farebox_http::limits::{RetryAfter, TokenRefusal};
 use farebox_ledger::LedgerError;
 use farebox_wire::problem::{Problem, ProblemKind};
 
@@ -46,6 +46,9 @@ pub enum Error {
     /// A fault of ours: a step needs the body that an earlier one did not keep.
     #[error("the body was read before, and was not kept")]
     BodyNotKept,
+    /// A client's share of questions, whatever pays for them.
+    #[error(transparent)]
+    TooOften(#[from] RetryAfter),
     /// Our store.
     #[error("the ledger does not answer")]
     Ledger(#[from] LedgerError),
@@ -63,6 +66,9 @@ impl Error {
                 .blaming(Blame::Client)
                 .again_in(OUTAGE),
             Self::BodyNotKept => Entry::new(ProblemKind::INTERNAL),
+            Self::TooOften(RetryAfter(wait)) => Entry::new(ProblemKind::RATE_LIMITED)
+                .because("too_often")
+                .again_in(*wait),
             Self::Ledger(_) => Entry::new(ProblemKind::OVERLOADED).again_in(OUTAGE),
         }
     }

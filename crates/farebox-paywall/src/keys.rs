@@ -6,12 +6,14 @@
 //! The secret never reaches an upstream, a log or an error.
 
 mod deposit;
+mod known;
 mod limits;
 mod secret;
 mod sweep;
 mod view;
 
 pub use deposit::Deposits;
+pub use known::KnownKeys;
 pub use limits::{BadWish, LimitsWish};
 pub use secret::{API_KEY, BadKey, KeySecret, take};
 pub use sweep::sweep;

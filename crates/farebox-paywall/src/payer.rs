@@ -3,9 +3,12 @@
 //! A token that does not fit the request pays for nothing in it, so whoever brings one is asked to pay
 //! like everybody else, and told why. A key that does not pay is refused, and never offered an invoice.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use farebox_core::{AccountId, KeyHash, Kind, RequestDigest};
+use farebox_http::body_budget::Holder;
+use farebox_http::client_addr::AddressPrefix;
 use farebox_http::limits::TokenPermit;
 
 use crate::ask::Ask;
@@ -49,7 +52,7 @@ pub enum Payer {
 pub enum Spender {
     /// A token that is for this request as far as its head tells.
     Token(Arc<Token>),
-    /// A prepaid key, known or not.
+    /// A prepaid key.
     Key(KeyHash),
 }
 
@@ -76,6 +79,15 @@ impl Payer {
     #[must_use]
     pub const fn nobody(owed: Owed) -> Self {
         Self::Nobody { owed, claim: None }
+    }
+
+    /// Whose share of what all requests take is taken for a request from `client`.
+    #[must_use]
+    pub fn holder(&self, client: IpAddr) -> Holder {
+        match self {
+            Self::Account { spender, .. } => Holder::Payer(spender.account()),
+            Self::Nobody { .. } => Holder::Stranger(AddressPrefix::of(client)),
+        }
     }
 
     /// Whether what is asked for was paid by the call or for a time, whatever it costs now.

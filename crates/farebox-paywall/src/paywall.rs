@@ -15,7 +15,7 @@ use crate::challenge::Invoices;
 use crate::credential::Token;
 use crate::error::{Error, Owed, PaymentError};
 use crate::keyring::Keyring;
-use crate::keys::Deposits;
+use crate::keys::{Deposits, KnownKeys};
 use crate::metrics::PaymentCounters;
 use crate::payer::{Credential, Payer, Spender, check_scope};
 use crate::settled::{Paid, Settled};
@@ -55,6 +55,8 @@ pub struct Paywall {
     pub counter: Arc<TokenCounter>,
     /// What is known of payments to our nodes.
     pub settled: Arc<Settled>,
+    /// Which prepaid keys there are.
+    pub keys: KnownKeys,
     /// Credits keys with what was paid for them.
     pub deposits: Arc<Deposits>,
     /// Has the nodes make invoices.
@@ -74,6 +76,7 @@ impl Paywall {
             counter: Arc::default(),
             challenges: ChallengeLimits::new(parts.challenges, Instant::now()),
             tokens: TokenLimits::new(Instant::now()),
+            keys: KnownKeys::new(parts.ledger.clone()),
             deposits: Arc::new(Deposits {
                 settled: Arc::clone(&settled),
                 clock: Arc::clone(&parts.clock),
@@ -91,8 +94,8 @@ impl Paywall {
     /// Who pays for a request that came with a credential.
     ///
     /// # Errors
-    /// The payer has as many requests in flight, or in a time, as it may; or the seller wants the
-    /// invoice of a token to be settled, and it is not.
+    /// There is no such key; the payer has as many requests in flight, or in a time, as it may; or
+    /// the seller wants the invoice of a token to be settled, and it is not.
     pub async fn payer(&self, credential: Credential, ask: &Ask<'_>) -> Result<Payer, Error> {
         let spender = match credential {
             Credential::None(owed) => return Ok(Payer::nobody(owed)),
@@ -104,7 +107,10 @@ impl Paywall {
                 Ok(()) => Spender::Token(token),
                 Err(owed) => return Ok(Payer::nobody(owed)),
             },
-            Credential::Key(key) => Spender::Key(key),
+            Credential::Key(key) => {
+                self.keys.find(key, ask.client).await?;
+                Spender::Key(key)
+            }
         };
         let limit = ask.sale.token_limit;
         let permit = self

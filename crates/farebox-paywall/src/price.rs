@@ -19,9 +19,9 @@ use farebox_market::rates::Rate;
 use crate::Paywall;
 use crate::ask::Ask;
 use crate::due::{Charge, Due, ModelQuote};
-use crate::error::{Error, KeyFault, PriceError, Unsold};
+use crate::error::{Error, PriceError, Unsold};
 use crate::gauge::Gauge;
-use crate::payer::{Payer, Spender};
+use crate::payer::Payer;
 use crate::sale::{FlatPrice, Offer, Pricing};
 use model::{check_headers, quote_call};
 
@@ -154,9 +154,8 @@ impl Paywall {
     /// on challenges alone: so nobody can make the seller's webhook work more often than the node.
     ///
     /// # Errors
-    /// A key that nobody has heard of, where a webhook would be asked for it; a stranger who asked
-    /// too often.
-    pub async fn reads(&self, payer: &Payer, ask: &Ask<'_>) -> Result<bool, Error> {
+    /// What is not sold, as far as the head tells; a stranger who asked too often.
+    pub fn reads(&self, payer: &Payer, ask: &Ask<'_>) -> Result<bool, Error> {
         if ask.sale.offer.models().is_some() {
             check_headers(ask.headers)?;
             return Ok(true);
@@ -164,21 +163,11 @@ impl Paywall {
         if ask.sale.offer.webhook().is_none() || payer.has_prepaid() {
             return Ok(false);
         }
-        match payer {
-            Payer::Account { spender, .. } => {
-                if let Spender::Key(key) = spender
-                    && self.ledger.key(*key).await?.is_none()
-                {
-                    return Err(KeyFault::Unknown.into());
-                }
-                Ok(true)
-            }
-            Payer::Nobody { .. } => {
-                self.let_stranger_ask(ask)?;
-                // Kept: it is forwarded where it turns out to cost nothing.
-                Ok(true)
-            }
+        if let Payer::Nobody { .. } = payer {
+            self.let_stranger_ask(ask)?;
         }
+        // Kept: it is forwarded where it turns out to cost nothing.
+        Ok(true)
     }
 
     /// Whether a stranger may make the webhook be asked now.
@@ -188,7 +177,7 @@ impl Paywall {
         let refused = if ask.is_probe() {
             self.challenges.try_take(prefix, now).is_err()
         } else {
-            self.challenges.would_refuse(prefix, now)
+            self.challenges.check(prefix, now).is_err()
         };
         if refused {
             self.counters.challenge_refused();

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use farebox_core::RouteName;
 use farebox_gateway::plan::{PaidCache, Route, RouteCounters};
+use farebox_http::body_budget::Shares;
 use farebox_http::cors::{Cors, CorsError, Credentials, Origin, Origins};
 use farebox_http::limits::TokenLimit;
 use farebox_http::routes::{HostMatch, PathMatch as TablePath, PathRegex, RouteEntry};
@@ -147,15 +148,14 @@ impl<'a> Builder<'a> {
             (false, false) => DEFAULT_STREAMED,
         };
         let streamed = section.max_body.unwrap_or(default);
+        let share = ByteSize(Shares::least(self.file.server.body_budget.0));
         let read = if is_read {
             streamed
         } else {
-            ByteSize(streamed.0.min(DEFAULT_READ.0))
+            ByteSize(streamed.0.min(DEFAULT_READ.0).min(share.0))
         };
-        let budget = self.file.server.body_budget;
-        if is_read && read.0 > budget.0 {
-            let reason =
-                format!("more than server.body_budget ({budget}), which it is read within");
+        if is_read && read.0 > share.0 {
+            let reason = format!("more than {share}, one client's share of server.body_budget");
             key.note(reason);
         }
         Some((key.bytes(read)?, streamed.0))

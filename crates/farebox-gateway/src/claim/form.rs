@@ -62,7 +62,9 @@ impl Claims {
             let allowed = vec![Method::POST];
             return Err(RequestError::Method { allowed }.into());
         }
-        let body = arrival.take_bytes(MAX_FORM, &self.bodies).await?;
+        let body = arrival
+            .take_bytes(MAX_FORM, &self.bodies.of(exchange.holder))
+            .await?;
         exchange.audience = Audience::Person;
         check_origin(&arrival)?;
         let form = Form::read(&arrival.parts.headers, &body)?;

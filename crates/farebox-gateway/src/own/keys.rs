@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use farebox_core::{KeyHash, Msat};
-use farebox_http::body_budget::ByteBudget;
+use farebox_http::body_budget::Shares;
 use farebox_http::client_addr::AddressPrefix;
 use farebox_ledger::{KeyView, LedgerError, Noted, OpenKey, Opened, TopUpBy};
 use farebox_lightning::CreatedInvoice;
@@ -46,7 +46,7 @@ const MAX_BODY: usize = 64 * 1024;
 pub(super) struct KeyPaths {
     pub(super) paywall: Arc<Paywall>,
     /// Bodies of requests in memory.
-    pub(super) bodies: Arc<ByteBudget>,
+    pub(super) bodies: Arc<Shares>,
     pub(super) refunds: Arc<RefundDesk>,
     pub(super) desk: KeyDesk,
 }
@@ -86,7 +86,7 @@ impl KeyPaths {
             }
             (CHILDREN, &Method::POST) => {
                 self.let_in(exchange)?;
-                self.make_child(plan, key?, arrival).await?
+                self.make_child(plan, exchange, key?, arrival).await?
             }
             ("" | TOP_UP, _) => return Err(only(&[Method::POST])),
             (SELF, _) => return Err(only(&[Method::GET])),
@@ -115,7 +115,7 @@ impl KeyPaths {
         arrival: Arrival,
     ) -> Result<Value, Refusal> {
         check_sold(plan)?;
-        let wish = wish::Purchase::parse(&self.read_keys_body(arrival).await?)?;
+        let wish = wish::Purchase::parse(&self.read_keys_body(exchange, arrival).await?)?;
         self.take_challenge(exchange)?;
         let secret = KeySecret::draw().map_err(PaymentError::from)?;
         let open = OpenKey {
@@ -170,8 +170,13 @@ impl KeyPaths {
         Ok(super::json(told.to_string()))
     }
 
-    async fn read_keys_body(&self, mut arrival: Arrival) -> Result<bytes::Bytes, Refusal> {
-        arrival.take_bytes(MAX_BODY, &self.bodies).await
+    async fn read_keys_body(
+        &self,
+        exchange: &Exchange,
+        mut arrival: Arrival,
+    ) -> Result<bytes::Bytes, Refusal> {
+        let share = self.bodies.of(exchange.holder);
+        arrival.take_bytes(MAX_BODY, &share).await
     }
 
     /// An invoice costs the node as much here as in a challenge.

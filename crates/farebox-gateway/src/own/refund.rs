@@ -121,7 +121,7 @@ impl Own {
         if method == Method::GET {
             return self.show_refunds(&token).await;
         }
-        let wish = ReadWish::take(arrival, &self.bodies).await?;
+        let wish = ReadWish::take(arrival, &self.bodies.of(exchange.holder)).await?;
         self.begin_refund(token, wish).await
     }
 
@@ -186,10 +186,10 @@ impl ReadWish {
     /// Reads it off a request.
     pub(super) async fn take(
         mut arrival: Arrival,
-        bodies: &Arc<ByteBudget>,
+        share: &Arc<ByteBudget>,
     ) -> Result<Self, Refusal> {
         let key = idempotency_key(&arrival.parts.headers);
-        let body = arrival.take_bytes(MAX_BODY, bodies).await?;
+        let body = arrival.take_bytes(MAX_BODY, share).await?;
         Ok(Self::new(&body, key))
     }
 

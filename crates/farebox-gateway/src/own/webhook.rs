@@ -43,7 +43,9 @@ impl Own {
         let Some(signature) = signature(&arrival.parts.headers) else {
             return Err(self.unsigned());
         };
-        let body = arrival.take_bytes(longest, &self.bodies).await?;
+        let body = arrival
+            .take_bytes(longest, &self.bodies.of(exchange.holder))
+            .await?;
         match hear(node, &signature, &body) {
             // What it tells besides payments is nothing to us, and nothing to try again.
             Ok(result) => {

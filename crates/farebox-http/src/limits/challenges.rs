@@ -89,14 +89,14 @@ impl ChallengeLimits {
         Ok(())
     }
 
-    /// Whether [`try_take`](Self::try_take) would refuse now. Takes nothing.
-    #[must_use]
-    pub fn would_refuse(&self, prefix: AddressPrefix, now: Instant) -> bool {
+    /// Whether [`try_take`](Self::try_take) would take one now. Takes nothing.
+    ///
+    /// # Errors
+    /// As of [`try_take`](Self::try_take).
+    pub fn check(&self, prefix: AddressPrefix, now: Instant) -> Result<(), RetryAfter> {
         let now = self.scale.at(now);
         let all = self.all_full_at.load(Ordering::Relaxed);
-        if self.rates.global.take(all, now).is_err() {
-            return true;
-        }
+        self.rates.global.take(all, now)?;
         let (shard, cells) = self.place(prefix);
         let buckets = self.shards[shard]
             .0
@@ -104,7 +104,7 @@ impl ChallengeLimits {
             .unwrap_or_else(PoisonError::into_inner);
         let fullest = cells.iter().map(|&cell| buckets[cell]).min();
         let fullest = fullest.unwrap_or(u64::MAX);
-        self.rates.per_prefix.take(fullest, now).is_err()
+        self.rates.per_prefix.take(fullest, now).map(drop)
     }
 
     fn take_from_all(&self, now: u64) -> Result<(), RetryAfter> {

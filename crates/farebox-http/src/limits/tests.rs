@@ -72,10 +72,10 @@ fn retry_after_is_rounded_up_to_at_least_a_second() {
 fn asking_whether_a_challenge_would_be_refused_takes_none() {
     let now = Instant::now();
     let limits = challenges(rate(1, 1), rate(100, 100), now);
-    assert!((0..10).all(|_| !limits.would_refuse(prefix(1), now)));
+    assert!((0..10).all(|_| limits.check(prefix(1), now).is_ok()));
     limits.try_take(prefix(1), now).unwrap();
-    assert!(limits.would_refuse(prefix(1), now));
-    assert!(!limits.would_refuse(prefix(1), now + SECOND));
+    assert!(limits.check(prefix(1), now).is_err());
+    assert!(limits.check(prefix(1), now + SECOND).is_ok());
 }
 
 #[test]

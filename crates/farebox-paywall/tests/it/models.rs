@@ -186,7 +186,7 @@ async fn what_is_not_sold_by_its_head_is_refused_before_its_body_is_read() {
         .collect();
     let nobody = shop.payer(&sale, &request).await.unwrap();
     let ask = shop.ask(&sale, &request);
-    let refused = shop.paywall.reads(&nobody, &ask).await.unwrap_err();
+    let refused = shop.paywall.reads(&nobody, &ask).unwrap_err();
     let is_unsold = matches!(refused, Error::Price(PriceError::Unsold(Unsold::Header(_))));
     assert!(is_unsold, "{refused}");
 }

@@ -204,7 +204,7 @@ impl Shop {
         request: &Request,
     ) -> Result<Quote, Error> {
         let ask = self.ask(sale, request);
-        self.paywall.reads(payer, &ask).await?;
+        self.paywall.reads(payer, &ask)?;
         self.paywall.price(payer, &ask).await
     }
 

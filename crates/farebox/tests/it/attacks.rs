@@ -1,6 +1,7 @@
 //! What cheats try: each module is one kind of cheating, and in each the upstream's own log decides
 //! whether it worked.
 
+mod bodies;
 mod chaos;
 mod forgeries;
 mod framing;

@@ -7,6 +7,7 @@ use http::Response;
 use serde_json::{Value, json};
 
 use super::{KeyPaths, opened, too_large};
+use crate::access_log::Exchange;
 use crate::answer::AnswerBody;
 use crate::arrival::Arrival;
 use crate::plan::Plan;
@@ -17,10 +18,11 @@ impl KeyPaths {
     pub(super) async fn make_child(
         &self,
         plan: &Plan,
+        exchange: &Exchange,
         parent: KeyHash,
         arrival: Arrival,
     ) -> Result<Value, Refusal> {
-        let body = self.read_keys_body(arrival).await?;
+        let body = self.read_keys_body(exchange, arrival).await?;
         let wish = LimitsWish::parse(&body).map_err(|_| KeyFault::Body)?;
         let secret = KeySecret::draw().map_err(PaymentError::from)?;
         let open = OpenChild {

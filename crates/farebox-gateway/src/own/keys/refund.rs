@@ -39,7 +39,7 @@ impl KeyPaths {
         if arrival.parts.method == Method::GET {
             return self.show_refunds_of_key(&view).await;
         }
-        let wish = ReadWish::take(arrival, &self.bodies).await?;
+        let wish = ReadWish::take(arrival, &self.bodies.of(exchange.holder)).await?;
         self.begin_refund_of_key(key, wish).await
     }
 

@@ -73,7 +73,7 @@ impl KeyPaths {
         arrival: Arrival,
     ) -> Result<Value, Refusal> {
         check_sold(plan)?;
-        let wish = wish::TopUp::parse(&self.read_keys_body(arrival).await?)?;
+        let wish = wish::TopUp::parse(&self.read_keys_body(exchange, arrival).await?)?;
         self.take_challenge(exchange)?;
         let known = self.paywall.ledger.key_by_public_id(&wish.id).await?;
         let view = known.ok_or(KeyFault::NoSuchKey)?;

@@ -105,12 +105,13 @@ fn an_empty_body_is_one_request_however_it_is_framed() {
     }
 }
 
-/// A gateway with room for one body of the size of [`LARGE`], and a call with such a body.
+/// A gateway where one payer has room for two bodies of the size of [`LARGE`], and a call with such
+/// a body.
 fn cramped(upstream: &ScriptedUpstream) -> (TestGateway, Call) {
     let route = Route::at("/paid", upstream).msat(2000);
     let setup = Setup::new()
         .section(MANY_CHALLENGES)
-        .server("body_budget = \"1MiB\"");
+        .server("body_budget = \"8MiB\"");
     let gateway = TestGateway::start(setup.route(route.line("max_body = \"1MiB\"")));
     (gateway, Call::post("/paid/digest", vec![b'x'; LARGE]))
 }
@@ -145,9 +146,10 @@ fn a_paid_body_without_room_is_told_to_come_again() {
     let (gateway, call) = cramped(&upstream);
     let token = gateway.buy(&call);
     let paid = call.with(&token);
-    // One of two takes the room; it is a matter of luck which, and of a few attempts.
-    let both = || (send_most(&gateway, paid.clone()), gateway.send(&paid));
-    let (slow, reply) = eventually(both, |(_, reply)| reply.status == 503);
+    // Two of three take the room; it is a matter of luck which, and of a few attempts.
+    let slow = || send_most(&gateway, paid.clone());
+    let three = || ([slow(), slow()], gateway.send(&paid));
+    let (slow, reply) = eventually(three, |(_, reply)| reply.status == 503);
     assert_eq!(reply.expect(503).find("retry-after"), Some("5"));
     drop(slow);
     let again = eventually(|| gateway.send(&paid), |reply| reply.status == 200);

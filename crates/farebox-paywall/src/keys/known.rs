@@ -1,0 +1,79 @@
+//! Which prepaid keys there are: asked before a key counts as a payer, so that nobody is one by
+//! inventing names.
+
+use std::net::IpAddr;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use farebox_core::KeyHash;
+use farebox_http::client_addr::AddressPrefix;
+use farebox_http::limits::{ChallengeLimits, ChallengeRates, Rate};
+use farebox_ledger::Ledger;
+use lru::LruCache;
+
+use crate::error::{Error, KeyFault};
+
+/// How many keys are remembered without asking the ledger.
+const REMEMBERED: NonZeroUsize = NonZeroUsize::new(1 << 16).unwrap();
+/// How many keys that do not exist the clients of one address prefix may present in a second, and
+/// at once after a rest.
+const UNKNOWN_OF_A_PREFIX: (u32, u32) = (10, 100);
+/// The same for all clients together.
+const UNKNOWN_OF_ALL: (u32, u32) = (500, 1_000);
+
+/// The keys that were found in the ledger. One that was revoked since stays among them: the ledger
+/// refuses it.
+pub struct KnownKeys {
+    ledger: Ledger,
+    found: Mutex<LruCache<KeyHash, ()>>,
+    unknown: ChallengeLimits,
+}
+
+impl KnownKeys {
+    /// None is known yet.
+    #[must_use]
+    pub fn new(ledger: Ledger) -> Self {
+        let rate = |(count, burst): (u32, u32)| {
+            let at_least_one = |count| NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN);
+            Rate::new(
+                at_least_one(count),
+                Duration::from_secs(1),
+                at_least_one(burst),
+            )
+        };
+        let rates = ChallengeRates {
+            per_prefix: rate(UNKNOWN_OF_A_PREFIX),
+            global: rate(UNKNOWN_OF_ALL),
+        };
+        Self {
+            ledger,
+            found: Mutex::new(LruCache::new(REMEMBERED)),
+            unknown: ChallengeLimits::new(rates, Instant::now()),
+        }
+    }
+
+    /// Finds a key that `client` presents.
+    ///
+    /// # Errors
+    /// There is no such key; too many that do not exist came from there; or the ledger does not
+    /// answer.
+    pub async fn find(&self, key: KeyHash, client: IpAddr) -> Result<(), Error> {
+        if self.found().get(&key).is_some() {
+            return Ok(());
+        }
+        let prefix = AddressPrefix::of(client);
+        self.unknown.check(prefix, Instant::now())?;
+        if self.ledger.key(key).await?.is_some() {
+            self.found().put(key, ());
+            return Ok(());
+        }
+        // Taken of the limit only now, as whoever has a key should not pay for those who guess.
+        let _ = self.unknown.try_take(prefix, Instant::now());
+        Err(KeyFault::Unknown.into())
+    }
+
+    fn found(&self) -> MutexGuard<'_, LruCache<KeyHash, ()>> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
