@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use farebox_wire::credential::{L402Credential, PAYMENT_HEADERS, Presented, read_credentials};
+use farebox_wire::credential::{L402Credential, PAYMENT_HEADERS, PaymentHeaders, read_credentials};
 use farebox_wire::macaroon::RootKey;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -16,8 +16,8 @@ fuzz_target!(|data: &[u8]| {
         map.append(name, value.clone());
     }
     match read_credentials(&map) {
-        Ok(Presented::L402(credential)) => check(&credential),
-        Ok(Presented::Nothing) => {
+        Ok(PaymentHeaders::L402(credential)) => check(&credential),
+        Ok(PaymentHeaders::Nothing) => {
             assert!(
                 headers
                     .iter()
@@ -25,7 +25,7 @@ fuzz_target!(|data: &[u8]| {
             );
             assert!(!map.contains_key(AUTHORIZATION));
         }
-        Ok(Presented::Other) => assert!(map.contains_key(AUTHORIZATION)),
+        Ok(PaymentHeaders::Other) => assert!(map.contains_key(AUTHORIZATION)),
         Err(error) => assert!(!error.to_string().is_empty()),
     }
 });
@@ -49,6 +49,6 @@ fn check(credential: &L402Credential) {
     };
     let reread = read_credentials(&HeaderMap::from_iter([(AUTHORIZATION, value)]));
     if line.len() <= farebox_wire::credential::MAX_AUTHORIZATION_LENGTH {
-        assert_eq!(reread, Ok(Presented::L402(Box::new(credential.clone()))));
+        assert_eq!(reread, Ok(PaymentHeaders::L402(Box::new(credential.clone()))));
     }
 }

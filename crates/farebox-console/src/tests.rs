@@ -75,7 +75,7 @@ fn idle_gateway(ledger: &Ledger, keyring: &Arc<Keyring>, clock: &Arc<dyn Clock>)
     let one = std::num::NonZeroU32::MIN;
     let rate = Rate::new(one, std::time::Duration::from_secs(1), one);
     let options = farebox_gateway::Options {
-        held: farebox_gateway::HeldLimits::default(),
+        held: farebox_gateway::HeldRules::default(),
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         workers: 1,
         tls: None,

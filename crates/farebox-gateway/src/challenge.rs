@@ -6,7 +6,7 @@ use std::time::Duration;
 use farebox_core::Msat;
 use farebox_paywall::challenge::{Amount, Challenge, Offered};
 use farebox_paywall::claim::OpenClaim;
-use farebox_wire::challenge::{Challenge as L402Challenge, LegacyLsat};
+use farebox_wire::challenge::{L402Challenge, LegacyLsat};
 use farebox_wire::grpc::{self, Code};
 use farebox_wire::problem::Problem;
 use http::{Method, Response, StatusCode};

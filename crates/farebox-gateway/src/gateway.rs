@@ -26,7 +26,7 @@ use crate::access_log::{AccessLog, AccessLogOptions, LogWriter};
 use crate::claim::Claims;
 use crate::claim::status::Waiters;
 use crate::forward::Forwarder;
-use crate::held::{self, HeldCalls, HeldDoor, HeldLimits, Offered};
+use crate::held::{self, HeldCalls, HeldDoor, HeldRules, Offered};
 use crate::ids::IdSource;
 use crate::metrics::Metrics;
 use crate::own::Own;
@@ -56,7 +56,7 @@ pub struct Options {
     /// read before they are sent.
     pub body_budget_bytes: usize,
     /// How much is kept for calls that run while their payment is held.
-    pub held: HeldLimits,
+    pub held: HeldRules,
     /// Bytes of answers kept for retries.
     pub replay_bytes: usize,
     /// The ledger.

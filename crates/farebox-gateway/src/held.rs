@@ -29,6 +29,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use farebox_core::PaymentHash;
 use farebox_http::drain::DrainSignal;
+use farebox_ledger::{HeldLimits, LedgerError};
 use farebox_lightning::Backend;
 use farebox_paywall::Paywall;
 use tokio::sync::mpsc;
@@ -47,7 +48,7 @@ const RECOVERY_RETRY: Duration = Duration::from_secs(2);
 
 /// How much may be kept for calls whose payment is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HeldLimits {
+pub struct HeldRules {
     /// Calls that wait for their payment or run.
     pub max_calls: u32,
     /// Bytes of all their requests.
@@ -56,7 +57,7 @@ pub struct HeldLimits {
     pub max_answer_bytes: usize,
 }
 
-impl Default for HeldLimits {
+impl Default for HeldRules {
     fn default() -> Self {
         Self {
             max_calls: 128,
@@ -81,7 +82,8 @@ pub(crate) struct HeldCalls {
 
 /// Where the data threads tell of calls they offered.
 pub(crate) struct HeldDoor {
-    pub(crate) limits: HeldLimits,
+    /// How much may be kept of them.
+    pub(crate) room: HeldLimits,
     offered: mpsc::Sender<Offered>,
 }
 
@@ -94,17 +96,14 @@ pub(crate) struct Offered {
 impl HeldDoor {
     /// The door, and what [`follow_all`] listens to. No more calls are ever open than the ledger
     /// lets in, so the queue always has room for one more.
-    pub(crate) fn new(limits: HeldLimits) -> (Self, mpsc::Receiver<Offered>) {
-        let room = usize::try_from(limits.max_calls).unwrap_or(usize::MAX);
-        let (offered, news) = mpsc::channel(room.clamp(1, 1 << 20));
-        (Self { limits, offered }, news)
-    }
-
-    pub(crate) fn room(&self) -> farebox_ledger::HeldLimits {
-        farebox_ledger::HeldLimits {
-            max_calls: self.limits.max_calls,
-            max_bytes: self.limits.max_bytes,
-        }
+    pub(crate) fn new(rules: HeldRules) -> (Self, mpsc::Receiver<Offered>) {
+        let most = usize::try_from(rules.max_calls).unwrap_or(usize::MAX);
+        let (offered, news) = mpsc::channel(most.clamp(1, 1 << 20));
+        let room = HeldLimits {
+            max_calls: rules.max_calls,
+            max_bytes: rules.max_bytes,
+        };
+        (Self { room, offered }, news)
     }
 
     pub(crate) fn tell(&self, hash: PaymentHash, node: Arc<Backend>) {
@@ -141,7 +140,7 @@ async fn left_open(calls: &HeldCalls) -> Vec<PaymentHash> {
     loop {
         match calls.paywall.ledger.held_calls().await {
             Ok(open) => return open.into_iter().map(|call| call.payment_hash).collect(),
-            Err(farebox_ledger::LedgerError::Closed) => return Vec::new(),
+            Err(LedgerError::Closed) => return Vec::new(),
             Err(error) => tracing::error!(%error, "held calls cannot be recovered yet"),
         }
         tokio::time::sleep(RECOVERY_RETRY).await;

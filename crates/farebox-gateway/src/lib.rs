@@ -34,5 +34,5 @@ pub mod shape;
 
 pub use crash::{CRASH_POINTS, HELD_CRASH_POINTS};
 pub use gateway::{Drained, Gateway, Options, start};
-pub use held::HeldLimits;
+pub use held::HeldRules;
 pub use outcome::Outcome;

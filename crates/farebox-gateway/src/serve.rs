@@ -327,7 +327,7 @@ impl Worker {
         let to_hold = match digest {
             Some(_) if is_held => Some(ToHold {
                 request: KeptRequest::of(exchange, &arrival)?.to_bytes(),
-                limits: self.shared.held.room(),
+                limits: self.shared.held.room,
             }),
             _ => None,
         };

@@ -12,9 +12,7 @@ use crate::keyring::Keyring;
 use crate::keys::{self, API_KEY};
 use farebox_core::{AccountId, KeyEpoch, KeyHash, MethodClass, PaymentHash, RouteName, UnixMillis};
 use farebox_wire::caveat::Granted;
-use farebox_wire::credential::{
-    L402Credential, PAYMENT_HEADERS, Presented as Read, read_credentials,
-};
+use farebox_wire::credential::{L402Credential, PAYMENT_HEADERS, PaymentHeaders, read_credentials};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use lru::LruCache;
@@ -139,8 +137,8 @@ impl Reader {
             return Ok(Presented::L402(token));
         }
         match read_credentials(headers)? {
-            Read::Nothing | Read::Other => Ok(Presented::Nothing),
-            Read::L402(credential) => {
+            PaymentHeaders::Nothing | PaymentHeaders::Other => Ok(Presented::Nothing),
+            PaymentHeaders::L402(credential) => {
                 let token = Arc::new(verify(&credential, keyring)?);
                 self.remember(sole, &token);
                 Ok(Presented::L402(token))

@@ -40,7 +40,7 @@ pub enum LegacyLsat {
 
 /// One challenge: a macaroon and the invoice whose preimage opens it.
 #[derive(Clone)]
-pub struct Challenge {
+pub struct L402Challenge {
     macaroon: String,
     invoice: InvoiceText,
 }
@@ -71,7 +71,7 @@ impl InvoiceText {
     }
 }
 
-impl Challenge {
+impl L402Challenge {
     /// The challenge that offers `macaroon` for paying `invoice`.
     #[must_use]
     pub fn new(macaroon: &Macaroon, invoice: InvoiceText) -> Self {
@@ -113,9 +113,9 @@ fn header_value(text: String) -> HeaderValue {
     HeaderValue::try_from(text).expect("base64, letters, digits and quotes are header characters")
 }
 
-impl fmt::Debug for Challenge {
+impl fmt::Debug for L402Challenge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Challenge")
+        f.debug_struct("L402Challenge")
             .field("invoice", &self.invoice)
             .finish_non_exhaustive()
     }

@@ -38,7 +38,7 @@ pub const PAYMENT_HEADERS: [&str; 5] = [
 
 /// What the payment headers of one request hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Presented {
+pub enum PaymentHeaders {
     /// No credential at all.
     Nothing,
     /// One L402 credential, read but not verified.
@@ -138,7 +138,7 @@ pub enum VerifyError {
 ///
 /// # Errors
 /// [`CredentialError`]: the request is refused and costs nothing.
-pub fn read_credentials(headers: &HeaderMap) -> Result<Presented, CredentialError> {
+pub fn read_credentials(headers: &HeaderMap) -> Result<PaymentHeaders, CredentialError> {
     let authorization = only(
         headers
             .get_all(AUTHORIZATION)
@@ -148,13 +148,13 @@ pub fn read_credentials(headers: &HeaderMap) -> Result<Presented, CredentialErro
     let metadata = METADATA.iter().flat_map(|&name| headers.get_all(name));
     let metadata = only(metadata.map(|value| Ok(value.as_bytes())))?;
     let credential = match (authorization, metadata) {
-        (None, None) => return Ok(Presented::Nothing),
-        (Some(Authorization::Other(_)), None) => return Ok(Presented::Other),
+        (None, None) => return Ok(PaymentHeaders::Nothing),
+        (Some(Authorization::Other(_)), None) => return Ok(PaymentHeaders::Other),
         (Some(Authorization::L402(text)), None) => l402::parse(text)?,
         (None, Some(hex)) => l402::parse_metadata(hex)?,
         (Some(_), Some(_)) => return Err(CredentialError::Ambiguous),
     };
-    Ok(Presented::L402(Box::new(credential)))
+    Ok(PaymentHeaders::L402(Box::new(credential)))
 }
 
 impl L402Credential {

@@ -88,7 +88,7 @@ fn encoded(message: &str) -> HeaderValue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::challenge::{Challenge, InvoiceText, LegacyLsat};
+    use crate::challenge::{InvoiceText, L402Challenge, LegacyLsat};
     use crate::macaroon::{Macaroon, RootKey};
     use http::header::WWW_AUTHENTICATE;
 
@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn the_interceptor_finds_its_code_its_message_and_the_challenge() {
         let macaroon = Macaroon::issue(&RootKey::from_bytes([1; 32]), "", b"i", [""; 0]);
-        let challenge = Challenge::new(&macaroon, InvoiceText::parse("lnbc1").unwrap());
+        let challenge = L402Challenge::new(&macaroon, InvoiceText::parse("lnbc1").unwrap());
         let mut headers = refusal(UNPAID, MESSAGE);
         challenge.append_to(&mut headers, LegacyLsat::Lead);
         assert_eq!(headers[STATUS_HEADER], "13");

@@ -6,8 +6,8 @@
 )]
 
 use farebox_core::{KeyEpoch, PaymentHash};
-use farebox_wire::challenge::{Challenge, InvoiceText, LegacyLsat};
-use farebox_wire::credential::{CredentialError, Presented, read_credentials};
+use farebox_wire::challenge::{InvoiceText, L402Challenge, LegacyLsat};
+use farebox_wire::credential::{CredentialError, PaymentHeaders, read_credentials};
 use farebox_wire::identifier::TokenIdentifier;
 use farebox_wire::macaroon::{Macaroon, RootKey};
 use farebox_wire::{grpc, problem};
@@ -169,12 +169,12 @@ fn headers(lines: &[(String, String)]) -> HeaderMap {
 fn check_presented(
     vector: &CredentialVector,
     word: &str,
-    found: Result<Presented, CredentialError>,
+    found: Result<PaymentHeaders, CredentialError>,
 ) {
     match found.unwrap_or_else(|error| panic!("{}: {error}", vector.name)) {
-        Presented::Nothing => assert_eq!(word, "nothing", "{}", vector.name),
-        Presented::Other => assert_eq!(word, "other", "{}", vector.name),
-        Presented::L402(credential) => {
+        PaymentHeaders::Nothing => assert_eq!(word, "nothing", "{}", vector.name),
+        PaymentHeaders::Other => assert_eq!(word, "other", "{}", vector.name),
+        PaymentHeaders::L402(credential) => {
             assert_eq!(word, "l402", "{}", vector.name);
             let hash = credential.identifier.payment_hash.to_string();
             assert_eq!(Some(hash), vector.payment_hash, "{}", vector.name);
@@ -207,7 +207,7 @@ fn the_challenge_is_printed_as_the_vector_says() {
         .find(|one| one.base64 == text("macaroon"));
     let macaroon = Macaroon::parse(&hex::decode(bytes.unwrap().binary).unwrap()).unwrap();
     let invoice = InvoiceText::parse(text("invoice")).unwrap();
-    let challenge = Challenge::new(&macaroon, invoice);
+    let challenge = L402Challenge::new(&macaroon, invoice);
     assert_eq!(challenge.l402(), text("l402"));
     assert_eq!(challenge.lsat(), text("lsat"));
     assert_eq!(vector["http"]["content-type"], problem::CONTENT_TYPE);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use farebox_gateway::HeldLimits;
+use farebox_gateway::HeldRules;
 use farebox_gateway::access_log::AccessLogOptions;
 use farebox_gateway::access_log::LogFormat as AccessFormat;
 use farebox_gateway::plan::{BadCredential, ServerRules};
@@ -50,7 +50,7 @@ pub struct Settings {
     /// Memory for kept answers, in bytes.
     pub replay_bytes: usize,
     /// Room for calls whose payment is held.
-    pub held: HeldLimits,
+    pub held: HeldRules,
     /// The file of the secrets that sign tokens.
     pub secret_file: PathBuf,
     /// How long requests may take to finish at the end.
@@ -263,7 +263,7 @@ fn tls_config(
 }
 
 /// Room for calls whose payment is held.
-fn held(held: &HeldSection, at: &At<'_>) -> Option<HeldLimits> {
+fn held(held: &HeldSection, at: &At<'_>) -> Option<HeldRules> {
     if held.max_calls == 0 {
         at.key("max_calls").note("no call could be sold");
     }
@@ -271,7 +271,7 @@ fn held(held: &HeldSection, at: &At<'_>) -> Option<HeldLimits> {
         at.key("max_answer")
             .note(format!("at most {}", ByteSize(MAX_HELD_ANSWER)));
     }
-    Some(HeldLimits {
+    Some(HeldRules {
         max_calls: held.max_calls,
         max_bytes: held.max_bytes.0,
         max_answer_bytes: at.key("max_answer").bytes(held.max_answer)?,

@@ -6,7 +6,7 @@
 
 use farebox_core::{Binding, RequestDigest};
 use farebox_http::path::{CanonicalPath, PathParameters};
-use farebox_wire::credential::{CredentialError, Malformed, Presented, read_credentials};
+use farebox_wire::credential::{CredentialError, Malformed, PaymentHeaders, read_credentials};
 use farebox_wire::macaroon::Macaroon;
 use http::header::{
     AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION,
@@ -110,11 +110,11 @@ impl Claims {
         let line = HeaderValue::try_from(line).map_err(|_| FormError::Unreadable)?;
         let headers = HeaderMap::from_iter([(AUTHORIZATION, line)]);
         match read_credentials(&headers).map_err(PresentedError::from)? {
-            Presented::L402(credential) => {
+            PaymentHeaders::L402(credential) => {
                 let token = credential::verify(&credential, &self.paywall.keyring)?;
                 Ok((credential.macaroon, token))
             }
-            Presented::Nothing | Presented::Other => {
+            PaymentHeaders::Nothing | PaymentHeaders::Other => {
                 let malformed = CredentialError::from(Malformed::Form);
                 Err(PresentedError::from(malformed).into())
             }

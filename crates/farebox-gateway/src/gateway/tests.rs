@@ -38,7 +38,7 @@ fn start(
     let secret = folder.join("farebox.secret");
     let keyring = Keyring::open(&secret, None, clock.now()).unwrap();
     let options = Options {
-        held: crate::HeldLimits::default(),
+        held: crate::HeldRules::default(),
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         workers: 1,
         tls: None,

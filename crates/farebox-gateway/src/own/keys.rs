@@ -5,9 +5,8 @@
 //! public name; only the key itself tells what is on it, and only a parent makes children.
 
 mod children;
-mod refund;
+mod order;
 mod top_up;
-mod wish;
 
 pub(crate) use top_up::KeyDesk;
 
@@ -21,10 +20,13 @@ use farebox_ledger::{KeyView, LedgerError, Noted, OpenKey, Opened, TopUpBy};
 use farebox_lightning::CreatedInvoice;
 use farebox_paywall::Paywall;
 use farebox_paywall::keys::{self, KeySecret};
+use farebox_paywall::payout::Source;
 use http::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 
-use super::refund::RefundDesk;
+use super::refund::{RefundDesk, Wish};
+use order::Order;
+
 use crate::access_log::Exchange;
 use crate::answer::AnswerBody;
 use crate::arrival::Arrival;
@@ -38,6 +40,8 @@ const SELF: &str = "/self";
 const TOP_UP: &str = "/top-up";
 const CHILDREN: &str = "/children";
 const REFUND: &str = "/refund";
+/// Where refunds of keys are asked for, and where they stand.
+const KEY_REFUND: &str = "/.farebox/keys/refund";
 
 /// The longest request, in bytes: names of routes and models, up to the ledger's own limits.
 const MAX_BODY: usize = 64 * 1024;
@@ -78,6 +82,7 @@ impl KeyPaths {
                 return self.show_key(plan, key?).await;
             }
             (REFUND, &(Method::GET | Method::POST)) => {
+                self.let_in(exchange)?;
                 return self.refund_key(plan, exchange, key?, arrival).await;
             }
             (CHILDREN, &Method::GET) => {
@@ -115,19 +120,23 @@ impl KeyPaths {
         arrival: Arrival,
     ) -> Result<Value, Refusal> {
         check_sold(plan)?;
-        let wish = wish::Purchase::parse(&self.read_keys_body(exchange, arrival).await?)?;
+        let order = Order::parse(&self.read_keys_body(exchange, arrival).await?)?;
+        let amount = order.amount()?;
+        if order.id.is_some() {
+            return Err(KeyFault::Body.into());
+        }
         self.take_challenge(exchange)?;
         let secret = KeySecret::draw().map_err(PaymentError::from)?;
         let open = OpenKey {
             key: secret.hash(),
             public_id: secret.public_id(),
             created_at: self.paywall.clock.now(),
-            note: wish.note,
+            note: order.note,
         };
         let opened = self.paywall.ledger.open_key(open).await;
         let view = self::opened(opened.map_err(too_large)?)?;
         let by = TopUpBy::Holder;
-        let invoice = self.invoice(plan, &view, by, wish.amount).await?;
+        let invoice = self.invoice(plan, &view, by, amount).await?;
         let mut made = deposit(&view, &invoice);
         made["key"] = secret.reveal().into();
         Ok(made)
@@ -168,6 +177,33 @@ impl KeyPaths {
         });
         told["deposits_waiting"] = waiting.collect();
         Ok(super::json(told.to_string()))
+    }
+
+    /// What is left on a key goes back to whoever holds it: the key itself asks, and never a child. The
+    /// same rules, limits and words as for tokens. A key that expired may ask; one that the operator
+    /// revoked is the operator's to pay back.
+    async fn refund_key(
+        &self,
+        plan: &Plan,
+        exchange: &Exchange,
+        key: KeyHash,
+        arrival: Arrival,
+    ) -> Result<Response<AnswerBody>, Refusal> {
+        let (refunds, ledger) = (&self.refunds, &self.paywall.ledger);
+        let _permit = refunds.start(key.account())?;
+        let view = ledger.key(key).await?.ok_or(KeyFault::Unknown)?;
+        if view.parent.is_some() {
+            return Err(KeyFault::Child.into());
+        }
+        // What was paid for it a moment ago is on it, too.
+        self.credit_waiting(plan, key).await?;
+        if arrival.parts.method == Method::GET {
+            let mut standing = refunds.standing(ledger, key.account(), None).await?;
+            standing.told["id"] = view.public_id.into();
+            return Ok(super::json(standing.told.to_string()));
+        }
+        let wish = Wish::take(arrival, &self.bodies.of(exchange.holder)).await?;
+        refunds.begin(wish, Source::Key(key), KEY_REFUND).await
     }
 
     async fn read_keys_body(

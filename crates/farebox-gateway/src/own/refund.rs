@@ -5,7 +5,7 @@
 //! is asked for by the token alone, so it works when the route that sold it is long gone. Nothing
 //! of the destination is logged but the host of an address.
 
-pub(super) mod told;
+mod told;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -18,12 +18,13 @@ use farebox_http::limits::{
     ChallengeLimits, ChallengeRates, Rate, RetryAfter, TokenLimit, TokenLimits, TokenPermit,
     TokenRefusal,
 };
-use farebox_ledger::{AskedBy, ClaimPolicy, Funding, Rail};
+use farebox_ledger::{AskedBy, ClaimPolicy, Funding, Ledger, Rail, Refundable};
 use farebox_paywall::payout::{Destination, Payouts, RefundError, RefundRequest, Repeat, Source};
-use farebox_wire::credential::{Presented, read_credentials};
+use farebox_wire::credential::{PaymentHeaders, read_credentials};
 use http::header::HeaderMap;
 use http::{Method, Response};
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::Own;
 use crate::access_log::Exchange;
@@ -37,7 +38,7 @@ use farebox_paywall::credential::{self, Token};
 /// The longest request, in bytes: an invoice has up to 4,096.
 const MAX_BODY: usize = 8 * 1024;
 /// The latest refunds of one account that are shown.
-pub(super) const SHOWN: u32 = 20;
+const SHOWN: u32 = 20;
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// What the data threads need for refunds.
@@ -51,16 +52,24 @@ pub(crate) struct RefundDesk {
 /// What a holder asks for.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Wish {
+struct Body {
     invoice: Option<String>,
     address: Option<String>,
     amount_msat: Option<u64>,
 }
 
-/// The same, read, with what it is known by when it is repeated.
-pub(super) struct ReadWish {
-    wish: Result<(Destination, Option<Msat>), Refusal>,
+/// A wish for a refund as it was read, with what it is known by when it is repeated.
+pub(super) struct Wish {
+    asked: Result<(Destination, Option<Msat>), Refusal>,
     repeat: Option<Repeat>,
+}
+
+/// Where the refunds of one account stand.
+pub(super) struct Standing {
+    /// What could be paid back, where the account is known.
+    left: Option<Refundable>,
+    /// What its holder is told.
+    pub(super) told: Value,
 }
 
 impl RefundDesk {
@@ -76,7 +85,7 @@ impl RefundDesk {
         }
     }
 
-    pub(super) fn payouts(&self) -> Result<&Arc<Payouts>, RefundError> {
+    fn payouts(&self) -> Result<&Arc<Payouts>, RefundError> {
         self.payouts.as_ref().ok_or(RefundError::NoPayer)
     }
 
@@ -93,6 +102,41 @@ impl RefundDesk {
         };
         let started = self.tokens.try_start(&account, limit, Instant::now());
         started.map_err(TokenRefusal::retry_after)
+    }
+
+    /// Begins what is wished of somebody's money. `place` tells where it stands later.
+    pub(super) async fn begin(
+        &self,
+        wish: Wish,
+        source: Source,
+        place: &'static str,
+    ) -> Result<Response<AnswerBody>, Refusal> {
+        let payouts = self.payouts()?;
+        let (destination, amount) = wish.asked?;
+        let request = RefundRequest {
+            source,
+            destination,
+            asked_by: AskedBy::Holder,
+            amount,
+            repeat: wish.repeat,
+        };
+        told::begun(&payouts.refund(request).await?, place)
+    }
+
+    /// What could be paid back of an account, and what was. `unused` is what a token has that was
+    /// never used.
+    pub(super) async fn standing(
+        &self,
+        ledger: &Ledger,
+        account: AccountId,
+        unused: Option<Msat>,
+    ) -> Result<Standing, RefundError> {
+        let rules = self.payouts()?.rules();
+        ledger.flush().await?;
+        let left = ledger.refundable(account).await?;
+        let refunds = ledger.payouts_of(account, SHOWN).await?;
+        let told = told::standing(&rules, left.as_ref(), unused, &refunds);
+        Ok(Standing { left, told })
     }
 }
 
@@ -121,15 +165,19 @@ impl Own {
         if method == Method::GET {
             return self.show_refunds(&token).await;
         }
-        let wish = ReadWish::take(arrival, &self.bodies.of(exchange.holder)).await?;
-        self.begin_refund(token, wish).await
+        let wish = Wish::take(arrival, &self.bodies.of(exchange.holder)).await?;
+        let source = Source::Token {
+            payment_hash: token.payment_hash,
+            claim: Some(self.claim(token)),
+        };
+        self.refunds.begin(wish, source, super::REFUND).await
     }
 
     /// The token as it was sold.
     fn holder(&self, headers: &HeaderMap) -> Result<Token, HolderError> {
         let unproven = |error: PresentedError| HolderError::Unproven(HolderOf::Refund, error);
         let read = read_credentials(headers).map_err(|error| unproven(error.into()))?;
-        let Presented::L402(credential) = read else {
+        let PaymentHeaders::L402(credential) = read else {
             return Err(HolderError::Missing(HolderOf::Refund));
         };
         let token = credential::verify(&credential, &self.paywall.keyring).map_err(unproven)?;
@@ -138,20 +186,6 @@ impl Own {
         } else {
             Err(HolderError::Attenuated)
         }
-    }
-
-    async fn begin_refund(
-        &self,
-        token: Token,
-        wish: ReadWish,
-    ) -> Result<Response<AnswerBody>, Refusal> {
-        let payouts = self.refunds.payouts()?;
-        let source = Source::Token {
-            payment_hash: token.payment_hash,
-            claim: Some(self.claim(token)),
-        };
-        let view = payouts.refund(wish.of(source)?).await?;
-        told::begun(&view, super::REFUND)
     }
 
     fn claim(&self, token: Token) -> Funding {
@@ -166,23 +200,18 @@ impl Own {
     }
 
     async fn show_refunds(&self, token: &Token) -> Result<Response<AnswerBody>, Refusal> {
-        let rules = self.refunds.payouts()?.rules();
-        let ledger = &self.paywall.ledger;
-        ledger.flush().await.map_err(RefundError::from)?;
-        let left = ledger.refundable(token.payment_hash.account()).await;
-        let left = left.map_err(RefundError::from)?;
-        let refunds = ledger.payouts_of(token.payment_hash.account(), SHOWN).await;
-        let refunds = refunds.map_err(RefundError::from)?;
+        let account = token.payment_hash.account();
         let claims = self.paywall.keyring.claim_policy(token.key_epoch);
         let unused = (claims == ClaimPolicy::Open).then_some(token.granted.terms.amount);
-        let mut standing = told::standing(&rules, left.as_ref(), unused, &refunds);
-        standing["payment_hash"] = token.payment_hash.to_string().into();
-        standing["used"] = left.is_some().into();
-        Ok(super::json(standing.to_string()))
+        let ledger = &self.paywall.ledger;
+        let Standing { left, mut told } = self.refunds.standing(ledger, account, unused).await?;
+        told["payment_hash"] = token.payment_hash.to_string().into();
+        told["used"] = left.is_some().into();
+        Ok(super::json(told.to_string()))
     }
 }
 
-impl ReadWish {
+impl Wish {
     /// Reads it off a request.
     pub(super) async fn take(
         mut arrival: Arrival,
@@ -190,31 +219,15 @@ impl ReadWish {
     ) -> Result<Self, Refusal> {
         let key = idempotency_key(&arrival.parts.headers);
         let body = arrival.take_bytes(MAX_BODY, share).await?;
-        Ok(Self::new(&body, key))
-    }
-
-    fn new(body: &[u8], key: Option<[u8; 32]>) -> Self {
-        Self {
-            wish: wish(body),
-            repeat: key.map(|key| Repeat::new(key, body)),
-        }
-    }
-
-    /// What is asked for, of somebody's money.
-    pub(super) fn of(self, source: Source) -> Result<RefundRequest, Refusal> {
-        let (destination, amount) = self.wish?;
-        Ok(RefundRequest {
-            source,
-            destination,
-            asked_by: AskedBy::Holder,
-            amount,
-            repeat: self.repeat,
+        Ok(Self {
+            asked: read(&body),
+            repeat: key.map(|key| Repeat::new(key, &body)),
         })
     }
 }
 
-fn wish(body: &[u8]) -> Result<(Destination, Option<Msat>), Refusal> {
-    let wish: Wish = serde_json::from_slice(body).map_err(|_| RequestError::RefundBody)?;
+fn read(body: &[u8]) -> Result<(Destination, Option<Msat>), Refusal> {
+    let wish: Body = serde_json::from_slice(body).map_err(|_| RequestError::RefundBody)?;
     let destination: Destination = match (wish.invoice, wish.address) {
         (Some(text), None) | (None, Some(text)) => text.parse()?,
         _ => return Err(RequestError::RefundBody.into()),

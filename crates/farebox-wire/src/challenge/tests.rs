@@ -7,9 +7,9 @@ use crate::macaroon::RootKey;
 
 const INVOICE: &str = "lnbc20u1pfarebox";
 
-fn challenge() -> Challenge {
+fn challenge() -> L402Challenge {
     let macaroon = Macaroon::issue(&RootKey::from_bytes([1; 32]), "farebox", b"i", ["a=b"]);
-    Challenge::new(&macaroon, InvoiceText::parse(INVOICE).unwrap())
+    L402Challenge::new(&macaroon, InvoiceText::parse(INVOICE).unwrap())
 }
 
 fn lines(headers: &HeaderMap) -> Vec<&str> {
@@ -117,7 +117,7 @@ proptest! {
     ) {
         let macaroon = Macaroon::issue(&RootKey::from_bytes([1; 32]), &location, b"i", [caveat]);
         if let Ok(invoice) = InvoiceText::parse(invoice) {
-            let value = Challenge::new(&macaroon, invoice.clone()).l402();
+            let value = L402Challenge::new(&macaroon, invoice.clone()).l402();
             let text = value.to_str().unwrap();
             prop_assert_eq!(text.matches('"').count(), 8);
             prop_assert_eq!(aperture(text), Some((&*macaroon.to_base64(), invoice.as_str())));

@@ -50,7 +50,7 @@ fn presented(macaroon: &Macaroon, preimage: &Preimage) -> L402Credential {
         hex::encode(preimage.reveal())
     );
     match read_credentials(&authorization(&[line.as_bytes()])) {
-        Ok(Presented::L402(credential)) => *credential,
+        Ok(PaymentHeaders::L402(credential)) => *credential,
         other => panic!("{other:?}"),
     }
 }
@@ -157,7 +157,10 @@ fn preimages_inside_a_token_have_to_agree_and_to_be_hex() {
         read_credentials(&authorization(&[line.as_bytes()]))
     };
     let (one, two) = ("01".repeat(32), "02".repeat(32));
-    assert!(matches!(carrying(&[&one, &one]), Ok(Presented::L402(_))));
+    assert!(matches!(
+        carrying(&[&one, &one]),
+        Ok(PaymentHeaders::L402(_))
+    ));
     assert_eq!(
         carrying(&[&one, &two]),
         Err(CredentialError::DifferentPreimages)
@@ -305,7 +308,7 @@ proptest! {
         for hex in metadata {
             headers.append("macaroon", hex.parse().unwrap());
         }
-        if let Ok(Presented::L402(credential)) = read_credentials(&headers)
+        if let Ok(PaymentHeaders::L402(credential)) = read_credentials(&headers)
             && credential.verify(&key()).is_ok()
         {
             prop_assert_eq!(credential.identifier.payment_hash, preimage().payment_hash());

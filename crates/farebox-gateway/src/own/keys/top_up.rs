@@ -13,7 +13,8 @@ use farebox_http::limits::{ChallengeLimits, ChallengeRates, Rate, RetryAfter};
 use farebox_ledger::TopUpBy;
 use serde_json::Value;
 
-use super::{KeyPaths, check_sold, deposit, wish};
+use super::order::Order;
+use super::{KeyPaths, check_sold, deposit};
 use crate::access_log::Exchange;
 use crate::arrival::Arrival;
 use crate::plan::Plan;
@@ -73,9 +74,13 @@ impl KeyPaths {
         arrival: Arrival,
     ) -> Result<Value, Refusal> {
         check_sold(plan)?;
-        let wish = wish::TopUp::parse(&self.read_keys_body(exchange, arrival).await?)?;
+        let order = Order::parse(&self.read_keys_body(exchange, arrival).await?)?;
+        let amount = order.amount()?;
+        let (Some(id), None) = (order.id, order.note) else {
+            return Err(KeyFault::Body.into());
+        };
         self.take_challenge(exchange)?;
-        let known = self.paywall.ledger.key_by_public_id(&wish.id).await?;
+        let known = self.paywall.ledger.key_by_public_id(&id).await?;
         let view = known.ok_or(KeyFault::NoSuchKey)?;
         let by = if presented == Some(view.key) {
             TopUpBy::Holder
@@ -84,7 +89,7 @@ impl KeyPaths {
             self.desk.take_of_stranger(client, view.key)?;
             TopUpBy::Stranger
         };
-        let invoice = self.invoice(plan, &view, by, wish.amount).await?;
+        let invoice = self.invoice(plan, &view, by, amount).await?;
         Ok(deposit(&view, &invoice))
     }
 }

@@ -13,7 +13,7 @@ use crate::refusal::Refusal;
 /// A refund: 200 when it was paid, 202 while it is under way, else a problem.
 ///
 /// `place` tells where it stands later.
-pub(in crate::own) fn begun(
+pub(super) fn begun(
     view: &PayoutView,
     place: &'static str,
 ) -> Result<Response<AnswerBody>, Refusal> {
@@ -31,7 +31,7 @@ pub(in crate::own) fn begun(
 }
 
 /// What could be paid back, and what was. `unused` is what a token has that was never used.
-pub(in crate::own) fn standing(
+pub(super) fn standing(
     rules: &RefundRules,
     left: Option<&Refundable>,
     unused: Option<Msat>,
