@@ -118,11 +118,11 @@ impl AccessLog {
         }
     }
 
-    fn write(&self, line: &Line<'_>) {
+    fn write(&self, exchange: &Exchange) {
         LINES.with_borrow_mut(|lines| {
             let written = match self.format {
-                LogFormat::Json => line.write_json(lines),
-                LogFormat::Text => line.write_text(lines),
+                LogFormat::Json => exchange.write_json(lines),
+                LogFormat::Text => exchange.write_text(lines),
                 LogFormat::Off => Ok(()),
             };
             if written.is_ok() && lines.len() >= BATCH_BYTES {
@@ -291,10 +291,88 @@ impl Exchange {
 
     fn report(&mut self) {
         self.reported = true;
-        let line = Line { exchange: self };
-        line.complain();
-        self.metrics.count(&line);
-        self.log.write(&line);
+        self.complain();
+        self.metrics.count(self);
+        self.log.write(self);
+    }
+
+    /// Tells the seller of an answer that nobody said the cost of.
+    fn complain(&self) {
+        let charged = self.charged();
+        if let Some(complaint) = charged.complaint() {
+            tracing::warn!(
+                route = self.route_name(),
+                request.id = %self.request_id,
+                charged_msat = charged.msat.get(),
+                "{complaint}"
+            );
+        }
+    }
+
+    /// The name of its route.
+    pub(crate) fn route_name(&self) -> &str {
+        let route = self.route.as_ref();
+        route.map_or("-", |route| route.name.as_str())
+    }
+
+    fn micros(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    fn write_json(&self, out: &mut Vec<u8>) -> io::Result<()> {
+        let mut line = JsonLine(out);
+        line.number("{\"at_ms\":", self.received_at.get());
+        line.plain(",\"request_id\":\"", self.request_id_header.as_bytes());
+        write!(line.0, "\",\"client\":\"{}", self.client)?;
+        line.plain("\",\"method\":\"", self.method.as_str().as_bytes());
+        line.text("\",\"path\":", &self.path)?;
+        line.plain(",\"route\":\"", self.route_name().as_bytes());
+        line.number("\",\"status\":", self.status.as_u16().into());
+        line.plain(",\"outcome\":\"", self.outcome.as_str().as_bytes());
+        line.number("\",\"duration_us\":", self.micros());
+        line.number(",\"bytes_sent\":", self.bytes_sent);
+        line.number(",\"charged_msat\":", self.charged().msat.get());
+        if !self.reason.is_empty() {
+            line.plain(",\"reason\":\"", self.reason.as_bytes());
+            line.plain("\"", b"");
+        }
+        if let Some(micros) = self.upstream_micros {
+            line.number(",\"upstream_us\":", micros);
+        }
+        if let Some(rate) = self.rate {
+            line.rate(rate)?;
+        }
+        if let Some(bill) = &self.charged().bill {
+            line.bill(bill)?;
+        }
+        if let Some(hold) = self.hold {
+            write!(line.0, ",\"hold\":\"{hold}\"")?;
+        }
+        line.plain("}\n", b"");
+        Ok(())
+    }
+
+    fn write_text(&self, out: &mut Vec<u8>) -> io::Result<()> {
+        writeln!(
+            out,
+            "{} {} {} {} {} route={} outcome={} reason={} {}us {}B charged={}msat id={}",
+            self.received_at.get(),
+            self.client,
+            self.status.as_u16(),
+            self.method,
+            self.path,
+            self.route_name(),
+            self.outcome.as_str(),
+            if self.reason.is_empty() {
+                "-"
+            } else {
+                self.reason
+            },
+            self.micros(),
+            self.bytes_sent,
+            self.charged().msat.get(),
+            self.request_id,
+        )
     }
 }
 
@@ -342,91 +420,6 @@ pub(crate) struct Begun {
     pub(crate) received_at: UnixMillis,
     pub(crate) peer: IpAddr,
     pub(crate) client: IpAddr,
-}
-
-/// A finished request.
-pub(crate) struct Line<'a> {
-    pub(crate) exchange: &'a Exchange,
-}
-
-impl Line<'_> {
-    /// Tells the seller of an answer that nobody said the cost of.
-    fn complain(&self) {
-        let charged = self.exchange.charged();
-        if let Some(complaint) = charged.complaint() {
-            tracing::warn!(
-                route = self.route(),
-                request.id = %self.exchange.request_id,
-                charged_msat = charged.msat.get(),
-                "{complaint}"
-            );
-        }
-    }
-
-    pub(crate) fn route(&self) -> &str {
-        self.exchange
-            .route
-            .as_ref()
-            .map_or("-", |route| route.name.as_str())
-    }
-
-    fn micros(&self) -> u64 {
-        u64::try_from(self.exchange.started.elapsed().as_micros()).unwrap_or(u64::MAX)
-    }
-
-    fn write_json(&self, out: &mut Vec<u8>) -> io::Result<()> {
-        let it = self.exchange;
-        let mut line = JsonLine(out);
-        line.number("{\"at_ms\":", it.received_at.get());
-        line.plain(",\"request_id\":\"", it.request_id_header.as_bytes());
-        write!(line.0, "\",\"client\":\"{}", it.client)?;
-        line.plain("\",\"method\":\"", it.method.as_str().as_bytes());
-        line.text("\",\"path\":", &it.path)?;
-        line.plain(",\"route\":\"", self.route().as_bytes());
-        line.number("\",\"status\":", it.status.as_u16().into());
-        line.plain(",\"outcome\":\"", it.outcome.as_str().as_bytes());
-        line.number("\",\"duration_us\":", self.micros());
-        line.number(",\"bytes_sent\":", it.bytes_sent);
-        line.number(",\"charged_msat\":", it.charged().msat.get());
-        if !it.reason.is_empty() {
-            line.plain(",\"reason\":\"", it.reason.as_bytes());
-            line.plain("\"", b"");
-        }
-        if let Some(micros) = it.upstream_micros {
-            line.number(",\"upstream_us\":", micros);
-        }
-        if let Some(rate) = it.rate {
-            line.rate(rate)?;
-        }
-        if let Some(bill) = &it.charged().bill {
-            line.bill(bill)?;
-        }
-        if let Some(hold) = it.hold {
-            write!(line.0, ",\"hold\":\"{hold}\"")?;
-        }
-        line.plain("}\n", b"");
-        Ok(())
-    }
-
-    fn write_text(&self, out: &mut Vec<u8>) -> io::Result<()> {
-        let it = self.exchange;
-        writeln!(
-            out,
-            "{} {} {} {} {} route={} outcome={} reason={} {}us {}B charged={}msat id={}",
-            it.received_at.get(),
-            it.client,
-            it.status.as_u16(),
-            it.method,
-            it.path,
-            self.route(),
-            it.outcome.as_str(),
-            if it.reason.is_empty() { "-" } else { it.reason },
-            self.micros(),
-            it.bytes_sent,
-            it.charged().msat.get(),
-            it.request_id,
-        )
-    }
 }
 
 /// Appends members without the cost of formatting machinery: this runs for every request.

@@ -153,8 +153,8 @@ fn entry(plan: &Plan, owed: Owed) -> Entry {
 fn problem(exchange: &Exchange, entry: &Entry, demand: &Demand<'_>) -> Problem {
     let problem = entry
         .problem(exchange.request_id)
-        .with_price(demand.price)
-        .with_methods(&["l402"]);
+        .with("price_msat", demand.price.get())
+        .with("methods", vec!["l402"]);
     let detail = match demand.owed {
         Owed::Unproven(error) => Some(error.to_string()),
         _ => problem.spoken_reason(),

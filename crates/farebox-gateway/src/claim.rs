@@ -1,7 +1,6 @@
 //! The way back to one's own challenge over HTTP: in cookies for people with browsers, in a header for
 //! programs.
 
-pub(crate) mod bounce;
 pub(crate) mod cookies;
 pub(crate) mod form;
 pub(crate) mod redeem;

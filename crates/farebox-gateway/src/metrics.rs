@@ -15,7 +15,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::access_log::Line;
+use crate::access_log::Exchange;
 use crate::outcome::Outcome;
 use crate::plan::Plan;
 use backends::BackendHealth;
@@ -152,8 +152,7 @@ impl Metrics {
         }
     }
 
-    pub(crate) fn count(&self, line: &Line<'_>) {
-        let exchange = line.exchange;
+    pub(crate) fn count(&self, exchange: &Exchange) {
         let route = exchange
             .route
             .as_ref()
@@ -165,7 +164,7 @@ impl Metrics {
             route.charged_msat.inc_by(charged.msat.get());
         }
         if charged.complaint().is_some() {
-            let label = [("route", line.route().to_owned())];
+            let label = [("route", exchange.route_name().to_owned())];
             self.costs_missing.get_or_create(&label).inc();
         }
         if let Some(micros) = exchange.upstream_micros {

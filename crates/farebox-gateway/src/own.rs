@@ -114,7 +114,7 @@ impl Own {
 }
 
 /// JSON of ours, for nobody to keep.
-fn json(body: impl Into<bytes::Bytes>) -> Response<AnswerBody> {
+pub(crate) fn json(body: impl Into<bytes::Bytes>) -> Response<AnswerBody> {
     let mut response = Response::new(AnswerBody::own(body));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

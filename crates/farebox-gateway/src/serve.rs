@@ -27,7 +27,6 @@ use crate::access_log::{Audience, Begun, Exchange};
 use crate::answer::AnswerBody;
 use crate::arrival::{Arrival, ArrivedBody};
 use crate::challenge::{Demand, show_again, show_challenge};
-use crate::claim::bounce::come_again;
 use crate::claim::form;
 use crate::claim::visit::Visit;
 use crate::held::{KeptRequest, held_answer};
@@ -345,7 +344,7 @@ impl Worker {
             return Ok(show_again(claims, exchange, &demand, *claim));
         }
         if let Some(visit) = visit.filter(|visit| visit.should_return()) {
-            return Ok(come_again(exchange, visit));
+            return Ok(visit.come_again(exchange));
         }
         let ask = self.ask(sold, exchange, &arrival);
         let paywall = &self.shared.paywall;

@@ -5,8 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use num_bigint::BigUint;
-use serde::de::{self, Deserialize, Deserializer, Visitor};
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// The most digits behind the point: a token of the cheapest model costs about 10⁻⁸ of a dollar.
 pub const MAX_SCALE: u32 = 18;
@@ -14,7 +13,8 @@ pub const MAX_SCALE: u32 = 18;
 const MAX_DIGITS: usize = 30;
 
 /// A decimal number, not negative, at most 30 digits, at most 18 of them behind the point.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(try_from = "Written")]
 pub struct Decimal {
     /// The number without its point; never ends in a zero behind the point.
     digits: u128,
@@ -233,38 +233,25 @@ impl Serialize for Decimal {
     }
 }
 
-impl<'de> Deserialize<'de> for Decimal {
-    /// From text, or from a whole number. A number with a point has gone through floating point
-    /// before it could be seen here, so its shortest text is what was written.
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader;
+/// A number as files write it. One with a point has gone through floating point before it could be
+/// seen here, so its shortest text is what was written.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected a decimal number")]
+enum Written {
+    Text(String),
+    Whole(u64),
+    Float(f64),
+}
 
-        impl Visitor<'_> for Reader {
-            type Value = Decimal;
+impl TryFrom<Written> for Decimal {
+    type Error = BadDecimal;
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "a decimal number")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Decimal, E> {
-                text.parse().map_err(E::custom)
-            }
-
-            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Decimal, E> {
-                Decimal::new(number.into(), 0).map_err(E::custom)
-            }
-
-            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Decimal, E> {
-                let number = u64::try_from(number).map_err(|_| E::custom(BadDecimal))?;
-                self.visit_u64(number)
-            }
-
-            fn visit_f64<E: de::Error>(self, number: f64) -> Result<Decimal, E> {
-                number.to_string().parse().map_err(E::custom)
-            }
+    fn try_from(written: Written) -> Result<Self, BadDecimal> {
+        match written {
+            Written::Text(text) => text.parse(),
+            Written::Whole(number) => Ok(number.into()),
+            Written::Float(number) => number.to_string().parse(),
         }
-
-        deserializer.deserialize_any(Reader)
     }
 }
 

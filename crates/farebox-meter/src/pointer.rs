@@ -1,18 +1,20 @@
 //! One number out of somebody else's JSON, digit for digit as it was written.
 //!
-//! Only what lies on the way is looked at, and numbers are read as text: no floating point comes
-//! near a price or a rate.
+//! What does not lie on the way is only read to know that it is JSON, and numbers are read as text: no
+//! floating point comes near a price or a rate.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::fmt;
 
+use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::decimal::{BadDecimal, Decimal};
+use crate::json::{Name, scalars};
 
 /// The most steps of a pointer.
-const MAX_STEPS: usize = 16;
+pub const MAX_STEPS: usize = 16;
 
 /// Where a number stands (RFC 6901): `/data/amount`, `/result/0/price`. The step `*` stands for the
 /// only member of an object, whatever it is called.
@@ -40,9 +42,9 @@ pub enum Unreadable {
     /// The document is not what it is taken for.
     #[error("not JSON, or not of the expected shape")]
     Shape(#[from] serde_json::Error),
-    /// A step leads nowhere.
-    #[error("nothing is at the step {0:?}")]
-    Missing(String),
+    /// It leads nowhere.
+    #[error("nothing is at {0}")]
+    Missing(Pointer),
     /// Something else than a number stands there.
     #[error(transparent)]
     Number(#[from] BadDecimal),
@@ -54,7 +56,7 @@ impl Pointer {
     /// # Errors
     /// [`Unreadable`].
     pub fn decimal(&self, document: &[u8]) -> Result<Decimal, Unreadable> {
-        decimal(self.find(document)?)
+        decimal(self.get(document)?)
     }
 
     /// The same for a cost: digits beyond those that are kept round it up.
@@ -62,15 +64,23 @@ impl Pointer {
     /// # Errors
     /// [`Unreadable`].
     pub fn cost(&self, document: &[u8]) -> Result<Decimal, Unreadable> {
-        Ok(Decimal::rounded_up(&text(self.find(document)?)?)?)
+        Ok(Decimal::rounded_up(&text(self.get(document)?)?)?)
     }
 
-    fn find<'a>(&self, document: &'a [u8]) -> Result<&'a RawValue, Unreadable> {
-        let mut here: &RawValue = serde_json::from_slice(document)?;
-        for step in &self.0 {
-            here = descend(here, step)?;
-        }
-        Ok(here)
+    fn get<'a>(&self, document: &'a [u8]) -> Result<&'a RawValue, Unreadable> {
+        let found = self.find(document)?;
+        found.ok_or_else(|| Unreadable::Missing(self.clone()))
+    }
+
+    /// The value there, as it is written.
+    ///
+    /// # Errors
+    /// Where the document is not JSON.
+    pub fn find<'a>(&self, document: &'a [u8]) -> serde_json::Result<Option<&'a RawValue>> {
+        let mut input = serde_json::Deserializer::from_slice(document);
+        let found = Seek(&self.0).deserialize(&mut input)?;
+        input.end()?;
+        Ok(found)
     }
 }
 
@@ -90,17 +100,69 @@ fn text(raw: &RawValue) -> Result<Cow<'_, str>, Unreadable> {
     Ok(Cow::Borrowed(raw.get()))
 }
 
-fn descend<'a>(here: &'a RawValue, step: &str) -> Result<&'a RawValue, Unreadable> {
-    let missing = || Unreadable::Missing(step.to_owned());
-    if here.get().starts_with('[') {
-        let items: Vec<&RawValue> = serde_json::from_str(here.get())?;
-        let place: usize = step.parse().map_err(|_| missing())?;
-        return items.get(place).copied().ok_or_else(missing);
+/// Looks for the value at the end of these steps.
+#[derive(Clone, Copy)]
+struct Seek<'s>(&'s [String]);
+
+impl<'de> DeserializeSeed<'de> for Seek<'_> {
+    type Value = Option<&'de RawValue>;
+
+    fn deserialize<D: Deserializer<'de>>(self, input: D) -> Result<Self::Value, D::Error> {
+        if self.0.is_empty() {
+            return <&RawValue>::deserialize(input).map(Some);
+        }
+        input.deserialize_any(self)
     }
-    let members: BTreeMap<String, &RawValue> = serde_json::from_str(here.get())?;
-    let only = members.values().next().filter(|_| members.len() == 1);
-    let found = members.get(step).or(only.filter(|_| step == "*"));
-    found.copied().ok_or_else(missing)
+}
+
+impl<'de> Visitor<'de> for Seek<'_> {
+    type Value = Option<&'de RawValue>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let Some((step, rest)) = self.0.split_first() else {
+            return Ok(None);
+        };
+        let (mut found, mut only, mut members) = (None, None, 0_usize);
+        while let Some(Name(name)) = map.next_key()? {
+            members += 1;
+            if name == *step {
+                found = Some(map.next_value_seed(Seek(rest))?);
+            } else if step == "*" && members == 1 {
+                only = map.next_value_seed(Seek(rest))?;
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(found.unwrap_or(only.filter(|_| members == 1)))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        let place = self.0.first().and_then(|step| step.parse::<usize>().ok());
+        let rest = self.0.get(1..).unwrap_or_default();
+        for at in 0_usize.. {
+            if place == Some(at) {
+                let found = list.next_element_seed(Seek(rest))?;
+                while list.next_element::<IgnoredAny>()?.is_some() {}
+                return Ok(found.flatten());
+            }
+            if list.next_element::<IgnoredAny>()?.is_none() {
+                break;
+            }
+        }
+        Ok(None)
+    }
+
+    scalars!(None);
+}
+
+impl From<Vec<String>> for Pointer {
+    fn from(steps: Vec<String>) -> Self {
+        Self(steps)
+    }
 }
 
 impl std::str::FromStr for Pointer {

@@ -10,7 +10,6 @@ mod tests;
 use std::borrow::Cow;
 use std::time::Duration;
 
-use farebox_core::{Msat, RequestId};
 use http::StatusCode;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::Value;
@@ -111,24 +110,6 @@ impl Problem {
         self
     }
 
-    /// `price_msat`: what the request costs.
-    #[must_use]
-    pub fn with_price(self, price: Msat) -> Self {
-        self.with("price_msat", price.get())
-    }
-
-    /// `methods`: the payment methods that are offered.
-    #[must_use]
-    pub fn with_methods(self, methods: &[&str]) -> Self {
-        self.with("methods", methods.to_vec())
-    }
-
-    /// `reason`: a stable word that says more than the type.
-    #[must_use]
-    pub fn with_reason(self, reason: &'static str) -> Self {
-        self.with("reason", reason)
-    }
-
     /// `retry_after`: whole seconds, rounded up and at least one, as in the header of that name.
     #[must_use]
     pub fn with_retry_after(self, wait: Duration) -> Self {
@@ -136,12 +117,6 @@ impl Problem {
             .as_secs()
             .saturating_add(u64::from(wait.subsec_nanos() > 0));
         self.with("retry_after", seconds.max(1))
-    }
-
-    /// `request_id`: where to find this request in our logs.
-    #[must_use]
-    pub fn with_request_id(self, id: RequestId) -> Self {
-        self.with("request_id", id.to_string())
     }
 
     /// The document as JSON.

@@ -9,7 +9,6 @@ use std::time::Duration;
 use farebox_paywall::claim::Claim;
 use farebox_paywall::settled::Paid;
 use http::Response;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -18,6 +17,7 @@ use super::visit::Visit;
 use crate::access_log::Exchange;
 use crate::answer::AnswerBody;
 use crate::outcome::Outcome;
+use crate::own;
 use crate::plan::{Plan, Route};
 use crate::refusal::{Refusal, RequestError};
 
@@ -112,10 +112,6 @@ impl Claims {
             Paid::Unknown => "unknown",
         };
         let report = json!({ "state": state, "expires_in": left });
-        let mut response = Response::new(AnswerBody::own(report.to_string()));
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        response
+        own::json(report.to_string())
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use farebox_core::RequestDigest;
 use farebox_http::headers::is_websocket_upgrade;
 use http::header::{HeaderMap, HeaderName, HeaderValue, SET_COOKIE};
-use http::{Method, Response};
+use http::{Method, Response, StatusCode};
 use sha2::{Digest, Sha256};
 
 use super::cookies::{
@@ -19,6 +19,7 @@ use super::{CLAIM, CLAIM_STATUS};
 use crate::access_log::Exchange;
 use crate::answer::AnswerBody;
 use crate::arrival::Arrival;
+use crate::outcome::Outcome;
 use crate::page;
 use crate::plan::{Plan, Route};
 use crate::refusal::{AdmissionError, PaywallError, Refusal};
@@ -138,8 +139,21 @@ impl Visit {
         self.html && self.cross_site && self.navigates && !was_asked
     }
 
+    /// The page that asks for its own address again: a page of our own that does has our cookies with
+    /// it.
+    pub(crate) fn come_again(&self, exchange: &mut Exchange) -> Response<AnswerBody> {
+        exchange.outcome = Outcome::OwedBriefly;
+        let mut response = Response::new(AnswerBody::own(page::again()));
+        *response.status_mut() = StatusCode::PAYMENT_REQUIRED;
+        page::headers(response.headers_mut());
+        if let Some(cookie) = self.returning_cookie() {
+            response.headers_mut().append(SET_COOKIE, cookie);
+        }
+        response
+    }
+
     /// The cookie that says that a browser was asked to come again.
-    pub(crate) fn returning_cookie(&self) -> Option<HeaderValue> {
+    fn returning_cookie(&self) -> Option<HeaderValue> {
         let setting = Setting {
             name: RETURNING,
             value: "1",

@@ -3,20 +3,17 @@
 //! The whole answer is read as it is written, in one pass for each field, and what is sold keeps its
 //! text: numbers are not read as numbers. An answer without the field is a broken one.
 
-use std::borrow::Cow;
 use std::str::FromStr;
 
+use farebox_meter::Pointer;
+use farebox_meter::pointer::MAX_STEPS;
 use http::HeaderValue;
-use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// The longest answer that a field is taken out of, in bytes.
 pub const MAX_ANSWER_BYTES: usize = 8 * 1024 * 1024;
 /// The most fields that are taken out of one answer.
 pub const MAX_PATHS: usize = 16;
-/// The most steps of a path.
-const MAX_STEPS: usize = 16;
 
 /// What answers are cut down to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +38,7 @@ pub enum Form {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Path {
     written: String,
-    steps: Vec<String>,
+    place: Pointer,
 }
 
 /// Text that is no path.
@@ -132,9 +129,7 @@ fn paragraphs(values: &[&RawValue]) -> Result<serde_json::Value, NotThere> {
 
 impl Path {
     fn find<'a>(&self, answer: &'a [u8]) -> Result<&'a RawValue, NotThere> {
-        let mut input = serde_json::Deserializer::from_slice(answer);
-        let found = Seek(&self.steps).deserialize(&mut input)?;
-        input.end()?;
+        let found = self.place.find(answer)?;
         found.ok_or_else(|| NotThere::Missing(self.written.clone()))
     }
 }
@@ -156,89 +151,9 @@ impl FromStr for Path {
         is_path
             .then(|| Self {
                 written: written.to_owned(),
-                steps,
+                place: steps.into(),
             })
             .ok_or(BadPath)
-    }
-}
-
-/// Looks for the value at the end of these steps, and reads the rest only to know that it is JSON.
-#[derive(Clone, Copy)]
-struct Seek<'s>(&'s [String]);
-
-impl<'de> DeserializeSeed<'de> for Seek<'_> {
-    type Value = Option<&'de RawValue>;
-
-    fn deserialize<D: Deserializer<'de>>(self, input: D) -> Result<Self::Value, D::Error> {
-        if self.0.is_empty() {
-            return <&RawValue>::deserialize(input).map(Some);
-        }
-        input.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Seek<'_> {
-    type Value = Option<&'de RawValue>;
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut found = None;
-        let Some((step, rest)) = self.0.split_first() else {
-            return Ok(None);
-        };
-        while let Some(name) = map.next_key::<Cow<'de, str>>()? {
-            if *name == **step {
-                found = map.next_value_seed(Seek(rest))?;
-            } else {
-                map.next_value::<IgnoredAny>()?;
-            }
-        }
-        Ok(found)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-        let place = self.0.first().and_then(|step| step.parse::<usize>().ok());
-        let rest = self.0.get(1..).unwrap_or_default();
-        let mut found = None;
-        let mut at = 0;
-        loop {
-            if place == Some(at) {
-                match list.next_element_seed(Seek(rest))? {
-                    Some(value) => found = value,
-                    None => return Ok(found),
-                }
-            } else if list.next_element::<IgnoredAny>()?.is_none() {
-                return Ok(found);
-            }
-            at += 1;
-        }
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(None)
     }
 }
 

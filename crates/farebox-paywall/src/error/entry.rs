@@ -108,9 +108,9 @@ impl Entry {
     pub fn problem(&self, id: RequestId) -> Problem {
         let mut problem = Problem::new(self.kind)
             .with_status(self.status)
-            .with_request_id(id);
+            .with("request_id", id.to_string());
         if let Some(reason) = self.reason {
-            problem = problem.with_reason(reason);
+            problem = problem.with("reason", reason);
         }
         if let Some(wait) = self.retry_after {
             problem = problem.with_retry_after(wait);

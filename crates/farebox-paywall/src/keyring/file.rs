@@ -35,12 +35,13 @@ struct Written {
 struct WrittenEpoch {
     epoch: u32,
     secret: String,
-    claims: WrittenClaims,
+    #[serde(with = "WrittenClaims")]
+    claims: ClaimPolicy,
     created_at_ms: u64,
 }
 
-#[derive(Clone, Copy, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "ClaimPolicy", rename_all = "snake_case")]
 enum WrittenClaims {
     Open,
     ClaimedOnly,
@@ -98,12 +99,8 @@ fn parse(path: &Path, text: &str) -> Result<Vec<Epoch>, KeyringError> {
         });
     }
     let written: Written = serde_json::from_str(text).map_err(malformed)?;
-    let epochs: Result<Vec<Epoch>, _> = written
-        .epochs
-        .into_iter()
-        .map(|epoch| epoch.check(path))
-        .collect();
-    let epochs = epochs?;
+    let epochs = written.epochs.into_iter().map(|epoch| epoch.check(path));
+    let epochs = epochs.collect::<Result<Vec<_>, _>>()?;
     check_order(path, &epochs)?;
     Ok(epochs)
 }
@@ -127,27 +124,19 @@ impl WrittenEpoch {
             source,
         };
         let ImportedSecret(secret) = ImportedSecret::parse(&self.secret).map_err(bad)?;
-        let claims = match self.claims {
-            WrittenClaims::Open => ClaimPolicy::Open,
-            WrittenClaims::ClaimedOnly => ClaimPolicy::ClaimedOnly,
-        };
         Ok(Epoch {
             epoch,
             secret,
-            claims,
+            claims: self.claims,
             created_at: UnixMillis::new(self.created_at_ms),
         })
     }
 
     fn of(epoch: &Epoch) -> Self {
-        let claims = match epoch.claims {
-            ClaimPolicy::Open => WrittenClaims::Open,
-            ClaimPolicy::ClaimedOnly => WrittenClaims::ClaimedOnly,
-        };
         Self {
             epoch: epoch.epoch.0,
             secret: hex::encode(epoch.secret.reveal()),
-            claims,
+            claims: epoch.claims,
             created_at_ms: epoch.created_at.get(),
         }
     }

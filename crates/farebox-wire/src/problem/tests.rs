@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use farebox_core::UnixMillis;
+use farebox_core::{RequestId, UnixMillis};
 use serde_json::json;
 
 use super::*;
@@ -16,16 +16,14 @@ fn a_402_reads_like_this() {
     let id = RequestId::new(UnixMillis::from_secs(1), [7; 10]);
     let problem = Problem::new(ProblemKind::PAYMENT_REQUIRED)
         .with_detail("one request to weather costs 2000 msat")
-        .with_price(Msat::new(2000).unwrap())
-        .with_methods(&["l402"])
-        .with_request_id(id);
+        .with("price_msat", 2000)
+        .with("request_id", id.to_string());
     let expected = json!({
         "type": "https://farebox.dev/problems/payment-required",
         "title": "This request has to be paid for",
         "status": 402,
         "detail": "one request to weather costs 2000 msat",
         "price_msat": 2000,
-        "methods": ["l402"],
         "request_id": id.to_string(),
     });
     assert_eq!(read(&problem), expected);
@@ -35,7 +33,7 @@ fn a_402_reads_like_this() {
 fn a_credential_is_refused_in_words_and_nothing_presented_needs_none() {
     let spoken = |reason| {
         Problem::new(ProblemKind::CREDENTIAL_EXPIRED)
-            .with_reason(reason)
+            .with("reason", reason)
             .spoken_reason()
     };
     assert_eq!(spoken("used_up").as_deref(), Some("quota exhausted"));
@@ -51,7 +49,7 @@ fn a_credential_is_refused_in_words_and_nothing_presented_needs_none() {
 #[test]
 fn the_standard_members_come_first_and_absent_ones_are_left_out() {
     let json = Problem::new(ProblemKind::RATE_LIMITED)
-        .with_reason("per_token")
+        .with("reason", "per_token")
         .to_json();
     let expected = concat!(
         r#"{"type":"https://farebox.dev/problems/rate-limited","title":"Too many requests","#,
