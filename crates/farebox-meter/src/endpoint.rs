@@ -52,9 +52,9 @@ impl Endpoint {
         }
     }
 
-    /// Whether its answers can be streams.
+    /// Whether its answers are made of tokens, and can be streams.
     #[must_use]
-    pub const fn can_stream(self) -> bool {
+    pub const fn writes(self) -> bool {
         matches!(
             self,
             Self::ChatCompletions | Self::Completions | Self::Responses | Self::Messages

@@ -15,6 +15,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 pub use bound::Bound;
@@ -128,6 +129,11 @@ pub enum Refused {
     NotJson,
 }
 
+/// A member that the API demands.
+fn needed<T: DeserializeOwned>(body: &Object, name: &'static str) -> Result<T, Refused> {
+    body.read(name)?.ok_or(Refused::Missing(name))
+}
+
 impl Default for RequestRules {
     fn default() -> Self {
         Self {
@@ -150,12 +156,12 @@ impl ModelRequest {
         if endpoint == Endpoint::Images && !body.has("model") {
             body.set("model", &DEFAULT_PAINTER.into());
         }
-        let model: String = body.read("model")?.ok_or(Refused::Missing("model"))?;
+        let model: String = needed(&body, "model")?;
         if model.is_empty() || model.len() > MAX_MODEL_NAME {
             return Err(Refused::Missing("model"));
         }
         let stream = body.read("stream")?.unwrap_or(false);
-        if stream && !endpoint.can_stream() {
+        if stream && !endpoint.writes() {
             return Err(Refused::Feature("stream".to_owned()));
         }
         let limit_field = rules.limit_fields.get(&model).copied();

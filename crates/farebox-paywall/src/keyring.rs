@@ -106,83 +106,13 @@ pub enum KeyringError {
         /// How it failed.
         source: io::Error,
     },
-    /// Others than its owner may read the file, or it may be executed.
-    #[error(
-        "{} has mode {mode:04o}, but a file of secrets must be 0600: run `chmod 600` on it, and \
-         rotate the keys if others may have read it",
-        path.display()
-    )]
-    LoosePermissions {
+    /// The file is not as it has to be.
+    #[error("{} {fault}", path.display())]
+    File {
         /// The file.
         path: PathBuf,
-        /// Its mode.
-        mode: u32,
-    },
-    /// It is a folder or a device.
-    #[error("{} is not a regular file", path.display())]
-    NotAFile {
-        /// The file.
-        path: PathBuf,
-    },
-    /// It was there when the process started, and is not any more.
-    #[error("{} is gone", path.display())]
-    Vanished {
-        /// The file.
-        path: PathBuf,
-    },
-    /// It is larger than any keyring.
-    #[error("{} is too large for a keyring", path.display())]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-    },
-    /// It is not written as a keyring is. The text is no part of the error.
-    #[error("{} is not a keyring: line {line}, column {column}", path.display())]
-    Malformed {
-        /// The file.
-        path: PathBuf,
-        /// The line, from one.
-        line: usize,
-        /// The column, from one.
-        column: usize,
-    },
-    /// A later Farebox wrote it.
-    #[error("{} is a keyring of format {found}; this Farebox reads format {FORMAT_VERSION}", path.display())]
-    Version {
-        /// The file.
-        path: PathBuf,
-        /// Its format.
-        found: u32,
-    },
-    /// Its epochs are not in order, or there are none or too many.
-    #[error("{} needs 1 to {MAX_EPOCHS} epochs in rising order", path.display())]
-    Epochs {
-        /// The file.
-        path: PathBuf,
-    },
-    /// One of its secrets is no secret.
-    #[error("epoch {} of {}: {source}", epoch.0, path.display())]
-    BadSecret {
-        /// The file.
-        path: PathBuf,
-        /// Which epoch.
-        epoch: KeyEpoch,
-        /// What is wrong.
-        source: ImportError,
-    },
-    /// Another secret was imported before.
-    #[error("{} already has another imported secret; remove the setting or the file", path.display())]
-    ImportConflict {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The file no longer has what the process signs with; a reload must not void sold tokens.
-    #[error("{} has lost or changed epoch {}, whose tokens were sold; restart to accept that", path.display(), epoch.0)]
-    EpochLost {
-        /// The file.
-        path: PathBuf,
-        /// Which epoch.
-        epoch: KeyEpoch,
+        /// What is wrong with it.
+        fault: KeyringFault,
     },
     /// There is no file to rotate.
     #[error("the server secret is kept in memory only, so it cannot be rotated")]
@@ -190,6 +120,72 @@ pub enum KeyringError {
     /// The system has no random bytes.
     #[error("the system gives no random bytes")]
     Random(#[source] getrandom::Error),
+}
+
+/// What is wrong with the file of a keyring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeyringFault {
+    /// Others than its owner may read the file, or it may be executed.
+    #[error(
+        "has mode {mode:04o}, but a file of secrets must be 0600: run `chmod 600` on it, and rotate \
+         the keys if others may have read it"
+    )]
+    LoosePermissions {
+        /// Its mode.
+        mode: u32,
+    },
+    /// It is a folder or a device.
+    #[error("is not a regular file")]
+    NotAFile,
+    /// It was there when the process started, and is not any more.
+    #[error("is gone")]
+    Vanished,
+    /// It is larger than any keyring.
+    #[error("is too large for a keyring")]
+    TooLarge,
+    /// It is not written as a keyring is. The text is no part of the error.
+    #[error("is not a keyring: line {line}, column {column}")]
+    Malformed {
+        /// The line, from one.
+        line: usize,
+        /// The column, from one.
+        column: usize,
+    },
+    /// A later Farebox wrote it.
+    #[error("is a keyring of format {found}; this Farebox reads format {FORMAT_VERSION}")]
+    Version {
+        /// Its format.
+        found: u32,
+    },
+    /// Its epochs are not in order, or there are none or too many.
+    #[error("needs 1 to {MAX_EPOCHS} epochs in rising order")]
+    Epochs,
+    /// One of its secrets is no secret.
+    #[error("is no keyring: epoch {}: {fault}", epoch.0)]
+    BadSecret {
+        /// Which epoch.
+        epoch: KeyEpoch,
+        /// What is wrong.
+        fault: ImportError,
+    },
+    /// Another secret was imported before.
+    #[error("already has another imported secret; remove the setting or the file")]
+    ImportConflict,
+    /// The file no longer has what the process signs with; a reload must not void sold tokens.
+    #[error("has lost or changed epoch {}, whose tokens were sold; restart to accept that", epoch.0)]
+    EpochLost {
+        /// Which epoch.
+        epoch: KeyEpoch,
+    },
+}
+
+impl KeyringFault {
+    fn of(self, path: &Path) -> KeyringError {
+        KeyringError::File {
+            path: path.to_owned(),
+            fault: self,
+        }
+    }
 }
 
 impl ImportedSecret {
@@ -249,14 +245,8 @@ impl Keyring {
     /// [`KeyringError`]; file and keyring are unchanged then.
     pub fn rotate(&self, rotation: Rotation, now: UnixMillis) -> Result<KeyEpoch, KeyringError> {
         let path = self.path.as_deref().ok_or(KeyringError::InMemory)?;
-        let out_of_epochs = || KeyringError::Epochs {
-            path: path.to_owned(),
-        };
-        let vanished = || KeyringError::Vanished {
-            path: path.to_owned(),
-        };
         let epochs = file::update(path, |found| {
-            let mut epochs = found.ok_or_else(vanished)?;
+            let mut epochs = found.ok_or_else(|| KeyringFault::Vanished.of(path))?;
             if rotation == Rotation::Emergency {
                 epochs
                     .iter_mut()
@@ -265,7 +255,8 @@ impl Keyring {
             let newest = epochs
                 .last()
                 .map_or(IMPORTED_EPOCH.0, |newest| newest.epoch.0);
-            let next = newest.checked_add(1).ok_or_else(out_of_epochs)?;
+            let next = newest.checked_add(1);
+            let next = next.ok_or_else(|| KeyringFault::Epochs.of(path))?;
             epochs.push(Epoch::random(KeyEpoch(next), now)?);
             Ok(epochs)
         })?;
@@ -289,10 +280,8 @@ impl Keyring {
                 .any(|new| new.epoch == old.epoch && new.secret == old.secret)
         };
         if let Some(lost) = self.epochs.load().iter().find(|old| !kept(old)) {
-            return Err(KeyringError::EpochLost {
-                path: path.to_owned(),
-                epoch: lost.epoch,
-            });
+            let epoch = lost.epoch;
+            return Err(KeyringFault::EpochLost { epoch }.of(path));
         }
         self.epochs.store(Arc::new(epochs));
         Ok(())
@@ -413,9 +402,7 @@ fn import(
         (None, Some(imported)) => Ok(vec![imported.epoch(now)]),
         (Some(epochs), Some(imported)) if !has_imported(&epochs, imported) => {
             if epochs.iter().any(|epoch| epoch.epoch == IMPORTED_EPOCH) {
-                return Err(KeyringError::ImportConflict {
-                    path: path.to_owned(),
-                });
+                return Err(KeyringFault::ImportConflict.of(path));
             }
             Ok(std::iter::once(imported.epoch(now)).chain(epochs).collect())
         }

@@ -152,13 +152,15 @@ pub struct ModelSale {
     pub root: String,
 }
 
-/// Which methods a token buys.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MethodScope {
-    /// The class of the challenged request: a token bought for reading does not write.
-    Class,
-    /// All.
-    Any,
+farebox_core::words! {
+    /// Which methods a token buys.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum MethodScope {
+        /// The class of the challenged request: a token bought for reading does not write.
+        Class = "class",
+        /// All.
+        Any = "any",
+    }
 }
 
 /// Which upstream answers are charged. Whatever this says, no connection, a time-out before the
@@ -295,7 +297,7 @@ impl Offer {
     pub fn terms_epoch(&self, methods: MethodScope, valid_for: Duration) -> TermsEpoch {
         let mut text = String::new();
         // Writing to a string cannot fail.
-        let _ = write!(text, "{self} methods={} ", methods.as_str());
+        let _ = write!(text, "{self} methods={methods} ");
         let _ = write!(text, "valid_for={}s", valid_for.as_secs());
         let digest: [u8; 32] = Sha256::digest(text.as_bytes()).into();
         let [a, b, c, d, ..] = digest;
@@ -368,13 +370,6 @@ impl MethodScope {
         match self {
             Self::Class => MethodClass::of(method.as_str()),
             Self::Any => MethodClass::Any,
-        }
-    }
-
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Class => "class",
-            Self::Any => "any",
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use farebox_core::RouteName;
+use farebox_core::{Binding, RouteName, Terms};
 use http::HeaderMap;
 use http::header::{COOKIE, HeaderValue};
 use sha2::{Digest, Sha256};
@@ -87,6 +87,15 @@ fn read(pair: &[u8]) -> Option<Cookie> {
         name: name.trim_end().to_owned(),
         value: value.trim_start().to_owned(),
     })
+}
+
+/// The name of the cookie for what a token is bound to: this exact request, or whatever its route
+/// sells.
+pub(crate) fn name_for(terms: &Terms, path: &str, query: Option<&str>) -> String {
+    match terms.binding {
+        Binding::Request(_) => name_for_request(path, query),
+        Binding::Route => name_for_route(&terms.route),
+    }
 }
 
 /// The name of the cookie for one exact request.

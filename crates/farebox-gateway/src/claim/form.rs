@@ -4,7 +4,7 @@
 //! was shown, for the address that the token is for. It leads back to that address, on this host,
 //! and nowhere else.
 
-use farebox_core::{Binding, RequestDigest};
+use farebox_core::RequestDigest;
 use farebox_http::path::{CanonicalPath, PathParameters};
 use farebox_wire::credential::{CredentialError, Malformed, PaymentHeaders, read_credentials};
 use farebox_wire::macaroon::Macaroon;
@@ -16,7 +16,8 @@ use http::{Method, Response, StatusCode, Uri};
 use sha2::{Digest, Sha256};
 
 use super::Claims;
-use super::cookies::{SameSite, Setting, name_for_request, name_for_route, path_of};
+use super::cookies::{SameSite, Setting, name_for, path_of};
+use super::redeem::cookie_path;
 use super::visit::is_secure;
 use crate::access_log::{Audience, Exchange};
 use crate::answer::AnswerBody;
@@ -86,17 +87,12 @@ impl Claims {
         let text = claim::write(&self.paywall.keyring, &macaroon, &Note::Paid);
         let text = text.ok_or(FormError::Unproven(PresentedError::UnknownKey))?;
         let terms = &token.granted.terms;
-        let (name, path) = match terms.binding {
-            Binding::Request(_) => (
-                name_for_request(&back.path, back.query.as_deref()),
-                path_of(&back.path),
-            ),
-            Binding::Route => (name_for_route(&terms.route), back.root()),
-        };
+        let name = name_for(terms, &back.path, back.query.as_deref());
+        let own_path = path_of(&back.path);
         let setting = Setting {
             name: &name,
             value: &text,
-            path,
+            path: cookie_path(back.route, terms.binding, own_path),
             max_age: terms.claim_by.since(exchange.received_at),
             secure: is_secure(plan, self.scheme, exchange.peer, &arrival.parts.headers),
             same_site: SameSite::Strict,
@@ -177,13 +173,6 @@ impl<'a> Back<'a> {
         );
         granted.terms.route == self.route.name
             && granted.holder.request.is_none_or(|bound| bound == digest)
-    }
-
-    fn root(&self) -> &str {
-        match &self.route.root {
-            Some(root) => root,
-            None => path_of(&self.path),
-        }
     }
 }
 

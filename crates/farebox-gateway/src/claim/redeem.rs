@@ -196,14 +196,14 @@ fn used(visit: &Visit, route: &Route, token: &Token, cookie: Cookie) -> UsedCook
     UsedCookie {
         cookie,
         keep: keep.map(|keep| keep.min(LONGEST)),
-        path: cookie_path(visit, route, terms.binding).to_owned(),
+        path: cookie_path(route, terms.binding, visit.own_path()).to_owned(),
     }
 }
 
 /// Where a claim is sent back to: to this very address, or wherever the route sells.
-pub(super) fn cookie_path<'a>(visit: &'a Visit, route: &'a Route, binding: Binding) -> &'a str {
+pub(super) fn cookie_path<'a>(route: &'a Route, binding: Binding, own_path: &'a str) -> &'a str {
     match (binding, &route.root) {
         (Binding::Route, Some(root)) => root,
-        (Binding::Route, None) | (Binding::Request(_), _) => visit.own_path(),
+        (Binding::Route, None) | (Binding::Request(_), _) => own_path,
     }
 }

@@ -5,7 +5,6 @@
 
 use std::time::Duration;
 
-use farebox_core::Binding;
 use farebox_paywall::challenge::Offered;
 use farebox_paywall::claim::{self, CLAIM_GRACE, Claim, MAX_LENGTH, Note};
 use http::header::{HeaderMap, HeaderValue, SET_COOKIE};
@@ -13,9 +12,7 @@ use http::{Method, Response};
 
 use super::CLAIM;
 use super::Claims;
-use super::cookies::{
-    Cookie, MAX_CLAIMS, PREFIX, RETURNING, SameSite, Setting, name_for_request, name_for_route,
-};
+use super::cookies::{Cookie, MAX_CLAIMS, PREFIX, RETURNING, SameSite, Setting, name_for};
 use super::redeem::cookie_path;
 use super::visit::Visit;
 use crate::access_log::{Audience, Exchange};
@@ -99,14 +96,9 @@ impl Claims {
             return;
         };
         let address = &visit.address;
-        let binding = offered.terms.binding;
-        let name = match binding {
-            Binding::Request(_) => {
-                name_for_request(&address.canonical_path, address.query.as_deref())
-            }
-            Binding::Route => name_for_route(&offered.terms.route),
-        };
-        let path = cookie_path(visit, demand.sold.route, binding);
+        let query = address.query.as_deref();
+        let name = name_for(&offered.terms, &address.canonical_path, query);
+        let path = cookie_path(demand.sold.route, offered.terms.binding, visit.own_path());
         let age = offered.expires_at.plus(CLAIM_GRACE);
         let set = |name: &str, value: &str, max_age: Duration| {
             Setting {

@@ -9,19 +9,21 @@ use serde_json::value::RawValue;
 /// The longest number that is passed on, in characters.
 const MAX_NUMBER_CHARS: usize = 64;
 
-/// What a field holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FieldKind {
-    /// Text.
-    Text,
-    /// A whole number.
-    Integer,
-    /// Any number.
-    Number,
-    /// True or false.
-    Bool,
-    /// Any JSON.
-    Json,
+farebox_core::words! {
+    /// What a field holds, as a client is told to send it.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum FieldKind {
+        /// Text.
+        Text = "a string",
+        /// A whole number.
+        Integer = "an integer",
+        /// Any number.
+        Number = "a number",
+        /// True or false.
+        Bool = "true or false",
+        /// Any JSON.
+        Json = "JSON",
+    }
 }
 
 /// One field of a client's body that goes on to the upstream.
@@ -40,18 +42,6 @@ pub struct Field {
 }
 
 impl FieldKind {
-    /// What a client is told to send.
-    #[must_use]
-    pub const fn expected(self) -> &'static str {
-        match self {
-            Self::Text => "a string",
-            Self::Integer => "an integer",
-            Self::Number => "a number",
-            Self::Bool => "true or false",
-            Self::Json => "JSON",
-        }
-    }
-
     /// Whether JSON that is known to be well-formed is of this kind.
     fn fits(self, json: &str) -> bool {
         match self {

@@ -139,7 +139,7 @@ impl Template {
 }
 
 fn value_of<'a>(field: &Field, object: &'a Object) -> Result<Option<Cow<'a, str>>, BadFields> {
-    let expected = field.kind.expected();
+    let expected = field.kind.as_str();
     let Some(written) = object.get(&field.name) else {
         if field.required {
             let field = field.name.clone();

@@ -2,16 +2,13 @@
 
 use serde_json::Value;
 
-use super::{ModelRequest, Refused};
+use super::{ModelRequest, Refused, needed};
 
 impl ModelRequest {
     pub(super) fn read_messages(&mut self) -> Result<(), Refused> {
         self.read_limits(&["max_tokens"])?;
         self.check_tier()?;
-        let messages: Vec<Value> = self
-            .body
-            .read("messages")?
-            .ok_or(Refused::Missing("messages"))?;
+        let messages: Vec<Value> = needed(&self.body, "messages")?;
         let system: Value = self.body.read("system")?.unwrap_or_default();
         let control: Value = self.body.read("cache_control")?.unwrap_or_default();
         self.note_cache(&control)?;

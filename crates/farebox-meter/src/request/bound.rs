@@ -7,7 +7,6 @@
 use farebox_core::Msat;
 
 use super::{ModelRequest, Refused};
-use crate::endpoint::Endpoint;
 use crate::price::{Exchange, ModelPrice, Unpriced};
 use crate::usage::{Unit, Usage};
 
@@ -59,7 +58,7 @@ impl ModelRequest {
     }
 
     fn most_output(&self, price: &ModelPrice) -> Result<u64, Refused> {
-        if !self.writes() {
+        if !self.endpoint.writes() {
             return Ok(0);
         }
         let cap = match (price.max_output_tokens, price.context_tokens) {
@@ -71,17 +70,6 @@ impl ModelRequest {
             (limit, cap) => limit.or(cap).ok_or(Refused::NoLimit)?,
         };
         Ok(one.saturating_mul(self.choices))
-    }
-
-    /// Whether the answer is made of tokens.
-    const fn writes(&self) -> bool {
-        matches!(
-            self.endpoint,
-            Endpoint::ChatCompletions
-                | Endpoint::Completions
-                | Endpoint::Responses
-                | Endpoint::Messages
-        )
     }
 
     fn input_classes(&self) -> Vec<Unit> {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{ModelRequest, Refused, RequestRules};
+use super::{ModelRequest, Refused, RequestRules, needed};
 
 impl ModelRequest {
     pub(super) fn read_chat(&mut self, rules: &RequestRules) -> Result<(), Refused> {
@@ -10,10 +10,7 @@ impl ModelRequest {
         self.read_limits(&["max_tokens", "max_completion_tokens"])?;
         self.write_limit();
         self.check_tier()?;
-        let messages: Vec<Value> = self
-            .body
-            .read("messages")?
-            .ok_or(Refused::Missing("messages"))?;
+        let messages: Vec<Value> = needed(&self.body, "messages")?;
         for message in &messages {
             self.read_content(&message["content"])?;
             if !message["audio"].is_null() {
@@ -33,10 +30,7 @@ impl ModelRequest {
         self.read_choices("n", rules)?;
         self.read_choices("best_of", rules)?;
         self.read_limits(&["max_tokens"])?;
-        let prompt: Value = self
-            .body
-            .read("prompt")?
-            .ok_or(Refused::Missing("prompt"))?;
+        let prompt: Value = needed(&self.body, "prompt")?;
         // A list of texts is as many prompts, each with as many answers; a list of numbers is one.
         if let Value::Array(prompts) = &prompt
             && prompts.iter().any(|one| !one.is_number())
@@ -57,7 +51,7 @@ impl ModelRequest {
     pub(super) fn read_response(&mut self) -> Result<(), Refused> {
         self.read_limits(&["max_output_tokens"])?;
         self.check_tier()?;
-        let input: Value = self.body.read("input")?.ok_or(Refused::Missing("input"))?;
+        let input: Value = needed(&self.body, "input")?;
         for item in input.as_array().into_iter().flatten() {
             self.read_item(item)?;
         }
@@ -81,7 +75,7 @@ impl ModelRequest {
     }
 
     pub(super) fn read_speech(&mut self) -> Result<(), Refused> {
-        let input: String = self.body.read("input")?.ok_or(Refused::Missing("input"))?;
+        let input: String = needed(&self.body, "input")?;
         let characters = input.chars().count();
         self.characters = Some(u64::try_from(characters).unwrap_or(u64::MAX));
         Ok(())

@@ -12,7 +12,7 @@ use farebox_core::{KeyEpoch, UnixMillis};
 use farebox_ledger::ClaimPolicy;
 use serde::{Deserialize, Serialize};
 
-use super::{Epoch, ImportError, ImportedSecret, KeyringError};
+use super::{Epoch, ImportedSecret, KeyringError, KeyringFault};
 
 /// The format that is written, and the only one that is read.
 pub const FORMAT_VERSION: u32 = 1;
@@ -71,32 +71,27 @@ pub(super) fn read(path: &Path) -> Result<Option<Vec<Epoch>>, KeyringError> {
 }
 
 fn check_metadata(path: &Path, metadata: &fs::Metadata) -> Result<(), KeyringError> {
-    let path = || path.to_owned();
     let mode = metadata.permissions().mode() & 0o7777;
     if !metadata.is_file() {
-        return Err(KeyringError::NotAFile { path: path() });
+        return Err(KeyringFault::NotAFile.of(path));
     }
     if mode & !MODE != 0 {
-        return Err(KeyringError::LoosePermissions { path: path(), mode });
+        return Err(KeyringFault::LoosePermissions { mode }.of(path));
     }
     if metadata.len() > MAX_FILE_BYTES {
-        return Err(KeyringError::TooLarge { path: path() });
+        return Err(KeyringFault::TooLarge.of(path));
     }
     Ok(())
 }
 
 fn parse(path: &Path, text: &str) -> Result<Vec<Epoch>, KeyringError> {
-    let malformed = |error: serde_json::Error| KeyringError::Malformed {
-        path: path.to_owned(),
-        line: error.line(),
-        column: error.column(),
+    let malformed = |error: serde_json::Error| {
+        let (line, column) = (error.line(), error.column());
+        KeyringFault::Malformed { line, column }.of(path)
     };
     let Version { version: found } = serde_json::from_str(text).map_err(malformed)?;
     if found != FORMAT_VERSION {
-        return Err(KeyringError::Version {
-            path: path.to_owned(),
-            found,
-        });
+        return Err(KeyringFault::Version { found }.of(path));
     }
     let written: Written = serde_json::from_str(text).map_err(malformed)?;
     let epochs = written.epochs.into_iter().map(|epoch| epoch.check(path));
@@ -108,9 +103,7 @@ fn parse(path: &Path, text: &str) -> Result<Vec<Epoch>, KeyringError> {
 fn check_order(path: &Path, epochs: &[Epoch]) -> Result<(), KeyringError> {
     let is_rising = epochs.windows(2).all(|pair| pair[0].epoch < pair[1].epoch);
     if !is_rising || epochs.is_empty() || epochs.len() > MAX_EPOCHS {
-        return Err(KeyringError::Epochs {
-            path: path.to_owned(),
-        });
+        return Err(KeyringFault::Epochs.of(path));
     }
     Ok(())
 }
@@ -118,11 +111,7 @@ fn check_order(path: &Path, epochs: &[Epoch]) -> Result<(), KeyringError> {
 impl WrittenEpoch {
     fn check(self, path: &Path) -> Result<Epoch, KeyringError> {
         let epoch = KeyEpoch(self.epoch);
-        let bad = |source: ImportError| KeyringError::BadSecret {
-            path: path.to_owned(),
-            epoch,
-            source,
-        };
+        let bad = |fault| KeyringFault::BadSecret { epoch, fault }.of(path);
         let ImportedSecret(secret) = ImportedSecret::parse(&self.secret).map_err(bad)?;
         Ok(Epoch {
             epoch,

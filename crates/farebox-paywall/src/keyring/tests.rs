@@ -110,8 +110,8 @@ fn a_reload_never_loses_an_epoch_that_was_sold_under() {
         let error = serving.reload().unwrap_err();
         assert!(matches!(
             error,
-            KeyringError::EpochLost {
-                epoch: KeyEpoch(1),
+            KeyringError::File {
+                fault: KeyringFault::EpochLost { epoch: KeyEpoch(1) },
                 ..
             }
         ));
@@ -128,7 +128,7 @@ fn a_file_that_others_may_read_is_refused() {
         fs::set_permissions(keys(&folder), fs::Permissions::from_mode(mode)).unwrap();
         let error = open(&keys(&folder)).unwrap_err();
         assert!(
-            matches!(error, KeyringError::LoosePermissions { mode: found, .. } if found == mode)
+            matches!(error, KeyringError::File { fault: KeyringFault::LoosePermissions { mode: found }, .. } if found == mode)
         );
         assert!(error.to_string().contains("chmod 600"));
     }
@@ -158,23 +158,47 @@ fn only_a_whole_keyring_of_this_version_is_read() {
     assert!(keyring(1, &[one(0, STRONG), one(7, OTHER)]).is_ok());
     assert!(matches!(
         keyring(2, &[]),
-        Err(KeyringError::Version { found: 2, .. })
+        Err(KeyringError::File {
+            fault: KeyringFault::Version { found: 2 },
+            ..
+        })
     ));
-    assert!(matches!(keyring(1, &[]), Err(KeyringError::Epochs { .. })));
+    assert!(matches!(
+        keyring(1, &[]),
+        Err(KeyringError::File {
+            fault: KeyringFault::Epochs,
+            ..
+        })
+    ));
     let falling = keyring(1, &[one(7, STRONG), one(7, OTHER)]);
-    assert!(matches!(falling, Err(KeyringError::Epochs { .. })));
+    assert!(matches!(
+        falling,
+        Err(KeyringError::File {
+            fault: KeyringFault::Epochs,
+            ..
+        })
+    ));
     let weak = keyring(1, &[one(7, &"00".repeat(32))]);
     assert!(matches!(
         weak,
-        Err(KeyringError::BadSecret {
-            epoch: KeyEpoch(7),
+        Err(KeyringError::File {
+            fault: KeyringFault::BadSecret {
+                epoch: KeyEpoch(7),
+                ..
+            },
             ..
         })
     ));
     let extra = format!(r#"{{"version":1,"epochs":[{}],"x":1}}"#, one(1, STRONG));
     for text in ["", "{}", "[]", &extra[..extra.len() - 3], &extra] {
         assert!(
-            matches!(written(text), Err(KeyringError::Malformed { .. })),
+            matches!(
+                written(text),
+                Err(KeyringError::File {
+                    fault: KeyringFault::Malformed { .. },
+                    ..
+                })
+            ),
             "{text}"
         );
     }
@@ -184,12 +208,18 @@ fn only_a_whole_keyring_of_this_version_is_read() {
 fn a_file_larger_than_any_keyring_is_not_read() {
     assert!(matches!(
         written(&" ".repeat(600_000)),
-        Err(KeyringError::TooLarge { .. })
+        Err(KeyringError::File {
+            fault: KeyringFault::TooLarge,
+            ..
+        })
     ));
     let folder = folder();
     assert!(matches!(
         open(folder.path()),
-        Err(KeyringError::NotAFile { .. })
+        Err(KeyringError::File {
+            fault: KeyringFault::NotAFile,
+            ..
+        })
     ));
 }
 
@@ -223,7 +253,13 @@ fn importing_into_a_keyring_adds_an_old_epoch_and_another_import_is_refused() {
     assert_eq!(both.signing_epoch(), own.signing_epoch());
     assert!(mark(&both, IMPORTED_EPOCH).is_some());
     let error = Keyring::open(&keys(&folder), Some(&imported(OTHER)), NOW).unwrap_err();
-    assert!(matches!(error, KeyringError::ImportConflict { .. }));
+    assert!(matches!(
+        error,
+        KeyringError::File {
+            fault: KeyringFault::ImportConflict,
+            ..
+        }
+    ));
 }
 
 #[test]
@@ -242,7 +278,13 @@ fn a_file_that_is_gone_is_not_made_anew_by_a_rotation() {
     let keyring = open(&keys(&folder)).unwrap();
     fs::remove_file(keys(&folder)).unwrap();
     let error = keyring.rotate(Rotation::Emergency, NOW).unwrap_err();
-    assert!(matches!(error, KeyringError::Vanished { .. }));
+    assert!(matches!(
+        error,
+        KeyringError::File {
+            fault: KeyringFault::Vanished,
+            ..
+        }
+    ));
     assert!(!keys(&folder).exists());
 }
 

@@ -14,7 +14,7 @@ use farebox_lightning::{
     AmountLimits, CreateInvoice, InvoiceFault, InvoiceRequest, Network, parse_invoice,
 };
 
-use super::rules::{MaxFee, Share};
+use super::rules::Share;
 use super::{RefundError, RefundRules};
 
 /// How long an invoice must still be payable: the time to find a way, and to try again.
@@ -168,10 +168,9 @@ impl Resolver<'_> {
     /// As much as goes, up to what the payee takes.
     fn most(&self, max: Msat) -> Result<Share, RefundError> {
         let fees = self.rules.max_fee;
-        let share = fees.largest(self.available, ADDRESS_STEP);
-        let share = share.ok_or(self.nothing_left())?;
+        let share = self.check(fees.largest(self.available, ADDRESS_STEP))?;
         if share.amount <= max {
-            return self.not_below_least(share);
+            return Ok(share);
         }
         let step = ADDRESS_STEP.get().max(1);
         let capped = Msat::new(max.get() / step * step).unwrap_or(Msat::ZERO);
@@ -179,21 +178,17 @@ impl Resolver<'_> {
     }
 
     fn exactly(&self, amount: Msat) -> Result<Share, RefundError> {
-        let fees: MaxFee = self.rules.max_fee;
-        let share = fees.for_amount(amount, self.available);
-        self.not_below_least(share.ok_or(self.nothing_left())?)
+        let fees = self.rules.max_fee;
+        self.check(fees.for_amount(amount, self.available))
     }
 
-    fn not_below_least(&self, share: Share) -> Result<Share, RefundError> {
-        if share.amount < self.least {
-            return Err(RefundError::BelowLeast { least: self.least });
-        }
-        Ok(share)
-    }
-
-    const fn nothing_left(&self) -> RefundError {
-        RefundError::NothingLeft {
-            available: self.available,
+    /// What is there, and not less than is ever paid.
+    fn check(&self, share: Option<Share>) -> Result<Share, RefundError> {
+        let (available, least) = (self.available, self.least);
+        match share {
+            None => Err(RefundError::NothingLeft { available }),
+            Some(share) if share.amount < least => Err(RefundError::BelowLeast { least }),
+            Some(share) => Ok(share),
         }
     }
 }
