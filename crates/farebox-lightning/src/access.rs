@@ -1,15 +1,18 @@
 //! What `farebox doctor` learns about a backend.
 
+use async_trait::async_trait;
+
 use crate::answer::printable;
-use crate::{BoxFuture, Network, NodeError};
+use crate::{Network, NodeError};
 
 /// A backend that can say what its credentials allow, for `farebox doctor`.
+#[async_trait]
 pub trait CheckAccess: Send + Sync {
     /// Asks the backend who it is and what we may do with it.
     ///
     /// # Errors
     /// [`NodeError`] when it does not answer.
-    fn check_access(&self) -> BoxFuture<'_, Result<AccessReport, NodeError>>;
+    async fn check_access(&self) -> Result<AccessReport, NodeError>;
 }
 
 /// What is configured, and so what a credential has to allow. Receiving always is.

@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use farebox_core::{Msat, PaymentHash};
 use http::header::{HeaderName, HeaderValue};
 use serde_json::{Value, json};
@@ -14,7 +15,7 @@ use serde_json::{Value, json};
 use crate::answer::JudgeAnswer;
 use crate::made::InvoiceRules;
 use crate::{
-    AmountLimits, Backend, BoxFuture, CreateInvoice, CreatedInvoice, InvoiceRequest, InvoiceState,
+    AmountLimits, Backend, CreateInvoice, CreatedInvoice, InvoiceRequest, InvoiceState,
     LookupInvoice, Needs, NodeError, NodeOptions, PaymentHashes, proof,
 };
 use answer::{InvoicesJson, MadeJson};
@@ -104,25 +105,21 @@ impl From<Arc<Cln>> for Backend {
     }
 }
 
+#[async_trait]
 impl CreateInvoice for Cln {
-    fn create_invoice(
-        &self,
-        request: InvoiceRequest,
-    ) -> BoxFuture<'_, Result<CreatedInvoice, NodeError>> {
-        Box::pin(async move {
-            self.limits.check(request.amount)?;
-            let body = json!({
-                "amount_msat": request.amount.get(),
-                "label": self.random_label()?,
-                "description": description(&request.memo),
-                "expiry": request.expiry.as_secs().max(1),
-            });
-            let answer = self.call("invoice", &body).await?;
-            let made: MadeJson = answer.parse()?;
-            let created = self.rules.check(&request, &made.bolt11)?;
-            proof::uncontradicted(created, made.payment_hash.as_deref())
-                .map_err(|fault| answer.bad(fault))
-        })
+    async fn create_invoice(&self, request: InvoiceRequest) -> Result<CreatedInvoice, NodeError> {
+        self.limits.check(request.amount)?;
+        let body = json!({
+            "amount_msat": request.amount.get(),
+            "label": self.random_label()?,
+            "description": description(&request.memo),
+            "expiry": request.expiry.as_secs().max(1),
+        });
+        let answer = self.call("invoice", &body).await?;
+        let made: MadeJson = answer.parse()?;
+        let created = self.rules.check(&request, &made.bolt11)?;
+        proof::uncontradicted(created, made.payment_hash.as_deref())
+            .map_err(|fault| answer.bad(fault))
     }
 
     fn limits(&self) -> AmountLimits {
@@ -134,13 +131,12 @@ impl CreateInvoice for Cln {
     }
 }
 
+#[async_trait]
 impl LookupInvoice for Cln {
-    fn lookup_invoice(&self, hash: PaymentHash) -> BoxFuture<'_, Result<InvoiceState, NodeError>> {
-        Box::pin(async move {
-            let body = json!({ "payment_hash": hash.to_string() });
-            let answer = self.call("listinvoices", &body).await?;
-            let found: InvoicesJson = answer.parse()?;
-            found.state(&hash).map_err(|fault| answer.bad(fault))
-        })
+    async fn lookup_invoice(&self, hash: PaymentHash) -> Result<InvoiceState, NodeError> {
+        let body = json!({ "payment_hash": hash.to_string() });
+        let answer = self.call("listinvoices", &body).await?;
+        let found: InvoicesJson = answer.parse()?;
+        found.state(&hash).map_err(|fault| answer.bad(fault))
     }
 }

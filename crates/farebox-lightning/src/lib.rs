@@ -24,13 +24,16 @@ pub mod phoenixd;
 mod port;
 mod proof;
 
+/// Lets the port's traits be implemented, and work behind `Arc<dyn …>`.
+pub use async_trait::async_trait;
+
 pub use access::{AccessReport, CheckAccess, Needs};
 pub use error::{AnswerFault, InvoiceFault, NodeError, WebhookError};
 pub use invoice::{Description, Invoice, Network, parse_invoice};
 pub use limits::AmountLimits;
 pub use node_options::NodeOptions;
 pub use port::{
-    Backend, BoxFuture, CreateInvoice, CreatedInvoice, HearWebhook, HoldInvoice, HoldState,
-    InvoiceRequest, InvoiceState, LookupInvoice, PayInvoice, PaymentFailure, PaymentHashes,
-    PaymentRequest, PaymentState, Settlement, SettlementCursor, WatchEvent, WatchSettlements,
+    Backend, CreateInvoice, CreatedInvoice, HearWebhook, HoldInvoice, HoldState, InvoiceRequest,
+    InvoiceState, LookupInvoice, PayInvoice, PaymentFailure, PaymentHashes, PaymentRequest,
+    PaymentState, Settlement, SettlementCursor, WatchEvent, WatchSettlements,
 };

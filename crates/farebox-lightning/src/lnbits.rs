@@ -9,6 +9,7 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use farebox_core::{PaymentHash, Secret};
 use http::header::{HeaderName, HeaderValue};
 use serde_json::json;
@@ -16,7 +17,7 @@ use serde_json::json;
 use crate::answer::JudgeAnswer;
 use crate::made::InvoiceRules;
 use crate::{
-    AmountLimits, Backend, BoxFuture, CreateInvoice, CreatedInvoice, InvoiceRequest, InvoiceState,
+    AmountLimits, Backend, CreateInvoice, CreatedInvoice, InvoiceRequest, InvoiceState,
     LookupInvoice, Needs, NodeError, NodeOptions, proof,
 };
 use answer::{FoundJson, PaymentJson};
@@ -97,26 +98,22 @@ impl From<Arc<Lnbits>> for Backend {
     }
 }
 
+#[async_trait]
 impl CreateInvoice for Lnbits {
-    fn create_invoice(
-        &self,
-        request: InvoiceRequest,
-    ) -> BoxFuture<'_, Result<CreatedInvoice, NodeError>> {
-        Box::pin(async move {
-            self.limits.check(request.amount)?;
-            let body = json!({
-                "out": false,
-                "amount": request.amount.get() / 1000,
-                "unit": "sat",
-                "memo": &request.memo[..request.memo.floor_char_boundary(MAX_MEMO)],
-                "expiry": request.expiry.as_secs().max(1),
-            });
-            let answer = self.client.post_json("/api/v1/payments", &body).await?;
-            let made: PaymentJson = refusal::read(&answer)?;
-            let bad = |fault| answer.bad(fault);
-            let created = self.rules.check(&request, made.bolt11().map_err(bad)?)?;
-            proof::uncontradicted(created, Some(&made.payment_hash)).map_err(bad)
-        })
+    async fn create_invoice(&self, request: InvoiceRequest) -> Result<CreatedInvoice, NodeError> {
+        self.limits.check(request.amount)?;
+        let body = json!({
+            "out": false,
+            "amount": request.amount.get() / 1000,
+            "unit": "sat",
+            "memo": &request.memo[..request.memo.floor_char_boundary(MAX_MEMO)],
+            "expiry": request.expiry.as_secs().max(1),
+        });
+        let answer = self.client.post_json("/api/v1/payments", &body).await?;
+        let made: PaymentJson = refusal::read(&answer)?;
+        let bad = |fault| answer.bad(fault);
+        let created = self.rules.check(&request, made.bolt11().map_err(bad)?)?;
+        proof::uncontradicted(created, Some(&made.payment_hash)).map_err(bad)
     }
 
     fn limits(&self) -> AmountLimits {
@@ -124,15 +121,14 @@ impl CreateInvoice for Lnbits {
     }
 }
 
+#[async_trait]
 impl LookupInvoice for Lnbits {
     /// An invoice that LNbits calls failed is [`InvoiceState::Open`]: it says so of an expired one
     /// without asking its node, and may take that back.
-    fn lookup_invoice(&self, hash: PaymentHash) -> BoxFuture<'_, Result<InvoiceState, NodeError>> {
-        Box::pin(async move {
-            match find(&self.client, hash).await? {
-                None => Ok(InvoiceState::Unknown),
-                Some((found, answer)) => found.state(&hash).map_err(|fault| answer.bad(fault)),
-            }
-        })
+    async fn lookup_invoice(&self, hash: PaymentHash) -> Result<InvoiceState, NodeError> {
+        match find(&self.client, hash).await? {
+            None => Ok(InvoiceState::Unknown),
+            Some((found, answer)) => found.state(&hash).map_err(|fault| answer.bad(fault)),
+        }
     }
 }

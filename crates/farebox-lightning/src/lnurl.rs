@@ -9,13 +9,14 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use farebox_core::{Clock, PaymentHash};
 use http::Uri;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::made::InvoiceRules;
 use crate::{
-    AmountLimits, AnswerFault, Backend, BoxFuture, CreateInvoice, CreatedInvoice, InvoiceFault,
+    AmountLimits, AnswerFault, Backend, CreateInvoice, CreatedInvoice, InvoiceFault,
     InvoiceRequest, InvoiceState, LookupInvoice, Network, NodeError, parse_invoice,
 };
 pub use address::{Address, AddressError};
@@ -288,15 +289,11 @@ impl From<Arc<LightningAddress>> for Backend {
     }
 }
 
+#[async_trait]
 impl CreateInvoice for LightningAddress {
-    fn create_invoice(
-        &self,
-        request: InvoiceRequest,
-    ) -> BoxFuture<'_, Result<CreatedInvoice, NodeError>> {
-        Box::pin(async move {
-            self.within(CALLS_FOR_AN_INVOICE, self.create(&request))
-                .await
-        })
+    async fn create_invoice(&self, request: InvoiceRequest) -> Result<CreatedInvoice, NodeError> {
+        self.within(CALLS_FOR_AN_INVOICE, self.create(&request))
+            .await
     }
 
     /// Every amount, until the address was resolved for the first time.
@@ -305,10 +302,11 @@ impl CreateInvoice for LightningAddress {
     }
 }
 
+#[async_trait]
 impl LookupInvoice for LightningAddress {
     /// Knows recent invoices of this run for which the provider named a `verify` URL (LUD-21);
     /// every other is [`InvoiceState::Unknown`].
-    fn lookup_invoice(&self, hash: PaymentHash) -> BoxFuture<'_, Result<InvoiceState, NodeError>> {
-        Box::pin(self.look_up(hash))
+    async fn lookup_invoice(&self, hash: PaymentHash) -> Result<InvoiceState, NodeError> {
+        self.look_up(hash).await
     }
 }

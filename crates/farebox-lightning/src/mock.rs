@@ -8,11 +8,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use farebox_core::{Clock, Msat, PaymentHash, Preimage, Secret};
 use lru::LruCache;
 
 use crate::{
-    AmountLimits, Backend, BoxFuture, CreateInvoice, CreatedInvoice, InvoiceFault, InvoiceRequest,
+    AmountLimits, Backend, CreateInvoice, CreatedInvoice, InvoiceFault, InvoiceRequest,
     InvoiceState, LookupInvoice, Network, NodeError, PaymentHashes, invoice,
 };
 use held::Held;
@@ -210,20 +211,16 @@ impl From<Arc<MockNode>> for Backend {
     }
 }
 
+#[async_trait]
 impl CreateInvoice for MockNode {
-    fn create_invoice(
-        &self,
-        request: InvoiceRequest,
-    ) -> BoxFuture<'_, Result<CreatedInvoice, NodeError>> {
-        Box::pin(async move {
-            let fault = self.fault();
-            match fault {
-                Fault::Down => return Err(NodeError::Down),
-                Fault::Slow(delay) => tokio::time::sleep(delay).await,
-                Fault::None | Fault::RepeatHash => {}
-            }
-            self.make(&request, fault)
-        })
+    async fn create_invoice(&self, request: InvoiceRequest) -> Result<CreatedInvoice, NodeError> {
+        let fault = self.fault();
+        match fault {
+            Fault::Down => return Err(NodeError::Down),
+            Fault::Slow(delay) => tokio::time::sleep(delay).await,
+            Fault::None | Fault::RepeatHash => {}
+        }
+        self.make(&request, fault)
     }
 
     fn payment_hashes(&self) -> PaymentHashes {
@@ -238,23 +235,22 @@ impl CreateInvoice for MockNode {
     }
 }
 
+#[async_trait]
 impl LookupInvoice for MockNode {
     /// Remembers payments, not invoices: what was not paid here is [`InvoiceState::Open`].
-    fn lookup_invoice(&self, hash: PaymentHash) -> BoxFuture<'_, Result<InvoiceState, NodeError>> {
-        Box::pin(async move {
-            if self.fault() == Fault::Down {
-                return Err(NodeError::Down);
-            }
-            if let Some(state) = self.held.find(&hash) {
-                return Ok(state.into());
-            }
-            let received = lock(&self.paid).peek(&hash).copied();
-            Ok(
-                received.map_or(InvoiceState::Open, |received| InvoiceState::Settled {
-                    received: Some(received),
-                }),
-            )
-        })
+    async fn lookup_invoice(&self, hash: PaymentHash) -> Result<InvoiceState, NodeError> {
+        if self.fault() == Fault::Down {
+            return Err(NodeError::Down);
+        }
+        if let Some(state) = self.held.find(&hash) {
+            return Ok(state.into());
+        }
+        let received = lock(&self.paid).peek(&hash).copied();
+        Ok(
+            received.map_or(InvoiceState::Open, |received| InvoiceState::Settled {
+                received: Some(received),
+            }),
+        )
     }
 }
 

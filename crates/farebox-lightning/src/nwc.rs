@@ -12,13 +12,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use farebox_core::{Clock, Msat, PaymentHash, Secret};
 use farebox_http::client::Trust;
 use serde_json::json;
 
 use crate::made::InvoiceRules;
 use crate::{
-    AmountLimits, AnswerFault, Backend, BoxFuture, CreateInvoice, CreatedInvoice, InvoiceRequest,
+    AmountLimits, AnswerFault, Backend, CreateInvoice, CreatedInvoice, InvoiceRequest,
     InvoiceState, LookupInvoice, Network, NodeError, proof,
 };
 use reply::{Code, Transaction};
@@ -149,25 +150,21 @@ impl From<Arc<Nwc>> for Backend {
     }
 }
 
+#[async_trait]
 impl CreateInvoice for Nwc {
-    fn create_invoice(
-        &self,
-        request: InvoiceRequest,
-    ) -> BoxFuture<'_, Result<CreatedInvoice, NodeError>> {
-        Box::pin(async move {
-            self.limits.check(request.amount)?;
-            let params = json!({
-                "amount": request.amount.get(),
-                "description": request.memo[..request.memo.floor_char_boundary(MAX_DESCRIPTION)],
-                "expiry": request.expiry.as_secs(),
-            });
-            let made: Transaction = self.wallet.ask(MAKE_INVOICE, params).await?;
-            let bad = |fault| self.wallet.bad_answer(fault);
-            let bolt11 = made.invoice.as_deref();
-            let bolt11 = bolt11.ok_or_else(|| bad(AnswerFault::Missing("invoice")))?;
-            let created = self.rules.check(&request, bolt11)?;
-            proof::uncontradicted(created, made.payment_hash.as_deref()).map_err(bad)
-        })
+    async fn create_invoice(&self, request: InvoiceRequest) -> Result<CreatedInvoice, NodeError> {
+        self.limits.check(request.amount)?;
+        let params = json!({
+            "amount": request.amount.get(),
+            "description": request.memo[..request.memo.floor_char_boundary(MAX_DESCRIPTION)],
+            "expiry": request.expiry.as_secs(),
+        });
+        let made: Transaction = self.wallet.ask(MAKE_INVOICE, params).await?;
+        let bad = |fault| self.wallet.bad_answer(fault);
+        let bolt11 = made.invoice.as_deref();
+        let bolt11 = bolt11.ok_or_else(|| bad(AnswerFault::Missing("invoice")))?;
+        let created = self.rules.check(&request, bolt11)?;
+        proof::uncontradicted(created, made.payment_hash.as_deref()).map_err(bad)
     }
 
     fn limits(&self) -> AmountLimits {
@@ -175,17 +172,17 @@ impl CreateInvoice for Nwc {
     }
 }
 
+#[async_trait]
 impl LookupInvoice for Nwc {
-    fn lookup_invoice(&self, hash: PaymentHash) -> BoxFuture<'_, Result<InvoiceState, NodeError>> {
-        Box::pin(async move {
-            match self.wallet.ask_about(&hash).await {
-                Ok(heard) => reply::incoming(heard.result, &hash)
-                    .map_err(|fault| self.wallet.bad_answer(fault)),
-                Err(NoResult::Refused(refusal)) if refusal.code == Code::NotFound => {
-                    Ok(InvoiceState::Unknown)
-                }
-                Err(error) => Err(self.wallet.node_error(error)),
+    async fn lookup_invoice(&self, hash: PaymentHash) -> Result<InvoiceState, NodeError> {
+        match self.wallet.ask_about(&hash).await {
+            Ok(heard) => {
+                reply::incoming(heard.result, &hash).map_err(|fault| self.wallet.bad_answer(fault))
             }
-        })
+            Err(NoResult::Refused(refusal)) if refusal.code == Code::NotFound => {
+                Ok(InvoiceState::Unknown)
+            }
+            Err(error) => Err(self.wallet.node_error(error)),
+        }
     }
 }

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use farebox_core::{PaymentHash, Secret};
@@ -15,7 +16,7 @@ use http::header::{AUTHORIZATION, HeaderValue};
 use crate::answer::JudgeAnswer;
 use crate::made::InvoiceRules;
 use crate::{
-    AmountLimits, Backend, BoxFuture, CreateInvoice, CreatedInvoice, InvoiceRequest, InvoiceState,
+    AmountLimits, Backend, CreateInvoice, CreatedInvoice, InvoiceRequest, InvoiceState,
     LookupInvoice, Needs, NodeError, NodeOptions, PaymentHashes, proof,
 };
 use answer::{IncomingJson, MadeJson};
@@ -95,31 +96,27 @@ impl From<Arc<Phoenixd>> for Backend {
     }
 }
 
+#[async_trait]
 impl CreateInvoice for Phoenixd {
-    fn create_invoice(
-        &self,
-        request: InvoiceRequest,
-    ) -> BoxFuture<'_, Result<CreatedInvoice, NodeError>> {
-        Box::pin(async move {
-            self.limits.check(request.amount)?;
-            let sats = (request.amount.get() / 1000).to_string();
-            let seconds = request.expiry.as_secs().max(1).to_string();
-            let description = request.memo.floor_char_boundary(MAX_DESCRIPTION);
-            let fields = [
-                ("description", &request.memo[..description]),
-                ("amountSat", &sats),
-                ("expirySeconds", &seconds),
-            ];
-            let answer = self.client.post_form("/createinvoice", &fields).await?;
-            // A parameter that it does not take is answered with a line of text.
-            if answer.status == StatusCode::BAD_REQUEST {
-                return Err(answer.refused(&String::from_utf8_lossy(&answer.body)));
-            }
-            let made: MadeJson = answer.json()?;
-            let created = self.rules.check(&request, &made.serialized)?;
-            proof::uncontradicted(created, made.payment_hash.as_deref())
-                .map_err(|fault| answer.bad(fault))
-        })
+    async fn create_invoice(&self, request: InvoiceRequest) -> Result<CreatedInvoice, NodeError> {
+        self.limits.check(request.amount)?;
+        let sats = (request.amount.get() / 1000).to_string();
+        let seconds = request.expiry.as_secs().max(1).to_string();
+        let description = request.memo.floor_char_boundary(MAX_DESCRIPTION);
+        let fields = [
+            ("description", &request.memo[..description]),
+            ("amountSat", &sats),
+            ("expirySeconds", &seconds),
+        ];
+        let answer = self.client.post_form("/createinvoice", &fields).await?;
+        // A parameter that it does not take is answered with a line of text.
+        if answer.status == StatusCode::BAD_REQUEST {
+            return Err(answer.refused(&String::from_utf8_lossy(&answer.body)));
+        }
+        let made: MadeJson = answer.json()?;
+        let created = self.rules.check(&request, &made.serialized)?;
+        proof::uncontradicted(created, made.payment_hash.as_deref())
+            .map_err(|fault| answer.bad(fault))
     }
 
     fn limits(&self) -> AmountLimits {
@@ -131,20 +128,19 @@ impl CreateInvoice for Phoenixd {
     }
 }
 
+#[async_trait]
 impl LookupInvoice for Phoenixd {
     /// What was received is what the payer sent: the cost of a channel opened for the payment is the
     /// seller's, and counted in.
-    fn lookup_invoice(&self, hash: PaymentHash) -> BoxFuture<'_, Result<InvoiceState, NodeError>> {
-        Box::pin(async move {
-            let path = format!("/payments/incoming/{hash}");
-            let answer = self.client.get(&path).await?;
-            if is_unknown(&answer, &UNKNOWN_PAYMENT) {
-                return Ok(InvoiceState::Unknown);
-            }
-            let incoming: IncomingJson = answer.json()?;
-            incoming
-                .state(&hash, self.rules.clock.now())
-                .map_err(|fault| answer.bad(fault))
-        })
+    async fn lookup_invoice(&self, hash: PaymentHash) -> Result<InvoiceState, NodeError> {
+        let path = format!("/payments/incoming/{hash}");
+        let answer = self.client.get(&path).await?;
+        if is_unknown(&answer, &UNKNOWN_PAYMENT) {
+            return Ok(InvoiceState::Unknown);
+        }
+        let incoming: IncomingJson = answer.json()?;
+        incoming
+            .state(&hash, self.rules.clock.now())
+            .map_err(|fault| answer.bad(fault))
     }
 }

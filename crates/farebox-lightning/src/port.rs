@@ -1,15 +1,12 @@
 //! The node port: what may be asked of a Lightning backend, split by ability.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use farebox_core::{Msat, PaymentHash, Preimage, UnixMillis};
 
 use crate::{AmountLimits, CheckAccess, NodeError, WebhookError};
-
-/// A boxed future, so that the port works behind `Arc<dyn …>`.
-pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// A Lightning backend as what it can do. Each ability is there or not, from the start and for as
 /// long as the backend lives: one that cannot look an invoice up does not pretend to, and a wallet
@@ -52,6 +49,7 @@ impl Backend {
 }
 
 /// A backend that makes BOLT 11 invoices.
+#[async_trait]
 pub trait CreateInvoice: Send + Sync {
     /// Makes one invoice, different from every other in its payment hash.
     ///
@@ -60,10 +58,7 @@ pub trait CreateInvoice: Send + Sync {
     ///
     /// # Errors
     /// [`NodeError`]; [`NodeError::is_temporary`] tells whether asking again later may help.
-    fn create_invoice(
-        &self,
-        request: InvoiceRequest,
-    ) -> BoxFuture<'_, Result<CreatedInvoice, NodeError>>;
+    async fn create_invoice(&self, request: InvoiceRequest) -> Result<CreatedInvoice, NodeError>;
 
     /// The amounts this backend takes, as far as it knows at this moment.
     fn limits(&self) -> AmountLimits;
@@ -86,12 +81,13 @@ pub enum PaymentHashes {
 }
 
 /// A backend that can tell what became of an invoice it made.
+#[async_trait]
 pub trait LookupInvoice: Send + Sync {
     /// The state of the invoice with this payment hash.
     ///
     /// # Errors
     /// [`NodeError`] when the backend did not answer or its answer proves nothing.
-    fn lookup_invoice(&self, hash: PaymentHash) -> BoxFuture<'_, Result<InvoiceState, NodeError>>;
+    async fn lookup_invoice(&self, hash: PaymentHash) -> Result<InvoiceState, NodeError>;
 }
 
 /// What an invoice is asked for.
@@ -143,6 +139,7 @@ pub enum InvoiceState {
 /// Whoever calls it has written the intention down before, and keeps asking
 /// [`payment_state`](Self::payment_state) until the outcome is known: a payment that may be under
 /// way is never replaced by another one.
+#[async_trait]
 pub trait PayInvoice: Send + Sync {
     /// Pays an invoice, and returns when the outcome is known or `request.patience` has passed.
     ///
@@ -152,16 +149,13 @@ pub trait PayInvoice: Send + Sync {
     /// # Errors
     /// [`NodeError`]: nothing is known about the outcome, except where
     /// [`NodeError::is_certain_refusal`] says that the payment was never begun.
-    fn pay_invoice(
-        &self,
-        request: PaymentRequest,
-    ) -> BoxFuture<'_, Result<PaymentState, NodeError>>;
+    async fn pay_invoice(&self, request: PaymentRequest) -> Result<PaymentState, NodeError>;
 
     /// What became of the payment of the invoice with this hash.
     ///
     /// # Errors
     /// [`NodeError`]: nothing is known.
-    fn payment_state(&self, hash: PaymentHash) -> BoxFuture<'_, Result<PaymentState, NodeError>>;
+    async fn payment_state(&self, hash: PaymentHash) -> Result<PaymentState, NodeError>;
 }
 
 /// One payment to make. Amount and hash are what the invoice itself says.
@@ -212,40 +206,41 @@ pub enum PaymentFailure {
 }
 
 /// A backend that can hold a payment: its preimage is ours to give or not.
+#[async_trait]
 pub trait HoldInvoice: Send + Sync {
     /// Makes an invoice for a hash of our own choice.
     ///
     /// # Errors
     /// [`NodeError`].
-    fn create_hold_invoice(
+    async fn create_hold_invoice(
         &self,
         hash: PaymentHash,
         request: InvoiceRequest,
-    ) -> BoxFuture<'_, Result<CreatedInvoice, NodeError>>;
+    ) -> Result<CreatedInvoice, NodeError>;
 
     /// Where the payment stands at this moment.
     ///
     /// # Errors
     /// [`NodeError`].
-    fn hold_state(&self, hash: PaymentHash) -> BoxFuture<'_, Result<HoldState, NodeError>>;
+    async fn hold_state(&self, hash: PaymentHash) -> Result<HoldState, NodeError>;
 
     /// Returns when the payment is not [`HoldState::Open`] any more.
     ///
     /// # Errors
     /// [`NodeError`]; ask again later.
-    fn wait_while_open(&self, hash: PaymentHash) -> BoxFuture<'_, Result<HoldState, NodeError>>;
+    async fn wait_while_open(&self, hash: PaymentHash) -> Result<HoldState, NodeError>;
 
     /// Takes the money by giving the preimage. Settling again what is settled succeeds.
     ///
     /// # Errors
     /// [`NodeError`]; ask [`hold_state`](Self::hold_state) what it is now.
-    fn settle_invoice(&self, preimage: Preimage) -> BoxFuture<'_, Result<(), NodeError>>;
+    async fn settle_invoice(&self, preimage: Preimage) -> Result<(), NodeError>;
 
     /// Gives the money back, or refuses it in advance. Canceling again succeeds.
     ///
     /// # Errors
     /// [`NodeError`]; ask [`hold_state`](Self::hold_state) what it is now.
-    fn cancel_invoice(&self, hash: PaymentHash) -> BoxFuture<'_, Result<(), NodeError>>;
+    async fn cancel_invoice(&self, hash: PaymentHash) -> Result<(), NodeError>;
 }
 
 /// Where a held payment stands.
@@ -286,6 +281,7 @@ impl From<HoldState> for InvoiceState {
 }
 
 /// A backend that tells of settlements by itself.
+#[async_trait]
 pub trait WatchSettlements: Send + Sync {
     /// Hands every settlement after `after` to `sink`, or from now on where there is none, and
     /// returns when the connection ends. Whoever calls it calls it again, with the last cursor.
@@ -293,11 +289,11 @@ pub trait WatchSettlements: Send + Sync {
     ///
     /// # Errors
     /// [`NodeError`]: why it ended.
-    fn watch<'a>(
-        &'a self,
+    async fn watch(
+        &self,
         after: Option<SettlementCursor>,
-        sink: &'a mut (dyn FnMut(WatchEvent) + Send),
-    ) -> BoxFuture<'a, Result<(), NodeError>>;
+        sink: &mut (dyn FnMut(WatchEvent) + Send),
+    ) -> Result<(), NodeError>;
 }
 
 /// A backend that calls us when a payment came in. What it says there only makes

@@ -164,7 +164,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use farebox_ledger::OpenOptions;
-    use farebox_lightning::{BoxFuture, NodeError};
+    use farebox_lightning::{NodeError, async_trait};
     use farebox_testkit::ManualClock;
 
     use super::*;
@@ -183,13 +183,12 @@ mod tests {
         }
     }
 
+    #[async_trait]
     impl LookupInvoice for Node {
-        fn lookup_invoice(&self, _: PaymentHash) -> BoxFuture<'_, Result<InvoiceState, NodeError>> {
+        async fn lookup_invoice(&self, _: PaymentHash) -> Result<InvoiceState, NodeError> {
             self.asked.fetch_add(1, Ordering::Relaxed);
-            Box::pin(async {
-                tokio::task::yield_now().await;
-                Ok(*self.state.lock().unwrap())
-            })
+            tokio::task::yield_now().await;
+            Ok(*self.state.lock().unwrap())
         }
     }
 

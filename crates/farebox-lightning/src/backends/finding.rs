@@ -2,35 +2,35 @@
 
 use std::time::Duration;
 
+use async_trait::async_trait;
 use farebox_core::PaymentHash;
 use tokio::time::Instant;
 
 use super::making::{TOTAL_TIME, share};
 use super::{Backends, Maker};
-use crate::{BoxFuture, InvoiceState, LookupInvoice, NodeError};
+use crate::{InvoiceState, LookupInvoice, NodeError};
 
+#[async_trait]
 impl LookupInvoice for Backends {
     /// Asks the backend that made the invoice; where that is not remembered, all of them in order.
     /// Whoever has the money is believed; [`InvoiceState::Unknown`] is said only if all say so.
     ///
     /// # Errors
     /// [`NodeError`]: no backend has the money, and one that could have it did not answer.
-    fn lookup_invoice(&self, hash: PaymentHash) -> BoxFuture<'_, Result<InvoiceState, NodeError>> {
-        Box::pin(async move {
-            let deadline = Instant::now() + TOTAL_TIME;
-            if let Some(maker) = self.find_maker(&hash) {
-                return ask(maker, hash, share(deadline, 1)).await;
+    async fn lookup_invoice(&self, hash: PaymentHash) -> Result<InvoiceState, NodeError> {
+        let deadline = Instant::now() + TOTAL_TIME;
+        if let Some(maker) = self.find_maker(&hash) {
+            return ask(maker, hash, share(deadline, 1)).await;
+        }
+        let mut found = Ok(InvoiceState::Unknown);
+        for (index, maker) in self.makers.iter().enumerate() {
+            let limit = share(deadline, self.makers.len() - index);
+            found = better(found, ask(maker, hash, limit).await);
+            if is_decisive(&found) {
+                break;
             }
-            let mut found = Ok(InvoiceState::Unknown);
-            for (index, maker) in self.makers.iter().enumerate() {
-                let limit = share(deadline, self.makers.len() - index);
-                found = better(found, ask(maker, hash, limit).await);
-                if is_decisive(&found) {
-                    break;
-                }
-            }
-            found
-        })
+        }
+        found
     }
 }
 

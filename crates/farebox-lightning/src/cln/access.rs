@@ -1,12 +1,13 @@
 //! What `farebox doctor` learns from Core Lightning: who it is, and what the rune allows.
 
+use async_trait::async_trait;
 use serde_json::json;
 
 use super::Cln;
 use super::answer::InfoJson;
 use super::refusal::{BAD_PARAMETERS, Refusal};
 use crate::answer::{JudgeAnswer, printable};
-use crate::{AccessReport, BoxFuture, CheckAccess, NodeError};
+use crate::{AccessReport, CheckAccess, NodeError};
 
 /// What selling needs.
 const NEEDED: [&str; 3] = ["invoice", "listinvoices", "waitanyinvoice"];
@@ -18,27 +19,26 @@ const LIST_OF_PAYMENTS: &str = "listpays";
 /// than is needed.
 const NEEDLESS: &str = "listfunds";
 
+#[async_trait]
 impl CheckAccess for Cln {
-    fn check_access(&self) -> BoxFuture<'_, Result<AccessReport, NodeError>> {
-        Box::pin(async move {
-            let info: InfoJson = self.call("getinfo", &json!({})).await?.parse()?;
-            let mut report = AccessReport {
-                identity: identity(&info),
-                ..AccessReport::default()
-            };
-            report.compare_network(&info.network, self.rules.network);
-            report.remarks.extend(remarks(&info));
-            for command in NEEDED {
-                if !self.may(command).await? {
-                    report.missing.push(command.to_owned());
-                }
+    async fn check_access(&self) -> Result<AccessReport, NodeError> {
+        let info: InfoJson = self.call("getinfo", &json!({})).await?.parse()?;
+        let mut report = AccessReport {
+            identity: identity(&info),
+            ..AccessReport::default()
+        };
+        report.compare_network(&info.network, self.rules.network);
+        report.remarks.extend(remarks(&info));
+        for command in NEEDED {
+            if !self.may(command).await? {
+                report.missing.push(command.to_owned());
             }
-            self.check_paying(&mut report).await?;
-            if self.may(NEEDLESS).await? {
-                report.needless.push(NEEDLESS.to_owned());
-            }
-            Ok(report)
-        })
+        }
+        self.check_paying(&mut report).await?;
+        if self.may(NEEDLESS).await? {
+            report.needless.push(NEEDLESS.to_owned());
+        }
+        Ok(report)
     }
 }
 

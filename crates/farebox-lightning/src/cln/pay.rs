@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use async_trait::async_trait;
 use farebox_core::{PaymentHash, UnixMillis};
 use serde_json::{Value, json};
 
@@ -13,9 +14,7 @@ use super::Cln;
 use super::answer::{PaidJson, PaysJson};
 use super::refusal::{PAY_IN_PROGRESS, Refusal, UNKNOWN_COMMAND};
 use crate::answer::JudgeAnswer;
-use crate::{
-    BoxFuture, NodeError, PayInvoice, PaymentFailure, PaymentRequest, PaymentState, proof,
-};
+use crate::{NodeError, PayInvoice, PaymentFailure, PaymentRequest, PaymentState, proof};
 use farebox_http::client::{Answer, CallError};
 
 /// The longest that a command may go on trying.
@@ -28,45 +27,39 @@ const BEFORE_US: Duration = Duration::from_secs(3);
 /// be on its way back, and clocks differ.
 const MARGIN: Duration = Duration::from_secs(60);
 
+#[async_trait]
 impl PayInvoice for Cln {
-    fn pay_invoice(
-        &self,
-        request: PaymentRequest,
-    ) -> BoxFuture<'_, Result<PaymentState, NodeError>> {
-        Box::pin(async move {
-            let hash = request.payment_hash;
-            let earlier = self.payment_state(hash).await?;
-            if earlier != PaymentState::Unheard {
-                return Ok(earlier);
+    async fn pay_invoice(&self, request: PaymentRequest) -> Result<PaymentState, NodeError> {
+        let hash = request.payment_hash;
+        let earlier = self.payment_state(hash).await?;
+        if earlier != PaymentState::Unheard {
+            return Ok(earlier);
+        }
+        let answer = match self.run_payment(&request).await {
+            Ok(answer) => answer,
+            Err(NodeError::Call(CallError::TimedOut { .. })) => {
+                return Ok(PaymentState::Pending);
             }
-            let answer = match self.run_payment(&request).await {
-                Ok(answer) => answer,
-                Err(NodeError::Call(CallError::TimedOut { .. })) => {
-                    return Ok(PaymentState::Pending);
-                }
-                Err(error) => return Err(error),
-            };
-            match Refusal::of(&answer) {
-                None => {
-                    let paid: PaidJson = answer.parse()?;
-                    paid.state(&hash).map_err(|fault| answer.bad(fault))
-                }
-                Some(refusal) => self.refused(&refusal, &answer, hash).await,
+            Err(error) => return Err(error),
+        };
+        match Refusal::of(&answer) {
+            None => {
+                let paid: PaidJson = answer.parse()?;
+                paid.state(&hash).map_err(|fault| answer.bad(fault))
             }
-        })
+            Some(refusal) => self.refused(&refusal, &answer, hash).await,
+        }
     }
 
-    fn payment_state(&self, hash: PaymentHash) -> BoxFuture<'_, Result<PaymentState, NodeError>> {
-        Box::pin(async move {
-            let recorded = self.recorded(hash).await?;
-            let is_at_work = |began| self.rules.clock.now().since(began) <= MAX_RETRY + MARGIN;
-            Ok(match recorded {
-                Recorded {
-                    failed_at: Some(began),
-                    ..
-                } if is_at_work(began) => PaymentState::Pending,
-                Recorded { state, .. } => state,
-            })
+    async fn payment_state(&self, hash: PaymentHash) -> Result<PaymentState, NodeError> {
+        let recorded = self.recorded(hash).await?;
+        let is_at_work = |began| self.rules.clock.now().since(began) <= MAX_RETRY + MARGIN;
+        Ok(match recorded {
+            Recorded {
+                failed_at: Some(began),
+                ..
+            } if is_at_work(began) => PaymentState::Pending,
+            Recorded { state, .. } => state,
         })
     }
 }

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use async_trait::async_trait;
 use serde_json::json;
 
 use super::Cln;
 use super::answer::InvoiceJson;
 use super::refusal::{NOTHING_PAID, Refusal};
 use crate::answer::JudgeAnswer;
-use crate::{BoxFuture, NodeError, SettlementCursor, WatchEvent, WatchSettlements};
+use crate::{NodeError, SettlementCursor, WatchEvent, WatchSettlements};
 use farebox_http::client::TrustedClient;
 
 /// How long the node waits before it says that nothing was paid, in seconds: short enough that
@@ -21,27 +22,26 @@ const SLACK: Duration = Duration::from_secs(15);
 /// The first step of the search for the newest settlement.
 const FIRST_STEP: u64 = 1024;
 
+#[async_trait]
 impl WatchSettlements for Cln {
     /// Waits call after call; each begins where the one before ended, so nothing falls in between.
-    fn watch<'a>(
-        &'a self,
+    async fn watch(
+        &self,
         after: Option<SettlementCursor>,
-        sink: &'a mut (dyn FnMut(WatchEvent) + Send),
-    ) -> BoxFuture<'a, Result<(), NodeError>> {
-        Box::pin(async move {
-            let mut last = match after {
-                Some(SettlementCursor(last)) => last,
-                None => self.newest().await?,
-            };
-            let first = self.next(&self.client, last, 0).await?;
-            sink(WatchEvent::Listening);
-            last = hand_over(first, last, sink);
-            let patient = self.client.patient(Duration::from_secs(WAIT) + SLACK);
-            loop {
-                let next = self.next(&patient, last, WAIT).await?;
-                last = hand_over(next, last, sink);
-            }
-        })
+        sink: &mut (dyn FnMut(WatchEvent) + Send),
+    ) -> Result<(), NodeError> {
+        let mut last = match after {
+            Some(SettlementCursor(last)) => last,
+            None => self.newest().await?,
+        };
+        let first = self.next(&self.client, last, 0).await?;
+        sink(WatchEvent::Listening);
+        last = hand_over(first, last, sink);
+        let patient = self.client.patient(Duration::from_secs(WAIT) + SLACK);
+        loop {
+            let next = self.next(&patient, last, WAIT).await?;
+            last = hand_over(next, last, sink);
+        }
     }
 }
 

@@ -4,40 +4,40 @@
 use super::answer::WalletJson;
 use super::{Lnbits, refusal};
 use crate::answer::printable;
-use crate::{AccessReport, BoxFuture, CheckAccess, NodeError};
+use crate::{AccessReport, CheckAccess, NodeError};
+use async_trait::async_trait;
 use farebox_http::client::TrustedClient;
 
+#[async_trait]
 impl CheckAccess for Lnbits {
-    fn check_access(&self) -> BoxFuture<'_, Result<AccessReport, NodeError>> {
-        Box::pin(async move {
-            let own = wallet(&self.client).await?;
-            let mut report = AccessReport {
-                identity: printable(&format!("LNbits, wallet {}", own.name)),
-                ..AccessReport::default()
-            };
-            if own.id.is_some() {
-                let needless = "`key` is an admin key, which may pay; give the invoice key";
-                report.needless.push(needless.to_owned());
+    async fn check_access(&self) -> Result<AccessReport, NodeError> {
+        let own = wallet(&self.client).await?;
+        let mut report = AccessReport {
+            identity: printable(&format!("LNbits, wallet {}", own.name)),
+            ..AccessReport::default()
+        };
+        if own.id.is_some() {
+            let needless = "`key` is an admin key, which may pay; give the invoice key";
+            report.needless.push(needless.to_owned());
+        }
+        match &self.payer {
+            Some(payer) if wallet(&payer.client).await?.id.is_none() => {
+                let missing = "`admin_key` is not an admin key: it cannot pay";
+                report.missing.push(missing.to_owned());
             }
-            match &self.payer {
-                Some(payer) if wallet(&payer.client).await?.id.is_none() => {
-                    let missing = "`admin_key` is not an admin key: it cannot pay";
-                    report.missing.push(missing.to_owned());
-                }
-                Some(_) if !self.needs.pay => {
-                    report
-                        .needless
-                        .push("`admin_key`: nothing here pays".to_owned());
-                }
-                None if self.needs.pay => {
-                    report
-                        .missing
-                        .push("`admin_key`: refunds have to be paid".to_owned());
-                }
-                _ => {}
+            Some(_) if !self.needs.pay => {
+                report
+                    .needless
+                    .push("`admin_key`: nothing here pays".to_owned());
             }
-            Ok(report)
-        })
+            None if self.needs.pay => {
+                report
+                    .missing
+                    .push("`admin_key`: refunds have to be paid".to_owned());
+            }
+            _ => {}
+        }
+        Ok(report)
     }
 }
 

@@ -3,13 +3,14 @@
 
 use std::collections::BTreeSet;
 
+use async_trait::async_trait;
 use serde::Deserialize;
 
 use super::Lnd;
 use super::answer::{self, Denial};
 use super::macaroon::{Access, Need, Permission};
 use crate::answer::printable;
-use crate::{AccessReport, BoxFuture, CheckAccess, Needs, NodeError};
+use crate::{AccessReport, CheckAccess, Needs, NodeError};
 
 /// What LND's own `invoice.macaroon` allows on top of invoices: nothing worth a warning.
 const HARMLESS: [(&str, &str); 3] = [
@@ -43,23 +44,22 @@ struct StateJson {
     state: String,
 }
 
+#[async_trait]
 impl CheckAccess for Lnd {
-    fn check_access(&self) -> BoxFuture<'_, Result<AccessReport, NodeError>> {
-        Box::pin(async move {
-            let mut inspection = Inspection {
-                lnd: self,
-                report: AccessReport::default(),
-            };
-            inspection.compare_permissions();
-            let is_ready = inspection.introduce().await?;
-            // A refusal of what is known to be missing says nothing about the rest.
-            if is_ready && self.access.allows(&Need::RECEIVING) {
-                // The node itself says whether it accepts the macaroon.
-                let answer = self.client.get("/v1/invoices?num_max_invoices=1").await?;
-                answer::check(&answer)?;
-            }
-            Ok(inspection.report)
-        })
+    async fn check_access(&self) -> Result<AccessReport, NodeError> {
+        let mut inspection = Inspection {
+            lnd: self,
+            report: AccessReport::default(),
+        };
+        inspection.compare_permissions();
+        let is_ready = inspection.introduce().await?;
+        // A refusal of what is known to be missing says nothing about the rest.
+        if is_ready && self.access.allows(&Need::RECEIVING) {
+            // The node itself says whether it accepts the macaroon.
+            let answer = self.client.get("/v1/invoices?num_max_invoices=1").await?;
+            answer::check(&answer)?;
+        }
+        Ok(inspection.report)
     }
 }
 

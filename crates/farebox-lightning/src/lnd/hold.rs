@@ -1,6 +1,7 @@
 //! Held payments: LND keeps the payer's HTLCs until we give the preimage or let go. It gives them
 //! back by itself some blocks before they expire, so what is left is said in blocks at each look.
 
+use async_trait::async_trait;
 use farebox_core::{Msat, PaymentHash, Preimage};
 use http::Method;
 use serde::Deserialize;
@@ -10,9 +11,7 @@ use super::Lnd;
 use super::answer::{self, Denial, InvoiceJson, base64};
 use super::invoices::HeldJson;
 use crate::answer::JudgeAnswer;
-use crate::{
-    AnswerFault, BoxFuture, CreatedInvoice, HoldInvoice, HoldState, InvoiceRequest, NodeError,
-};
+use crate::{AnswerFault, CreatedInvoice, HoldInvoice, HoldState, InvoiceRequest, NodeError};
 use farebox_http::client::Answer;
 
 #[derive(Deserialize)]
@@ -25,74 +24,65 @@ struct HeightJson {
     block_height: u32,
 }
 
+#[async_trait]
 impl HoldInvoice for Lnd {
-    fn create_hold_invoice(
+    async fn create_hold_invoice(
         &self,
         hash: PaymentHash,
         request: InvoiceRequest,
-    ) -> BoxFuture<'_, Result<CreatedInvoice, NodeError>> {
-        Box::pin(async move {
-            self.limits.check(request.amount)?;
-            let mut body = self.invoice_json(&request);
-            body.held = Some(HeldJson {
-                hash: base64(hash.as_bytes()),
-                cltv_expiry: self.hold_blocks.to_string(),
-            });
-            let answer = self.client.post_json("/v2/invoices/hodl", &body).await?;
-            let added: AddedJson = answer::read(&answer)?;
-            let created = self.rules.check_own(&request, &added.payment_request)?;
-            if created.payment_hash == hash {
-                Ok(created)
-            } else {
-                Err(answer.bad(AnswerFault::OtherInvoice))
-            }
-        })
+    ) -> Result<CreatedInvoice, NodeError> {
+        self.limits.check(request.amount)?;
+        let mut body = self.invoice_json(&request);
+        body.held = Some(HeldJson {
+            hash: base64(hash.as_bytes()),
+            cltv_expiry: self.hold_blocks.to_string(),
+        });
+        let answer = self.client.post_json("/v2/invoices/hodl", &body).await?;
+        let added: AddedJson = answer::read(&answer)?;
+        let created = self.rules.check_own(&request, &added.payment_request)?;
+        if created.payment_hash == hash {
+            Ok(created)
+        } else {
+            Err(answer.bad(AnswerFault::OtherInvoice))
+        }
     }
 
-    fn hold_state(&self, hash: PaymentHash) -> BoxFuture<'_, Result<HoldState, NodeError>> {
-        Box::pin(async move {
-            let Some((invoice, answer)) = self.find_invoice(hash).await? else {
-                return Ok(HoldState::Unknown);
-            };
-            let bad = |fault| answer.bad(fault);
-            match invoice.state.as_str() {
-                "OPEN" => Ok(HoldState::Open),
-                "CANCELED" => Ok(HoldState::Canceled),
-                "SETTLED" => Ok(HoldState::Settled {
-                    received: invoice.amt_paid_msat.msat("amt_paid_msat").map_err(bad)?,
-                }),
-                "ACCEPTED" => accepted(&invoice, self.block_height().await?).map_err(bad),
-                _ => Err(bad(AnswerFault::Missing("state"))),
-            }
-        })
+    async fn hold_state(&self, hash: PaymentHash) -> Result<HoldState, NodeError> {
+        let Some((invoice, answer)) = self.find_invoice(hash).await? else {
+            return Ok(HoldState::Unknown);
+        };
+        let bad = |fault| answer.bad(fault);
+        match invoice.state.as_str() {
+            "OPEN" => Ok(HoldState::Open),
+            "CANCELED" => Ok(HoldState::Canceled),
+            "SETTLED" => Ok(HoldState::Settled {
+                received: invoice.amt_paid_msat.msat("amt_paid_msat").map_err(bad)?,
+            }),
+            "ACCEPTED" => accepted(&invoice, self.block_height().await?).map_err(bad),
+            _ => Err(bad(AnswerFault::Missing("state"))),
+        }
     }
 
-    fn wait_while_open(&self, hash: PaymentHash) -> BoxFuture<'_, Result<HoldState, NodeError>> {
-        Box::pin(async move {
-            match self.hold_state(hash).await? {
-                HoldState::Open => self.wait_for_change(hash).await?,
-                known => return Ok(known),
-            }
-            self.hold_state(hash).await
-        })
+    async fn wait_while_open(&self, hash: PaymentHash) -> Result<HoldState, NodeError> {
+        match self.hold_state(hash).await? {
+            HoldState::Open => self.wait_for_change(hash).await?,
+            known => return Ok(known),
+        }
+        self.hold_state(hash).await
     }
 
-    fn settle_invoice(&self, preimage: Preimage) -> BoxFuture<'_, Result<(), NodeError>> {
-        Box::pin(async move {
-            let body = json!({ "preimage": base64(preimage.reveal()) });
-            let answer = self.client.post_json("/v2/invoices/settle", &body).await?;
-            let settled = |state| matches!(state, HoldState::Settled { .. });
-            self.unless(preimage.payment_hash(), settled, &answer).await
-        })
+    async fn settle_invoice(&self, preimage: Preimage) -> Result<(), NodeError> {
+        let body = json!({ "preimage": base64(preimage.reveal()) });
+        let answer = self.client.post_json("/v2/invoices/settle", &body).await?;
+        let settled = |state| matches!(state, HoldState::Settled { .. });
+        self.unless(preimage.payment_hash(), settled, &answer).await
     }
 
-    fn cancel_invoice(&self, hash: PaymentHash) -> BoxFuture<'_, Result<(), NodeError>> {
-        Box::pin(async move {
-            let body = json!({ "payment_hash": base64(hash.as_bytes()) });
-            let answer = self.client.post_json("/v2/invoices/cancel", &body).await?;
-            let canceled = |state| matches!(state, HoldState::Canceled);
-            self.unless(hash, canceled, &answer).await
-        })
+    async fn cancel_invoice(&self, hash: PaymentHash) -> Result<(), NodeError> {
+        let body = json!({ "payment_hash": base64(hash.as_bytes()) });
+        let answer = self.client.post_json("/v2/invoices/cancel", &body).await?;
+        let canceled = |state| matches!(state, HoldState::Canceled);
+        self.unless(hash, canceled, &answer).await
     }
 }
 

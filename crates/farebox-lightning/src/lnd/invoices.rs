@@ -1,5 +1,6 @@
 //! Making invoices and asking what became of them.
 
+use async_trait::async_trait;
 use farebox_core::PaymentHash;
 use serde::{Deserialize, Serialize};
 
@@ -7,8 +8,8 @@ use super::Lnd;
 use super::answer::{self, Denial, InvoiceJson};
 use crate::answer::JudgeAnswer;
 use crate::{
-    AmountLimits, AnswerFault, BoxFuture, CreateInvoice, CreatedInvoice, InvoiceRequest,
-    InvoiceState, LookupInvoice, NodeError, PaymentHashes,
+    AmountLimits, AnswerFault, CreateInvoice, CreatedInvoice, InvoiceRequest, InvoiceState,
+    LookupInvoice, NodeError, PaymentHashes,
 };
 use farebox_http::client::Answer;
 
@@ -39,25 +40,21 @@ struct AddedJson {
     r_hash: Option<String>,
 }
 
+#[async_trait]
 impl CreateInvoice for Lnd {
-    fn create_invoice(
-        &self,
-        request: InvoiceRequest,
-    ) -> BoxFuture<'_, Result<CreatedInvoice, NodeError>> {
-        Box::pin(async move {
-            self.limits.check(request.amount)?;
-            let body = self.invoice_json(&request);
-            let answer = self.client.post_json("/v1/invoices", &body).await?;
-            let added: AddedJson = answer::read(&answer)?;
-            let created = self.rules.check_own(&request, &added.payment_request)?;
-            match added.r_hash.as_deref().map(answer::hash_from_base64) {
-                Some(None) => Err(answer.bad(AnswerFault::Missing("r_hash"))),
-                Some(Some(hash)) if hash != created.payment_hash => {
-                    Err(answer.bad(AnswerFault::OtherInvoice))
-                }
-                _ => Ok(created),
+    async fn create_invoice(&self, request: InvoiceRequest) -> Result<CreatedInvoice, NodeError> {
+        self.limits.check(request.amount)?;
+        let body = self.invoice_json(&request);
+        let answer = self.client.post_json("/v1/invoices", &body).await?;
+        let added: AddedJson = answer::read(&answer)?;
+        let created = self.rules.check_own(&request, &added.payment_request)?;
+        match added.r_hash.as_deref().map(answer::hash_from_base64) {
+            Some(None) => Err(answer.bad(AnswerFault::Missing("r_hash"))),
+            Some(Some(hash)) if hash != created.payment_hash => {
+                Err(answer.bad(AnswerFault::OtherInvoice))
             }
-        })
+            _ => Ok(created),
+        }
     }
 
     fn limits(&self) -> AmountLimits {
@@ -69,14 +66,13 @@ impl CreateInvoice for Lnd {
     }
 }
 
+#[async_trait]
 impl LookupInvoice for Lnd {
-    fn lookup_invoice(&self, hash: PaymentHash) -> BoxFuture<'_, Result<InvoiceState, NodeError>> {
-        Box::pin(async move {
-            match self.find_invoice(hash).await? {
-                Some((invoice, answer)) => state(&invoice).map_err(|fault| answer.bad(fault)),
-                None => Ok(InvoiceState::Unknown),
-            }
-        })
+    async fn lookup_invoice(&self, hash: PaymentHash) -> Result<InvoiceState, NodeError> {
+        match self.find_invoice(hash).await? {
+            Some((invoice, answer)) => state(&invoice).map_err(|fault| answer.bad(fault)),
+            None => Ok(InvoiceState::Unknown),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use async_trait::async_trait;
 use farebox_core::PaymentHash;
 use http::Method;
 use serde::Deserialize;
@@ -11,8 +12,7 @@ use serde_json::json;
 use super::Lnd;
 use super::answer::{self, Denial, Number};
 use crate::{
-    AnswerFault, BoxFuture, NodeError, PayInvoice, PaymentFailure, PaymentRequest, PaymentState,
-    proof,
+    AnswerFault, NodeError, PayInvoice, PaymentFailure, PaymentRequest, PaymentState, proof,
 };
 use farebox_http::client::{Answer, CallError, Lines};
 
@@ -32,36 +32,30 @@ struct PaymentJson {
     failure_reason: String,
 }
 
+#[async_trait]
 impl PayInvoice for Lnd {
-    fn pay_invoice(
-        &self,
-        request: PaymentRequest,
-    ) -> BoxFuture<'_, Result<PaymentState, NodeError>> {
-        Box::pin(async move {
-            tokio::time::timeout(request.patience, self.send(&request))
-                .await
-                .unwrap_or(Ok(PaymentState::Pending))
-        })
+    async fn pay_invoice(&self, request: PaymentRequest) -> Result<PaymentState, NodeError> {
+        tokio::time::timeout(request.patience, self.send(&request))
+            .await
+            .unwrap_or(Ok(PaymentState::Pending))
     }
 
     /// The first line is the state at this moment.
-    fn payment_state(&self, hash: PaymentHash) -> BoxFuture<'_, Result<PaymentState, NodeError>> {
-        Box::pin(async move {
-            let now = async {
-                let path = format!("/v2/router/track/{}", answer::base64_for_path(hash));
-                let mut lines = self.client.stream(Method::GET, &path, None).await?;
-                if !lines.status().is_success() {
-                    return not_tracked(&lines.collect().await?);
-                }
-                match lines.next().await {
-                    Some(line) => self.payment(&line?, hash),
-                    None => Ok(PaymentState::Pending),
-                }
-            };
-            tokio::time::timeout(self.call_timeout, now)
-                .await
-                .unwrap_or_else(|_| Err(self.timed_out()))
-        })
+    async fn payment_state(&self, hash: PaymentHash) -> Result<PaymentState, NodeError> {
+        let now = async {
+            let path = format!("/v2/router/track/{}", answer::base64_for_path(hash));
+            let mut lines = self.client.stream(Method::GET, &path, None).await?;
+            if !lines.status().is_success() {
+                return not_tracked(&lines.collect().await?);
+            }
+            match lines.next().await {
+                Some(line) => self.payment(&line?, hash),
+                None => Ok(PaymentState::Pending),
+            }
+        };
+        tokio::time::timeout(self.call_timeout, now)
+            .await
+            .unwrap_or_else(|_| Err(self.timed_out()))
     }
 }
 

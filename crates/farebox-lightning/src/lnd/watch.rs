@@ -8,6 +8,7 @@
 
 use std::time::Duration;
 
+use async_trait::async_trait;
 use farebox_core::Msat;
 use http::Method;
 use serde::Deserialize;
@@ -15,9 +16,7 @@ use serde::Deserialize;
 use super::Lnd;
 use super::answer::{self, Denial, InvoiceJson};
 use crate::answer::JudgeAnswer;
-use crate::{
-    AnswerFault, BoxFuture, NodeError, Settlement, SettlementCursor, WatchEvent, WatchSettlements,
-};
+use crate::{AnswerFault, NodeError, Settlement, SettlementCursor, WatchEvent, WatchSettlements};
 use farebox_http::client::{Lines, TrustedClient};
 
 /// LND refuses at once; whoever was not refused for so long is heard.
@@ -32,28 +31,27 @@ struct ListJson {
     invoices: Vec<InvoiceJson>,
 }
 
+#[async_trait]
 impl WatchSettlements for Lnd {
     /// Where there is no cursor, settlements since the newest one that was found at first count as
     /// new, so that none is lost between two connections.
-    fn watch<'a>(
-        &'a self,
+    async fn watch(
+        &self,
         after: Option<SettlementCursor>,
-        sink: &'a mut (dyn FnMut(WatchEvent) + Send),
-    ) -> BoxFuture<'a, Result<(), NodeError>> {
-        Box::pin(async move {
-            let mut listener = Listener {
-                lnd: self,
-                replayed: 0,
-                sink,
-                listening: false,
-            };
-            let after = match after {
-                Some(SettlementCursor(index)) => index,
-                None => listener.begin().await?,
-            };
-            let lines = listener.subscribe(after).await?;
-            listener.listen(lines).await
-        })
+        sink: &mut (dyn FnMut(WatchEvent) + Send),
+    ) -> Result<(), NodeError> {
+        let mut listener = Listener {
+            lnd: self,
+            replayed: 0,
+            sink,
+            listening: false,
+        };
+        let after = match after {
+            Some(SettlementCursor(index)) => index,
+            None => listener.begin().await?,
+        };
+        let lines = listener.subscribe(after).await?;
+        listener.listen(lines).await
     }
 }
 

@@ -3,14 +3,13 @@
 use std::num::NonZeroUsize;
 use std::sync::Mutex;
 
+use async_trait::async_trait;
 use farebox_core::{Msat, PaymentHash, Preimage};
 use lru::LruCache;
 use tokio::sync::watch;
 
 use super::{Fault, MockNode, PayError, lock};
-use crate::{
-    BoxFuture, CreatedInvoice, HoldInvoice, HoldState, InvoiceRequest, NodeError, invoice,
-};
+use crate::{CreatedInvoice, HoldInvoice, HoldState, InvoiceRequest, NodeError, invoice};
 
 /// How many held invoices are remembered; the oldest go first.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(4096).expect("not zero");
@@ -129,57 +128,48 @@ impl MockNode {
     }
 }
 
+#[async_trait]
 impl HoldInvoice for MockNode {
-    fn create_hold_invoice(
+    async fn create_hold_invoice(
         &self,
         hash: PaymentHash,
         request: InvoiceRequest,
-    ) -> BoxFuture<'_, Result<CreatedInvoice, NodeError>> {
-        Box::pin(async move {
-            self.check_up()?;
-            let index = self.next_index(Fault::None);
-            let invoice = self.write((index, hash), &request)?;
-            self.held.add(hash);
-            Ok(invoice)
-        })
+    ) -> Result<CreatedInvoice, NodeError> {
+        self.check_up()?;
+        let index = self.next_index(Fault::None);
+        let invoice = self.write((index, hash), &request)?;
+        self.held.add(hash);
+        Ok(invoice)
     }
 
-    fn hold_state(&self, hash: PaymentHash) -> BoxFuture<'_, Result<HoldState, NodeError>> {
-        Box::pin(async move {
-            self.check_up()?;
-            Ok(self.held.find(&hash).unwrap_or(HoldState::Unknown))
-        })
+    async fn hold_state(&self, hash: PaymentHash) -> Result<HoldState, NodeError> {
+        self.check_up()?;
+        Ok(self.held.find(&hash).unwrap_or(HoldState::Unknown))
     }
 
-    fn wait_while_open(&self, hash: PaymentHash) -> BoxFuture<'_, Result<HoldState, NodeError>> {
-        Box::pin(async move {
-            self.check_up()?;
-            let Some(mut state) = self.held.follow(&hash) else {
-                return Ok(HoldState::Unknown);
-            };
-            let state = state.wait_for(|state| *state != HoldState::Open).await;
-            Ok(state.map_or(HoldState::Unknown, |state| *state))
-        })
+    async fn wait_while_open(&self, hash: PaymentHash) -> Result<HoldState, NodeError> {
+        self.check_up()?;
+        let Some(mut state) = self.held.follow(&hash) else {
+            return Ok(HoldState::Unknown);
+        };
+        let state = state.wait_for(|state| *state != HoldState::Open).await;
+        Ok(state.map_or(HoldState::Unknown, |state| *state))
     }
 
-    fn settle_invoice(&self, preimage: Preimage) -> BoxFuture<'_, Result<(), NodeError>> {
-        Box::pin(async move {
-            self.check_up()?;
-            match self.held.settle(&preimage) {
-                Some(HoldState::Settled { .. }) => Ok(()),
-                state => Err(refused(state, "settled")),
-            }
-        })
+    async fn settle_invoice(&self, preimage: Preimage) -> Result<(), NodeError> {
+        self.check_up()?;
+        match self.held.settle(&preimage) {
+            Some(HoldState::Settled { .. }) => Ok(()),
+            state => Err(refused(state, "settled")),
+        }
     }
 
-    fn cancel_invoice(&self, hash: PaymentHash) -> BoxFuture<'_, Result<(), NodeError>> {
-        Box::pin(async move {
-            self.check_up()?;
-            match self.held.cancel(&hash) {
-                Some(HoldState::Canceled) => Ok(()),
-                state => Err(refused(state, "canceled")),
-            }
-        })
+    async fn cancel_invoice(&self, hash: PaymentHash) -> Result<(), NodeError> {
+        self.check_up()?;
+        match self.held.cancel(&hash) {
+            Some(HoldState::Canceled) => Ok(()),
+            state => Err(refused(state, "canceled")),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use farebox_core::{Msat, PaymentHash, Preimage};
 use farebox_http::client::CallError;
 use lru::LruCache;
@@ -10,7 +11,7 @@ use tokio::time::Instant;
 
 use super::{Fault, MockNode, PayError, lock};
 use crate::{
-    BoxFuture, InvoiceFault, NodeError, PayInvoice, PaymentFailure, PaymentRequest, PaymentState,
+    InvoiceFault, NodeError, PayInvoice, PaymentFailure, PaymentRequest, PaymentState,
     parse_invoice,
 };
 
@@ -201,28 +202,22 @@ fn lost(request: &PaymentRequest) -> NodeError {
     })
 }
 
+#[async_trait]
 impl PayInvoice for MockNode {
-    fn pay_invoice(
-        &self,
-        request: PaymentRequest,
-    ) -> BoxFuture<'_, Result<PaymentState, NodeError>> {
-        Box::pin(async move {
-            let made = self.begin_payment(&request)?;
-            let patience_ends = Instant::now() + request.patience;
-            tokio::time::sleep_until(made.known_at.min(patience_ends)).await;
-            Ok(made.state(Instant::now()))
-        })
+    async fn pay_invoice(&self, request: PaymentRequest) -> Result<PaymentState, NodeError> {
+        let made = self.begin_payment(&request)?;
+        let patience_ends = Instant::now() + request.patience;
+        tokio::time::sleep_until(made.known_at.min(patience_ends)).await;
+        Ok(made.state(Instant::now()))
     }
 
-    fn payment_state(&self, hash: PaymentHash) -> BoxFuture<'_, Result<PaymentState, NodeError>> {
-        Box::pin(async move {
-            if self.fault() == Fault::Down {
-                return Err(NodeError::Down);
-            }
-            let made = lock(&self.outgoing.made);
-            let known = made.peek(&hash).map(|made| made.state(Instant::now()));
-            Ok(known.unwrap_or(PaymentState::Unheard))
-        })
+    async fn payment_state(&self, hash: PaymentHash) -> Result<PaymentState, NodeError> {
+        if self.fault() == Fault::Down {
+            return Err(NodeError::Down);
+        }
+        let made = lock(&self.outgoing.made);
+        let known = made.peek(&hash).map(|made| made.state(Instant::now()));
+        Ok(known.unwrap_or(PaymentState::Unheard))
     }
 }
 

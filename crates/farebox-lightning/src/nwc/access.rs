@@ -1,6 +1,7 @@
 //! What `farebox doctor` learns from the wallet: who it is, what this connection may do, and which
 //! relays answer.
 
+use async_trait::async_trait;
 use serde_json::json;
 
 use super::hub::PAYMENT_RECEIVED;
@@ -8,7 +9,7 @@ use super::payments::PAY_INVOICE;
 use super::reply::{Balance, WalletInfo};
 use super::{LOOKUP_INVOICE, MAKE_INVOICE, Nwc};
 use crate::answer::printable;
-use crate::{AccessReport, BoxFuture, CheckAccess, NodeError};
+use crate::{AccessReport, CheckAccess, NodeError};
 
 const GET_INFO: &str = "get_info";
 const GET_BALANCE: &str = "get_balance";
@@ -24,28 +25,27 @@ const SPENDING: [&str; 4] = [
     "sign_message",
 ];
 
+#[async_trait]
 impl CheckAccess for Nwc {
-    fn check_access(&self) -> BoxFuture<'_, Result<AccessReport, NodeError>> {
-        Box::pin(async move {
-            let info: WalletInfo = self.wallet.ask(GET_INFO, json!({})).await?;
-            let offered = |method: &&&str| info.methods.iter().any(|offered| offered == **method);
-            let mut report = AccessReport {
-                identity: self.identity(&info),
-                missing: own(NEEDED.iter().filter(|method| !offered(method))),
-                needless: own(SPENDING.iter().filter(offered)),
-                remarks: remarks(&info),
-            };
-            let network = info.network.as_deref().unwrap_or_default();
-            report.compare_network(network, self.rules.network);
-            report.remarks.extend(self.silent_relays());
-            let balance: Result<Balance, _> = self.wallet.ask(GET_BALANCE, json!({})).await;
-            if let Ok(Balance { balance }) = balance {
-                report
-                    .remarks
-                    .push(format!("its balance is {balance} msat"));
-            }
-            Ok(report)
-        })
+    async fn check_access(&self) -> Result<AccessReport, NodeError> {
+        let info: WalletInfo = self.wallet.ask(GET_INFO, json!({})).await?;
+        let offered = |method: &&&str| info.methods.iter().any(|offered| offered == **method);
+        let mut report = AccessReport {
+            identity: self.identity(&info),
+            missing: own(NEEDED.iter().filter(|method| !offered(method))),
+            needless: own(SPENDING.iter().filter(offered)),
+            remarks: remarks(&info),
+        };
+        let network = info.network.as_deref().unwrap_or_default();
+        report.compare_network(network, self.rules.network);
+        report.remarks.extend(self.silent_relays());
+        let balance: Result<Balance, _> = self.wallet.ask(GET_BALANCE, json!({})).await;
+        if let Ok(Balance { balance }) = balance {
+            report
+                .remarks
+                .push(format!("its balance is {balance} msat"));
+        }
+        Ok(report)
     }
 }
 

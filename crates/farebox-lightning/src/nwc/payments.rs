@@ -15,6 +15,7 @@
 use std::error::Error;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use farebox_core::PaymentHash;
 use farebox_http::client::CallError;
 use serde_json::json;
@@ -24,7 +25,7 @@ use super::memory::Memory;
 use super::reply::{self, Code, Refusal};
 use super::waiting::Spread;
 use super::wallet::{Call, NoResult};
-use crate::{BoxFuture, NodeError, PayInvoice, PaymentFailure, PaymentRequest, PaymentState};
+use crate::{NodeError, PayInvoice, PaymentFailure, PaymentRequest, PaymentState};
 
 pub(super) const PAY_INVOICE: &str = "pay_invoice";
 
@@ -41,21 +42,19 @@ enum Before {
     ToPay { via: usize },
 }
 
+#[async_trait]
 impl PayInvoice for Nwc {
     /// NIP-47 has no limit on routing fees, so `max_fee` is not passed on: the wallet decides. After
     /// the call's time limit the wallet's list is asked, even where `patience` would last longer; an
     /// answer that comes later is heard and shows in [`payment_state`](Self::payment_state).
-    fn pay_invoice(
-        &self,
-        request: PaymentRequest,
-    ) -> BoxFuture<'_, Result<PaymentState, NodeError>> {
-        Box::pin(async move { self.pay(&request).await })
+    async fn pay_invoice(&self, request: PaymentRequest) -> Result<PaymentState, NodeError> {
+        self.pay(&request).await
     }
 
     /// [`PaymentState::Unheard`] only of what this run was asked to pay and never sent: what a
     /// wallet does not remember it may still be doing.
-    fn payment_state(&self, hash: PaymentHash) -> BoxFuture<'_, Result<PaymentState, NodeError>> {
-        Box::pin(async move { self.state_of(&hash).await })
+    async fn payment_state(&self, hash: PaymentHash) -> Result<PaymentState, NodeError> {
+        self.state_of(&hash).await
     }
 }
 

@@ -1,27 +1,28 @@
 //! What `farebox doctor` learns from phoenixd.
 
+use async_trait::async_trait;
+
 use super::Phoenixd;
 use super::answer::InfoJson;
 use crate::answer::{JudgeAnswer, printable};
-use crate::{AccessReport, BoxFuture, CheckAccess, NodeError};
+use crate::{AccessReport, CheckAccess, NodeError};
 
 /// Less room than this to receive, in satoshis, is worth a remark.
 const LITTLE_ROOM: u64 = 10_000;
 
+#[async_trait]
 impl CheckAccess for Phoenixd {
-    fn check_access(&self) -> BoxFuture<'_, Result<AccessReport, NodeError>> {
-        Box::pin(async move {
-            let info: InfoJson = self.client.get("/getinfo").await?.json()?;
-            let mut report = AccessReport {
-                identity: identity(&info),
-                ..AccessReport::default()
-            };
-            let chain = info.chain.as_deref().unwrap_or_default();
-            report.compare_network(chain, self.rules.network);
-            report.remarks.extend(why_payments_cost(&info));
-            self.check_paying(&mut report).await?;
-            Ok(report)
-        })
+    async fn check_access(&self) -> Result<AccessReport, NodeError> {
+        let info: InfoJson = self.client.get("/getinfo").await?.json()?;
+        let mut report = AccessReport {
+            identity: identity(&info),
+            ..AccessReport::default()
+        };
+        let chain = info.chain.as_deref().unwrap_or_default();
+        report.compare_network(chain, self.rules.network);
+        report.remarks.extend(why_payments_cost(&info));
+        self.check_paying(&mut report).await?;
+        Ok(report)
     }
 }
 

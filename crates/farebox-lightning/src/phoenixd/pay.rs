@@ -1,6 +1,7 @@
 //! Paying with phoenixd. What its answer to a payment says is only a hint: the state is read from
 //! its record of payments, which knows the exact fee and puts a success before everything else.
 
+use async_trait::async_trait;
 use farebox_core::{Msat, PaymentHash};
 use farebox_http::client::CallError;
 use http::StatusCode;
@@ -8,9 +9,7 @@ use http::StatusCode;
 use super::answer::{OutgoingJson, PaidJson};
 use super::{Phoenixd, is_unknown};
 use crate::answer::JudgeAnswer;
-use crate::{
-    BoxFuture, NodeError, PayInvoice, PaymentFailure, PaymentRequest, PaymentState, proof,
-};
+use crate::{NodeError, PayInvoice, PaymentFailure, PaymentRequest, PaymentState, proof};
 
 /// What routing costs with phoenixd: 0.4% and 4 sat, which it takes without asking.
 const FEE_PARTS_PER_THOUSAND: u64 = 4;
@@ -19,41 +18,35 @@ const FEE_BASE: u64 = 4000;
 /// A version without the endpoint answers 404 with another text, which proves nothing.
 const UNHEARD: [&str; 1] = ["Not found"];
 
+#[async_trait]
 impl PayInvoice for Phoenixd {
-    fn pay_invoice(
-        &self,
-        request: PaymentRequest,
-    ) -> BoxFuture<'_, Result<PaymentState, NodeError>> {
-        Box::pin(async move {
-            let earlier = self.payment_state(request.payment_hash).await?;
-            if earlier != PaymentState::Unheard {
-                return Ok(earlier);
+    async fn pay_invoice(&self, request: PaymentRequest) -> Result<PaymentState, NodeError> {
+        let earlier = self.payment_state(request.payment_hash).await?;
+        if earlier != PaymentState::Unheard {
+            return Ok(earlier);
+        }
+        if fee(request.amount) > request.max_fee.get() {
+            return Ok(PaymentState::Failed(PaymentFailure::NoRoute));
+        }
+        let failure = match self.ask_to_pay(&request).await {
+            Ok(failure) => failure,
+            Err(NodeError::Call(CallError::TimedOut { .. })) => {
+                return Ok(PaymentState::Pending);
             }
-            if fee(request.amount) > request.max_fee.get() {
-                return Ok(PaymentState::Failed(PaymentFailure::NoRoute));
-            }
-            let failure = match self.ask_to_pay(&request).await {
-                Ok(failure) => failure,
-                Err(NodeError::Call(CallError::TimedOut { .. })) => {
-                    return Ok(PaymentState::Pending);
-                }
-                Err(error) => return Err(error),
-            };
-            let recorded = self.payment_state(request.payment_hash).await;
-            Ok(proof::after_sending(recorded, failure))
-        })
+            Err(error) => return Err(error),
+        };
+        let recorded = self.payment_state(request.payment_hash).await;
+        Ok(proof::after_sending(recorded, failure))
     }
 
-    fn payment_state(&self, hash: PaymentHash) -> BoxFuture<'_, Result<PaymentState, NodeError>> {
-        Box::pin(async move {
-            let path = format!("/payments/outgoingbyhash/{hash}");
-            let answer = self.client.get(&path).await?;
-            if is_unknown(&answer, &UNHEARD) {
-                return Ok(PaymentState::Unheard);
-            }
-            let payment: OutgoingJson = answer.json()?;
-            payment.state(&hash).map_err(|fault| answer.bad(fault))
-        })
+    async fn payment_state(&self, hash: PaymentHash) -> Result<PaymentState, NodeError> {
+        let path = format!("/payments/outgoingbyhash/{hash}");
+        let answer = self.client.get(&path).await?;
+        if is_unknown(&answer, &UNHEARD) {
+            return Ok(PaymentState::Unheard);
+        }
+        let payment: OutgoingJson = answer.json()?;
+        payment.state(&hash).map_err(|fault| answer.bad(fault))
     }
 }
 

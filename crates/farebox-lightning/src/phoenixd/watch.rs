@@ -6,13 +6,14 @@
 
 use std::collections::HashMap;
 
+use async_trait::async_trait;
 use farebox_core::PaymentHash;
 
 use super::Phoenixd;
 use super::answer::IncomingJson;
 use super::bell::Woken;
 use crate::answer::JudgeAnswer;
-use crate::{BoxFuture, NodeError, Settlement, SettlementCursor, WatchEvent, WatchSettlements};
+use crate::{NodeError, Settlement, SettlementCursor, WatchEvent, WatchSettlements};
 
 /// How far back each question reaches, in milliseconds.
 const REACH_BACK: u64 = 10_000;
@@ -22,43 +23,42 @@ const REACH_BACK: u64 = 10_000;
 const PAGE: usize = 100;
 const MAX_PAGES: usize = 100;
 
+#[async_trait]
 impl WatchSettlements for Phoenixd {
     /// The cursor is a time of phoenixd's own clock. A settlement may be told twice.
-    fn watch<'a>(
-        &'a self,
+    async fn watch(
+        &self,
         after: Option<SettlementCursor>,
-        sink: &'a mut (dyn FnMut(WatchEvent) + Send),
-    ) -> BoxFuture<'a, Result<(), NodeError>> {
-        Box::pin(async move {
-            let mut told = Told::default();
-            let mut last = match after {
-                Some(SettlementCursor(at)) => at,
-                None => self.begin(&mut told).await?,
-            };
-            let mut is_listening = false;
-            let mut woken = Woken::InTime;
-            loop {
-                let mut found = self.since(last.saturating_sub(REACH_BACK)).await?;
-                if !is_listening {
-                    is_listening = true;
-                    sink(WatchEvent::Listening);
-                    if after.is_none() {
-                        // From now on: not what lies within reach.
-                        let reached = found.iter().filter(|(_, at)| *at <= last);
-                        reached.for_each(|it| told.note(it));
-                    }
+        sink: &mut (dyn FnMut(WatchEvent) + Send),
+    ) -> Result<(), NodeError> {
+        let mut told = Told::default();
+        let mut last = match after {
+            Some(SettlementCursor(at)) => at,
+            None => self.begin(&mut told).await?,
+        };
+        let mut is_listening = false;
+        let mut woken = Woken::InTime;
+        loop {
+            let mut found = self.since(last.saturating_sub(REACH_BACK)).await?;
+            if !is_listening {
+                is_listening = true;
+                sink(WatchEvent::Listening);
+                if after.is_none() {
+                    // From now on: not what lies within reach.
+                    let reached = found.iter().filter(|(_, at)| *at <= last);
+                    reached.for_each(|it| told.note(it));
                 }
-                found.sort_by_key(|(_, at)| *at);
-                for (settlement, at) in found {
-                    if told.is_new(&(settlement, at)) {
-                        sink(WatchEvent::Settled(settlement));
-                    }
-                    last = last.max(at);
-                }
-                told.forget_before(last.saturating_sub(REACH_BACK));
-                woken = self.bell.pause(woken).await;
             }
-        })
+            found.sort_by_key(|(_, at)| *at);
+            for (settlement, at) in found {
+                if told.is_new(&(settlement, at)) {
+                    sink(WatchEvent::Settled(settlement));
+                }
+                last = last.max(at);
+            }
+            told.forget_before(last.saturating_sub(REACH_BACK));
+            woken = self.bell.pause(woken).await;
+        }
     }
 }
 

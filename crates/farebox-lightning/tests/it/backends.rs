@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use farebox_core::{Clock, PaymentHash};
 use farebox_http::client::CallError;
+use farebox_lightning::async_trait;
 use farebox_lightning::backends::{Backends, BackendsError, NamedBackend};
 use farebox_lightning::{
-    AmountLimits, Backend, BoxFuture, CreateInvoice, CreatedInvoice, InvoiceFault, InvoiceRequest,
+    AmountLimits, Backend, CreateInvoice, CreatedInvoice, InvoiceFault, InvoiceRequest,
     InvoiceState, LookupInvoice, NodeError, PayInvoice, PaymentHashes, PaymentRequest,
     PaymentState,
 };
@@ -97,22 +98,18 @@ fn named(name: &str, fake: &Arc<Fake>) -> NamedBackend {
     }
 }
 
+#[async_trait]
 impl CreateInvoice for Fake {
-    fn create_invoice(
-        &self,
-        request: InvoiceRequest,
-    ) -> BoxFuture<'_, Result<CreatedInvoice, NodeError>> {
+    async fn create_invoice(&self, request: InvoiceRequest) -> Result<CreatedInvoice, NodeError> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         let mood = self.mood.lock().unwrap().clone();
-        Box::pin(async move {
-            match mood {
-                Mood::Well => {}
-                Mood::Failing(error) => return Err(error),
-                Mood::Slow(delay) => tokio::time::sleep(delay).await,
-                Mood::Gone => std::future::pending().await,
-            }
-            Ok(self.make(&request))
-        })
+        match mood {
+            Mood::Well => {}
+            Mood::Failing(error) => return Err(error),
+            Mood::Slow(delay) => tokio::time::sleep(delay).await,
+            Mood::Gone => std::future::pending().await,
+        }
+        Ok(self.make(&request))
     }
 
     fn limits(&self) -> AmountLimits {
@@ -124,27 +121,27 @@ impl CreateInvoice for Fake {
     }
 }
 
+#[async_trait]
 impl LookupInvoice for Fake {
-    fn lookup_invoice(&self, _: PaymentHash) -> BoxFuture<'_, Result<InvoiceState, NodeError>> {
+    async fn lookup_invoice(&self, _: PaymentHash) -> Result<InvoiceState, NodeError> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         let state = self.knows.lock().unwrap().clone();
-        Box::pin(async move {
-            match state {
-                Some(state) => state,
-                None => std::future::pending().await,
-            }
-        })
+        match state {
+            Some(state) => state,
+            None => std::future::pending().await,
+        }
     }
 }
 
+#[async_trait]
 impl PayInvoice for Fake {
-    fn pay_invoice(&self, _: PaymentRequest) -> BoxFuture<'_, Result<PaymentState, NodeError>> {
+    async fn pay_invoice(&self, _: PaymentRequest) -> Result<PaymentState, NodeError> {
         self.asked.fetch_add(1, Ordering::SeqCst);
-        Box::pin(async { Err(NodeError::Down) })
+        Err(NodeError::Down)
     }
 
-    fn payment_state(&self, _: PaymentHash) -> BoxFuture<'_, Result<PaymentState, NodeError>> {
-        Box::pin(async { Ok(PaymentState::Unheard) })
+    async fn payment_state(&self, _: PaymentHash) -> Result<PaymentState, NodeError> {
+        Ok(PaymentState::Unheard)
     }
 }
 

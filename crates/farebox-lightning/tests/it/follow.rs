@@ -4,10 +4,9 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use farebox_lightning::async_trait;
 use farebox_lightning::follow::{Settlements, follow};
-use farebox_lightning::{
-    BoxFuture, NodeError, Settlement, SettlementCursor, WatchEvent, WatchSettlements,
-};
+use farebox_lightning::{NodeError, Settlement, SettlementCursor, WatchEvent, WatchSettlements};
 use tokio::time::Instant;
 
 use crate::lnd_fake::{msat, preimage};
@@ -42,28 +41,27 @@ impl Node {
     }
 }
 
+#[async_trait]
 impl WatchSettlements for Node {
-    fn watch<'a>(
-        &'a self,
+    async fn watch(
+        &self,
         after: Option<SettlementCursor>,
-        sink: &'a mut (dyn FnMut(WatchEvent) + Send),
-    ) -> BoxFuture<'a, Result<(), NodeError>> {
+        sink: &mut (dyn FnMut(WatchEvent) + Send),
+    ) -> Result<(), NodeError> {
         self.asked.lock().unwrap().push((after, Instant::now()));
         let stream = self.streams.lock().unwrap().pop_front();
-        Box::pin(async move {
-            let Some(stream) = stream else {
-                sink(WatchEvent::Listening);
-                return std::future::pending().await;
-            };
-            if (stream.end)().is_ok() {
-                sink(WatchEvent::Listening);
-            }
-            for byte in stream.settled {
-                sink(WatchEvent::Settled(settlement(byte)));
-            }
-            tokio::time::sleep(stream.lasts).await;
-            (stream.end)()
-        })
+        let Some(stream) = stream else {
+            sink(WatchEvent::Listening);
+            return std::future::pending().await;
+        };
+        if (stream.end)().is_ok() {
+            sink(WatchEvent::Listening);
+        }
+        for byte in stream.settled {
+            sink(WatchEvent::Settled(settlement(byte)));
+        }
+        tokio::time::sleep(stream.lasts).await;
+        (stream.end)()
     }
 }
 

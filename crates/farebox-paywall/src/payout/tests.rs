@@ -6,8 +6,8 @@ use farebox_ledger::{ClaimPolicy, OpenOptions, PayoutEnd, Rail};
 use farebox_lightning::backends::NamedBackend;
 use farebox_lightning::mock::{MockNode, PayFault};
 use farebox_lightning::{
-    Backend, BoxFuture, CreateInvoice, CreatedInvoice, InvoiceRequest, InvoiceState, LookupInvoice,
-    Network, NodeError,
+    Backend, CreateInvoice, CreatedInvoice, InvoiceRequest, InvoiceState, LookupInvoice, Network,
+    NodeError, async_trait,
 };
 use farebox_testkit::ManualClock;
 use tempfile::TempDir;
@@ -354,10 +354,11 @@ impl From<Teller> for Backend {
     }
 }
 
+#[async_trait]
 impl LookupInvoice for Teller {
-    fn lookup_invoice(&self, hash: PaymentHash) -> BoxFuture<'_, Result<InvoiceState, NodeError>> {
+    async fn lookup_invoice(&self, hash: PaymentHash) -> Result<InvoiceState, NodeError> {
         if hash != self.ours && self.others.contains(&hash) {
-            return self.node.lookup_invoice(hash);
+            return self.node.lookup_invoice(hash).await;
         }
         let told = if hash == self.ours {
             self.state
@@ -368,7 +369,7 @@ impl LookupInvoice for Teller {
             host: "teller".to_owned(),
             limit: HOUR,
         });
-        Box::pin(async move { told.ok_or(away) })
+        told.ok_or(away)
     }
 }
 
