@@ -10,25 +10,19 @@
 mod shares;
 
 use std::error::Error as StdError;
-use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
-use http_body::{Body, Frame};
+use http_body::Body;
+use http_body_util::BodyExt;
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, timeout_at};
 
 pub use shares::{Holder, Shares};
-
-/// The default budget of a process, in bytes.
-pub const DEFAULT_BUDGET_BYTES: usize = 256 * 1024 * 1024;
-
-/// The default limit on one body, in bytes.
-pub const DEFAULT_BODY_BYTES: usize = 8 * 1024 * 1024;
 
 /// The least that is leased for a body at once, in bytes.
 const MIN_LEASE_BYTES: usize = 4 * 1024;
@@ -284,10 +278,6 @@ where
     Ok(reading.finish())
 }
 
-async fn next_frame<B: Body>(mut body: Pin<&mut B>) -> Option<Result<Frame<B::Data>, B::Error>> {
-    poll_fn(|context| body.as_mut().poll_frame(context)).await
-}
-
 /// A body on its way in.
 struct Reading {
     limit: usize,
@@ -326,7 +316,7 @@ impl Reading {
         let started_at = Instant::now();
         while !body.is_end_stream() {
             let deadline = patience.deadline(started_at, self.received);
-            let frame = timeout_at(deadline, next_frame(body.as_mut())).await;
+            let frame = timeout_at(deadline, body.frame()).await;
             let frame = match frame.map_err(|_| BodyError::TimedOut)? {
                 Some(frame) => frame.map_err(|error| BodyError::Broken(error.into()))?,
                 None => break,

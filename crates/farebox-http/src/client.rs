@@ -11,6 +11,7 @@ mod guarded;
 mod lines;
 mod trusted;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -20,13 +21,14 @@ use http::{Request, Uri};
 use http_body_util::Full;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::Connect;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 
 pub use error::CallError;
 pub use guarded::{
     AllowedHost, AllowedHostError, AllowedHosts, FetchLimits, GuardedClient, is_public,
 };
 pub use lines::{Answer, Lines};
-pub use trusted::{Content, EndpointError, EndpointOptions, Trust, TrustedClient};
+pub use trusted::{EndpointError, EndpointOptions, Trust, TrustedClient};
 
 const AGENT: &str = concat!("farebox/", env!("CARGO_PKG_VERSION"));
 
@@ -81,6 +83,35 @@ fn common_headers() -> HeaderMap {
 pub fn host_of(url: &Uri) -> String {
     let authority = url.authority().map_or("", |authority| authority.as_str());
     authority.rsplit('@').next().unwrap_or_default().to_owned()
+}
+
+/// The host without the brackets of an IPv6 address, as it is resolved.
+#[must_use]
+pub fn without_brackets(host: &str) -> &str {
+    host.strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+        .unwrap_or(host)
+}
+
+/// Whether a host is this machine. Names are not looked up: `localhost` is this machine by
+/// definition (RFC 6761), others may change.
+#[must_use]
+pub fn is_loopback(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost")
+        || without_brackets(host)
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+}
+
+/// Percent-encodes everything but the unreserved characters of RFC 3986 section 2.3.
+#[must_use]
+pub fn percent_encode(text: &str) -> PercentEncode<'_> {
+    const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
+        .remove(b'-')
+        .remove(b'.')
+        .remove(b'_')
+        .remove(b'~');
+    utf8_percent_encode(text, RESERVED)
 }
 
 /// A port that is written and is none.

@@ -1,10 +1,8 @@
 //! Ending well: no new connections, time for open requests, then a cut.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
@@ -17,65 +15,62 @@ enum Phase {
 #[derive(Clone)]
 pub struct DrainSignal {
     phase: watch::Receiver<Phase>,
-    open: Arc<Open>,
+    open: watch::Sender<usize>,
 }
 
 /// Starts the phases.
 pub struct Drain {
     phase: watch::Sender<Phase>,
-    open: Arc<Open>,
-}
-
-#[derive(Default)]
-struct Open {
-    count: AtomicUsize,
-    none_left: Notify,
+    open: watch::Sender<usize>,
 }
 
 /// One open connection; dropping it says that it is closed.
-pub struct OpenConnection(Arc<Open>);
+pub struct OpenConnection(watch::Sender<usize>);
 
 impl Drain {
     /// Both ends, while everything is served.
     #[must_use]
     pub fn new() -> (Self, DrainSignal) {
-        let (sender, phase) = watch::channel(Phase::Serving);
-        let open = Arc::<Open>::default();
-        (
-            Self {
-                phase: sender,
-                open: Arc::clone(&open),
-            },
-            DrainSignal { phase, open },
-        )
+        let (phase, seen) = watch::channel(Phase::Serving);
+        let open = watch::Sender::new(0);
+        let signal = DrainSignal {
+            phase: seen,
+            open: open.clone(),
+        };
+        (Self { phase, open }, signal)
     }
 
     /// Asks all connections to end, waits for them up to `limit`, then cuts what is left; gives the
     /// number of connections that were cut.
     pub async fn run(&self, limit: Duration) -> usize {
         self.phase.send_replace(Phase::Draining);
-        let _ = tokio::time::timeout(limit, self.open.all_closed()).await;
-        let cut = self.open.count.load(Ordering::Acquire);
+        let _ = tokio::time::timeout(limit, self.all_closed()).await;
+        let cut = *self.open.borrow();
         self.phase.send_replace(Phase::Cut);
         if cut > 0 {
             /// What a cut connection needs to settle its holds.
             const AFTER_CUT: Duration = Duration::from_secs(2);
-            let _ = tokio::time::timeout(AFTER_CUT, self.open.all_closed()).await;
+            let _ = tokio::time::timeout(AFTER_CUT, self.all_closed()).await;
         }
         cut
+    }
+
+    async fn all_closed(&self) {
+        let mut open = self.open.subscribe();
+        let _ = open.wait_for(|open| *open == 0).await;
     }
 }
 
 impl DrainSignal {
     /// Counts one more open connection.
     pub fn enter(&self) -> OpenConnection {
-        self.open.count.fetch_add(1, Ordering::AcqRel);
-        OpenConnection(Arc::clone(&self.open))
+        self.open.send_modify(|open| *open += 1);
+        OpenConnection(self.open.clone())
     }
 
     /// How many connections are open.
     pub fn open(&self) -> usize {
-        self.open.count.load(Ordering::Acquire)
+        *self.open.borrow()
     }
 
     /// Resolves when no new requests should be taken.
@@ -99,23 +94,9 @@ impl DrainSignal {
     }
 }
 
-impl Open {
-    async fn all_closed(&self) {
-        loop {
-            let notified = self.none_left.notified();
-            if self.count.load(Ordering::Acquire) == 0 {
-                return;
-            }
-            notified.await;
-        }
-    }
-}
-
 impl Drop for OpenConnection {
     fn drop(&mut self) {
-        if self.0.count.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.0.none_left.notify_waiters();
-        }
+        self.0.send_modify(|open| *open -= 1);
     }
 }
 

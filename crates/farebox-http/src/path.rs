@@ -7,6 +7,8 @@
 
 use std::borrow::Cow;
 
+use percent_encoding::percent_encode_byte;
+
 /// The longest path that is read, in bytes.
 pub const MAX_PATH_BYTES: usize = 8 * 1024;
 
@@ -137,12 +139,6 @@ impl<'a> CanonicalPath<'a> {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
-    }
-
-    /// Whether the client wrote it canonically, so that its request target can be forwarded as is.
-    #[must_use]
-    pub const fn is_as_sent(&self) -> bool {
-        matches!(self.0, Cow::Borrowed(_))
     }
 
     /// The path, owned.
@@ -276,10 +272,7 @@ impl<'a> Writer<'a> {
     }
 
     fn push_escape(&mut self, byte: u8) {
-        const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-        self.out.push('%');
-        self.out.push(char::from(DIGITS[usize::from(byte >> 4)]));
-        self.out.push(char::from(DIGITS[usize::from(byte & 0xf)]));
+        self.out.push_str(percent_encode_byte(byte));
     }
 
     fn end_segment(&mut self, slash: bool) -> Result<(), PathError> {

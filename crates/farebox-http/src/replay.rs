@@ -8,7 +8,6 @@
 //! retry is then told that it was served.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,9 +16,6 @@ use farebox_core::HoldId;
 use http::{HeaderMap, StatusCode};
 
 use crate::body_budget::{ByteBudget, Lease};
-
-/// The default limit on all answers together, in bytes.
-pub const DEFAULT_TOTAL_BYTES: usize = 64 * 1024 * 1024;
 
 /// The default limit on the number of answers.
 pub const DEFAULT_MAX_ANSWERS: usize = 65_536;
@@ -106,15 +102,6 @@ pub struct Finishing {
     hold: HoldId,
 }
 
-impl Default for ReplayLimits {
-    fn default() -> Self {
-        Self {
-            total_bytes: DEFAULT_TOTAL_BYTES,
-            max_answers: DEFAULT_MAX_ANSWERS,
-        }
-    }
-}
-
 impl Default for ReplayPolicy {
     fn default() -> Self {
         Self {
@@ -188,20 +175,6 @@ impl ReplayStore {
             answers.retain(|_, kept| now < kept.expires_at);
             order.retain(|hold| answers.contains_key(hold));
         }
-    }
-
-    /// Bytes that answers take, kept and being recorded.
-    #[must_use]
-    pub fn bytes_in_use(&self) -> usize {
-        self.budget.in_use()
-    }
-
-    /// How many answers are kept, the expired ones included.
-    #[must_use]
-    pub fn answers_kept(&self) -> usize {
-        (0..SHARDS)
-            .map(|index| self.shard(index).answers.len())
-            .sum()
     }
 
     fn insert(&self, hold: HoldId, kept: Kept) {
@@ -350,28 +323,6 @@ impl Drop for Finishing {
     fn drop(&mut self) {
         let mut shard = self.store.shard(shard_of(self.hold));
         shard.finishing.remove(&self.hold);
-    }
-}
-
-impl fmt::Debug for Finishing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Finishing").finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for ReplayStore {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReplayStore")
-            .field("budget", &self.budget)
-            .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Recorder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Recorder")
-            .field("recording", &self.is_recording())
-            .finish()
     }
 }
 

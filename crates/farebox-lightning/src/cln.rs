@@ -8,18 +8,19 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use farebox_core::{Msat, PaymentHash};
+use farebox_core::PaymentHash;
 use http::header::{HeaderName, HeaderValue};
 use serde_json::{Value, json};
 
 use crate::answer::JudgeAnswer;
-use crate::made::InvoiceRules;
+use crate::node_options::Node;
+use crate::port::MAX_DESCRIPTION;
 use crate::{
     AmountLimits, Backend, CreateInvoice, CreatedInvoice, InvoiceRequest, InvoiceState,
-    LookupInvoice, Needs, NodeError, NodeOptions, PaymentHashes, proof,
+    LookupInvoice, NodeError, NodeOptions, PaymentHashes, proof,
 };
 use answer::{InvoicesJson, MadeJson};
-use farebox_http::client::{Answer, CallError, EndpointError, TrustedClient};
+use farebox_http::client::{Answer, CallError, EndpointError};
 use refusal::Refusal;
 
 mod access;
@@ -28,24 +29,10 @@ mod pay;
 mod refusal;
 mod watch;
 
-/// The least amount that channels take unless both sides agreed on less.
-const LEAST: Msat = match Msat::new(1000) {
-    Ok(amount) => amount,
-    Err(_) => Msat::MAX,
-};
-
-/// The longest description that fits an invoice, in bytes (BOLT 11).
-const MAX_DESCRIPTION: usize = 639;
-
 /// The Core Lightning backend. Its credential is a rune for `invoice`, `listinvoices`,
 /// `waitanyinvoice` and `getinfo`; where money is paid out also for `xpay`, `pay` and `listpays`.
 /// The certificate that it shows is `server.pem` of `clnrest`.
-pub struct Cln {
-    client: TrustedClient,
-    rules: InvoiceRules,
-    limits: AmountLimits,
-    needs: Needs,
-}
+pub struct Cln(Node);
 
 impl Cln {
     /// A backend that has called nobody yet.
@@ -55,12 +42,8 @@ impl Cln {
     pub fn new(options: NodeOptions) -> Result<Self, EndpointError> {
         let rune = HeaderValue::try_from(options.credential.reveal().trim());
         let rune = rune.map_err(|_| EndpointError::Credential)?;
-        Ok(Self {
-            client: options.client(HeaderName::from_static("rune"), rune)?,
-            limits: AmountLimits::ANY.at_least(Some(options.min_amount.unwrap_or(LEAST))),
-            needs: options.needs,
-            rules: options.rules(),
-        })
+        let name = HeaderName::from_static("rune");
+        options.node(AmountLimits::ANY, name, rune).map(Self)
     }
 
     /// Never the same twice, whoever else makes invoices on this node.
@@ -68,7 +51,7 @@ impl Cln {
         let mut random = [0; 16];
         getrandom::fill(&mut random).map_err(|error| {
             NodeError::Call(CallError::NotConnected {
-                host: self.client.host().to_owned(),
+                host: self.0.client.host().to_owned(),
                 source: Arc::new(error),
             })
         })?;
@@ -78,18 +61,12 @@ impl Cln {
     /// Calls a command. Only its result comes back.
     async fn call(&self, command: &str, body: &Value) -> Result<Answer, NodeError> {
         let path = format!("/v1/{command}");
-        let answer = self.client.post_json(&path, body).await?;
+        let answer = self.0.client.post_json(&path, body).await?;
         match Refusal::of(&answer) {
             Some(refusal) => Err(refusal.error(&answer)),
             None => Ok(answer),
         }
     }
-}
-
-/// Core Lightning takes no JSON escapes for control characters.
-fn description(memo: &str) -> String {
-    let cut = &memo[..memo.floor_char_boundary(MAX_DESCRIPTION)];
-    cut.replace(char::is_control, " ")
 }
 
 impl From<Arc<Cln>> for Backend {
@@ -108,22 +85,23 @@ impl From<Arc<Cln>> for Backend {
 #[async_trait]
 impl CreateInvoice for Cln {
     async fn create_invoice(&self, request: InvoiceRequest) -> Result<CreatedInvoice, NodeError> {
-        self.limits.check(request.amount)?;
+        self.0.limits.check(request.amount)?;
         let body = json!({
             "amount_msat": request.amount.get(),
             "label": self.random_label()?,
-            "description": description(&request.memo),
-            "expiry": request.expiry.as_secs().max(1),
+            // It takes no JSON escapes for control characters.
+            "description": request.description(MAX_DESCRIPTION).replace(char::is_control, " "),
+            "expiry": request.seconds(),
         });
         let answer = self.call("invoice", &body).await?;
         let made: MadeJson = answer.parse()?;
-        let created = self.rules.check(&request, &made.bolt11)?;
+        let created = self.0.rules.check(&request, &made.bolt11)?;
         proof::uncontradicted(created, made.payment_hash.as_deref())
             .map_err(|fault| answer.bad(fault))
     }
 
     fn limits(&self) -> AmountLimits {
-        self.limits
+        self.0.limits
     }
 
     fn payment_hashes(&self) -> PaymentHashes {

@@ -15,10 +15,11 @@ use http::header::{HeaderName, HeaderValue};
 use serde_json::json;
 
 use crate::answer::JudgeAnswer;
-use crate::made::InvoiceRules;
+use crate::node_options::Node;
+use crate::port::MAX_DESCRIPTION;
 use crate::{
     AmountLimits, Backend, CreateInvoice, CreatedInvoice, InvoiceRequest, InvoiceState,
-    LookupInvoice, Needs, NodeError, NodeOptions, proof,
+    LookupInvoice, NodeError, NodeOptions, proof,
 };
 use answer::{FoundJson, PaymentJson};
 use farebox_http::client::{Answer, EndpointError, TrustedClient};
@@ -29,18 +30,13 @@ mod answer;
 mod pay;
 mod refusal;
 
-/// The longest memo that LNbits takes, in characters, of which a text has no more than bytes; and
-/// what fits an invoice (BOLT 11).
-const MAX_MEMO: usize = 639;
+const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// The LNbits backend. Its credential is the wallet's invoice key, also called invoice/read key.
 pub struct Lnbits {
     /// With the invoice key.
-    client: TrustedClient,
+    node: Node,
     payer: Option<Arc<Payer>>,
-    rules: InvoiceRules,
-    limits: AmountLimits,
-    needs: Needs,
 }
 
 /// The half that can pay.
@@ -58,20 +54,18 @@ impl Lnbits {
         options: NodeOptions,
         admin_key: Option<&Secret<String>>,
     ) -> Result<Self, EndpointError> {
-        let payer = admin_key.map(|key| client(&options, key)).transpose()?;
+        let payer = admin_key.map(|key| options.client(API_KEY, header(key)?));
+        let payer = payer.transpose()?;
+        let key = header(&options.credential)?;
         Ok(Self {
-            client: client(&options, &options.credential)?,
+            node: options.node(AmountLimits::WHOLE_SATS, API_KEY, key)?,
             payer: payer.map(|client| Arc::new(Payer { client })),
-            limits: AmountLimits::WHOLE_SATS.at_least(options.min_amount),
-            needs: options.needs,
-            rules: options.rules(),
         })
     }
 }
 
-fn client(options: &NodeOptions, key: &Secret<String>) -> Result<TrustedClient, EndpointError> {
-    let key = HeaderValue::try_from(key.reveal().trim()).map_err(|_| EndpointError::Credential)?;
-    options.client(HeaderName::from_static("x-api-key"), key)
+fn header(key: &Secret<String>) -> Result<HeaderValue, EndpointError> {
+    HeaderValue::try_from(key.reveal().trim()).map_err(|_| EndpointError::Credential)
 }
 
 /// The wallet's own payment with this hash; none where it knows none.
@@ -101,23 +95,30 @@ impl From<Arc<Lnbits>> for Backend {
 #[async_trait]
 impl CreateInvoice for Lnbits {
     async fn create_invoice(&self, request: InvoiceRequest) -> Result<CreatedInvoice, NodeError> {
-        self.limits.check(request.amount)?;
+        self.node.limits.check(request.amount)?;
         let body = json!({
             "out": false,
             "amount": request.amount.get() / 1000,
             "unit": "sat",
-            "memo": &request.memo[..request.memo.floor_char_boundary(MAX_MEMO)],
-            "expiry": request.expiry.as_secs().max(1),
+            "memo": request.description(MAX_DESCRIPTION),
+            "expiry": request.seconds(),
         });
-        let answer = self.client.post_json("/api/v1/payments", &body).await?;
+        let answer = self
+            .node
+            .client
+            .post_json("/api/v1/payments", &body)
+            .await?;
         let made: PaymentJson = refusal::read(&answer)?;
         let bad = |fault| answer.bad(fault);
-        let created = self.rules.check(&request, made.bolt11().map_err(bad)?)?;
+        let created = self
+            .node
+            .rules
+            .check(&request, made.bolt11().map_err(bad)?)?;
         proof::uncontradicted(created, Some(&made.payment_hash)).map_err(bad)
     }
 
     fn limits(&self) -> AmountLimits {
-        self.limits
+        self.node.limits
     }
 }
 
@@ -126,7 +127,7 @@ impl LookupInvoice for Lnbits {
     /// An invoice that LNbits calls failed is [`InvoiceState::Open`]: it says so of an expired one
     /// without asking its node, and may take that back.
     async fn lookup_invoice(&self, hash: PaymentHash) -> Result<InvoiceState, NodeError> {
-        match find(&self.client, hash).await? {
+        match find(&self.node.client, hash).await? {
             None => Ok(InvoiceState::Unknown),
             Some((found, answer)) => found.state(&hash).map_err(|fault| answer.bad(fault)),
         }

@@ -1,32 +1,37 @@
-//! How a node or wallet with an HTTP API is set up: what those have in common whose credential is
-//! one line of text.
+//! How a node or wallet with an HTTP API is set up, and what all of these have in common.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use farebox_core::{Clock, Msat, Secret};
+use farebox_http::client::{EndpointError, EndpointOptions, Trust, TrustedClient};
 use http::Uri;
 use http::header::{HeaderName, HeaderValue};
 
 use crate::made::InvoiceRules;
-use crate::{Needs, Network};
-use farebox_http::client::{EndpointError, EndpointOptions, Trust, TrustedClient};
+use crate::{AmountLimits, Needs, Network};
 
-/// How a [`Cln`](crate::cln::Cln), [`Phoenixd`](crate::phoenixd::Phoenixd) or
-/// [`Lnbits`](crate::lnbits::Lnbits) is set up.
+/// The least amount that channels take unless both sides agreed on less.
+const LEAST: Msat = match Msat::new(1000) {
+    Ok(amount) => amount,
+    Err(_) => Msat::MAX,
+};
+
+/// How an [`Lnd`](crate::lnd::Lnd), [`Cln`](crate::cln::Cln),
+/// [`Phoenixd`](crate::phoenixd::Phoenixd) or [`Lnbits`](crate::lnbits::Lnbits) is set up.
 #[derive(Clone)]
-pub struct NodeOptions {
-    /// Where it answers: `clnrest` such as `https://127.0.0.1:3010`, phoenixd such as
-    /// `http://127.0.0.1:9740`, or LNbits.
+pub struct NodeOptions<C = Secret<String>> {
+    /// Where it answers: LND's `restlisten` such as `https://127.0.0.1:8080`, `clnrest` such as
+    /// `https://127.0.0.1:3010`, phoenixd such as `http://127.0.0.1:9740`, or LNbits.
     pub url: Uri,
-    /// With which it lets us in: a rune of Core Lightning, a password of phoenixd, the invoice key
-    /// of a wallet at LNbits.
-    pub credential: Secret<String>,
+    /// With which it lets us in: a macaroon of LND, a rune of Core Lightning, a password of
+    /// phoenixd, the invoice key of a wallet at LNbits.
+    pub credential: C,
     /// What time it is, for the invoices' expiry.
     pub clock: Arc<dyn Clock>,
     /// The network that invoices must be for.
     pub network: Network,
-    /// Whose certificate is accepted.
+    /// Whose certificate is accepted; usually the node's own, pinned.
     pub trust: Trust,
     /// Lets `http://` leave this machine.
     pub allow_plain_http: bool,
@@ -35,14 +40,25 @@ pub struct NodeOptions {
     pub min_amount: Option<Msat>,
     /// How long one call may take.
     pub call_timeout: Duration,
+    /// How many calls may be under way; one more is refused rather than queued.
+    pub max_in_flight: usize,
     /// What the credential is needed for, for [`CheckAccess`](crate::CheckAccess).
     pub needs: Needs,
 }
 
-impl NodeOptions {
-    /// Mainnet, the Web's certificates, plain HTTP on this machine only, 5 seconds a call.
+/// A node that is called: how, for which amounts, and what its invoices have to be.
+pub(crate) struct Node {
+    pub(crate) client: TrustedClient,
+    pub(crate) rules: InvoiceRules,
+    pub(crate) limits: AmountLimits,
+    pub(crate) needs: Needs,
+}
+
+impl<C> NodeOptions<C> {
+    /// Mainnet, the Web's certificates, plain HTTP on this machine only, 5 seconds a call, 64 calls
+    /// at a time.
     #[must_use]
-    pub fn new(url: Uri, credential: Secret<String>, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(url: Uri, credential: C, clock: Arc<dyn Clock>) -> Self {
         Self {
             url,
             credential,
@@ -52,16 +68,27 @@ impl NodeOptions {
             allow_plain_http: false,
             min_amount: None,
             call_timeout: Duration::from_secs(5),
+            max_in_flight: 64,
             needs: Needs::default(),
         }
     }
 
-    /// What its invoices have to be.
-    pub(crate) fn rules(self) -> InvoiceRules {
-        InvoiceRules {
-            clock: self.clock,
-            network: self.network,
-        }
+    /// The node, of a kind that takes these amounts, called with a credential in this header.
+    pub(crate) fn node(
+        self,
+        kind: AmountLimits,
+        name: HeaderName,
+        value: HeaderValue,
+    ) -> Result<Node, EndpointError> {
+        Ok(Node {
+            client: self.client(name, value)?,
+            limits: kind.at_least(Some(self.min_amount.unwrap_or(LEAST))),
+            needs: self.needs,
+            rules: InvoiceRules {
+                clock: self.clock,
+                network: self.network,
+            },
+        })
     }
 
     /// Calls it with a credential in this header.
@@ -71,11 +98,12 @@ impl NodeOptions {
         value: HeaderValue,
     ) -> Result<TrustedClient, EndpointError> {
         TrustedClient::new(EndpointOptions {
+            base: self.url.clone(),
             trust: self.trust.clone(),
             headers: vec![(name, value)],
             call_timeout: self.call_timeout,
+            max_in_flight: self.max_in_flight,
             allow_plain_http: self.allow_plain_http,
-            ..EndpointOptions::new(self.url.clone())
         })
     }
 }

@@ -18,6 +18,7 @@ use farebox_http::client::Trust;
 use serde_json::json;
 
 use crate::made::InvoiceRules;
+use crate::port::MAX_DESCRIPTION;
 use crate::{
     AmountLimits, AnswerFault, Backend, CreateInvoice, CreatedInvoice, InvoiceRequest,
     InvoiceState, LookupInvoice, Network, NodeError, proof,
@@ -44,9 +45,6 @@ mod watch;
 
 /// How many requests are under way at a time; more are refused rather than queued.
 const MAX_IN_FLIGHT: usize = 64;
-
-/// The longest description of an invoice, in bytes (BOLT 11: 1023 groups of five bits).
-const MAX_DESCRIPTION: usize = 639;
 
 const MAKE_INVOICE: &str = "make_invoice";
 const LOOKUP_INVOICE: &str = "lookup_invoice";
@@ -156,7 +154,7 @@ impl CreateInvoice for Nwc {
         self.limits.check(request.amount)?;
         let params = json!({
             "amount": request.amount.get(),
-            "description": request.memo[..request.memo.floor_char_boundary(MAX_DESCRIPTION)],
+            "description": request.description(MAX_DESCRIPTION),
             "expiry": request.expiry.as_secs(),
         });
         let made: Transaction = self.wallet.ask(MAKE_INVOICE, params).await?;

@@ -14,14 +14,14 @@ use http::StatusCode;
 use http::header::{AUTHORIZATION, HeaderValue};
 
 use crate::answer::JudgeAnswer;
-use crate::made::InvoiceRules;
+use crate::node_options::Node;
 use crate::{
     AmountLimits, Backend, CreateInvoice, CreatedInvoice, InvoiceRequest, InvoiceState,
-    LookupInvoice, Needs, NodeError, NodeOptions, PaymentHashes, proof,
+    LookupInvoice, NodeError, NodeOptions, PaymentHashes, proof,
 };
 use answer::{IncomingJson, MadeJson};
 use bell::Bell;
-use farebox_http::client::{Answer, EndpointError, TrustedClient};
+use farebox_http::client::{Answer, EndpointError};
 pub use webhook::read_webhook;
 
 mod access;
@@ -41,10 +41,7 @@ const UNKNOWN_PAYMENT: [&str; 2] = ["Not found", "Unknown endpoint (check api do
 /// The phoenixd backend. Its credential is `http-password`, or `http-password-limited-access` where
 /// nothing is paid out.
 pub struct Phoenixd {
-    client: TrustedClient,
-    rules: InvoiceRules,
-    limits: AmountLimits,
-    needs: Needs,
+    node: Node,
     webhook_secret: Option<Secret<String>>,
     bell: Bell,
 }
@@ -59,11 +56,9 @@ impl Phoenixd {
         options: NodeOptions,
         webhook_secret: Option<Secret<String>>,
     ) -> Result<Self, EndpointError> {
+        let password = basic(&options.credential)?;
         Ok(Self {
-            client: options.client(AUTHORIZATION, basic(&options.credential)?)?,
-            limits: AmountLimits::WHOLE_SATS.at_least(options.min_amount),
-            needs: options.needs,
-            rules: options.rules(),
+            node: options.node(AmountLimits::WHOLE_SATS, AUTHORIZATION, password)?,
             webhook_secret,
             bell: Bell::default(),
         })
@@ -99,28 +94,31 @@ impl From<Arc<Phoenixd>> for Backend {
 #[async_trait]
 impl CreateInvoice for Phoenixd {
     async fn create_invoice(&self, request: InvoiceRequest) -> Result<CreatedInvoice, NodeError> {
-        self.limits.check(request.amount)?;
+        self.node.limits.check(request.amount)?;
         let sats = (request.amount.get() / 1000).to_string();
-        let seconds = request.expiry.as_secs().max(1).to_string();
-        let description = request.memo.floor_char_boundary(MAX_DESCRIPTION);
+        let seconds = request.seconds().to_string();
         let fields = [
-            ("description", &request.memo[..description]),
+            ("description", request.description(MAX_DESCRIPTION)),
             ("amountSat", &sats),
             ("expirySeconds", &seconds),
         ];
-        let answer = self.client.post_form("/createinvoice", &fields).await?;
+        let answer = self
+            .node
+            .client
+            .post_form("/createinvoice", &fields)
+            .await?;
         // A parameter that it does not take is answered with a line of text.
         if answer.status == StatusCode::BAD_REQUEST {
             return Err(answer.refused(&String::from_utf8_lossy(&answer.body)));
         }
         let made: MadeJson = answer.json()?;
-        let created = self.rules.check(&request, &made.serialized)?;
+        let created = self.node.rules.check(&request, &made.serialized)?;
         proof::uncontradicted(created, made.payment_hash.as_deref())
             .map_err(|fault| answer.bad(fault))
     }
 
     fn limits(&self) -> AmountLimits {
-        self.limits
+        self.node.limits
     }
 
     fn payment_hashes(&self) -> PaymentHashes {
@@ -134,13 +132,13 @@ impl LookupInvoice for Phoenixd {
     /// seller's, and counted in.
     async fn lookup_invoice(&self, hash: PaymentHash) -> Result<InvoiceState, NodeError> {
         let path = format!("/payments/incoming/{hash}");
-        let answer = self.client.get(&path).await?;
+        let answer = self.node.client.get(&path).await?;
         if is_unknown(&answer, &UNKNOWN_PAYMENT) {
             return Ok(InvoiceState::Unknown);
         }
         let incoming: IncomingJson = answer.json()?;
         incoming
-            .state(&hash, self.rules.clock.now())
+            .state(&hash, self.node.rules.clock.now())
             .map_err(|fault| answer.bad(fault))
     }
 }

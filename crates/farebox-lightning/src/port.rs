@@ -90,6 +90,9 @@ pub trait LookupInvoice: Send + Sync {
     async fn lookup_invoice(&self, hash: PaymentHash) -> Result<InvoiceState, NodeError>;
 }
 
+/// The longest description that fits an invoice, in bytes (BOLT 11: 1023 groups of five bits).
+pub(crate) const MAX_DESCRIPTION: usize = 639;
+
 /// What an invoice is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvoiceRequest {
@@ -100,6 +103,18 @@ pub struct InvoiceRequest {
     /// How long the invoice may be paid, in whole seconds. A wish: [`CreatedInvoice::expires_at`]
     /// says what it became.
     pub expiry: Duration,
+}
+
+impl InvoiceRequest {
+    /// The memo, as far as it fits so many bytes.
+    pub(crate) fn description(&self, most: usize) -> &str {
+        &self.memo[..self.memo.floor_char_boundary(most)]
+    }
+
+    /// How long the invoice may be paid, in seconds, at least one.
+    pub(crate) fn seconds(&self) -> u64 {
+        self.expiry.as_secs().max(1)
+    }
 }
 
 /// An invoice made and checked: amount, payment hash and expiry are what the text itself says.

@@ -1,3 +1,7 @@
+use std::pin::Pin;
+
+use http_body::Frame;
+
 use super::*;
 use http_body_util::{BodyExt, Channel, Empty, Full};
 use std::convert::Infallible;

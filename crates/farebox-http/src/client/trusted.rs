@@ -55,21 +55,8 @@ pub struct EndpointOptions {
     pub allow_plain_http: bool,
 }
 
-impl EndpointOptions {
-    /// The Web's certificates, no headers, 5 seconds a call, 64 calls at a time, plain HTTP on this
-    /// machine only.
-    #[must_use]
-    pub const fn new(base: Uri) -> Self {
-        Self {
-            base,
-            trust: Trust::Web,
-            headers: Vec::new(),
-            call_timeout: Duration::from_secs(5),
-            max_in_flight: 64,
-            allow_plain_http: false,
-        }
-    }
-}
+/// The type of a body and its bytes, where there is one.
+type Content = Option<(&'static str, Bytes)>;
 
 /// A client of one REST API. Clones share connections and the limit of calls.
 #[derive(Clone)]
@@ -130,7 +117,7 @@ impl TrustedClient {
     /// [`CallError`]: too many calls under way, no connection, a redirect, an answer that is too large
     /// or too slow.
     pub async fn get(&self, path_query: &str) -> Result<Answer, CallError> {
-        self.call(Method::GET, path_query, Content::Nothing).await
+        self.call(Method::GET, path_query, None).await
     }
 
     /// POST with a JSON body.
@@ -138,7 +125,7 @@ impl TrustedClient {
     /// # Errors
     /// As for [`get`](Self::get).
     pub async fn post_json(&self, path: &str, body: &impl Serialize) -> Result<Answer, CallError> {
-        self.call(Method::POST, path, Content::json(body)).await
+        self.call(Method::POST, path, json(body)).await
     }
 
     /// POST with a form as its body (`application/x-www-form-urlencoded`).
@@ -150,15 +137,12 @@ impl TrustedClient {
         path: &str,
         fields: &[(&str, &str)],
     ) -> Result<Answer, CallError> {
-        self.call(Method::POST, path, Content::Form(url::form(fields)))
-            .await
+        let kind = "application/x-www-form-urlencoded";
+        let form = url::form(fields).into();
+        self.call(Method::POST, path, Some((kind, form))).await
     }
 
-    /// Any other call.
-    ///
-    /// # Errors
-    /// As for [`get`](Self::get).
-    pub async fn call(
+    async fn call(
         &self,
         method: Method,
         path_query: &str,
@@ -193,7 +177,7 @@ impl TrustedClient {
         path_query: &str,
         body: Option<&Value>,
     ) -> Result<Lines, CallError> {
-        let content = body.map_or(Content::Nothing, Content::json);
+        let content = body.and_then(json);
         let request = self.request(method, path_query, content)?;
         let host = Arc::clone(&self.host);
         send(self.streaming.own(), request, host, MAX_ANSWER).await
@@ -208,8 +192,8 @@ impl TrustedClient {
         let url = self.url(path_query).ok_or_else(|| CallError::Url {
             host: self.host.to_string(),
         })?;
-        let (kind, body) = content.into_parts();
-        let mut request = Request::new(Full::new(body));
+        let (kind, body) = content.unzip();
+        let mut request = Request::new(Full::new(body.unwrap_or_default()));
         *request.method_mut() = method;
         *request.uri_mut() = url;
         *request.headers_mut() = self.headers.as_ref().clone();
@@ -229,30 +213,11 @@ impl TrustedClient {
     }
 }
 
-/// What is sent.
-pub enum Content {
-    /// No body.
-    Nothing,
-    /// JSON.
-    Json(String),
-    /// A form, encoded.
-    Form(String),
-}
-
-impl Content {
-    /// What is sent is made of texts and numbers, whose writing does not fail; no node would take
-    /// an empty body for a call.
-    fn json(body: &impl Serialize) -> Self {
-        Self::Json(serde_json::to_string(body).unwrap_or_default())
-    }
-
-    fn into_parts(self) -> (Option<&'static str>, Bytes) {
-        match self {
-            Self::Nothing => (None, Bytes::new()),
-            Self::Json(text) => (Some("application/json"), text.into()),
-            Self::Form(text) => (Some("application/x-www-form-urlencoded"), text.into()),
-        }
-    }
+/// What is sent is made of texts and numbers, whose writing does not fail; no node would take an
+/// empty body for a call.
+fn json(body: &impl Serialize) -> Content {
+    let text = serde_json::to_string(body).unwrap_or_default();
+    Some(("application/json", text.into()))
 }
 
 fn client<C: Connect + Clone>(connector: C, max_idle: usize) -> HttpClient<C> {

@@ -9,10 +9,9 @@
 //! never fuller, and hits an innocent prefix only if all its cells are shared with greedy ones,
 //! which nobody can aim for without the key.
 
-use std::fmt;
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::{Rate, RetryAfter, Scale};
@@ -26,6 +25,8 @@ const CELLS_PER_SHARD: usize = 2048;
 
 /// In how many cells the use of one prefix is recorded.
 const CELLS_PER_PREFIX: usize = 2;
+
+type Cells = [usize; CELLS_PER_PREFIX];
 
 /// How many challenges are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,17 +72,8 @@ impl ChallengeLimits {
     /// [`RetryAfter`] says when it is worth asking again.
     pub fn try_take(&self, prefix: impl Hash, now: Instant) -> Result<(), RetryAfter> {
         let now = self.scale.at(now);
-        let (shard, cells) = self.place(prefix);
-        let mut buckets = self.shards[shard]
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let fullest = cells
-            .iter()
-            .map(|&cell| buckets[cell])
-            .min()
-            .unwrap_or(u64::MAX);
-        let full_at = self.rates.per_prefix.take(fullest, now)?;
+        let (mut buckets, cells) = self.buckets(prefix);
+        let full_at = self.rates.per_prefix.take(fullest(&buckets, cells), now)?;
         self.take_from_all(now)?;
         for cell in cells {
             buckets[cell] = buckets[cell].max(full_at);
@@ -96,50 +88,34 @@ impl ChallengeLimits {
     pub fn check(&self, prefix: AddressPrefix, now: Instant) -> Result<(), RetryAfter> {
         let now = self.scale.at(now);
         let all = self.all_full_at.load(Ordering::Relaxed);
+        let (buckets, cells) = self.buckets(prefix);
         self.rates.global.take(all, now)?;
-        let (shard, cells) = self.place(prefix);
-        let buckets = self.shards[shard]
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let fullest = cells.iter().map(|&cell| buckets[cell]).min();
-        let fullest = fullest.unwrap_or(u64::MAX);
-        self.rates.per_prefix.take(fullest, now).map(drop)
+        let own = fullest(&buckets, cells);
+        self.rates.per_prefix.take(own, now).map(drop)
     }
 
     fn take_from_all(&self, now: u64) -> Result<(), RetryAfter> {
-        let mut seen = self.all_full_at.load(Ordering::Relaxed);
-        loop {
-            let full_at = self.rates.global.take(seen, now)?;
-            match self.all_full_at.compare_exchange_weak(
-                seen,
-                full_at,
-                Ordering::Relaxed,
-                Ordering::Relaxed,
-            ) {
-                Ok(_) => return Ok(()),
-                Err(current) => seen = current,
-            }
-        }
+        let take = |full_at| self.rates.global.take(full_at, now);
+        let (order, all) = (Ordering::Relaxed, &self.all_full_at);
+        all.fetch_update(order, order, |full_at| take(full_at).ok())
+            .or_else(take)
+            .map(drop)
     }
 
-    /// Where the buckets of a prefix lie: different bits of one keyed hash.
-    fn place(&self, prefix: impl Hash) -> (usize, [usize; CELLS_PER_PREFIX]) {
+    /// The buckets of the shard of a prefix, and which of them are its own: different bits of one
+    /// keyed hash.
+    fn buckets(&self, prefix: impl Hash) -> (MutexGuard<'_, Box<[u64]>>, Cells) {
         let bits = self.keyed.hash_one(prefix).to_le_bytes();
         let part = |low: usize, modulus: usize| {
             usize::from(u16::from_le_bytes([bits[low], bits[low + 1]])) % modulus
         };
-        (
-            part(0, SHARDS),
-            [part(2, CELLS_PER_SHARD), part(4, CELLS_PER_SHARD)],
-        )
+        let Shard(shard) = &self.shards[part(0, SHARDS)];
+        let buckets = shard.lock().unwrap_or_else(PoisonError::into_inner);
+        (buckets, [2, 4].map(|low| part(low, CELLS_PER_SHARD)))
     }
 }
 
-impl fmt::Debug for ChallengeLimits {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ChallengeLimits")
-            .field("rates", &self.rates)
-            .finish_non_exhaustive()
-    }
+fn fullest(buckets: &[u64], cells: Cells) -> u64 {
+    let own = cells.iter().map(|&cell| buckets[cell]);
+    own.min().unwrap_or(u64::MAX)
 }

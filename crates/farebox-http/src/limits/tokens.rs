@@ -6,7 +6,6 @@
 //! its token the least it could gain; tokens with a request in flight are never forgotten.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -48,21 +47,24 @@ pub enum TokenRefusal {
 }
 
 /// The requests of all tokens.
+#[derive(Debug)]
 pub struct TokenLimits {
     scale: Scale,
     shards: [Mutex<HashMap<AccountId, Usage>>; SHARDS],
 }
 
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Usage {
     in_flight: u32,
     full_at: u64,
 }
 
 /// One request in flight; dropping it ends it.
+#[derive(Debug)]
 #[must_use = "the request counts as in flight only while the permit lives"]
 pub struct TokenPermit(Option<InFlight>);
 
+#[derive(Debug)]
 struct InFlight {
     limits: Arc<TokenLimits>,
     token: AccountId,
@@ -179,17 +181,5 @@ impl Drop for TokenPermit {
         if let Some(InFlight { limits, token }) = &self.0 {
             limits.end(token);
         }
-    }
-}
-
-impl fmt::Debug for TokenLimits {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TokenLimits").finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for TokenPermit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TokenPermit").finish_non_exhaustive()
     }
 }

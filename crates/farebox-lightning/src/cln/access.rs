@@ -27,7 +27,7 @@ impl CheckAccess for Cln {
             identity: identity(&info),
             ..AccessReport::default()
         };
-        report.compare_network(&info.network, self.rules.network);
+        report.compare_network(&info.network, self.0.rules.network);
         report.remarks.extend(remarks(&info));
         for command in NEEDED {
             if !self.may(command).await? {
@@ -45,13 +45,13 @@ impl CheckAccess for Cln {
 impl Cln {
     async fn check_paying(&self, report: &mut AccessReport) -> Result<(), NodeError> {
         let pays = self.may("xpay").await? || self.may("pay").await?;
-        if pays && !self.needs.pay {
+        if pays && !self.0.needs.pay {
             report.needless.push("xpay or pay".to_owned());
         }
-        if self.needs.pay && !pays {
+        if self.0.needs.pay && !pays {
             report.missing.push("xpay or pay".to_owned());
         }
-        if self.needs.pay && !self.may(LIST_OF_PAYMENTS).await? {
+        if self.0.needs.pay && !self.may(LIST_OF_PAYMENTS).await? {
             report.missing.push(LIST_OF_PAYMENTS.to_owned());
         }
         Ok(())
@@ -62,7 +62,7 @@ impl Cln {
     async fn may(&self, command: &str) -> Result<bool, NodeError> {
         let body = json!({ "farebox_asks_what_this_rune_allows": true });
         let path = format!("/v1/{command}");
-        let answer = self.client.post_json(&path, &body).await?;
+        let answer = self.0.client.post_json(&path, &body).await?;
         let Some(refusal) = Refusal::of(&answer) else {
             return Ok(true);
         };

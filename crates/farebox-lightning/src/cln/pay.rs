@@ -53,7 +53,7 @@ impl PayInvoice for Cln {
 
     async fn payment_state(&self, hash: PaymentHash) -> Result<PaymentState, NodeError> {
         let recorded = self.recorded(hash).await?;
-        let is_at_work = |began| self.rules.clock.now().since(began) <= MAX_RETRY + MARGIN;
+        let is_at_work = |began| self.0.rules.clock.now().since(began) <= MAX_RETRY + MARGIN;
         Ok(match recorded {
             Recorded {
                 failed_at: Some(began),
@@ -66,7 +66,7 @@ impl PayInvoice for Cln {
 
 impl Cln {
     async fn run_payment(&self, request: &PaymentRequest) -> Result<Answer, NodeError> {
-        let client = self.client.patient(request.patience);
+        let client = self.0.client.patient(request.patience);
         let retry = request.patience.min(MAX_RETRY).saturating_sub(BEFORE_US);
         let seconds = retry.as_secs().max(1);
         let limits = json!({ "maxfee": request.max_fee.get(), "retry_for": seconds });

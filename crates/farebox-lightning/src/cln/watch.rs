@@ -34,10 +34,10 @@ impl WatchSettlements for Cln {
             Some(SettlementCursor(last)) => last,
             None => self.newest().await?,
         };
-        let first = self.next(&self.client, last, 0).await?;
+        let first = self.next(&self.0.client, last, 0).await?;
         sink(WatchEvent::Listening);
         last = hand_over(first, last, sink);
-        let patient = self.client.patient(Duration::from_secs(WAIT) + SLACK);
+        let patient = self.0.client.patient(Duration::from_secs(WAIT) + SLACK);
         loop {
             let next = self.next(&patient, last, WAIT).await?;
             last = hand_over(next, last, sink);
@@ -52,14 +52,14 @@ impl Cln {
         let mut low = 0;
         let mut step = FIRST_STEP;
         let mut high = low;
-        while let Some(found) = self.next(&self.client, high, 0).await? {
+        while let Some(found) = self.next(&self.0.client, high, 0).await? {
             low = found.index;
             high = low.saturating_add(step);
             step = step.saturating_mul(2);
         }
         while low < high {
             let middle = low + (high - low) / 2;
-            match self.next(&self.client, middle, 0).await? {
+            match self.next(&self.0.client, middle, 0).await? {
                 Some(found) => low = found.index,
                 None => high = middle,
             }

@@ -11,7 +11,7 @@ use farebox_http::client::TrustedClient;
 #[async_trait]
 impl CheckAccess for Lnbits {
     async fn check_access(&self) -> Result<AccessReport, NodeError> {
-        let own = wallet(&self.client).await?;
+        let own = wallet(&self.node.client).await?;
         let mut report = AccessReport {
             identity: printable(&format!("LNbits, wallet {}", own.name)),
             ..AccessReport::default()
@@ -25,12 +25,12 @@ impl CheckAccess for Lnbits {
                 let missing = "`admin_key` is not an admin key: it cannot pay";
                 report.missing.push(missing.to_owned());
             }
-            Some(_) if !self.needs.pay => {
+            Some(_) if !self.node.needs.pay => {
                 report
                     .needless
                     .push("`admin_key`: nothing here pays".to_owned());
             }
-            None if self.needs.pay => {
+            None if self.node.needs.pay => {
                 report
                     .missing
                     .push("`admin_key`: refunds have to be paid".to_owned());

@@ -56,7 +56,11 @@ impl CheckAccess for Lnd {
         // A refusal of what is known to be missing says nothing about the rest.
         if is_ready && self.access.allows(&Need::RECEIVING) {
             // The node itself says whether it accepts the macaroon.
-            let answer = self.client.get("/v1/invoices?num_max_invoices=1").await?;
+            let answer = self
+                .node
+                .client
+                .get("/v1/invoices?num_max_invoices=1")
+                .await?;
             answer::check(&answer)?;
         }
         Ok(inspection.report)
@@ -71,7 +75,7 @@ struct Inspection<'a> {
 
 impl Inspection<'_> {
     fn compare_permissions(&mut self) {
-        let (access, needs) = (&self.lnd.access, needed(self.lnd.needs));
+        let (access, needs) = (&self.lnd.access, needed(self.lnd.node.needs));
         let names: BTreeSet<_> = access.missing(&needs).iter().map(Need::name).collect();
         self.report.missing.extend(names);
         match access {
@@ -90,7 +94,7 @@ impl Inspection<'_> {
 
     /// Asks for as much as the macaroon lets us see; whether the node is ready anyone may ask.
     async fn introduce(&mut self) -> Result<bool, NodeError> {
-        let answer = self.lnd.client.get("/v1/getinfo").await?;
+        let answer = self.lnd.node.client.get("/v1/getinfo").await?;
         match answer::read::<InfoJson>(&answer) {
             Ok(info) => self.describe(&info),
             Err(Denial::Failed(NodeError::Forbidden { .. })) => {
@@ -98,7 +102,7 @@ impl Inspection<'_> {
             }
             Err(Denial::Failed(NodeError::Unavailable { .. })) => {
                 "LND".clone_into(&mut self.report.identity);
-                let answer = self.lnd.client.get("/v1/state").await?;
+                let answer = self.lnd.node.client.get("/v1/state").await?;
                 self.remark(why_not_ready(&answer::read(&answer)?));
                 return Ok(false);
             }
@@ -111,7 +115,7 @@ impl Inspection<'_> {
         let version = info.version.split(' ').next().unwrap_or_default();
         let network = info.chains.first().map_or("", |chain| &chain.network);
         self.report.identity = printable(&format!("LND {version} {} ({network})", info.alias));
-        let configured = self.lnd.rules.network;
+        let configured = self.lnd.node.rules.network;
         self.report.compare_network(network, configured);
         if !info.synced_to_chain {
             self.remark("it has not caught up with the chain");

@@ -1,13 +1,13 @@
 //! LND's JSON: 64-bit numbers are strings, bytes are Base64, refusals are gRPC statuses whatever
 //! HTTP says. Preimages that stand beside invoices are never read.
 
-use std::fmt;
+use std::num::ParseIntError;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use farebox_core::{Msat, PaymentHash};
-use serde::de::{DeserializeOwned, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::answer::JudgeAnswer;
@@ -15,30 +15,25 @@ use crate::{AnswerFault, NodeError};
 use farebox_http::client::Answer;
 
 /// A number that LND writes as a string.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Written")]
 pub(super) struct Number(pub(super) u64);
 
-impl<'de> Deserialize<'de> for Number {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct AnyForm;
-        impl Visitor<'_> for AnyForm {
-            type Value = Number;
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Number(u64),
+    Text(String),
+}
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a number that is not negative")
-            }
+impl TryFrom<Written> for Number {
+    type Error = ParseIntError;
 
-            fn visit_u64<E>(self, number: u64) -> Result<Number, E> {
-                Ok(Number(number))
-            }
-
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Number, E> {
-                text.parse()
-                    .map(Number)
-                    .map_err(|_| E::custom("not a number"))
-            }
+    fn try_from(written: Written) -> Result<Self, ParseIntError> {
+        match written {
+            Written::Number(number) => Ok(Self(number)),
+            Written::Text(text) => text.parse().map(Self),
         }
-        deserializer.deserialize_any(AnyForm)
     }
 }
 

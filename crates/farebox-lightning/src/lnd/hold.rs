@@ -9,15 +9,14 @@ use serde_json::json;
 
 use super::Lnd;
 use super::answer::{self, Denial, InvoiceJson, base64};
-use super::invoices::HeldJson;
+use super::invoices::{AddedJson, HeldJson};
 use crate::answer::JudgeAnswer;
 use crate::{AnswerFault, CreatedInvoice, HoldInvoice, HoldState, InvoiceRequest, NodeError};
 use farebox_http::client::Answer;
 
-#[derive(Deserialize)]
-struct AddedJson {
-    payment_request: String,
-}
+/// LND's own default for its last hop, about 13 hours: enough for any call, and little to wait for a
+/// payer whose money is stuck.
+const HOLD_BLOCKS: u32 = 80;
 
 #[derive(Deserialize)]
 struct HeightJson {
@@ -31,15 +30,22 @@ impl HoldInvoice for Lnd {
         hash: PaymentHash,
         request: InvoiceRequest,
     ) -> Result<CreatedInvoice, NodeError> {
-        self.limits.check(request.amount)?;
+        self.node.limits.check(request.amount)?;
         let mut body = self.invoice_json(&request);
         body.held = Some(HeldJson {
             hash: base64(hash.as_bytes()),
-            cltv_expiry: self.hold_blocks.to_string(),
+            cltv_expiry: HOLD_BLOCKS.to_string(),
         });
-        let answer = self.client.post_json("/v2/invoices/hodl", &body).await?;
+        let answer = self
+            .node
+            .client
+            .post_json("/v2/invoices/hodl", &body)
+            .await?;
         let added: AddedJson = answer::read(&answer)?;
-        let created = self.rules.check_own(&request, &added.payment_request)?;
+        let created = self
+            .node
+            .rules
+            .check_own(&request, &added.payment_request)?;
         if created.payment_hash == hash {
             Ok(created)
         } else {
@@ -73,14 +79,22 @@ impl HoldInvoice for Lnd {
 
     async fn settle_invoice(&self, preimage: Preimage) -> Result<(), NodeError> {
         let body = json!({ "preimage": base64(preimage.reveal()) });
-        let answer = self.client.post_json("/v2/invoices/settle", &body).await?;
+        let answer = self
+            .node
+            .client
+            .post_json("/v2/invoices/settle", &body)
+            .await?;
         let settled = |state| matches!(state, HoldState::Settled { .. });
         self.unless(preimage.payment_hash(), settled, &answer).await
     }
 
     async fn cancel_invoice(&self, hash: PaymentHash) -> Result<(), NodeError> {
         let body = json!({ "payment_hash": base64(hash.as_bytes()) });
-        let answer = self.client.post_json("/v2/invoices/cancel", &body).await?;
+        let answer = self
+            .node
+            .client
+            .post_json("/v2/invoices/cancel", &body)
+            .await?;
         let canceled = |state| matches!(state, HoldState::Canceled);
         self.unless(hash, canceled, &answer).await
     }
@@ -88,7 +102,7 @@ impl HoldInvoice for Lnd {
 
 impl Lnd {
     async fn block_height(&self) -> Result<u32, NodeError> {
-        let answer = self.client.get("/v1/getinfo").await?;
+        let answer = self.node.client.get("/v1/getinfo").await?;
         let info: HeightJson = answer::read(&answer)?;
         Ok(info.block_height)
     }
@@ -96,13 +110,13 @@ impl Lnd {
     /// The stream begins with the state at this moment, so no change falls between.
     async fn wait_for_change(&self, hash: PaymentHash) -> Result<(), NodeError> {
         let path = format!("/v2/invoices/subscribe/{}", answer::base64_for_path(hash));
-        let mut lines = self.client.stream(Method::GET, &path, None).await?;
+        let mut lines = self.node.client.stream(Method::GET, &path, None).await?;
         if !lines.status().is_success() {
             let answer = lines.collect().await?;
             return Ok(answer::check(&answer)?);
         }
         while let Some(line) = lines.next().await {
-            let bad = |fault| NodeError::bad_answer(self.client.host(), fault);
+            let bad = |fault| NodeError::bad_answer(self.node.client.host(), fault);
             let invoice: Option<InvoiceJson> = answer::read_line(&line?).map_err(bad)?;
             match invoice {
                 Some(invoice) if invoice.state == "OPEN" => {}

@@ -7,14 +7,12 @@ use serde::{Deserialize, Serialize};
 use super::Lnd;
 use super::answer::{self, Denial, InvoiceJson};
 use crate::answer::JudgeAnswer;
+use crate::port::MAX_DESCRIPTION;
 use crate::{
     AmountLimits, AnswerFault, CreateInvoice, CreatedInvoice, InvoiceRequest, InvoiceState,
     LookupInvoice, NodeError, PaymentHashes,
 };
 use farebox_http::client::Answer;
-
-/// The longest memo, in bytes: what one field of a BOLT 11 invoice holds.
-const MAX_MEMO: usize = 639;
 
 /// What an invoice is asked for with. LND reads numbers of 64 bits as text.
 #[derive(Serialize)]
@@ -35,19 +33,22 @@ pub(super) struct HeldJson {
 }
 
 #[derive(Deserialize)]
-struct AddedJson {
-    payment_request: String,
+pub(super) struct AddedJson {
+    pub(super) payment_request: String,
     r_hash: Option<String>,
 }
 
 #[async_trait]
 impl CreateInvoice for Lnd {
     async fn create_invoice(&self, request: InvoiceRequest) -> Result<CreatedInvoice, NodeError> {
-        self.limits.check(request.amount)?;
+        self.node.limits.check(request.amount)?;
         let body = self.invoice_json(&request);
-        let answer = self.client.post_json("/v1/invoices", &body).await?;
+        let answer = self.node.client.post_json("/v1/invoices", &body).await?;
         let added: AddedJson = answer::read(&answer)?;
-        let created = self.rules.check_own(&request, &added.payment_request)?;
+        let created = self
+            .node
+            .rules
+            .check_own(&request, &added.payment_request)?;
         match added.r_hash.as_deref().map(answer::hash_from_base64) {
             Some(None) => Err(answer.bad(AnswerFault::Missing("r_hash"))),
             Some(Some(hash)) if hash != created.payment_hash => {
@@ -58,7 +59,7 @@ impl CreateInvoice for Lnd {
     }
 
     fn limits(&self) -> AmountLimits {
-        self.limits
+        self.node.limits
     }
 
     fn payment_hashes(&self) -> PaymentHashes {
@@ -81,8 +82,8 @@ impl Lnd {
     pub(super) fn invoice_json<'a>(&self, request: &'a InvoiceRequest) -> WantedJson<'a> {
         WantedJson {
             value_msat: request.amount.get().to_string(),
-            memo: &request.memo[..request.memo.floor_char_boundary(MAX_MEMO)],
-            expiry: request.expiry.as_secs().max(1).to_string(),
+            memo: request.description(MAX_DESCRIPTION),
+            expiry: request.seconds().to_string(),
             private: self.private_hints,
             held: None,
         }
@@ -94,7 +95,7 @@ impl Lnd {
         hash: PaymentHash,
     ) -> Result<Option<(InvoiceJson, Answer)>, NodeError> {
         let path = format!("/v1/invoice/{}", answer::hex(hash));
-        let answer = self.client.get(&path).await?;
+        let answer = self.node.client.get(&path).await?;
         let invoice: InvoiceJson = match answer::read(&answer) {
             Ok(invoice) => invoice,
             Err(Denial::NotFound(_)) => return Ok(None),

@@ -44,7 +44,7 @@ impl PayInvoice for Lnd {
     async fn payment_state(&self, hash: PaymentHash) -> Result<PaymentState, NodeError> {
         let now = async {
             let path = format!("/v2/router/track/{}", answer::base64_for_path(hash));
-            let mut lines = self.client.stream(Method::GET, &path, None).await?;
+            let mut lines = self.node.client.stream(Method::GET, &path, None).await?;
             if !lines.status().is_success() {
                 return not_tracked(&lines.collect().await?);
             }
@@ -70,6 +70,7 @@ impl Lnd {
             "no_inflight_updates": true,
         });
         let lines = self
+            .node
             .client
             .stream(Method::POST, "/v2/router/send", Some(&body))
             .await?;
@@ -114,15 +115,16 @@ impl Lnd {
 
     fn payment(&self, line: &[u8], hash: PaymentHash) -> Result<PaymentState, NodeError> {
         let payment: Option<PaymentJson> = answer::read_line(line)
-            .map_err(|fault| NodeError::bad_answer(self.client.host(), fault))?;
+            .map_err(|fault| NodeError::bad_answer(self.node.client.host(), fault))?;
         payment.map_or(Ok(PaymentState::Pending), |payment| {
-            state(&payment, hash).map_err(|fault| NodeError::bad_answer(self.client.host(), fault))
+            state(&payment, hash)
+                .map_err(|fault| NodeError::bad_answer(self.node.client.host(), fault))
         })
     }
 
     fn timed_out(&self) -> NodeError {
         NodeError::Call(CallError::TimedOut {
-            host: self.client.host().to_owned(),
+            host: self.node.client.host().to_owned(),
             limit: self.call_timeout,
         })
     }

@@ -73,7 +73,7 @@ impl Listener<'_> {
         if let Some(first) = known.get().filter(|first| **first != 0) {
             return Ok(*first);
         }
-        let settled = newest_settled(&self.lnd.client).await?;
+        let settled = newest_settled(&self.lnd.node.client).await?;
         let newest = settled.last().map_or(0, |invoice| invoice.settle_index.0);
         if known.set(newest).is_err() {
             for invoice in &settled {
@@ -88,7 +88,7 @@ impl Listener<'_> {
         let from = if after > 1 { after - 1 } else { after };
         self.replayed = if from < after { after } else { 0 };
         let path = format!("/v1/invoices/subscribe?settle_index={from}");
-        let opening = self.lnd.client.stream(Method::GET, &path, None);
+        let opening = self.lnd.node.client.stream(Method::GET, &path, None);
         tokio::pin!(opening);
         let lines = match tokio::time::timeout(SILENT_CONSENT, &mut opening).await {
             Ok(lines) => lines?,
@@ -112,7 +112,7 @@ impl Listener<'_> {
             if !may_be_settled(&line) {
                 continue;
             }
-            let bad = |fault| NodeError::bad_answer(self.lnd.client.host(), fault);
+            let bad = |fault| NodeError::bad_answer(self.lnd.node.client.host(), fault);
             let invoice: Option<InvoiceJson> = answer::read_line(&line).map_err(bad)?;
             if let Some(invoice) = invoice {
                 self.tell(&invoice)?;
@@ -138,7 +138,7 @@ impl Listener<'_> {
             return Ok(());
         }
         let settlement = settlement(invoice);
-        let bad = |fault| NodeError::bad_answer(self.lnd.client.host(), fault);
+        let bad = |fault| NodeError::bad_answer(self.lnd.node.client.host(), fault);
         let settlement = settlement.map_err(bad)?;
         (self.sink)(WatchEvent::Settled(settlement));
         Ok(())

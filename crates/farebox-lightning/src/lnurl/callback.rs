@@ -1,8 +1,7 @@
 //! The URL by which an invoice is asked for: the provider's callback with our parameters added.
 
-use std::fmt::Write;
-
 use farebox_core::Msat;
+use farebox_http::client::percent_encode;
 use http::Uri;
 
 use super::answer::PayParameters;
@@ -25,10 +24,9 @@ pub(super) fn url(
         Some(_) => "&",
     });
     let comment = cut(comment, parameters.comment_allowed.min(MAX_COMMENT));
-    write!(url, "amount={}", amount.get()).map_err(|_| AnswerFault::Url)?;
+    url.push_str(&format!("amount={}", amount.get()));
     if !comment.is_empty() {
-        url.push_str("&comment=");
-        push_encoded(&mut url, comment);
+        url.push_str(&format!("&comment={}", percent_encode(comment)));
     }
     url.parse().map_err(|_| AnswerFault::Url)
 }
@@ -36,20 +34,6 @@ pub(super) fn url(
 /// Providers count characters, UTF-16 units or bytes; a cut by bytes suits them all.
 fn cut(comment: &str, limit: usize) -> &str {
     comment[..comment.floor_char_boundary(limit)].trim_end()
-}
-
-/// Percent-encodes everything but the unreserved characters of RFC 3986 section 2.3.
-fn push_encoded(url: &mut String, text: &str) {
-    const HEX: &[u8; 16] = b"0123456789ABCDEF";
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            url.push(char::from(byte));
-        } else {
-            url.push('%');
-            url.push(char::from(HEX[usize::from(byte >> 4)]));
-            url.push(char::from(HEX[usize::from(byte & 15)]));
-        }
-    }
 }
 
 #[cfg(test)]

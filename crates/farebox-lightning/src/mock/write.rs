@@ -6,10 +6,8 @@ use farebox_core::{Msat, PaymentHash, UnixMillis};
 use lightning_invoice::{Bolt11Invoice, CreationError, InvoiceBuilder, PaymentSecret};
 
 use super::keys::{Index, NodeKeys, bolt11_hash};
+use crate::port::MAX_DESCRIPTION;
 use crate::{CreatedInvoice, InvoiceFault, InvoiceRequest, Network, NodeError};
-
-/// The longest description that fits a tagged field of BOLT 11, in bytes.
-const MAX_DESCRIPTION: usize = 639;
 
 /// The blocks a payer must leave for the last hop; what LND asks for by default.
 const FINAL_CLTV_DELTA: u64 = 80;
@@ -24,9 +22,9 @@ pub(super) fn write(
     now: UnixMillis,
 ) -> Result<CreatedInvoice, NodeError> {
     let created_at = UnixMillis::from_secs(now.as_secs());
-    let expiry = Duration::from_secs(request.expiry.as_secs().max(1));
+    let expiry = Duration::from_secs(request.seconds());
     let builder = InvoiceBuilder::new(network.currency())
-        .description(cut(&request.memo).to_owned())
+        .description(request.description(MAX_DESCRIPTION).to_owned())
         .payment_hash(bolt11_hash(&hash))
         .payment_secret(PaymentSecret(keys.payment_secret(index)))
         .duration_since_epoch(Duration::from_secs(created_at.as_secs()))
@@ -60,8 +58,4 @@ fn created(
 
 fn unwritable(error: CreationError) -> NodeError {
     NodeError::BadInvoice(InvoiceFault::Unwritable(error))
-}
-
-fn cut(memo: &str) -> &str {
-    &memo[..memo.floor_char_boundary(MAX_DESCRIPTION)]
 }

@@ -2,14 +2,12 @@
 //! limit is read or kept.
 
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -26,7 +24,7 @@ pub(super) const MAX_MESSAGE: usize = 256 * 1024;
 /// The name, TCP, TLS and the WebSocket handshake together.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
-pub(super) type Socket = WebSocketStream<Stream>;
+pub(super) type Socket = WebSocketStream<Box<dyn Stream>>;
 
 /// Why there is no connection, or no longer.
 #[derive(Debug, thiserror::Error)]
@@ -70,10 +68,10 @@ async fn open(relay: &RelayUrl, tls: &Arc<ClientConfig>) -> Result<Socket, Relay
         .await
         .map_err(RelayError::Connect)?;
     tcp.set_nodelay(true).map_err(RelayError::Connect)?;
-    let stream = if relay.tls {
-        Stream::Tls(Box::new(handshake(relay, tls, tcp).await?))
+    let stream: Box<dyn Stream> = if relay.tls {
+        Box::new(handshake(relay, tls, tcp).await?)
     } else {
-        Stream::Plain(tcp)
+        Box::new(tcp)
     };
     let config = WebSocketConfig::default()
         .max_message_size(Some(MAX_MESSAGE))
@@ -97,47 +95,6 @@ async fn handshake(
 }
 
 /// A connection with or without TLS.
-pub(super) enum Stream {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-}
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
-impl AsyncRead for Stream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
-            Self::Tls(stream) => Pin::new(stream.as_mut()).poll_read(context, buffer),
-        }
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
-            Self::Tls(stream) => Pin::new(stream.as_mut()).poll_write(context, bytes),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_flush(context),
-            Self::Tls(stream) => Pin::new(stream.as_mut()).poll_flush(context),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_shutdown(context),
-            Self::Tls(stream) => Pin::new(stream.as_mut()).poll_shutdown(context),
-        }
-    }
-}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}

@@ -3,14 +3,13 @@
 //! a relay's host.
 
 use std::borrow::Cow;
-use std::net::IpAddr;
 
 use farebox_core::Secret;
 use http::Uri;
 use nostr::{Keys, PublicKey, SecretKey};
 use percent_encoding::percent_decode_str;
 
-use farebox_http::client::{host_of, written_port};
+use farebox_http::client::{host_of, is_loopback, without_brackets, written_port};
 
 /// The longest URI that is looked at, in bytes.
 const MAX_URI: usize = 4096;
@@ -188,20 +187,6 @@ impl RelayUrl {
     pub(super) fn name(&self) -> &str {
         without_brackets(self.uri.host().unwrap_or_default())
     }
-}
-
-fn without_brackets(host: &str) -> &str {
-    host.strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'))
-        .unwrap_or(host)
-}
-
-/// Names are not looked up: `localhost` is this machine by definition (RFC 6761), others may change.
-fn is_loopback(host: &str) -> bool {
-    host.eq_ignore_ascii_case("localhost")
-        || without_brackets(host)
-            .parse::<IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]

@@ -13,13 +13,13 @@ const LITTLE_ROOM: u64 = 10_000;
 #[async_trait]
 impl CheckAccess for Phoenixd {
     async fn check_access(&self) -> Result<AccessReport, NodeError> {
-        let info: InfoJson = self.client.get("/getinfo").await?.json()?;
+        let info: InfoJson = self.node.client.get("/getinfo").await?.json()?;
         let mut report = AccessReport {
             identity: identity(&info),
             ..AccessReport::default()
         };
         let chain = info.chain.as_deref().unwrap_or_default();
-        report.compare_network(chain, self.rules.network);
+        report.compare_network(chain, self.node.rules.network);
         report.remarks.extend(why_payments_cost(&info));
         self.check_paying(&mut report).await?;
         Ok(report)
@@ -30,17 +30,17 @@ impl Phoenixd {
     /// A payment without an invoice is refused by every version before anything happens; the
     /// limited password does not get that far.
     async fn check_paying(&self, report: &mut AccessReport) -> Result<(), NodeError> {
-        let answer = self.client.post_form("/payinvoice", &[]).await?;
+        let answer = self.node.client.post_form("/payinvoice", &[]).await?;
         let pays = match answer.check_status() {
             Err(NodeError::Forbidden { .. }) => false,
             Err(error @ NodeError::Unavailable { .. }) => return Err(error),
             _ => true,
         };
-        if pays && !self.needs.pay {
+        if pays && !self.node.needs.pay {
             let needless = "payinvoice: http-password-limited-access is enough";
             report.needless.push(needless.to_owned());
         }
-        if !pays && self.needs.pay {
+        if !pays && self.node.needs.pay {
             let missing = "payinvoice: the password is the limited one; take http-password";
             report.missing.push(missing.to_owned());
         }

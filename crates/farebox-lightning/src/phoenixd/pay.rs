@@ -41,7 +41,7 @@ impl PayInvoice for Phoenixd {
 
     async fn payment_state(&self, hash: PaymentHash) -> Result<PaymentState, NodeError> {
         let path = format!("/payments/outgoingbyhash/{hash}");
-        let answer = self.client.get(&path).await?;
+        let answer = self.node.client.get(&path).await?;
         if is_unknown(&answer, &UNHEARD) {
             return Ok(PaymentState::Unheard);
         }
@@ -56,7 +56,7 @@ impl Phoenixd {
         &self,
         request: &PaymentRequest,
     ) -> Result<Option<PaymentFailure>, NodeError> {
-        let client = self.client.patient(request.patience);
+        let client = self.node.client.patient(request.patience);
         let fields = [("invoice", request.bolt11.as_str())];
         let answer = client.post_form("/payinvoice", &fields).await?;
         if answer.status == StatusCode::BAD_REQUEST {

@@ -91,7 +91,7 @@ impl Phoenixd {
         limit: usize,
     ) -> Result<Vec<(Settlement, u64)>, NodeError> {
         let path = format!("/payments/incoming?from={since}&limit={limit}&offset={offset}");
-        let answer = self.client.get(&path).await?;
+        let answer = self.node.client.get(&path).await?;
         let payments: Vec<IncomingJson> = answer.json()?;
         let settlements = payments.iter().map(IncomingJson::settlement);
         let settlements: Result<Vec<_>, _> = settlements.collect();

@@ -39,9 +39,7 @@ async fn an_invoice_is_made_as_asked_and_says_so_itself() {
 #[tokio::test]
 async fn hints_to_private_channels_are_asked_for_where_configured() {
     let node = FakeNode::honest().await;
-    let mut options = node.options();
-    options.private_hints = true;
-    let lnd = Lnd::new(options).unwrap();
+    let lnd = node.lnd().with_private_hints(true);
     lnd.create_invoice(request(2000)).await.unwrap();
     assert_eq!(node.seen("/v1/invoices")[0].body["private"], true);
 }
@@ -196,7 +194,7 @@ async fn a_macaroon_gives_the_abilities_that_it_allows() {
     let node = FakeNode::honest().await;
     let abilities = |operations: &[(&str, &[&str])]| {
         let mut options = node.options();
-        options.macaroon = macaroon(operations);
+        options.credential = macaroon(operations);
         Backend::from(Arc::new(Lnd::new(options).unwrap()))
     };
     let receive = ("invoices", &["read", "write"][..]);
@@ -233,7 +231,7 @@ fn info(call: &Call) -> Reply {
 async fn the_report_names_what_is_missing_and_what_is_too_much() {
     let node = FakeNode::start(info).await;
     let mut options = node.options();
-    options.macaroon = macaroon(&[
+    options.credential = macaroon(&[
         ("invoices", &["write"]),
         ("address", &["read"]),
         ("onchain", &["read", "write"]),
@@ -286,7 +284,7 @@ async fn a_macaroon_for_invoices_alone_is_enough_for_a_report() {
     })
     .await;
     let mut options = node.options();
-    options.macaroon = macaroon(&[("invoices", &["read", "write"])]);
+    options.credential = macaroon(&[("invoices", &["read", "write"])]);
     let lnd = Lnd::new(options).unwrap();
     let report = lnd.check_access().await.unwrap();
     assert_eq!(report.identity, "LND");
@@ -297,7 +295,7 @@ async fn a_macaroon_for_invoices_alone_is_enough_for_a_report() {
 async fn a_macaroon_that_does_not_even_receive_is_reported_and_not_refused() {
     let node = FakeNode::start(|_| Reply::Json(500, refusal(2, "permission denied"))).await;
     let mut options = node.options();
-    options.macaroon = macaroon(&[("invoices", &["write"])]);
+    options.credential = macaroon(&[("invoices", &["write"])]);
     let report = Lnd::new(options).unwrap().check_access().await.unwrap();
     assert_eq!(report.missing, ["invoices:read"]);
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use farebox_core::{Msat, Preimage};
 use farebox_http::client::Trust;
-use farebox_lightning::Network;
-use farebox_lightning::lnd::{Lnd, LndOptions, Macaroon};
+use farebox_lightning::lnd::{Lnd, Macaroon};
+use farebox_lightning::{Network, NodeOptions};
 use farebox_testkit::lnd::{self, FakeLnd};
 pub(crate) use farebox_testkit::lnd::{Call, Reply, Then, base64, invoice, payment, refusal};
 use lightning_invoice::Currency;
@@ -33,9 +33,9 @@ impl FakeNode {
         self.all_seen().into_iter().map(|call| call.path).collect()
     }
 
-    pub(crate) fn options(&self) -> LndOptions {
+    pub(crate) fn options(&self) -> NodeOptions<Macaroon> {
         let url = format!("https://{}", self.address()).parse().unwrap();
-        let mut options = LndOptions::new(url, everything(), clock());
+        let mut options = NodeOptions::new(url, everything(), clock());
         options.trust = Trust::Pinned(vec![self.certificate().unwrap().clone()]);
         options.network = Network::Regtest;
         options

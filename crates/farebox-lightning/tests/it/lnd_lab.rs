@@ -9,11 +9,11 @@ use farebox_core::Preimage;
 use farebox_http::client::{CallError, Trust};
 use farebox_lightning::Needs;
 use farebox_lightning::follow::{Settlements, follow};
-use farebox_lightning::lnd::{Lnd, LndOptions, Macaroon};
+use farebox_lightning::lnd::{Lnd, Macaroon};
 use farebox_lightning::{
     Backend, CheckAccess, CreateInvoice, CreatedInvoice, HoldInvoice, HoldState, InvoiceRequest,
-    InvoiceState, LookupInvoice, Network, NodeError, PayInvoice, PaymentFailure, PaymentRequest,
-    PaymentState, Settlement, SettlementCursor,
+    InvoiceState, LookupInvoice, Network, NodeError, NodeOptions, PayInvoice, PaymentFailure,
+    PaymentRequest, PaymentState, Settlement, SettlementCursor,
 };
 use farebox_testkit::WallClock;
 use farebox_testkit::lab::{Lab, Node, Turn};
@@ -81,9 +81,9 @@ impl Stage {
     }
 }
 
-fn options(node: &Node, macaroon: &[u8]) -> LndOptions {
+fn options(node: &Node, macaroon: &[u8]) -> NodeOptions<Macaroon> {
     let macaroon = Macaroon::read(macaroon).unwrap();
-    let mut options = LndOptions::new(node.rest.parse().unwrap(), macaroon, Arc::new(WallClock));
+    let mut options = NodeOptions::new(node.rest.parse().unwrap(), macaroon, Arc::new(WallClock));
     options.network = Network::Regtest;
     options.trust = Trust::pinned_pem(&fs::read(&node.cert).unwrap()).unwrap();
     options

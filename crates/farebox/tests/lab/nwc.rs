@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use farebox::clock::SystemClock;
 use farebox_http::client::Trust;
-use farebox_lightning::Network;
-use farebox_lightning::lnd::{Lnd, LndOptions, Macaroon};
+use farebox_lightning::lnd::{Lnd, Macaroon};
+use farebox_lightning::{Network, NodeOptions};
 use farebox_testkit::ScriptedUpstream;
 use farebox_testkit::lab::{Invoice, Node};
 use farebox_testkit::wallet_service::{TestRelay, WalletOptions, WalletService};
@@ -73,8 +73,8 @@ fn open(stage: Option<Stage>, route: impl Fn(&ScriptedUpstream) -> Route) -> Opt
 
 fn lnd(node: &Node) -> Lnd {
     let macaroon = Macaroon::read(&fs::read(&node.macaroons.admin).unwrap()).unwrap();
-    let options = LndOptions::new(node.rest.parse().unwrap(), macaroon, Arc::new(SystemClock));
-    Lnd::new(LndOptions {
+    let options = NodeOptions::new(node.rest.parse().unwrap(), macaroon, Arc::new(SystemClock));
+    Lnd::new(NodeOptions {
         network: Network::Regtest,
         trust: Trust::pinned_pem(&fs::read(&node.cert).unwrap()).unwrap(),
         ..options

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use farebox_core::Secret;
 use farebox_lightning::cln::Cln;
 use farebox_lightning::lnbits::Lnbits;
-use farebox_lightning::lnd::{Lnd, LndOptions, Macaroon};
+use farebox_lightning::lnd::{Lnd, Macaroon};
 use farebox_lightning::lnurl::{Address, Comment, LightningAddress, LightningAddressOptions};
 use farebox_lightning::mock::{MockNode, MockOptions};
 use farebox_lightning::nwc::{Nwc, NwcOptions};
 use farebox_lightning::phoenixd::Phoenixd;
 use farebox_lightning::{AmountLimits, Backend};
 
-use super::site::{Endpoint, NOBODY, Site};
+use super::site::{NOBODY, Site};
 use super::{Money, NodeKind};
 use crate::choice::SecretSource;
 use crate::file::{
@@ -63,28 +63,13 @@ fn lnd(section: &LndSection, site: &mut Site<'_>) -> Option<Lnd> {
     let macaroon = site.macaroon(section.macaroon.as_ref(), MACAROON_OF_NOBODY);
     let macaroon = macaroon.map(|bytes| Macaroon::read(bytes.reveal()));
     let macaroon = macaroon.and_then(|read| site.at.key("macaroon").take(read));
-    let endpoint = site.endpoint(&section.api);
-    let call_timeout = site.call_timeout();
-    let Endpoint {
-        url,
-        trust,
-        allow_plain_http,
-        min_amount,
-    } = endpoint?;
-    let macaroon = macaroon?;
-    let may_pay = macaroon.may_pay();
-    let mut options = LndOptions::new(url, macaroon, site.clock());
-    options.network = site.network();
-    options.trust = trust;
-    options.allow_plain_http = allow_plain_http;
-    options.min_amount = min_amount.unwrap_or(options.min_amount);
-    options.call_timeout = call_timeout;
-    options.private_hints = section.private_hints;
     // Where nothing is said about refunds they are on as soon as the macaroon allows payments, and
     // then it needs to.
-    options.needs.pay = site.needs.refunds.unwrap_or(may_pay);
+    let may_pay = macaroon.as_ref().is_some_and(Macaroon::may_pay);
+    let mut options = site.node_options(&section.api, macaroon, may_pay)?;
     options.needs.hold = site.needs.hold;
-    site.made(Lnd::new(options), "macaroon")
+    let lnd = site.made(Lnd::new(options), "macaroon")?;
+    Some(lnd.with_private_hints(section.private_hints))
 }
 
 fn cln(section: &ClnSection, site: &mut Site<'_>) -> Option<Cln> {

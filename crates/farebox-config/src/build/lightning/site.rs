@@ -39,14 +39,6 @@ pub(super) struct Site<'a> {
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Fingerprint([u8; 32]);
 
-/// An HTTP API, and whom to believe there.
-pub(super) struct Endpoint {
-    pub(super) url: Uri,
-    pub(super) trust: Trust,
-    pub(super) allow_plain_http: bool,
-    pub(super) min_amount: Option<Msat>,
-}
-
 impl<'a> Site<'a> {
     pub(super) fn new(
         section: &'a BackendSection,
@@ -161,14 +153,7 @@ impl<'a> Site<'a> {
         allowed_hosts(written, self.at)
     }
 
-    /// The API, or none where something about it is missing or wrong.
-    pub(super) fn endpoint(&mut self, api: &ApiSection) -> Option<Endpoint> {
-        let allowed = self.allowed_hosts(&api.allow_hosts);
-        let min_amount = self.min_amount(api.min_amount);
-        let trust = match &api.tls_cert {
-            Some(path) if !self.skips_lookups() => self.pinned(path),
-            _ => Some(Trust::Web),
-        };
+    fn url(&mut self, api: &ApiSection) -> Option<Uri> {
         let how = "where it answers, such as \"https://127.0.0.1:8080\"";
         let url = self.needed("url", api.url.as_ref(), how)?.parse::<Uri>();
         let url = url.map_err(|error| format!("not a URL: {error}"));
@@ -178,13 +163,7 @@ impl<'a> Site<'a> {
                 .key("tls_cert")
                 .note("makes no sense with a url that begins with http://");
         }
-        let listed = |authority| allowed.scheme_for(authority).as_str() == "http";
-        Some(Endpoint {
-            allow_plain_http: url.authority().is_some_and(listed),
-            url,
-            trust: trust?,
-            min_amount,
-        })
+        Some(url)
     }
 
     fn pinned(&mut self, path: &Path) -> Option<Trust> {
@@ -198,20 +177,28 @@ impl<'a> Site<'a> {
 
     /// The options of a node that is opened with one text. What a rune or password allows is not to
     /// be seen in it; refunds are on where a backend can pay, unless the operator says otherwise.
-    pub(super) fn node_options(
+    pub(super) fn node_options<C>(
         &mut self,
         api: &ApiSection,
-        credential: Option<Secret<String>>,
+        credential: Option<C>,
         can_pay: bool,
-    ) -> Option<NodeOptions> {
-        let endpoint = self.endpoint(api);
+    ) -> Option<NodeOptions<C>> {
+        let allowed = self.allowed_hosts(&api.allow_hosts);
+        let min_amount = self.min_amount(api.min_amount);
+        let trust = match &api.tls_cert {
+            Some(path) if !self.skips_lookups() => self.pinned(path),
+            _ => Some(Trust::Web),
+        };
+        let url = self.url(api);
         let call_timeout = self.call_timeout();
-        let endpoint = endpoint?;
-        let mut options = NodeOptions::new(endpoint.url, credential?, self.clock());
+        let url = url?;
+        let listed = |authority| allowed.scheme_for(authority).as_str() == "http";
+        let allow_plain_http = url.authority().is_some_and(listed);
+        let mut options = NodeOptions::new(url, credential?, self.clock());
         options.network = self.network();
-        options.trust = endpoint.trust;
-        options.allow_plain_http = endpoint.allow_plain_http;
-        options.min_amount = endpoint.min_amount;
+        options.trust = trust?;
+        options.allow_plain_http = allow_plain_http;
+        options.min_amount = min_amount;
         options.call_timeout = call_timeout;
         options.needs.pay = self.needs.refunds.unwrap_or(can_pay);
         Some(options)

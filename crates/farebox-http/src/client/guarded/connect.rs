@@ -15,6 +15,7 @@ use tower_service::Service;
 
 use super::address::is_public;
 use super::allowed::{Access, AllowedHosts, port_of};
+use crate::client::without_brackets;
 
 /// How many addresses of one name are tried.
 const MAX_ADDRESSES: usize = 8;
@@ -71,11 +72,7 @@ impl Service<Uri> for GuardedConnector {
 async fn addresses(url: &Uri) -> Result<Vec<SocketAddr>, ConnectError> {
     let port = port_of(url).ok_or(ConnectError::Url)?;
     let host = url.host().ok_or(ConnectError::Url)?;
-    let literal = host
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'))
-        .unwrap_or(host);
-    if let Ok(address) = literal.parse::<IpAddr>() {
+    if let Ok(address) = without_brackets(host).parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, port)]);
     }
     let found = lookup_host((host, port))

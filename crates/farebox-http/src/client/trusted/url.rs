@@ -1,12 +1,10 @@
 //! Which URLs the operator may write, and how forms are written. Pure.
 
-use std::net::IpAddr;
-
 use http::Uri;
 use http::uri::Scheme;
 
 use super::EndpointError;
-use crate::client::{host_of, written_port};
+use crate::client::{host_of, is_loopback, percent_encode, written_port};
 
 /// The host and port of a URL that may be called.
 pub(super) fn check(base: &Uri, allow_plain_http: bool) -> Result<String, EndpointError> {
@@ -33,44 +31,14 @@ pub(super) fn check(base: &Uri, allow_plain_http: bool) -> Result<String, Endpoi
     Ok(host_of(base))
 }
 
-/// Names are not looked up: `localhost` is this machine by definition (RFC 6761), others may change.
-fn is_loopback(host: &str) -> bool {
-    let literal = host
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'))
-        .unwrap_or(host);
-    literal.eq_ignore_ascii_case("localhost")
-        || literal
-            .parse::<IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
-}
-
 /// Fields as `application/x-www-form-urlencoded`.
 pub(super) fn form(fields: &[(&str, &str)]) -> String {
-    let mut form = String::new();
-    for (name, value) in fields {
-        if !form.is_empty() {
-            form.push('&');
-        }
-        push_encoded(&mut form, name);
-        form.push('=');
-        push_encoded(&mut form, value);
-    }
-    form
-}
-
-/// Percent-encodes everything but the unreserved characters of RFC 3986 section 2.3.
-fn push_encoded(form: &mut String, text: &str) {
-    const HEX: &[u8; 16] = b"0123456789ABCDEF";
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            form.push(char::from(byte));
-        } else {
-            form.push('%');
-            form.push(char::from(HEX[usize::from(byte >> 4)]));
-            form.push(char::from(HEX[usize::from(byte & 15)]));
-        }
-    }
+    let field = |(name, value): &(&str, &str)| {
+        let (name, value) = (percent_encode(name), percent_encode(value));
+        format!("{name}={value}")
+    };
+    let fields: Vec<_> = fields.iter().map(field).collect();
+    fields.join("&")
 }
 
 #[cfg(test)]

@@ -10,8 +10,10 @@ use farebox_config::choice::SecretSource;
 use farebox_config::secrets;
 use farebox_core::Preimage;
 use farebox_http::client::Trust;
-use farebox_lightning::lnd::{Lnd, LndOptions, Macaroon};
-use farebox_lightning::{Invoice, PayInvoice, PaymentRequest, PaymentState, parse_invoice};
+use farebox_lightning::lnd::{Lnd, Macaroon};
+use farebox_lightning::{
+    Invoice, NodeOptions, PayInvoice, PaymentRequest, PaymentState, parse_invoice,
+};
 use http::Method;
 use serde_json::json;
 
@@ -70,9 +72,9 @@ fn node(args: &DemoArgs, url: &str) -> anyhow::Result<Lnd> {
     if !macaroon.may_pay() {
         bail!("the buyer's macaroon does not allow payments");
     }
-    let options = LndOptions::new(url, macaroon, Arc::new(SystemClock));
+    let options = NodeOptions::new(url, macaroon, Arc::new(SystemClock));
     let trust = args.buyer_lnd_cert.as_deref().map(pinned).transpose()?;
-    Ok(Lnd::new(LndOptions {
+    Ok(Lnd::new(NodeOptions {
         trust: trust.unwrap_or(Trust::Web),
         ..options
     })?)
