@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use farebox_core::{Msat, PaymentHash};
 use farebox_http::client::CallError;
-use lru::LruCache;
 use tokio::time::Instant;
 
+use crate::remembered::Remembered;
 use crate::{
     AmountLimits, Backend, CreateInvoice, HearWebhook, HoldInvoice, LookupInvoice, NodeError,
     PayInvoice, PaymentHashes,
@@ -54,7 +54,7 @@ pub struct Backends {
     all: Vec<NamedBackend>,
     makers: Vec<Maker>,
     /// Beyond the lock's few steps nothing happens while it is held.
-    made_by: Mutex<LruCache<PaymentHash, usize>>,
+    made_by: Mutex<Remembered<usize>>,
     started_at: Instant,
 }
 
@@ -84,7 +84,7 @@ impl Backends {
         Ok(Self {
             all: backends,
             makers,
-            made_by: Mutex::new(LruCache::unbounded()),
+            made_by: Mutex::new(Remembered::new(MADE_REMEMBERED)),
             started_at: Instant::now(),
         })
     }
@@ -203,9 +203,6 @@ impl Backends {
         }
         let mut made_by = self.made_by.lock().unwrap_or_else(PoisonError::into_inner);
         made_by.put(hash, index);
-        if made_by.len() > MADE_REMEMBERED {
-            made_by.pop_lru();
-        }
     }
 
     fn find_maker(&self, hash: &PaymentHash) -> Option<&Maker> {
@@ -213,7 +210,7 @@ impl Backends {
             return Some(only);
         }
         let made_by = self.made_by.lock().unwrap_or_else(PoisonError::into_inner);
-        self.makers.get(*made_by.peek(hash)?)
+        self.makers.get(*made_by.find(hash)?)
     }
 }
 

@@ -23,6 +23,7 @@ pub mod nwc;
 pub mod phoenixd;
 mod port;
 mod proof;
+mod remembered;
 
 /// Lets the port's traits be implemented, and work behind `Arc<dyn …>`.
 pub use async_trait::async_trait;

@@ -6,28 +6,25 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use farebox_core::{Clock, Msat, PaymentHash, Preimage, Secret};
-use lru::LruCache;
 
+use crate::remembered::Remembered;
 use crate::{
     AmountLimits, Backend, CreateInvoice, CreatedInvoice, InvoiceFault, InvoiceRequest,
-    InvoiceState, LookupInvoice, Network, NodeError, PaymentHashes, invoice,
+    InvoiceState, LookupInvoice, Network, NodeError, PayInvoice, PaymentFailure, PaymentHashes,
+    PaymentRequest, PaymentState, invoice,
 };
 use held::Held;
 use keys::{Index, NodeKeys};
-use outgoing::Outgoing;
-pub use outgoing::PayFault;
 
 mod held;
 mod keys;
-mod outgoing;
 mod write;
 
-/// How many settled payments [`LookupInvoice`] remembers.
-const PAID_REMEMBERED: usize = 65_536;
+/// How many payments, in and out, it remembers.
+const PAYMENTS_REMEMBERED: usize = 65_536;
 
 /// How a [`MockNode`] is set up.
 pub struct MockOptions {
@@ -43,20 +40,6 @@ pub struct MockOptions {
     pub secret: Option<Secret<[u8; 32]>>,
 }
 
-/// What goes wrong on purpose.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Fault {
-    /// Nothing.
-    #[default]
-    None,
-    /// Every call fails with [`NodeError::Down`].
-    Down,
-    /// Every invoice takes so long.
-    Slow(Duration),
-    /// Every invoice has the payment hash of the node's first one, as a dishonest provider's would.
-    RepeatHash,
-}
-
 /// Why the mock node did not pay.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PayError {
@@ -69,12 +52,19 @@ pub enum PayError {
     /// Too late.
     #[error("the invoice has expired")]
     Expired,
-    /// Switched off.
-    #[error("the mock node is switched off")]
-    Down,
     /// The payment was held, and then given back.
     #[error("the payment was given back")]
     Canceled,
+}
+
+impl From<PayError> for PaymentFailure {
+    fn from(error: PayError) -> Self {
+        match error {
+            PayError::Foreign => Self::NoRoute,
+            PayError::Expired => Self::RefusedByPayee,
+            PayError::Invoice(_) | PayError::Canceled => Self::Other,
+        }
+    }
 }
 
 /// A Lightning node for the demo and for tests.
@@ -84,9 +74,8 @@ pub struct MockNode {
     network: Network,
     limits: AmountLimits,
     made: AtomicU64,
-    fault: Mutex<Fault>,
-    paid: Mutex<LruCache<PaymentHash, Msat>>,
-    outgoing: Outgoing,
+    paid: Mutex<Remembered<Msat>>,
+    payments: Mutex<Remembered<PaymentState>>,
     held: Held,
 }
 
@@ -123,32 +112,17 @@ impl MockNode {
             network: options.network,
             limits: options.limits,
             made: AtomicU64::new(0),
-            fault: Mutex::new(Fault::None),
-            paid: Mutex::new(LruCache::unbounded()),
-            outgoing: Outgoing::default(),
+            paid: Mutex::new(Remembered::new(PAYMENTS_REMEMBERED)),
+            payments: Mutex::new(Remembered::new(PAYMENTS_REMEMBERED)),
             held: Held::default(),
         })
-    }
-
-    /// Makes it fail in this way from now on, until set otherwise.
-    pub fn set_fault(&self, fault: Fault) {
-        *lock(&self.fault) = fault;
-    }
-
-    /// How many invoices it has made.
-    #[must_use]
-    pub fn invoices_made(&self) -> u64 {
-        self.made.load(Ordering::Relaxed)
     }
 
     /// Pays an invoice that this node signed. Paying it again gives the same preimage.
     ///
     /// # Errors
-    /// [`PayError`]: switched off, not an invoice, another node's, expired.
+    /// [`PayError`]: not an invoice, another node's, expired.
     pub fn pay(&self, bolt11: &str) -> Result<Preimage, PayError> {
-        if self.fault() == Fault::Down {
-            return Err(PayError::Down);
-        }
         let signed = invoice::decode(bolt11)?;
         let invoice = invoice::read(&signed)?;
         let preimage = self
@@ -160,33 +134,12 @@ impl MockNode {
         if self.clock.now() >= invoice.expires_at {
             return Err(PayError::Expired);
         }
-        self.remember_paid(invoice.payment_hash, invoice.amount);
+        lock(&self.paid).put(invoice.payment_hash, invoice.amount);
         Ok(preimage)
     }
 
-    fn remember_paid(&self, hash: PaymentHash, amount: Msat) {
-        let mut paid = lock(&self.paid);
-        paid.put(hash, amount);
-        if paid.len() > PAID_REMEMBERED {
-            paid.pop_lru();
-        }
-    }
-
-    fn fault(&self) -> Fault {
-        *lock(&self.fault)
-    }
-
-    fn next_index(&self, fault: Fault) -> Index {
-        let made = self.made.fetch_add(1, Ordering::Relaxed);
-        self.keys
-            .index(if fault == Fault::RepeatHash { 0 } else { made })
-    }
-
-    fn make(&self, request: &InvoiceRequest, fault: Fault) -> Result<CreatedInvoice, NodeError> {
-        self.limits.check(request.amount)?;
-        let index = self.next_index(fault);
-        let hash = self.keys.preimage(index).payment_hash();
-        self.write((index, hash), request)
+    fn next_index(&self) -> Index {
+        self.keys.index(self.made.fetch_add(1, Ordering::Relaxed))
     }
 
     fn write(
@@ -214,20 +167,14 @@ impl From<Arc<MockNode>> for Backend {
 #[async_trait]
 impl CreateInvoice for MockNode {
     async fn create_invoice(&self, request: InvoiceRequest) -> Result<CreatedInvoice, NodeError> {
-        let fault = self.fault();
-        match fault {
-            Fault::Down => return Err(NodeError::Down),
-            Fault::Slow(delay) => tokio::time::sleep(delay).await,
-            Fault::None | Fault::RepeatHash => {}
-        }
-        self.make(&request, fault)
+        self.limits.check(request.amount)?;
+        let index = self.next_index();
+        let hash = self.keys.preimage(index).payment_hash();
+        self.write((index, hash), &request)
     }
 
     fn payment_hashes(&self) -> PaymentHashes {
-        match self.fault() {
-            Fault::RepeatHash => PaymentHashes::Foreign,
-            Fault::None | Fault::Down | Fault::Slow(_) => PaymentHashes::Own,
-        }
+        PaymentHashes::Own
     }
 
     fn limits(&self) -> AmountLimits {
@@ -239,18 +186,41 @@ impl CreateInvoice for MockNode {
 impl LookupInvoice for MockNode {
     /// Remembers payments, not invoices: what was not paid here is [`InvoiceState::Open`].
     async fn lookup_invoice(&self, hash: PaymentHash) -> Result<InvoiceState, NodeError> {
-        if self.fault() == Fault::Down {
-            return Err(NodeError::Down);
-        }
         if let Some(state) = self.held.find(&hash) {
             return Ok(state.into());
         }
-        let received = lock(&self.paid).peek(&hash).copied();
+        let received = lock(&self.paid).find(&hash).copied();
         Ok(
             received.map_or(InvoiceState::Open, |received| InvoiceState::Settled {
                 received: Some(received),
             }),
         )
+    }
+}
+
+/// It has no channels: what it pays are its own invoices.
+#[async_trait]
+impl PayInvoice for MockNode {
+    async fn pay_invoice(&self, request: PaymentRequest) -> Result<PaymentState, NodeError> {
+        let mut payments = lock(&self.payments);
+        let known = payments.find(&request.payment_hash);
+        if let Some(paid @ PaymentState::Succeeded { .. }) = known {
+            return Ok(paid.clone());
+        }
+        let state = match self.pay(&request.bolt11) {
+            Ok(preimage) => PaymentState::Succeeded {
+                fee: Msat::ZERO,
+                preimage: Some(preimage),
+            },
+            Err(error) => PaymentState::Failed(error.into()),
+        };
+        payments.put(request.payment_hash, state.clone());
+        Ok(state)
+    }
+
+    async fn payment_state(&self, hash: PaymentHash) -> Result<PaymentState, NodeError> {
+        let known = lock(&self.payments).find(&hash).cloned();
+        Ok(known.unwrap_or(PaymentState::Unheard))
     }
 }
 

@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use farebox_core::{Msat, PaymentHash};
-use lru::LruCache;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::Settlement;
+use crate::remembered::Remembered;
 
 /// How many settlements are remembered; older ones are for the node to tell.
 const REMEMBERED: usize = 65_536;
@@ -41,7 +41,7 @@ pub struct Followed {
 pub struct Settlements(Arc<Mutex<Heard>>);
 
 struct Heard {
-    settled: LruCache<PaymentHash, Settled>,
+    settled: Remembered<Settled>,
     bells: HashMap<PaymentHash, Bell>,
     followed: Vec<Followed>,
 }
@@ -52,11 +52,9 @@ struct Bell {
 }
 
 impl Default for Heard {
-    /// Unbounded as the map understands it, which would else take all its memory at once; the bound
-    /// is kept at insertion.
     fn default() -> Self {
         Self {
-            settled: LruCache::unbounded(),
+            settled: Remembered::new(REMEMBERED),
             bells: HashMap::new(),
             followed: Vec::new(),
         }
@@ -73,7 +71,7 @@ impl Settlements {
     /// What was heard about this payment. None proves nothing.
     #[must_use]
     pub fn find(&self, hash: &PaymentHash) -> Option<Settled> {
-        self.heard().settled.peek(hash).copied()
+        self.heard().settled.find(hash).copied()
     }
 
     /// Waits until this payment is settled, at most so long.
@@ -98,16 +96,13 @@ impl Settlements {
     /// Remembers a settlement and wakes those who wait for it. Only for what the node itself says.
     pub fn note(&self, settlement: &Settlement) {
         let mut heard = self.heard();
-        let known = heard.settled.peek(&settlement.payment_hash).copied();
+        let known = heard.settled.find(&settlement.payment_hash).copied();
         let settled = Settled {
             received: settlement
                 .received
                 .max(known.and_then(|known| known.received)),
         };
         heard.settled.put(settlement.payment_hash, settled);
-        if heard.settled.len() > REMEMBERED {
-            heard.settled.pop_lru();
-        }
         if let Some(bell) = heard.bells.get(&settlement.payment_hash) {
             bell.notify.notify_waiters();
         }

@@ -3,7 +3,8 @@
 
 use farebox_core::PaymentHash;
 use http::Uri;
-use lru::LruCache;
+
+use crate::remembered::Remembered;
 
 /// How many payment hashes are remembered; an older one is still caught at its first claim, if its
 /// invoice was paid.
@@ -13,8 +14,8 @@ const HASHES_KEPT: usize = 65_536;
 const VERIFY_URLS_KEPT: usize = 8_192;
 
 pub(super) struct Issued {
-    hashes: LruCache<PaymentHash, ()>,
-    verify: LruCache<PaymentHash, Uri>,
+    hashes: Remembered<()>,
+    verify: Remembered<Uri>,
 }
 
 /// This hash was there before.
@@ -22,12 +23,10 @@ pub(super) struct Issued {
 pub(super) struct Repeated;
 
 impl Default for Issued {
-    /// Unbounded as the map understands it, which would else take all its memory at once; the
-    /// bounds are kept at insertion.
     fn default() -> Self {
         Self {
-            hashes: LruCache::unbounded(),
-            verify: LruCache::unbounded(),
+            hashes: Remembered::new(HASHES_KEPT),
+            verify: Remembered::new(VERIFY_URLS_KEPT),
         }
     }
 }
@@ -38,25 +37,18 @@ impl Issued {
         hash: PaymentHash,
         verify: Option<Uri>,
     ) -> Result<(), Repeated> {
-        if self.hashes.contains(&hash) {
+        if self.hashes.find(&hash).is_some() {
             return Err(Repeated);
         }
-        put(&mut self.hashes, HASHES_KEPT, hash, ());
+        self.hashes.put(hash, ());
         if let Some(url) = verify {
-            put(&mut self.verify, VERIFY_URLS_KEPT, hash, url);
+            self.verify.put(hash, url);
         }
         Ok(())
     }
 
     pub(super) fn find_verify_url(&self, hash: &PaymentHash) -> Option<Uri> {
-        self.verify.peek(hash).cloned()
-    }
-}
-
-fn put<V>(memory: &mut LruCache<PaymentHash, V>, limit: usize, hash: PaymentHash, value: V) {
-    memory.put(hash, value);
-    if memory.len() > limit {
-        memory.pop_lru();
+        self.verify.find(hash).cloned()
     }
 }
 

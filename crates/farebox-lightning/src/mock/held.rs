@@ -8,7 +8,7 @@ use farebox_core::{Msat, PaymentHash, Preimage};
 use lru::LruCache;
 use tokio::sync::watch;
 
-use super::{Fault, MockNode, PayError, lock};
+use super::{MockNode, PayError, lock};
 use crate::{CreatedInvoice, HoldInvoice, HoldState, InvoiceRequest, NodeError, invoice};
 
 /// How many held invoices are remembered; the oldest go first.
@@ -101,9 +101,6 @@ impl MockNode {
         let Some(mut state) = self.held.follow(&invoice.payment_hash) else {
             return self.pay(bolt11);
         };
-        if self.fault() == Fault::Down {
-            return Err(PayError::Down);
-        }
         if self.clock.now() >= invoice.expires_at {
             return Err(PayError::Expired);
         }
@@ -119,13 +116,6 @@ impl MockNode {
             _ => Err(PayError::Canceled),
         }
     }
-
-    fn check_up(&self) -> Result<(), NodeError> {
-        if self.fault() == Fault::Down {
-            return Err(NodeError::Down);
-        }
-        Ok(())
-    }
 }
 
 #[async_trait]
@@ -135,20 +125,17 @@ impl HoldInvoice for MockNode {
         hash: PaymentHash,
         request: InvoiceRequest,
     ) -> Result<CreatedInvoice, NodeError> {
-        self.check_up()?;
-        let index = self.next_index(Fault::None);
+        let index = self.next_index();
         let invoice = self.write((index, hash), &request)?;
         self.held.add(hash);
         Ok(invoice)
     }
 
     async fn hold_state(&self, hash: PaymentHash) -> Result<HoldState, NodeError> {
-        self.check_up()?;
         Ok(self.held.find(&hash).unwrap_or(HoldState::Unknown))
     }
 
     async fn wait_while_open(&self, hash: PaymentHash) -> Result<HoldState, NodeError> {
-        self.check_up()?;
         let Some(mut state) = self.held.follow(&hash) else {
             return Ok(HoldState::Unknown);
         };
@@ -157,7 +144,6 @@ impl HoldInvoice for MockNode {
     }
 
     async fn settle_invoice(&self, preimage: Preimage) -> Result<(), NodeError> {
-        self.check_up()?;
         match self.held.settle(&preimage) {
             Some(HoldState::Settled { .. }) => Ok(()),
             state => Err(refused(state, "settled")),
@@ -165,7 +151,6 @@ impl HoldInvoice for MockNode {
     }
 
     async fn cancel_invoice(&self, hash: PaymentHash) -> Result<(), NodeError> {
-        self.check_up()?;
         match self.held.cancel(&hash) {
             Some(HoldState::Canceled) => Ok(()),
             state => Err(refused(state, "canceled")),

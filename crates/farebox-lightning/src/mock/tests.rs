@@ -1,4 +1,5 @@
 use std::collections::HashSet;
+use std::time::Duration;
 
 use farebox_core::UnixMillis;
 use farebox_testkit::ManualClock;
@@ -64,7 +65,6 @@ async fn no_two_invoices_share_a_payment_hash() {
     for _ in 0..100 {
         assert!(hashes.insert(invoice(&node, 1000).await.payment_hash));
     }
-    assert_eq!(node.invoices_made(), 100);
 }
 
 #[tokio::test]
@@ -127,48 +127,28 @@ async fn a_paid_invoice_is_settled_and_an_unpaid_one_open() {
     assert_eq!(state(unpaid.payment_hash).await, InvoiceState::Open);
 }
 
-#[test]
-fn the_memory_of_payments_is_bounded() {
-    let (node, _) = node();
-    let hash = |number: usize| {
-        let mut bytes = [0; 32];
-        bytes[..8].copy_from_slice(&number.to_be_bytes());
-        PaymentHash::from_bytes(bytes)
+#[tokio::test]
+async fn it_pays_its_own_invoices_once_and_no_others() {
+    let ((node, _), (other, _)) = (node(), node());
+    let pay = async |created: &CreatedInvoice| {
+        let request = PaymentRequest {
+            bolt11: created.bolt11.clone(),
+            payment_hash: created.payment_hash,
+            amount: created.amount,
+            max_fee: Msat::ZERO,
+            patience: Duration::ZERO,
+        };
+        node.pay_invoice(request).await.unwrap()
     };
-    for number in 0..PAID_REMEMBERED + 10 {
-        node.remember_paid(hash(number), Msat::ZERO);
-    }
-    assert_eq!(lock(&node.paid).len(), PAID_REMEMBERED);
-}
-
-#[tokio::test]
-async fn a_node_that_is_down_says_so_and_comes_back() {
-    let (node, _) = node();
-    let created = invoice(&node, 1000).await;
-    node.set_fault(Fault::Down);
-    let error = node.create_invoice(request(1000)).await.unwrap_err();
-    assert!(matches!(error, NodeError::Down) && error.is_temporary());
-    assert_eq!(node.pay(&created.bolt11), Err(PayError::Down));
-    node.set_fault(Fault::None);
-    assert!(node.pay(&created.bolt11).is_ok());
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_slow_node_takes_its_time() {
-    let (node, _) = node();
-    node.set_fault(Fault::Slow(Duration::from_secs(5)));
-    let began = tokio::time::Instant::now();
-    invoice(&node, 1000).await;
-    assert!(began.elapsed() >= Duration::from_secs(5));
-}
-
-#[tokio::test]
-async fn a_node_that_repeats_itself_gives_one_hash_to_all() {
-    let (node, _) = node();
-    node.set_fault(Fault::RepeatHash);
-    let (one, two) = (invoice(&node, 1000).await, invoice(&node, 2000).await);
-    assert_eq!(one.payment_hash, two.payment_hash);
-    assert!(node.pay(&two.bolt11).is_ok());
+    let (own, foreign) = (invoice(&node, 1000).await, invoice(&other, 1000).await);
+    let unheard = node.payment_state(own.payment_hash).await.unwrap();
+    assert_eq!(unheard, PaymentState::Unheard);
+    let paid = pay(&own).await;
+    assert!(matches!(paid, PaymentState::Succeeded { .. }), "{paid:?}");
+    assert_eq!(pay(&own).await, paid);
+    assert_eq!(node.payment_state(own.payment_hash).await.unwrap(), paid);
+    let failed = PaymentState::Failed(PaymentFailure::NoRoute);
+    assert_eq!(pay(&foreign).await, failed);
 }
 
 #[tokio::test]

@@ -21,6 +21,7 @@ mod lnd_hold;
 mod lnd_lab;
 mod lnd_pay;
 mod lnd_watch;
+mod mock_node;
 mod nwc;
 mod outages;
 mod phoenixd;

@@ -11,10 +11,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use farebox_core::{Msat, Secret};
-use farebox_lightning::mock::MockNode;
 use farebox_lightning::nwc::{Nwc, NwcOptions};
 use farebox_lightning::{CreateInvoice, CreatedInvoice, InvoiceRequest, NodeError, PaymentRequest};
 use farebox_testkit::WallClock;
+use farebox_testkit::mock_node::TestNode;
 
 fn options(uri: &str) -> NwcOptions {
     NwcOptions::new(Secret::new(uri.to_owned()), Arc::new(WallClock))
@@ -31,8 +31,8 @@ fn hasty(uri: &str) -> Nwc {
     Nwc::new(options).unwrap()
 }
 
-fn node() -> Arc<MockNode> {
-    Arc::new(MockNode::new(Arc::new(WallClock)).unwrap())
+fn node() -> Arc<TestNode> {
+    Arc::new(TestNode::new(Arc::new(WallClock)))
 }
 
 fn request(msat: u64) -> InvoiceRequest {
@@ -48,7 +48,7 @@ async fn invoice(backend: &Nwc) -> Result<CreatedInvoice, NodeError> {
 }
 
 /// A request to pay an invoice of somebody else's node.
-async fn bill(payee: &MockNode, patience: Duration) -> PaymentRequest {
+async fn bill(payee: &TestNode, patience: Duration) -> PaymentRequest {
     let made = payee.create_invoice(request(5000)).await.unwrap();
     PaymentRequest {
         bolt11: made.bolt11,

@@ -4,12 +4,12 @@ use farebox_core::{Binding, KeyEpoch, Kind, MethodClass, RouteName, Terms, Terms
 use farebox_http::client::{AllowedHosts, CallError};
 use farebox_ledger::{ClaimPolicy, OpenOptions, PayoutEnd, Rail};
 use farebox_lightning::backends::NamedBackend;
-use farebox_lightning::mock::{MockNode, PayFault};
 use farebox_lightning::{
     Backend, CreateInvoice, CreatedInvoice, InvoiceRequest, InvoiceState, LookupInvoice, Network,
     NodeError, async_trait,
 };
 use farebox_testkit::ManualClock;
+use farebox_testkit::mock_node::{PayFault, TestNode};
 use tempfile::TempDir;
 
 use super::*;
@@ -23,8 +23,8 @@ struct House {
     payouts: Arc<Payouts>,
     ledger: Ledger,
     clock: Arc<ManualClock>,
-    node: Arc<MockNode>,
-    payee: Arc<MockNode>,
+    node: Arc<TestNode>,
+    payee: Arc<TestNode>,
     _folder: TempDir,
 }
 
@@ -60,12 +60,12 @@ impl House {
         let wall: Arc<dyn Clock> = Arc::<ManualClock>::clone(&clock);
         let options = OpenOptions::new(folder.path().join("farebox.db"), Arc::clone(&wall));
         let (ledger, _) = farebox_ledger::open(&options).unwrap();
-        let node = Arc::new(MockNode::new(Arc::clone(&wall)).unwrap());
-        let payee = Arc::new(MockNode::new(Arc::clone(&wall)).unwrap());
+        let node = Arc::new(TestNode::new(Arc::clone(&wall)));
+        let payee = Arc::new(TestNode::new(Arc::clone(&wall)));
         node.connect(&payee);
         let payouts = Payouts::start(PayoutOptions {
             ledger: ledger.clone(),
-            backends: Some(backends(Arc::clone(&node))),
+            backends: Some(backends(node.backend())),
             clock: wall,
             rules: rules(),
         });
@@ -79,7 +79,7 @@ impl House {
         }
     }
 
-    async fn invoice(&self, node: &MockNode, amount: u64) -> CreatedInvoice {
+    async fn invoice(&self, node: &TestNode, amount: u64) -> CreatedInvoice {
         let request = InvoiceRequest {
             amount: msat(amount),
             memo: String::new(),
@@ -164,10 +164,10 @@ async fn what_was_paid_is_booked_once_the_node_says_so() {
 async fn only_the_backend_that_was_written_down_is_asked() {
     let house = House::open();
     let view = house.unknown(PayFault::LoseAnswer).await;
-    let stranger = MockNode::new(Arc::<ManualClock>::clone(&house.clock)).unwrap();
+    let stranger = TestNode::new(Arc::<ManualClock>::clone(&house.clock));
     let other = vec![NamedBackend {
         name: "bob".to_owned(),
-        node: Arc::new(Backend::from(Arc::new(stranger))),
+        node: Arc::new(Arc::new(stranger).backend()),
     }];
     let other = Arc::new(Backends::new(other).unwrap());
     for instead in [None, Some(other)] {
@@ -176,7 +176,7 @@ async fn only_the_backend_that_was_written_down_is_asked() {
         house.recover().await;
         assert_eq!(house.state(&view).await, PayoutState::Open);
     }
-    let alice = backends(Arc::clone(&house.node));
+    let alice = backends(house.node.backend());
     house.payouts.replace(Some(alice), rules());
     house.recover().await;
     assert_eq!(house.state(&view).await, PayoutState::Paid);
@@ -255,7 +255,7 @@ async fn a_refund_goes_on_when_nobody_waits_for_it() {
 #[tokio::test]
 async fn more_open_refunds_than_are_followed_at_once_take_turns() {
     let house = House::open();
-    let node = Arc::clone(&house.node);
+    let node = house.node.backend();
     let many = RefundRules {
         max_open: 2 * MAX_FOLLOWED,
         ..rules()
@@ -333,7 +333,7 @@ async fn what_the_backend_knows_goes_before_what_the_operator_says() {
 
 /// A node that says otherwise what it received, or nothing at all.
 struct Teller {
-    node: Arc<MockNode>,
+    node: Arc<TestNode>,
     looks_up: bool,
     /// None where it says nothing.
     state: Option<InvoiceState>,
@@ -349,7 +349,7 @@ impl From<Teller> for Backend {
             kind: "teller",
             lookup: looks_up.then(|| Arc::new(teller) as _),
             hold: None,
-            ..Self::from(node)
+            ..node.backend()
         }
     }
 }

@@ -3,7 +3,6 @@
 use farebox_core::{Binding, Kind, RouteName};
 use farebox_ledger::HeldState;
 use farebox_lightning::AmountLimits;
-use farebox_lightning::mock::Fault;
 use farebox_paywall::admit::Verdict;
 use farebox_paywall::ask::Fingerprint;
 use farebox_paywall::challenge::{Challenge, held_preimage};
@@ -12,6 +11,7 @@ use farebox_paywall::error::{Error, Owed, PaymentError};
 use farebox_paywall::gauge::Ending;
 use farebox_paywall::payer::Credential;
 use farebox_paywall::sale::{Bind, Buys, OnFailure};
+use farebox_testkit::mock_node::Fault;
 use http::Method;
 
 use crate::sales::{HOUR, ONE_CALL, ONE_REQUEST, PRICE, balance, flat, flat_at};

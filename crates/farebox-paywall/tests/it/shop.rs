@@ -16,10 +16,10 @@ use farebox_http::limits::{ChallengeRates, Rate};
 use farebox_ledger::{
     AccountName, ChargeQuery, ChargeView, HeldLimits, OpenKey, OpenOptions, TopUpBy,
 };
+use farebox_lightning::AmountLimits;
 use farebox_lightning::backends::{Backends, NamedBackend};
 use farebox_lightning::follow::Settlements;
-use farebox_lightning::mock::{MockNode, MockOptions};
-use farebox_lightning::{AmountLimits, Backend};
+use farebox_lightning::mock::MockOptions;
 use farebox_paywall::admit::{Admission, Debt, Payment, Verdict};
 use farebox_paywall::ask::{Ask, BodyFacts, Fingerprint, PaymentRules};
 use farebox_paywall::challenge::{Challenge, Offered, ToHold};
@@ -35,6 +35,7 @@ use farebox_paywall::sale::Sale;
 use farebox_paywall::settle::Settlement;
 use farebox_paywall::{Parts, Paywall};
 use farebox_testkit::ManualClock;
+use farebox_testkit::mock_node::TestNode;
 use farebox_wire::macaroon::Macaroon;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
@@ -54,7 +55,7 @@ const ROOM: HeldLimits = HeldLimits {
 /// A seller.
 pub(crate) struct Shop {
     pub(crate) paywall: Paywall,
-    pub(crate) node: Arc<MockNode>,
+    pub(crate) node: Arc<TestNode>,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) rules: PaymentRules,
     reader: Reader,
@@ -132,7 +133,7 @@ impl Shop {
         };
         let backend = NamedBackend {
             name: "alice".to_owned(),
-            node: Arc::new(Backend::from(Arc::clone(&node))),
+            node: Arc::new(node.backend()),
         };
         Self {
             paywall: Paywall::new(parts),
@@ -150,7 +151,7 @@ impl Shop {
     }
 
     /// A node that knows the preimages of ours, and whose payments ours has never heard of.
-    pub(crate) fn twin(&self) -> MockNode {
+    pub(crate) fn twin(&self) -> TestNode {
         node(&self.clock, AmountLimits::ANY)
     }
 
@@ -537,13 +538,13 @@ pub(crate) fn in_seconds(clock: &ManualClock, seconds: u64) -> UnixMillis {
     clock.now().plus(Duration::from_secs(seconds))
 }
 
-fn node(clock: &Arc<ManualClock>, limits: AmountLimits) -> MockNode {
+fn node(clock: &Arc<ManualClock>, limits: AmountLimits) -> TestNode {
     let options = MockOptions {
         limits,
         secret: Some(Secret::new(NODE)),
         ..MockOptions::new(as_clock(clock))
     };
-    MockNode::with_options(options).unwrap()
+    TestNode::with_options(options)
 }
 
 fn as_clock(clock: &Arc<ManualClock>) -> Arc<dyn Clock> {

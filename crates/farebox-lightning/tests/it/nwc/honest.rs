@@ -8,13 +8,14 @@ use farebox_lightning::{
     CheckAccess, InvoiceState, LookupInvoice, PayInvoice, PaymentState, WatchEvent,
     WatchSettlements,
 };
+use farebox_testkit::mock_node::TestNode;
 use farebox_testkit::wallet_service::{TestRelay, WalletOptions, WalletService};
 
 use super::{backend, bill, invoice, node, until};
 
-fn serve(relays: &[&TestRelay], node: &Arc<farebox_lightning::mock::MockNode>) -> WalletService {
+fn serve(relays: &[&TestRelay], node: &Arc<TestNode>) -> WalletService {
     let urls: Vec<_> = relays.iter().map(|relay| relay.url()).collect();
-    WalletService::start(&urls, Arc::clone(node), WalletOptions::default()).unwrap()
+    WalletService::start(&urls, node.backend(), WalletOptions::default()).unwrap()
 }
 
 #[tokio::test]
@@ -154,7 +155,7 @@ async fn the_wallet_says_what_it_allows() {
         notifications: "",
         ..WalletOptions::default()
     };
-    let wallet = WalletService::start(&[relay.url()], node(), options).unwrap();
+    let wallet = WalletService::start(&[relay.url()], node().backend(), options).unwrap();
     let backend = backend(wallet.uri());
     let report = backend.check_access().await.unwrap();
     assert!(report.identity.contains("wallet of a test"), "{report:?}");

@@ -144,7 +144,7 @@ async fn what_a_node_that_is_away_could_vouch_for_is_not_called_gone() {
         matches!(gone, Err(RefundError::NothingLeft { .. })),
         "{gone:?}"
     );
-    let node = Arc::clone(&house.node);
+    let node = house.node.backend();
     house.payouts.replace(Some(backends(node)), rules());
     let paid = house.payouts.refund(wish).await.unwrap();
     assert_eq!(paid.state, PayoutState::Paid);

@@ -10,12 +10,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
 use farebox::clock::SystemClock;
 use farebox_core::{Msat, PaymentHash};
-use farebox_lightning::mock::{MockNode, PayFault};
 use farebox_lightning::{
     CreateInvoice, CreatedInvoice, InvoiceRequest, InvoiceState, LookupInvoice, PayInvoice,
     PaymentRequest, PaymentState, parse_invoice,
 };
 use farebox_testkit::lnd::{Call, FakeLnd, Reply, Then, added, invoice, payment, refusal};
+use farebox_testkit::mock_node::{PayFault, TestNode};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -42,15 +42,15 @@ pub(super) enum OnSend {
 pub(super) struct Lnd {
     fake: FakeLnd,
     /// Whoever pays and is paid as the node.
-    pub(super) node: Arc<MockNode>,
+    pub(super) node: Arc<TestNode>,
     /// Somebody else, whom the node can pay.
-    pub(super) payee: Arc<MockNode>,
+    pub(super) payee: Arc<TestNode>,
     desk: Arc<Desk>,
     folder: TempDir,
 }
 
 struct Desk {
-    node: Arc<MockNode>,
+    node: Arc<TestNode>,
     script: Mutex<Script>,
 }
 
@@ -73,12 +73,12 @@ pub(super) fn msat(amount: u64) -> Msat {
 }
 
 /// A node of its own, on the wall clock.
-pub(super) fn mock_node() -> Arc<MockNode> {
-    Arc::new(MockNode::new(Arc::new(SystemClock)).unwrap())
+pub(super) fn mock_node() -> Arc<TestNode> {
+    Arc::new(TestNode::new(Arc::new(SystemClock)))
 }
 
 /// An invoice of `node`, payable for `seconds`.
-pub(super) fn invoice_of(node: &MockNode, amount: u64, seconds: u64) -> CreatedInvoice {
+pub(super) fn invoice_of(node: &TestNode, amount: u64, seconds: u64) -> CreatedInvoice {
     let request = InvoiceRequest {
         amount: msat(amount),
         memo: "for me".to_owned(),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use farebox_lightning::PaymentFailure;
-use farebox_lightning::mock::PayFault;
+use farebox_testkit::mock_node::PayFault;
 
 use super::lnd::OnSend;
 use super::shop::{PRICE, Shop, assert_problem};

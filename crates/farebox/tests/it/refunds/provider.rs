@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use farebox_lightning::mock::MockNode;
+use farebox_testkit::mock_node::TestNode;
 use serde_json::{Value, json};
 
 use super::lnd::invoice_of;
@@ -33,7 +33,7 @@ pub(super) enum Trick {
 }
 
 impl Provider {
-    pub(super) fn start(payee: &Arc<MockNode>, trick: Trick) -> Self {
+    pub(super) fn start(payee: &Arc<TestNode>, trick: Trick) -> Self {
         let seen: Arc<Mutex<Vec<String>>> = Arc::default();
         let (noted, payee) = (Arc::clone(&seen), Arc::clone(payee));
         let address = serve(move |ask| {
@@ -54,7 +54,7 @@ impl Provider {
     }
 }
 
-fn answer(ask: &Ask, payee: &MockNode, trick: &Trick) -> Answer {
+fn answer(ask: &Ask, payee: &TestNode, trick: &Trick) -> Answer {
     match (ask.path.as_str(), trick) {
         ("/cb", Trick::RedirectCallback(to)) => Answer::Redirect(to.clone()),
         ("/cb", _) => Answer::Json(200, invoice(ask, payee, trick).to_string()),
@@ -81,7 +81,7 @@ fn parameters(ask: &Ask, trick: &Trick) -> Value {
     })
 }
 
-fn invoice(ask: &Ask, payee: &MockNode, trick: &Trick) -> Value {
+fn invoice(ask: &Ask, payee: &TestNode, trick: &Trick) -> Value {
     let amounts = ask.query.split('&').find_map(|p| p.strip_prefix("amount="));
     let amount: u64 = amounts.unwrap().parse().unwrap();
     let more = u64::from(matches!(trick, Trick::Overcharge));

@@ -1,18 +1,25 @@
-use farebox_core::Clock;
-use farebox_testkit::ManualClock;
+//! A node that fails as it is told.
 
-use super::*;
-use crate::{CreateInvoice, CreatedInvoice, InvoiceRequest, InvoiceState, LookupInvoice};
+use std::sync::Arc;
+use std::time::Duration;
+
+use farebox_core::{Clock, Msat};
+use farebox_lightning::{
+    CreateInvoice, CreatedInvoice, InvoiceRequest, InvoiceState, LookupInvoice, NodeError,
+    PayInvoice, PaymentFailure, PaymentRequest, PaymentState,
+};
+use farebox_testkit::ManualClock;
+use farebox_testkit::mock_node::{Fault, PayFault, TestNode};
 
 struct Pair {
-    payer: Arc<MockNode>,
-    payee: Arc<MockNode>,
+    payer: Arc<TestNode>,
+    payee: Arc<TestNode>,
     clock: Arc<ManualClock>,
 }
 
 fn pair() -> Pair {
     let clock = Arc::new(ManualClock::default());
-    let node = || Arc::new(MockNode::new(Arc::<ManualClock>::clone(&clock)).unwrap());
+    let node = || Arc::new(TestNode::new(Arc::<ManualClock>::clone(&clock)));
     let (payer, payee) = (node(), node());
     payer.connect(&payee);
     Pair {
@@ -26,13 +33,16 @@ fn msat(msat: u64) -> Msat {
     Msat::new(msat).unwrap()
 }
 
-async fn invoice(node: &MockNode) -> CreatedInvoice {
-    let request = InvoiceRequest {
+fn asking() -> InvoiceRequest {
+    InvoiceRequest {
         amount: msat(2000),
         memo: String::new(),
         expiry: Duration::from_secs(600),
-    };
-    node.create_invoice(request).await.unwrap()
+    }
+}
+
+async fn invoice(node: &TestNode) -> CreatedInvoice {
+    node.create_invoice(asking()).await.unwrap()
 }
 
 fn request(invoice: &CreatedInvoice) -> PaymentRequest {
@@ -84,7 +94,7 @@ async fn an_invoice_of_a_connected_node_is_paid_once() {
 #[tokio::test]
 async fn there_is_no_way_to_a_stranger_and_none_within_too_low_a_fee() {
     let pair = pair();
-    let stranger = MockNode::new(Arc::<ManualClock>::clone(&pair.clock)).unwrap();
+    let stranger = TestNode::new(Arc::<ManualClock>::clone(&pair.clock));
     let no_route = PaymentState::Failed(PaymentFailure::NoRoute);
     assert_eq!(pair.pay(&invoice(&stranger).await).await.unwrap(), no_route);
     pair.payer.set_fee(msat(11));
@@ -131,4 +141,32 @@ async fn a_lost_answer_hides_a_payment_and_a_lost_request_hides_nothing() {
     let error = pair.pay(&invoice(&pair.payee).await).await.unwrap_err();
     assert!(error.is_certain_refusal());
     assert_eq!(pair.payer.paid_out().0, 1);
+}
+
+#[tokio::test]
+async fn a_node_that_is_down_says_so_and_comes_back() {
+    let node = pair().payee;
+    node.set_fault(Fault::Down);
+    let error = node.create_invoice(asking()).await.unwrap_err();
+    assert!(matches!(error, NodeError::Down) && error.is_temporary());
+    node.set_fault(Fault::None);
+    assert!(node.create_invoice(asking()).await.is_ok());
+    assert_eq!(node.invoices_made(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_node_takes_its_time() {
+    let node = pair().payee;
+    node.set_fault(Fault::Slow(Duration::from_secs(5)));
+    let began = tokio::time::Instant::now();
+    invoice(&node).await;
+    assert!(began.elapsed() >= Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn a_node_that_repeats_itself_gives_one_hash_to_all() {
+    let node = pair().payee;
+    node.set_fault(Fault::RepeatHash);
+    let (one, two) = (invoice(&node).await, invoice(&node).await);
+    assert_eq!(one.payment_hash, two.payment_hash);
 }
