@@ -3,7 +3,7 @@
 //! The URLs are written by strangers (the provider of a Lightning Address names its callback), so
 //! each one is a chance to make us call something inside. Every connection is made to an address
 //! that was checked just before, and plain HTTP is refused. Hosts that the operator lists are exempt
-//! from these two rules, and from nothing else.
+//! from these two rules, and from nothing else; they have connections of their own.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -14,21 +14,27 @@ use http::{Method, Request, Uri};
 use http_body_util::Full;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::{Connect, HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::ClientConfig;
 
 pub use address::is_public;
+use allowed::Access;
 pub use allowed::{AllowedHost, AllowedHostError, AllowedHosts};
-use connect::{ConnectError, GuardedConnector};
+use resolver::{Blocked, PublicResolver};
 
 use super::trusted::web_config;
-use super::{Answer, CallError, HttpClient, common_headers, host_of, send};
+use super::{Answer, CallError, HttpClient, common_headers, host_of, send, without_brackets};
 
 mod address;
 mod allowed;
-mod connect;
+mod resolver;
 
 /// How long an unused connection is kept.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long the addresses of one host may take to accept, TLS not included.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How many unused connections are kept for one host.
 const MAX_IDLE_PER_HOST: usize = 8;
@@ -36,7 +42,8 @@ const MAX_IDLE_PER_HOST: usize = 8;
 /// An HTTP client for URLs written by strangers.
 #[derive(Clone)]
 pub struct GuardedClient {
-    client: HttpClient<HttpsConnector<GuardedConnector>>,
+    public: HttpClient<HttpsConnector<HttpConnector<PublicResolver>>>,
+    listed: HttpClient<HttpsConnector<HttpConnector>>,
     allowed: Arc<AllowedHosts>,
 }
 
@@ -60,18 +67,13 @@ impl GuardedClient {
     /// A client that trusts `roots` instead.
     #[must_use]
     pub fn with_roots(allowed: AllowedHosts, roots: rustls::RootCertStore) -> Self {
-        let allowed = Arc::new(allowed);
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(web_config(roots))
-            .https_or_http()
-            .enable_all_versions()
-            .wrap_connector(GuardedConnector::new(Arc::clone(&allowed)));
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .pool_max_idle_per_host(MAX_IDLE_PER_HOST)
-            .build(connector);
-        Self { client, allowed }
+        let tls = web_config(roots);
+        let public = HttpConnector::new_with_resolver(PublicResolver::new());
+        Self {
+            public: client(https(public, tls.clone())),
+            listed: client(https(HttpConnector::new(), tls)),
+            allowed: Arc::new(allowed),
+        }
     }
 
     /// Fetches `url` with GET, to the last byte.
@@ -82,17 +84,20 @@ impl GuardedClient {
     pub async fn get(&self, url: &Uri, limits: FetchLimits) -> Result<Answer, CallError> {
         let host = host_of(url);
         // What can be refused without asking the name system is refused first.
-        if self.allowed.access(url).is_none() {
+        let Some(access) = self.allowed.access(url) else {
             return Err(CallError::Url { host });
+        };
+        if access == Access::Public && is_inner_address(url) {
+            return Err(CallError::Blocked { host });
         }
+        let called = Arc::from(host.as_str());
         let fetched = async {
-            let answer = send(
-                &self.client,
-                request(url),
-                host.as_str().into(),
-                limits.body,
-            );
-            answer.await?.collect().await
+            let request = request(url);
+            let answer = match access {
+                Access::Public => send(&self.public, request, called, limits.body).await?,
+                Access::Listed => send(&self.listed, request, called, limits.body).await?,
+            };
+            answer.collect().await
         };
         let in_time = tokio::time::timeout(limits.time, fetched).await;
         in_time.unwrap_or_else(|_| {
@@ -102,6 +107,31 @@ impl GuardedClient {
             })
         })
     }
+}
+
+fn https<R>(mut tcp: HttpConnector<R>, tls: ClientConfig) -> HttpsConnector<HttpConnector<R>> {
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    HttpsConnectorBuilder::new()
+        .with_tls_config(tls)
+        .https_or_http()
+        .enable_all_versions()
+        .wrap_connector(tcp)
+}
+
+fn client<C: Connect + Clone>(connector: C) -> HttpClient<C> {
+    Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .pool_max_idle_per_host(MAX_IDLE_PER_HOST)
+        .build(connector)
+}
+
+/// An address that is written as one is never looked up.
+fn is_inner_address(url: &Uri) -> bool {
+    let address = without_brackets(url.host().unwrap_or_default()).parse();
+    address.is_ok_and(|address| !is_public(address))
 }
 
 fn request(url: &Uri) -> Request<Full<Bytes>> {
@@ -116,7 +146,7 @@ fn request(url: &Uri) -> Request<Full<Bytes>> {
 pub(super) fn is_blocked(error: &(dyn Error + 'static)) -> bool {
     let mut cause = Some(error);
     while let Some(error) = cause {
-        if let Some(ConnectError::Blocked) = error.downcast_ref() {
+        if error.is::<Blocked>() {
             return true;
         }
         cause = error.source();

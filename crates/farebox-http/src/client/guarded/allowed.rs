@@ -78,7 +78,7 @@ impl AllowedHosts {
 }
 
 /// The port that a URL stands for; `None` for schemes that are not called and ports that are none.
-pub(super) fn port_of(url: &Uri) -> Option<u16> {
+fn port_of(url: &Uri) -> Option<u16> {
     let scheme = url.scheme()?;
     if *scheme != Scheme::HTTP && *scheme != Scheme::HTTPS {
         return None;
