@@ -8,7 +8,7 @@ use std::time::Duration;
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum CallError {
     /// The request could not even be sent: no connection was made.
-    #[error("{host} cannot be connected to: {}", root_cause(source.as_ref()))]
+    #[error("{host} cannot be reached: {}", root_cause(source.as_ref()))]
     NotConnected {
         /// Whom we called.
         host: String,
@@ -16,7 +16,7 @@ pub enum CallError {
         source: Arc<dyn Error + Send + Sync>,
     },
     /// The connection broke.
-    #[error("{host} cannot be reached: {}", root_cause(source.as_ref()))]
+    #[error("the connection to {host} broke: {}", root_cause(source.as_ref()))]
     Unreachable {
         /// Whom we called.
         host: String,
