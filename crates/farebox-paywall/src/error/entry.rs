@@ -11,7 +11,8 @@ use http::StatusCode;
 /// How long a client should wait for what is under way, or for a limit that was reached a
 /// moment ago.
 pub const BRIEFLY: Duration = Duration::from_secs(1);
-/// How long a client should wait where a node, our store or room for more is missing.
+/// How long a client should wait where a node, somebody else's server, our store or room for more
+/// is missing.
 pub const OUTAGE: Duration = Duration::from_secs(5);
 
 /// Whose affair an error is: it decides the outcome in log and metrics, and whether the operator is

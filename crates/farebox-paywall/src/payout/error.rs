@@ -7,10 +7,8 @@ use farebox_ledger::LedgerError;
 use farebox_lightning::{InvoiceFault, NodeError};
 use farebox_wire::problem::ProblemKind;
 
-use crate::error::BRIEFLY;
+use crate::error::{BRIEFLY, OUTAGE};
 
-/// When it is worth asking again where a node, or somebody else's server, is away.
-const OUTAGE: Duration = Duration::from_secs(10);
 /// When it is worth asking again where a limit over 24 hours is reached.
 const LONG: Duration = Duration::from_secs(60 * 60);
 
