@@ -9,6 +9,7 @@ use farebox_paywall::claim::OpenClaim;
 use farebox_wire::challenge::{L402Challenge, LegacyLsat};
 use farebox_wire::grpc::{self, Code};
 use farebox_wire::problem::Problem;
+use http::header::{HeaderName, HeaderValue};
 use http::{Method, Response, StatusCode};
 use serde_json::json;
 
@@ -20,6 +21,11 @@ use crate::outcome::Outcome;
 use crate::plan::{BadCredential, Plan, Sold};
 use crate::refusal::{Entry, Owed};
 use crate::render::render;
+
+const PRICE: HeaderName = HeaderName::from_static("farebox-price-msat");
+const METHODS: HeaderName = HeaderName::from_static("farebox-methods");
+/// The way to pay, as documents and headers name it.
+const L402: &str = "l402";
 
 /// What is asked of somebody who has to pay.
 pub(crate) struct Demand<'a> {
@@ -85,6 +91,11 @@ fn show_invoice(
     };
     let challenge = L402Challenge::new(&offered.macaroon, offered.invoice.clone());
     let mut problem = problem(exchange, &entry, demand);
+    if demand.sold.route.challenge_in_body {
+        problem = problem
+            .with("invoice", offered.invoice.as_str())
+            .with("macaroon", challenge.macaroon());
+    }
     if let Some(bundle) = offered.bundle {
         problem = explain(bundle, demand.price, problem);
     }
@@ -96,6 +107,7 @@ fn show_invoice(
         problem = problem.with_detail(grpc::MESSAGE);
     }
     let mut response = render(exchange, &entry.with_grpc(grpc::UNPAID), problem);
+    tell_price(demand, &mut response);
     challenge.append_to(response.headers_mut(), legacy);
     claims.add_way_back(exchange, demand, offered, &mut response);
     response
@@ -118,7 +130,16 @@ fn price_alone(
         problem =
             problem.with_detail("too many invoices were asked for; this is the price without one");
     }
-    render(exchange, &entry, problem)
+    let mut response = render(exchange, &entry, problem);
+    tell_price(demand, &mut response);
+    response
+}
+
+/// Tells in headers what the document tells, for those that asked by HEAD.
+fn tell_price(demand: &Demand<'_>, response: &mut Response<AnswerBody>) {
+    let headers = response.headers_mut();
+    headers.insert(PRICE, HeaderValue::from(demand.price.get()));
+    headers.insert(METHODS, HeaderValue::from_static(L402));
 }
 
 /// Says in the 402 what the larger amount is for.
@@ -154,7 +175,7 @@ fn problem(exchange: &Exchange, entry: &Entry, demand: &Demand<'_>) -> Problem {
     let problem = entry
         .problem(exchange.request_id)
         .with("price_msat", demand.price.get())
-        .with("methods", vec!["l402"]);
+        .with("methods", vec![L402]);
     let detail = match demand.owed {
         Owed::Unproven(error) => Some(error.to_string()),
         _ => problem.spoken_reason(),

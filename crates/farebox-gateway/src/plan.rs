@@ -87,6 +87,8 @@ pub struct Route {
     pub cors: Option<Cors>,
     /// What caches are told about paid answers.
     pub paid_cache: PaidCache,
+    /// Whether the document of a 402 carries the invoice and the macaroon as well.
+    pub challenge_in_body: bool,
     /// Whether a person with a browser gets the challenge of a GET as a page.
     pub page: bool,
     /// What is made of its requests and answers; they pass as they are when absent.

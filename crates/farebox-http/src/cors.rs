@@ -16,7 +16,7 @@ use http::header::{
 use http::{Method, Uri};
 
 /// The answer fields that a buyer in a browser has to read, which CORS would hide from it.
-pub const EXPOSED_HEADERS: [&str; 16] = [
+pub const EXPOSED_HEADERS: [&str; 18] = [
     "WWW-Authenticate",
     "X-Cashu",
     "X-Change-Sats",
@@ -25,6 +25,8 @@ pub const EXPOSED_HEADERS: [&str; 16] = [
     "X-Request-Id",
     "X-Reason",
     "Farebox-Claim",
+    "Farebox-Price-Msat",
+    "Farebox-Methods",
     "Farebox-Charge-Msat",
     "Farebox-Balance-Msat",
     "Farebox-Calls-Left",

@@ -81,6 +81,12 @@ impl L402Challenge {
         }
     }
 
+    /// The macaroon in base64, as it stands in the header.
+    #[must_use]
+    pub fn macaroon(&self) -> &str {
+        &self.macaroon
+    }
+
     /// `L402 macaroon="M", invoice="I", version="0", token="M"`: macaroon and invoice first and in
     /// this order for the clients in use, then the names of the 2026 draft.
     #[must_use]

@@ -115,6 +115,7 @@ impl<'a> Builder<'a> {
                 CacheSetting::Upstream => PaidCache::Upstream,
             },
             page: section.page,
+            challenge_in_body: section.challenge_in_body,
             shape: shape::shape(section, sale.as_ref(), at),
             root: root(section),
             metrics: RouteCounters::new(),

@@ -64,6 +64,9 @@ section! {
         /// the payer otherwise. `cancel` needs a backend that can hold payments, one fixed price for a
         /// single call, and `bind = "request"`.
         pub on_failure: OnFailureSetting,
+        /// Whether the document of a 402 carries the invoice and the macaroon as well, for clients that
+        /// read only bodies.
+        pub challenge_in_body: bool = true,
         /// Whether a person with a browser gets a page with a QR code instead of the bare 402; GET
         /// requests only.
         pub page: bool = true,

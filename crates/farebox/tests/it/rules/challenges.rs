@@ -32,13 +32,33 @@ fn head_and_options_make_no_invoice() {
             Call::new(method, "/paid/a"),
             Call::new(method, "/paid/a").header("Authorization", "L402 bad:bad"),
         ] {
-            assert_short(&gateway.send(&call));
+            let reply = gateway.send(&call);
+            assert_short(&reply);
+            assert_eq!(reply.find("farebox-price-msat"), Some("2000"));
+            assert_eq!(reply.find("farebox-methods"), Some("l402"));
         }
     }
     let options = gateway.send(&Call::new("OPTIONS", "/paid/a"));
     assert_eq!(options.json()["price_msat"], 2000);
     assert_eq!(invoices(&gateway), 0);
     assert_eq!(upstream.total(), 0);
+}
+
+#[test]
+fn the_document_of_a_challenge_carries_it_too_unless_the_route_says_no() {
+    let upstream = ScriptedUpstream::start().unwrap();
+    let route = |name| Route::at(name, &upstream).msat(2000);
+    let quiet = route("/quiet").line("challenge_in_body = false");
+    let gateway = TestGateway::start(Setup::new().route(route("/paid")).route(quiet));
+    let reply = gateway.send(&Call::get("/paid/a"));
+    let challenge = Challenge::of(&reply);
+    let document = reply.json();
+    assert_eq!(document["invoice"], challenge.invoice);
+    assert_eq!(document["macaroon"], challenge.macaroon);
+    assert_eq!(reply.find("farebox-price-msat"), Some("2000"));
+    let document = gateway.send(&Call::get("/quiet/a")).json();
+    assert!(document.get("invoice").is_none() && document.get("macaroon").is_none());
+    assert_eq!(document["price_msat"], 2000);
 }
 
 #[test]
