@@ -355,27 +355,24 @@ impl Keyring {
 
 impl ImportedSecret {
     fn epoch(&self, now: UnixMillis) -> Epoch {
-        let (secret, claims) = (self.0.clone(), ClaimPolicy::Open);
-        Epoch {
-            epoch: IMPORTED_EPOCH,
-            secret,
-            claims,
-            created_at: now,
-        }
+        Epoch::new(IMPORTED_EPOCH, self.0.clone(), now)
     }
 }
 
 impl Epoch {
+    const fn new(epoch: KeyEpoch, secret: Secret<[u8; 32]>, now: UnixMillis) -> Self {
+        Self {
+            epoch,
+            secret,
+            claims: ClaimPolicy::Open,
+            created_at: now,
+        }
+    }
+
     fn random(epoch: KeyEpoch, now: UnixMillis) -> Result<Self, KeyringError> {
         let mut secret = [0; 32];
         getrandom::fill(&mut secret).map_err(KeyringError::Random)?;
-        let (secret, claims) = (Secret::new(secret), ClaimPolicy::Open);
-        Ok(Self {
-            epoch,
-            secret,
-            claims,
-            created_at: now,
-        })
+        Ok(Self::new(epoch, Secret::new(secret), now))
     }
 }
 

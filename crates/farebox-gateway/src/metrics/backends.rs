@@ -5,17 +5,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
+use farebox_http::counted::{Label, gauges};
 use farebox_lightning::backends::Backends;
 use farebox_lightning::follow::Settlements;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
-use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::gauge::ConstGauge;
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct BackendLabel {
-    backend: String,
-}
+use prometheus_client::encoding::DescriptorEncoder;
 
 /// The backends of the plan, and what is heard of them.
 #[derive(Clone)]
@@ -52,36 +46,29 @@ impl Collector for BackendHealth {
         };
         let troubles = backends.troubles();
         let is_up = |name: &str| troubles.iter().all(|(troubled, _)| *troubled != name);
-        let up = backends
-            .iter()
-            .map(|backend| (backend.name.clone(), is_up(&backend.name)));
+        let up = backends.iter().map(|backend| &backend.name);
+        let up = up.map(|name| (label(name), i64::from(is_up(name))));
         gauges(
             &mut encoder,
             "lightning_up",
             "1 unless the backend failed when it was last asked for an invoice",
+            None,
             up,
         )?;
-        let followed = self.settlements.followed().into_iter();
+        let followed = self.settlements.followed();
+        let followed = followed
+            .iter()
+            .map(|it| (label(&it.name), i64::from(it.listening)));
         gauges(
             &mut encoder,
             "lightning_following",
             "1 while the backend tells of settlements by itself",
-            followed.map(|backend| (backend.name, backend.listening)),
+            None,
+            followed,
         )
     }
 }
 
-fn gauges(
-    encoder: &mut DescriptorEncoder<'_>,
-    name: &str,
-    help: &str,
-    values: impl Iterator<Item = (String, bool)>,
-) -> fmt::Result {
-    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-    for (backend, holds) in values {
-        let label = BackendLabel { backend };
-        let gauge = ConstGauge::new(i64::from(holds));
-        gauge.encode(family.encode_family(&label)?)?;
-    }
-    Ok(())
+fn label(backend: &str) -> Label<&str> {
+    [("backend", backend)]
 }

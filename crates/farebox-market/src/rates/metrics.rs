@@ -6,26 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
 use farebox_core::Clock;
+use farebox_http::counted::gauges;
 use farebox_meter::Currency;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
-use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::registry::Unit;
 
 use super::Rates;
 use super::watch::{LiveRates, Survey};
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct CurrencyLabel {
-    currency: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct SourceLabels {
-    currency: String,
-    source: String,
-}
 
 /// What the last round of every currency came to.
 #[derive(Clone)]
@@ -92,36 +80,38 @@ impl fmt::Debug for RateMetrics {
 impl Collector for RateMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let rounds = self.rounds.lock().unwrap_or_else(PoisonError::into_inner);
-        let label = |currency: &Currency| CurrencyLabel {
-            currency: currency.name(),
-        };
-        let help = "How long ago the exchange rate was taken";
-        let mut family =
-            encoder.encode_descriptor("rate_age", help, Some(&Unit::Seconds), MetricType::Gauge)?;
-        for currency in rounds.keys() {
-            if let Some(age) = self.age(*currency) {
-                ConstGauge::new(age).encode(family.encode_family(&label(currency))?)?;
-            }
-        }
-        let help = "Sources that agreed on the exchange rate in the last round";
-        let mut family =
-            encoder.encode_descriptor("rate_sources_agreed", help, None, MetricType::Gauge)?;
-        for (currency, round) in rounds.iter() {
-            let agreed = i64::try_from(round.agreed).unwrap_or(i64::MAX);
-            ConstGauge::new(agreed).encode(family.encode_family(&label(currency))?)?;
-        }
-        let help = "1 unless the source gave no price in the last round";
-        let mut family =
-            encoder.encode_descriptor("rate_source_up", help, None, MetricType::Gauge)?;
-        for (currency, round) in rounds.iter() {
-            for (source, answered) in &round.answered {
-                let labels = SourceLabels {
-                    currency: currency.name(),
-                    source: source.clone(),
-                };
-                ConstGauge::new(i64::from(*answered)).encode(family.encode_family(&labels)?)?;
-            }
-        }
-        Ok(())
+        let label = |currency: &Currency| [("currency", currency.name())];
+        let ages = rounds
+            .keys()
+            .filter_map(|it| Some((label(it), self.age(*it)?)));
+        gauges(
+            &mut encoder,
+            "rate_age",
+            "How long ago the exchange rate was taken",
+            Some(&Unit::Seconds),
+            ages,
+        )?;
+        let agreed = |round: &Round| i64::try_from(round.agreed).unwrap_or(i64::MAX);
+        gauges(
+            &mut encoder,
+            "rate_sources_agreed",
+            "Sources that agreed on the exchange rate in the last round",
+            None,
+            rounds.iter().map(|(it, round)| (label(it), agreed(round))),
+        )?;
+        let sources = rounds.iter().flat_map(|(currency, round)| {
+            let answered = round.answered.iter();
+            answered.map(|(source, answered)| {
+                let labels = [("currency", currency.name()), ("source", source.clone())];
+                (labels, i64::from(*answered))
+            })
+        });
+        gauges(
+            &mut encoder,
+            "rate_source_up",
+            "1 unless the source gave no price in the last round",
+            None,
+            sources,
+        )
     }
 }

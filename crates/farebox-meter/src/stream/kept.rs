@@ -26,7 +26,7 @@ impl KeptText {
 
     /// What was kept. It may be less than came.
     #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.text
+    pub fn into_text(self) -> String {
+        self.text
     }
 }

@@ -104,7 +104,7 @@ fn what_passes_as_it_came_is_not_copied() {
 #[test]
 fn the_text_that_no_report_covers_is_kept_up_to_its_limit() {
     let mut meter = meter(Endpoint::ChatCompletions, true).keeping_text();
-    let text = |meter: &StreamMeter| meter.text().unwrap().as_str().to_owned();
+    let text = |meter: &StreamMeter| meter.text().unwrap().clone().into_text();
     meter.pass(TEXT.as_bytes());
     meter.pass(TEXT.as_bytes());
     assert_eq!(text(&meter), "hellohello");

@@ -150,31 +150,12 @@ impl ModelUsage {
     /// What a stream comes to that ended so.
     fn reckon_stream(&self, ending: Ending) -> Reckoning {
         let observed = self.observed();
-        let end = end(ending, &observed);
-        let seen = Seen {
-            usage: self.reported(observed.usage()),
-            is_exact: observed.unreported_bytes() == 0,
-            output_bytes: observed.output_bytes,
-            output_tokens: by_bytes(observed.output_bytes),
-            input_tokens: None,
-        };
-        let tally = self.biller.tally(end, &seen);
-        let text = self.stream.as_ref().and_then(StreamMeter::text);
-        let text = text.map(|text| text.as_str().to_owned());
-        self.reckon(tally, text, move |counted, text| {
-            let tokens = |bytes: u64| {
-                counted
-                    .output
-                    .saturating_add(by_bytes(bytes.saturating_sub(text)))
-            };
-            let told = observed.usage_by(tokens);
-            let seen = Seen {
-                usage: told,
-                output_tokens: tokens(observed.output_bytes),
-                input_tokens: counted.input,
-                ..seen
-            };
-            (end, seen)
+        let is_exact = observed.unreported_bytes() == 0;
+        let usage = self.reported(observed.usage());
+        let seen = Seen::by_bytes(usage, is_exact, observed.output_bytes);
+        self.reckon(end(ending, &observed), seen, Some(observed), || {
+            let text = self.stream.as_ref().and_then(StreamMeter::text);
+            text.cloned().unwrap_or_default()
         })
     }
 
@@ -188,43 +169,43 @@ impl ModelUsage {
         };
         let is_told = usage.is_some_and(|usage| self.biller.cost(&usage).is_ok());
         let output_bytes = if is_told { 0 } else { answer.content_bytes() };
-        let seen = Seen {
-            usage,
-            is_exact: true,
-            output_bytes,
-            output_tokens: by_bytes(output_bytes),
-            input_tokens: None,
-        };
-        let tally = self.biller.tally(end, &seen);
-        let text = (tally.is_estimate && self.counting.is_some()).then(|| {
+        let seen = Seen::by_bytes(usage, true, output_bytes);
+        self.reckon(end, seen, None, || {
             let mut kept = KeptText::default();
             answer.each_text(&mut |text| kept.push(text));
-            kept.as_str().to_owned()
-        });
-        self.reckon(tally, text, move |counted, text| {
-            let rest = by_bytes(output_bytes.saturating_sub(text));
-            let seen = Seen {
-                output_tokens: counted.output.saturating_add(rest),
-                input_tokens: counted.input,
-                ..seen
-            };
-            (end, seen)
+            kept
         })
     }
 
-    /// What is only estimated waits for the tokens to be counted, where somebody can. `again` tells
-    /// what was seen once they are, of which so many bytes of text were counted.
+    /// What is only estimated waits for the tokens of its text to be counted, where somebody can.
+    /// `stream` is what was observed of an answer that came as one.
     fn reckon(
         &self,
-        tally: Tally,
-        text: Option<String>,
-        again: impl FnOnce(Counted, u64) -> (End, Seen) + Send + 'static,
+        end: End,
+        seen: Seen,
+        stream: Option<Observed>,
+        text: impl FnOnce() -> KeptText,
     ) -> Reckoning {
-        let (Some(counting), Some(text), true) = (&self.counting, text, tally.is_estimate) else {
+        let tally = self.biller.tally(end, &seen);
+        let (Some(counting), true) = (&self.counting, tally.is_estimate) else {
             return Reckoning::Known(tally);
         };
         let biller = self.biller.clone();
+        let text = text().into_text();
         let length = u64::try_from(text.len()).unwrap_or_default();
+        let again = move |counted: Counted| {
+            let tokens = |bytes: u64| {
+                let rest = by_bytes(bytes.saturating_sub(length));
+                counted.output.saturating_add(rest)
+            };
+            let seen = Seen {
+                usage: stream.map_or(seen.usage, |observed| observed.usage_by(tokens)),
+                output_tokens: tokens(seen.output_bytes),
+                input_tokens: counted.input,
+                ..seen
+            };
+            biller.tally(end, &seen)
+        };
         Reckoning::ToCount(ToCount {
             by_bytes: tally,
             counter: Arc::clone(&counting.counter),
@@ -233,10 +214,7 @@ impl ModelUsage {
                 prompt: counting.prompt.clone(),
                 text,
             },
-            again: Box::new(move |counted| {
-                let (end, seen) = again(counted, length);
-                biller.tally(end, &seen)
-            }),
+            again: Box::new(again),
         })
     }
 

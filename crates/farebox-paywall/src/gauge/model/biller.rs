@@ -56,6 +56,19 @@ pub(super) struct Seen {
     pub(super) input_tokens: Option<u64>,
 }
 
+impl Seen {
+    /// An answer of so many bytes, of which nobody has counted the tokens.
+    pub(super) const fn by_bytes(usage: Option<Usage>, is_exact: bool, output_bytes: u64) -> Self {
+        Self {
+            usage,
+            is_exact,
+            output_bytes,
+            output_tokens: by_bytes(output_bytes),
+            input_tokens: None,
+        }
+    }
+}
+
 impl Biller {
     /// What `usage` costs. A class that the request gave no reason to price, such as the sound of a
     /// film that came as a document, costs as much as text: an answer is not free for it.
