@@ -30,10 +30,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
-use crate::section::section;
+use crate::section::{section, words};
 use crate::units::{ByteSize, Lasting, PerPeriod};
 
 section! {
@@ -174,17 +172,18 @@ section! {
     }
 }
 
-/// The form of the log.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// One JSON object a line.
-    #[default]
-    Json,
-    /// One line of text.
-    Text,
-    /// No request log; events as text.
-    Off,
+words! {
+    /// The form of the log.
+    #[derive(Default)]
+    pub enum LogFormat => farebox_gateway::access_log::LogFormat {
+        /// One JSON object a line.
+        #[default]
+        Json,
+        /// One line of text.
+        Text,
+        /// No request log; events as text.
+        Off,
+    }
 }
 
 /// Where the console listens when nothing else is said.

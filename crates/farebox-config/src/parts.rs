@@ -38,18 +38,44 @@ impl<'de, T: Part> Visitor<'de> for Table<T> {
     }
 }
 
-/// Lets a struct be read from a table by the names of its fields; the keys of what stands behind the
-/// semicolon are its own too.
+/// Tables like those of `section!` that stand in one table with others: all keys of the type behind
+/// `with` are their own too.
 macro_rules! parts {
-    ($($type:ident { $($field:ident),+ $(; $inner:ident)? })+) => {$(
-        impl $crate::parts::Part for $type {
+    ($(
+        $(#[$meta:meta])*
+        pub struct $name:ident $(with $inner:ident: $other:ty)? {
+            $($(#[$of_key:meta])* pub $key:ident: $type:ty $(= $default:expr)?,)+
+        }
+    )+) => {$(
+        #[derive(Clone, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
+        #[serde(default)]
+        $(#[$meta])*
+        pub struct $name {
+            $(
+                /// What has its keys in the same table.
+                #[serde(flatten)]
+                pub $inner: $other,
+            )?
+            $($(#[$of_key])* pub $key: $type,)+
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self {
+                    $($inner: Default::default(),)?
+                    $($key: $crate::section::section!(@ $($default)?),)+
+                }
+            }
+        }
+
+        impl $crate::parts::Part for $name {
             fn take<'de, A: serde::de::MapAccess<'de>>(
                 &mut self,
                 key: &str,
                 table: &mut A,
             ) -> Result<bool, A::Error> {
                 match key {
-                    $(stringify!($field) => self.$field = table.next_value()?,)+
+                    $(stringify!($key) => self.$key = table.next_value()?,)+
                     _ => {
                         $(if self.$inner.take(key, table)? {
                             return Ok(true);
@@ -61,7 +87,7 @@ macro_rules! parts {
             }
         }
 
-        impl<'de> serde::Deserialize<'de> for $type {
+        impl<'de> serde::Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 $crate::parts::read(deserializer)
             }

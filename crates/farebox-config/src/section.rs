@@ -1,5 +1,5 @@
 //! Tables of the configuration file: each key with what it means and what stands in its place when
-//! it is left out.
+//! it is left out; and choices among words.
 
 /// A table whose keys may all be left out. What stands behind a type is the default; without it that
 /// of the type.
@@ -28,4 +28,34 @@ macro_rules! section {
     (@ $default:expr) => { $default };
 }
 
+/// Choices among words, each what it is called in the file. Behind `=>` stands what they become, with
+/// the same words.
+macro_rules! words {
+    ($(
+        $(#[$meta:meta])*
+        pub enum $name:ident $(=> $built:ty)? { $($(#[$of_word:meta])* $word:ident,)+ }
+    )+) => {$(
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+        #[serde(rename_all = "kebab-case")]
+        $(#[$meta])*
+        pub enum $name {
+            $($(#[$of_word])* $word,)+
+        }
+
+        $crate::section::words!(@ $name, $($built)?, $($word)+);
+    )+};
+    (@ $name:ident, , $($word:ident)+) => {};
+    (@ $name:ident, $built:ty, $($word:ident)+) => {
+        impl From<$name> for $built {
+            fn from(written: $name) -> Self {
+                match written {
+                    $($name::$word => Self::$word,)+
+                }
+            }
+        }
+    };
+}
+
 pub(crate) use section;
+pub(crate) use words;

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use farebox_gateway::plan::Route;
 use farebox_meter::{Decimal, Pointer};
 use farebox_paywall::by_use::{ByUse, Of, Rated, Teller};
-use farebox_paywall::gauge::{Billing, OnDisconnect, Unsaid};
+use farebox_paywall::gauge::{Billing, OnDisconnect};
 use http::HeaderName;
 
 use super::at::At;
-use super::models::{Market, no_rate, unsaid};
-use crate::choice::{MissingSetting, Money, OfSetting, UsePrice};
+use super::models::{Market, no_rate};
+use crate::choice::{Money, UsePrice};
 use crate::units::Lasting;
 
 /// How long an upstream is listened to whose client left before it had said the cost, unless the
@@ -53,11 +53,7 @@ type Written<'m> = (Money, At<'m>);
 
 /// Who tells how much was used, and where that is measured here, what one of it costs.
 fn teller<'m>(written: &UsePrice, at: &At<'m>) -> Option<(Teller, Option<Written<'m>>)> {
-    let of = written.of.map_or(Of::Answer, |of| match of {
-        OfSetting::Answer => Of::Answer,
-        OfSetting::Request => Of::Request,
-        OfSetting::Both => Of::Both,
-    });
+    let of = written.of.map_or(Of::Answer, Of::from);
     let measures = [
         ("per_byte", written.per_byte, Teller::Bytes { of, per: 1 }),
         (
@@ -204,11 +200,8 @@ fn check_keys(written: &UsePrice, teller: &Teller, at: &At<'_>) {
 
 fn billing(written: &UsePrice, teller: &Teller, at: &At<'_>) -> Billing {
     Billing {
-        usage_missing: match written.missing.unwrap_or_default() {
-            MissingSetting::Nothing => Unsaid::Nothing,
-            MissingSetting::Hold => Unsaid::Hold,
-        },
-        broken_off: written.broken_off.map_or(Unsaid::Observed, unsaid),
+        usage_missing: written.missing.unwrap_or_default().into(),
+        broken_off: written.broken_off.unwrap_or_default().into(),
         on_disconnect: match teller {
             Teller::Header { .. } | Teller::Json(_) => {
                 let drain = written.drain.unwrap_or(DEFAULT_DRAIN);

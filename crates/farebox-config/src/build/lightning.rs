@@ -15,7 +15,7 @@ use farebox_lightning::{Backend, Network};
 use super::Context;
 use super::at::At;
 use crate::choice::PriceSetting;
-use crate::file::{BackendSection, ConfigFile, LightningSection, NetworkSetting, OnFailureSetting};
+use crate::file::{BackendSection, ConfigFile, LightningSection, OnFailureSetting};
 use site::{Fingerprint, Site};
 
 /// More backends than this is a slip.
@@ -209,7 +209,7 @@ impl Needs {
     fn of(file: &ConfigFile, section: &LightningSection) -> Self {
         let mut routes = file.route.iter();
         Self {
-            network: network(section.network),
+            network: section.network.into(),
             refunds: file.refunds.enabled,
             hold: routes.any(|route| route.on_failure == OnFailureSetting::Cancel),
         }
@@ -245,16 +245,6 @@ pub(super) fn allowed_hosts(written: &[String], at: &At<'_>) -> AllowedHosts {
         at.key("allow_hosts").index(place).take(host)
     };
     AllowedHosts::new(written.iter().enumerate().filter_map(parse).collect())
-}
-
-/// The network under the name of the port.
-pub(super) const fn network(setting: NetworkSetting) -> Network {
-    match setting {
-        NetworkSetting::Mainnet => Network::Mainnet,
-        NetworkSetting::Testnet => Network::Testnet,
-        NetworkSetting::Signet => Network::Signet,
-        NetworkSetting::Regtest => Network::Regtest,
-    }
 }
 
 #[cfg(test)]

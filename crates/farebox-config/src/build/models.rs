@@ -11,15 +11,12 @@ use farebox_market::rates::watch::LiveRates;
 use farebox_market::{PriceTable, price_file};
 use farebox_meter::request::LimitField;
 use farebox_meter::{Currency, Decimal, ModelPrice, RequestRules, Unit};
-use farebox_paywall::gauge::{Billing, OnDisconnect, Unsaid};
+use farebox_paywall::gauge::{Billing, OnDisconnect};
 use farebox_paywall::sale::{FiatPrice, ModelSale};
 
 use super::at::At;
 use super::rates;
-use crate::file::{
-    ConfigFile, LimitFieldSetting, ModelSection, ModelTokensTable, PerSetting, TokenizerSetting,
-    UnsaidSetting,
-};
+use crate::file::{ConfigFile, ModelSection, ModelTokensTable, PerSetting, TokenizerSetting};
 
 /// Prices and rates, shared by all routes.
 #[derive(Clone)]
@@ -71,8 +68,8 @@ impl Market {
             },
             markup: settings.markup_percent.millionths(),
             billing: Billing {
-                usage_missing: unsaid(settings.usage_missing),
-                broken_off: unsaid(settings.broken_off),
+                usage_missing: settings.usage_missing.into(),
+                broken_off: settings.broken_off.into(),
                 on_disconnect: drain.map_or(OnDisconnect::Cancel, |time| {
                     OnDisconnect::Drain(at.key("drain").not_zero(time))
                 }),
@@ -134,27 +131,12 @@ impl Market {
 fn limit_fields(file: &ConfigFile) -> BTreeMap<String, LimitField> {
     let sections = file.model.iter();
     let chosen = sections.filter_map(|model| Some((model.name.clone(), model.limit_field?)));
-    let field = |setting| match setting {
-        LimitFieldSetting::MaxTokens => LimitField::MaxTokens,
-        LimitFieldSetting::MaxCompletionTokens => LimitField::MaxCompletionTokens,
-        LimitFieldSetting::Both => LimitField::Both,
-    };
-    chosen
-        .map(|(name, setting)| (name, field(setting)))
-        .collect()
+    chosen.map(|(name, field)| (name, field.into())).collect()
 }
 
 fn knows_rate(rates: &Rates, live: &LiveRates, currency: Currency) -> bool {
     let is_fiat = matches!(currency, Currency::Fiat(_));
     !is_fiat || rates.find(currency).is_some() || live.currencies.contains(&currency)
-}
-
-pub(super) const fn unsaid(setting: UnsaidSetting) -> Unsaid {
-    match setting {
-        UnsaidSetting::Observed => Unsaid::Observed,
-        UnsaidSetting::Nothing => Unsaid::Nothing,
-        UnsaidSetting::Hold => Unsaid::Hold,
-    }
 }
 
 /// How many models a route has prices for, where it sells by them.

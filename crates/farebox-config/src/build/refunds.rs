@@ -4,7 +4,7 @@ use farebox_core::Msat;
 use farebox_paywall::payout::{MaxFee, RefundRules};
 
 use super::at::At;
-use super::lightning::{allowed_hosts, network};
+use super::lightning::allowed_hosts;
 use crate::file::{ConfigFile, RefundsSection};
 
 /// Builds the rules. Whether holders may ask is settled when the backends are known.
@@ -29,7 +29,7 @@ pub(super) fn rules(file: &ConfigFile, at: &At<'_>) -> Option<RefundRules> {
             base: base?,
         },
         allow_hosts: allowed_hosts(&section.allow_hosts, at),
-        network: network(written.unwrap_or_default()),
+        network: written.unwrap_or_default().into(),
     })
 }
 

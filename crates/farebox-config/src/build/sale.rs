@@ -6,19 +6,14 @@ use std::time::Duration;
 use farebox_core::Msat;
 use farebox_http::limits::TokenLimit;
 use farebox_http::replay::ReplayPolicy;
-use farebox_paywall::sale::{
-    Bind, Buys, ChargeOn, FlatPrice, MethodScope, Offer, OnFailure, Pricing, Sale,
-};
+use farebox_paywall::sale::{Bind, Buys, FlatPrice, Offer, OnFailure, Pricing, Sale};
 use farebox_paywall::webhook::Webhook;
 
 use super::at::At;
 use super::by_use;
 use super::models::Market;
 use crate::choice::{PriceSetting, ReplaySetting};
-use crate::file::{
-    BindSetting, ChargeOnSetting, HttpScopeSetting, OnFailureSetting, ProtocolSetting,
-    RouteSection, ServerSection,
-};
+use crate::file::{BindSetting, OnFailureSetting, ProtocolSetting, RouteSection, ServerSection};
 
 /// LUD-06 and many wallets cut longer memos.
 const MAX_DESCRIPTION_CHARS: usize = 200;
@@ -39,10 +34,7 @@ pub(super) fn sale(
     at: &At<'_>,
 ) -> Option<Sale> {
     let offer = offer(route, market, webhook, at)?;
-    let methods = match route.http_scope {
-        HttpScopeSetting::Class => MethodScope::Class,
-        HttpScopeSetting::Any => MethodScope::Any,
-    };
+    let methods = route.http_scope.into();
     check_methods(route, at);
     let valid_for = valid_for(route, server, at);
     Some(Sale {
@@ -52,10 +44,7 @@ pub(super) fn sale(
         offer,
         methods,
         valid_for,
-        charge_on: match route.charge_on {
-            ChargeOnSetting::Success => ChargeOn::Success,
-            ChargeOnSetting::SuccessAndClientError => ChargeOn::SuccessAndClientError,
-        },
+        charge_on: route.charge_on.into(),
         replay: replay(route, server, at),
         max_voids: max_voids(route, at),
         description: description(route, at),

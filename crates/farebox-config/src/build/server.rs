@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use farebox_gateway::HeldRules;
 use farebox_gateway::access_log::AccessLogOptions;
-use farebox_gateway::access_log::LogFormat as AccessFormat;
 use farebox_gateway::plan::{BadCredential, ServerRules};
 use farebox_http::client_addr::TrustedProxies;
 use farebox_http::limits::{ChallengeRates, Rate};
@@ -204,13 +203,8 @@ pub(super) fn rate(written: PerPeriod) -> Rate {
 
 fn log(log: &LogSection, key: &At<'_>) -> Option<LogSettings> {
     key.take(EnvFilter::try_new(&log.level))?;
-    let format = match log.format {
-        LogFormat::Json => AccessFormat::Json,
-        LogFormat::Text => AccessFormat::Text,
-        LogFormat::Off => AccessFormat::Off,
-    };
     let access = AccessLogOptions {
-        format,
+        format: log.format.into(),
         file: log.file.clone(),
     };
     Some(LogSettings {

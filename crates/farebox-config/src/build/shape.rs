@@ -4,16 +4,14 @@
 use std::sync::Arc;
 
 use farebox_gateway::shape::{
-    BadTemplate, Extract, Field, FieldKind, Form, MAX_PATHS, OtherFields, Path, Shape, Template,
+    BadTemplate, Extract, Field, FieldKind, MAX_PATHS, Path, Shape, Template,
 };
 use farebox_paywall::sale::{Offer, Sale};
 use http::Method;
 
 use super::at::At;
 use crate::choice::{FieldSetting, FieldType};
-use crate::file::{
-    FormatSetting, OtherFieldsSetting, RequestSection, ResponseSection, RouteSection,
-};
+use crate::file::{RequestSection, ResponseSection, RouteSection};
 
 /// The shape of a route, if it has one.
 pub(super) fn shape(route: &RouteSection, sale: Option<&Sale>, at: &At<'_>) -> Option<Box<Shape>> {
@@ -57,10 +55,7 @@ fn template(section: &RequestSection, at: &At<'_>) -> Option<Template> {
     if at.mistakes() > before {
         return None;
     }
-    let others = match section.other_fields {
-        OtherFieldsSetting::Drop => OtherFields::Drop,
-        OtherFieldsSetting::Refuse => OtherFields::Refuse,
-    };
+    let others = section.other_fields.into();
     match Template::new(&section.body, fields, others, method?) {
         Ok(template) => Some(template),
         Err(error) => {
@@ -137,9 +132,6 @@ fn extract(section: &ResponseSection, at: &At<'_>) -> Option<Extract> {
     let paths: Vec<_> = written.iter().map(parse).collect();
     Some(Extract {
         paths: paths.into_iter().collect::<Option<_>>()?,
-        form: match section.format {
-            FormatSetting::Value => Form::Value,
-            FormatSetting::LsatProxy => Form::LsatProxy,
-        },
+        form: section.format.into(),
     })
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use farebox_gateway::plan::Upstream;
 use farebox_http::headers::ASK_OTHERWISE;
-use farebox_http::upstream::{Transport, TransportOptions, UpstreamPool, UpstreamProtocol};
+use farebox_http::upstream::{Transport, TransportOptions, UpstreamPool};
 use http::header::{HeaderName, HeaderValue};
 use http::uri::{Authority, Scheme, Uri};
 
@@ -87,7 +87,7 @@ impl Transports {
         }
         let options = TransportOptions {
             tls: client_tls(&profile, &at.key("ca_file"))?,
-            protocol: protocol(profile.protocol),
+            protocol: profile.protocol.into(),
             connect_timeout: profile.connect_timeout,
         };
         let made = Arc::new(Transport::new(&options, self.workers.get()));
@@ -252,14 +252,6 @@ fn check_ca(route: &RouteSection, target: &Target, at: &At<'_>) {
     if route.ca_file.is_some() && target.scheme == Scheme::HTTP {
         at.key("ca_file")
             .note("makes no sense with an http:// upstream");
-    }
-}
-
-const fn protocol(setting: ProtocolSetting) -> UpstreamProtocol {
-    match setting {
-        ProtocolSetting::Auto => UpstreamProtocol::Auto,
-        ProtocolSetting::Http1 => UpstreamProtocol::Http1,
-        ProtocolSetting::Http2 => UpstreamProtocol::Http2,
     }
 }
 

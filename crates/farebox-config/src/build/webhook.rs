@@ -2,7 +2,6 @@
 
 use farebox_core::Secret;
 use farebox_http::upstream::UpstreamPool;
-use farebox_paywall::gauge::Unsaid;
 use farebox_paywall::webhook::{Webhook, WebhookRules, is_credential};
 use http::HeaderName;
 use http::header::{ACCEPT, CONTENT_TYPE};
@@ -11,7 +10,7 @@ use http::uri::PathAndQuery;
 use super::at::At;
 use super::upstream::{Transports, target};
 use super::{Context, Lookups};
-use crate::choice::{MissingSetting, WebhookPrice};
+use crate::choice::WebhookPrice;
 use crate::secrets;
 
 /// A signature with a shorter secret can be guessed.
@@ -55,10 +54,7 @@ fn rules(written: &WebhookPrice, is_single: bool, at: &At<'_>) -> WebhookRules {
         timeout: at.key("timeout").not_zero(written.timeout),
         max_in_flight: usize::try_from(written.max_in_flight).unwrap_or(usize::MAX),
         attempts: written.attempts,
-        missing: match written.missing {
-            MissingSetting::Nothing => Unsaid::Nothing,
-            MissingSetting::Hold => Unsaid::Hold,
-        },
+        missing: written.missing.into(),
     }
 }
 

@@ -11,7 +11,7 @@ use serde::{Deserialize as DeriveDeserialize, Serialize};
 use super::{Amount, Choice, SecretSource};
 use crate::file::{ModelTokensTable, UnsaidSetting};
 use crate::key::explain_later;
-use crate::section::section;
+use crate::section::{section, words};
 use crate::units::{Lasting, Percent};
 
 /// The price of one request.
@@ -130,27 +130,26 @@ section! {
     }
 }
 
-/// Whose bytes are counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, DeriveDeserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum OfSetting {
-    /// The answer's.
-    Answer,
-    /// The request's: where its length is known, the price is exact.
-    Request,
-    /// Both.
-    Both,
-}
+words! {
+    /// Whose bytes are counted.
+    pub enum OfSetting => farebox_paywall::by_use::Of {
+        /// The answer's.
+        Answer,
+        /// The request's: where its length is known, the price is exact.
+        Request,
+        /// Both.
+        Both,
+    }
 
-/// What is charged where nobody says it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, DeriveDeserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum MissingSetting {
-    /// Nothing.
-    #[default]
-    Nothing,
-    /// All that was held.
-    Hold,
+    /// What is charged where nobody says it.
+    #[derive(Default)]
+    pub enum MissingSetting => farebox_paywall::gauge::Unsaid {
+        /// Nothing.
+        #[default]
+        Nothing,
+        /// All that was held.
+        Hold,
+    }
 }
 
 /// The keys that say of which kind a price is; the name of a currency does as well.

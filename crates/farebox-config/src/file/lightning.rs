@@ -3,46 +3,39 @@
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
+use serde::Serialize;
 use serde::de::{Error, MapAccess};
-use serde::{Deserialize, Serialize};
 
 use crate::choice::{Amount, SecretSource};
 use crate::parts::{Part, parts};
+use crate::section::words;
 use crate::units::Lasting;
 
-/// The Lightning node or wallet that is paid, and as `[[lightning.fallback]]` those that make
-/// invoices when it cannot.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(default)]
-#[schemars(deny_unknown_fields)]
-pub struct LightningSection {
-    /// The one that is asked first.
-    #[serde(flatten)]
-    pub first: BackendSection,
-    /// The network that invoices must be for.
-    pub network: NetworkSetting,
-    /// Whether a preimage is not enough: a token counts only when the node says that its invoice is
-    /// settled.
-    pub strict: bool,
-    /// Who makes invoices when the first one cannot, in this order. Each has a `backend` with its
-    /// keys, `name` and `timeout`.
-    pub fallback: Vec<BackendSection>,
-}
+parts! {
+    /// The Lightning node or wallet that is paid, and as `[[lightning.fallback]]` those that make
+    /// invoices when it cannot.
+    #[schemars(deny_unknown_fields)]
+    pub struct LightningSection with first: BackendSection {
+        /// The network that invoices must be for.
+        pub network: NetworkSetting,
+        /// Whether a preimage is not enough: a token counts only when the node says that its invoice is
+        /// settled.
+        pub strict: bool,
+        /// Who makes invoices when the first one cannot, in this order. Each has a `backend` with its
+        /// keys, `name` and `timeout`.
+        pub fallback: Vec<BackendSection>,
+    }
 
-/// One node or wallet.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(default)]
-#[schemars(deny_unknown_fields)]
-pub struct BackendSection {
-    /// What kind of node or wallet it is, with the keys of that kind.
-    #[serde(flatten)]
-    pub kind: BackendKind,
-    /// Its name in logs, metrics and the journal of payments: A-Z, a-z, 0-9, `_` and `-`. Default:
-    /// the kind.
-    #[schemars(length(min = 1, max = 64))]
-    pub name: Option<String>,
-    /// How long one call to the node or wallet provider may take. Default: 5s, and 15s with `nwc`.
-    pub timeout: Option<Lasting>,
+    /// One node or wallet.
+    #[schemars(deny_unknown_fields)]
+    pub struct BackendSection with kind: BackendKind {
+        /// Its name in logs, metrics and the journal of payments: A-Z, a-z, 0-9, `_` and `-`. Default:
+        /// the kind.
+        #[schemars(length(min = 1, max = 64))]
+        pub name: Option<String>,
+        /// How long one call to the node or wallet provider may take. Default: 5s, and 15s with `nwc`.
+        pub timeout: Option<Lasting>,
+    }
 }
 
 /// What kind of node or wallet is paid.
@@ -66,142 +59,102 @@ pub enum BackendKind {
     Mock(MockSection),
 }
 
-/// What all backends with an HTTP API have in common.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(default)]
-pub struct ApiSection {
-    /// Where it answers: LND's REST API, CLN's clnrest, phoenixd, LNbits. In clear (`http://`) on
-    /// this machine only, unless `allow_hosts` names the host.
-    pub url: Option<String>,
-    /// Its certificate, PEM: this one and no other is believed. Default: those that public
-    /// authorities signed.
-    pub tls_cert: Option<PathBuf>,
-    /// Exact `host:port` pairs that may be called in clear. Everything else must be https.
-    pub allow_hosts: Vec<String>,
-    /// The least amount of an invoice: many channels carry nothing below 1,000 msat. What is sold
-    /// for less is sold in bundles. Default: 1,000 msat with `lnd` and `cln`.
-    pub min_amount: Option<Amount>,
-}
-
-/// LND, over its REST API.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(default)]
-#[schemars(extend("required" = ["macaroon", "url"]))]
-pub struct LndSection {
-    /// Where it is.
-    #[serde(flatten)]
-    pub api: ApiSection,
-    /// Its macaroon: the file that LND made, or its bytes in hex or base64.
-    pub macaroon: Option<SecretSource>,
-    /// Whether invoices tell the way to its private channels: needed where it has no public one.
-    pub private_hints: bool,
-}
-
-/// Core Lightning, over clnrest.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(default)]
-#[schemars(extend("required" = ["rune", "url"]))]
-pub struct ClnSection {
-    /// Where it is.
-    #[serde(flatten)]
-    pub api: ApiSection,
-    /// Its rune.
-    pub rune: Option<SecretSource>,
-}
-
-/// phoenixd.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(default)]
-#[schemars(extend("required" = ["password", "url"]))]
-pub struct PhoenixdSection {
-    /// Where it is.
-    #[serde(flatten)]
-    pub api: ApiSection,
-    /// Its `http-password`, or `http-password-limited-access` for invoices alone.
-    pub password: Option<SecretSource>,
-    /// Its `webhook-secret`: payments are then heard of at once, from
-    /// `/.farebox/webhooks/phoenixd` on the gateway's port. At least 16 characters. Default: phoenixd
-    /// is asked every second.
-    pub webhook_secret: Option<SecretSource>,
-}
-
-/// A wallet at an LNbits server.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(default)]
-#[schemars(extend("required" = ["key", "url"]))]
-pub struct LnbitsSection {
-    /// Where it is.
-    #[serde(flatten)]
-    pub api: ApiSection,
-    /// The wallet's invoice key.
-    pub key: Option<SecretSource>,
-    /// Its admin key, with which refunds are paid. Default: refunds are impossible.
-    pub admin_key: Option<SecretSource>,
-}
-
-/// A wallet that speaks Nostr Wallet Connect (NIP-47).
-#[derive(Clone, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(default)]
-#[schemars(extend("required" = ["uri"]))]
-pub struct NwcSection {
-    /// The wallet's connection string, `nostr+walletconnect://…`.
-    pub uri: Option<SecretSource>,
-    /// The least amount of an invoice. What is sold for less is sold in bundles.
-    pub min_amount: Option<Amount>,
-    /// Whether it takes whole satoshis only, as many do.
-    pub whole_sats: bool,
-}
-
-/// Any wallet with a Lightning Address.
-#[derive(Clone, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(default)]
-#[schemars(extend("required" = ["address"]))]
-pub struct LightningAddressSection {
-    /// The address, `user@host`.
-    pub address: Option<String>,
-    /// Exact `host:port` pairs that may be called in clear and at private addresses. Everything
-    /// else must be https at a public address.
-    pub allow_hosts: Vec<String>,
-    /// Whether its provider reads what was bought, as a comment to the payment.
-    pub comment: bool,
-}
-
-/// Test money, that anybody can pay with.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(default)]
-pub struct MockSection {
-    /// The least amount of an invoice. What is sold for less is sold in bundles.
-    pub min_amount: Option<Amount>,
-}
-
-/// A network of Bitcoin.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum,
-)]
-#[serde(rename_all = "lowercase")]
-pub enum NetworkSetting {
-    /// Real bitcoin.
-    #[default]
-    Mainnet,
-    /// The test network.
-    Testnet,
-    /// The signed test network.
-    Signet,
-    /// A network of one's own.
-    Regtest,
-}
-
 parts! {
-    LightningSection { network, strict, fallback; first }
-    BackendSection { name, timeout; kind }
-    ApiSection { url, tls_cert, allow_hosts, min_amount }
-    LndSection { macaroon, private_hints; api }
-    ClnSection { rune; api }
-    PhoenixdSection { password, webhook_secret; api }
-    LnbitsSection { key, admin_key; api }
-    NwcSection { uri, min_amount, whole_sats }
-    LightningAddressSection { address, allow_hosts, comment }
-    MockSection { min_amount }
+    /// What all backends with an HTTP API have in common.
+    pub struct ApiSection {
+        /// Where it answers: LND's REST API, CLN's clnrest, phoenixd, LNbits. In clear (`http://`) on
+        /// this machine only, unless `allow_hosts` names the host.
+        pub url: Option<String>,
+        /// Its certificate, PEM: this one and no other is believed. Default: those that public
+        /// authorities signed.
+        pub tls_cert: Option<PathBuf>,
+        /// Exact `host:port` pairs that may be called in clear. Everything else must be https.
+        pub allow_hosts: Vec<String>,
+        /// The least amount of an invoice: many channels carry nothing below 1,000 msat. What is sold
+        /// for less is sold in bundles. Default: 1,000 msat with `lnd` and `cln`.
+        pub min_amount: Option<Amount>,
+    }
+
+    /// LND, over its REST API.
+    #[schemars(extend("required" = ["macaroon", "url"]))]
+    pub struct LndSection with api: ApiSection {
+        /// Its macaroon: the file that LND made, or its bytes in hex or base64.
+        pub macaroon: Option<SecretSource>,
+        /// Whether invoices tell the way to its private channels: needed where it has no public one.
+        pub private_hints: bool,
+    }
+
+    /// Core Lightning, over clnrest.
+    #[schemars(extend("required" = ["rune", "url"]))]
+    pub struct ClnSection with api: ApiSection {
+        /// Its rune.
+        pub rune: Option<SecretSource>,
+    }
+
+    /// phoenixd.
+    #[schemars(extend("required" = ["password", "url"]))]
+    pub struct PhoenixdSection with api: ApiSection {
+        /// Its `http-password`, or `http-password-limited-access` for invoices alone.
+        pub password: Option<SecretSource>,
+        /// Its `webhook-secret`: payments are then heard of at once, from
+        /// `/.farebox/webhooks/phoenixd` on the gateway's port. At least 16 characters. Default: phoenixd
+        /// is asked every second.
+        pub webhook_secret: Option<SecretSource>,
+    }
+
+    /// A wallet at an LNbits server.
+    #[schemars(extend("required" = ["key", "url"]))]
+    pub struct LnbitsSection with api: ApiSection {
+        /// The wallet's invoice key.
+        pub key: Option<SecretSource>,
+        /// Its admin key, with which refunds are paid. Default: refunds are impossible.
+        pub admin_key: Option<SecretSource>,
+    }
+
+    /// A wallet that speaks Nostr Wallet Connect (NIP-47).
+    #[schemars(extend("required" = ["uri"]))]
+    pub struct NwcSection {
+        /// The wallet's connection string, `nostr+walletconnect://…`.
+        pub uri: Option<SecretSource>,
+        /// The least amount of an invoice. What is sold for less is sold in bundles.
+        pub min_amount: Option<Amount>,
+        /// Whether it takes whole satoshis only, as many do.
+        pub whole_sats: bool = true,
+    }
+
+    /// Any wallet with a Lightning Address.
+    #[schemars(extend("required" = ["address"]))]
+    pub struct LightningAddressSection {
+        /// The address, `user@host`.
+        pub address: Option<String>,
+        /// Exact `host:port` pairs that may be called in clear and at private addresses. Everything
+        /// else must be https at a public address.
+        pub allow_hosts: Vec<String>,
+        /// Whether its provider reads what was bought, as a comment to the payment.
+        pub comment: bool = true,
+    }
+
+    /// Test money, that anybody can pay with.
+    pub struct MockSection {
+        /// The least amount of an invoice. What is sold for less is sold in bundles.
+        pub min_amount: Option<Amount>,
+    }
+}
+
+words! {
+    /// A network of Bitcoin.
+    #[derive(Default, clap::ValueEnum)]
+    pub enum NetworkSetting => farebox_lightning::Network {
+        /// Real bitcoin.
+        #[default]
+        Mainnet,
+        /// The test network.
+        Testnet,
+        /// The signed test network.
+        Signet,
+        /// A network of one's own.
+        Regtest,
+    }
 }
 
 impl Part for BackendKind {
@@ -315,25 +268,5 @@ impl From<BackendKind> for LightningSection {
 impl Default for BackendKind {
     fn default() -> Self {
         Self::LightningAddress(LightningAddressSection::default())
-    }
-}
-
-impl Default for NwcSection {
-    fn default() -> Self {
-        Self {
-            uri: None,
-            min_amount: None,
-            whole_sats: true,
-        }
-    }
-}
-
-impl Default for LightningAddressSection {
-    fn default() -> Self {
-        Self {
-            address: None,
-            allow_hosts: Vec::new(),
-            comment: true,
-        }
     }
 }

@@ -4,10 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use farebox_meter::Decimal;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
-use crate::section::section;
+use crate::section::{section, words};
 use crate::units::{Lasting, Percent};
 
 section! {
@@ -74,27 +72,28 @@ section! {
     }
 }
 
-/// The member that bounds the answer of a chat.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum LimitFieldSetting {
-    /// `max_tokens` alone.
-    MaxTokens,
-    /// `max_completion_tokens` alone.
-    MaxCompletionTokens,
-    /// Both, with the same number.
-    Both,
-}
+words! {
+    /// The member that bounds the answer of a chat.
+    pub enum LimitFieldSetting => farebox_meter::request::LimitField {
+        /// `max_tokens` alone.
+        #[serde(rename = "max_tokens")]
+        MaxTokens,
+        /// `max_completion_tokens` alone.
+        #[serde(rename = "max_completion_tokens")]
+        MaxCompletionTokens,
+        /// Both, with the same number.
+        Both,
+    }
 
-/// What token prices are for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum PerSetting {
-    /// A million tokens or characters, as providers publish them.
-    #[default]
-    Million,
-    /// One.
-    Unit,
+    /// What token prices are for.
+    #[derive(Default)]
+    pub enum PerSetting {
+        /// A million tokens or characters, as providers publish them.
+        #[default]
+        Million,
+        /// One.
+        Unit,
+    }
 }
 
 section! {
@@ -173,27 +172,27 @@ section! {
     }
 }
 
-/// How tokens are counted that nobody tells.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum TokenizerSetting {
-    /// By the vocabulary of the model where that is public (OpenAI's), which takes up to 80 MB while
-    /// it is in use; else a token for four bytes.
-    #[default]
-    Auto,
-    /// A token for four bytes.
-    Bytes,
-}
+words! {
+    /// How tokens are counted that nobody tells.
+    #[derive(Default)]
+    pub enum TokenizerSetting {
+        /// By the vocabulary of the model where that is public (OpenAI's), which takes up to 80 MB while
+        /// it is in use; else a token for four bytes.
+        #[default]
+        Auto,
+        /// A token for four bytes.
+        Bytes,
+    }
 
-/// What is charged where nobody says what was used.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum UnsaidSetting {
-    /// What was seen, as `tokenizer` counts it.
-    #[default]
-    Observed,
-    /// Nothing.
-    Nothing,
-    /// All that was held.
-    Hold,
+    /// What is charged where nobody says what was used.
+    #[derive(Default)]
+    pub enum UnsaidSetting => farebox_paywall::gauge::Unsaid {
+        /// What was seen, as `tokenizer` counts it.
+        #[default]
+        Observed,
+        /// Nothing.
+        Nothing,
+        /// All that was held.
+        Hold,
+    }
 }

@@ -3,14 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-
 use crate::choice::{
     Amount, CapabilitiesSetting, HeaderText, PathMatch, PriceSetting, ReplaySetting, Texts,
 };
 use crate::file::{RequestSection, ResponseSection};
-use crate::section::section;
+use crate::section::{section, words};
 use crate::units::{ByteSize, Lasting, PerPeriod};
 
 section! {
@@ -109,79 +106,72 @@ section! {
     }
 }
 
-/// How a route can be paid.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum PaymentMethod {
-    /// A Lightning invoice and a macaroon.
-    L402,
-}
+words! {
+    /// How a route can be paid.
+    pub enum PaymentMethod {
+        /// A Lightning invoice and a macaroon.
+        L402,
+    }
 
-/// What a token is good for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum BindSetting {
-    /// The method, path, query and body that were challenged.
-    Request,
-    /// Any request on the route.
-    Route,
-}
+    /// What a token is good for.
+    pub enum BindSetting {
+        /// The method, path, query and body that were challenged.
+        Request,
+        /// Any request on the route.
+        Route,
+    }
 
-/// Which HTTP methods a token is good for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum HttpScopeSetting {
-    /// Reading or writing, whichever was challenged.
-    #[default]
-    Class,
-    /// All.
-    Any,
-}
+    /// Which HTTP methods a token is good for.
+    #[derive(Default)]
+    pub enum HttpScopeSetting => farebox_paywall::sale::MethodScope {
+        /// Reading or writing, whichever was challenged.
+        #[default]
+        Class,
+        /// All.
+        Any,
+    }
 
-/// Which answers of the upstream are charged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum ChargeOnSetting {
-    /// 2xx and 3xx.
-    #[default]
-    Success,
-    /// 4xx as well, save 401, 402, 403 and 407.
-    SuccessAndClientError,
-}
+    /// Which answers of the upstream are charged.
+    #[derive(Default)]
+    pub enum ChargeOnSetting => farebox_paywall::sale::ChargeOn {
+        /// 2xx and 3xx.
+        #[default]
+        Success,
+        /// 4xx as well, save 401, 402, 403 and 407.
+        SuccessAndClientError,
+    }
 
-/// What becomes of the payment when the upstream fails.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum OnFailureSetting {
-    /// It stays on the token.
-    #[default]
-    Void,
-    /// It goes back to the payer.
-    Cancel,
-}
+    /// What becomes of the payment when the upstream fails.
+    #[derive(Default)]
+    pub enum OnFailureSetting {
+        /// It stays on the token.
+        #[default]
+        Void,
+        /// It goes back to the payer.
+        Cancel,
+    }
 
-/// The HTTP version spoken to an upstream.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum ProtocolSetting {
-    /// HTTP/1.1 in clear, over TLS what both sides prefer.
-    #[default]
-    Auto,
-    /// HTTP/1.1 only.
-    Http1,
-    /// HTTP/2 only, in clear with prior knowledge, as gRPC servers expect.
-    Http2,
-}
+    /// The HTTP version spoken to an upstream.
+    #[derive(Default, Hash)]
+    pub enum ProtocolSetting => farebox_http::upstream::UpstreamProtocol {
+        /// HTTP/1.1 in clear, over TLS what both sides prefer.
+        #[default]
+        Auto,
+        /// HTTP/1.1 only.
+        Http1,
+        /// HTTP/2 only, in clear with prior knowledge, as gRPC servers expect.
+        Http2,
+    }
 
-/// What caches are told about paid answers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum CacheSetting {
-    /// Not to keep them.
-    #[default]
-    Private,
-    /// What the upstream says.
-    Upstream,
+    /// What caches are told about paid answers.
+    #[derive(Default)]
+    pub enum CacheSetting {
+        /// Not to keep them.
+        #[default]
+        Private,
+        /// What the upstream says.
+        Upstream,
+    }
 }
 
 section! {

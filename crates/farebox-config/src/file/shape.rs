@@ -2,11 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-
 use crate::choice::{FieldSetting, Texts};
-use crate::section::section;
+use crate::section::{section, words};
 
 section! {
     /// How requests are written before they are forwarded.
@@ -27,15 +24,16 @@ section! {
     }
 }
 
-/// What becomes of fields that are not passed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum OtherFieldsSetting {
-    /// They are left out.
-    #[default]
-    Drop,
-    /// The request is refused with 400, before anything is paid.
-    Refuse,
+words! {
+    /// What becomes of fields that are not passed.
+    #[derive(Default)]
+    pub enum OtherFieldsSetting => farebox_gateway::shape::OtherFields {
+        /// They are left out.
+        #[default]
+        Drop,
+        /// The request is refused with 400, before anything is paid.
+        Refuse,
+    }
 }
 
 section! {
@@ -51,14 +49,15 @@ section! {
     }
 }
 
-/// How what was taken out of an answer is given.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum FormatSetting {
-    /// One string as text, anything else as JSON; several fields as an object by their paths.
-    #[default]
-    Value,
-    /// `{"data": […]}` with the paragraphs of each string, and the money left on the token in
-    /// `x-msats-quota`, as clients of lsat-proxy expect it.
-    LsatProxy,
+words! {
+    /// How what was taken out of an answer is given.
+    #[derive(Default)]
+    pub enum FormatSetting => farebox_gateway::shape::Form {
+        /// One string as text, anything else as JSON; several fields as an object by their paths.
+        #[default]
+        Value,
+        /// `{"data": […]}` with the paragraphs of each string, and the money left on the token in
+        /// `x-msats-quota`, as clients of lsat-proxy expect it.
+        LsatProxy,
+    }
 }
