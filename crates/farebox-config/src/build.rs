@@ -122,7 +122,7 @@ fn build_noting(file: ConfigFile, context: &Context, root: &At<'_>) -> Option<Bu
     let node = lightning::node(&file, context, &root.key("lightning"));
     let refunds = refunds::rules(&file, &root.key("refunds"));
     let rules = server::rules(&file, &root.key("server"));
-    let backends = node.as_ref().map(|node| Arc::clone(node.backends()));
+    let backends = node.as_ref().map(|node| Arc::clone(&node.backends));
     let payments = server::payments(&file, backends, &root.key("server").key("invoice_expiry"));
     if let Some(node) = &node {
         abilities::check(&file, node, root);

@@ -96,6 +96,23 @@ fn keys(node: &Yaml) -> impl Iterator<Item = &str> {
     keys.filter_map(Yaml::as_str)
 }
 
+/// Lists the keys of a table that are not turned into ours, with what stands in their place.
+fn note_rest(
+    node: &Yaml,
+    taken: &[&str],
+    instead: &[(&str, &str)],
+    mut note: impl FnMut(&str, String),
+) {
+    for key in keys(node).filter(|key| !taken.contains(key)) {
+        let instead = instead.iter().find(|(name, _)| *name == key);
+        let instead = instead.map(|(_, instead)| format!("; {instead}"));
+        note(
+            key,
+            format!("no counterpart{}", instead.unwrap_or_default()),
+        );
+    }
+}
+
 /// The LND that another program called by gRPC, over its REST API.
 struct OldLnd<'a> {
     program: &'a str,

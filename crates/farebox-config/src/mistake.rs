@@ -52,11 +52,6 @@ impl Mistakes {
         });
     }
 
-    /// Takes the value out of a result, or notes why there is none.
-    pub fn take<T, E: fmt::Display>(&mut self, key: KeyPath, result: Result<T, E>) -> Option<T> {
-        result.map_err(|error| self.note(key, error)).ok()
-    }
-
     /// Whether nothing is wrong.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

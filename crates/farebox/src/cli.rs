@@ -183,29 +183,23 @@ pub struct DemoArgs {
     /// The node that is paid, instead of test money.
     #[command(flatten)]
     pub lnd: LndArgs,
+    /// Who pays.
+    #[command(flatten)]
+    pub buyer: BuyerArgs,
+}
+
+/// A node that pays in the demo.
+#[derive(Args)]
+#[command(next_help_heading = "A second node as the buyer")]
+pub struct BuyerArgs {
     /// The REST API of an LND that pays; without it the invoice is yours to pay
-    #[arg(
-        long,
-        value_name = "URL",
-        requires = "lightning",
-        help_heading = "A second node as the buyer"
-    )]
+    #[arg(long, value_name = "URL", requires = "lightning")]
     pub buyer_lnd_url: Option<String>,
     /// Its macaroon, with the permission to pay
-    #[arg(
-        long,
-        value_name = "FILE",
-        requires = "buyer_lnd_url",
-        help_heading = "A second node as the buyer"
-    )]
+    #[arg(long, value_name = "FILE", requires = "buyer_lnd_url")]
     pub buyer_lnd_macaroon: Option<PathBuf>,
     /// Its certificate
-    #[arg(
-        long,
-        value_name = "FILE",
-        requires = "buyer_lnd_url",
-        help_heading = "A second node as the buyer"
-    )]
+    #[arg(long, value_name = "FILE", requires = "buyer_lnd_url")]
     pub buyer_lnd_cert: Option<PathBuf>,
 }
 
@@ -238,18 +232,12 @@ What has no counterpart is listed on standard error.")]
 /// What to check.
 #[derive(Args)]
 pub struct CheckArgs {
-    /// The configuration file
-    #[arg(short, long, value_name = "FILE", default_value = "farebox.toml")]
-    pub config: PathBuf,
     /// Do not look secrets and certificates up
     #[arg(long)]
     pub no_secrets: bool,
-    /// Allow `backend = "mock"`
-    #[arg(long)]
-    pub insecure_test_money: bool,
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
+    /// Which file, and how to answer.
+    #[command(flatten)]
+    pub what: DoctorArgs,
 }
 
 /// What to show.
@@ -353,19 +341,23 @@ Examples:
     TrialBalance,
 }
 
+/// Which page of a list.
+#[derive(Args)]
+pub struct PageArgs {
+    /// Go on behind this cursor
+    #[arg(long, default_value_t = 0)]
+    pub cursor: u64,
+    /// How many
+    #[arg(long, default_value_t = 100)]
+    pub limit: u32,
+}
+
 /// What to do with tokens.
 #[derive(Subcommand)]
 pub enum TokensCommand {
     /// List accounts in the order of their first use
     #[command(after_help = "Example:\n  farebox admin tokens list --limit 20")]
-    List {
-        /// Go on behind this cursor
-        #[arg(long, default_value_t = 0)]
-        cursor: u64,
-        /// How many
-        #[arg(long, default_value_t = 100)]
-        limit: u32,
-    },
+    List(PageArgs),
     /// Show one account
     #[command(after_help = "Example:\n  farebox admin tokens show 02d449a3…")]
     Show {

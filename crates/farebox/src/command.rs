@@ -162,9 +162,6 @@ pub fn context(money: Money, lookups: Lookups) -> Context {
 
 /// The configuration in `path`, else in [`DEFAULT_FILE`] where there is one, else all defaults. Its
 /// mistakes do not matter to who only has to know where something is.
-///
-/// # Errors
-/// [`Failure::Read`].
 pub fn load_or_default(path: Option<&Path>) -> Result<ConfigFile, Failure> {
     let default = Path::new(DEFAULT_FILE);
     let path = path.or_else(|| default.exists().then_some(default));
@@ -173,9 +170,6 @@ pub fn load_or_default(path: Option<&Path>) -> Result<ConfigFile, Failure> {
 }
 
 /// Reads a whole file of text.
-///
-/// # Errors
-/// [`Failure::Read`].
 pub fn read(path: &Path) -> Result<String, Failure> {
     std::fs::read_to_string(path).map_err(|source| Failure::Read {
         path: path.to_owned(),

@@ -60,16 +60,16 @@ impl Following {
     pub fn take(&mut self, node: Option<&BuiltNode>) {
         let wanted = || node.into_iter().flat_map(BuiltNode::iter);
         self.followed.retain(|followed| {
-            let stays = wanted().any(|backend| followed.is(&backend.name, backend.node()));
+            let stays = wanted().any(|backend| followed.is(&backend.name, &backend.node));
             if !stays {
                 followed.task.abort();
             }
             stays
         });
         for backend in wanted() {
-            let known = |followed: &Followed| followed.is(&backend.name, backend.node());
+            let known = |followed: &Followed| followed.is(&backend.name, &backend.node);
             if !self.followed.iter().any(known) {
-                self.follow(&backend.name, backend.node());
+                self.follow(&backend.name, &backend.node);
             }
         }
     }

@@ -8,9 +8,6 @@ use serde::Serialize;
 use crate::command::Failure;
 
 /// Writes one line to standard output and flushes it.
-///
-/// # Errors
-/// When nobody reads it any more.
 pub fn line(text: impl std::fmt::Display) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "{text}")?;
@@ -18,9 +15,6 @@ pub fn line(text: impl std::fmt::Display) -> io::Result<()> {
 }
 
 /// Writes `value` as readable JSON.
-///
-/// # Errors
-/// When nobody reads it any more.
 pub fn json(value: &impl Serialize) -> io::Result<()> {
     line(serde_json::to_string_pretty(value).map_err(io::Error::other)?)
 }

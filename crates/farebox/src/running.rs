@@ -55,9 +55,12 @@ pub struct Running {
     following: Following,
     drain_timeout: Duration,
     scheme: &'static str,
-    /// What a reload compares with, and may keep.
-    file: ConfigFile,
-    node: Option<BuiltNode>,
+    /// The configuration that runs, for a reload to compare with.
+    pub file: ConfigFile,
+    /// The node that runs, for the next plan to keep.
+    pub node: Option<BuiltNode>,
+    /// The token that opens the console.
+    pub token: AdminToken,
 }
 
 /// What gateway, console and background work stand on.
@@ -127,6 +130,7 @@ impl Running {
         Ok(Self {
             console: started.map_err(cannot_listen("console", console))?,
             scheme: if is_tls { "https" } else { "http" },
+            token: base.token.clone(),
             base,
             gateway,
             following,
@@ -146,24 +150,6 @@ impl Running {
     #[must_use]
     pub fn console_url(&self) -> String {
         format!("http://{}", self.console.local_addr())
-    }
-
-    /// The token that opens the console.
-    #[must_use]
-    pub const fn token(&self) -> &AdminToken {
-        &self.base.token
-    }
-
-    /// The configuration that runs.
-    #[must_use]
-    pub const fn file(&self) -> &ConfigFile {
-        &self.file
-    }
-
-    /// The node that runs, for the next plan.
-    #[must_use]
-    pub const fn node(&self) -> Option<&BuiltNode> {
-        self.node.as_ref()
     }
 
     /// Takes a new plan for requests from now on. What only a restart changes stays.
@@ -276,7 +262,7 @@ impl Base {
 }
 
 fn backends(node: Option<&BuiltNode>) -> Option<Arc<Backends>> {
-    node.map(|node| Arc::clone(node.backends()))
+    node.map(|node| Arc::clone(&node.backends))
 }
 
 fn test_money(node: Option<&BuiltNode>, money: Money) -> Option<Arc<MockNode>> {

@@ -41,9 +41,6 @@ pub enum TokenFileError {
 }
 
 /// Reads the token, or makes one where there is none.
-///
-/// # Errors
-/// [`TokenFileError`].
 pub fn read_or_make(path: &Path) -> Result<AdminToken, TokenFileError> {
     match make(path) {
         Err(TokenFileError::Io { source, .. }) if source.kind() == io::ErrorKind::AlreadyExists => {
@@ -54,18 +51,9 @@ pub fn read_or_make(path: &Path) -> Result<AdminToken, TokenFileError> {
 }
 
 /// Reads the token.
-///
-/// # Errors
-/// [`TokenFileError`].
 pub fn read(path: &Path) -> Result<AdminToken, TokenFileError> {
-    let failed = |source| TokenFileError::Io {
-        path: path.to_owned(),
-        source,
-    };
-    let malformed = || TokenFileError::Malformed {
-        path: path.to_owned(),
-    };
-    let metadata = fs::metadata(path).map_err(failed)?;
+    let failed = failed(path);
+    let metadata = fs::metadata(path).map_err(&failed)?;
     let mode = metadata.mode() & 0o7777;
     if mode & 0o077 != 0 {
         return Err(TokenFileError::LoosePermissions {
@@ -74,17 +62,14 @@ pub fn read(path: &Path) -> Result<AdminToken, TokenFileError> {
         });
     }
     if !metadata.is_file() || metadata.len() > MAX_BYTES {
-        return Err(malformed());
+        return Err(malformed(path));
     }
-    AdminToken::parse(&fs::read_to_string(path).map_err(failed)?).map_err(|_| malformed())
+    AdminToken::parse(&fs::read_to_string(path).map_err(failed)?).map_err(|_| malformed(path))
 }
 
 /// Written beside and linked into place, so that no reader sees half a token.
 fn make(path: &Path) -> Result<AdminToken, TokenFileError> {
-    let failed = |source| TokenFileError::Io {
-        path: path.to_owned(),
-        source,
-    };
+    let failed = failed(path);
     if path.exists() {
         return Err(failed(io::ErrorKind::AlreadyExists.into()));
     }
@@ -95,20 +80,27 @@ fn make(path: &Path) -> Result<AdminToken, TokenFileError> {
     beside.push(format!(".{}", std::process::id()));
     let beside = PathBuf::from(beside);
     let mut options = OpenOptions::new();
-    let mut file = options
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&beside)
-        .map_err(failed)?;
+    let options = options.write(true).create_new(true).mode(0o600);
+    let mut file = options.open(&beside).map_err(&failed)?;
     let written = writeln!(file, "{text}").and_then(|()| file.sync_all());
     let linked = written.and_then(|()| fs::hard_link(&beside, path));
     // Left behind it would only be a stale copy of the same token.
     let _ = fs::remove_file(&beside);
     linked.map_err(failed)?;
-    AdminToken::parse(&text).map_err(|_| TokenFileError::Malformed {
+    AdminToken::parse(&text).map_err(|_| malformed(path))
+}
+
+fn failed(path: &Path) -> impl Fn(io::Error) -> TokenFileError {
+    move |source| TokenFileError::Io {
         path: path.to_owned(),
-    })
+        source,
+    }
+}
+
+fn malformed(path: &Path) -> TokenFileError {
+    TokenFileError::Malformed {
+        path: path.to_owned(),
+    }
 }
 
 #[cfg(test)]

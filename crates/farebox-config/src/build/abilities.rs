@@ -24,7 +24,7 @@ pub(super) fn check(file: &ConfigFile, node: &BuiltNode, root: &At<'_>) {
     }
     let cancel = |on_failure| on_failure == OnFailureSetting::Cancel;
     for (place, route) in file.route.iter().enumerate() {
-        if cancel(route.on_failure) && node.backends().holder().is_none() {
+        if cancel(route.on_failure) && node.backends.holder().is_none() {
             let key = root.key("route").index(place).key("on_failure");
             key.note("no backend can hold a payment; `lnd` can");
         }
@@ -103,7 +103,7 @@ fn why_no_keys(node: &BuiltNode) -> Option<&'static str> {
 
 /// Why nothing can be paid back, if so.
 fn why_no_refunds(node: &BuiltNode) -> Option<&'static str> {
-    if node.backends().payer().is_none() {
+    if node.backends.payer().is_none() {
         return Some(
             "no backend can pay: a Lightning Address, and a credential for invoices alone, only receive",
         );
@@ -116,12 +116,12 @@ impl BuiltBackend {
     /// Whether it can be asked how much was received. A Lightning Address tells at most that its
     /// invoice was paid.
     pub(crate) fn says_what_was_received(&self) -> bool {
-        self.node().lookup.is_some() && !matches!(self.kind, NodeKind::Address(_))
+        self.node.lookup.is_some() && !matches!(self.kind, NodeKind::Address(_))
     }
 
     /// What one of its invoices may ask for, where it makes any.
     fn limits(&self) -> Option<AmountLimits> {
-        Some(self.node().invoices.as_ref()?.limits())
+        Some(self.node.invoices.as_ref()?.limits())
     }
 }
 
@@ -171,7 +171,7 @@ impl Built {
 }
 
 fn describe_backend(backend: &BuiltBackend) -> String {
-    let node = backend.node();
+    let node = &backend.node;
     let look_up = if backend.says_what_was_received() {
         "look them up"
     } else {
@@ -192,7 +192,7 @@ fn describe_backend(backend: &BuiltBackend) -> String {
     let mut line = format!(
         "lightning: {:?} ({}) can {can}",
         backend.name,
-        backend.section().kind.as_str(),
+        backend.section.kind.as_str(),
     );
     if !cannot.is_empty() {
         line.push_str(&format!("; it cannot {cannot}"));
@@ -213,7 +213,7 @@ fn describe_refunds(built: &Built, node: &BuiltNode) -> String {
     match (
         why_no_refunds(node),
         built.file.refunds.enabled,
-        node.backends().payer(),
+        node.backends.payer(),
     ) {
         (Some(reason), _, _) => format!(
             "refunds: impossible over Lightning: {reason}. They need a backend that can look up \
@@ -271,7 +271,7 @@ fn describe_held(built: &Built, node: &BuiltNode) -> Option<String> {
         .filter(|route| route.on_failure == OnFailureSetting::Cancel)
         .map(|route| route.name.as_str())
         .collect();
-    match node.backends().holder() {
+    match node.backends.holder() {
         Some((holder, _)) if !held.is_empty() => Some(format!(
             "held payments: {holder:?} holds them for {} until the answer is there",
             held.join(", ")

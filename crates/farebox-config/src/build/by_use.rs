@@ -175,27 +175,15 @@ fn check_keys(written: &UsePrice, teller: &Teller, at: &At<'_>) {
         ("missing", written.missing.is_some()),
         ("drain", written.drain.is_some()),
     ];
-    let is_header = matches!(teller, Teller::Header { .. });
-    let is_bytes = matches!(teller, Teller::Bytes { .. });
-    let only = [
-        (
-            "show",
-            written.show.is_some() && !is_header,
-            "only with `upstream_header`",
-        ),
-        (
-            "of",
-            written.of.is_some() && !is_bytes,
-            "only with a price by bytes",
-        ),
-    ];
-    let reason = "only where the upstream says what was used; here it is measured";
-    let of_told = of_told.map(|(key, set)| (key, set && !is_told, reason));
-    for (key, is_wrong, reason) in of_told.into_iter().chain(only) {
-        if is_wrong {
-            at.key(key).note(reason);
-        }
+    if !is_told {
+        let reason = "only where the upstream says what was used; here it is measured";
+        at.note_each(of_told, reason);
     }
+    let is_header = matches!(teller, Teller::Header { .. });
+    let is_wrong = written.show.is_some() && !is_header;
+    at.note_each([("show", is_wrong)], "only with `upstream_header`");
+    let is_wrong = written.of.is_some() && !matches!(teller, Teller::Bytes { .. });
+    at.note_each([("of", is_wrong)], "only with a price by bytes");
 }
 
 fn billing(written: &UsePrice, teller: &Teller, at: &At<'_>) -> Billing {

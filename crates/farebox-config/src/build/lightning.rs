@@ -53,20 +53,23 @@ struct Needs {
 #[derive(Clone)]
 pub struct BuiltNode {
     parts: Vec<BuiltBackend>,
-    backends: Arc<Backends>,
+    /// All of them together.
+    pub backends: Arc<Backends>,
 }
 
 /// One backend, and the settings that it was built from.
 #[derive(Clone)]
 pub struct BuiltBackend {
-    section: BackendSection,
+    /// What was written.
+    pub section: BackendSection,
     fingerprint: Fingerprint,
     needs: Needs,
     /// What it is called in logs, metrics and the journal of payments.
     pub name: String,
     /// What it is.
     pub kind: NodeKind,
-    node: Arc<Backend>,
+    /// What it can do.
+    pub node: Arc<Backend>,
 }
 
 /// Which kind of backend it is, where somebody has to know.
@@ -81,12 +84,6 @@ pub enum NodeKind {
 }
 
 impl BuiltNode {
-    /// All of them together.
-    #[must_use]
-    pub const fn backends(&self) -> &Arc<Backends> {
-        &self.backends
-    }
-
     /// Each of them, in the order in which they are asked.
     pub fn iter(&self) -> std::slice::Iter<'_, BuiltBackend> {
         self.parts.iter()
@@ -110,18 +107,6 @@ impl BuiltNode {
 }
 
 impl BuiltBackend {
-    /// What it can do.
-    #[must_use]
-    pub const fn node(&self) -> &Arc<Backend> {
-        &self.node
-    }
-
-    /// What was written.
-    #[must_use]
-    pub const fn section(&self) -> &BackendSection {
-        &self.section
-    }
-
     fn is_built_like(&self, other: &Self) -> bool {
         self.section == other.section
             && self.fingerprint == other.fingerprint

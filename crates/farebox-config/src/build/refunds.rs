@@ -35,13 +35,13 @@ pub(super) fn rules(file: &ConfigFile, at: &At<'_>) -> Option<RefundRules> {
 
 fn check_counts(section: &RefundsSection, at: &At<'_>) {
     let counts = [
-        ("per_token_per_day", section.per_token_per_day),
-        ("max_open", section.max_open),
+        ("per_token_per_day", section.per_token_per_day == 0),
+        ("max_open", section.max_open == 0),
     ];
-    for (key, _) in counts.into_iter().filter(|(_, count)| *count == 0) {
-        at.key(key)
-            .note("nobody could ask; to allow no refunds write enabled = false");
-    }
+    at.note_each(
+        counts,
+        "nobody could ask; to allow no refunds write enabled = false",
+    );
     if section.max_fee.percent > 100 {
         at.key("max_fee").key("percent").note("at most 100");
     }

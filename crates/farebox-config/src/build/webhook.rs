@@ -41,14 +41,11 @@ pub(super) fn webhook(
 }
 
 fn rules(written: &WebhookPrice, is_single: bool, at: &At<'_>) -> WebhookRules {
-    for (key, value) in [
-        ("max_in_flight", written.max_in_flight),
-        ("attempts", written.attempts),
-    ] {
-        if value == 0 {
-            at.key(key).note("at least one");
-        }
-    }
+    let counts = [
+        ("max_in_flight", written.max_in_flight == 0),
+        ("attempts", written.attempts == 0),
+    ];
+    at.note_each(counts, "at least one");
     WebhookRules {
         tell: tell(written, is_single, at),
         timeout: at.key("timeout").not_zero(written.timeout),

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 use yaml_rust2::{Yaml, YamlLoader};
 
-use super::{ImportError, Imported, OldLnd, keys};
+use super::{ImportError, Imported, OldLnd, note_rest};
 use crate::choice::{Free, PriceSetting};
 use crate::file::{ConfigFile, LightningSection, NetworkSetting, ServerSection, TlsSection};
 
@@ -51,18 +51,9 @@ const INSTEAD: [(&str, &str); 19] = [
         "tor",
         "let an onion service of your own point at server.listen",
     ),
-    (
-        "hashmail",
-        "Farebox is no mailbox for Lightning Node Connect",
-    ),
-    (
-        "wspinginterval",
-        "Farebox is no mailbox for Lightning Node Connect",
-    ),
-    (
-        "wspongwait",
-        "Farebox is no mailbox for Lightning Node Connect",
-    ),
+    ("hashmail", NO_MAILBOX),
+    ("wspinginterval", NO_MAILBOX),
+    ("wspongwait", NO_MAILBOX),
     ("blocklist", "block addresses in front of Farebox"),
     ("debuglevel", "see log.level"),
     ("logging", "see [log]"),
@@ -71,6 +62,15 @@ const INSTEAD: [(&str, &str); 19] = [
     ("writetimeout", "see server.write_timeout"),
     ("invoicebatchsize", "invoices are not read at the start"),
 ];
+/// What is taken over of the node.
+const OF_NODE: [&str; 5] = ["disable", "network", "lndhost", "tlspath", "macdir"];
+const INSTEAD_OF_NODE: [(&str, &str); 3] = [
+    ("passphrase", NO_CONNECT),
+    ("mailboxaddress", NO_CONNECT),
+    ("devserver", NO_CONNECT),
+];
+const NO_CONNECT: &str = "Lightning Node Connect is not spoken, LND is called directly";
+const NO_MAILBOX: &str = "Farebox is no mailbox for Lightning Node Connect";
 const NO_FILES: &str = "Farebox serves no files; put them behind a free route";
 const OWN_STORE: &str = "Farebox keeps a ledger of its own, see store.url";
 
@@ -83,7 +83,9 @@ pub fn import(text: &str) -> Result<Imported, ImportError> {
     let root = documents.first().ok_or(ImportError::NoServices)?;
     let services = root["services"].as_vec().ok_or(ImportError::NoServices)?;
     let mut notes = fixed_notes();
-    note_rest(root, &mut notes);
+    note_rest(root, &TAKEN, &INSTEAD, |key, text| {
+        notes.push(format!("{key}: {text}"));
+    });
     let server = server(root, &mut notes);
     let authenticator = &root["authenticator"];
     let is_open = authenticator["disable"].as_bool() == Some(true);
@@ -119,16 +121,6 @@ fn fixed_notes() -> Vec<String> {
              whenever it was not paid, a line in the LSAT scheme first, pages of every origin",
         ),
     ]
-}
-
-fn note_rest(root: &Yaml, notes: &mut Vec<String>) {
-    for key in keys(root).filter(|key| !TAKEN.contains(key)) {
-        let instead = INSTEAD.iter().find(|(name, _)| *name == key);
-        notes.push(match instead {
-            Some((_, instead)) => format!("{key}: no counterpart; {instead}"),
-            None => format!("{key}: no counterpart"),
-        });
-    }
 }
 
 fn server(root: &Yaml, notes: &mut Vec<String>) -> ServerSection {
@@ -189,7 +181,9 @@ fn tls(root: &Yaml, notes: &mut Vec<String>) -> Option<TlsSection> {
 
 /// The same node, over its REST API.
 fn lightning(node: &Yaml, strict: bool, notes: &mut Vec<String>) -> LightningSection {
-    note_authenticator(node, notes);
+    note_rest(node, &OF_NODE, &INSTEAD_OF_NODE, |key, text| {
+        notes.push(format!("authenticator.{key}: {text}"));
+    });
     let folder = node["macdir"].as_str().map(PathBuf::from);
     let lnd = OldLnd {
         program: "Aperture",
@@ -201,19 +195,6 @@ fn lightning(node: &Yaml, strict: bool, notes: &mut Vec<String>) -> LightningSec
     LightningSection {
         network: network(node["network"].as_str(), notes),
         ..lnd.section("authenticator", notes)
-    }
-}
-
-fn note_authenticator(node: &Yaml, notes: &mut Vec<String>) {
-    for key in keys(node) {
-        let reason = match key {
-            "disable" | "network" | "lndhost" | "tlspath" | "macdir" => continue,
-            "passphrase" | "mailboxaddress" | "devserver" => {
-                "no counterpart; Lightning Node Connect is not spoken, LND is called directly"
-            }
-            _ => "no counterpart",
-        };
-        notes.push(format!("authenticator.{key}: {reason}"));
     }
 }
 

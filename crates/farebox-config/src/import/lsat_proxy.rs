@@ -10,13 +10,13 @@ use std::path::PathBuf;
 use farebox_core::Msat;
 use yaml_rust2::{Yaml, YamlLoader};
 
-use super::{ImportError, Imported, Notes, OldLnd, keys, route_name};
+use super::{ImportError, Imported, Notes, OldLnd, note_rest, route_name};
 use crate::choice::{Amount, Free, HeaderText, PathMatch, PriceSetting};
 use crate::file::{ConfigFile, LightningSection, RouteSection, ServerSection};
 use crate::units::Lasting;
 
 /// Settings of a backend that are turned into ours.
-const TAKEN: [&str; 12] = [
+const TAKEN: [&str; 13] = [
     "name",
     "path",
     "upstream",
@@ -28,6 +28,7 @@ const TAKEN: [&str; 12] = [
     "capabilties",
     "capabilities",
     "price_msat",
+    "price_passthrough",
     "budget_multiple",
     "constraints",
 ];
@@ -78,9 +79,9 @@ fn lightning(lnd: &Yaml, notes: &mut Vec<String>) -> LightningSection {
 }
 
 fn note_unknown(node: &Yaml, place: &str, known: &[&str], notes: &mut Vec<String>) {
-    for key in keys(node).filter(|key| !known.contains(key)) {
-        notes.push(format!("{place}{key}: no counterpart"));
-    }
+    note_rest(node, known, &[], |key, text| {
+        notes.push(format!("{place}{key}: {text}"));
+    });
 }
 
 fn server(node: &Yaml, notes: &mut Vec<String>) -> ServerSection {
@@ -128,19 +129,13 @@ fn read_backend(backend: &Yaml, place: usize, all: &mut Vec<String>) -> RouteSec
 }
 
 fn note_without_counterpart(backend: &Yaml, notes: &mut Notes<'_>) {
-    for key in keys(backend) {
-        let reason = match key {
-            "price_passthrough" if backend[key].as_bool() == Some(true) => {
-                "lsat-proxy never asked the upstream for its price, so `price_msat` stays; Farebox can: \
-                 see `price` in the configuration reference"
-            }
-            "price_passthrough" => continue,
-            "proto" => "no counterpart; lsat-proxy did not use it either: the URL says it",
-            _ if TAKEN.contains(&key) => continue,
-            _ => "no counterpart",
-        };
-        notes.add(key, reason);
+    if backend["price_passthrough"].as_bool() == Some(true) {
+        let text = "lsat-proxy never asked the upstream for its price, so `price_msat` stays; Farebox \
+                    can: see `price` in the configuration reference";
+        notes.add("price_passthrough", text);
     }
+    let instead = [("proto", "lsat-proxy did not use it either: the URL says it")];
+    note_rest(backend, &TAKEN, &instead, |key, text| notes.add(key, text));
 }
 
 /// `"Name: value"` lines, split at the first colon: values may have colons of their own.
@@ -187,9 +182,9 @@ fn calls(multiple: &Yaml, notes: &mut Notes<'_>) -> Option<u32> {
 }
 
 fn timeout(constraints: &Yaml, notes: &mut Notes<'_>) -> Lasting {
-    for key in keys(constraints).filter(|key| *key != "timeout") {
-        notes.add(&format!("constraints.{key}"), "no counterpart");
-    }
+    note_rest(constraints, &["timeout"], &[], |key, text| {
+        notes.add(&format!("constraints.{key}"), text);
+    });
     let written = &constraints["timeout"];
     let seconds = written.as_i64().or_else(|| written.as_str()?.parse().ok());
     let seconds = seconds.and_then(|seconds| u64::try_from(seconds).ok());

@@ -2,6 +2,8 @@
 
 use clap::{Args, Subcommand};
 
+use super::PageArgs;
+
 /// What to do with keys.
 #[derive(Subcommand)]
 pub enum KeysCommand {
@@ -25,14 +27,7 @@ Money comes from an invoice: POST /.farebox/keys/top-up on the gateway with the 
     },
     /// List prepaid keys in the order in which they were made
     #[command(after_help = "Example:\n  farebox admin keys list --limit 20")]
-    List {
-        /// Go on behind this cursor
-        #[arg(long, default_value_t = 0)]
-        cursor: u64,
-        /// How many
-        #[arg(long, default_value_t = 100)]
-        limit: u32,
-    },
+    List(PageArgs),
     /// Show one prepaid key
     #[command(after_help = "Example:\n  farebox admin keys show fk_0123456789abcdef")]
     Show {

@@ -2,6 +2,8 @@
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::PageArgs;
+
 /// What to pay back.
 #[derive(Args)]
 pub struct RefundArgs {
@@ -33,14 +35,7 @@ pub enum RefundEnd {
 pub enum PayoutsCommand {
     /// List refunds in the order in which they were begun
     #[command(after_help = "Example:\n  farebox admin payouts list --limit 20")]
-    List {
-        /// Go on behind this cursor
-        #[arg(long, default_value_t = 0)]
-        cursor: u64,
-        /// How many
-        #[arg(long, default_value_t = 100)]
-        limit: u32,
-    },
+    List(PageArgs),
     /// Say what became of a refund whose backend never will: a wallet that forgot it, a node that is gone
     #[command(after_help = "\
 Examples:

@@ -19,15 +19,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::cli::{AdminArgs, AdminCommand, TokensCommand};
+use crate::cli::{AdminArgs, AdminCommand, PageArgs, TokensCommand};
 use crate::command::{Failure, block_on, db, load_or_default};
 use crate::output;
 use crate::token_file;
 
 /// Runs one of the commands.
-///
-/// # Errors
-/// [`Failure`].
 pub fn run(args: &AdminArgs) -> Result<(), Failure> {
     let (address, token) = door(args)?;
     block_on(async {
@@ -53,9 +50,8 @@ async fn dispatch(client: &Client, args: &AdminArgs) -> Result<(), Failure> {
 
 async fn tokens(client: &Client, command: &TokensCommand, as_json: bool) -> Result<(), Failure> {
     match command {
-        TokensCommand::List { cursor, limit } => {
-            let path = format!("/admin/v1/accounts?cursor={cursor}&limit={limit}");
-            let page: Accounts = get(client, &path).await?;
+        TokensCommand::List(args) => {
+            let page: Accounts = get_page(client, "/admin/v1/accounts", args).await?;
             list(
                 &page,
                 as_json,
@@ -92,6 +88,14 @@ fn typed<T, E: Display>(text: &str, parsed: Result<T, E>) -> Result<T, Failure> 
 
 async fn get<T: DeserializeOwned>(client: &Client, path: &str) -> Result<T, Failure> {
     done(&client.send(Method::GET, path, &[], &Value::Null).await?)
+}
+
+async fn get_page<T: DeserializeOwned>(
+    client: &Client,
+    path: &str,
+    PageArgs { cursor, limit }: &PageArgs,
+) -> Result<T, Failure> {
+    get(client, &format!("{path}?cursor={cursor}&limit={limit}")).await
 }
 
 async fn post<T: DeserializeOwned>(

@@ -17,9 +17,6 @@ use crate::command::{Failure, context, read};
 use crate::output;
 
 /// Runs one of the commands.
-///
-/// # Errors
-/// [`Failure`].
 pub fn run(command: ConfigCommand) -> Result<(), Failure> {
     match command {
         ConfigCommand::Check(args) => check(&args),
@@ -30,17 +27,17 @@ pub fn run(command: ConfigCommand) -> Result<(), Failure> {
 }
 
 fn check(args: &CheckArgs) -> Result<(), Failure> {
-    let text = read(&args.config)?;
+    let text = read(&args.what.config)?;
     let lookups = if args.no_secrets {
         Lookups::Skipped
     } else {
         Lookups::Real
     };
-    let context = context(Money::of(args.insecure_test_money), lookups);
+    let context = context(Money::of(args.what.insecure_test_money), lookups);
     let built = build_text(&text, &context);
-    let origin = args.config.display().to_string();
+    let origin = args.what.config.display().to_string();
     match built {
-        Ok(built) if args.json => {
+        Ok(built) if args.what.json => {
             let means = built.describe();
             Ok(output::json(
                 &json!({ "ok": true, "mistakes": [], "means": means }),
@@ -54,7 +51,7 @@ fn check(args: &CheckArgs) -> Result<(), Failure> {
             }
             Ok(())
         }
-        Err(mistakes) if args.json => {
+        Err(mistakes) if args.what.json => {
             output::json(&json!({ "ok": false, "mistakes": mistakes }))?;
             Err(Failure::Reported)
         }

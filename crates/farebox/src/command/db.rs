@@ -15,9 +15,6 @@ use crate::command::{Failure, block_on, load_or_default};
 use crate::output;
 
 /// Runs one of the commands.
-///
-/// # Errors
-/// [`Failure`].
 pub fn run(command: &DbCommand) -> Result<(), Failure> {
     match command {
         DbCommand::Verify(args) => block_on(verify(args)),
@@ -43,9 +40,6 @@ async fn migrate(args: &DbArgs) -> Result<(), Failure> {
 }
 
 /// Prints a trial balance; one that is not sound is a failure.
-///
-/// # Errors
-/// [`Failure::Unsound`].
 pub fn show_balance(balance: &TrialBalance, as_json: bool) -> Result<(), Failure> {
     if as_json {
         output::json(balance)?;

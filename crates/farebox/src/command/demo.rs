@@ -27,9 +27,6 @@ use buyer::Buyer;
 const SNIPPET: &str = include_str!("demo/snippet.sh");
 
 /// Runs the demo.
-///
-/// # Errors
-/// [`Failure`] when it does not start or the sale fails.
 pub fn run(args: &DemoArgs) -> Result<(), Failure> {
     super::serve::install_tls_provider();
     block_on(demo(args))
@@ -125,7 +122,7 @@ async fn stay_up(running: &Running, buyer: &Buyer) -> Result<(), Failure> {
         let page = format_args!("\nBuy calls yourself: open {gateway}/weather in a browser\n");
         output::line(page)?;
     }
-    let token = running.token().reveal();
+    let token = running.token.reveal();
     output::line("The seller's side:\n")?;
     output::line(format_args!(
         "curl -H 'Authorization: Bearer {token}' {}/admin/v1/accounts",

@@ -20,9 +20,6 @@ use crate::output;
 const MAX_LEFT_OUT: usize = 20;
 
 /// Imports or compares.
-///
-/// # Errors
-/// [`Failure`].
 pub fn run(command: &PricesCommand) -> Result<(), Failure> {
     match command {
         PricesCommand::Import(args) => import(args),

@@ -24,9 +24,6 @@ enum Origin {
 }
 
 /// Serves until a signal ends it.
-///
-/// # Errors
-/// [`Failure`] when it does not start.
 pub fn run(args: &ServeArgs) -> Result<(), Failure> {
     let origin = origin(args)?;
     let money = Money::of(args.insecure_test_money);

@@ -403,7 +403,7 @@ fn a_webhook_is_heard_with_a_secret_that_cannot_be_guessed() {
         build_text(&text(&lightning, "", PRICED), &context(Lookups::Real))
     };
     let built = build("ef72d3b96324106d").unwrap_or_else(|mistakes| panic!("{mistakes}"));
-    assert_eq!(built.node.unwrap().backends().webhooks().count(), 1);
+    assert_eq!(built.node.unwrap().backends.webhooks().count(), 1);
     let Err(mistakes) = build("ef72d3b96324106") else {
         panic!("built")
     };
@@ -417,7 +417,7 @@ fn a_webhook_is_heard_with_a_secret_that_cannot_be_guessed() {
 
 fn nodes(node: &BuiltNode) -> Vec<*const farebox_lightning::Backend> {
     let address = |node: &Arc<farebox_lightning::Backend>| Arc::as_ptr(node);
-    node.iter().map(|backend| address(backend.node())).collect()
+    node.iter().map(|backend| address(&backend.node)).collect()
 }
 
 #[test]
@@ -443,7 +443,7 @@ fn a_reload_keeps_each_backend_whose_settings_and_credentials_are_the_same() {
         Some(before.clone()),
     );
     assert_eq!(nodes(&same), nodes(&before));
-    assert!(Arc::ptr_eq(same.backends(), before.backends()));
+    assert!(Arc::ptr_eq(&same.backends, &before.backends));
 
     let other_mock = before_text.replace("\"mock\"\n", "\"mock\"\nmin_amount = { sat = 1 }\n");
     let changed = build(&other_mock, Some(before.clone()));

@@ -13,7 +13,7 @@ use crate::choice::{
     Amount, CapabilitiesSetting, Free, HeaderText, PathMatch, PriceSetting, Texts,
 };
 use crate::file::{CorsSection, ProtocolSetting, RouteSection};
-use crate::import::{Notes, keys, route_name};
+use crate::import::{Notes, note_rest, route_name};
 use crate::units::{Lasting, PerPeriod};
 
 /// What Aperture asks for where it says nothing, or nothing at all, in satoshis.
@@ -39,6 +39,18 @@ const TAKEN: [&str; 16] = [
     "dynamicprice",
     "authwhitelistpaths",
     "ratelimits",
+];
+
+/// What has to be said of settings that have no counterpart.
+const INSTEAD: [(&str, &str); 2] = [
+    (
+        "constraints",
+        "Aperture wrote them into tokens and left it to the service to read them",
+    ),
+    (
+        "authskipinvoicecreationpaths",
+        "these paths answer with an invoice as well",
+    ),
 ];
 
 /// The routes of all services, in the order in which they are tried.
@@ -98,19 +110,7 @@ fn regex(pattern: &str) -> PathMatch {
 }
 
 fn note_without_counterpart(service: &Yaml, notes: &mut Notes) {
-    for key in keys(service).filter(|key| !TAKEN.contains(key)) {
-        let reason = match key {
-            "constraints" => {
-                "no counterpart; Aperture wrote them into tokens and left it to the service to \
-                 read them"
-            }
-            "authskipinvoicecreationpaths" => {
-                "no counterpart; these paths answer with an invoice as well"
-            }
-            _ => "no counterpart",
-        };
-        notes.add(key, reason);
-    }
+    note_rest(service, &TAKEN, &INSTEAD, |key, text| notes.add(key, text));
     match service["authscheme"].as_str() {
         None | Some("" | "l402") => {}
         Some(_) => notes.add("authscheme", "no counterpart; L402 is spoken"),

@@ -143,9 +143,6 @@ impl Reply {
     }
 
     /// What the body says.
-    ///
-    /// # Errors
-    /// [`ClientError::Form`].
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, ClientError> {
         Ok(serde_json::from_slice(&self.body)?)
     }

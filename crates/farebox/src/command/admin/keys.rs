@@ -4,7 +4,7 @@ use anyhow::anyhow;
 use farebox_api::{Key, KeyWish, Keys, MadeKey, Rotate, Rotated};
 use serde_json::json;
 
-use super::{Client, get, list, post, show, show_all};
+use super::{Client, get, get_page, list, post, show, show_all};
 use crate::cli::{KeysCommand, LimitsArgs};
 use crate::command::Failure;
 
@@ -37,9 +37,8 @@ pub(super) async fn run(
             };
             show_all(&post::<MadeKey>(client, KEYS, &wish).await?, as_json)
         }
-        KeysCommand::List { cursor, limit } => {
-            let path = format!("{KEYS}?cursor={cursor}&limit={limit}");
-            let page: Keys = get(client, &path).await?;
+        KeysCommand::List(args) => {
+            let page: Keys = get_page(client, KEYS, args).await?;
             list(&page, as_json, page.keys.iter().map(line), page.next)
         }
         KeysCommand::Show { id } => {

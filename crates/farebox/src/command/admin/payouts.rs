@@ -8,7 +8,7 @@ use farebox_core::PayoutId;
 use http::Method;
 use serde_json::json;
 
-use super::{Client, checked, get, keys, list, post, reason, show, show_all, typed};
+use super::{Client, checked, get, get_page, keys, list, post, reason, show, show_all, typed};
 use crate::cli::{PayoutsCommand, RefundArgs, RefundEnd};
 use crate::command::Failure;
 use crate::output;
@@ -88,9 +88,8 @@ pub(super) async fn look(
     as_json: bool,
 ) -> Result<(), Failure> {
     match command {
-        PayoutsCommand::List { cursor, limit } => {
-            let path = format!("/admin/v1/payouts?after={cursor}&limit={limit}");
-            let page: Payouts = get(client, &path).await?;
+        PayoutsCommand::List(args) => {
+            let page: Payouts = get_page(client, "/admin/v1/payouts", args).await?;
             list(&page, as_json, page.payouts.iter().map(line), page.next)
         }
         PayoutsCommand::Close { id, end, fee } => {

@@ -17,7 +17,7 @@ use farebox_lightning::{
 use http::Method;
 use serde_json::json;
 
-use crate::cli::DemoArgs;
+use crate::cli::{BuyerArgs, DemoArgs};
 use crate::clock::SystemClock;
 use crate::command::admin::Client;
 use crate::output;
@@ -42,12 +42,9 @@ pub(super) enum Buyer {
 
 impl Buyer {
     /// The buyer that the flags name.
-    ///
-    /// # Errors
-    /// When the node's flags cannot be used.
     pub(super) fn new(args: &DemoArgs) -> anyhow::Result<Self> {
-        match (&args.buyer_lnd_url, args.lnd.lightning) {
-            (Some(url), _) => Ok(Self::Node(Box::new(node(args, url)?))),
+        match (&args.buyer.buyer_lnd_url, args.lnd.lightning) {
+            (Some(url), _) => Ok(Self::Node(Box::new(node(&args.buyer, url)?))),
             (None, Some(_)) => Ok(Self::Person),
             (None, None) => Ok(Self::TestMoney),
         }
@@ -63,7 +60,7 @@ impl Buyer {
     }
 }
 
-fn node(args: &DemoArgs, url: &str) -> anyhow::Result<Lnd> {
+fn node(args: &BuyerArgs, url: &str) -> anyhow::Result<Lnd> {
     let macaroon = args.buyer_lnd_macaroon.clone();
     let macaroon = macaroon.context("--buyer-lnd-url needs --buyer-lnd-macaroon")?;
     let bytes = secrets::fetch_macaroon(&SecretSource::File { file: macaroon })?;

@@ -3,12 +3,11 @@
 
 use anyhow::{Context as _, bail};
 use farebox_api::Token;
-use farebox_lightning::parse_invoice;
-use http::{Method, StatusCode};
+use http::Method;
 use serde_json::{Value, json};
 
 use super::buyer::Buyer;
-use super::sale::read_challenge;
+use super::sale::{ask, ask_again};
 use crate::command::admin::{Client, Reply};
 use crate::output;
 
@@ -37,20 +36,14 @@ pub(super) async fn sell(gateway: &Client, console: &Client, buyer: &Buyer) -> a
         "stream": true,
         "stream_options": { "include_usage": true },
     });
-    let reply = gateway.send(Method::POST, PATH, &[], &request).await?;
-    if reply.status != StatusCode::PAYMENT_REQUIRED {
-        bail!("expected 402 for an unpaid call, got {}", reply.status);
-    }
-    let challenge = read_challenge(&reply)?;
-    let invoice = parse_invoice(&challenge.invoice).context("the invoice")?;
+    let (reply, challenge) = ask(gateway, PATH, &request).await?;
+    let invoice = &challenge.invoice;
     let most = &reply.json()["price_msat"];
     output::line(format_args!("\n1. POST {PATH}  ->  {}", reply.status))?;
     output::line(format_args!("   price     {most} msat at most"))?;
     output::line(format_args!("   deposit   {}", invoice.amount))?;
-    let preimage = buyer.pay(console, &challenge.invoice).await?;
-    let credential = format!("L402 {}:{preimage}", challenge.macaroon);
-    let headers = [("authorization", credential.as_str())];
-    let reply = gateway.send(Method::POST, PATH, &headers, &request).await?;
+    let preimage = buyer.pay(console, &challenge.bolt11).await?;
+    let reply = ask_again(gateway, PATH, &request, &challenge, &preimage).await?;
     let charged = show(&reply)?;
     let account = format!("/admin/v1/tokens/{}", invoice.payment_hash);
     let rest = rest(console, &account).await?;
@@ -66,9 +59,6 @@ pub(super) async fn sell(gateway: &Client, console: &Client, buyer: &Buyer) -> a
 
 /// Prints a streamed answer and what it cost.
 fn show(reply: &Reply) -> anyhow::Result<u64> {
-    if !reply.status.is_success() {
-        bail!("the paid stream failed: {}", reply.status);
-    }
     let text = String::from_utf8_lossy(&reply.body);
     let events = text.lines().filter_map(|line| line.strip_prefix("data: "));
     let events = events.filter_map(|data| serde_json::from_str(data).ok());

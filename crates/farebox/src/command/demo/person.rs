@@ -3,7 +3,6 @@
 //! who asked.
 
 use anyhow::{Context as _, bail};
-use farebox_lightning::parse_invoice;
 use http::Method;
 use serde_json::Value;
 
@@ -25,11 +24,10 @@ pub(super) async fn sell(gateway: &Client, url: &str) -> anyhow::Result<()> {
         .get(CLAIM)
         .and_then(|claim| claim.to_str().ok());
     let claim = claim.context("no claim in the challenge: the node cannot look invoices up")?;
-    let invoice = parse_invoice(&challenge.invoice).context("the invoice")?;
     output::line(format_args!("1. GET {WEATHER}  ->  {}", reply.status))?;
     output::line(format_args!(
         "   pay {} with any wallet, or open {url}{WEATHER} in a browser and pay there:\n\n{}\n",
-        invoice.amount, challenge.invoice
+        challenge.invoice.amount, challenge.bolt11
     ))?;
     wait(gateway, claim).await?;
     let headers = [(CLAIM, claim)];

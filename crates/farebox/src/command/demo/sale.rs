@@ -1,8 +1,8 @@
 //! One sale, as any buyer would make it: over HTTP, from 402 to 200.
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{Context as _, bail};
 use farebox_api::TrialBalance;
-use farebox_lightning::parse_invoice;
+use farebox_lightning::{Invoice, parse_invoice};
 use http::Method;
 use http::header::WWW_AUTHENTICATE;
 use serde_json::{Value, json};
@@ -22,17 +22,16 @@ pub(super) const WEATHER: &str = "/weather";
 /// What a 402 asks for.
 pub(super) struct Challenge {
     pub(super) macaroon: String,
-    pub(super) invoice: String,
+    /// The invoice as it is written.
+    pub(super) bolt11: String,
+    pub(super) invoice: Invoice,
 }
 
 /// Sells one payment's worth to the buyer and prints each step.
 pub(super) async fn sell(running: &Running, buyer: &Buyer) -> Result<(), Failure> {
     let address = |url: String| url.trim_start_matches("http://").to_owned();
     let gateway = Client::new(address(running.gateway_url()), None);
-    let console = Client::new(
-        address(running.console_url()),
-        Some(running.token().clone()),
-    );
+    let console = Client::new(address(running.console_url()), Some(running.token.clone()));
     match buyer {
         Buyer::Person => {
             person::sell(&gateway, &running.gateway_url()).await?;
@@ -53,29 +52,53 @@ async fn sell_a_chat(gateway: &Client, console: &Client, buyer: &Buyer) -> anyho
         "model": "gpt-4o-mini",
         "messages": [{ "role": "user", "content": "What does a call cost here?" }],
     });
-    let challenge = ask(gateway, &request).await?;
-    let preimage = buyer.pay(console, &challenge.invoice).await?;
-    retry(gateway, &request, &challenge.macaroon, &preimage).await
+    let (reply, challenge) = ask(gateway, PATH, &request).await?;
+    output::line(format_args!("1. POST {PATH}  ->  {}", reply.status))?;
+    output::line(format_args!("   price     {}", challenge.invoice.amount))?;
+    let (bolt11, macaroon) = (shortened(&challenge.bolt11), shortened(&challenge.macaroon));
+    output::line(format_args!("   invoice   {bolt11}…"))?;
+    output::line(format_args!("   macaroon  {macaroon}…"))?;
+    let preimage = buyer.pay(console, &challenge.bolt11).await?;
+    let reply = ask_again(gateway, PATH, &request, &challenge, &preimage).await?;
+    let status = reply.status;
+    output::line(format_args!(
+        "3. the same request with the proof  ->  {status}"
+    ))?;
+    let answer = reply.json();
+    let text = answer["choices"][0]["message"]["content"].as_str();
+    let text = text.unwrap_or_default();
+    Ok(output::line(format_args!("   answer    {text}"))?)
 }
 
-async fn ask(gateway: &Client, request: &Value) -> anyhow::Result<Challenge> {
-    let reply = gateway.send(Method::POST, PATH, &[], request).await?;
+/// Asks without paying.
+pub(super) async fn ask(
+    gateway: &Client,
+    path: &str,
+    request: &Value,
+) -> anyhow::Result<(Reply, Challenge)> {
+    let reply = gateway.send(Method::POST, path, &[], request).await?;
     if reply.status != http::StatusCode::PAYMENT_REQUIRED {
         bail!("expected 402 for an unpaid call, got {}", reply.status);
     }
     let challenge = read_challenge(&reply)?;
-    let invoice = parse_invoice(&challenge.invoice).context("the invoice")?;
-    output::line(format_args!("1. POST {PATH}  ->  {}", reply.status))?;
-    output::line(format_args!("   price     {}", invoice.amount))?;
-    output::line(format_args!(
-        "   invoice   {}…",
-        shortened(&challenge.invoice)
-    ))?;
-    output::line(format_args!(
-        "   macaroon  {}…",
-        shortened(&challenge.macaroon)
-    ))?;
-    Ok(challenge)
+    Ok((reply, challenge))
+}
+
+/// Asks with the proof that it was paid.
+pub(super) async fn ask_again(
+    gateway: &Client,
+    path: &str,
+    request: &Value,
+    challenge: &Challenge,
+    preimage: &str,
+) -> anyhow::Result<Reply> {
+    let credential = format!("L402 {}:{preimage}", challenge.macaroon);
+    let headers = [("authorization", credential.as_str())];
+    let reply = gateway.send(Method::POST, path, &headers, request).await?;
+    if !reply.status.is_success() {
+        bail!("the paid call failed: {}", reply.status);
+    }
+    Ok(reply)
 }
 
 fn shortened(text: &str) -> &str {
@@ -96,32 +119,12 @@ pub(super) fn read_challenge(reply: &Reply) -> anyhow::Result<Challenge> {
         rest.split_once('"').map(|(value, _)| value.to_owned())
     };
     let macaroon = parameter("macaroon").context("no macaroon in the challenge")?;
-    let invoice = parameter("invoice").context("no invoice in the challenge")?;
-    Ok(Challenge { macaroon, invoice })
-}
-
-async fn retry(
-    gateway: &Client,
-    request: &Value,
-    macaroon: &str,
-    preimage: &str,
-) -> anyhow::Result<()> {
-    let credential = format!("L402 {macaroon}:{preimage}");
-    let headers = [("authorization", credential.as_str())];
-    let reply = gateway.send(Method::POST, PATH, &headers, request).await?;
-    if !reply.status.is_success() {
-        return Err(anyhow!("the paid call failed: {}", reply.status));
-    }
-    output::line(format_args!(
-        "3. the same request with the proof  ->  {}",
-        reply.status
-    ))?;
-    let answer = reply.json();
-    let text = answer["choices"][0]["message"]["content"]
-        .as_str()
-        .unwrap_or_default();
-    output::line(format_args!("   answer    {text}"))?;
-    Ok(())
+    let bolt11 = parameter("invoice").context("no invoice in the challenge")?;
+    Ok(Challenge {
+        macaroon,
+        invoice: parse_invoice(&bolt11).context("the invoice")?,
+        bolt11,
+    })
 }
 
 async fn check_books(console: &Client, route: &str, price: u64) -> anyhow::Result<()> {

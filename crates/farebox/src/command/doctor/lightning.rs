@@ -58,7 +58,7 @@ async fn examine_one(what: &str, backend: &BuiltBackend, clock: &dyn Clock) -> V
 }
 
 async fn examine_node(what: &str, backend: &BuiltBackend, clock: &dyn Clock) -> Vec<Finding> {
-    let mut findings = match &backend.node().check {
+    let mut findings = match &backend.node.check {
         None => Vec::new(),
         Some(check) => match check.check_access().await {
             Ok(report) => tell_access(what, report),
@@ -66,7 +66,7 @@ async fn examine_node(what: &str, backend: &BuiltBackend, clock: &dyn Clock) -> 
             Err(error) => return vec![failed(what, backend, &error)],
         },
     };
-    if let Some(maker) = &backend.node().invoices {
+    if let Some(maker) = &backend.node.invoices {
         let made = make_invoice(maker.as_ref()).await;
         findings.push(match made {
             Ok(created) => tell_invoice(what, &created, clock.now()),
@@ -126,7 +126,7 @@ fn tell_skew(what: &str, amount: Msat, now: UnixMillis, made_at: UnixMillis) -> 
 fn failed(what: &str, backend: &BuiltBackend, error: &NodeError) -> Finding {
     let advice = match error {
         NodeError::Call(CallError::NotConnected { .. }) => {
-            let api = backend.section().kind.api();
+            let api = backend.section.kind.api();
             match api.map(|api| (&api.url, &api.tls_cert)) {
                 Some((Some(url), Some(_))) if url.starts_with("https") => {
                     "is it running, is `url` its REST address, and is `tls_cert` the certificate \

@@ -27,10 +27,10 @@ const FIXED: [&str; 5] = ["server", "console", "store", "log", "held"];
 /// Reads the configuration again. Requests on their way keep the plan they began with.
 pub(super) fn reload(running: &mut Running, origin: &Origin, clock: &Arc<dyn Clock>, money: Money) {
     running.reopen();
-    let node = running.node().cloned();
+    let node = running.node.clone();
     match build_origin(origin, &context(clock, money, node)) {
         Ok(built) => {
-            for key in fixed_changes(running.file(), &built.file) {
+            for key in fixed_changes(&running.file, &built.file) {
                 tracing::warn!(key, "this setting changes only with a restart");
             }
             running.replace(built);
