@@ -12,7 +12,6 @@ pub mod known_keys;
 pub mod load;
 pub mod mistake;
 mod parts;
-pub mod reference;
 pub mod schema;
 pub mod secrets;
 mod section;

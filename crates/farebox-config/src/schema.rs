@@ -127,13 +127,6 @@ pub(crate) fn definition(name: &str) -> Option<&'static Value> {
     SCHEMA.get("$defs")?.get(name)
 }
 
-/// Whether a form is a type with a name.
-pub(crate) fn is_definition(form: &Value) -> bool {
-    let definitions = SCHEMA["$defs"].as_object();
-    let mut definitions = definitions.into_iter().flat_map(Map::values);
-    definitions.any(|definition| std::ptr::eq(definition, form))
-}
-
 /// The keys of a table, by name.
 pub(crate) fn properties(form: &Value) -> Option<&Map<String, Value>> {
     form.get("properties")?.as_object()
@@ -147,3 +140,6 @@ pub(crate) fn forms(form: &'static Value) -> Vec<&'static Value> {
     let inner = target.into_iter().chain(choices.flatten());
     std::iter::once(form).chain(inner.flat_map(forms)).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use axum::extract::{Request, State};
-use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, HOST, HeaderMap, HeaderValue};
+use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, HOST, HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::Response;
 use farebox_core::Secret;
@@ -64,20 +64,17 @@ pub(crate) async fn require_token(
     next: Next,
 ) -> Result<Response, ConsoleError> {
     let presented = bearer(request.headers()).ok_or(ConsoleError::Unauthorized)?;
-    if !state.options.token.is(presented) {
+    if !state.options.token.is(presented.as_bytes()) {
         return Err(ConsoleError::Unauthorized);
     }
     Ok(next.run(request).await)
 }
 
-/// The token of the one `Authorization` field; two fields are none.
-fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
-    let mut fields = headers.get_all(AUTHORIZATION).iter();
-    let (field, None) = (fields.next()?, fields.next()) else {
-        return None;
-    };
-    let (scheme, token) = field.as_bytes().split_at_checked("Bearer ".len())?;
-    scheme.eq_ignore_ascii_case(b"bearer ").then_some(token)
+/// The token of the one `Authorization` field.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let field = single(headers, &AUTHORIZATION)?;
+    let (scheme, token) = field.split_at_checked("Bearer ".len())?;
+    scheme.eq_ignore_ascii_case("bearer ").then_some(token)
 }
 
 /// Lets requests under the console's own names pass: a page whose name was pointed at this machine
@@ -94,7 +91,8 @@ pub(crate) async fn require_host(
     Ok(next.run(request).await)
 }
 
-fn single<'h>(headers: &'h HeaderMap, name: &axum::http::HeaderName) -> Option<&'h str> {
+/// The value of a field that is there once; two of them are none.
+fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
     let mut fields = headers.get_all(name).iter();
     let (field, None) = (fields.next()?, fields.next()) else {
         return None;

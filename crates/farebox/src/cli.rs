@@ -5,10 +5,10 @@ mod keys;
 mod payouts;
 mod prices;
 
-pub use charges::ChargesArgs;
-pub use keys::{KeysCommand, LimitsArgs};
-pub use payouts::{PayoutsCommand, RefundArgs, RefundEnd};
-pub use prices::{PriceSource, PricesCommand, PricesDiffArgs, PricesImportArgs};
+pub(crate) use charges::ChargesArgs;
+pub(crate) use keys::{KeysCommand, LimitsArgs};
+pub(crate) use payouts::{PayoutsCommand, RefundArgs, RefundEnd};
+pub(crate) use prices::{PricesCommand, PricesDiffArgs, PricesImportArgs};
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -30,7 +30,7 @@ Exit codes:
 /// Sell any HTTP API for Lightning.
 #[derive(Parser)]
 #[command(name = "farebox", version, about, after_help = EXIT_CODES, max_term_width = 100)]
-pub struct Cli {
+pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,
 }
@@ -85,7 +85,7 @@ Examples:
 
 /// How to serve.
 #[derive(Args)]
-pub struct ServeArgs {
+pub(crate) struct ServeArgs {
     /// The configuration file [default: farebox.toml, when it exists]
     #[arg(short, long, value_name = "FILE", conflicts_with = "lightning")]
     pub config: Option<PathBuf>,
@@ -103,7 +103,7 @@ pub struct ServeArgs {
 /// A node of one's own, without a file.
 #[derive(Args, Default)]
 #[command(next_help_heading = "Without a file")]
-pub struct LndArgs {
+pub(crate) struct LndArgs {
     /// What kind of node is paid
     #[arg(long, value_name = "KIND", requires = "lnd_url")]
     pub lightning: Option<NodeArg>,
@@ -123,7 +123,7 @@ pub struct LndArgs {
 
 /// Nodes that flags alone can name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum NodeArg {
+pub(crate) enum NodeArg {
     /// LND over its REST API.
     Lnd,
 }
@@ -132,7 +132,7 @@ pub enum NodeArg {
 #[derive(Args)]
 #[command(next_help_heading = "Without a file")]
 #[group(id = "quick", conflicts_with = "config", multiple = true)]
-pub struct QuickArgs {
+pub(crate) struct QuickArgs {
     /// Without a file: the API to sell
     #[arg(long, value_name = "URL")]
     pub upstream: Option<String>,
@@ -170,7 +170,7 @@ pub struct QuickArgs {
 
 /// How to show the whole system.
 #[derive(Args)]
-pub struct DemoArgs {
+pub(crate) struct DemoArgs {
     /// Exit after the first sale: 0 when it succeeded, else 1. Uses free ports
     #[arg(long)]
     pub once: bool,
@@ -191,7 +191,7 @@ pub struct DemoArgs {
 /// A node that pays in the demo.
 #[derive(Args)]
 #[command(next_help_heading = "A second node as the buyer")]
-pub struct BuyerArgs {
+pub(crate) struct BuyerArgs {
     /// The REST API of an LND that pays; without it the invoice is yours to pay
     #[arg(long, value_name = "URL", requires = "lightning")]
     pub buyer_lnd_url: Option<String>,
@@ -205,7 +205,7 @@ pub struct BuyerArgs {
 
 /// What to do with configurations.
 #[derive(Subcommand)]
-pub enum ConfigCommand {
+pub(crate) enum ConfigCommand {
     /// Report every mistake of a configuration: key, value, reason
     #[command(after_help = "\
 Examples:
@@ -231,7 +231,7 @@ What has no counterpart is listed on standard error.")]
 
 /// What to check.
 #[derive(Args)]
-pub struct CheckArgs {
+pub(crate) struct CheckArgs {
     /// Do not look secrets and certificates up
     #[arg(long)]
     pub no_secrets: bool,
@@ -242,7 +242,7 @@ pub struct CheckArgs {
 
 /// What to show.
 #[derive(Args)]
-pub struct ShowArgs {
+pub(crate) struct ShowArgs {
     /// The configuration file
     #[arg(short, long, value_name = "FILE", default_value = "farebox.toml")]
     pub config: PathBuf,
@@ -256,7 +256,7 @@ pub struct ShowArgs {
 
 /// What to import.
 #[derive(Args)]
-pub struct ImportArgs {
+pub(crate) struct ImportArgs {
     /// Whose configuration it is
     pub from: ImportFrom,
     /// Its file
@@ -268,7 +268,7 @@ pub struct ImportArgs {
 
 /// Paywalls whose configuration is understood.
 #[derive(Clone, Copy, ValueEnum)]
-pub enum ImportFrom {
+pub(crate) enum ImportFrom {
     /// `.env` of matador
     Matador,
     /// `config.yaml` of lsat-proxy-rs
@@ -279,7 +279,7 @@ pub enum ImportFrom {
 
 /// Which gateway, and what to do there.
 #[derive(Args)]
-pub struct AdminArgs {
+pub(crate) struct AdminArgs {
     /// The gateway's configuration file, which says where the console and its token are
     #[arg(short, long, value_name = "FILE", global = true)]
     pub config: Option<PathBuf>,
@@ -299,7 +299,7 @@ pub struct AdminArgs {
 
 /// What to do with a running gateway.
 #[derive(Subcommand)]
-pub enum AdminCommand {
+pub(crate) enum AdminCommand {
     /// Tokens and their accounts
     #[command(subcommand)]
     Tokens(TokensCommand),
@@ -343,7 +343,7 @@ Examples:
 
 /// Which page of a list.
 #[derive(Args)]
-pub struct PageArgs {
+pub(crate) struct PageArgs {
     /// Go on behind this cursor
     #[arg(long, default_value_t = 0)]
     pub cursor: u64,
@@ -354,7 +354,7 @@ pub struct PageArgs {
 
 /// What to do with tokens.
 #[derive(Subcommand)]
-pub enum TokensCommand {
+pub(crate) enum TokensCommand {
     /// List accounts in the order of their first use
     #[command(after_help = "Example:\n  farebox admin tokens list --limit 20")]
     List(PageArgs),
@@ -374,7 +374,7 @@ pub enum TokensCommand {
 
 /// What to do with a store.
 #[derive(Subcommand)]
-pub enum DbCommand {
+pub(crate) enum DbCommand {
     /// Print the trial balance; exits 1 when it is not sound
     #[command(after_help = "\
 Examples:
@@ -390,7 +390,7 @@ The gateway must not run; ask a running one with `farebox admin trial-balance`."
 
 /// Which store.
 #[derive(Args)]
-pub struct DbArgs {
+pub(crate) struct DbArgs {
     /// The configuration file that names the store
     #[arg(short, long, value_name = "FILE", conflicts_with = "store")]
     pub config: Option<PathBuf>,
@@ -404,7 +404,7 @@ pub struct DbArgs {
 
 /// What to examine.
 #[derive(Args)]
-pub struct DoctorArgs {
+pub(crate) struct DoctorArgs {
     /// The configuration file
     #[arg(short, long, value_name = "FILE", default_value = "farebox.toml")]
     pub config: PathBuf,

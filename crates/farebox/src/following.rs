@@ -23,7 +23,7 @@ const MAX_WAITING: usize = 16_384;
 const LEDGER_PAUSE: Duration = Duration::from_secs(1);
 
 /// The backends that are being followed, until this is dropped.
-pub struct Following {
+pub(crate) struct Following {
     followed: Vec<Followed>,
     parts: Parts,
 }
@@ -44,7 +44,7 @@ struct Parts {
 
 impl Following {
     /// Follows nobody yet.
-    pub fn new(ledger: Ledger, settlements: Settlements, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(ledger: Ledger, settlements: Settlements, clock: Arc<dyn Clock>) -> Self {
         Self {
             followed: Vec::new(),
             parts: Parts {
@@ -57,15 +57,10 @@ impl Following {
 
     /// Follows the backends of `node` from now on, and no others. One that was followed before and
     /// is the same goes on without a gap. Called on a runtime that outlives it.
-    pub fn take(&mut self, node: Option<&BuiltNode>) {
+    pub(crate) fn take(&mut self, node: Option<&BuiltNode>) {
         let wanted = || node.into_iter().flat_map(BuiltNode::iter);
-        self.followed.retain(|followed| {
-            let stays = wanted().any(|backend| followed.is(&backend.name, &backend.node));
-            if !stays {
-                followed.task.abort();
-            }
-            stays
-        });
+        self.followed
+            .retain(|followed| wanted().any(|it| followed.is(&it.name, &it.node)));
         for backend in wanted() {
             let known = |followed: &Followed| followed.is(&backend.name, &backend.node);
             if !self.followed.iter().any(known) {
@@ -95,11 +90,9 @@ impl Followed {
     }
 }
 
-impl Drop for Following {
+impl Drop for Followed {
     fn drop(&mut self) {
-        for followed in &self.followed {
-            followed.task.abort();
-        }
+        self.task.abort();
     }
 }
 

@@ -1,14 +1,16 @@
 //! The `farebox` command: from configuration files and flags to a running gateway.
 //!
-//! Who enters: people at a shell and service managers, through [`cli`]. [`running`] starts and ends
-//! the parts in order, [`command`] has one file for each command. What was written becomes what will
+//! Who enters: people at a shell and service managers, through `cli`. `running` starts and ends
+//! the parts in order, `command` has one file for each command. What was written becomes what will
 //! run in `farebox-config`. Nothing here decides about money; that is the gateway's and the ledger's.
 
-pub mod cli;
+mod cli;
 pub mod clock;
-pub mod command;
-pub mod following;
-pub mod output;
-pub mod running;
-pub mod telemetry;
-pub mod token_file;
+mod command;
+mod following;
+mod output;
+mod running;
+mod telemetry;
+mod token_file;
+
+pub use cli::run;

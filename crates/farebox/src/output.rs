@@ -8,24 +8,24 @@ use serde::Serialize;
 use crate::command::Failure;
 
 /// Writes one line to standard output and flushes it.
-pub fn line(text: impl std::fmt::Display) -> io::Result<()> {
+pub(crate) fn line(text: impl std::fmt::Display) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "{text}")?;
     out.flush()
 }
 
 /// Writes `value` as readable JSON.
-pub fn json(value: &impl Serialize) -> io::Result<()> {
+pub(crate) fn json(value: &impl Serialize) -> io::Result<()> {
     line(serde_json::to_string_pretty(value).map_err(io::Error::other)?)
 }
 
 /// Writes one line to standard error. That it cannot be read is nobody's loss.
-pub fn note(text: impl std::fmt::Display) {
+pub(crate) fn note(text: impl std::fmt::Display) {
     let _ = writeln!(io::stderr().lock(), "farebox: {text}");
 }
 
 /// Says why a command failed, with every cause.
-pub fn complain(failure: &Failure) {
+pub(crate) fn complain(failure: &Failure) {
     let said = matches!(
         failure,
         Failure::Reported | Failure::Unsound | Failure::Differ
@@ -39,7 +39,7 @@ pub fn complain(failure: &Failure) {
 }
 
 /// An error with all of its causes.
-pub fn chain(error: &dyn Error) -> String {
+pub(crate) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -25,30 +25,23 @@ use crate::token_file::{self, TokenFileError};
 
 /// Why a gateway did not start.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The store.
+pub(crate) enum StartError {
     #[error(transparent)]
     Ledger(#[from] OpenError),
-    /// The secrets that sign tokens.
     #[error("the signing keys")]
     Keyring(#[from] KeyringError),
-    /// The admin token.
     #[error(transparent)]
     Token(#[from] TokenFileError),
-    /// A listener.
     #[error("the {who} cannot listen at {address}")]
     Listen {
-        /// Which.
         who: &'static str,
-        /// Where.
         address: SocketAddr,
-        /// Why.
         source: io::Error,
     },
 }
 
 /// A running gateway.
-pub struct Running {
+pub(crate) struct Running {
     base: Base,
     gateway: Gateway,
     console: Console,
@@ -79,7 +72,7 @@ impl Running {
     ///
     /// # Errors
     /// [`StartError`]; what had been started is ended again.
-    pub async fn start(
+    pub(crate) async fn start(
         built: Built,
         clock: &Arc<dyn Clock>,
         money: Money,
@@ -142,18 +135,18 @@ impl Running {
 
     /// The gateway's URL on this machine.
     #[must_use]
-    pub fn gateway_url(&self) -> String {
+    pub(crate) fn gateway_url(&self) -> String {
         format!("{}://{}", self.scheme, self.gateway.local_addr())
     }
 
     /// The console's URL on this machine.
     #[must_use]
-    pub fn console_url(&self) -> String {
+    pub(crate) fn console_url(&self) -> String {
         format!("http://{}", self.console.local_addr())
     }
 
     /// Takes a new plan for requests from now on. What only a restart changes stays.
-    pub fn replace(&mut self, built: Built) {
+    pub(crate) fn replace(&mut self, built: Built) {
         let base = &self.base;
         base.payouts
             .replace(backends(built.node.as_ref()), built.refunds);
@@ -166,7 +159,7 @@ impl Running {
     }
 
     /// Opens log files anew and reads the signing keys again.
-    pub fn reopen(&self) {
+    pub(crate) fn reopen(&self) {
         self.gateway.reopen_log();
         if let Err(error) = self.base.keyring.reload() {
             let error = &error as &dyn std::error::Error;
@@ -175,7 +168,7 @@ impl Running {
     }
 
     /// Lets requests finish within the drain time, then ends the console and closes the ledger.
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         // What is not heard any more is heard at the next start.
         drop(self.following);
         let drained = self.gateway.drain(self.drain_timeout).await;
@@ -209,7 +202,7 @@ fn cannot_listen(who: &'static str, address: SocketAddr) -> impl FnOnce(io::Erro
 
 /// How the ledger of these settings is opened.
 #[must_use]
-pub fn open_options(settings: &Settings, clock: &Arc<dyn Clock>) -> OpenOptions {
+pub(crate) fn open_options(settings: &Settings, clock: &Arc<dyn Clock>) -> OpenOptions {
     OpenOptions {
         retention: settings.retention,
         ..OpenOptions::new(PathBuf::from(&settings.store_path), Arc::clone(clock))

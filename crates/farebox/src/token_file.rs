@@ -12,36 +12,19 @@ const MAX_BYTES: u64 = 4096;
 
 /// Why there is no admin token.
 #[derive(Debug, thiserror::Error)]
-pub enum TokenFileError {
-    /// The file cannot be read or made.
+pub(crate) enum TokenFileError {
     #[error("the admin token's file {}", path.display())]
-    Io {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// Others may read it.
+    Io { path: PathBuf, source: io::Error },
     #[error("{} has mode {mode:04o}, but an admin token must be 0600: run `chmod 600` on it", path.display())]
-    LoosePermissions {
-        /// Which.
-        path: PathBuf,
-        /// Its mode.
-        mode: u32,
-    },
-    /// It holds no token.
+    LoosePermissions { path: PathBuf, mode: u32 },
     #[error("{} holds no admin token; remove it to have a new one made", path.display())]
-    Malformed {
-        /// Which.
-        path: PathBuf,
-    },
-    /// The system has no random bytes.
+    Malformed { path: PathBuf },
     #[error("the system gives no random bytes")]
     Random(#[source] getrandom::Error),
 }
 
 /// Reads the token, or makes one where there is none.
-pub fn read_or_make(path: &Path) -> Result<AdminToken, TokenFileError> {
+pub(crate) fn read_or_make(path: &Path) -> Result<AdminToken, TokenFileError> {
     match make(path) {
         Err(TokenFileError::Io { source, .. }) if source.kind() == io::ErrorKind::AlreadyExists => {
             read(path)
@@ -51,7 +34,7 @@ pub fn read_or_make(path: &Path) -> Result<AdminToken, TokenFileError> {
 }
 
 /// Reads the token.
-pub fn read(path: &Path) -> Result<AdminToken, TokenFileError> {
+pub(crate) fn read(path: &Path) -> Result<AdminToken, TokenFileError> {
     let failed = failed(path);
     let metadata = fs::metadata(path).map_err(&failed)?;
     let mode = metadata.mode() & 0o7777;

@@ -4,7 +4,7 @@ use clap::Args;
 
 /// Which charges.
 #[derive(Args)]
-pub struct ChargesArgs {
+pub(crate) struct ChargesArgs {
     /// Of this token, by its payment hash, or of this prepaid key, by its id, fk_…
     #[arg(long, value_name = "HASH|KEY")]
     pub account: Option<String>,

@@ -6,7 +6,7 @@ use super::PageArgs;
 
 /// What to do with keys.
 #[derive(Subcommand)]
-pub enum KeysCommand {
+pub(crate) enum KeysCommand {
     /// Make a prepaid key and print it, once; it has no money until somebody pays for it
     #[command(after_help = "\
 Examples:
@@ -62,7 +62,7 @@ Money comes from an invoice: POST /.farebox/keys/top-up on the gateway with the 
 
 /// What a key may spend.
 #[derive(Args)]
-pub struct LimitsArgs {
+pub(crate) struct LimitsArgs {
     /// The most it may ever spend
     #[arg(long, value_name = "MSAT")]
     pub total: Option<u64>,

@@ -6,7 +6,7 @@ use super::PageArgs;
 
 /// What to pay back.
 #[derive(Args)]
-pub struct RefundArgs {
+pub(crate) struct RefundArgs {
     /// The payment hash of the token, 64 hex digits, or the id of the prepaid key, fk_…
     #[arg(value_name = "HASH|KEY")]
     pub payer: String,
@@ -23,7 +23,7 @@ pub struct RefundArgs {
 
 /// How a refund ended.
 #[derive(Clone, Copy, ValueEnum)]
-pub enum RefundEnd {
+pub(crate) enum RefundEnd {
     /// It was paid.
     Paid,
     /// It was not, and never will be.
@@ -32,7 +32,7 @@ pub enum RefundEnd {
 
 /// What to look at of refunds.
 #[derive(Subcommand)]
-pub enum PayoutsCommand {
+pub(crate) enum PayoutsCommand {
     /// List refunds in the order in which they were begun
     #[command(after_help = "Example:\n  farebox admin payouts list --limit 20")]
     List(PageArgs),

@@ -9,7 +9,7 @@ use farebox_meter::Decimal;
 
 /// What to do with price lists.
 #[derive(Subcommand)]
-pub enum PricesCommand {
+pub(crate) enum PricesCommand {
     /// Make a price list from somebody's, for `price = { model_tokens = { prices = "FILE" } }`
     #[command(after_help = "\
 Examples:
@@ -49,7 +49,7 @@ Exit codes:
 
 /// Which list, what of it, and where to.
 #[derive(Args)]
-pub struct PricesImportArgs {
+pub(crate) struct PricesImportArgs {
     /// Whose list it is
     pub from: PriceSource,
     /// Its file, or - for standard input
@@ -81,7 +81,7 @@ pub struct PricesImportArgs {
 
 /// Which lists.
 #[derive(Args)]
-pub struct PricesDiffArgs {
+pub(crate) struct PricesDiffArgs {
     /// The configuration file whose price list is the old one [default: farebox.toml]
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -101,7 +101,7 @@ pub struct PricesDiffArgs {
 
 /// Lists that are understood.
 #[derive(Clone, Copy, ValueEnum)]
-pub enum PriceSource {
+pub(crate) enum PriceSource {
     /// models.dev's api.json
     #[value(name = "models.dev")]
     ModelsDev,
@@ -116,7 +116,7 @@ pub enum PriceSource {
 impl PriceSource {
     /// The form of its list.
     #[must_use]
-    pub const fn form(self) -> ListForm {
+    pub(crate) const fn form(self) -> ListForm {
         match self {
             Self::ModelsDev => ListForm::ModelsDev,
             Self::LiteLlm => ListForm::LiteLlm,

@@ -5,7 +5,7 @@ mod client;
 mod keys;
 mod payouts;
 
-pub use client::{Client, ClientError, Reply};
+pub(crate) use client::{Client, ClientError, Reply};
 
 use std::fmt::Display;
 
@@ -25,7 +25,7 @@ use crate::output;
 use crate::token_file;
 
 /// Runs one of the commands.
-pub fn run(args: &AdminArgs) -> Result<(), Failure> {
+pub(crate) fn run(args: &AdminArgs) -> Result<(), Failure> {
     let (address, token) = door(args)?;
     block_on(async {
         let client = Client::new(address, Some(token));

@@ -17,7 +17,7 @@ use crate::command::{Failure, context, read};
 use crate::output;
 
 /// Runs one of the commands.
-pub fn run(command: ConfigCommand) -> Result<(), Failure> {
+pub(crate) fn run(command: ConfigCommand) -> Result<(), Failure> {
     match command {
         ConfigCommand::Check(args) => check(&args),
         ConfigCommand::Show(args) => show(&args),

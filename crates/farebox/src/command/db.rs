@@ -15,7 +15,7 @@ use crate::command::{Failure, block_on, load_or_default};
 use crate::output;
 
 /// Runs one of the commands.
-pub fn run(command: &DbCommand) -> Result<(), Failure> {
+pub(crate) fn run(command: &DbCommand) -> Result<(), Failure> {
     match command {
         DbCommand::Verify(args) => block_on(verify(args)),
         DbCommand::Migrate(args) => block_on(migrate(args)),
@@ -40,7 +40,7 @@ async fn migrate(args: &DbArgs) -> Result<(), Failure> {
 }
 
 /// Prints a trial balance; one that is not sound is a failure.
-pub fn show_balance(balance: &TrialBalance, as_json: bool) -> Result<(), Failure> {
+pub(crate) fn show_balance(balance: &TrialBalance, as_json: bool) -> Result<(), Failure> {
     if as_json {
         output::json(balance)?;
     } else {

@@ -27,7 +27,7 @@ use buyer::Buyer;
 const SNIPPET: &str = include_str!("demo/snippet.sh");
 
 /// Runs the demo.
-pub fn run(args: &DemoArgs) -> Result<(), Failure> {
+pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
     super::serve::install_tls_provider();
     block_on(demo(args))
 }

@@ -75,7 +75,7 @@ impl Finding {
 /// # Errors
 /// [`Failure::Reported`] when something is wrong with the configuration, [`Failure::Unsound`] when
 /// something else is.
-pub fn run(args: &DoctorArgs) -> Result<(), Failure> {
+pub(crate) fn run(args: &DoctorArgs) -> Result<(), Failure> {
     super::serve::install_tls_provider();
     let text = read(&args.config)?;
     let context = context(Money::of(args.insecure_test_money), Lookups::Real);

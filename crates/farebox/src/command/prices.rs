@@ -20,7 +20,7 @@ use crate::output;
 const MAX_LEFT_OUT: usize = 20;
 
 /// Imports or compares.
-pub fn run(command: &PricesCommand) -> Result<(), Failure> {
+pub(crate) fn run(command: &PricesCommand) -> Result<(), Failure> {
     match command {
         PricesCommand::Import(args) => import(args),
         PricesCommand::Diff(args) => diff(args),

@@ -1,6 +1,6 @@
 //! `farebox serve`: start, reload at SIGHUP, drain at SIGTERM.
 
-pub mod quick;
+pub(crate) mod quick;
 mod reload;
 
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ enum Origin {
 }
 
 /// Serves until a signal ends it.
-pub fn run(args: &ServeArgs) -> Result<(), Failure> {
+pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
     let origin = origin(args)?;
     let money = Money::of(args.insecure_test_money);
     let clock = clock_for(money);
@@ -35,7 +35,7 @@ pub fn run(args: &ServeArgs) -> Result<(), Failure> {
 }
 
 /// rustls asks for one where none was named; `ring` is the only one we have.
-pub fn install_tls_provider() {
+pub(crate) fn install_tls_provider() {
     // It fails only when one is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
 }

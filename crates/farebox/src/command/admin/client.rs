@@ -19,14 +19,14 @@ const MAX_ANSWER: usize = 16 << 20;
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A client of one address.
-pub struct Client {
+pub(crate) struct Client {
     http: HyperClient<HttpConnector, Full<Bytes>>,
     address: String,
     token: Option<AdminToken>,
 }
 
 /// A whole answer.
-pub struct Reply {
+pub(crate) struct Reply {
     /// Its status.
     pub status: StatusCode,
     /// Its header fields.
@@ -37,25 +37,18 @@ pub struct Reply {
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-pub enum ClientError {
-    /// The request cannot be written.
+pub(crate) enum ClientError {
     #[error("not a request")]
     Request(#[from] http::Error),
-    /// Nobody is there.
     #[error("nobody answers at {address}; does the gateway run?")]
     Unreachable {
-        /// Where.
         address: String,
-        /// Why.
         source: hyper_util::client::legacy::Error,
     },
-    /// The answer broke off or was too long.
     #[error("the answer cannot be read")]
     Body(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The answer is not what such a request is answered with.
     #[error("the answer cannot be understood")]
     Form(#[from] serde_json::Error),
-    /// No answer in time.
     #[error("no answer within a minute")]
     TimedOut,
 }
@@ -63,7 +56,7 @@ pub enum ClientError {
 impl Client {
     /// A client of `address`, with the admin token where one is needed.
     #[must_use]
-    pub fn new(address: String, token: Option<AdminToken>) -> Self {
+    pub(crate) fn new(address: String, token: Option<AdminToken>) -> Self {
         let http = HyperClient::builder(TokioExecutor::new()).build_http();
         Self {
             http,
@@ -76,7 +69,7 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError`]; answers of every status are answers.
-    pub async fn send(
+    pub(crate) async fn send(
         &self,
         method: Method,
         path: &str,
@@ -138,12 +131,12 @@ impl Client {
 impl Reply {
     /// The body as JSON; null when it is none.
     #[must_use]
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         self.read().unwrap_or_default()
     }
 
     /// What the body says.
-    pub fn read<T: DeserializeOwned>(&self) -> Result<T, ClientError> {
+    pub(crate) fn read<T: DeserializeOwned>(&self) -> Result<T, ClientError> {
         Ok(serde_json::from_slice(&self.body)?)
     }
 }

@@ -67,7 +67,7 @@ fn lightning(args: &ServeArgs) -> Option<LightningSection> {
 }
 
 /// The section that the flags of an LND stand for.
-pub fn lnd(args: &LndArgs, allow_hosts: &[String]) -> LightningSection {
+pub(crate) fn lnd(args: &LndArgs, allow_hosts: &[String]) -> LightningSection {
     let file = |file: &PathBuf| SecretSource::File { file: file.clone() };
     let lnd = LndSection {
         api: ApiSection {

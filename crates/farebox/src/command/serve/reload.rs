@@ -1,11 +1,12 @@
 //! A reload: a whole new plan, or the old one and the reason why.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use farebox_config::build::Money;
 use farebox_config::file::ConfigFile;
 use farebox_core::Clock;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{Origin, build_origin, context};
 use crate::command::Failure;
@@ -62,23 +63,12 @@ fn fixed_changes(before: &ConfigFile, after: &ConfigFile) -> Vec<String> {
 }
 
 fn changed_keys(section: &str, before: &Value, after: &Value) -> Vec<String> {
-    let keys = |value: &Value| {
-        value
-            .as_object()
-            .map(|map| map.keys().cloned().collect::<Vec<_>>())
-    };
-    let mut names = keys(before).unwrap_or_default();
-    names.extend(keys(after).unwrap_or_default());
-    names.sort_unstable();
-    names.dedup();
-    names.retain(|key| {
-        let planned = section == "server" && IN_PLAN.contains(&key.as_str());
-        !planned && before.get(key) != after.get(key)
-    });
-    names
-        .into_iter()
-        .map(|key| format!("{section}.{key}"))
-        .collect()
+    let tables = [before, after].into_iter().filter_map(Value::as_object);
+    let keys: BTreeSet<_> = tables.flat_map(Map::keys).collect();
+    let is_planned = |key: &str| section == "server" && IN_PLAN.contains(&key);
+    let changed = |key: &&String| !is_planned(key) && before.get(key) != after.get(key);
+    let changed = keys.into_iter().filter(changed);
+    changed.map(|key| format!("{section}.{key}")).collect()
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
-//! The configuration reference as Markdown, made from the schema, so that it cannot go stale.
+//! The configuration reference as Markdown is made here from the schema, so that it cannot go stale.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use crate::schema;
+use super::{definition, forms, kind_of, properties, referred, whole};
 
 const HEAD: &str = "\
 # Configuration
@@ -39,13 +39,12 @@ const ORDER: [&str; 11] = [
 ];
 
 /// The whole page.
-#[must_use]
-pub fn markdown() -> String {
+fn markdown() -> String {
     let mut page = Page {
         text: HEAD.to_owned(),
         written: Vec::new(),
     };
-    let sections = schema::properties(schema::whole()).into_iter().flatten();
+    let sections = properties(whole()).into_iter().flatten();
     let mut sections: Vec<_> = sections.collect();
     let place = |name: &str| ORDER.iter().position(|other| *other == name);
     sections.sort_by_key(|(name, _)| place(name).unwrap_or(ORDER.len()));
@@ -64,7 +63,7 @@ struct Page {
 impl Page {
     /// Writes every table that may stand at `path`.
     fn tables_of(&mut self, path: &str, heading: &str, form: &'static Value) {
-        for form in schema::forms(form) {
+        for form in forms(form) {
             if let Some(items) = form.get("items") {
                 self.tables_of(path, &format!("[[{path}]]"), items);
             }
@@ -83,23 +82,20 @@ impl Page {
             return;
         }
         let kinds = form["oneOf"].as_array().map_or(&[][..], Vec::as_slice);
-        if schema::is_definition(form) {
+        if is_definition(form) {
             self.line(&format!("\n## `{heading}`\n"));
             self.keys(form, kinds);
         }
-        for (kind, (key, word)) in kinds
-            .iter()
-            .filter_map(|it| Some((it, schema::kind_of(it)?)))
-        {
-            let its_own = schema::forms(kind).into_iter().skip(1);
-            for form in its_own.filter(|form| schema::properties(form).is_some()) {
+        for (kind, (key, word)) in kinds.iter().filter_map(|it| Some((it, kind_of(it)?))) {
+            let its_own = forms(kind).into_iter().skip(1);
+            for form in its_own.filter(|form| properties(form).is_some()) {
                 if !self.is_written(form) {
                     self.line(&format!("\n### `{key} = \"{word}\"`\n"));
                     self.keys(form, &[]);
                 }
             }
         }
-        for (key, form) in schema::properties(form).into_iter().flatten() {
+        for (key, form) in properties(form).into_iter().flatten() {
             let path = format!("{path}.{key}");
             self.tables_of(&path, &path, form);
         }
@@ -116,7 +112,7 @@ impl Page {
     fn keys(&mut self, table: &Value, kinds: &'static [Value]) {
         self.line(&one_line(&table["description"]));
         self.line("\n| key | value | default | |\n|---|---|---|---|");
-        let words = kinds.iter().filter_map(schema::kind_of);
+        let words = kinds.iter().filter_map(kind_of);
         let words: Vec<_> = words
             .map(|(key, word)| (key, format!("`\"{word}\"`")))
             .collect();
@@ -128,7 +124,7 @@ impl Page {
             ));
         }
         let required = table["required"].as_array().map_or(&[][..], Vec::as_slice);
-        for (key, node) in schema::properties(table).into_iter().flatten() {
+        for (key, node) in properties(table).into_iter().flatten() {
             let is_required = required.iter().any(|name| name == key);
             let (kind, default) = (cell(&kind(node)), default(node, is_required));
             let text = cell(&one_line(&node["description"]));
@@ -144,8 +140,14 @@ impl Page {
 
 /// Whether it is a table with keys, and not a value that is written as one.
 fn is_table(form: &Value) -> bool {
-    schema::properties(form).is_some()
-        && form.get("title").is_none_or(|title| title == "ConfigFile")
+    properties(form).is_some() && form.get("title").is_none_or(|title| title == "ConfigFile")
+}
+
+/// Whether a form is a type with a name.
+fn is_definition(form: &Value) -> bool {
+    let definitions = whole()["$defs"].as_object();
+    let mut definitions = definitions.into_iter().flat_map(Map::values);
+    definitions.any(|definition| std::ptr::eq(definition, form))
 }
 
 fn default(node: &Value, is_required: bool) -> String {
@@ -162,7 +164,7 @@ fn default(node: &Value, is_required: bool) -> String {
 
 /// What may be written there.
 fn kind(node: &Value) -> String {
-    if let Some(definition) = schema::referred(node).and_then(schema::definition) {
+    if let Some(definition) = referred(node).and_then(definition) {
         let name = definition["title"].as_str();
         return match name {
             Some(name) => name.to_owned(),
@@ -201,7 +203,7 @@ fn plain(node: &Value) -> String {
         Some("integer") => "number".to_owned(),
         Some("boolean") => "`true` or `false`".to_owned(),
         Some("string") => "text".to_owned(),
-        Some("object") => match schema::properties(node) {
+        Some("object") => match properties(node) {
             Some(keys) => {
                 let keys: Vec<_> = keys.keys().map(|key| format!("{key} = …")).collect();
                 format!("`{{ {} }}`", keys.join(", "))
@@ -225,23 +227,18 @@ fn cell(text: &str) -> String {
     text.replace('|', "\\|")
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_page_in_the_repository_is_what_the_code_says() {
-        let path = concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/../../docs/reference/config.md"
-        );
-        if std::env::var_os("BLESS").is_some() {
-            std::fs::write(path, markdown()).unwrap();
-        }
-        let written = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(
-            written == markdown(),
-            "docs/reference/config.md is stale: run `cargo xtask bless`"
-        );
+#[test]
+fn the_page_in_the_repository_is_what_the_code_says() {
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../docs/reference/config.md"
+    );
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(path, markdown()).unwrap();
     }
+    let written = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        written == markdown(),
+        "docs/reference/config.md is stale: run `cargo xtask bless`"
+    );
 }
