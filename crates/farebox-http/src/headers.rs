@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT_ENCODING, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, Entry, HOST, HeaderMap, HeaderName,
+    ACCEPT_ENCODING, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName,
     HeaderValue, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE,
     TE, TRANSFER_ENCODING, UPGRADE,
 };
@@ -333,19 +333,13 @@ fn set_forwarded(headers: &mut HeaderMap, forwarded: &Forwarded<'_>) {
 /// Puts one line with `value` in the place of all lines, or takes them off; with `keep` a line that
 /// is there stays.
 fn set(headers: &mut HeaderMap, name: HeaderName, value: Option<HeaderValue>, keep: bool) {
-    match (headers.entry(name), value) {
-        (Entry::Occupied(_), _) if keep => {}
-        (Entry::Occupied(mut entry), Some(value)) => {
-            entry.insert(value);
-        }
-        (Entry::Occupied(entry), None) => {
-            entry.remove_entry_mult();
-        }
-        (Entry::Vacant(entry), Some(value)) => {
-            entry.insert(value);
-        }
-        (Entry::Vacant(_), None) => {}
+    if keep && headers.contains_key(&name) {
+        return;
     }
+    match value {
+        Some(value) => headers.insert(name, value),
+        None => headers.remove(name),
+    };
 }
 
 /// All lines of a field as one; `None` where there is none or one is no text.

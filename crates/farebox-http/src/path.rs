@@ -148,12 +148,6 @@ impl<'a> CanonicalPath<'a> {
     }
 }
 
-impl AsRef<str> for CanonicalPath<'_> {
-    fn as_ref(&self) -> &str {
-        self.as_str()
-    }
-}
-
 /// Whether a path that starts with a slash is canonical and without escapes or parameters: the
 /// usual case, decided without allocating.
 fn is_plain(path: &[u8]) -> bool {

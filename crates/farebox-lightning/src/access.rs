@@ -38,6 +38,22 @@ pub struct AccessReport {
 }
 
 impl AccessReport {
+    /// Says whether a credential that may pay has to, and one that may not.
+    pub(crate) fn compare_paying(
+        &mut self,
+        pays: bool,
+        needs: Needs,
+        needless: &str,
+        missing: &str,
+    ) {
+        if pays && !needs.pay {
+            self.needless.push(needless.to_owned());
+        }
+        if !pays && needs.pay {
+            self.missing.push(missing.to_owned());
+        }
+    }
+
     /// Remarks that the backend is on another network than the configured one, where it says on
     /// which: every kind has names of its own for them.
     pub(crate) fn compare_network(&mut self, named: &str, configured: Network) {

@@ -30,6 +30,9 @@ pub(crate) trait JudgeAnswer {
     /// [`NodeError::BadAnswer`], which shows nothing of what stands there.
     fn parse<T: DeserializeOwned>(&self) -> Result<T, NodeError>;
 
+    /// What the node refused with; none for a success. A refusal that says nothing is an empty one.
+    fn refusal<T: DeserializeOwned + Default>(&self) -> Option<T>;
+
     /// The node said no, and why.
     fn refused(&self, reason: &str) -> NodeError;
 
@@ -56,6 +59,11 @@ impl JudgeAnswer for Answer {
 
     fn parse<T: DeserializeOwned>(&self) -> Result<T, NodeError> {
         serde_json::from_slice(&self.body).map_err(|error| self.bad(AnswerFault::json(&error)))
+    }
+
+    fn refusal<T: DeserializeOwned + Default>(&self) -> Option<T> {
+        let is_refused = !self.status.is_success();
+        is_refused.then(|| self.parse().unwrap_or_default())
     }
 
     fn refused(&self, reason: &str) -> NodeError {

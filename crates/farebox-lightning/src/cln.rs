@@ -62,7 +62,7 @@ impl Cln {
     async fn call(&self, command: &str, body: &Value) -> Result<Answer, NodeError> {
         let path = format!("/v1/{command}");
         let answer = self.0.client.post_json(&path, body).await?;
-        match Refusal::of(&answer) {
+        match answer.refusal::<Refusal>() {
             Some(refusal) => Err(refusal.error(&answer)),
             None => Ok(answer),
         }

@@ -11,18 +11,13 @@ use tokio::time::Instant;
 
 pub use settlements::{Followed, Settled, Settlements};
 
+use crate::pauses::Pauses;
 use crate::{NodeError, Settlement, SettlementCursor, WatchEvent, WatchSettlements};
 
 mod settlements;
 
-/// The pause after the first failure; each further one doubles it.
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
-
-/// The longest pause.
+/// The longest pause before a stream is opened again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-
-/// A stream that held for so long was a good one: the next pause is short again.
-const STEADY: Duration = Duration::from_secs(10);
 
 /// Follows the settlements of the backend called `name` for ever: notes each in `settlements`, then
 /// hands it to `on`. Begins after `start`, or where the backend begins by itself.
@@ -38,7 +33,7 @@ pub async fn follow(
 ) {
     let entry = settlements.enter(name);
     let mut cursor = start;
-    let mut pauses = Pauses::default();
+    let mut pauses = Pauses::up_to(LONGEST_PAUSE);
     loop {
         let began = Instant::now();
         let from = cursor;
@@ -68,40 +63,4 @@ fn why(end: Result<(), NodeError>) -> String {
         |error| error.to_string(),
         |()| "the stream ended".to_owned(),
     )
-}
-
-/// How long to wait before each attempt.
-struct Pauses(Duration);
-
-impl Default for Pauses {
-    fn default() -> Self {
-        Self(FIRST_PAUSE)
-    }
-}
-
-impl Pauses {
-    /// The pause after a stream that held for `lasted`.
-    fn next(&mut self, lasted: Duration) -> Duration {
-        if lasted >= STEADY {
-            *self = Self::default();
-        }
-        let pause = self.0;
-        self.0 = (pause * 2).min(LONGEST_PAUSE);
-        pause
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_grow_up_to_a_limit_and_shrink_after_a_good_stream() {
-        let mut pauses = Pauses::default();
-        let brief = Duration::from_millis(3);
-        let millis: Vec<_> = (0..8).map(|_| pauses.next(brief).as_millis()).collect();
-        assert_eq!(millis, [250, 500, 1000, 2000, 4000, 8000, 10_000, 10_000]);
-        assert_eq!(pauses.next(STEADY), FIRST_PAUSE);
-        assert_eq!(pauses.next(brief), FIRST_PAUSE * 2);
-    }
 }

@@ -13,7 +13,7 @@ use lightning_invoice::{
 use crate::InvoiceFault;
 
 /// The longest invoice that is looked at, in bytes; real ones have 250 to 1,000.
-pub(crate) const MAX_INVOICE_LENGTH: usize = 4096;
+const MAX_INVOICE_LENGTH: usize = 4096;
 
 /// What a BOLT 11 invoice with a valid signature says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,12 +66,16 @@ pub fn parse_invoice(bolt11: &str) -> Result<Invoice, InvoiceFault> {
     decode(bolt11).and_then(|invoice| read(&invoice))
 }
 
-pub(crate) fn decode(bolt11: &str) -> Result<Bolt11Invoice, InvoiceFault> {
+pub(crate) fn check_length(bolt11: &str) -> Result<(), InvoiceFault> {
     if bolt11.len() > MAX_INVOICE_LENGTH {
-        return Err(InvoiceFault::TooLong {
-            limit: MAX_INVOICE_LENGTH,
-        });
+        let limit = MAX_INVOICE_LENGTH;
+        return Err(InvoiceFault::TooLong { limit });
     }
+    Ok(())
+}
+
+pub(crate) fn decode(bolt11: &str) -> Result<Bolt11Invoice, InvoiceFault> {
+    check_length(bolt11)?;
     bolt11
         .parse()
         .map_err(|error: ParseOrSemanticError| InvoiceFault::Malformed(error))
@@ -79,11 +83,7 @@ pub(crate) fn decode(bolt11: &str) -> Result<Bolt11Invoice, InvoiceFault> {
 
 /// Reads the text alone: its signature is not checked, and no field has to be there.
 pub(crate) fn decode_unsigned(bolt11: &str) -> Result<SignedRawBolt11Invoice, InvoiceFault> {
-    if bolt11.len() > MAX_INVOICE_LENGTH {
-        return Err(InvoiceFault::TooLong {
-            limit: MAX_INVOICE_LENGTH,
-        });
-    }
+    check_length(bolt11)?;
     bolt11
         .parse()
         .map_err(|error| InvoiceFault::Malformed(ParseOrSemanticError::ParseError(error)))

@@ -20,6 +20,7 @@ mod made;
 pub mod mock;
 mod node_options;
 pub mod nwc;
+mod pauses;
 pub mod phoenixd;
 mod port;
 mod proof;

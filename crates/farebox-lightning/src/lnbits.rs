@@ -74,7 +74,10 @@ async fn find(
     hash: PaymentHash,
 ) -> Result<Option<(FoundJson, Answer)>, NodeError> {
     let answer = client.get(&format!("/api/v1/payments/{hash}")).await?;
-    if Refusal::of(&answer).is_some_and(|refusal| refusal.is_unknown_payment(&answer)) {
+    if answer
+        .refusal::<Refusal>()
+        .is_some_and(|refusal| refusal.is_unknown_payment(&answer))
+    {
         return Ok(None);
     }
     Ok(Some((refusal::read(&answer)?, answer)))

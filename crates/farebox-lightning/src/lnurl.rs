@@ -43,6 +43,9 @@ const MAX_IN_FLIGHT: usize = 64;
 /// Resolving the address and asking for an invoice.
 const CALLS_FOR_AN_INVOICE: u32 = 2;
 
+/// How long a resolved address is used before it is asked again.
+const RESOLUTION_TTL: Duration = Duration::from_secs(600);
+
 /// How a [`LightningAddress`] is set up.
 #[derive(Clone)]
 pub struct LightningAddressOptions {
@@ -54,24 +57,13 @@ pub struct LightningAddressOptions {
     pub network: Network,
     /// Hosts exempt from the rules of the [`GuardedClient`]; none by default.
     pub allowed: AllowedHosts,
-    /// Whether the memo goes to the provider.
-    pub comment: Comment,
+    /// Whether the invoice request's memo goes to the provider, and so to the seller's wallet, cut to
+    /// the length that the provider takes (LUD-12).
+    pub comment: bool,
     /// Whether an invoice may leave out the hash of the metadata.
     pub metadata_commitment: MetadataCommitment,
     /// How long one HTTP call may take. Making an invoice takes at most two.
     pub call_timeout: Duration,
-    /// How long a resolved address is used before it is asked again.
-    pub resolution_ttl: Duration,
-}
-
-/// What the provider, and so the seller's wallet, reads beside the payment (LUD-12).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Comment {
-    /// The invoice request's memo, cut to the length that the provider takes.
-    #[default]
-    Memo,
-    /// Nothing.
-    Nothing,
 }
 
 /// The Lightning Address backend.
@@ -86,7 +78,7 @@ pub struct LightningAddress {
 }
 
 impl LightningAddressOptions {
-    /// Mainnet, the memo as comment, metadata required, 5 seconds a call, 10 minutes a resolution.
+    /// Mainnet, the memo as comment, metadata required, 5 seconds a call.
     #[must_use]
     pub fn new(address: Address, clock: Arc<dyn Clock>) -> Self {
         Self {
@@ -94,10 +86,9 @@ impl LightningAddressOptions {
             clock,
             network: Network::Mainnet,
             allowed: AllowedHosts::default(),
-            comment: Comment::Memo,
+            comment: true,
             metadata_commitment: MetadataCommitment::Required,
             call_timeout: Duration::from_secs(5),
-            resolution_ttl: Duration::from_secs(600),
         }
     }
 }
@@ -117,7 +108,7 @@ impl LightningAddress {
         Self {
             well_known: options.address.well_known(&options.allowed),
             client,
-            resolution: Resolution::new(options.resolution_ttl),
+            resolution: Resolution::new(RESOLUTION_TTL),
             calls: Semaphore::new(MAX_IN_FLIGHT),
             issued: Mutex::new(Issued::default()),
             rules: InvoiceRules {
@@ -186,9 +177,10 @@ impl LightningAddress {
         parameters: &PayParameters,
         request: &InvoiceRequest,
     ) -> Result<answer::InvoiceAnswer, NodeError> {
-        let comment = match self.options.comment {
-            Comment::Memo => request.memo.as_str(),
-            Comment::Nothing => "",
+        let comment = if self.options.comment {
+            request.memo.as_str()
+        } else {
+            ""
         };
         let url = callback::url(parameters, request.amount, comment)
             .map_err(|fault| self.bad_answer(&self.well_known, fault))?;

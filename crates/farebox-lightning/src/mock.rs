@@ -141,15 +141,6 @@ impl MockNode {
     fn next_index(&self) -> Index {
         self.keys.index(self.made.fetch_add(1, Ordering::Relaxed))
     }
-
-    fn write(
-        &self,
-        named: (Index, PaymentHash),
-        request: &InvoiceRequest,
-    ) -> Result<CreatedInvoice, NodeError> {
-        let now = self.clock.now();
-        write::write(&self.keys, self.network, named, request, now)
-    }
 }
 
 impl From<Arc<MockNode>> for Backend {
@@ -170,7 +161,7 @@ impl CreateInvoice for MockNode {
         self.limits.check(request.amount)?;
         let index = self.next_index();
         let hash = self.keys.preimage(index).payment_hash();
-        self.write((index, hash), &request)
+        Ok(self.write((index, hash), &request)?)
     }
 
     fn payment_hashes(&self) -> PaymentHashes {

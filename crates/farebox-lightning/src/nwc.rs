@@ -63,8 +63,6 @@ pub struct NwcOptions {
     pub whole_sats: bool,
     /// How long one request may take, connecting included.
     pub call_timeout: Duration,
-    /// Lets `ws://` leave this machine. It shows on the way when payments are made, not which.
-    pub allow_plain_ws: bool,
     /// Whose certificates the relays may show.
     pub trust: Trust,
 }
@@ -80,7 +78,6 @@ impl NwcOptions {
             min_amount: None,
             whole_sats: true,
             call_timeout: Duration::from_secs(15),
-            allow_plain_ws: false,
             trust: Trust::Web,
         }
     }
@@ -110,7 +107,7 @@ impl Nwc {
     /// # Errors
     /// [`NwcError`]; it shows nothing of the URI but a relay's host.
     pub fn new(options: NwcOptions) -> Result<Self, NwcError> {
-        let connection = uri::parse(&options.uri, options.allow_plain_ws)?;
+        let connection = uri::parse(&options.uri)?;
         let tls = options.trust.client_config().map_err(NwcError::Trust)?;
         let clock = Arc::clone(&options.clock);
         Ok(Self {

@@ -23,14 +23,17 @@ impl Backends {
         request: InvoiceRequest,
     ) -> Result<CreatedInvoice, NodeError> {
         let deadline = Instant::now() + TOTAL_TIME;
-        let mut refusal = Refusal::default();
+        let mut reason = None;
         for (index, maker) in self.makers.iter().enumerate() {
             if let Err(error) = maker.invoices.limits().check(request.amount) {
-                refusal.note(error);
+                note(&mut reason, error);
                 continue;
             }
             if !self.admits(maker) {
-                refusal.note(maker.circuit.trouble().unwrap_or(NodeError::Down));
+                note(
+                    &mut reason,
+                    maker.circuit.trouble().unwrap_or(NodeError::Down),
+                );
                 continue;
             }
             let share = share(deadline, self.makers.len() - index);
@@ -39,11 +42,12 @@ impl Backends {
                     self.remember(created.payment_hash, index);
                     return Ok(created);
                 }
-                Err(error) if another_may_help(&error) => refusal.note(error),
+                Err(error) if another_may_help(&error) => note(&mut reason, error),
                 Err(error) => return Err(error),
             }
         }
-        Err(refusal.error())
+        // There is always a reason, since there is always a backend.
+        Err(reason.unwrap_or(NodeError::Down))
     }
 
     async fn ask(
@@ -88,24 +92,9 @@ fn another_may_help(error: &NodeError) -> bool {
 
 /// What the whole says when nobody made an invoice: the first temporary reason, because then
 /// asking again helps; else the first reason.
-#[derive(Default)]
-struct Refusal {
-    first: Option<NodeError>,
-}
-
-impl Refusal {
-    fn note(&mut self, error: NodeError) {
-        let is_better = match &self.first {
-            None => true,
-            Some(first) => error.is_temporary() && !first.is_temporary(),
-        };
-        if is_better {
-            self.first = Some(error);
-        }
-    }
-
-    /// There is always a first one, since there is always a backend.
-    fn error(self) -> NodeError {
-        self.first.unwrap_or(NodeError::Down)
+fn note(reason: &mut Option<NodeError>, error: NodeError) {
+    let is_better = |known: &NodeError| error.is_temporary() && !known.is_temporary();
+    if reason.as_ref().is_none_or(is_better) {
+        *reason = Some(error);
     }
 }

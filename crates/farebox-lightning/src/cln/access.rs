@@ -45,12 +45,7 @@ impl CheckAccess for Cln {
 impl Cln {
     async fn check_paying(&self, report: &mut AccessReport) -> Result<(), NodeError> {
         let pays = self.may("xpay").await? || self.may("pay").await?;
-        if pays && !self.0.needs.pay {
-            report.needless.push("xpay or pay".to_owned());
-        }
-        if self.0.needs.pay && !pays {
-            report.missing.push("xpay or pay".to_owned());
-        }
+        report.compare_paying(pays, self.0.needs, "xpay or pay", "xpay or pay");
         if self.0.needs.pay && !self.may(LIST_OF_PAYMENTS).await? {
             report.missing.push(LIST_OF_PAYMENTS.to_owned());
         }
@@ -63,7 +58,7 @@ impl Cln {
         let body = json!({ "farebox_asks_what_this_rune_allows": true });
         let path = format!("/v1/{command}");
         let answer = self.0.client.post_json(&path, &body).await?;
-        let Some(refusal) = Refusal::of(&answer) else {
+        let Some(refusal) = answer.refusal::<Refusal>() else {
             return Ok(true);
         };
         match (refusal.code, refusal.error(&answer)) {

@@ -42,7 +42,7 @@ impl PayInvoice for Cln {
             }
             Err(error) => return Err(error),
         };
-        match Refusal::of(&answer) {
+        match answer.refusal::<Refusal>() {
             None => {
                 let paid: PaidJson = answer.parse()?;
                 paid.state(&hash).map_err(|fault| answer.bad(fault))
@@ -154,7 +154,7 @@ impl Recorded {
 
 /// Neither the node nor the rune was asked to do anything.
 fn is_not_to_be_had(answer: &Answer) -> bool {
-    let Some(refusal) = Refusal::of(answer) else {
+    let Some(refusal) = answer.refusal::<Refusal>() else {
         return false;
     };
     refusal.code == Some(UNKNOWN_COMMAND)

@@ -20,7 +20,7 @@ pub(super) const NOTHING_PAID: i64 = 904;
 const RUNE_ERRORS: std::ops::RangeInclusive<i64> = 1501..=1503;
 
 /// What a command refused with.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 pub(super) struct Refusal {
     /// None where `clnrest` itself could not reach the node.
     pub(super) code: Option<i64>,
@@ -29,17 +29,6 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
-    /// None for a success.
-    pub(super) fn of(answer: &Answer) -> Option<Self> {
-        if answer.status.is_success() {
-            return None;
-        }
-        Some(answer.parse().unwrap_or(Self {
-            code: None,
-            message: String::new(),
-        }))
-    }
-
     /// As an error. What a rune forbids is told by the status alone: its reason may quote the rune.
     pub(super) fn error(&self, answer: &Answer) -> NodeError {
         match (self.code, answer.check_status()) {

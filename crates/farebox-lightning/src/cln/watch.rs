@@ -76,7 +76,7 @@ impl Cln {
     ) -> Result<Option<Next>, NodeError> {
         let body = json!({ "lastpay_index": last, "timeout": wait });
         let answer = client.post_json("/v1/waitanyinvoice", &body).await?;
-        if let Some(refusal) = Refusal::of(&answer) {
+        if let Some(refusal) = answer.refusal::<Refusal>() {
             return match refusal.code {
                 Some(NOTHING_PAID) => Ok(None),
                 _ => Err(refusal.error(&answer)),

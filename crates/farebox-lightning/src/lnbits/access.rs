@@ -25,17 +25,11 @@ impl CheckAccess for Lnbits {
                 let missing = "`admin_key` is not an admin key: it cannot pay";
                 report.missing.push(missing.to_owned());
             }
-            Some(_) if !self.node.needs.pay => {
-                report
-                    .needless
-                    .push("`admin_key`: nothing here pays".to_owned());
+            payer => {
+                let needless = "`admin_key`: nothing here pays";
+                let missing = "`admin_key`: refunds have to be paid";
+                report.compare_paying(payer.is_some(), self.node.needs, needless, missing);
             }
-            None if self.node.needs.pay => {
-                report
-                    .missing
-                    .push("`admin_key`: refunds have to be paid".to_owned());
-            }
-            _ => {}
         }
         Ok(report)
     }

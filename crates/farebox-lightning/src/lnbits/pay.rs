@@ -31,7 +31,7 @@ impl PayInvoice for Payer {
             Err(CallError::TimedOut { .. }) => return Ok(PaymentState::Pending),
             Err(error) => return Err(error.into()),
         };
-        let failure = match Refusal::of(&answer) {
+        let failure = match answer.refusal::<Refusal>() {
             None => None,
             Some(refusal) if refusal.is_final() || answer.status == StatusCode::BAD_REQUEST => {
                 Some(refusal.failure())

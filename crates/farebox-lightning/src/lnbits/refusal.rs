@@ -20,7 +20,7 @@ const UNKNOWN_KEY: &str = "Wallet not found.";
 
 /// The JSON of a success, or what LNbits refused with.
 pub(super) fn read<T: DeserializeOwned>(answer: &Answer) -> Result<T, NodeError> {
-    match Refusal::of(answer) {
+    match answer.refusal::<Refusal>() {
         Some(refusal) => Err(refusal.error(answer)),
         None => answer.parse(),
     }
@@ -35,14 +35,6 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
-    /// None for a success.
-    pub(super) fn of(answer: &Answer) -> Option<Self> {
-        if answer.status.is_success() {
-            return None;
-        }
-        Some(answer.parse().unwrap_or_default())
-    }
-
     /// By these very words: a 404 of somebody else on the way proves nothing.
     pub(super) fn is_unknown_payment(&self, answer: &Answer) -> bool {
         answer.status == StatusCode::NOT_FOUND && self.detail == UNKNOWN_PAYMENT

@@ -251,15 +251,18 @@ impl Status {
     }
 }
 
-/// A line of a stream: what it carries, or the error that ended it.
-pub(super) fn read_line<T: DeserializeOwned>(line: &[u8]) -> Result<Option<T>, AnswerFault> {
+/// A line of a stream of this host: what it carries, or the error that ended it.
+pub(super) fn read_line<T: DeserializeOwned>(
+    host: &str,
+    line: &[u8],
+) -> Result<Option<T>, NodeError> {
     #[derive(Deserialize)]
     struct Line<T> {
         result: Option<T>,
     }
     let read: Result<Line<T>, _> = serde_json::from_slice(line);
     read.map(|line| line.result)
-        .map_err(|error| AnswerFault::json(&error))
+        .map_err(|error| NodeError::bad_answer(host, AnswerFault::json(&error)))
 }
 
 #[cfg(test)]

@@ -116,9 +116,7 @@ impl Lnd {
             return Ok(answer::check(&answer)?);
         }
         while let Some(line) = lines.next().await {
-            let bad = |fault| NodeError::bad_answer(self.node.client.host(), fault);
-            let invoice: Option<InvoiceJson> = answer::read_line(&line?).map_err(bad)?;
-            match invoice {
+            match answer::read_line::<InvoiceJson>(self.node.client.host(), &line?)? {
                 Some(invoice) if invoice.state == "OPEN" => {}
                 _ => return Ok(()),
             }

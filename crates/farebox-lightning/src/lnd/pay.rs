@@ -114,12 +114,13 @@ impl Lnd {
     }
 
     fn payment(&self, line: &[u8], hash: PaymentHash) -> Result<PaymentState, NodeError> {
-        let payment: Option<PaymentJson> = answer::read_line(line)
-            .map_err(|fault| NodeError::bad_answer(self.node.client.host(), fault))?;
-        payment.map_or(Ok(PaymentState::Pending), |payment| {
-            state(&payment, hash)
-                .map_err(|fault| NodeError::bad_answer(self.node.client.host(), fault))
-        })
+        let host = self.node.client.host();
+        match answer::read_line::<PaymentJson>(host, line)? {
+            Some(payment) => {
+                state(&payment, hash).map_err(|fault| NodeError::bad_answer(host, fault))
+            }
+            None => Ok(PaymentState::Pending),
+        }
     }
 
     fn timed_out(&self) -> NodeError {

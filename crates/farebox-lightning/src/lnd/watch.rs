@@ -112,9 +112,8 @@ impl Listener<'_> {
             if !may_be_settled(&line) {
                 continue;
             }
-            let bad = |fault| NodeError::bad_answer(self.lnd.node.client.host(), fault);
-            let invoice: Option<InvoiceJson> = answer::read_line(&line).map_err(bad)?;
-            if let Some(invoice) = invoice {
+            let host = self.lnd.node.client.host();
+            if let Some(invoice) = answer::read_line::<InvoiceJson>(host, &line)? {
                 self.tell(&invoice)?;
             }
         }

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
 use crate::answer::printable;
-use crate::invoice::{MAX_INVOICE_LENGTH, parse_invoice};
+use crate::invoice::{check_length, parse_invoice};
 use crate::{AmountLimits, AnswerFault, InvoiceFault, NodeError};
 use farebox_http::client::Answer;
 
@@ -164,12 +164,7 @@ pub fn parse_pay_parameters(body: &[u8]) -> Result<PayParameters, AnswerError> {
 pub fn parse_invoice_answer(body: &[u8]) -> Result<InvoiceAnswer, AnswerError> {
     let json: InvoiceJson = read(body)?;
     let bolt11 = json.pr.ok_or(AnswerFault::Missing("pr"))?;
-    if bolt11.len() > MAX_INVOICE_LENGTH {
-        return Err(InvoiceFault::TooLong {
-            limit: MAX_INVOICE_LENGTH,
-        }
-        .into());
-    }
+    check_length(&bolt11)?;
     let verify = json
         .verify
         .as_ref()

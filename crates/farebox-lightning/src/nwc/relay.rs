@@ -17,6 +17,7 @@ use super::links::Links;
 use super::seal::{INFO, NOTIFICATION, RESPONSE};
 use super::socket::{self, RelayError, Socket};
 use super::uri::RelayUrl;
+use crate::pauses::Pauses;
 
 /// From the connection to the end of what the relay has stored for us.
 const READY_WITHIN: Duration = Duration::from_secs(5);
@@ -30,12 +31,8 @@ const SILENCE: Duration = Duration::from_secs(50);
 /// How long one message may take to be written.
 const WRITE_WITHIN: Duration = Duration::from_secs(5);
 
-/// The first and the longest pause before a relay is tried again.
-const PAUSE: Duration = Duration::from_millis(250);
+/// The longest pause before a relay is tried again.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
-
-/// A connection that lasted so long is a good one: the next pause is the first one again.
-const STEADY: Duration = Duration::from_secs(30);
 
 /// How far back answers are asked for: relays that keep them hand over what we missed, and the
 /// wallet's clock may be slow.
@@ -68,17 +65,13 @@ pub(super) struct Relay {
 impl Relay {
     /// Connects again and again.
     pub(super) async fn run(mut self) {
-        let mut pause = PAUSE;
+        let mut pauses = Pauses::up_to(MAX_PAUSE);
         loop {
             let began = Instant::now();
             let Err(error) = self.connect().await;
             self.tell_away(&error);
             self.links.down(self.index, error);
-            if began.elapsed() > STEADY {
-                pause = PAUSE;
-            }
-            sleep(pause).await;
-            pause = (pause * 2).min(MAX_PAUSE);
+            sleep(pauses.next(began.elapsed())).await;
         }
     }
 

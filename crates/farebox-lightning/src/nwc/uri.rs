@@ -78,7 +78,7 @@ pub(super) struct RelayUrl {
 }
 
 /// Reads a connection URI. Parameters that we do not know, `lud16` among them, are let through.
-pub(super) fn parse(text: &Secret<String>, allow_plain: bool) -> Result<Connection, NwcUriError> {
+pub(super) fn parse(text: &Secret<String>) -> Result<Connection, NwcUriError> {
     let text = text.reveal().trim();
     if text.len() > MAX_URI {
         return Err(NwcUriError::TooLong);
@@ -90,7 +90,7 @@ pub(super) fn parse(text: &Secret<String>, allow_plain: bool) -> Result<Connecti
     Ok(Connection {
         wallet: public_key(wallet.strip_suffix('/').unwrap_or(wallet))?,
         keys: Keys::new(parameters.secret()?),
-        relays: parameters.relays(allow_plain)?,
+        relays: parameters.relays()?,
     })
 }
 
@@ -136,10 +136,10 @@ impl<'a> Parameters<'a> {
             .ok_or(NwcUriError::Secret)
     }
 
-    fn relays(&self, allow_plain: bool) -> Result<Vec<RelayUrl>, NwcUriError> {
+    fn relays(&self) -> Result<Vec<RelayUrl>, NwcUriError> {
         let mut relays: Vec<RelayUrl> = Vec::new();
         for text in &self.relays {
-            let relay = RelayUrl::parse(text, allow_plain)?;
+            let relay = RelayUrl::parse(text)?;
             if relays.iter().all(|known| known.uri != relay.uri) {
                 relays.push(relay);
             }
@@ -159,7 +159,7 @@ fn decode<'a>(name: &'static str, value: &'a str) -> Result<Cow<'a, str>, NwcUri
 }
 
 impl RelayUrl {
-    fn parse(text: &str, allow_plain: bool) -> Result<Self, NwcUriError> {
+    fn parse(text: &str) -> Result<Self, NwcUriError> {
         let uri: Uri = text.parse().map_err(|_| NwcUriError::Relay)?;
         let authority = uri.authority().ok_or(NwcUriError::Relay)?;
         let port = written_port(authority).map_err(|_| NwcUriError::Relay)?;
@@ -171,7 +171,7 @@ impl RelayUrl {
             Some("ws") => false,
             _ => return Err(NwcUriError::Relay),
         };
-        if !tls && !allow_plain && !is_loopback(authority.host()) {
+        if !tls && !is_loopback(authority.host()) {
             let host = authority.host().to_owned();
             return Err(NwcUriError::PlainWs { host });
         }

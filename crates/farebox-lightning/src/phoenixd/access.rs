@@ -36,14 +36,9 @@ impl Phoenixd {
             Err(error @ NodeError::Unavailable { .. }) => return Err(error),
             _ => true,
         };
-        if pays && !self.node.needs.pay {
-            let needless = "payinvoice: http-password-limited-access is enough";
-            report.needless.push(needless.to_owned());
-        }
-        if !pays && self.node.needs.pay {
-            let missing = "payinvoice: the password is the limited one; take http-password";
-            report.missing.push(missing.to_owned());
-        }
+        let needless = "payinvoice: http-password-limited-access is enough";
+        let missing = "payinvoice: the password is the limited one; take http-password";
+        report.compare_paying(pays, self.node.needs, needless, missing);
         Ok(())
     }
 }

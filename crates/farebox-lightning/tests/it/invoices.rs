@@ -1,7 +1,7 @@
 //! What works with an honest provider.
 
 use farebox_core::{Clock, Msat};
-use farebox_lightning::lnurl::{Comment, MetadataCommitment};
+use farebox_lightning::lnurl::MetadataCommitment;
 use farebox_lightning::{AmountLimits, CreateInvoice, InvoiceState, LookupInvoice, parse_invoice};
 use serde_json::{Value, json};
 
@@ -40,7 +40,7 @@ async fn no_comment_is_sent_where_none_is_taken_or_wanted() {
 
     let provider = Provider::honest().await;
     let mut options = provider.options();
-    options.comment = Comment::Nothing;
+    options.comment = false;
     let backend = farebox_lightning::lnurl::LightningAddress::new(options);
     backend.create_invoice(request(2000)).await.unwrap();
     assert_eq!(provider.seen("/cb"), ["session=a%20b&amount=2000"]);

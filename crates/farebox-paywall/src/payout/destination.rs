@@ -8,7 +8,7 @@ use std::time::Duration;
 use farebox_core::{Clock, Msat, UnixMillis};
 use farebox_http::client::GuardedClient;
 use farebox_lightning::lnurl::{
-    Address, Comment, LightningAddress, LightningAddressOptions, MetadataCommitment,
+    Address, LightningAddress, LightningAddressOptions, MetadataCommitment,
 };
 use farebox_lightning::{
     AmountLimits, CreateInvoice, InvoiceFault, InvoiceRequest, Network, parse_invoice,
@@ -144,7 +144,6 @@ impl Resolver<'_> {
         let options = LightningAddressOptions {
             network: self.rules.network,
             allowed: self.rules.allow_hosts.clone(),
-            comment: Comment::Memo,
             metadata_commitment: MetadataCommitment::WhereGiven,
             call_timeout: CALL_TIMEOUT,
             ..LightningAddressOptions::new(address.clone(), Arc::clone(self.clock))

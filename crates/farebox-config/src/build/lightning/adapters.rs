@@ -7,7 +7,7 @@ use farebox_core::Secret;
 use farebox_lightning::cln::Cln;
 use farebox_lightning::lnbits::Lnbits;
 use farebox_lightning::lnd::{Lnd, Macaroon};
-use farebox_lightning::lnurl::{Address, Comment, LightningAddress, LightningAddressOptions};
+use farebox_lightning::lnurl::{Address, LightningAddress, LightningAddressOptions};
 use farebox_lightning::mock::{MockNode, MockOptions};
 use farebox_lightning::nwc::{Nwc, NwcOptions};
 use farebox_lightning::phoenixd::Phoenixd;
@@ -136,11 +136,7 @@ fn address(section: &LightningAddressSection, site: &mut Site<'_>) -> Option<Ada
     let node = Arc::new(LightningAddress::new(LightningAddressOptions {
         network: site.network(),
         allowed,
-        comment: if section.comment {
-            Comment::Memo
-        } else {
-            Comment::Nothing
-        },
+        comment: section.comment,
         call_timeout,
         ..LightningAddressOptions::new(address, site.clock())
     }));
