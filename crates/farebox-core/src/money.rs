@@ -58,12 +58,6 @@ impl Msat {
             .and_then(|sum| Self::new(sum).ok())
     }
 
-    /// The difference, unless it would be negative.
-    #[must_use]
-    pub fn checked_sub(self, other: Self) -> Option<Self> {
-        self.0.checked_sub(other.0).map(Self)
-    }
-
     /// The difference, or nothing where it would be negative.
     #[must_use]
     pub const fn saturating_sub(self, other: Self) -> Self {
@@ -120,7 +114,8 @@ mod tests {
             for remaining in (1..=parts).rev() {
                 let share = left.share_ceil(remaining);
                 taken += share.get();
-                left = left.checked_sub(share).unwrap();
+                prop_assert!(share <= left);
+                left = left.saturating_sub(share);
             }
             prop_assert_eq!(taken, amount);
             prop_assert!(left.is_zero());

@@ -42,12 +42,6 @@ pub struct Usage {
     counts: [u64; Unit::ALL.len()],
 }
 
-impl Unit {
-    const fn index(self) -> usize {
-        self as usize
-    }
-}
-
 impl Usage {
     const INPUTS: [Unit; 5] = [
         Unit::Input,
@@ -77,14 +71,14 @@ impl Usage {
     /// The same with `count` of `unit`.
     #[must_use]
     pub const fn with(mut self, unit: Unit, count: u64) -> Self {
-        self.counts[unit.index()] = count;
+        self.counts[unit as usize] = count;
         self
     }
 
     /// How much of `unit`.
     #[must_use]
     pub const fn get(&self, unit: Unit) -> u64 {
-        self.counts[unit.index()]
+        self.counts[unit as usize]
     }
 
     /// What is more than nothing.
@@ -117,7 +111,7 @@ impl Usage {
 
     fn copy(&mut self, units: &[Unit], from: &Self) {
         for unit in units {
-            self.counts[unit.index()] = from.get(*unit);
+            self.counts[*unit as usize] = from.get(*unit);
         }
     }
 

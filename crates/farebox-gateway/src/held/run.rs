@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use farebox_core::{PaymentHash, UnixMillis};
+use farebox_core::PaymentHash;
 use farebox_ledger::{HeldCall, HeldState, LedgerError, crash_point};
 use farebox_lightning::{Backend, HoldInvoice, HoldState, NodeError};
 use farebox_paywall::challenge::held_preimage;
@@ -144,7 +144,7 @@ async fn wait_for_payment(
     call: &HeldCall,
 ) -> Result<Next, StepError> {
     let began = Instant::now();
-    let patience = until(calls.paywall.clock.now(), call.expires_at) + EXPIRY_GRACE;
+    let patience = call.expires_at.since(calls.paywall.clock.now()) + EXPIRY_GRACE;
     let state = tokio::select! {
         state = node.wait_while_open(call.payment_hash) => state?,
         () = tokio::time::sleep(patience) => HoldState::Open,
@@ -160,7 +160,7 @@ async fn wait_for_payment(
         HoldState::Accepted { .. } => run(calls, plan, node, call).await,
         // Taken by somebody else's hand: the token is an ordinary one from now on.
         HoldState::Settled { .. } | HoldState::Canceled | HoldState::Unknown => {
-            ended(calls, call).await
+            ended(calls, call, "canceled").await
         }
         // The line to the node ended by itself: the invoice can still be paid.
         HoldState::Open if began.elapsed() < patience => Ok(Next::Retry(RETRY)),
@@ -226,13 +226,7 @@ async fn take(
                 payment.hash = %call.payment_hash,
                 "the payment of a served call fell back to its payer before it was taken"
             );
-            calls.metrics.held_call("lost");
-            calls
-                .paywall
-                .ledger
-                .held_canceled(call.payment_hash)
-                .await?;
-            Ok(Next::Done)
+            ended(calls, call, "lost").await
         }
         HoldState::Open | HoldState::Accepted { .. } | HoldState::Unknown => {
             asked?;
@@ -256,21 +250,19 @@ async fn give_back(
         }
         HoldState::Canceled | HoldState::Unknown | HoldState::Settled { .. } => {
             tracing::info!(payment.hash = %call.payment_hash, reason, "a held call was given up");
-            ended(calls, call).await
+            ended(calls, call, "canceled").await
         }
     }
 }
 
-async fn ended(calls: &Arc<HeldCalls>, call: &HeldCall) -> Result<Next, StepError> {
-    calls
-        .paywall
-        .ledger
-        .held_canceled(call.payment_hash)
-        .await?;
-    calls.metrics.held_call("canceled");
+/// Nothing is sold for this payment any more; `how` is the word for that in the metrics.
+async fn ended(
+    calls: &Arc<HeldCalls>,
+    call: &HeldCall,
+    how: &'static str,
+) -> Result<Next, StepError> {
+    let ledger = &calls.paywall.ledger;
+    ledger.held_canceled(call.payment_hash).await?;
+    calls.metrics.held_call(how);
     Ok(Next::Done)
-}
-
-fn until(now: UnixMillis, then: UnixMillis) -> Duration {
-    Duration::from_millis(then.get().saturating_sub(now.get()))
 }
