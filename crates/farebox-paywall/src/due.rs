@@ -58,7 +58,7 @@ impl Due {
         match std::mem::replace(&mut self.charge, Charge::Exactly) {
             Charge::Model(call) => {
                 let (call, is_worth_it) = call.shrunk_to(most).await?;
-                self.at_most = call.at_most;
+                self.at_most = call.at_most();
                 self.charge = Charge::Model(call);
                 Ok(is_worth_it)
             }

@@ -46,7 +46,7 @@ pub struct Prepaid {
 impl Quote {
     /// The bounded call of a model.
     fn of_call(call: Box<ModelQuote>, payer: &Payer) -> Self {
-        let (at_most, rate) = (call.at_most, call.rate);
+        let (at_most, rate) = (call.at_most(), call.rate);
         if payer.has_prepaid() {
             let call = Some(call);
             return Self::Prepaid(Prepaid { rate, call });

@@ -12,21 +12,14 @@ use farebox_meter::{Exchange, ModelPrice, ModelRequest};
 use crate::error::Unsold;
 use crate::gauge::model::{ModelCall, ModelUsage};
 use crate::gauge::{Billing, Gauge};
-use crate::tokens::{TokenCounter, Vocabulary};
 
 /// The least answer that is worth buying, in tokens, where the payer has less than the whole costs.
 const LEAST_OUTPUT: u64 = 16;
 
 /// A call of a model, and the most that it can cost.
 pub(crate) struct ModelQuote {
-    pub(crate) at_most: Msat,
+    pub(crate) call: ModelCall,
     pub(crate) rate: Option<Rate>,
-    request: ModelRequest,
-    price: Arc<ModelPrice>,
-    exchange: Exchange,
-    billing: Billing,
-    /// Who counts its tokens where nobody tells them.
-    pub(crate) counter: Option<(Vocabulary, Arc<TokenCounter>)>,
     bound: Bound,
     /// The request as it is forwarded, where that was written already.
     pub(crate) body: Option<Bytes>,
@@ -43,22 +36,30 @@ impl ModelQuote {
     ) -> Result<Self, Unsold> {
         let bound = request.bound(&price)?;
         let at_most = bound.cost(&price, &exchange)?;
-        Ok(Self {
-            at_most,
-            rate,
+        let call = ModelCall {
             request,
             price,
             exchange,
             billing,
+            at_most,
             counter: None,
+        };
+        Ok(Self {
+            call,
+            rate,
             bound,
             body: None,
         })
     }
 
+    /// The most that it can cost.
+    pub(crate) const fn at_most(&self) -> Msat {
+        self.call.at_most
+    }
+
     /// The model that is called.
     pub(crate) fn model(&self) -> &str {
-        &self.request.model
+        &self.call.request.model
     }
 
     /// Lets the answer cost no more than `most`, in the request that is forwarded, and tells whether
@@ -74,49 +75,46 @@ impl ModelQuote {
         }
         aside(move || {
             let is_worth_it = self.lower_to(most);
-            self.body = Some(self.request.to_body().into());
+            self.body = Some(self.call.request.to_body().into());
             (self, is_worth_it)
         })
         .await
     }
 
     fn lower_to(&mut self, most: Msat) -> bool {
-        let (price, exchange) = (&self.price, &self.exchange);
-        let tokens = self
-            .request
-            .affordable_output(&self.bound, price, exchange, most);
+        let ModelCall {
+            request,
+            price,
+            exchange,
+            at_most,
+            ..
+        } = &mut self.call;
+        let tokens = request.affordable_output(&self.bound, price, exchange, most);
         let Ok(Some(tokens)) = tokens else {
             return false;
         };
         if tokens < LEAST_OUTPUT {
             return false;
         }
-        self.request.lower_output(tokens);
-        let Ok(bound) = self.request.bound(price) else {
+        request.lower_output(tokens);
+        let Ok(bound) = request.bound(price) else {
             return false;
         };
-        let Ok(at_most) = bound.cost(price, exchange) else {
+        let Ok(cost) = bound.cost(price, exchange) else {
             return false;
         };
-        (self.bound, self.at_most) = (bound, at_most);
-        at_most <= most
+        (self.bound, *at_most) = (bound, cost);
+        cost <= most
     }
 
     /// What finds out what the call used.
     pub(crate) fn gauge(self) -> Box<dyn Gauge> {
-        Box::new(ModelUsage::new(ModelCall {
-            request: self.request,
-            price: self.price,
-            exchange: self.exchange,
-            billing: self.billing,
-            at_most: self.at_most,
-            counter: self.counter,
-        }))
+        Box::new(ModelUsage::new(self.call))
     }
 
     /// The body to forward.
     pub(crate) fn body(&self) -> Bytes {
         let written = self.body.clone();
-        written.unwrap_or_else(|| self.request.to_body().into())
+        written.unwrap_or_else(|| self.call.request.to_body().into())
     }
 }

@@ -58,7 +58,7 @@ pub(super) async fn quote_call(
     // Of this moment: the body may have taken its time, and a rate gets old.
     let counter = models.counts(&request.model, &paywall.counter);
     let mut quote = bound(models, request, paywall.clock.now())?;
-    (quote.counter, quote.body) = (counter, body);
+    (quote.call.counter, quote.body) = (counter, body);
     Ok(Some(Box::new(quote)))
 }
 
