@@ -15,6 +15,7 @@ mod payouts;
 mod read;
 mod removed;
 mod schema;
+mod sql;
 mod trial;
 mod write;
 

@@ -4,70 +4,57 @@ use farebox_core::{AccountId, HoldId, ProcessEpoch};
 use rusqlite::{Connection, Params, Row};
 
 use super::columns::{self, instant, instant_column, msat};
+use super::sql::Sql as _;
 use crate::ChangeView;
 use crate::money::signed;
 use crate::rows::ChangeRow;
 use crate::store::StoreError;
 
-const CHANGE: &str = "SELECT hold, account, rail, msat, at, told, epoch FROM change";
-
 pub(super) fn write(connection: &Connection, row: &ChangeRow) -> Result<(), StoreError> {
     let ChangeRow { view, epoch } = row;
-    connection
-        .prepare_cached(
-            "INSERT OR REPLACE INTO change (hold, account, epoch, rail, msat, at, told) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-        )?
-        .execute((
-            view.hold.as_bytes(),
-            view.account.as_bytes(),
-            epoch.0,
-            view.rail.code(),
-            signed(view.amount),
-            instant_column(view.owed_at),
-            view.told.as_deref(),
-        ))?;
-    Ok(())
+    let sql = "INSERT OR REPLACE INTO change VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    let values = (
+        view.hold.as_bytes(),
+        view.account.as_bytes(),
+        epoch.0,
+        view.rail.code(),
+        signed(view.amount),
+        instant_column(view.owed_at),
+        view.told.as_deref(),
+    );
+    connection.run(sql, values).map(drop)
 }
 
 pub(super) fn find(
     connection: &Connection,
     hold: &HoldId,
 ) -> Result<Option<ChangeRow>, StoreError> {
-    let found = many(connection, "hold = ?1", [hold.as_bytes()])?;
-    Ok(found.into_iter().next())
+    let mut found = list(connection, "hold = ?1", [hold.as_bytes()])?;
+    Ok(found.pop())
 }
 
-pub(super) fn list_owed(connection: &Connection) -> Result<Vec<ChangeView>, StoreError> {
-    let found = many(connection, "told IS NULL ORDER BY at", ())?;
-    Ok(found.into_iter().map(|row| row.view).collect())
-}
-
-fn many(
+/// All change that fulfils a condition.
+pub(super) fn list(
     connection: &Connection,
     which: &str,
     values: impl Params,
 ) -> Result<Vec<ChangeRow>, StoreError> {
-    let mut statement = connection.prepare_cached(&format!("{CHANGE} WHERE {which}"))?;
-    let mut found = statement.query(values)?;
-    let mut rows = Vec::new();
-    while let Some(row) = found.next()? {
-        rows.push(read(row)?);
-    }
-    Ok(rows)
+    let sql =
+        format!("SELECT hold, account, epoch, rail, msat, at, told FROM change WHERE {which}");
+    connection.all(&sql, values, read)
 }
 
 fn read(row: &Row<'_>) -> Result<ChangeRow, StoreError> {
-    let told: Option<Vec<u8>> = row.get(5)?;
+    let told: Option<Vec<u8>> = row.get(6)?;
     Ok(ChangeRow {
         view: ChangeView {
             hold: columns::hold_id(row.get(0)?),
             account: AccountId::from_bytes(row.get(1)?),
-            rail: columns::rail(row.get(2)?)?,
-            amount: msat(row.get(3)?)?,
-            owed_at: instant(row.get(4)?)?,
+            rail: columns::rail(row.get(3)?)?,
+            amount: msat(row.get(4)?)?,
+            owed_at: instant(row.get(5)?)?,
             told: told.map(Into::into),
         },
-        epoch: ProcessEpoch(row.get(6)?),
+        epoch: ProcessEpoch(row.get(2)?),
     })
 }

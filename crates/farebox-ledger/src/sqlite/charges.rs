@@ -1,20 +1,19 @@
 //! What charges were made of, as rows: written with the settlement, read with its transfer.
 
-use farebox_core::{HoldId, KeyHash, Msat, RouteName, UnixMillis};
-use rusqlite::{Connection, OptionalExtension, Row, Transaction};
+use farebox_core::{HoldId, KeyHash, RouteName, UnixMillis};
+use rusqlite::{Connection, Row, Transaction};
 
-use super::columns::account_name;
-use super::columns::{self, instant, instant_column, msat};
+use super::columns::{self, account_name, instant, instant_column, maybe_msat};
+use super::sql::Sql as _;
 use crate::charge::{MAX_CHARGE_CLASSES, MAX_CHARGE_RATE};
 use crate::money::signed;
+use crate::name::HouseName;
 use crate::rows::Charge;
 use crate::store::StoreError;
 use crate::{AccountName, ChargeBasis, ChargePage, ChargeQuery, ChargeView, Measured, RateUsed};
 
 /// Transfers looked at for one page of charges.
 const PAGE_TRANSFERS: u32 = 50_000;
-/// What the name of a house's account begins with that collects what a route earned.
-const REVENUE: &str = "revenue:";
 
 /// The column `basis` of an open hold.
 pub(super) fn basis_column(basis: &ChargeBasis) -> String {
@@ -54,29 +53,27 @@ pub(super) fn insert(
 ) -> Result<(), StoreError> {
     let (rate, model) = basis_columns(charge.basis.as_deref());
     let measured = charge.measured.as_ref();
-    connection
-        .prepare_cached(
-            "INSERT INTO charges VALUES \
-             (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
-        )?
-        .execute((
-            charge.id.as_bytes(),
-            account,
-            charge.facts.child().as_ref().map(KeyHash::as_bytes),
-            charge.route.as_str(),
-            signed(charge.held),
-            signed(charge.used),
-            charge.charged.map(signed),
-            instant_column(charge.at),
-            rate.map(|rate| &rate.currency),
-            rate.map(|rate| &rate.bitcoin_price),
-            rate.and_then(|rate| rate.age_ms).map(age_column),
-            model,
-            measured.map(|measured| measured.terminal),
-            measured.and_then(usage_column),
-            measured.and_then(quantity_column),
-        ))?;
-    Ok(())
+    let child = charge.facts.child();
+    let sql = "INSERT INTO charges VALUES \
+               (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
+    let values = (
+        charge.id.as_bytes(),
+        account,
+        child.as_ref().map(KeyHash::as_bytes),
+        charge.route.as_str(),
+        signed(charge.held),
+        signed(charge.used),
+        charge.charged.map(signed),
+        instant_column(charge.at),
+        rate.map(|rate| &rate.currency),
+        rate.map(|rate| &rate.bitcoin_price),
+        rate.and_then(|rate| rate.age_ms).map(age_column),
+        model,
+        measured.map(|measured| measured.terminal),
+        measured.and_then(usage_column),
+        measured.and_then(quantity_column),
+    );
+    connection.run(sql, values).map(drop)
 }
 
 /// The columns of what a price was found by.
@@ -147,12 +144,11 @@ pub(super) fn find(
     connection: &Connection,
     hold: &HoldId,
 ) -> Result<Option<ChargeView>, StoreError> {
-    let mut statement = connection.prepare(&format!(
+    let sql = format!(
         "{VIEW} FROM (SELECT ?1 AS id) q LEFT JOIN transfers t ON t.id = q.id AND t.kind = 2 \
          LEFT JOIN charges c ON c.id = q.id {NAMES} WHERE t.id IS NOT NULL OR c.id IS NOT NULL"
-    ))?;
-    let mut found = statement.query([hold.as_bytes()])?;
-    found.next()?.map(read).transpose()
+    );
+    connection.first(&sql, [hold.as_bytes()], read)
 }
 
 /// The transfers that one page looks at.
@@ -164,18 +160,17 @@ pub(super) fn list(
     limit: u32,
 ) -> Result<ChargePage, StoreError> {
     let (from, to) = bounds(query);
-    let (route, account) = (revenue(query), account_bytes(query));
-    let mut statement = snapshot.prepare(&format!(
+    let route = query.route.clone().map(HouseName::Revenue);
+    let route = route.map(|name| name.to_string());
+    let sql = format!(
         "{VIEW} FROM ({PART}) t LEFT JOIN charges c ON c.id = t.id {NAMES} WHERE t.kind = 2 \
          AND (?4 IS NULL OR t.credit = (SELECT account FROM house WHERE name = ?4)) \
          AND (?5 IS NULL OR ?5 IN (p.name, k.name, c.asker)) \
          ORDER BY t.id DESC LIMIT ?6"
-    ))?;
-    let mut found = statement.query((from, to, PAGE_TRANSFERS, route, account, limit))?;
-    let mut charges = Vec::new();
-    while let Some(row) = found.next()? {
-        charges.push(read(row)?);
-    }
+    );
+    let account = account_bytes(query);
+    let values = (from, to, PAGE_TRANSFERS, route, account, limit);
+    let charges = snapshot.all(&sql, values, read)?;
     let is_full = u32::try_from(charges.len()).is_ok_and(|count| count >= limit);
     let next = match charges.last() {
         Some(last) if is_full => Some(last.hold),
@@ -192,10 +187,8 @@ fn last_looked_at(
 ) -> Result<Option<HoldId>, StoreError> {
     let sql = "SELECT id FROM transfers WHERE id >= ?1 AND id < ?2 ORDER BY id DESC \
                LIMIT 1 OFFSET ?3";
-    let last = snapshot
-        .query_row(sql, (from, to, PAGE_TRANSFERS - 1), |row| row.get(0))
-        .optional()?;
-    Ok(last.map(columns::hold_id))
+    let values = (from, to, PAGE_TRANSFERS - 1);
+    snapshot.first(sql, values, |row| Ok(columns::hold_id(row.get(0)?)))
 }
 
 /// The ids between which a listing searches: they begin with the instant of the admission.
@@ -210,11 +203,6 @@ fn bounds(query: &ChargeQuery) -> ([u8; 16], [u8; 16]) {
     (query.since.map_or([0; 16], first), until.min(before))
 }
 
-fn revenue(query: &ChargeQuery) -> Option<String> {
-    let route = query.route.as_ref()?;
-    Some(format!("{REVENUE}{route}"))
-}
-
 const fn account_bytes(query: &ChargeQuery) -> Option<&[u8; 32]> {
     match &query.account {
         Some(AccountName::Payer(hash)) => Some(hash.as_bytes()),
@@ -224,23 +212,17 @@ const fn account_bytes(query: &ChargeQuery) -> Option<&[u8; 32]> {
 }
 
 fn read(row: &Row<'_>) -> Result<ChargeView, StoreError> {
-    let amount = |column| -> Result<Option<Msat>, StoreError> {
-        let found: Option<i64> = row.get(column)?;
-        found.map(msat).transpose()
-    };
-    let charged = amount(1)?;
+    let charged = maybe_msat(row.get(1)?)?;
     let asker: Option<[u8; 32]> = row.get(6)?;
-    let route: String = row.get(3)?;
-    let route = route.strip_prefix(REVENUE).unwrap_or(&route);
     let usage: Option<String> = row.get(14)?;
     Ok(ChargeView {
         hold: columns::hold_id(row.get(0)?),
         account: account_name(row.get(4)?, row.get(5)?, None)?,
         asker: asker.map(KeyHash::from_bytes),
-        route: RouteName::parse(route).map_err(|_| StoreError::Corrupt("a route's name"))?,
+        route: earned_by(row.get(3)?)?,
         at: instant(row.get(2)?)?,
-        held: amount(7)?,
-        used: amount(8)?.or(charged).unwrap_or_default(),
+        held: maybe_msat(row.get(7)?)?,
+        used: maybe_msat(row.get(8)?)?.or(charged).unwrap_or_default(),
         charged: charged.unwrap_or_default(),
         released: charged.is_none(),
         basis: read_basis(row, 9)?.unwrap_or_default(),
@@ -248,4 +230,12 @@ fn read(row: &Row<'_>) -> Result<ChargeView, StoreError> {
         usage: read_usage(usage.as_deref())?,
         quantity: row.get(15)?,
     })
+}
+
+/// The route, by its own name or that of the account that collects what it earned.
+fn earned_by(name: String) -> Result<RouteName, StoreError> {
+    match HouseName::parse(&name) {
+        Some(HouseName::Revenue(route)) => Ok(route),
+        Some(_) | None => columns::route(&name),
+    }
 }

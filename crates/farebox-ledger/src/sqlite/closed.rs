@@ -8,10 +8,11 @@
 use std::time::Duration;
 
 use farebox_core::{AccountId, KeyHash, PaymentHash, UnixMillis};
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, Row};
 
 use super::columns::instant_column;
 use super::removed;
+use super::sql::Sql as _;
 use crate::rows::TransferId;
 use crate::store::{Closed, PruneStep, StoreError};
 
@@ -102,13 +103,11 @@ fn forget_retries(
     from: Retry,
     before: UnixMillis,
 ) -> Result<(u64, Option<Retry>), StoreError> {
-    let mut find_end = connection.prepare_cached(END_OF_RETRIES)?;
-    let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
-    let end = find_end.query_row((from.0, &from.1, STEP_ROWS - 1), read);
-    let end: Option<Retry> = end.optional()?;
+    let after = (from.0, &from.1, STEP_ROWS - 1);
+    let end = connection.first(END_OF_RETRIES, after, |row| Ok((row.get(0)?, row.get(1)?)))?;
     let to = end.clone().unwrap_or((i64::MAX, Vec::new()));
     let range = (from.0, from.1, to.0, to.1, instant_column(before));
-    let forgotten = connection.prepare_cached(FORGET_RETRIES)?.execute(range)?;
+    let forgotten = connection.run(FORGET_RETRIES, range)?;
     Ok((u64::try_from(forgotten).unwrap_or(u64::MAX), end))
 }
 
@@ -116,9 +115,7 @@ const END_OF_NAMES: &str = "SELECT name FROM names WHERE name > ?1 ORDER BY name
 
 /// The last name of the range after this one, if there are more names than that.
 fn end_of_names(connection: &Connection, from: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-    let mut find_end = connection.prepare_cached(END_OF_NAMES)?;
-    let end = find_end.query_row((from, STEP_ROWS - 1), |row| row.get(0));
-    Ok(end.optional()?)
+    connection.first(END_OF_NAMES, (from, STEP_ROWS - 1), |row| Ok(row.get(0)?))
 }
 
 /// Lets go of the answers of calls that ended before an instant.
@@ -127,13 +124,11 @@ fn forget_answers(
     (from, to): (&[u8], &[u8]),
     ended: UnixMillis,
 ) -> Result<(), StoreError> {
+    let sql = "DELETE FROM held_bodies WHERE name > ?1 AND name <= ?2 AND name IN (SELECT name \
+               FROM held_calls WHERE name > ?1 AND name <= ?2 AND state >= 4 AND ended_at < ?3)";
     connection
-        .prepare_cached(
-            "DELETE FROM held_bodies WHERE name > ?1 AND name <= ?2 AND name IN (SELECT name \
-             FROM held_calls WHERE name > ?1 AND name <= ?2 AND state >= 4 AND ended_at < ?3)",
-        )?
-        .execute((from, to, instant_column(ended)))?;
-    Ok(())
+        .run(sql, (from, to, instant_column(ended)))
+        .map(drop)
 }
 
 const NAMES: &str = "SELECT n.name, k.name FROM names n \
@@ -149,11 +144,9 @@ fn find_names(
     closed: &mut Closed,
 ) -> Result<(), StoreError> {
     let (unclaimed, pending) = (instant_column(unclaimed), instant_column(pending));
-    let mut statement = connection.prepare_cached(NAMES)?;
-    let mut found = statement.query((from, to, unclaimed, pending))?;
-    while let Some(row) = found.next()? {
-        let name = row.get(0)?;
-        let key: Option<[u8; 32]> = row.get(1)?;
+    let values = (from, to, unclaimed, pending);
+    let read = |row: &Row<'_>| Ok((row.get(0)?, row.get::<_, Option<[u8; 32]>>(1)?));
+    for (name, key) in connection.all(NAMES, values, read)? {
         match key.map(KeyHash::from_bytes) {
             Some(key) => closed.unpaid.push((PaymentHash::from_bytes(name), key)),
             None => closed.past.push(AccountId::from_bytes(name)),
@@ -169,11 +162,9 @@ fn find_calls(
     closed: &mut Closed,
 ) -> Result<(), StoreError> {
     let sql = "SELECT name FROM held_calls WHERE state >= 4 AND ended_at < ?1 LIMIT ?2";
-    let mut statement = connection.prepare_cached(sql)?;
-    let mut found = statement.query((instant_column(ended), STEP_ROWS))?;
-    while let Some(row) = found.next()? {
-        closed.past.push(AccountId::from_bytes(row.get(0)?));
-    }
+    let read = |row: &Row<'_>| Ok(AccountId::from_bytes(row.get(0)?));
+    let found = connection.all(sql, (instant_column(ended), STEP_ROWS), read)?;
+    closed.past.extend(found);
     Ok(())
 }
 
@@ -219,21 +210,17 @@ fn find_claims(
     (from, to): (i64, i64),
     before: UnixMillis,
 ) -> Result<Vec<(i64, AccountId, TransferId)>, StoreError> {
-    let mut statement = connection.prepare_cached(
-        "SELECT c.account, c.name, a.last_transfer \
-         FROM claims c JOIN accounts a ON a.id = c.account \
-         JOIN transfers t ON t.id = a.last_transfer \
-         WHERE c.account > ?1 AND c.account <= ?2 AND a.balance = 0 AND t.at < ?3 \
-         AND (c.expires_at < ?3 OR c.kind = 4 OR a.calls_used >= c.calls) \
-         AND NOT EXISTS (SELECT 1 FROM change o WHERE o.account = c.name AND o.told IS NULL) \
-         ORDER BY c.account LIMIT ?4",
-    )?;
-    let mut found = statement.query((from, to, instant_column(before), STEP_ACCOUNTS))?;
-    let mut closed = Vec::new();
-    while let Some(row) = found.next()? {
-        closed.push((row.get(0)?, AccountId::from_bytes(row.get(1)?), row.get(2)?));
-    }
-    Ok(closed)
+    let sql = "SELECT c.account, c.name, a.last_transfer \
+               FROM claims c JOIN accounts a ON a.id = c.account \
+               JOIN transfers t ON t.id = a.last_transfer \
+               WHERE c.account > ?1 AND c.account <= ?2 AND a.balance = 0 AND t.at < ?3 \
+               AND (c.expires_at < ?3 OR c.kind = 4 OR a.calls_used >= c.calls) AND NOT EXISTS \
+               (SELECT 1 FROM change o WHERE o.account = c.name AND o.told IS NULL) \
+               ORDER BY c.account LIMIT ?4";
+    let values = (from, to, instant_column(before), STEP_ACCOUNTS);
+    connection.all(sql, values, |row| {
+        Ok((row.get(0)?, AccountId::from_bytes(row.get(1)?), row.get(2)?))
+    })
 }
 
 const KEYS: &str = "SELECT k.name, p.name FROM keys k LEFT JOIN keys p ON p.account = k.parent \
@@ -248,13 +235,12 @@ fn find_keys(
     before: UnixMillis,
     closed: &mut Closed,
 ) -> Result<(), StoreError> {
-    let mut statement = connection.prepare_cached(KEYS)?;
-    let mut found = statement.query((instant_column(before), from, to))?;
-    while let Some(row) = found.next()? {
+    let found = connection.all(KEYS, (instant_column(before), from, to), |row| {
         let parent: Option<[u8; 32]> = row.get(1)?;
         let key = AccountId::from_bytes(row.get(0)?);
-        closed.keys.push((key, parent.map(AccountId::from_bytes)));
-    }
+        Ok((key, parent.map(AccountId::from_bytes)))
+    })?;
+    closed.keys.extend(found);
     Ok(())
 }
 

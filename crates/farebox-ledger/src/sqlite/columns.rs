@@ -166,13 +166,9 @@ pub(super) fn route(name: &str) -> Result<RouteName, StoreError> {
     RouteName::parse(name).map_err(|_| StoreError::Corrupt("a route's name"))
 }
 
-/// A row that was loaded and is not there any more means that somebody else wrote.
-pub(super) fn expect_one(changed: usize, row: &'static str) -> Result<(), StoreError> {
-    if changed == 1 {
-        Ok(())
-    } else {
-        Err(StoreError::Corrupt(row))
-    }
+/// The place of an account or a payout in listings.
+pub(super) fn cursor(number: i64) -> Result<u64, StoreError> {
+    u64::try_from(number).map_err(|_| StoreError::Corrupt("the number of a row"))
 }
 
 /// An amount that was read.

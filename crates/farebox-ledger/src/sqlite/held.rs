@@ -1,11 +1,12 @@
 //! Held calls as rows: one for the state, and one each for request and answer while they are kept.
 
 use farebox_core::{AccountId, KeyEpoch, PaymentHash, ProcessEpoch, RequestDigest};
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{Connection, Row};
 
 use super::columns::{
     binding_column, instant, instant_column, maybe_instant, methods_column, read_terms, span_column,
 };
+use super::sql::Sql as _;
 use crate::money::signed;
 use crate::rows::{Body, HeldRow};
 use crate::store::StoreError;
@@ -17,7 +18,7 @@ const ANSWER: i64 = 2;
 /// Columns 3 to 12 are those of [`read_terms`]: a single call.
 const HELD_CALL: &str = "SELECT token_id, name, key_epoch, amount, 1, 1, NULL, route, \
      methods, request, terms_epoch, valid_for, claim_by, digest, backend, state, created_at, \
-     expires_at FROM held_calls";
+     expires_at, bytes, epoch, ended_at FROM held_calls";
 
 /// Writes a held call, new or moved on. When it has ended its request goes at once, and the answer
 /// too where nobody may have it.
@@ -59,9 +60,8 @@ pub(super) fn write(connection: &Connection, row: &HeldRow) -> Result<(), StoreE
     if call.state.is_end() {
         let settled = call.state == HeldState::Settled;
         let kept = if settled { ANSWER } else { 0 };
-        connection
-            .prepare_cached("DELETE FROM held_bodies WHERE name = ?1 AND part <> ?2")?
-            .execute((name.as_bytes(), kept))?;
+        let sql = "DELETE FROM held_bodies WHERE name = ?1 AND part <> ?2";
+        connection.run(sql, (name.as_bytes(), kept))?;
     }
     Ok(())
 }
@@ -75,61 +75,41 @@ pub(super) fn put_body(
         Body::Request(bytes) => (REQUEST, bytes),
         Body::Answer(bytes) => (ANSWER, bytes),
     };
+    let sql = "INSERT INTO held_bodies VALUES (?1, ?2, ?3)";
     connection
-        .prepare_cached("INSERT INTO held_bodies VALUES (?1, ?2, ?3)")?
-        .execute((name.as_bytes(), part, &**bytes))?;
-    Ok(())
+        .run(sql, (name.as_bytes(), part, &**bytes))
+        .map(drop)
 }
 
 /// The row of a held call.
 pub(super) fn row(connection: &Connection, name: &AccountId) -> Result<HeldRow, StoreError> {
-    let call = find(connection, name)?.ok_or(StoreError::Corrupt("a held call"))?;
-    let sql = "SELECT bytes, epoch, ended_at FROM held_calls WHERE name = ?1";
-    let read = |row: &Row<'_>| Ok((row.get::<_, i64>(0)?, row.get(1)?, row.get(2)?));
-    let mut statement = connection.prepare_cached(sql)?;
-    let (bytes, epoch, ended_at) = statement.query_row([name.as_bytes()], read)?;
-    Ok(HeldRow {
-        call,
-        bytes: bytes.unsigned_abs(),
-        epoch: ProcessEpoch(epoch),
-        ended_at: maybe_instant(ended_at)?,
-    })
+    find(connection, name)?.ok_or(StoreError::Corrupt("a held call"))
 }
 
-/// A held call without its request and answer.
-fn find(connection: &Connection, hash: &AccountId) -> Result<Option<HeldCall>, StoreError> {
-    let mut statement = connection.prepare_cached(&format!("{HELD_CALL} WHERE name = ?1"))?;
-    let mut found = statement.query([hash.as_bytes()])?;
-    found.next()?.map(read).transpose()
+fn find(connection: &Connection, name: &AccountId) -> Result<Option<HeldRow>, StoreError> {
+    let sql = format!("{HELD_CALL} WHERE name = ?1");
+    connection.first(&sql, [name.as_bytes()], read)
 }
 
 /// A held call with what is kept of its request and answer.
 pub(super) fn find_whole(
     connection: &Connection,
-    hash: &AccountId,
+    name: &AccountId,
 ) -> Result<Option<HeldCall>, StoreError> {
-    let Some(mut call) = find(connection, hash)? else {
+    let Some(HeldRow { mut call, .. }) = find(connection, name)? else {
         return Ok(None);
     };
-    call.request = body(connection, hash, REQUEST)?.unwrap_or_default();
-    call.answer = body(connection, hash, ANSWER)?;
+    let body = |part: i64| {
+        let sql = "SELECT body FROM held_bodies WHERE name = ?1 AND part = ?2";
+        connection.first(sql, (name.as_bytes(), part), |row| Ok(row.get(0)?))
+    };
+    call.request = body(REQUEST)?.unwrap_or_default();
+    call.answer = body(ANSWER)?;
     Ok(Some(call))
 }
 
-fn body(
-    connection: &Connection,
-    hash: &AccountId,
-    part: i64,
-) -> Result<Option<Vec<u8>>, StoreError> {
-    let sql = "SELECT body FROM held_bodies WHERE name = ?1 AND part = ?2";
-    let mut statement = connection.prepare_cached(sql)?;
-    Ok(statement
-        .query_row((hash.as_bytes(), part), |row| row.get(0))
-        .optional()?)
-}
-
-fn read(row: &Row<'_>) -> Result<HeldCall, StoreError> {
-    Ok(HeldCall {
+fn read(row: &Row<'_>) -> Result<HeldRow, StoreError> {
+    let call = HeldCall {
         payment_hash: PaymentHash::from_bytes(row.get(1)?),
         token_id: row.get(0)?,
         key_epoch: KeyEpoch(row.get(2)?),
@@ -141,6 +121,12 @@ fn read(row: &Row<'_>) -> Result<HeldCall, StoreError> {
         created_at: instant(row.get(16)?)?,
         expires_at: instant(row.get(17)?)?,
         answer: None,
+    };
+    Ok(HeldRow {
+        call,
+        bytes: row.get::<_, i64>(18)?.unsigned_abs(),
+        epoch: ProcessEpoch(row.get(19)?),
+        ended_at: maybe_instant(row.get(20)?)?,
     })
 }
 
@@ -149,22 +135,17 @@ fn state(code: i64) -> Result<HeldState, StoreError> {
 }
 
 pub(super) fn list_open(connection: &Connection) -> Result<Vec<HeldSummary>, StoreError> {
-    let mut statement = connection.prepare(
-        "SELECT name, state, backend, created_at, expires_at FROM held_calls \
-         WHERE state < 4 ORDER BY created_at",
-    )?;
-    let mut found = statement.query([])?;
-    let mut calls = Vec::new();
-    while let Some(row) = found.next()? {
-        calls.push(HeldSummary {
+    let sql = "SELECT name, state, backend, created_at, expires_at FROM held_calls \
+               WHERE state < 4 ORDER BY created_at";
+    connection.all(sql, (), |row| {
+        Ok(HeldSummary {
             payment_hash: PaymentHash::from_bytes(row.get(0)?),
             state: state(row.get(1)?)?,
             backend: row.get(2)?,
             created_at: instant(row.get(3)?)?,
             expires_at: instant(row.get(4)?)?,
-        });
-    }
-    Ok(calls)
+        })
+    })
 }
 
 /// How many held calls have not ended, and the bytes of their requests.
@@ -180,7 +161,7 @@ pub(super) fn remove(connection: &Connection, name: &AccountId) -> Result<(), St
         "DELETE FROM held_calls WHERE name = ?1",
         "DELETE FROM held_bodies WHERE name = ?1",
     ] {
-        connection.prepare_cached(sql)?.execute([name.as_bytes()])?;
+        connection.run(sql, [name.as_bytes()])?;
     }
     Ok(())
 }

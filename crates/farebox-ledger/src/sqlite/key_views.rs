@@ -3,12 +3,12 @@
 use farebox_core::{KeyHash, PaymentHash};
 use rusqlite::{Connection, Params, Row};
 
-use super::columns::{LIMITS, instant, maybe_instant, msat, read_limits};
-use crate::day::Day;
+use super::columns::{self, LIMITS, instant, maybe_instant, msat, read_limits};
+use super::sql::Sql as _;
 use crate::store::StoreError;
 use crate::{Deposit, KeyView, PendingDeposit};
 
-/// What one key is, and what counts on the day `?1`: of a parent what is held of its money, of a
+/// What a key is, and what counts on the day `?1`: of a parent what is held of its money, of a
 /// child what it holds itself.
 fn sql(which: &str) -> String {
     format!(
@@ -31,68 +31,19 @@ fn sql(which: &str) -> String {
     )
 }
 
-pub(super) fn find(
-    connection: &Connection,
-    key: &KeyHash,
-    today: Day,
-) -> Result<Option<KeyView>, StoreError> {
-    let found = many(
-        connection,
-        "k.account = (SELECT account FROM names WHERE name = ?2 AND state = 2)",
-        (today, key.as_bytes()),
-    )?;
-    Ok(found.into_iter().next())
-}
-
-pub(super) fn find_by_id(
-    connection: &Connection,
-    public_id: &str,
-    today: Day,
-) -> Result<Option<KeyView>, StoreError> {
-    let found = many(connection, "k.public_id = ?2", (today, public_id))?;
-    Ok(found.into_iter().next())
-}
-
+/// All keys that fulfil a condition.
 pub(super) fn list(
-    connection: &Connection,
-    after: u64,
-    limit: u32,
-    today: Day,
-) -> Result<Vec<KeyView>, StoreError> {
-    let after = i64::try_from(after).unwrap_or(i64::MAX);
-    let which = "k.account > ?2 ORDER BY k.account LIMIT ?3";
-    many(connection, which, (today, after, limit))
-}
-
-pub(super) fn children(
-    connection: &Connection,
-    parent: &KeyHash,
-    today: Day,
-) -> Result<Vec<KeyView>, StoreError> {
-    let which =
-        "k.parent = (SELECT account FROM names WHERE name = ?2 AND state = 2) ORDER BY k.account";
-    many(connection, which, (today, parent.as_bytes()))
-}
-
-fn many(
     connection: &Connection,
     which: &str,
     values: impl Params,
 ) -> Result<Vec<KeyView>, StoreError> {
-    let mut statement = connection.prepare(&sql(which))?;
-    let mut found = statement.query(values)?;
-    let mut views = Vec::new();
-    while let Some(row) = found.next()? {
-        views.push(read(row)?);
-    }
-    Ok(views)
+    connection.all(&sql(which), values, read)
 }
 
 fn read(row: &Row<'_>) -> Result<KeyView, StoreError> {
-    let cursor: i64 = row.get(5)?;
     let parent: Option<[u8; 32]> = row.get(8)?;
     Ok(KeyView {
-        cursor: u64::try_from(cursor).map_err(|_| StoreError::Corrupt("an account's row"))?,
+        cursor: columns::cursor(row.get(5)?)?,
         key: KeyHash::from_bytes(row.get(6)?),
         public_id: row.get(7)?,
         parent: parent.map(KeyHash::from_bytes),
@@ -112,21 +63,24 @@ fn read(row: &Row<'_>) -> Result<KeyView, StoreError> {
     })
 }
 
-const PENDING: &str = "SELECT p.name, k.name, p.msat, p.at \
-     FROM names p JOIN keys k ON k.account = p.account \
-     WHERE p.state IN (3, 4) AND p.state = 3";
-
+/// All invoices that wait for a key and fulfil a condition.
 pub(super) fn list_pending(
     connection: &Connection,
-    key: Option<&KeyHash>,
+    which: &str,
+    values: impl Params,
 ) -> Result<Vec<PendingDeposit>, StoreError> {
-    match key {
-        Some(key) => {
-            let of_key = "p.account = (SELECT account FROM names WHERE name = ?1 AND state = 2)";
-            pending(connection, of_key, [key.as_bytes()])
-        }
-        None => pending(connection, "TRUE", ()),
-    }
+    let sql = format!(
+        "SELECT p.name, k.name, p.msat, p.at FROM names p JOIN keys k ON k.account = p.account \
+         WHERE p.state IN (3, 4) AND p.state = 3 AND {which}"
+    );
+    connection.all(&sql, values, |row| {
+        Ok(PendingDeposit {
+            payment_hash: PaymentHash::from_bytes(row.get(0)?),
+            key: KeyHash::from_bytes(row.get(1)?),
+            amount: msat(row.get(2)?)?,
+            expires_at: instant(row.get(3)?)?,
+        })
+    })
 }
 
 pub(super) fn list_deposits(
@@ -134,46 +88,14 @@ pub(super) fn list_deposits(
     key: &KeyHash,
     limit: u32,
 ) -> Result<Vec<Deposit>, StoreError> {
-    let mut statement = connection.prepare(
-        "SELECT d.name, d.msat, d.at FROM names d WHERE d.state IN (3, 4) AND d.state = 4 \
-         AND d.account = (SELECT account FROM names WHERE name = ?1 AND state = 2) \
-         ORDER BY d.msat DESC LIMIT ?2",
-    )?;
-    let mut found = statement.query((key.as_bytes(), limit))?;
-    let mut all = Vec::new();
-    while let Some(row) = found.next()? {
-        all.push(Deposit {
+    let sql = "SELECT name, msat, at FROM names WHERE state IN (3, 4) AND state = 4 AND account = \
+               (SELECT account FROM names WHERE name = ?1 AND state = 2) \
+               ORDER BY msat DESC LIMIT ?2";
+    connection.all(sql, (key.as_bytes(), limit), |row| {
+        Ok(Deposit {
             payment_hash: PaymentHash::from_bytes(row.get(0)?),
             amount: msat(row.get(1)?)?,
             at: instant(row.get(2)?)?,
-        });
-    }
-    Ok(all)
-}
-
-pub(super) fn find_pending(
-    connection: &Connection,
-    hash: &PaymentHash,
-) -> Result<Option<PendingDeposit>, StoreError> {
-    let found = pending(connection, "p.name = ?1", [hash.as_bytes()])?;
-    Ok(found.into_iter().next())
-}
-
-fn pending(
-    connection: &Connection,
-    which: &str,
-    values: impl Params,
-) -> Result<Vec<PendingDeposit>, StoreError> {
-    let mut statement = connection.prepare(&format!("{PENDING} AND {which}"))?;
-    let mut found = statement.query(values)?;
-    let mut all = Vec::new();
-    while let Some(row) = found.next()? {
-        all.push(PendingDeposit {
-            payment_hash: PaymentHash::from_bytes(row.get(0)?),
-            key: KeyHash::from_bytes(row.get(1)?),
-            amount: msat(row.get(2)?)?,
-            expires_at: instant(row.get(3)?)?,
-        });
-    }
-    Ok(all)
+        })
+    })
 }

@@ -2,19 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use farebox_core::{AccountId, Msat, PaymentHash, PayoutId, ProcessEpoch, RequestDigest};
-use rusqlite::{Connection, OptionalExtension, Row};
+use farebox_core::{AccountId, HoldId, Msat, PayoutId, ProcessEpoch, RequestDigest, UnixMillis};
+use rusqlite::{Connection, Row};
 
 use super::columns::{
     self, CLAIM, CLAIM_WIDTH, Claim, LIMITS, instant, maybe_instant, maybe_msat, msat, read_limits,
 };
+use super::sql::Sql as _;
 use super::{change, charges, held, payouts};
 use crate::Receipt;
 use crate::day::Day;
 use crate::name::{HouseName, Name};
 use crate::rows::{
-    Account, Entry, HoldFacts, Is, Key, OnceRow, OnceState, OpenHold, Origin, PayoutRow, Reserve,
-    TransferId,
+    Account, Entry, HoldFacts, Is, Key, OnceRow, OnceState, OpenHold, Origin, Reserve, TransferId,
 };
 use crate::store::{StoreError, Totals};
 use crate::working::Rows;
@@ -55,12 +55,8 @@ impl Load<'_> {
                 Ok(())
             }
             Name::Once(id, key) => self.once(id, *key, rows),
-            Name::Payout(id) => {
-                let found = payouts::find(self.connection, id)?;
-                put_payout(found, rows);
-                Ok(())
-            }
-            Name::Outgoing(hash) => self.outgoing(hash, rows),
+            Name::Payout(id) => self.payout("id = ?1", id.as_bytes(), rows),
+            Name::Outgoing(hash) => self.payout("destination_hash = ?1", hash.as_bytes(), rows),
             Name::PublicId(public_id) => self.public_id(public_id, rows),
             Name::PayoutGate(id, since) => {
                 rows.gate = Some(payouts::gate(self.connection, id, *since)?);
@@ -92,38 +88,31 @@ impl Load<'_> {
             && !key.days.contains_key(&day)
         {
             let sql = "SELECT msat FROM key_days WHERE account = ?1 AND day = ?2";
-            let mut statement = self.connection.prepare_cached(sql)?;
-            let found = statement
-                .query_row((row, day), |row| row.get(0))
-                .optional()?;
-            key.days.entry(day).or_default().spent = maybe_msat(found)?.unwrap_or_default();
+            let spent = self
+                .connection
+                .first(sql, (row, day), |row| msat(row.get(0)?))?;
+            key.days.entry(day).or_default().spent = spent.unwrap_or_default();
         }
         Ok(())
     }
 
     fn read_entry(&self, id: &AccountId) -> Result<Entry, StoreError> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT n.state, n.account, n.msat, n.at, n.received, n.received_at, n.revoked_at, \
-             n.has_call, k.name FROM names n LEFT JOIN keys k ON k.account = n.account \
-             AND n.state IN (3, 4) WHERE n.name = ?1",
-        )?;
-        let mut found = statement.query([id.as_bytes()])?;
-        let Some(row) = found.next()? else {
-            return Ok(Entry::default());
-        };
-        let received = maybe_msat(row.get(4)?)?.zip(maybe_instant(row.get(5)?)?);
-        let call = if row.get(7)? {
-            Some(Box::new(held::row(self.connection, id)?))
-        } else {
-            None
-        };
-        Ok(Entry {
-            is: self.read_is(id, row)?,
-            received,
-            revoked_at: maybe_instant(row.get(6)?)?,
-            call,
-            ..Entry::default()
-        })
+        let sql = "SELECT n.state, n.account, n.msat, n.at, n.received, n.received_at, \
+                   n.revoked_at, n.has_call, k.name FROM names n LEFT JOIN keys k \
+                   ON k.account = n.account AND n.state IN (3, 4) WHERE n.name = ?1";
+        let found = self.connection.first(sql, [id.as_bytes()], |row| {
+            let call = row
+                .get::<_, bool>(7)?
+                .then(|| held::row(self.connection, id));
+            Ok(Entry {
+                is: self.read_is(id, row)?,
+                received: maybe_msat(row.get(4)?)?.zip(maybe_instant(row.get(5)?)?),
+                revoked_at: maybe_instant(row.get(6)?)?,
+                call: call.transpose()?.map(Box::new),
+                ..Entry::default()
+            })
+        })?;
+        Ok(found.unwrap_or_default())
     }
 
     fn read_is(&self, id: &AccountId, row: &Row<'_>) -> Result<Is, StoreError> {
@@ -152,36 +141,39 @@ impl Load<'_> {
     }
 
     fn read_claimed(&self, id: &AccountId, number: i64) -> Result<Account, StoreError> {
-        let mut statement = self.connection.prepare_cached(&format!(
+        let sql = format!(
             "SELECT {CLAIM}, a.balance, a.calls_used, a.voids, a.last_transfer, \
              p.id, p.sold, p.excess, p.calls FROM claims c JOIN accounts a ON a.id = c.account \
              LEFT JOIN payouts p ON p.account = ?2 AND p.state = 1 WHERE c.account = ?1"
-        ))?;
-        let mut found = statement.query((number, id.as_bytes()))?;
-        let row = found.next()?.ok_or(StoreError::Corrupt("a claim"))?;
-        let claim = Claim::read(row)?;
-        let origin = Origin::Payment {
-            rail: claim.rail,
-            key_epoch: claim.key_epoch,
-            terms: claim.terms,
-        };
-        let mut account = Account {
-            row: claim.account,
-            balance: msat(row.get(CLAIM_WIDTH)?)?,
-            excess: claim.excess,
-            calls_used: row.get(CLAIM_WIDTH + 1)?,
-            voids: row.get(CLAIM_WIDTH + 2)?,
-            expires_at: claim.expires_at,
-            revoked_at: claim.revoked_at,
-            last_transfer: row.get(CLAIM_WIDTH + 3)?,
-            ..Account::empty(origin, claim.claimed_at)
-        };
-        reserve(&mut account, row, CLAIM_WIDTH + 4)?;
-        Ok(account)
+        );
+        let found = self
+            .connection
+            .first(&sql, (number, id.as_bytes()), |row| {
+                let claim = Claim::read(row)?;
+                let origin = Origin::Payment {
+                    rail: claim.rail,
+                    key_epoch: claim.key_epoch,
+                    terms: claim.terms,
+                };
+                let mut account = Account {
+                    row: claim.account,
+                    balance: msat(row.get(CLAIM_WIDTH)?)?,
+                    excess: claim.excess,
+                    calls_used: row.get(CLAIM_WIDTH + 1)?,
+                    voids: row.get(CLAIM_WIDTH + 2)?,
+                    expires_at: claim.expires_at,
+                    revoked_at: claim.revoked_at,
+                    last_transfer: row.get(CLAIM_WIDTH + 3)?,
+                    ..Account::empty(origin, claim.claimed_at)
+                };
+                reserve(&mut account, row, CLAIM_WIDTH + 4)?;
+                Ok(account)
+            })?;
+        found.ok_or(StoreError::Corrupt("a claim"))
     }
 
     fn read_key(&self, id: &AccountId, number: i64) -> Result<Account, StoreError> {
-        let mut statement = self.connection.prepare_cached(&format!(
+        let sql = format!(
             "SELECT {LIMITS}, k.public_id, p.name, k.note, k.created_at, k.funded_at, \
              k.revoked_at, a.balance, a.calls_used, a.voids, a.last_transfer, \
              (SELECT coalesce(sum(msat), 0) FROM key_days WHERE account = k.account), \
@@ -189,46 +181,43 @@ impl Load<'_> {
              o.id, o.sold, o.excess, o.calls FROM keys k JOIN accounts a ON a.id = k.account \
              LEFT JOIN keys p ON p.account = k.parent \
              LEFT JOIN payouts o ON o.account = ?2 AND o.state = 1 WHERE k.account = ?1"
-        ))?;
-        let mut found = statement.query((number, id.as_bytes()))?;
-        let row = found.next()?.ok_or(StoreError::Corrupt("a key"))?;
-        let parent: Option<[u8; 32]> = row.get(6)?;
-        let key = Key {
-            public_id: row.get(5)?,
-            parent: parent.map(AccountId::from_bytes),
-            note: row.get(7)?,
-            limits: read_limits(row)?,
-            funded_at: maybe_instant(row.get(9)?)?,
-            spent: msat(row.get(15)?)?,
-            held: Msat::ZERO,
-            holds: 0,
-            days: BTreeMap::new(),
-            children: row.get(16)?,
-            pending: self.read_pending(number)?,
-        };
-        let mut account = Account {
-            row: number,
-            balance: msat(row.get(11)?)?,
-            calls_used: row.get(12)?,
-            voids: row.get(13)?,
-            revoked_at: maybe_instant(row.get(10)?)?,
-            last_transfer: row.get(14)?,
-            ..Account::empty(Origin::Key(Box::new(key)), instant(row.get(8)?)?)
-        };
-        reserve(&mut account, row, 17)?;
-        Ok(account)
+        );
+        let found = self
+            .connection
+            .first(&sql, (number, id.as_bytes()), |row| {
+                let parent: Option<[u8; 32]> = row.get(6)?;
+                let key = Key {
+                    public_id: row.get(5)?,
+                    parent: parent.map(AccountId::from_bytes),
+                    note: row.get(7)?,
+                    limits: read_limits(row)?,
+                    funded_at: maybe_instant(row.get(9)?)?,
+                    spent: msat(row.get(15)?)?,
+                    held: Msat::ZERO,
+                    holds: 0,
+                    days: BTreeMap::new(),
+                    children: row.get(16)?,
+                    pending: self.read_pending(number)?,
+                };
+                let mut account = Account {
+                    row: number,
+                    balance: msat(row.get(11)?)?,
+                    calls_used: row.get(12)?,
+                    voids: row.get(13)?,
+                    revoked_at: maybe_instant(row.get(10)?)?,
+                    last_transfer: row.get(14)?,
+                    ..Account::empty(Origin::Key(Box::new(key)), instant(row.get(8)?)?)
+                };
+                reserve(&mut account, row, 17)?;
+                Ok(account)
+            })?;
+        found.ok_or(StoreError::Corrupt("a key"))
     }
 
     /// When each invoice that waits for a key can no longer be paid.
-    fn read_pending(&self, key: i64) -> Result<Vec<farebox_core::UnixMillis>, StoreError> {
+    fn read_pending(&self, key: i64) -> Result<Vec<UnixMillis>, StoreError> {
         let sql = "SELECT at FROM names WHERE account = ?1 AND state IN (3, 4) AND state = 3";
-        let mut statement = self.connection.prepare_cached(sql)?;
-        let mut found = statement.query([key])?;
-        let mut ends = Vec::new();
-        while let Some(row) = found.next()? {
-            ends.push(instant(row.get(0)?)?);
-        }
-        Ok(ends)
+        self.connection.all(sql, [key], |row| instant(row.get(0)?))
     }
 
     fn once(&self, id: &AccountId, key: [u8; 32], rows: &mut Rows) -> Result<(), StoreError> {
@@ -236,19 +225,18 @@ impl Load<'_> {
         let Some(account) = account.filter(|account| account.calls_used > 0) else {
             return Ok(());
         };
-        let mut statement = self.connection.prepare_cached(
-            "SELECT digest, hold, charged, settled_at FROM retries WHERE account = ?1 AND key = ?2",
-        )?;
-        let mut found = statement.query((account.row, key))?;
-        if let Some(row) = found.next()? {
-            let digest = RequestDigest::from_bytes(row.get(0)?);
+        let sql = "SELECT digest, hold, charged, settled_at FROM retries \
+                   WHERE account = ?1 AND key = ?2";
+        let found = self.connection.first(sql, (account.row, key), |row| {
             let state = OnceState::Settled(Receipt {
                 hold: columns::hold_id(row.get(1)?),
                 charged: msat(row.get(2)?)?,
                 settled_at: instant(row.get(3)?)?,
             });
-            rows.onces.insert((*id, key), OnceRow { digest, state });
-        }
+            let digest = RequestDigest::from_bytes(row.get(0)?);
+            Ok(OnceRow { digest, state })
+        })?;
+        rows.onces.extend(found.map(|row| ((*id, key), row)));
         Ok(())
     }
 
@@ -257,20 +245,21 @@ impl Load<'_> {
         Ok(self.connection.prepare_cached(sql)?.exists([id])?)
     }
 
-    fn outgoing(&self, hash: &PaymentHash, rows: &mut Rows) -> Result<(), StoreError> {
-        let found = payouts::find_by_destination(self.connection, hash)?;
-        put_payout(found, rows);
+    /// The payout of which one column has this value.
+    fn payout(&self, which: &str, value: &[u8], rows: &mut Rows) -> Result<(), StoreError> {
+        if let Some(row) = payouts::find(self.connection, which, [value])? {
+            rows.outgoing.insert(row.view.destination_hash, row.view.id);
+            rows.payouts.insert(row.view.id, row);
+        }
         Ok(())
     }
 
     fn public_id(&self, public_id: &str, rows: &mut Rows) -> Result<(), StoreError> {
         let sql = "SELECT name FROM keys WHERE public_id = ?1";
-        let mut statement = self.connection.prepare_cached(sql)?;
-        let found = statement.query_row([public_id], |row| row.get(0));
-        if let Some(name) = found.optional()? {
-            let id = AccountId::from_bytes(name);
-            rows.public_ids.insert(public_id.into(), id);
-        }
+        let read = |row: &Row<'_>| Ok(AccountId::from_bytes(row.get(0)?));
+        let found = self.connection.first(sql, [public_id], read)?;
+        rows.public_ids
+            .extend(found.map(|id| (public_id.into(), id)));
         Ok(())
     }
 
@@ -303,13 +292,9 @@ impl Load<'_> {
 
     fn house(&self, rows: &mut Rows) -> Result<(), StoreError> {
         const HOUSE: StoreError = StoreError::Corrupt("a balance of the house");
-        let mut statement = self.connection.prepare(
-            "SELECT h.name, a.id, a.balance FROM house h JOIN accounts a ON a.id = h.account",
-        )?;
-        let mut found = statement.query([])?;
-        while let Some(row) = found.next()? {
-            let name: String = row.get(0)?;
-            let (number, balance) = (row.get(1)?, row.get(2)?);
+        let sql = "SELECT h.name, a.id, a.balance FROM house h JOIN accounts a ON a.id = h.account";
+        let read = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?));
+        for (name, number, balance) in self.connection.all(sql, (), read)? {
             let name = HouseName::parse(&name).ok_or(HOUSE)?;
             if name.is_impossible(balance) {
                 return Err(HOUSE);
@@ -327,21 +312,17 @@ impl Load<'_> {
         &self,
         which: &str,
         limit: usize,
-    ) -> Result<Vec<(farebox_core::HoldId, OpenHold)>, StoreError> {
-        let mut statement = self.connection.prepare(&format!(
+    ) -> Result<Vec<(HoldId, OpenHold)>, StoreError> {
+        let sql = format!(
             "SELECT h.id, coalesce(c.name, k.name), h.msat, h.progress, h.once_key, \
              h.once_digest, h.number, a.name, h.route, h.day, h.basis, h.epoch \
              FROM holds h LEFT JOIN claims c ON c.account = h.account \
              LEFT JOIN keys k ON k.account = h.account LEFT JOIN keys a ON a.account = h.asker \
              WHERE {which} ORDER BY h.number LIMIT ?1"
-        ))?;
+        );
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let mut found = statement.query([limit])?;
-        let mut holds = Vec::new();
-        while let Some(row) = found.next()? {
-            holds.push((columns::hold_id(row.get(0)?), read_hold(row)?));
-        }
-        Ok(holds)
+        let read = |row: &Row<'_>| Ok((columns::hold_id(row.get(0)?), read_hold(row)?));
+        self.connection.all(&sql, [limit], read)
     }
 }
 
@@ -384,16 +365,9 @@ fn reserve(account: &mut Account, row: &Row<'_>, first: usize) -> Result<(), Sto
     Ok(())
 }
 
-fn put_payout(found: Option<PayoutRow>, rows: &mut Rows) {
-    if let Some(row) = found {
-        rows.outgoing.insert(row.view.destination_hash, row.view.id);
-        rows.payouts.insert(row.view.id, row);
-    }
-}
-
 /// The highest id of a transfer.
 pub(super) fn newest(connection: &Connection) -> Result<TransferId, StoreError> {
     let sql = "SELECT id FROM transfers ORDER BY id DESC LIMIT 1";
-    let found = connection.query_row(sql, [], |row| row.get(0)).optional()?;
+    let found = connection.first(sql, (), |row| Ok(row.get(0)?))?;
     Ok(found.unwrap_or_default())
 }

@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use farebox_core::{AccountId, HoldId, KeyHash, PaymentHash, PayoutId};
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Transaction};
+use rusqlite::{Connection, OpenFlags, Row, Transaction};
 
 use super::columns::{self, CLAIM, CLAIM_WIDTH, Claim};
+use super::sql::Sql as _;
 use super::{change, charges, held, key_views, payouts, trial};
-use crate::ledger::MAX_PAGE;
+use crate::day::Day;
 use crate::store::{OpenReader, Reader, StoreError};
 use crate::view::{AccountView, TransferKind, TransferView, TrialBalance};
 use crate::{
@@ -39,40 +40,36 @@ impl OpenReader for OpenSqlite {
     }
 }
 
+/// The number of the account that a name has: of a payment, or of a key.
+const OF_PAYMENT: &str = "(SELECT account FROM names WHERE name = ?1 AND state = 1)";
+const OF_KEY: &str = "(SELECT account FROM names WHERE name = ?1 AND state = 2)";
+/// The same where `?1` is the day.
+const OF_KEY_ON: &str = "(SELECT account FROM names WHERE name = ?2 AND state = 2)";
+
 impl Reader for SqliteReader {
-    fn account(&mut self, hash: AccountId) -> Result<Option<AccountView>, StoreError> {
-        let sql =
-            accounts_sql("c.account = (SELECT account FROM names WHERE name = ?1 AND state = 1)");
-        let mut statement = self.connection.prepare(&sql)?;
-        let mut found = statement.query([hash.as_bytes()])?;
-        found.next()?.map(read_view).transpose()
+    fn account(&mut self, id: AccountId) -> Result<Option<AccountView>, StoreError> {
+        let sql = accounts_sql(&format!("c.account = {OF_PAYMENT}"));
+        self.connection.first(&sql, [id.as_bytes()], read_view)
     }
 
     fn accounts(&mut self, after: u64, limit: u32) -> Result<Vec<AccountView>, StoreError> {
         let sql = accounts_sql("c.account > ?1 ORDER BY c.account LIMIT ?2");
-        let after = i64::try_from(after).unwrap_or(i64::MAX);
-        let mut statement = self.connection.prepare(&sql)?;
-        let mut found = statement.query((after, limit.min(MAX_PAGE)))?;
-        let mut views = Vec::new();
-        while let Some(row) = found.next()? {
-            views.push(read_view(row)?);
-        }
-        Ok(views)
+        self.connection.all(&sql, (place(after), limit), read_view)
     }
 
     fn transfers(
         &mut self,
-        hash: AccountId,
+        account: AccountId,
         before: Option<[u8; 16]>,
         limit: u32,
     ) -> Result<Vec<TransferView>, StoreError> {
         let snapshot = self.connection.transaction()?;
         let mut next = match before {
             Some(id) => previous(&snapshot, id)?,
-            None => head(&snapshot, hash)?,
+            None => head(&snapshot, account)?,
         };
         let mut views = Vec::new();
-        while let Some(id) = next.filter(|_| views.len() < limit.min(MAX_PAGE) as usize) {
+        while let Some(id) = next.filter(|_| views.len() < limit as usize) {
             views.push(read_transfer(&snapshot, id)?);
             next = previous(&snapshot, id)?;
         }
@@ -80,64 +77,77 @@ impl Reader for SqliteReader {
     }
 
     fn payout(&mut self, id: PayoutId) -> Result<Option<PayoutView>, StoreError> {
-        let found = payouts::find(&self.connection, &id)?;
+        let found = payouts::find(&self.connection, "id = ?1", [id.as_bytes()])?;
         Ok(found.map(|payout| payout.view))
     }
 
     fn open_payouts(&mut self) -> Result<Vec<PayoutView>, StoreError> {
-        payouts::list_open(&self.connection)
+        payouts::list(&self.connection, "state = 1 ORDER BY number", ())
     }
 
     fn payouts(&mut self, after: u64, limit: u32) -> Result<Vec<PayoutView>, StoreError> {
-        payouts::list(&self.connection, after, limit.min(MAX_PAGE))
+        let which = "number > ?1 ORDER BY number LIMIT ?2";
+        payouts::list(&self.connection, which, (place(after), limit))
     }
 
-    fn payouts_of(&mut self, hash: AccountId, limit: u32) -> Result<Vec<PayoutView>, StoreError> {
-        payouts::list_of(&self.connection, &hash, limit.min(MAX_PAGE))
+    fn payouts_of(&mut self, id: AccountId, limit: u32) -> Result<Vec<PayoutView>, StoreError> {
+        let which = "account = ?1 ORDER BY number DESC LIMIT ?2";
+        payouts::list(&self.connection, which, (id.as_bytes(), limit))
     }
 
     fn settlement_cursor(&mut self, name: &str) -> Result<Option<u64>, StoreError> {
-        payouts::settlement_cursor(&self.connection, name)
+        let sql = "SELECT cursor FROM settlement_cursors WHERE name = ?1";
+        let read = |row: &Row<'_>| Ok(row.get::<_, i64>(0)?.cast_unsigned());
+        self.connection.first(sql, [name], read)
     }
 
     fn held_call(&mut self, hash: PaymentHash) -> Result<Option<HeldCall>, StoreError> {
-        let snapshot = self.connection.transaction()?;
-        held::find_whole(&snapshot, &hash.account())
+        held::find_whole(&*self.connection.transaction()?, &hash.account())
     }
 
     fn held_calls(&mut self) -> Result<Vec<HeldSummary>, StoreError> {
         held::list_open(&self.connection)
     }
 
-    fn key(&mut self, key: KeyHash, today: u32) -> Result<Option<KeyView>, StoreError> {
-        key_views::find(&self.connection, &key, today)
+    fn key(&mut self, key: KeyHash, today: Day) -> Result<Option<KeyView>, StoreError> {
+        let which = format!("k.account = {OF_KEY_ON}");
+        let values = (today, key.as_bytes());
+        Ok(key_views::list(&self.connection, &which, values)?.pop())
     }
 
-    fn key_by_public_id(&mut self, id: &str, today: u32) -> Result<Option<KeyView>, StoreError> {
-        key_views::find_by_id(&self.connection, id, today)
+    fn key_by_public_id(&mut self, id: &str, today: Day) -> Result<Option<KeyView>, StoreError> {
+        let which = "k.public_id = ?2";
+        Ok(key_views::list(&self.connection, which, (today, id))?.pop())
     }
 
-    fn keys(&mut self, after: u64, limit: u32, today: u32) -> Result<Vec<KeyView>, StoreError> {
-        key_views::list(&self.connection, after, limit.min(MAX_PAGE), today)
+    fn keys(&mut self, after: u64, limit: u32, today: Day) -> Result<Vec<KeyView>, StoreError> {
+        let which = "k.account > ?2 ORDER BY k.account LIMIT ?3";
+        key_views::list(&self.connection, which, (today, place(after), limit))
     }
 
-    fn children(&mut self, parent: KeyHash, today: u32) -> Result<Vec<KeyView>, StoreError> {
-        key_views::children(&self.connection, &parent, today)
+    fn children(&mut self, parent: KeyHash, today: Day) -> Result<Vec<KeyView>, StoreError> {
+        let which = format!("k.parent = {OF_KEY_ON} ORDER BY k.account");
+        key_views::list(&self.connection, &which, (today, parent.as_bytes()))
     }
 
     fn pending_deposits(
         &mut self,
         key: Option<KeyHash>,
     ) -> Result<Vec<PendingDeposit>, StoreError> {
-        key_views::list_pending(&self.connection, key.as_ref())
+        let Some(key) = key else {
+            return key_views::list_pending(&self.connection, "TRUE", ());
+        };
+        let which = format!("p.account = {OF_KEY}");
+        key_views::list_pending(&self.connection, &which, [key.as_bytes()])
     }
 
     fn deposits_of(&mut self, key: KeyHash, limit: u32) -> Result<Vec<Deposit>, StoreError> {
-        key_views::list_deposits(&self.connection, &key, limit.min(MAX_PAGE))
+        key_views::list_deposits(&self.connection, &key, limit)
     }
 
     fn pending_deposit(&mut self, hash: PaymentHash) -> Result<Option<PendingDeposit>, StoreError> {
-        key_views::find_pending(&self.connection, &hash)
+        let which = "p.name = ?1";
+        Ok(key_views::list_pending(&self.connection, which, [hash.as_bytes()])?.pop())
     }
 
     fn charge(&mut self, hold: HoldId) -> Result<Option<ChargeView>, StoreError> {
@@ -145,7 +155,7 @@ impl Reader for SqliteReader {
     }
 
     fn charges(&mut self, query: &ChargeQuery, limit: u32) -> Result<ChargePage, StoreError> {
-        charges::list(&self.connection.transaction()?, query, limit.min(MAX_PAGE))
+        charges::list(&self.connection.transaction()?, query, limit)
     }
 
     fn change(&mut self, hold: HoldId) -> Result<Option<ChangeView>, StoreError> {
@@ -154,12 +164,18 @@ impl Reader for SqliteReader {
     }
 
     fn owed_change(&mut self) -> Result<Vec<ChangeView>, StoreError> {
-        change::list_owed(&self.connection)
+        let owed = change::list(&self.connection, "told IS NULL ORDER BY at", ())?;
+        Ok(owed.into_iter().map(|row| row.view).collect())
     }
 
     fn trial_balance(&mut self) -> Result<TrialBalance, StoreError> {
         trial::balance(&self.connection.transaction()?)
     }
+}
+
+/// A place in a listing, as its column has it.
+fn place(cursor: u64) -> i64 {
+    i64::try_from(cursor).unwrap_or(i64::MAX)
 }
 
 fn accounts_sql(which: &str) -> String {
@@ -177,8 +193,7 @@ fn accounts_sql(which: &str) -> String {
 fn read_view(row: &Row<'_>) -> Result<AccountView, StoreError> {
     let claim = Claim::read(row)?;
     Ok(AccountView {
-        cursor: u64::try_from(claim.account)
-            .map_err(|_| StoreError::Corrupt("an account's row"))?,
+        cursor: columns::cursor(claim.account)?,
         account: claim.name,
         key_epoch: claim.key_epoch,
         terms: claim.terms,
@@ -194,43 +209,38 @@ fn read_view(row: &Row<'_>) -> Result<AccountView, StoreError> {
     })
 }
 
-fn head(snapshot: &Transaction<'_>, hash: AccountId) -> Result<Option<[u8; 16]>, StoreError> {
+fn head(snapshot: &Transaction<'_>, id: AccountId) -> Result<Option<[u8; 16]>, StoreError> {
     let sql = "SELECT last_transfer FROM accounts WHERE id = \
                (SELECT account FROM names WHERE name = ?1 AND state IN (1, 2))";
-    Ok(snapshot
-        .query_row(sql, [hash.as_bytes()], |row| row.get(0))
-        .optional()?
-        .flatten())
+    let head = snapshot.first(sql, [id.as_bytes()], |row| Ok(row.get(0)?))?;
+    Ok(head.flatten())
 }
 
 fn previous(snapshot: &Transaction<'_>, id: [u8; 16]) -> Result<Option<[u8; 16]>, StoreError> {
-    let mut statement = snapshot.prepare_cached("SELECT previous FROM transfers WHERE id = ?1")?;
-    Ok(statement
-        .query_row([id], |row| row.get(0))
-        .optional()?
-        .flatten())
+    let sql = "SELECT previous FROM transfers WHERE id = ?1";
+    let previous = snapshot.first(sql, [id], |row| Ok(row.get(0)?))?;
+    Ok(previous.flatten())
 }
 
 fn read_transfer(snapshot: &Transaction<'_>, id: [u8; 16]) -> Result<TransferView, StoreError> {
-    let mut statement = snapshot.prepare_cached(
-        "SELECT t.msat, t.kind, t.at, dc.name, dk.name, dh.name, \
-         cc.name, ck.name, ch.name \
-         FROM transfers t LEFT JOIN claims dc ON dc.account = t.debit \
-         LEFT JOIN keys dk ON dk.account = t.debit LEFT JOIN house dh ON dh.account = t.debit \
-         LEFT JOIN claims cc ON cc.account = t.credit LEFT JOIN keys ck ON ck.account = t.credit \
-         LEFT JOIN house ch ON ch.account = t.credit WHERE t.id = ?1",
-    )?;
-    let mut found = statement.query([id])?;
-    let row = found
-        .next()?
-        .ok_or(StoreError::Corrupt("a chain of transfers"))?;
-    let kind = TransferKind::from_code(row.get(1)?);
-    Ok(TransferView {
-        id,
-        debit: columns::account_name(row.get(3)?, row.get(4)?, row.get(5)?)?,
-        credit: columns::account_name(row.get(6)?, row.get(7)?, row.get(8)?)?,
-        amount: columns::msat(row.get(0)?)?,
-        kind: kind.ok_or(StoreError::Corrupt("a kind of transfer"))?,
-        at: columns::instant(row.get(2)?)?,
-    })
+    let sql = "SELECT t.msat, t.kind, t.at, dc.name, dk.name, dh.name, \
+               cc.name, ck.name, ch.name FROM transfers t \
+               LEFT JOIN claims dc ON dc.account = t.debit \
+               LEFT JOIN keys dk ON dk.account = t.debit \
+               LEFT JOIN house dh ON dh.account = t.debit \
+               LEFT JOIN claims cc ON cc.account = t.credit \
+               LEFT JOIN keys ck ON ck.account = t.credit \
+               LEFT JOIN house ch ON ch.account = t.credit WHERE t.id = ?1";
+    let found = snapshot.first(sql, [id], |row| {
+        let kind = TransferKind::from_code(row.get(1)?);
+        Ok(TransferView {
+            id,
+            debit: columns::account_name(row.get(3)?, row.get(4)?, row.get(5)?)?,
+            credit: columns::account_name(row.get(6)?, row.get(7)?, row.get(8)?)?,
+            amount: columns::msat(row.get(0)?)?,
+            kind: kind.ok_or(StoreError::Corrupt("a kind of transfer"))?,
+            at: columns::instant(row.get(2)?)?,
+        })
+    })?;
+    found.ok_or(StoreError::Corrupt("a chain of transfers"))
 }

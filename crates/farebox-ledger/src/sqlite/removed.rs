@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use farebox_core::UnixMillis;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::Connection;
 
 use super::columns::instant_column;
+use super::sql::Sql as _;
 use super::write::Numbers;
 use crate::rows::{Account, TransferId};
 use crate::store::StoreError;
@@ -30,16 +31,9 @@ pub(super) fn remove(
     let Some(at) = at else { return Ok(()) };
     for (debit, credit, amount) in between(net) {
         let id = summary_id(at, epoch, numbers);
-        connection
-            .prepare_cached("INSERT INTO transfers VALUES (?1, ?2, ?3, ?4, ?5, ?6, NULL)")?
-            .execute((
-                id,
-                debit,
-                credit,
-                amount,
-                TransferKind::Summary.code(),
-                instant_column(at),
-            ))?;
+        let sql = "INSERT INTO transfers VALUES (?1, ?2, ?3, ?4, ?5, ?6, NULL)";
+        let (kind, at) = (TransferKind::Summary.code(), instant_column(at));
+        connection.run(sql, (id, debit, credit, amount, kind, at))?;
         numbers.newest = numbers.newest.max(id);
     }
     Ok(())
@@ -58,11 +52,9 @@ fn summary_id(at: UnixMillis, epoch: u32, numbers: &mut Numbers) -> TransferId {
 
 fn remove_one(connection: &Connection, account: &Account, net: &mut Net) -> Result<(), StoreError> {
     let (ids, own) = walk(connection, account.last_transfer)?;
-    let mut delete = connection.prepare_cached("DELETE FROM transfers WHERE id = ?1")?;
-    let mut forget = connection.prepare_cached("DELETE FROM charges WHERE id = ?1")?;
     for id in &ids {
-        delete.execute([id])?;
-        forget.execute([id])?;
+        connection.run("DELETE FROM transfers WHERE id = ?1", [id])?;
+        connection.run("DELETE FROM charges WHERE id = ?1", [id])?;
     }
     for (row, amount) in own {
         *net.entry(row).or_default() += amount;
@@ -75,7 +67,7 @@ fn remove_one(connection: &Connection, account: &Account, net: &mut Net) -> Resu
         "DELETE FROM retries WHERE account = ?1",
         "DELETE FROM charges WHERE account = ?1 AND charged IS NULL",
     ] {
-        connection.prepare_cached(sql)?.execute([account.row])?;
+        connection.run(sql, [account.row])?;
     }
     Ok(())
 }
@@ -86,7 +78,6 @@ pub(super) fn walk(
     last: Option<TransferId>,
 ) -> Result<(Vec<TransferId>, Net), StoreError> {
     let sql = "SELECT debit, credit, msat, previous FROM transfers WHERE id = ?1";
-    let mut statement = connection.prepare_cached(sql)?;
     const BROKEN: StoreError = StoreError::Corrupt("a chain of transfers");
     let mut next = last;
     let (mut ids, mut net) = (Vec::new(), Net::new());
@@ -99,11 +90,10 @@ pub(super) fn walk(
         if ids.len().is_power_of_two() {
             seen = Some(id);
         }
-        let read = |row: &rusqlite::Row<'_>| {
+        let found = connection.first(sql, [id], |row| {
             let amount: i64 = row.get(2)?;
             Ok((row.get(0)?, row.get(1)?, amount, row.get(3)?))
-        };
-        let found = statement.query_row([id], read).optional()?;
+        })?;
         let (debit, credit, amount, previous) = found.ok_or(BROKEN)?;
         *net.entry(debit).or_default() -= amount;
         *net.entry(credit).or_default() += amount;

@@ -1,11 +1,12 @@
 //! Writing what a batch changed: each table once, each row once.
 
-use farebox_core::{AccountId, RouteName};
+use farebox_core::{AccountId, HoldId, RouteName};
 use rusqlite::Connection;
 
 use super::columns::{
-    binding_column, expect_one, instant_column, kind_columns, lines, methods_column, span_column,
+    binding_column, instant_column, kind_columns, lines, methods_column, span_column,
 };
+use super::sql::Sql as _;
 use super::{change, charges, held, payouts, removed};
 use crate::money::signed;
 use crate::rows::{
@@ -110,18 +111,17 @@ impl Write<'_> {
     }
 
     fn insert_account(&self, account: &Account) -> Result<(), StoreError> {
-        self.connection
-            .prepare_cached("INSERT INTO accounts VALUES (?1, ?2, ?3, ?4, ?5)")?
-            .execute(account_columns(account))?;
-        Ok(())
+        let sql = "INSERT INTO accounts VALUES (?1, ?2, ?3, ?4, ?5)";
+        let values = account_columns(account);
+        self.connection.run(sql, values).map(drop)
     }
 
     fn update_account(&self, account: &Account) -> Result<(), StoreError> {
         let sql = "UPDATE accounts SET balance = ?2, calls_used = ?3, voids = ?4, \
                    last_transfer = ?5 WHERE id = ?1";
-        let mut update = self.connection.prepare_cached(sql)?;
-        let changed = update.execute(account_columns(account))?;
-        expect_one(changed, "an account that was loaded")
+        let values = account_columns(account);
+        self.connection
+            .change_one("an account that was loaded", sql, values)
     }
 
     /// What made the account, new or as far as it changes.
@@ -138,8 +138,7 @@ impl Write<'_> {
                 let sql = "UPDATE claims SET revoked_at = ?2, excess = ?3 WHERE account = ?1";
                 let revoked_at = account.revoked_at.map(instant_column);
                 let columns = (account.row, revoked_at, signed(account.excess));
-                let changed = self.connection.prepare_cached(sql)?.execute(columns)?;
-                expect_one(changed, "a claim")
+                self.connection.change_one("a claim", sql, columns)
             }
             Origin::Key(key) => {
                 if is_new {
@@ -160,32 +159,29 @@ impl Write<'_> {
             return Err(StoreError::Corrupt("a claim"));
         };
         let (kind, calls, span) = kind_columns(terms.kind);
-        self.connection
-            .prepare_cached(
-                "INSERT INTO claims VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, \
-                 ?13, ?14, ?15, ?16, ?17, ?18)",
-            )?
-            .execute(rusqlite::params![
-                account.row,
-                id.as_bytes(),
-                rail.code(),
-                key_epoch.0,
-                signed(terms.amount),
-                kind,
-                calls,
-                span,
-                terms.route.as_str(),
-                methods_column(terms.methods),
-                binding_column(&terms.binding),
-                terms.epoch.0,
-                span_column(terms.valid_for),
-                instant_column(terms.claim_by),
-                instant_column(account.claimed_at),
-                instant_column(account.expires_at),
-                account.revoked_at.map(instant_column),
-                signed(account.excess),
-            ])?;
-        Ok(())
+        let sql = "INSERT INTO claims VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, \
+                   ?13, ?14, ?15, ?16, ?17, ?18)";
+        let values = rusqlite::params![
+            account.row,
+            id.as_bytes(),
+            rail.code(),
+            key_epoch.0,
+            signed(terms.amount),
+            kind,
+            calls,
+            span,
+            terms.route.as_str(),
+            methods_column(terms.methods),
+            binding_column(&terms.binding),
+            terms.epoch.0,
+            span_column(terms.valid_for),
+            instant_column(terms.claim_by),
+            instant_column(account.claimed_at),
+            instant_column(account.expires_at),
+            account.revoked_at.map(instant_column),
+            signed(account.excess),
+        ];
+        self.connection.run(sql, values).map(drop)
     }
 
     fn insert_key(
@@ -196,20 +192,17 @@ impl Write<'_> {
         rows: &Rows,
     ) -> Result<(), StoreError> {
         let parent = key.parent.map(|parent| number_of(&parent, rows));
-        self.connection
-            .prepare_cached(
-                "INSERT INTO keys (account, name, public_id, parent, note, created_at) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            )?
-            .execute((
-                account.row,
-                id.as_bytes(),
-                &*key.public_id,
-                parent.transpose()?,
-                &key.note,
-                instant_column(account.claimed_at),
-            ))?;
-        Ok(())
+        let sql = "INSERT INTO keys (account, name, public_id, parent, note, created_at) \
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+        let values = (
+            account.row,
+            id.as_bytes(),
+            &*key.public_id,
+            parent.transpose()?,
+            &key.note,
+            instant_column(account.claimed_at),
+        );
+        self.connection.run(sql, values).map(drop)
     }
 
     fn update_key(&self, account: &Account, key: &Key) -> Result<(), StoreError> {
@@ -220,7 +213,7 @@ impl Write<'_> {
         let routes = routes.map(|routes| lines(routes.iter().map(RouteName::as_str)));
         let models = limits.models.as_ref();
         let models = models.map(|models| lines(models.iter().map(String::as_str)));
-        let changed = self.connection.prepare_cached(sql)?.execute((
+        let values = (
             account.row,
             limits.total.map(signed),
             limits.per_day.map(signed),
@@ -229,8 +222,9 @@ impl Write<'_> {
             limits.expires_at.map(instant_column),
             key.funded_at.map(instant_column),
             account.revoked_at.map(instant_column),
-        ))?;
-        expect_one(changed, "a key that was loaded")
+        );
+        self.connection
+            .change_one("a key that was loaded", sql, values)
     }
 
     /// What the name stands for.
@@ -262,45 +256,33 @@ impl Write<'_> {
             && entry.call.is_none();
         if is_forgotten {
             let sql = "DELETE FROM names WHERE name = ?1";
-            self.connection
-                .prepare_cached(sql)?
-                .execute([id.as_bytes()])?;
-            return Ok(());
+            return self.connection.run(sql, [id.as_bytes()]).map(drop);
         }
-        self.connection
-            .prepare_cached(
-                "INSERT OR REPLACE INTO names VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-            )?
-            .execute((
-                id.as_bytes(),
-                state,
-                account,
-                msat.map(signed),
-                at.map(instant_column),
-                entry.received.map(|(msat, _)| signed(msat)),
-                entry.received.map(|(_, at)| instant_column(at)),
-                entry.revoked_at.map(instant_column),
-                entry.call.is_some(),
-            ))?;
-        Ok(())
+        let sql = "INSERT OR REPLACE INTO names VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+        let values = (
+            id.as_bytes(),
+            state,
+            account,
+            msat.map(signed),
+            at.map(instant_column),
+            entry.received.map(|(msat, _)| signed(msat)),
+            entry.received.map(|(_, at)| instant_column(at)),
+            entry.revoked_at.map(instant_column),
+            entry.call.is_some(),
+        );
+        self.connection.run(sql, values).map(drop)
     }
 
     fn house(&self, rows: &Rows) -> Result<(), StoreError> {
-        for house in self
-            .changes
-            .house
-            .iter()
-            .filter_map(|place| rows.house(*place))
-        {
+        let places = self.changes.house.iter();
+        for house in places.filter_map(|place| rows.house(*place)) {
             let sql = "INSERT INTO accounts (id, balance) VALUES (?1, ?2) \
                        ON CONFLICT (id) DO UPDATE SET balance = excluded.balance";
-            self.connection
-                .prepare_cached(sql)?
-                .execute((house.row, house.balance))?;
+            self.connection.run(sql, (house.row, house.balance))?;
             if house.balance == house.added {
+                let sql = "INSERT OR IGNORE INTO house (account, name) VALUES (?1, ?2)";
                 self.connection
-                    .prepare_cached("INSERT OR IGNORE INTO house (account, name) VALUES (?1, ?2)")?
-                    .execute((house.row, house.name.to_string()))?;
+                    .run(sql, (house.row, house.name.to_string()))?;
             }
         }
         Ok(())
@@ -315,18 +297,17 @@ impl Write<'_> {
                 Ok(house.row)
             }
         };
-        self.connection
-            .prepare_cached("INSERT INTO transfers VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?
-            .execute((
-                transfer.id,
-                number(transfer.debit)?,
-                number(transfer.credit)?,
-                signed(transfer.amount),
-                transfer.kind.code(),
-                instant_column(transfer.at),
-                transfer.previous,
-            ))?;
-        Ok(())
+        let values = (
+            transfer.id,
+            number(transfer.debit)?,
+            number(transfer.credit)?,
+            signed(transfer.amount),
+            transfer.kind.code(),
+            instant_column(transfer.at),
+            transfer.previous,
+        );
+        let sql = "INSERT INTO transfers VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+        self.connection.run(sql, values).map(drop)
     }
 
     /// New holds, progress of those that the store had before, and ends.
@@ -335,53 +316,38 @@ impl Write<'_> {
         for (id, hold) in self.changes.holds.iter().filter_map(open) {
             self.insert_hold(id, hold, rows)?;
         }
-        let mut update = self
-            .connection
-            .prepare_cached("UPDATE holds SET progress = ?2 WHERE number = ?1")?;
         let moved = self.changes.progress.iter().filter_map(open);
         for (_, hold) in moved.filter(|(_, hold)| hold.number <= first) {
-            let changed = update.execute((hold.number, hold.progress.map(signed)))?;
-            expect_one(changed, "an open hold")?;
+            let sql = "UPDATE holds SET progress = ?2 WHERE number = ?1";
+            let values = (hold.number, hold.progress.map(signed));
+            self.connection.change_one("an open hold", sql, values)?;
         }
-        let mut delete = self
-            .connection
-            .prepare_cached("DELETE FROM holds WHERE number = ?1")?;
         for (_, number) in self.changes.ended.iter().filter(|(_, number)| *number > 0) {
-            expect_one(delete.execute([number])?, "an open hold")?;
+            let sql = "DELETE FROM holds WHERE number = ?1";
+            self.connection.change_one("an open hold", sql, [number])?;
         }
         Ok(())
     }
 
-    fn insert_hold(
-        &self,
-        id: &farebox_core::HoldId,
-        hold: &OpenHold,
-        rows: &Rows,
-    ) -> Result<(), StoreError> {
+    fn insert_hold(&self, id: &HoldId, hold: &OpenHold, rows: &Rows) -> Result<(), StoreError> {
         let facts = &hold.facts;
-        let asker = facts
-            .day
-            .map(|_| number_of(&facts.asker, rows))
-            .transpose()?;
-        self.connection
-            .prepare_cached(
-                "INSERT INTO holds VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
-            )?
-            .execute((
-                hold.number,
-                id.as_bytes(),
-                number_of(&facts.payer, rows)?,
-                hold.epoch.0,
-                signed(hold.amount),
-                hold.progress.map(signed),
-                facts.once,
-                hold.digest.as_ref().map(|digest| digest.as_bytes()),
-                asker,
-                hold.route.as_ref().map(RouteName::as_str),
-                facts.day,
-                hold.basis.as_deref().map(charges::basis_column),
-            ))?;
-        Ok(())
+        let asker = facts.day.map(|_| number_of(&facts.asker, rows));
+        let values = (
+            hold.number,
+            id.as_bytes(),
+            number_of(&facts.payer, rows)?,
+            hold.epoch.0,
+            signed(hold.amount),
+            hold.progress.map(signed),
+            facts.once,
+            hold.digest.as_ref().map(|digest| digest.as_bytes()),
+            asker.transpose()?,
+            hold.route.as_ref().map(RouteName::as_str),
+            facts.day,
+            hold.basis.as_deref().map(charges::basis_column),
+        );
+        let sql = "INSERT INTO holds VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+        self.connection.run(sql, values).map(drop)
     }
 
     /// What was charged once; that something is held once, its hold says.
@@ -393,16 +359,16 @@ impl Write<'_> {
             let OnceState::Settled(receipt) = once.state else {
                 continue;
             };
-            self.connection
-                .prepare_cached("INSERT OR REPLACE INTO retries VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
-                .execute((
-                    number_of(&name.0, rows)?,
-                    name.1,
-                    once.digest.as_bytes(),
-                    receipt.hold.as_bytes(),
-                    signed(receipt.charged),
-                    instant_column(receipt.settled_at),
-                ))?;
+            let values = (
+                number_of(&name.0, rows)?,
+                name.1,
+                once.digest.as_bytes(),
+                receipt.hold.as_bytes(),
+                signed(receipt.charged),
+                instant_column(receipt.settled_at),
+            );
+            let sql = "INSERT OR REPLACE INTO retries VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+            self.connection.run(sql, values)?;
         }
         Ok(())
     }
@@ -411,37 +377,28 @@ impl Write<'_> {
         for (id, day) in &self.changes.days {
             let account = rows.account(id).ok_or(StoreError::Unloaded("a key"))?;
             let on = account.key().map(|key| key.on(*day)).transpose()?;
-            self.connection
-                .prepare_cached("INSERT OR REPLACE INTO key_days VALUES (?1, ?2, ?3)")?
-                .execute((account.row, day, on.map(|on| signed(on.spent))))?;
+            let sql = "INSERT OR REPLACE INTO key_days VALUES (?1, ?2, ?3)";
+            let values = (account.row, day, on.map(|on| signed(on.spent)));
+            self.connection.run(sql, values)?;
         }
         Ok(())
     }
 
     fn seldom(&self, rows: &Rows) -> Result<(), StoreError> {
-        for payout in self
-            .changes
-            .payouts
-            .iter()
-            .filter_map(|id| rows.payouts.get(id))
-        {
+        let payouts = self.changes.payouts.iter();
+        for payout in payouts.filter_map(|id| rows.payouts.get(id)) {
             payouts::write(self.connection, payout)?;
         }
-        for row in self
-            .changes
-            .change
-            .iter()
-            .filter_map(|id| rows.change.get(id))
-        {
+        let change = self.changes.change.iter();
+        for row in change.filter_map(|id| rows.change.get(id)) {
             change::write(self.connection, row)?;
         }
         for name in &self.changes.calls {
             held::remove(self.connection, name)?;
         }
         for (name, cursor) in &self.changes.cursors {
-            self.connection
-                .prepare_cached("INSERT OR REPLACE INTO settlement_cursors VALUES (?1, ?2)")?
-                .execute((name, cursor.cast_signed()))?;
+            let sql = "INSERT OR REPLACE INTO settlement_cursors VALUES (?1, ?2)";
+            self.connection.run(sql, (name, cursor.cast_signed()))?;
         }
         Ok(())
     }
