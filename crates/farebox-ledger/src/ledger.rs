@@ -83,8 +83,9 @@ pub struct Recovery {
     pub charged: Msat,
 }
 
-/// A cloneable handle on the open ledger. When the last clone is dropped the writer finishes what
-/// is queued and ends; [`close`](Self::close) waits for that.
+/// A cloneable handle on the open ledger. What it cannot do it answers with a [`LedgerError`]. When the
+/// last clone is dropped the writer finishes what is queued and ends; [`close`](Self::close) waits for
+/// that.
 #[derive(Clone)]
 pub struct Ledger {
     inner: Arc<Inner>,
@@ -248,18 +249,12 @@ impl Ledger {
     }
 
     /// The account of a payment, if it was claimed and not yet pruned.
-    ///
-    /// # Errors
-    /// [`LedgerError`].
     pub async fn account(&self, account: AccountId) -> Result<Option<AccountView>, LedgerError> {
         self.read(move |reader| reader.account(account)).await
     }
 
     /// Up to `limit` (at most 1,000) accounts in the order of their first claim, from above the
     /// cursor `after`; 0 starts.
-    ///
-    /// # Errors
-    /// [`LedgerError`].
     pub async fn accounts(&self, after: u64, limit: u32) -> Result<Vec<AccountView>, LedgerError> {
         self.read(move |reader| reader.accounts(after, limit.min(MAX_PAGE)))
             .await
@@ -267,9 +262,6 @@ impl Ledger {
 
     /// Up to `limit` (at most 1,000) transfers of one account, the latest first, from below the
     /// transfer `before`.
-    ///
-    /// # Errors
-    /// [`LedgerError`].
     pub async fn transfers(
         &self,
         account: AccountId,
@@ -282,26 +274,17 @@ impl Ledger {
 
     /// One charge, by the hold that ended with it; or a measured request that was not charged. None
     /// where nothing was charged, is not yet, or the account was pruned since.
-    ///
-    /// # Errors
-    /// [`LedgerError`].
     pub async fn charge(&self, hold: HoldId) -> Result<Option<ChargeView>, LedgerError> {
         self.read(move |reader| reader.charge(hold)).await
     }
 
     /// Up to `limit` (at most 1,000) charges, the latest admitted first.
-    ///
-    /// # Errors
-    /// [`LedgerError`].
     pub async fn charges(&self, query: ChargeQuery, limit: u32) -> Result<ChargePage, LedgerError> {
         self.read(move |reader| reader.charges(&query, limit.min(MAX_PAGE)))
             .await
     }
 
     /// Adds up everything. The time grows with the number of transfers.
-    ///
-    /// # Errors
-    /// [`LedgerError`].
     pub async fn trial_balance(&self) -> Result<TrialBalance, LedgerError> {
         self.read(|reader| reader.trial_balance()).await
     }

@@ -4,7 +4,7 @@
 mod key;
 mod payout;
 
-pub(crate) use key::{KeyStanding, Purse, key};
+pub(crate) use key::{OnDay, key};
 pub(crate) use payout::payout;
 
 use farebox_core::{Allowance, Kind, Msat, Terms, UnixMillis};
@@ -12,66 +12,26 @@ use farebox_core::{Allowance, Kind, Msat, Terms, UnixMillis};
 use crate::rows::Account;
 use crate::{Admitted, Cost, HoldRequest, LedgerError, Receipt, Remaining};
 
-/// What is known of an account when a request comes.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Standing<'a> {
-    /// What was sold, of the account of a payment.
-    pub(crate) terms: Option<&'a Terms>,
-    pub(crate) kind: Kind,
-    /// All there is.
-    pub(crate) balance: Msat,
-    /// The part of it that is not for sale; of a balance, all that ever came on top of it.
-    pub(crate) excess: Msat,
-    /// What is held of what is for sale.
-    pub(crate) held: Msat,
-    /// What is held of the excess of calls and passes.
-    pub(crate) excess_held: Msat,
-    pub(crate) calls_used: u32,
-    pub(crate) calls_held: u32,
-    pub(crate) voids: u32,
-    pub(crate) expires_at: UnixMillis,
-    pub(crate) revoked: bool,
+/// What is left of what was sold, held or not: on a balance, all there is.
+fn for_sale(account: &Account) -> Msat {
+    match account.kind() {
+        Kind::Balance => account.balance,
+        Kind::Single | Kind::Calls(_) | Kind::Pass(_) => {
+            account.balance.saturating_sub(account.excess)
+        }
+    }
 }
 
-impl<'a> Standing<'a> {
-    /// How an account stands.
-    pub(crate) const fn of(account: &'a Account) -> Self {
-        Self {
-            terms: account.terms(),
-            kind: account.kind(),
-            balance: account.balance,
-            excess: account.excess,
-            held: account.held.msat,
-            excess_held: account.held.excess,
-            calls_used: account.calls_used,
-            calls_held: account.held.calls,
-            voids: account.voids,
-            expires_at: account.expires_at,
-            revoked: account.revoked_at.is_some(),
-        }
-    }
+/// What is for sale and not held.
+fn free(account: &Account) -> Msat {
+    for_sale(account).saturating_sub(account.held.msat)
+}
 
-    /// What is left of what was sold, held or not: on a balance, all there is.
-    pub(crate) const fn for_sale(&self) -> Msat {
-        match self.kind {
-            Kind::Balance => self.balance,
-            Kind::Single | Kind::Calls(_) | Kind::Pass(_) => {
-                self.balance.saturating_sub(self.excess)
-            }
-        }
-    }
-
-    /// What is for sale and not held.
-    pub(crate) const fn free(&self) -> Msat {
-        self.for_sale().saturating_sub(self.held)
-    }
-
-    /// Everything that ever left the account.
-    fn spent(&self) -> Msat {
-        let sold = self.terms.map_or(Msat::ZERO, |terms| terms.amount);
-        let came = sold.get().saturating_add(self.excess.get());
-        Msat::new(came.saturating_sub(self.balance.get())).unwrap_or(Msat::MAX)
-    }
+/// Everything that ever left the account.
+fn spent(account: &Account) -> Msat {
+    let sold = account.terms().map_or(Msat::ZERO, |terms| terms.amount);
+    let came = sold.get().saturating_add(account.excess.get());
+    Msat::new(came.saturating_sub(account.balance.get())).unwrap_or(Msat::MAX)
 }
 
 /// What is known of the key under which a request is sold at most once.
@@ -97,30 +57,34 @@ pub(crate) struct Grant {
 /// come before those that might.
 pub(crate) fn admit(
     request: &HoldRequest,
-    account: &Standing<'_>,
+    account: &Account,
     earlier: Earlier,
 ) -> Result<Admitted<Grant>, LedgerError> {
-    if account.terms.is_none() || account.terms != request.terms() {
+    if account.terms().is_none() || account.terms() != request.terms() {
         return Ok(Admitted::TermsMismatch);
     }
-    if account.revoked {
+    if account.revoked_at.is_some() {
         return Ok(Admitted::Revoked);
     }
     if is_past(request.allowance.expires_at, request.now) {
         return Ok(Admitted::Expired);
     }
-    if let Some(answer) = repeated(account.kind, earlier) {
+    if let Some(answer) = repeated(account.kind(), earlier) {
         return Ok(answer);
     }
     if request.now >= account.expires_at {
         return Ok(Admitted::Expired);
     }
-    // Beyond as many as were charged: a token of many calls meets many failures that are nobody's
-    // fault, and must not lose its value to them.
-    if account.voids >= request.max_voids.saturating_add(account.calls_used) {
+    if has_too_many_voids(request, account) {
         return Ok(Admitted::TooManyVoids);
     }
     hold(request, account)
+}
+
+/// Beyond as many as were charged: a token of many calls meets many failures that are nobody's
+/// fault, and must not lose its value to them.
+fn has_too_many_voids(request: &HoldRequest, account: &Account) -> bool {
+    account.voids >= request.max_voids.saturating_add(account.calls_used)
 }
 
 /// Decides a request with a pass whose claim is known to be written.
@@ -169,9 +133,9 @@ fn repeated<H>(kind: Kind, earlier: Earlier) -> Option<Admitted<H>> {
     }
 }
 
-fn hold(request: &HoldRequest, account: &Standing<'_>) -> Result<Admitted<Grant>, LedgerError> {
-    match (account.kind, request.cost) {
-        (Kind::Pass(_), _) => Ok(account.terms.map_or(Admitted::TermsMismatch, |terms| {
+fn hold(request: &HoldRequest, account: &Account) -> Result<Admitted<Grant>, LedgerError> {
+    match (account.kind(), request.cost) {
+        (Kind::Pass(_), _) => Ok(account.terms().map_or(Admitted::TermsMismatch, |terms| {
             pass(request, account, terms)
         })),
         (Kind::Single, _) => Ok(call(request, account, 1)),
@@ -182,10 +146,10 @@ fn hold(request: &HoldRequest, account: &Standing<'_>) -> Result<Admitted<Grant>
 }
 
 /// A pass that was paid out is none, and one that is being paid out may come back.
-fn pass(request: &HoldRequest, account: &Standing<'_>, terms: &Terms) -> Admitted<Grant> {
+fn pass(request: &HoldRequest, account: &Account, terms: &Terms) -> Admitted<Grant> {
     if account.calls_used > 0 {
         Admitted::Exhausted
-    } else if !account.held.is_zero() {
+    } else if !account.held.msat.is_zero() {
         Admitted::Reserved
     } else {
         known_pass(request, terms, account.expires_at)
@@ -194,15 +158,15 @@ fn pass(request: &HoldRequest, account: &Standing<'_>, terms: &Terms) -> Admitte
 
 /// One of `count` calls. Its share of the money is taken from what is free, so that the shares of
 /// all calls sum to the amount whatever is voided in between.
-fn call(request: &HoldRequest, account: &Standing<'_>, count: u32) -> Admitted<Grant> {
+fn call(request: &HoldRequest, account: &Account, count: u32) -> Admitted<Grant> {
     let within = calls_within(account, Some(count));
     let Some(free_calls) = count
-        .checked_sub(account.calls_used.saturating_add(account.calls_held))
+        .checked_sub(account.calls_used.saturating_add(account.held.calls))
         .filter(|free| *free > 0)
     else {
         return within.refusal();
     };
-    let free = account.free();
+    let free = free(account);
     let charge = free.share_ceil(u64::from(free_calls));
     let verdict = within
         .and(calls_within(account, request.allowance.calls))
@@ -219,8 +183,8 @@ fn call(request: &HoldRequest, account: &Standing<'_>, count: u32) -> Admitted<G
 }
 
 /// An amount of a balance.
-fn draw(request: &HoldRequest, account: &Standing<'_>, charge: Msat) -> Admitted<Grant> {
-    let free = account.free();
+fn draw(request: &HoldRequest, account: &Account, charge: Msat) -> Admitted<Grant> {
+    let free = free(account);
     let verdict = balance_covers(account, charge)
         .and(calls_within(account, request.allowance.calls))
         .and(amount_within(account, charge, request.allowance.amount));
@@ -271,23 +235,26 @@ impl Fit {
     }
 }
 
-fn calls_within(account: &Standing<'_>, most: Option<u32>) -> Fit {
+fn calls_within(account: &Account, most: Option<u32>) -> Fit {
     let Some(most) = most else { return Fit::Now };
     let used = account.calls_used;
-    Fit::of(used.saturating_add(account.calls_held) < most, used < most)
+    Fit::of(used.saturating_add(account.held.calls) < most, used < most)
 }
 
-fn amount_within(account: &Standing<'_>, charge: Msat, most: Option<Msat>) -> Fit {
+fn amount_within(account: &Account, charge: Msat, most: Option<Msat>) -> Fit {
+    fit(most, spent(account), account.held.msat, charge)
+}
+
+/// Whether so much more fits a limit on what was spent and is held.
+fn fit(most: Option<Msat>, spent: Msat, held: Msat, amount: Msat) -> Fit {
     let Some(most) = most else { return Fit::Now };
-    let spent = account.spent();
     let fits = |taken: Option<Msat>| {
-        taken
-            .and_then(|taken| taken.checked_add(charge))
-            .is_some_and(|sum| sum <= most)
+        let sum = taken.and_then(|taken| taken.checked_add(amount));
+        sum.is_some_and(|sum| sum <= most)
     };
-    Fit::of(fits(spent.checked_add(account.held)), fits(Some(spent)))
+    Fit::of(fits(spent.checked_add(held)), fits(Some(spent)))
 }
 
-fn balance_covers(account: &Standing<'_>, charge: Msat) -> Fit {
-    Fit::of(charge <= account.free(), charge <= account.for_sale())
+fn balance_covers(account: &Account, charge: Msat) -> Fit {
+    Fit::of(charge <= free(account), charge <= for_sale(account))
 }

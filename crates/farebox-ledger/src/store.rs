@@ -48,7 +48,7 @@ impl StoreError {
 }
 
 /// The writing side of a database: it loads the rows that are named, writes changes and commits. It
-/// decides nothing. Contract: the crate `farebox-ledger-contract`.
+/// decides nothing. Whatever is asked of it fails where the database does. Contract: the crate `farebox-ledger-contract`.
 pub trait Store: Send {
     /// Which run of a process this is.
     fn epoch(&self) -> ProcessEpoch;
@@ -59,15 +59,9 @@ pub trait Store: Send {
 
     /// Fills an empty working set, when the store is opened and whenever it was rolled back: the
     /// house's accounts; and, where the store is exclusive, every open hold with its accounts.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     fn fill(&mut self, rows: &mut Rows) -> Result<Totals, StoreError>;
 
     /// Some of the open holds of runs that are closed for ever, for recovery.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     fn abandoned(&mut self, limit: usize) -> Result<Vec<(HoldId, OpenHold)>, StoreError>;
 
     /// Loads the rows of these names as they are committed, and locks them, in an order that is the
@@ -172,24 +166,15 @@ pub trait OpenReader: Send + Sync {
     fn open(&self) -> Result<Box<dyn Reader>, StoreError>;
 }
 
-/// The reading side of a database.
+/// The reading side of a database. Whatever is asked fails where it cannot be read.
 pub trait Reader {
     /// One account of a payment.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     fn account(&mut self, account: AccountId) -> Result<Option<AccountView>, StoreError>;
 
     /// Up to `limit` accounts with cursors above `after`, in the order of their first claim.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     fn accounts(&mut self, after: u64, limit: u32) -> Result<Vec<AccountView>, StoreError>;
 
     /// Up to `limit` transfers of one account, the latest first, from below the transfer `before`.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     fn transfers(
         &mut self,
         account: AccountId,
@@ -198,118 +183,61 @@ pub trait Reader {
     ) -> Result<Vec<TransferView>, StoreError>;
 
     /// One payout.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     fn payout(&mut self, id: PayoutId) -> Result<Option<PayoutView>, StoreError>;
 
     /// Every payout without an end, in the order in which they were begun.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     fn open_payouts(&mut self) -> Result<Vec<PayoutView>, StoreError>;
 
     /// Up to `limit` payouts with cursors above `after`, in the order in which they were begun.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     fn payouts(&mut self, after: u64, limit: u32) -> Result<Vec<PayoutView>, StoreError>;
 
     /// Up to `limit` payouts of one account, the latest first.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     fn payouts_of(&mut self, account: AccountId, limit: u32)
     -> Result<Vec<PayoutView>, StoreError>;
 
     /// How far the settlements of the backend of this name were read.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     fn settlement_cursor(&mut self, name: &str) -> Result<Option<u64>, StoreError>;
 
     /// The held call of a payment.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     fn held_call(&mut self, hash: PaymentHash) -> Result<Option<HeldCall>, StoreError>;
 
     /// Every held call without an end.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     fn held_calls(&mut self) -> Result<Vec<HeldSummary>, StoreError>;
 
     /// One prepaid key, with what counts on this day of UTC.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     fn key(&mut self, key: KeyHash, today: u32) -> Result<Option<KeyView>, StoreError>;
 
     /// The prepaid key of this public name.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     fn key_by_public_id(&mut self, id: &str, today: u32) -> Result<Option<KeyView>, StoreError>;
 
     /// Up to `limit` prepaid keys with cursors above `after`, in the order of opening.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     fn keys(&mut self, after: u64, limit: u32, today: u32) -> Result<Vec<KeyView>, StoreError>;
 
     /// The children of a prepaid key, in the order of opening.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     fn children(&mut self, parent: KeyHash, today: u32) -> Result<Vec<KeyView>, StoreError>;
 
     /// The invoices that wait to be paid, for one key or for all.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     fn pending_deposits(&mut self, key: Option<KeyHash>)
     -> Result<Vec<PendingDeposit>, StoreError>;
 
     /// What was paid for a key, the largest first.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     fn deposits_of(&mut self, key: KeyHash, limit: u32) -> Result<Vec<Deposit>, StoreError>;
 
     /// The invoice that waits for this payment, if it is for a key.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     fn pending_deposit(&mut self, hash: PaymentHash) -> Result<Option<PendingDeposit>, StoreError>;
 
     /// One charge, or a measured request that was not charged.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     fn charge(&mut self, hold: HoldId) -> Result<Option<ChargeView>, StoreError>;
 
     /// Up to `limit` charges, the latest admitted first.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     fn charges(&mut self, query: &ChargeQuery, limit: u32) -> Result<ChargePage, StoreError>;
 
     /// The change of a hold, if there was any.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     fn change(&mut self, hold: HoldId) -> Result<Option<ChangeView>, StoreError>;
 
     /// All change that is owed and not told: of closed runs, and of the reader's own.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     fn owed_change(&mut self) -> Result<Vec<ChangeView>, StoreError>;
 
     /// Adds up everything, in one snapshot.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     fn trial_balance(&mut self) -> Result<TrialBalance, StoreError>;
 }

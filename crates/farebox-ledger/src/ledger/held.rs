@@ -32,18 +32,12 @@ impl Ledger {
     }
 
     /// The held call of this payment, with its request and its answer.
-    ///
-    /// # Errors
-    /// [`LedgerError`].
     pub async fn held_call(&self, hash: PaymentHash) -> Result<Option<HeldCall>, LedgerError> {
         self.read(move |reader| reader.held_call(hash)).await
     }
 
     /// Every held call that was neither settled nor canceled, expired ones included: of this run and
     /// of closed ones.
-    ///
-    /// # Errors
-    /// [`LedgerError`].
     pub async fn held_calls(&self) -> Result<Vec<HeldSummary>, LedgerError> {
         self.read(|reader| reader.held_calls()).await
     }

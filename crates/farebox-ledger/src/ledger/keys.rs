@@ -127,17 +127,11 @@ impl Ledger {
     }
 
     /// Every invoice that waits to be paid, expired ones that are not yet forgotten included.
-    ///
-    /// # Errors
-    /// [`LedgerError`].
     pub async fn pending_deposits(&self) -> Result<Vec<PendingDeposit>, LedgerError> {
         self.read(|reader| reader.pending_deposits(None)).await
     }
 
     /// The invoices that wait to be paid for one key.
-    ///
-    /// # Errors
-    /// [`LedgerError`].
     pub async fn pending_deposits_of(
         &self,
         key: KeyHash,
@@ -147,18 +141,12 @@ impl Ledger {
     }
 
     /// Up to `limit` (at most 1,000) payments that were credited to a key, the largest first.
-    ///
-    /// # Errors
-    /// [`LedgerError`].
     pub async fn deposits_of(&self, key: KeyHash, limit: u32) -> Result<Vec<Deposit>, LedgerError> {
         self.read(move |reader| reader.deposits_of(key, limit.min(MAX_PAGE)))
             .await
     }
 
     /// For which key an invoice waits to be paid, if it does.
-    ///
-    /// # Errors
-    /// [`LedgerError`].
     pub async fn pending_deposit_by(
         &self,
         payment_hash: PaymentHash,
@@ -168,18 +156,12 @@ impl Ledger {
     }
 
     /// One key.
-    ///
-    /// # Errors
-    /// [`LedgerError`].
     pub async fn key(&self, key: KeyHash) -> Result<Option<KeyView>, LedgerError> {
         let today = day::of(self.inner.queue.now());
         self.read(move |reader| reader.key(key, today)).await
     }
 
     /// The key with this public name.
-    ///
-    /// # Errors
-    /// [`LedgerError`].
     pub async fn key_by_public_id(&self, id: &str) -> Result<Option<KeyView>, LedgerError> {
         let (id, today) = (id.to_owned(), day::of(self.inner.queue.now()));
         self.read(move |reader| reader.key_by_public_id(&id, today))
@@ -188,9 +170,6 @@ impl Ledger {
 
     /// Up to `limit` (at most 1,000) keys, children included, in the order in which they were
     /// opened, from above the cursor `after`; 0 starts.
-    ///
-    /// # Errors
-    /// [`LedgerError`].
     pub async fn keys(&self, after: u64, limit: u32) -> Result<Vec<KeyView>, LedgerError> {
         let today = day::of(self.inner.queue.now());
         self.read(move |reader| reader.keys(after, limit.min(MAX_PAGE), today))
@@ -198,9 +177,6 @@ impl Ledger {
     }
 
     /// The children of a key, in the order in which they were opened.
-    ///
-    /// # Errors
-    /// [`LedgerError`].
     pub async fn children(&self, parent: KeyHash) -> Result<Vec<KeyView>, LedgerError> {
         let today = day::of(self.inner.queue.now());
         self.read(move |reader| reader.children(parent, today))

@@ -56,35 +56,23 @@ impl Ledger {
     }
 
     /// Every payout of this run or a closed one without an end, in the order in which they were begun.
-    ///
-    /// # Errors
-    /// [`LedgerError`].
     pub async fn open_payouts(&self) -> Result<Vec<PayoutView>, LedgerError> {
         self.read(|reader| reader.open_payouts()).await
     }
 
     /// One payout.
-    ///
-    /// # Errors
-    /// [`LedgerError`].
     pub async fn payout(&self, id: PayoutId) -> Result<Option<PayoutView>, LedgerError> {
         self.read(move |reader| reader.payout(id)).await
     }
 
     /// Up to `limit` (at most 1,000) payouts in the order in which they were begun, from above the
     /// cursor `after`; 0 starts.
-    ///
-    /// # Errors
-    /// [`LedgerError`].
     pub async fn payouts(&self, after: u64, limit: u32) -> Result<Vec<PayoutView>, LedgerError> {
         self.read(move |reader| reader.payouts(after, limit.min(MAX_PAGE)))
             .await
     }
 
     /// Up to `limit` (at most 1,000) payouts of one account, the latest first.
-    ///
-    /// # Errors
-    /// [`LedgerError`].
     pub async fn payouts_of(
         &self,
         account: AccountId,
@@ -96,9 +84,6 @@ impl Ledger {
 
     /// What could be paid out of an account of a payment or of a prepaid key at this moment; none
     /// where it was never claimed, and none of a child.
-    ///
-    /// # Errors
-    /// [`LedgerError`].
     pub async fn refundable(&self, account: AccountId) -> Result<Option<Refundable>, LedgerError> {
         if let Some(view) = self.account(account).await? {
             return Ok(Some(Refundable::of(&view)));
@@ -156,26 +141,17 @@ impl Ledger {
     }
 
     /// The change that is or was owed for a hold.
-    ///
-    /// # Errors
-    /// [`LedgerError`].
     pub async fn change(&self, hold: HoldId) -> Result<Option<ChangeView>, LedgerError> {
         self.read(move |reader| reader.change(hold)).await
     }
 
     /// All change of this run or a closed one that is owed and not told, the oldest first.
-    ///
-    /// # Errors
-    /// [`LedgerError`].
     pub async fn owed_change(&self) -> Result<Vec<ChangeView>, LedgerError> {
         self.read(|reader| reader.owed_change()).await
     }
 
     /// How far the settlements of the backend of this name were read, as of the last commit before
     /// this run or in it.
-    ///
-    /// # Errors
-    /// [`LedgerError`].
     pub async fn settlement_cursor(&self, name: &str) -> Result<Option<u64>, LedgerError> {
         let name = name.to_owned();
         self.read(move |reader| reader.settlement_cursor(&name))

@@ -7,7 +7,7 @@ use crate::money::{self, Moved, Verdict};
 use crate::name::{HouseName, Name};
 use crate::passes::Passes;
 use crate::rows::{HoldFacts, OnceRow, OnceState, OpenHold};
-use crate::rules::{self, Earlier, Grant, KeyStanding, Purse, Standing};
+use crate::rules::{self, Earlier, Grant, OnDay};
 use crate::store::{Safe, StoreError};
 use crate::view::TransferKind;
 use crate::{Admitted, ClaimPolicy, Cost, Funding, HoldRequest, KeyRefusal, LedgerError, day};
@@ -73,7 +73,7 @@ fn of_payment(
         }
     }
     let earlier = earlier(request, book)?;
-    let decision = rules::admit(request, &Standing::of(book.account(id)?), earlier);
+    let decision = rules::admit(request, book.account(id)?, earlier);
     let answer = match decision {
         Ok(answer) => answer,
         Err(error) => return Ok(Err(error)),
@@ -118,20 +118,10 @@ fn of_key(request: &HoldRequest, book: &mut Book<'_>) -> Verdict<Admitted<Grante
     let payer = key.parent.unwrap_or(asker);
     let paying = book.account(&payer)?;
     let purse = paying.key().ok_or(StoreError::Corrupt("a key's parent"))?;
-    let parent = (payer != asker).then(|| KeyStanding::of(paying, purse, today));
-    let parent = parent.transpose()?;
-    let decision = rules::key(
-        request,
-        amount,
-        &KeyStanding::of(asking, key, today)?,
-        parent.as_ref(),
-        &Purse {
-            funded: purse.funded_at.is_some(),
-            balance: paying.balance,
-            held: paying.held.msat,
-        },
-        earlier(request, book)?,
-    );
+    let parent = (payer != asker).then(|| OnDay::of(paying, purse, today));
+    let (asking, parent) = (OnDay::of(asking, key, today)?, parent.transpose()?);
+    let earlier = earlier(request, book)?;
+    let decision = rules::key(request, amount, &asking, parent.as_ref(), earlier);
     let facts = HoldFacts {
         payer,
         asker,

@@ -8,8 +8,8 @@ use super::Operation;
 use crate::book::{Book, Moment};
 use crate::money::{self, Verdict};
 use crate::name::Name;
-use crate::rows::{Entry, Is, PayoutRow, Reserve};
-use crate::rules::{self, Standing};
+use crate::rows::{Account, Entry, Is, PayoutRow, Reserve};
+use crate::rules;
 use crate::store::StoreError;
 use crate::{
     ClaimPolicy, Funding, LedgerError, PayoutAnswer, PayoutRequest, PayoutState, PayoutView,
@@ -92,7 +92,7 @@ fn decide<'a>(request: &'a PayoutRequest, book: &Book<'_>) -> Result<Decision<'a
     if account.key().is_some_and(|key| key.parent.is_some()) {
         return Ok(Decision::Refused(PayoutAnswer::Unknown));
     }
-    let reserve = match rules::payout(request, &Standing::of(account)) {
+    let reserve = match rules::payout(request, account) {
         Ok(reserve) => reserve,
         Err(refusal) => return Ok(Decision::Refused(refusal.into())),
     };
@@ -156,22 +156,15 @@ const fn answered(answer: PayoutAnswer) -> Verdict<Beginning> {
     Ok(Ok(Beginning::Answered(answer)))
 }
 
-/// How an account would stand right after its claim.
-fn at_claim<'a>(funding: &'a Funding, entry: &Entry, now: UnixMillis) -> Standing<'a> {
+/// An account as it would be right after its claim.
+fn at_claim(funding: &Funding, entry: &Entry, now: UnixMillis) -> Account {
     let sold = funding.terms.amount;
     let excess = entry.noted().max(funding.amount).saturating_sub(sold);
-    Standing {
-        terms: Some(&funding.terms),
-        kind: funding.terms.kind,
+    Account {
         balance: sold.checked_add(excess).unwrap_or(Msat::MAX),
         excess,
-        held: Msat::ZERO,
-        excess_held: Msat::ZERO,
-        calls_used: 0,
-        calls_held: 0,
-        voids: 0,
-        expires_at: now,
-        revoked: entry.revoked_at.is_some(),
+        revoked_at: entry.revoked_at,
+        ..Account::claimed(funding, now)
     }
 }
 

@@ -4,53 +4,31 @@
 use farebox_core::{Kind, Msat, UnixMillis};
 
 use crate::day::Day;
-use crate::rows::{Account, Key};
+use crate::rows::{Account, Key, Use};
 use crate::store::StoreError;
 
-use super::{Earlier, Fit, Grant, repeated};
+use super::{Earlier, Fit, Grant, balance_covers, fit, free, has_too_many_voids, repeated};
 use crate::{Admitted, HoldRequest, KeyLimits, KeyRefusal, Remaining, day};
 
-/// What is known of a key when a request comes.
+/// A key on the day of a request.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct KeyStanding<'a> {
-    pub(crate) limits: &'a KeyLimits,
-    pub(crate) revoked: bool,
-    pub(crate) calls_used: u32,
-    pub(crate) voids: u32,
-    /// What was charged for its requests, and for its children's.
-    pub(crate) spent: Msat,
-    /// What their open holds reserve.
-    pub(crate) held: Msat,
-    /// The parts of both that count on the day of the request.
-    pub(crate) spent_today: Msat,
-    pub(crate) held_today: Msat,
+pub(crate) struct OnDay<'a> {
+    account: &'a Account,
+    key: &'a Key,
+    /// What counts on the day, its children's requests included.
+    today: Use,
 }
 
-impl<'a> KeyStanding<'a> {
-    /// How a key stands on a day, which must be loaded.
+impl<'a> OnDay<'a> {
+    /// A key on a day, which must be loaded.
     pub(crate) fn of(account: &'a Account, key: &'a Key, day: Day) -> Result<Self, StoreError> {
         let today = key.on(day)?;
         Ok(Self {
-            limits: &key.limits,
-            revoked: account.revoked_at.is_some(),
-            calls_used: account.calls_used,
-            voids: account.voids,
-            spent: key.spent,
-            held: key.held,
-            spent_today: today.spent,
-            held_today: today.held,
+            account,
+            key,
+            today,
         })
     }
-}
-
-/// The money that a request may take.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Purse {
-    /// Whether anything was ever paid in.
-    pub(crate) funded: bool,
-    pub(crate) balance: Msat,
-    /// What open holds and open payouts reserve.
-    pub(crate) held: Msat,
 }
 
 /// Decides a request of a key, which may have a parent whose money it is. Of the reasons to refuse,
@@ -59,49 +37,47 @@ pub(crate) struct Purse {
 pub(crate) fn key(
     request: &HoldRequest,
     amount: Msat,
-    asker: &KeyStanding<'_>,
-    parent: Option<&KeyStanding<'_>>,
-    purse: &Purse,
+    asker: &OnDay<'_>,
+    parent: Option<&OnDay<'_>>,
     earlier: Earlier,
 ) -> Admitted<Grant> {
     let both = || std::iter::once(asker).chain(parent);
-    if both().any(|key| key.revoked) {
+    if both().any(|on| on.account.revoked_at.is_some()) {
         return Admitted::Revoked;
     }
-    if !purse.funded {
+    let payer = parent.unwrap_or(asker);
+    if payer.key.funded_at.is_none() {
         return Admitted::Key(KeyRefusal::Inactive);
     }
     if let Some(answer) = repeated(Kind::Balance, earlier) {
         return answer;
     }
-    let expires_at = both().filter_map(|key| key.limits.expires_at).min();
+    let expires_at = both().filter_map(|on| on.key.limits.expires_at).min();
     if expires_at.is_some_and(|end| request.now >= end) {
         return Admitted::Expired;
     }
-    if let Some(refusal) = both().find_map(|key| not_allowed(request, key.limits)) {
+    if let Some(refusal) = both().find_map(|on| not_allowed(request, &on.key.limits)) {
         return Admitted::Key(refusal);
     }
-    if asker.voids >= request.max_voids.saturating_add(asker.calls_used) {
+    if has_too_many_voids(request, asker.account) {
         return Admitted::TooManyVoids;
     }
-    let mut verdict = Fit::Now;
-    for key in both() {
-        match within(request, amount, key) {
+    let mut verdict = balance_covers(payer.account, amount);
+    for on in both() {
+        match within(request, amount, on) {
             Ok(fit) => verdict = verdict.and(fit),
             Err(refusal) => return Admitted::Key(refusal),
         }
     }
-    let free = purse.balance.saturating_sub(purse.held);
-    verdict
-        .and(Fit::of(amount <= free, amount <= purse.balance))
-        .grant(Grant {
-            charge: amount,
-            remaining: Remaining {
-                calls: None,
-                msat: left(free, both()).saturating_sub(amount),
-            },
-            expires_at: expires_at.unwrap_or(UnixMillis::new(u64::MAX)),
-        })
+    let left = left(free(payer.account), both());
+    verdict.grant(Grant {
+        charge: amount,
+        remaining: Remaining {
+            calls: None,
+            msat: left.saturating_sub(amount),
+        },
+        expires_at: expires_at.unwrap_or(UnixMillis::new(u64::MAX)),
+    })
 }
 
 fn not_allowed(request: &HoldRequest, limits: &KeyLimits) -> Option<KeyRefusal> {
@@ -116,14 +92,13 @@ fn not_allowed(request: &HoldRequest, limits: &KeyLimits) -> Option<KeyRefusal> 
 }
 
 /// Whether a request fits what a key may spend: now, or once open requests gave some back.
-fn within(request: &HoldRequest, amount: Msat, key: &KeyStanding<'_>) -> Result<Fit, KeyRefusal> {
-    let limits = key.limits;
-    let total = fit(limits.total, key.spent, key.held, amount);
+fn within(request: &HoldRequest, amount: Msat, on: &OnDay<'_>) -> Result<Fit, KeyRefusal> {
+    let OnDay { key, today, .. } = on;
+    let total = fit(key.limits.total, key.spent, key.held, amount);
     if total == Fit::Never {
         return Err(KeyRefusal::TotalLimit);
     }
-    let (spent, held) = (key.spent_today, key.held_today);
-    let today = fit(limits.per_day, spent, held, amount);
+    let today = fit(key.limits.per_day, today.spent, today.held, amount);
     if today == Fit::Never {
         let resets_at = day::end(day::of(request.now));
         return Err(KeyRefusal::DayLimit { resets_at });
@@ -131,23 +106,13 @@ fn within(request: &HoldRequest, amount: Msat, key: &KeyStanding<'_>) -> Result<
     Ok(total.and(today))
 }
 
-fn fit(most: Option<Msat>, spent: Msat, held: Msat, amount: Msat) -> Fit {
-    let Some(most) = most else { return Fit::Now };
-    let fits = |taken: Option<Msat>| {
-        let sum = taken.and_then(|taken| taken.checked_add(amount));
-        sum.is_some_and(|sum| sum <= most)
-    };
-    Fit::of(fits(spent.checked_add(held)), fits(Some(spent)))
-}
-
 /// What could be held at once: of the money, and within every limit.
-fn left<'a>(free: Msat, keys: impl Iterator<Item = &'a KeyStanding<'a>>) -> Msat {
+fn left<'a>(free: Msat, keys: impl Iterator<Item = &'a OnDay<'a>>) -> Msat {
     let rest = |most: Msat, spent, held| most.saturating_sub(spent).saturating_sub(held);
-    keys.fold(free, |left, key| {
-        let total = key.limits.total;
-        let today = key.limits.per_day;
-        let total = total.map_or(left, |most| rest(most, key.spent, key.held));
-        let today = today.map_or(left, |most| rest(most, key.spent_today, key.held_today));
-        left.min(total).min(today)
+    keys.fold(free, |left, OnDay { key, today, .. }| {
+        let total = key.limits.total.map(|most| rest(most, key.spent, key.held));
+        let on_day = key.limits.per_day;
+        let on_day = on_day.map(|most| rest(most, today.spent, today.held));
+        left.min(total.unwrap_or(left)).min(on_day.unwrap_or(left))
     })
 }

@@ -2,8 +2,8 @@
 
 use farebox_core::{Kind, Msat};
 
-use super::Standing;
-use crate::rows::Reserve;
+use super::free;
+use crate::rows::{Account, Reserve};
 use crate::{AskedBy, PayoutAnswer, PayoutRequest};
 
 /// Why a payout takes nothing of an account.
@@ -27,18 +27,18 @@ impl From<Refusal> for PayoutAnswer {
 }
 
 /// Decides what a payout takes, or why it takes nothing.
-pub(crate) fn payout(request: &PayoutRequest, account: &Standing<'_>) -> Result<Reserve, Refusal> {
-    if account.revoked && request.asked_by == AskedBy::Holder {
+pub(crate) fn payout(request: &PayoutRequest, account: &Account) -> Result<Reserve, Refusal> {
+    if account.revoked_at.is_some() && request.asked_by == AskedBy::Holder {
         return Err(Refusal::Revoked);
     }
     if request.amount.is_zero() || request.amount < request.limits.least {
         return Err(Refusal::BelowLeast);
     }
-    let free = account.free();
-    let free_excess = match account.kind {
+    let free = free(account);
+    let free_excess = match account.kind() {
         Kind::Balance => Msat::ZERO,
         Kind::Single | Kind::Calls(_) | Kind::Pass(_) => {
-            account.excess.saturating_sub(account.excess_held)
+            account.excess.saturating_sub(account.held.excess)
         }
     };
     let available = free.checked_add(free_excess).unwrap_or(Msat::MAX);
@@ -51,8 +51,8 @@ pub(crate) fn payout(request: &PayoutRequest, account: &Standing<'_>) -> Result<
 }
 
 /// Excess goes first, since it buys nothing; calls go all together.
-fn take(account: &Standing<'_>, need: Msat, free: Msat, free_excess: Msat) -> Reserve {
-    if account.kind == Kind::Balance {
+fn take(account: &Account, need: Msat, free: Msat, free_excess: Msat) -> Reserve {
+    if account.kind() == Kind::Balance {
         return Reserve {
             sold: need,
             ..Reserve::default()
@@ -71,13 +71,13 @@ fn take(account: &Standing<'_>, need: Msat, free: Msat, free_excess: Msat) -> Re
     }
 }
 
-fn free_calls(account: &Standing<'_>, free: Msat) -> u32 {
-    let sold = match account.kind {
+fn free_calls(account: &Account, free: Msat) -> u32 {
+    let sold = match account.kind() {
         Kind::Single => 1,
         Kind::Calls(count) => count,
         // Its money is still there only if it was never begun.
         Kind::Pass(_) => u32::from(!free.is_zero()),
         Kind::Balance => 0,
     };
-    sold.saturating_sub(account.calls_used.saturating_add(account.calls_held))
+    sold.saturating_sub(account.calls_used.saturating_add(account.held.calls))
 }
