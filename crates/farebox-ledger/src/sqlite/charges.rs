@@ -219,7 +219,7 @@ fn read(row: &Row<'_>) -> Result<ChargeView, StoreError> {
         hold: columns::hold_id(row.get(0)?),
         account: account_name(row.get(4)?, row.get(5)?, None)?,
         asker: asker.map(KeyHash::from_bytes),
-        route: earned_by(row.get(3)?)?,
+        route: earned_by(&row.get::<_, String>(3)?)?,
         at: instant(row.get(2)?)?,
         held: maybe_msat(row.get(7)?)?,
         used: maybe_msat(row.get(8)?)?.or(charged).unwrap_or_default(),
@@ -233,9 +233,9 @@ fn read(row: &Row<'_>) -> Result<ChargeView, StoreError> {
 }
 
 /// The route, by its own name or that of the account that collects what it earned.
-fn earned_by(name: String) -> Result<RouteName, StoreError> {
-    match HouseName::parse(&name) {
+fn earned_by(name: &str) -> Result<RouteName, StoreError> {
+    match HouseName::parse(name) {
         Some(HouseName::Revenue(route)) => Ok(route),
-        Some(_) | None => columns::route(&name),
+        Some(_) | None => columns::route(name),
     }
 }
