@@ -74,7 +74,7 @@ async fn house(money: bool) -> House {
 fn idle_gateway(ledger: &Ledger, keyring: &Arc<Keyring>, clock: &Arc<dyn Clock>) -> Gateway {
     let one = std::num::NonZeroU32::MIN;
     let rate = Rate::new(one, std::time::Duration::from_secs(1), one);
-    let options = farebox_gateway::Options {
+    let settings = farebox_gateway::GatewaySettings {
         held: farebox_gateway::HeldRules::default(),
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         workers: 1,
@@ -86,15 +86,18 @@ fn idle_gateway(ledger: &Ledger, keyring: &Arc<Keyring>, clock: &Arc<dyn Clock>)
         },
         body_budget_bytes: 1 << 20,
         replay_bytes: 1 << 20,
+        access_log: AccessLogOptions {
+            format: LogFormat::Off,
+            file: None,
+        },
+    };
+    let options = farebox_gateway::Options {
+        settings,
         ledger: ledger.clone(),
         keyring: Arc::clone(keyring),
         clock: Arc::clone(clock),
         payouts: None,
         settlements: farebox_lightning::follow::Settlements::new(),
-        access_log: AccessLogOptions {
-            format: LogFormat::Off,
-            file: None,
-        },
     };
     let server = ServerRules {
         trusted_proxies: TrustedProxies::new(Vec::new()),

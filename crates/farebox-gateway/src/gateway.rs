@@ -40,8 +40,8 @@ const FORGET_ANSWERS: Duration = Duration::from_secs(15);
 /// How often a worker looks for answers that are not read.
 const FIND_UNREAD: Duration = Duration::from_secs(1);
 
-/// What is fixed for the life of a gateway; everything else is in the [`Plan`].
-pub struct Options {
+/// How a gateway is set up for its life; everything else is in the [`Plan`].
+pub struct GatewaySettings {
     /// Where it listens; port 0 takes a free one.
     pub listen: SocketAddr,
     /// Data threads.
@@ -59,6 +59,14 @@ pub struct Options {
     pub held: HeldRules,
     /// Bytes of answers kept for retries.
     pub replay_bytes: usize,
+    /// The log of requests.
+    pub access_log: AccessLogOptions,
+}
+
+/// What a gateway works with.
+pub struct Options {
+    /// How it is set up.
+    pub settings: GatewaySettings,
     /// The ledger.
     pub ledger: Ledger,
     /// The secrets that sign macaroons; a rotation through it takes effect at once.
@@ -69,8 +77,6 @@ pub struct Options {
     pub payouts: Option<Arc<Payouts>>,
     /// What the nodes have told of settlements by themselves.
     pub settlements: Settlements,
-    /// The log of requests.
-    pub access_log: AccessLogOptions,
 }
 
 /// A running gateway.
@@ -94,20 +100,21 @@ pub struct Drained {
 /// # Errors
 /// When the address cannot be bound, the log cannot be opened, or no thread can be made.
 pub fn start(options: Options, plan: Plan) -> io::Result<Gateway> {
-    let workers = options.workers.max(1);
-    let (limits, held) = (options.limits, options.held);
-    let listeners = listen::bind(options.listen, workers)?;
+    let settings = &options.settings;
+    let workers = settings.workers.max(1);
+    let (limits, held) = (settings.limits, settings.held);
+    let listeners = listen::bind(settings.listen, workers)?;
     let address = listeners[0].local_addr()?;
-    let tls = options.tls.clone().map(TlsAcceptor::from);
+    let tls = settings.tls.clone().map(TlsAcceptor::from);
     let (drain, signal) = Drain::new();
     let forwarder = Forwarder {
         thread: workers,
         scheme: if tls.is_some() { "https" } else { "http" },
         replays: ReplayStore::new(ReplayLimits {
-            total_bytes: options.replay_bytes,
+            total_bytes: settings.replay_bytes,
             max_answers: DEFAULT_MAX_ANSWERS,
         }),
-        answers: Shares::new(options.body_budget_bytes),
+        answers: Shares::new(settings.body_budget_bytes),
         drain: signal,
     };
     let (door, offered) = HeldDoor::new(held);
@@ -151,14 +158,14 @@ fn share(
         keyring: options.keyring,
         clock: options.clock,
         settlements: options.settlements.clone(),
-        challenges: options.challenges,
+        challenges: options.settings.challenges,
         drain: drain.clone(),
     }));
     let metrics = Metrics::new(options.settlements, &paywall.counters);
     metrics.take(&plan);
     let dropped = metrics.log_batches_dropped().clone();
-    let (log, log_writer) = AccessLog::open(&options.access_log, dropped)?;
-    let bodies = Shares::new(options.body_budget_bytes);
+    let (log, log_writer) = AccessLog::open(&options.settings.access_log, dropped)?;
+    let bodies = Shares::new(options.settings.body_budget_bytes);
     let shared = Shared {
         plan: Arc::new(ArcSwap::from_pointee(plan)),
         claims: Claims {

@@ -33,6 +33,6 @@ pub mod plan;
 pub mod shape;
 
 pub use crash::{CRASH_POINTS, HELD_CRASH_POINTS};
-pub use gateway::{Drained, Gateway, Options, start};
+pub use gateway::{Drained, Gateway, GatewaySettings, Options, start};
 pub use held::HeldRules;
 pub use outcome::Outcome;

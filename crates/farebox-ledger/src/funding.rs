@@ -4,6 +4,8 @@
 
 use farebox_core::{KeyEpoch, Msat, PaymentHash, Terms};
 
+use crate::code::codes;
+
 /// The way by which money comes in and goes out. Each has a clearing account of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Rail {
@@ -50,21 +52,11 @@ impl Rail {
         }
     }
 
-    /// The stored number: never change one.
-    #[must_use]
-    pub const fn code(self) -> i64 {
-        match self {
-            Self::Lightning => 1,
-            Self::Fake => 255,
-        }
-    }
-
-    /// The rail with this number.
-    #[must_use]
-    pub fn from_code(code: i64) -> Option<Self> {
-        Self::ALL.into_iter().find(|rail| rail.code() == code)
-    }
-
     /// Every rail.
     pub(crate) const ALL: [Self; 2] = [Self::Lightning, Self::Fake];
 }
+
+codes!(pub Rail {
+    Lightning = 1,
+    Fake = 255,
+});

@@ -8,6 +8,7 @@ use std::fmt;
 use farebox_core::{KeyEpoch, Kind, PaymentHash, RequestDigest, Terms, UnixMillis};
 
 use crate::LedgerError;
+use crate::code::codes;
 use crate::payout::MAX_BACKEND_NAME;
 
 /// The longest answer that is kept, in bytes.
@@ -80,29 +81,15 @@ pub struct HeldLimits {
     pub max_bytes: u64,
 }
 
+codes!(pub(crate) HeldState {
+    Offered = 1,
+    Running = 2,
+    Answered = 3,
+    Settled = 4,
+    Canceled = 5,
+});
+
 impl HeldState {
-    /// The stored number.
-    pub(crate) const fn code(self) -> i64 {
-        match self {
-            Self::Offered => 1,
-            Self::Running => 2,
-            Self::Answered => 3,
-            Self::Settled => 4,
-            Self::Canceled => 5,
-        }
-    }
-
-    pub(crate) const fn from_code(code: i64) -> Option<Self> {
-        match code {
-            1 => Some(Self::Offered),
-            2 => Some(Self::Running),
-            3 => Some(Self::Answered),
-            4 => Some(Self::Settled),
-            5 => Some(Self::Canceled),
-            _ => None,
-        }
-    }
-
     /// Whether nothing comes after it.
     #[must_use]
     pub const fn is_end(self) -> bool {

@@ -14,6 +14,7 @@
 mod admit;
 mod book;
 mod charge;
+mod code;
 mod crash;
 mod day;
 mod engine;

@@ -5,6 +5,7 @@
 
 use farebox_core::{AccountId, Kind, Msat, PaymentHash, PayoutId, UnixMillis};
 
+use crate::code::codes;
 use crate::{AccountView, Funding, KeyView, LedgerError};
 
 /// The longest outgoing invoice that is kept, in bytes.
@@ -110,15 +111,17 @@ pub enum PayoutEnd {
     Failed,
 }
 
-/// Where a payout stands. The numbers are stored: never change one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum PayoutState {
-    /// Reserved. Whether it was sent, and what became of it, only the node knows.
-    Open,
-    /// Paid, and charged.
-    Paid,
-    /// Not paid; the money is back on the account.
-    Failed,
+farebox_core::words! {
+    /// Where a payout stands.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub enum PayoutState {
+        /// Reserved. Whether it was sent, and what became of it, only the node knows.
+        Open = "open",
+        /// Paid, and charged.
+        Paid = "paid",
+        /// Not paid; the money is back on the account.
+        Failed = "failed",
+    }
 }
 
 /// One payout.
@@ -176,53 +179,16 @@ pub struct Refundable {
     pub revoked: bool,
 }
 
-impl AskedBy {
-    /// The stored number.
-    pub(crate) const fn code(self) -> i64 {
-        match self {
-            Self::Holder => 1,
-            Self::Operator => 2,
-        }
-    }
+codes!(pub(crate) AskedBy {
+    Holder = 1,
+    Operator = 2,
+});
 
-    pub(crate) const fn from_code(code: i64) -> Option<Self> {
-        match code {
-            1 => Some(Self::Holder),
-            2 => Some(Self::Operator),
-            _ => None,
-        }
-    }
-}
-
-impl PayoutState {
-    /// The stored number.
-    pub(crate) const fn code(self) -> i64 {
-        match self {
-            Self::Open => 1,
-            Self::Paid => 2,
-            Self::Failed => 3,
-        }
-    }
-
-    pub(crate) const fn from_code(code: i64) -> Option<Self> {
-        match code {
-            1 => Some(Self::Open),
-            2 => Some(Self::Paid),
-            3 => Some(Self::Failed),
-            _ => None,
-        }
-    }
-
-    /// The word for this state in documents and logs.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Open => "open",
-            Self::Paid => "paid",
-            Self::Failed => "failed",
-        }
-    }
-}
+codes!(pub(crate) PayoutState {
+    Open = 1,
+    Paid = 2,
+    Failed = 3,
+});
 
 impl PayoutRequest {
     /// Whether it fits what is kept.

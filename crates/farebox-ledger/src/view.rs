@@ -5,6 +5,7 @@ use std::sync::Arc;
 use farebox_core::{AccountId, HoldId, KeyEpoch, KeyHash, Msat, Terms, UnixMillis};
 
 use crate::Rail;
+use crate::code::codes;
 
 /// One payer's account.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,42 +93,18 @@ pub enum TransferKind {
     Change,
 }
 
-impl TransferKind {
-    /// The stored number.
-    #[must_use]
-    pub const fn code(self) -> i64 {
-        match self {
-            Self::Claim => 1,
-            Self::Settle => 2,
-            Self::Pass => 3,
-            Self::SellerLoss => 4,
-            Self::Summary => 5,
-            Self::Excess => 6,
-            Self::Payout => 7,
-            Self::PayoutFee => 8,
-            Self::Deposit => 9,
-            Self::Change => 10,
-        }
-    }
-
-    /// The kind with this number.
-    #[must_use]
-    pub const fn from_code(code: i64) -> Option<Self> {
-        match code {
-            1 => Some(Self::Claim),
-            2 => Some(Self::Settle),
-            3 => Some(Self::Pass),
-            4 => Some(Self::SellerLoss),
-            5 => Some(Self::Summary),
-            6 => Some(Self::Excess),
-            7 => Some(Self::Payout),
-            8 => Some(Self::PayoutFee),
-            9 => Some(Self::Deposit),
-            10 => Some(Self::Change),
-            _ => None,
-        }
-    }
-}
+codes!(pub TransferKind {
+    Claim = 1,
+    Settle = 2,
+    Pass = 3,
+    SellerLoss = 4,
+    Summary = 5,
+    Excess = 6,
+    Payout = 7,
+    PayoutFee = 8,
+    Deposit = 9,
+    Change = 10,
+});
 
 /// Change that is owed for a settled hold, or was.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -23,15 +23,17 @@ use entry::Entry;
 /// The most models of one list.
 pub const MAX_MODELS: usize = 50_000;
 
-/// Whose list it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ListForm {
-    /// models.dev's `api.json`: dollars per million tokens.
-    ModelsDev,
-    /// LiteLLM's `model_prices_and_context_window.json`: dollars per token.
-    LiteLlm,
-    /// OpenRouter's `/models`, and an upstream's own `/v1/models` in that form: dollars per token.
-    OpenRouter,
+farebox_core::words! {
+    /// Whose list it is.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum ListForm {
+        /// models.dev's `api.json`: dollars per million tokens.
+        ModelsDev = "models.dev",
+        /// LiteLLM's `model_prices_and_context_window.json`: dollars per token.
+        LiteLlm = "litellm",
+        /// OpenRouter's `/models`, and an upstream's own `/v1/models` in that form: dollars per token.
+        OpenRouter = "openrouter",
+    }
 }
 
 /// What a list says of the models that were asked for.

@@ -11,7 +11,7 @@ use farebox_config::build::{Built, BuiltNode, ConsoleSettings, Money, Settings};
 use farebox_config::file::ConfigFile;
 use farebox_console::{AdminToken, Console};
 use farebox_core::Clock;
-use farebox_gateway::Gateway;
+use farebox_gateway::{Gateway, GatewaySettings};
 use farebox_ledger::{Ledger, OpenError, OpenOptions, Recovery};
 use farebox_lightning::backends::Backends;
 use farebox_lightning::follow::Settlements;
@@ -87,7 +87,7 @@ impl Running {
         } = built;
         // The store first: whoever has it open most likely has the ports as well, and is named.
         let (ledger, recovery) = farebox_ledger::open(&open_options(&settings, clock))?;
-        check_free("gateway", settings.listen)?;
+        check_free("gateway", settings.gateway.listen)?;
         check_free("console", settings.console.listen)?;
         tell_recovery(&recovery);
         let keyring = Arc::new(Keyring::open(&settings.secret_file, None, clock.now())?);
@@ -108,14 +108,14 @@ impl Running {
         };
         let mut following = base.following();
         following.take(node.as_ref());
-        let is_tls = settings.tls.is_some();
-        let (listen, drain_timeout) = (settings.listen, settings.drain_timeout);
+        let is_tls = settings.gateway.tls.is_some();
+        let (listen, drain_timeout) = (settings.gateway.listen, settings.drain_timeout);
         let ConsoleSettings {
             listen: console,
             hosts,
             ..
         } = settings.console.clone();
-        let gateway = farebox_gateway::start(base.gateway_options(settings), plan);
+        let gateway = farebox_gateway::start(base.gateway_options(settings.gateway), plan);
         let gateway = gateway.map_err(cannot_listen("gateway", listen))?;
         let options = base.console_options(hosts, &gateway, test_money(node.as_ref(), money));
         let router = farebox_console::router(options);
@@ -215,22 +215,14 @@ impl Base {
         Following::new(self.ledger.clone(), self.settlements.clone(), clock)
     }
 
-    fn gateway_options(&self, settings: Settings) -> farebox_gateway::Options {
+    fn gateway_options(&self, settings: GatewaySettings) -> farebox_gateway::Options {
         farebox_gateway::Options {
-            listen: settings.listen,
-            workers: settings.workers,
-            tls: settings.tls,
-            limits: settings.limits,
-            challenges: settings.challenges,
-            body_budget_bytes: settings.body_budget_bytes,
-            held: settings.held,
-            replay_bytes: settings.replay_bytes,
+            settings,
             ledger: self.ledger.clone(),
             keyring: Arc::clone(&self.keyring),
             clock: Arc::clone(&self.clock),
             payouts: Some(Arc::clone(&self.payouts)),
             settlements: self.settlements.clone(),
-            access_log: settings.log.access,
         }
     }
 

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use farebox_gateway::HeldRules;
 use farebox_gateway::access_log::AccessLogOptions;
 use farebox_gateway::plan::{BadCredential, ServerRules};
+use farebox_gateway::{GatewaySettings, HeldRules};
 use farebox_http::client_addr::TrustedProxies;
 use farebox_http::limits::{ChallengeRates, Rate};
 use farebox_http::listen::ListenLimits;
@@ -34,22 +34,8 @@ const MIN_HEADER_BYTES: u64 = 8 << 10;
 
 /// What holds for the life of the process; a reload that changes it says that it needs a restart.
 pub struct Settings {
-    /// Where the gateway listens.
-    pub listen: SocketAddr,
-    /// Data threads.
-    pub workers: usize,
-    /// Certificate and key.
-    pub tls: Option<Arc<rustls::ServerConfig>>,
-    /// Limits on connections.
-    pub limits: ListenLimits,
-    /// Limits on challenges.
-    pub challenges: ChallengeRates,
-    /// Memory for request bodies, in bytes.
-    pub body_budget_bytes: usize,
-    /// Memory for kept answers, in bytes.
-    pub replay_bytes: usize,
-    /// Room for calls whose payment is held.
-    pub held: HeldRules,
+    /// The gateway.
+    pub gateway: GatewaySettings,
     /// The file of the secrets that sign tokens.
     pub secret_file: PathBuf,
     /// How long requests may take to finish at the end.
@@ -60,7 +46,7 @@ pub struct Settings {
     pub retention: Duration,
     /// The console.
     pub console: ConsoleSettings,
-    /// The logs.
+    /// The log of events.
     pub log: LogSettings,
 }
 
@@ -75,11 +61,9 @@ pub struct ConsoleSettings {
     pub hosts: Vec<String>,
 }
 
-/// The logs' part of [`Settings`].
+/// The part of [`Settings`] that is about the log of events.
 #[derive(Clone, Debug)]
 pub struct LogSettings {
-    /// The request log.
-    pub access: AccessLogOptions,
     /// The form of events.
     pub format: LogFormat,
     /// Which events.
@@ -103,13 +87,20 @@ pub(super) fn settings(file: &ConfigFile, context: &Context, root: &At<'_>) -> O
         .key("retention")
         .not_zero(file.store.retention);
     Some(Settings {
-        listen: server.listen,
-        workers: workers(server, &at),
-        limits: limits(server, &at),
-        challenges: challenges(server),
-        body_budget_bytes: at.key("body_budget").bytes(server.body_budget)?,
-        replay_bytes: at.key("replay_budget").bytes(server.replay_budget)?,
-        held: held(&file.held, &root.key("held"))?,
+        gateway: GatewaySettings {
+            listen: server.listen,
+            workers: workers(server, &at),
+            tls,
+            limits: limits(server, &at),
+            challenges: challenges(server),
+            body_budget_bytes: at.key("body_budget").bytes(server.body_budget)?,
+            replay_bytes: at.key("replay_budget").bytes(server.replay_budget)?,
+            held: held(&file.held, &root.key("held"))?,
+            access_log: AccessLogOptions {
+                format: file.log.format.into(),
+                file: file.log.file.clone(),
+            },
+        },
         secret_file: file.secret_file(),
         drain_timeout: server.drain_timeout.0,
         retention,
@@ -118,7 +109,6 @@ pub(super) fn settings(file: &ConfigFile, context: &Context, root: &At<'_>) -> O
             token_file: file.token_file(),
             hosts: file.console.hosts.clone(),
         },
-        tls,
         store_path: store_path?,
         log: log?,
     })
@@ -203,12 +193,7 @@ pub(super) fn rate(written: PerPeriod) -> Rate {
 
 fn log(log: &LogSection, key: &At<'_>) -> Option<LogSettings> {
     key.take(EnvFilter::try_new(&log.level))?;
-    let access = AccessLogOptions {
-        format: log.format.into(),
-        file: log.file.clone(),
-    };
     Some(LogSettings {
-        access,
         format: log.format,
         level: log.level.clone(),
     })

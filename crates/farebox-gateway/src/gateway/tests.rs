@@ -19,7 +19,7 @@ use farebox_paywall::ask::PaymentRules;
 use farebox_paywall::keyring::Keyring;
 use farebox_testkit::ManualClock;
 
-use super::{Gateway, Options};
+use super::{Gateway, GatewaySettings, Options};
 use crate::access_log::{AccessLogOptions, LogFormat};
 use crate::plan::{BadCredential, Plan, ServerRules};
 
@@ -37,7 +37,7 @@ fn start(
     let rate = Rate::new(NonZeroU32::MIN, EXPIRY, NonZeroU32::MIN);
     let secret = folder.join("farebox.secret");
     let keyring = Keyring::open(&secret, None, clock.now()).unwrap();
-    let options = Options {
+    let settings = GatewaySettings {
         held: crate::HeldRules::default(),
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         workers: 1,
@@ -49,15 +49,18 @@ fn start(
         },
         body_budget_bytes: 1 << 20,
         replay_bytes: 1 << 20,
+        access_log: AccessLogOptions {
+            format: LogFormat::Off,
+            file: None,
+        },
+    };
+    let options = Options {
+        settings,
         ledger: ledger.clone(),
         keyring: Arc::new(keyring),
         clock,
         payouts: None,
         settlements: Settlements::new(),
-        access_log: AccessLogOptions {
-            format: LogFormat::Off,
-            file: None,
-        },
     };
     super::start(options, plan(node)).unwrap()
 }

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::{Args, Subcommand};
 use farebox_config::units::Percent;
 use farebox_market::import::ListForm;
 use farebox_meter::Decimal;
@@ -51,7 +52,8 @@ Exit codes:
 #[derive(Args)]
 pub(crate) struct PricesImportArgs {
     /// Whose list it is
-    pub from: PriceSource,
+    #[arg(value_parser = list_forms())]
+    pub from: ListForm,
     /// Its file, or - for standard input
     #[arg(value_name = "FILE")]
     pub list: PathBuf,
@@ -99,30 +101,20 @@ pub(crate) struct PricesDiffArgs {
     pub json: bool,
 }
 
-/// Lists that are understood.
-#[derive(Clone, Copy, ValueEnum)]
-pub(crate) enum PriceSource {
-    /// models.dev's api.json
-    #[value(name = "models.dev")]
-    ModelsDev,
-    /// LiteLLM's `model_prices_and_context_window.json`
-    #[value(name = "litellm")]
-    LiteLlm,
-    /// OpenRouter's /models, or an upstream's own /v1/models with prices
-    #[value(name = "openrouter")]
-    OpenRouter,
-}
-
-impl PriceSource {
-    /// The form of its list.
-    #[must_use]
-    pub(crate) const fn form(self) -> ListForm {
-        match self {
-            Self::ModelsDev => ListForm::ModelsDev,
-            Self::LiteLlm => ListForm::LiteLlm,
-            Self::OpenRouter => ListForm::OpenRouter,
-        }
-    }
+fn list_forms() -> impl TypedValueParser<Value = ListForm> {
+    let named = |form: ListForm, help| PossibleValue::new(form.as_str()).help(help);
+    let forms = [
+        named(ListForm::ModelsDev, "models.dev's api.json"),
+        named(
+            ListForm::LiteLlm,
+            "LiteLLM's `model_prices_and_context_window.json`",
+        ),
+        named(
+            ListForm::OpenRouter,
+            "OpenRouter's /models, or an upstream's own /v1/models with prices",
+        ),
+    ];
+    PossibleValuesParser::new(forms).try_map(|word| ListForm::find(&word).ok_or("no such list"))
 }
 
 fn percent(text: &str) -> Result<Percent, String> {

@@ -105,7 +105,7 @@ async fn examine(built: &Built, context: &Context) -> Vec<Finding> {
     let detail = format!("routes: {}", built.file.route.len());
     let mut findings = vec![
         Finding::ok("configuration", detail),
-        port("gateway port", settings.listen),
+        port("gateway port", settings.gateway.listen),
         port("console port", settings.console.listen),
         store(built, context).await,
         folder("signing keys", &settings.secret_file),

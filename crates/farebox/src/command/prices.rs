@@ -33,7 +33,7 @@ fn import(args: &PricesImportArgs) -> Result<(), Failure> {
         rename: args.rename.clone(),
         markup: args.markup.millionths(),
     };
-    let list = PriceList::read(args.from.form(), &read_list(&args.list)?, &selection)?;
+    let list = PriceList::read(args.from, &read_list(&args.list)?, &selection)?;
     if list.table.is_empty() {
         tell_left_out(&list.left_out);
         return Err(Failure::NoPrices);
