@@ -10,11 +10,10 @@ use farebox_paywall::claim::{self, CLAIM_GRACE, Claim, MAX_LENGTH, Note};
 use http::header::{HeaderMap, HeaderValue, SET_COOKIE};
 use http::{Method, Response};
 
-use super::CLAIM;
-use super::Claims;
 use super::cookies::{Cookie, MAX_CLAIMS, PREFIX, RETURNING, SameSite, Setting, name_for};
 use super::redeem::cookie_path;
 use super::visit::Visit;
+use super::{CLAIM, Claims};
 use crate::access_log::{Audience, Exchange};
 use crate::answer::AnswerBody;
 use crate::challenge::Demand;

@@ -9,8 +9,7 @@ use http::{Method, StatusCode};
 use super::fields::BadFields;
 use farebox_http::headers::FramingError;
 use farebox_http::path::PathError;
-use farebox_paywall::error::Entry;
-use farebox_paywall::error::PresentedError;
+use farebox_paywall::error::{Entry, PresentedError};
 
 /// What is wrong with a request.
 #[derive(Debug, thiserror::Error)]

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use farebox_meter::Decimal;
-use farebox_meter::Unit;
+use farebox_meter::{Decimal, Unit};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
