@@ -77,11 +77,6 @@ impl Arrival {
         Ok(bytes)
     }
 
-    /// Whether a person or program sent this only to learn about the resource.
-    pub(crate) fn is_bodiless_probe(&self) -> bool {
-        matches!(self.parts.method, Method::HEAD | Method::OPTIONS)
-    }
-
     /// Whether bytes of a body may still come.
     pub(crate) fn has_unread_body(&self) -> bool {
         matches!(&self.body, ArrivedBody::Unread(body) if !http_body::Body::is_end_stream(body))

@@ -14,7 +14,7 @@ use farebox_http::path::{PathError, PathParameters, lenient_reading};
 use farebox_http::routes::RouteTable;
 use farebox_ledger::Receipt;
 use farebox_paywall::admit::{Admission, Debt, Finished, Verdict};
-use farebox_paywall::ask::{Ask, Fingerprint};
+use farebox_paywall::ask::{Ask, Fingerprint, is_probe};
 use farebox_paywall::challenge::{Challenge, ToHold};
 use farebox_paywall::payer::{Known, Payer};
 use farebox_paywall::price::Quote;
@@ -322,7 +322,7 @@ impl Worker {
             }
         };
         let digest = self.digest_of_unpaid(sold, exchange, &mut arrival).await?;
-        let is_held = sold.sale.offer.holds_payment() && !arrival.is_bodiless_probe();
+        let is_held = sold.sale.offer.holds_payment() && !is_probe(&arrival.parts.method);
         let to_hold = match digest {
             Some(_) if is_held => Some(ToHold {
                 request: KeptRequest::of(exchange, &arrival)?.to_bytes(),
@@ -474,7 +474,7 @@ impl Route {
 /// say its length and the paid request will have to fit into memory. Nobody should pay for what is
 /// then too long.
 fn must_be_read(route: &Route, sale: &Sale, arrival: &Arrival) -> Result<bool, Refusal> {
-    if arrival.is_bodiless_probe() {
+    if is_probe(&arrival.parts.method) {
         return Ok(false);
     }
     let (declared, exact) = arrival.body_length();

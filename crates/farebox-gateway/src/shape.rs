@@ -15,6 +15,7 @@ use std::sync::Arc;
 use farebox_http::aside::beside;
 use farebox_http::body_budget::{ByteBudget, Keep};
 use farebox_http::headers::{ask_for_whole, is_websocket_upgrade};
+use farebox_paywall::ask::is_probe;
 use http::Method;
 use http::header::{CONTENT_ENCODING, HeaderMap};
 
@@ -49,7 +50,7 @@ impl Shape {
         let Some(template) = self.request.as_ref() else {
             return Ok(());
         };
-        if arrival.is_bodiless_probe() {
+        if is_probe(&arrival.parts.method) {
             return Ok(());
         }
         if arrival.parts.headers.contains_key(CONTENT_ENCODING) {
@@ -70,7 +71,7 @@ impl Shape {
         headers: &mut HeaderMap,
     ) -> Result<(), Refusal> {
         // Nothing was made of it, and it has no answer to take anything out of.
-        if matches!(*method, Method::HEAD | Method::OPTIONS) {
+        if is_probe(method) {
             let allowed = vec![Method::GET, Method::POST];
             return Err(RequestError::Method { allowed }.into());
         }

@@ -97,12 +97,6 @@ pub enum Fingerprint {
 }
 
 impl Ask<'_> {
-    /// Whether it only asks about the resource. Such a request never gets an invoice.
-    #[must_use]
-    pub fn is_probe(&self) -> bool {
-        matches!(*self.method, Method::HEAD | Method::OPTIONS)
-    }
-
     /// How many bytes of a body will be forwarded, where that is known.
     #[must_use]
     pub fn forwarded_length(&self) -> Option<u64> {
@@ -119,6 +113,12 @@ impl Ask<'_> {
     pub fn idempotency_key(&self) -> Option<[u8; 32]> {
         idempotency_key(self.headers)
     }
+}
+
+/// Whether a method only asks about the resource. Such a request never gets an invoice.
+#[must_use]
+pub fn is_probe(method: &Method) -> bool {
+    matches!(*method, Method::HEAD | Method::OPTIONS)
 }
 
 /// The key under which a client repeats a request, if it names one. All its lines count, as the

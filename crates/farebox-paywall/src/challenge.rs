@@ -23,7 +23,7 @@ use farebox_wire::identifier::TokenIdentifier;
 use farebox_wire::macaroon::Macaroon;
 
 use crate::Paywall;
-use crate::ask::{Ask, PaymentRules};
+use crate::ask::{Ask, PaymentRules, is_probe};
 use crate::error::{BRIEFLY, Error, PaymentError};
 use crate::keyring::{Keyring, Purpose};
 pub use amount::Amount;
@@ -91,7 +91,7 @@ impl Paywall {
         to_hold: Option<ToHold>,
         ask: &Ask<'_>,
     ) -> Result<Challenge, Error> {
-        if ask.is_probe() {
+        if is_probe(ask.method) {
             return Ok(Challenge::Price { retry_after: None });
         }
         let refused = if ask.sale.offer.binds_request() && digest.is_none() {

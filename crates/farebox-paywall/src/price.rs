@@ -17,7 +17,7 @@ use farebox_ledger::{ChargeBasis, RateUsed};
 use farebox_market::rates::Rate;
 
 use crate::Paywall;
-use crate::ask::Ask;
+use crate::ask::{Ask, is_probe};
 use crate::due::{Charge, Due, ModelQuote};
 use crate::error::{Error, PriceError, Unsold};
 use crate::gauge::Gauge;
@@ -104,7 +104,11 @@ impl Quote {
     /// What this price was found by, where there is anything to tell. It is handed over with the
     /// hold, so that it is there whatever becomes of this process.
     pub fn basis(&self, now: UnixMillis) -> Option<Box<ChargeBasis>> {
-        let rate = self.rate().map(|rate| used_at(rate, now));
+        let rate = self.rate().map(|rate| RateUsed {
+            currency: rate.currency.name(),
+            bitcoin_price: rate.bitcoin_price.to_string(),
+            age_ms: rate.taken_at.map(|at| now.get().saturating_sub(at.get())),
+        });
         let model = self.model().map(str::to_owned);
         let is_known = rate.is_some() || model.is_some();
         is_known.then(|| Box::new(ChargeBasis { rate, model }))
@@ -174,7 +178,7 @@ impl Paywall {
     fn let_stranger_ask(&self, ask: &Ask<'_>) -> Result<(), PriceError> {
         let (prefix, now) = (AddressPrefix::of(ask.client), Instant::now());
         // These get no invoice, and so would take nothing of the limit later on.
-        let refused = if ask.is_probe() {
+        let refused = if is_probe(ask.method) {
             self.challenges.try_take(prefix, now).is_err()
         } else {
             self.challenges.check(prefix, now).is_err()
@@ -188,7 +192,7 @@ impl Paywall {
 
     /// What led to no invoice takes of the limit on challenges all the same.
     fn note_stranger(&self, ask: &Ask<'_>) {
-        if !ask.is_probe() {
+        if !is_probe(ask.method) {
             let _ = self
                 .challenges
                 .try_take(AddressPrefix::of(ask.client), Instant::now());
@@ -256,15 +260,6 @@ impl FlatPrice {
                 Ok(Due::exactly(msat, quoted.rate))
             }
         }
-    }
-}
-
-fn used_at(rate: Rate, now: UnixMillis) -> RateUsed {
-    let age = |taken_at: UnixMillis| now.get().saturating_sub(taken_at.get());
-    RateUsed {
-        currency: rate.currency.name(),
-        bitcoin_price: rate.bitcoin_price.to_string(),
-        age_ms: rate.taken_at.map(age),
     }
 }
 

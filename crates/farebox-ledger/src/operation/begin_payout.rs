@@ -94,7 +94,7 @@ fn decide<'a>(request: &'a PayoutRequest, book: &Book<'_>) -> Result<Decision<'a
     }
     let reserve = match rules::payout(request, account) {
         Ok(reserve) => reserve,
-        Err(refusal) => return Ok(Decision::Refused(refusal.into())),
+        Err(refusal) => return Ok(Decision::Refused(*refusal)),
     };
     let refusal = limit(request, book)?;
     Ok(refusal.map_or(Decision::Reserve(reserve), Decision::Refused))
@@ -119,7 +119,7 @@ fn decide_first_sight<'a>(
     }
     let reserve = match rules::payout(request, &at_claim(funding, entry, request.now)) {
         Ok(reserve) => reserve,
-        Err(refusal) => return Ok(Decision::Refused(refusal.into())),
+        Err(refusal) => return Ok(Decision::Refused(*refusal)),
     };
     let refusal = limit(request, book)?;
     Ok(refusal.map_or(Decision::Claim(funding, reserve), Decision::Refused))

@@ -6,33 +6,16 @@ use super::free;
 use crate::rows::{Account, Reserve};
 use crate::{AskedBy, PayoutAnswer, PayoutRequest};
 
-/// Why a payout takes nothing of an account.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    Revoked,
-    BelowLeast,
-    Reserved,
-    NothingLeft { available: Msat },
-}
-
-impl From<Refusal> for PayoutAnswer {
-    fn from(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::Revoked => Self::Revoked,
-            Refusal::BelowLeast => Self::BelowLeast,
-            Refusal::Reserved => Self::Reserved,
-            Refusal::NothingLeft { available } => Self::NothingLeft { available },
-        }
-    }
-}
-
 /// Decides what a payout takes, or why it takes nothing.
-pub(crate) fn payout(request: &PayoutRequest, account: &Account) -> Result<Reserve, Refusal> {
+pub(crate) fn payout(
+    request: &PayoutRequest,
+    account: &Account,
+) -> Result<Reserve, Box<PayoutAnswer>> {
     if account.revoked_at.is_some() && request.asked_by == AskedBy::Holder {
-        return Err(Refusal::Revoked);
+        return Err(PayoutAnswer::Revoked.into());
     }
     if request.amount.is_zero() || request.amount < request.limits.least {
-        return Err(Refusal::BelowLeast);
+        return Err(PayoutAnswer::BelowLeast.into());
     }
     let free = free(account);
     let free_excess = match account.kind() {
@@ -45,8 +28,8 @@ pub(crate) fn payout(request: &PayoutRequest, account: &Account) -> Result<Reser
     let need = request.amount.checked_add(request.max_fee);
     match need {
         Some(need) if need <= available => Ok(take(account, need, free, free_excess)),
-        Some(need) if need <= account.balance => Err(Refusal::Reserved),
-        _ => Err(Refusal::NothingLeft { available }),
+        Some(need) if need <= account.balance => Err(PayoutAnswer::Reserved.into()),
+        _ => Err(PayoutAnswer::NothingLeft { available }.into()),
     }
 }
 
