@@ -8,6 +8,7 @@ impl ModelRequest {
     pub(super) fn read_messages(&mut self) -> Result<(), Refused> {
         self.read_limits(&["max_tokens"])?;
         self.check_tier()?;
+        self.check_context()?;
         let messages: Vec<Value> = needed(&self.body, "messages")?;
         let system: Value = self.body.read("system")?.unwrap_or_default();
         let control: Value = self.body.read("cache_control")?.unwrap_or_default();
@@ -23,6 +24,21 @@ impl ModelRequest {
             // provider.
             if let Some(kind) = tool["type"].as_str().filter(|kind| *kind != "custom") {
                 return Err(Refused::Feature(format!("the tool {kind:?}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// What is cleared out of the context is not read; what is summarised is another call of a model.
+    fn check_context(&self) -> Result<(), Refused> {
+        let management: Value = self.body.read("context_management")?.unwrap_or_default();
+        let edits = management["edits"].as_array();
+        for edit in edits.into_iter().flatten() {
+            let kind = edit["type"].as_str().unwrap_or("without a type");
+            if !kind.starts_with("clear_") {
+                return Err(Refused::Feature(format!(
+                    "context_management with {kind:?}"
+                )));
             }
         }
         Ok(())

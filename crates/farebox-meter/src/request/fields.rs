@@ -108,6 +108,7 @@ const MESSAGE: &[&str] = &[
     "cache_control",
     "service_tier",
     "output_config",
+    "context_management",
 ];
 
 /// Refuses what is not on the endpoint's list, by its name. A name that differs from a listed one

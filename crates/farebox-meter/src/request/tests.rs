@@ -541,3 +541,19 @@ fn a_chats_limit_stands_where_its_server_looks_for_it() {
         (None, Some(5))
     );
 }
+
+#[test]
+fn a_context_may_be_cleared_but_not_summarised() {
+    let edit = |kind: &str| {
+        let edits = json!([{ "type": kind }]);
+        message(json!({ "context_management": { "edits": edits } }))
+    };
+    for kind in ["clear_tool_uses_20250919", "clear_thinking_20251015"] {
+        read(Endpoint::Messages, &edit(kind)).ok().unwrap();
+    }
+    assert!(refused(Endpoint::Messages, &edit("compact_20260112")).contains("compact_20260112"));
+    refused(
+        Endpoint::ChatCompletions,
+        &chat(json!({ "context_management": {} })),
+    );
+}
