@@ -443,10 +443,11 @@ impl ReceiptHeaders {
             } => {
                 let name = if *is_most { HELD } else { CHARGE };
                 write_sale(headers, name, *charge, *hold);
-                match left.calls {
-                    Some(calls) => headers.insert(CALLS_LEFT, HeaderValue::from(calls)),
-                    None => headers.insert(BALANCE, HeaderValue::from(left.msat.get())),
-                };
+                if let Some(calls) = left.calls {
+                    headers.insert(CALLS_LEFT, HeaderValue::from(calls));
+                } else if let Some(msat) = left.msat {
+                    headers.insert(BALANCE, HeaderValue::from(msat.get()));
+                }
             }
         }
     }

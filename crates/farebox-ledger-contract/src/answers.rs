@@ -14,7 +14,7 @@ pub async fn a_first_use_claims_and_holds(place: &dyn Place) {
     assert_eq!(hold.charge(), msat(200));
     assert_eq!(
         (hold.remaining().calls, hold.remaining().msat),
-        (Some(4), msat(800))
+        (Some(4), Some(msat(800)))
     );
     let account = shop.account(&token).await;
     assert_eq!(
@@ -310,7 +310,7 @@ pub async fn a_balance_is_drawn_down_exactly(place: &dyn Place) {
     let last = held(shop.draw(&token, 3).await);
     assert_eq!(
         (last.remaining().calls, last.remaining().msat),
-        (None, msat(0))
+        (None, Some(msat(0)))
     );
     last.settle();
     assert!(matches!(shop.draw(&token, 1).await, Admitted::Exhausted));

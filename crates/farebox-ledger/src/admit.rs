@@ -108,8 +108,9 @@ pub struct Receipt {
 pub struct Remaining {
     /// Calls neither used nor held; absent on a balance.
     pub calls: Option<u32>,
-    /// Money neither spent nor held.
-    pub msat: Msat,
+    /// Money neither spent nor held. Of a key that spends another one's, what it may spend itself by
+    /// its own limits, and absent where it has none: the other one's money is not its affair.
+    pub msat: Option<Msat>,
 }
 
 /// Why a hold is voided.

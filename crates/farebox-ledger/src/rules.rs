@@ -173,7 +173,7 @@ fn call(request: &HoldRequest, account: &Account, count: u32) -> Admitted<Grant>
         .and(amount_within(account, charge, request.allowance.amount));
     let remaining = Remaining {
         calls: Some(free_calls - 1),
-        msat: free.saturating_sub(charge),
+        msat: Some(free.saturating_sub(charge)),
     };
     verdict.grant(Grant {
         charge,
@@ -190,7 +190,7 @@ fn draw(request: &HoldRequest, account: &Account, charge: Msat) -> Admitted<Gran
         .and(amount_within(account, charge, request.allowance.amount));
     let remaining = Remaining {
         calls: None,
-        msat: free.saturating_sub(charge),
+        msat: Some(free.saturating_sub(charge)),
     };
     verdict.grant(Grant {
         charge,

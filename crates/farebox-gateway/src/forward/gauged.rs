@@ -140,7 +140,7 @@ impl ReceiptHeaders {
         {
             let charged = cost.min(*charge);
             let back = charge.saturating_sub(charged);
-            left.msat = left.msat.checked_add(back).unwrap_or(left.msat);
+            left.msat = left.msat.map(|left| left.checked_add(back).unwrap_or(left));
             (*charge, *is_most) = (charged, false);
         }
     }

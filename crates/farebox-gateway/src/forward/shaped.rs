@@ -155,8 +155,10 @@ impl Fare {
 impl ReceiptHeaders {
     /// What is left, under the name that clients of lsat-proxy look for.
     fn write_quota(&self, headers: &mut HeaderMap) {
-        if let Self::Held { left, .. } = self {
-            headers.insert(QUOTA, HeaderValue::from(left.msat.get()));
+        if let Self::Held { left, .. } = self
+            && let Some(msat) = left.msat
+        {
+            headers.insert(QUOTA, HeaderValue::from(msat.get()));
         }
     }
 }

@@ -35,7 +35,7 @@ fn granted(number: u8) -> Granted {
         charge: msat(8),
         remaining: Remaining {
             calls: None,
-            msat: Msat::ZERO,
+            msat: Some(Msat::ZERO),
         },
         expires_at: UnixMillis::new(0),
         facts: HoldFacts {

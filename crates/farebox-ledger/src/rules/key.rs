@@ -69,12 +69,12 @@ pub(crate) fn key(
             Err(refusal) => return Admitted::Key(refusal),
         }
     }
-    let left = left(free(payer.account), both());
+    let money = parent.is_none().then(|| free(payer.account));
     verdict.grant(Grant {
         charge: amount,
         remaining: Remaining {
             calls: None,
-            msat: left.saturating_sub(amount),
+            msat: left(money, asker).map(|left| left.saturating_sub(amount)),
         },
         expires_at: expires_at.unwrap_or(UnixMillis::new(u64::MAX)),
     })
@@ -106,13 +106,12 @@ fn within(request: &HoldRequest, amount: Msat, on: &OnDay<'_>) -> Result<Fit, Ke
     Ok(total.and(today))
 }
 
-/// What could be held at once: of the money, and within every limit.
-fn left<'a>(free: Msat, keys: impl Iterator<Item = &'a OnDay<'a>>) -> Msat {
+/// What the key could hold at once: of its own money, and within its own limits.
+fn left(money: Option<Msat>, OnDay { key, today, .. }: &OnDay<'_>) -> Option<Msat> {
     let rest = |most: Msat, spent, held| most.saturating_sub(spent).saturating_sub(held);
-    keys.fold(free, |left, OnDay { key, today, .. }| {
-        let total = key.limits.total.map(|most| rest(most, key.spent, key.held));
-        let on_day = key.limits.per_day;
-        let on_day = on_day.map(|most| rest(most, today.spent, today.held));
-        left.min(total.unwrap_or(left)).min(on_day.unwrap_or(left))
-    })
+    let total = key.limits.total;
+    let total = total.map(|most| rest(most, key.spent, key.held));
+    let on_day = key.limits.per_day;
+    let on_day = on_day.map(|most| rest(most, today.spent, today.held));
+    [money, total, on_day].into_iter().flatten().min()
 }
