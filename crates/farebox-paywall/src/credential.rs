@@ -9,7 +9,7 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::keyring::Keyring;
-use crate::keys::{self, API_KEY};
+use crate::keys;
 use farebox_core::{AccountId, KeyEpoch, KeyHash, MethodClass, PaymentHash, RouteName, UnixMillis};
 use farebox_wire::caveat::Granted;
 use farebox_wire::credential::{L402Credential, PAYMENT_HEADERS, PaymentHeaders, read_credentials};
@@ -160,10 +160,12 @@ impl Reader {
     }
 }
 
-/// Whether any header could be a credential: one pass, because most requests have none.
+/// Whether any line could be a credential: one pass, because most requests have none.
 fn carries_payment(headers: &HeaderMap) -> bool {
-    headers.keys().any(|name| {
-        name == AUTHORIZATION || name == API_KEY || PAYMENT_HEADERS.contains(&name.as_str())
+    headers.iter().any(|(name, value)| {
+        name == AUTHORIZATION
+            || PAYMENT_HEADERS.contains(&name.as_str())
+            || keys::holds_key(value.as_bytes())
     })
 }
 

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use farebox_core::Secret;
 use farebox_http::upstream::UpstreamPool;
+use farebox_wire::credential::CREDENTIAL_HEADERS;
 use http::HeaderName;
 use http::header::HeaderValue;
 use http::uri::{Authority, PathAndQuery};
@@ -25,13 +26,10 @@ use crate::payment_fields;
 /// Whether a request header of this name, in small letters, holds a credential: nobody is told it.
 #[must_use]
 pub fn is_credential(name: &str) -> bool {
-    const OF_OTHERS: [&str; 4] = [
-        "authorization",
-        "cookie",
-        "proxy-authorization",
-        "x-api-key",
-    ];
-    OF_OTHERS.contains(&name) || payment_fields::in_requests(name)
+    const OF_OTHERS: [&str; 3] = ["cookie", "proxy-authorization", "sec-websocket-protocol"];
+    OF_OTHERS.contains(&name)
+        || CREDENTIAL_HEADERS.contains(&name)
+        || payment_fields::in_requests(name)
 }
 
 /// Who says what a route's calls cost.

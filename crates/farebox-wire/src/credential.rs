@@ -36,6 +36,24 @@ pub const PAYMENT_HEADERS: [&str; 5] = [
     METADATA[1],
 ];
 
+/// Headers that clients of all kinds put a server's credential into. Where one of them is a key of
+/// ours it pays; where a route has a credential of its own for its upstream, none of the client's goes
+/// along.
+pub const CREDENTIAL_HEADERS: [&str; 12] = [
+    "authorization",
+    "x-api-key",
+    "api-key",
+    "apikey",
+    "x-apikey",
+    "x-goog-api-key",
+    "openai-api-key",
+    "anthropic-api-key",
+    "x-auth-token",
+    "x-access-token",
+    "private-token",
+    "ocp-apim-subscription-key",
+];
+
 /// What the payment headers of one request hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PaymentHeaders {

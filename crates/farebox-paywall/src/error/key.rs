@@ -21,6 +21,10 @@ pub enum KeyFault {
     Malformed,
     #[error("the request has more than one credential; send exactly one key")]
     Ambiguous,
+    #[error(
+        "a key stands where it pays for nothing; send it as Authorization: Bearer sk-farebox-…"
+    )]
+    Misplaced,
     #[error("a prepaid key is needed: Authorization: Bearer sk-farebox-…")]
     Missing,
     #[error("this key is not known here")]
@@ -63,6 +67,7 @@ impl From<BadKey> for KeyFault {
         match bad {
             BadKey::Malformed => Self::Malformed,
             BadKey::Ambiguous => Self::Ambiguous,
+            BadKey::Misplaced => Self::Misplaced,
         }
     }
 }
@@ -88,6 +93,7 @@ impl KeyFault {
         let (kind, reason) = match self {
             Self::Malformed => (ProblemKind::CREDENTIAL_MALFORMED, "malformed"),
             Self::Ambiguous => (ProblemKind::CREDENTIAL_AMBIGUOUS, "ambiguous"),
+            Self::Misplaced => (ProblemKind::CREDENTIAL_MALFORMED, "misplaced"),
             Self::Missing => (ProblemKind::CREDENTIAL_REQUIRED, "no_credential"),
             Self::Unknown => (ProblemKind::CREDENTIAL_INVALID, "unknown_key"),
             Self::Revoked => (ProblemKind::CREDENTIAL_REVOKED, "revoked"),
@@ -107,7 +113,7 @@ impl KeyFault {
         };
         let entry = Entry::new(kind).because(reason);
         match self {
-            Self::Malformed | Self::Ambiguous | Self::Missing | Self::Unknown => {
+            Self::Malformed | Self::Ambiguous | Self::Misplaced | Self::Missing | Self::Unknown => {
                 entry.asking_for(AUTHENTICATE)
             }
             Self::Revoked | Self::Expired => entry

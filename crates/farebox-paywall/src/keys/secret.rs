@@ -2,18 +2,19 @@
 
 use std::fmt;
 
+use base64::alphabet;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+use base64::engine::{DecodePaddingMode, Engine as _};
 use farebox_core::{KeyHash, Secret};
-use http::header::{AUTHORIZATION, HeaderMap, HeaderName};
+use farebox_wire::credential::CREDENTIAL_HEADERS;
+use http::header::{HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_PROTOCOL};
 
-/// Every key begins so; whatever else is in the two headers is the upstream's own.
+/// Every key begins so; whatever else is in the headers is the upstream's own.
 const PREFIX: &str = "sk-farebox-";
 /// The random part of a key, in bytes; twice as many hex digits.
 const RANDOM: usize = 32;
 /// How much of the hash the public name shows, in bytes.
 const PUBLIC: usize = 8;
-/// Where the SDKs of some providers put their key.
-pub const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
-
 /// Why the keys of a request are none to pay with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadKey {
@@ -21,6 +22,8 @@ pub enum BadKey {
     Malformed,
     /// There are several.
     Ambiguous,
+    /// It stands where nobody pays with it, and where it could have reached others.
+    Misplaced,
 }
 
 /// A key as its holder has it.
@@ -66,53 +69,128 @@ impl fmt::Debug for KeySecret {
     }
 }
 
-/// Reads the key of a request and takes every line off that carries one, readable or not.
+/// Reads the key of a request and takes every line off that carries one, readable or not, whatever
+/// its name.
 ///
-/// The same key in several places counts once.
+/// A key pays in any header that is made for credentials, and as an entry of a WebSocket's
+/// subprotocols, where browsers have nowhere else to put it. The same key in several places counts
+/// once.
 ///
 /// # Errors
-/// [`BadKey`] for text that is no key, and for several keys.
+/// [`BadKey`] for text that is no key, for several keys, and for a key where none pays.
 pub fn take(headers: &mut HeaderMap) -> Result<Option<KeyHash>, BadKey> {
-    let (mut found, mut fault) = (None, None);
-    for name in [AUTHORIZATION, API_KEY] {
-        let lines = headers.get_all(&name).iter();
-        let texts: Vec<_> = lines.map(|line| key_text(&name, line.as_bytes())).collect();
-        let carried = texts.iter().flatten().count();
-        if carried == 0 {
+    let mut found = Found::default();
+    for name in carriers(headers) {
+        if name == SEC_WEBSOCKET_PROTOCOL {
+            found.take_protocols(headers);
             continue;
         }
-        if carried < texts.len() {
-            fault = Some(BadKey::Ambiguous);
-        }
-        for text in texts.into_iter().flatten() {
-            match (hash(text), found) {
-                (None, _) => fault = fault.or(Some(BadKey::Malformed)),
-                (Some(hash), None) => found = Some(hash),
-                (Some(hash), Some(other)) if hash == other => {}
-                (Some(_), Some(_)) => fault = Some(BadKey::Ambiguous),
+        let pays = CREDENTIAL_HEADERS.contains(&name.as_str());
+        for line in headers.get_all(&name) {
+            if pays {
+                found.read(line.as_bytes());
+            } else {
+                found.fault(BadKey::Misplaced);
             }
         }
         headers.remove(name);
     }
-    fault.map_or(Ok(found), Err)
+    found.fault.map_or(Ok(found.key), Err)
 }
 
-/// What could be a key of ours in one line, whether or not it is one.
-fn key_text<'l>(name: &HeaderName, line: &'l [u8]) -> Option<&'l [u8]> {
-    let line = line.trim_ascii();
-    let text = if *name == AUTHORIZATION {
-        let (scheme, rest) = line.split_at_checked("Bearer ".len())?;
-        if !scheme.eq_ignore_ascii_case(b"Bearer ") {
-            return None;
-        }
-        rest.trim_ascii()
-    } else {
-        line
+/// Whether a line holds what could be a key of ours: nobody else may see it.
+#[must_use]
+pub fn holds_key(line: &[u8]) -> bool {
+    key_at(line).is_some() || basic(line).is_some_and(|pair| key_at(&pair).is_some())
+}
+
+/// The names of the lines that hold a key, each once.
+fn carriers(headers: &HeaderMap) -> Vec<HeaderName> {
+    let carries = |name: &&HeaderName| {
+        let mut lines = headers.get_all(*name).iter();
+        lines.any(|line| holds_key(line.as_bytes()))
     };
-    let start = text.get(..PREFIX.len())?;
+    headers.keys().filter(carries).cloned().collect()
+}
+
+fn key_at(line: &[u8]) -> Option<usize> {
+    line.windows(PREFIX.len()).position(|start| {
+        matches!(start[0], b's' | b'S') && start.eq_ignore_ascii_case(PREFIX.as_bytes())
+    })
+}
+
+/// User and password of a line of the scheme `Basic`, as programs send a key that know no other form.
+fn basic(line: &[u8]) -> Option<Vec<u8>> {
+    const ANY_PADDING: GeneralPurposeConfig =
+        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    const LENIENT: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, ANY_PADDING);
+    let text = after_scheme(line.trim_ascii(), b"Basic ")?;
+    LENIENT.decode(text).ok()
+}
+
+fn after_scheme<'l>(line: &'l [u8], scheme: &[u8]) -> Option<&'l [u8]> {
+    let (start, rest) = line.split_at_checked(scheme.len())?;
     start
-        .eq_ignore_ascii_case(PREFIX.as_bytes())
-        .then_some(text)
+        .eq_ignore_ascii_case(scheme)
+        .then(|| rest.trim_ascii())
+}
+
+/// What was found so far.
+#[derive(Default)]
+struct Found {
+    key: Option<KeyHash>,
+    fault: Option<BadKey>,
+}
+
+impl Found {
+    fn fault(&mut self, fault: BadKey) {
+        self.fault = self.fault.or(Some(fault));
+    }
+
+    /// Text that has to be a key as a whole.
+    fn add(&mut self, text: &[u8]) {
+        match (hash(text), self.key) {
+            (None, _) => self.fault(BadKey::Malformed),
+            (Some(hash), None) => self.key = Some(hash),
+            (Some(hash), Some(other)) if hash == other => {}
+            (Some(_), Some(_)) => self.fault(BadKey::Ambiguous),
+        }
+    }
+
+    /// A line of a header that is made for credentials and holds a key in one of its lines.
+    fn read(&mut self, line: &[u8]) {
+        if let Some(pair) = basic(line) {
+            let mut halves = pair.splitn(2, |&byte| byte == b':');
+            let key = halves.find(|half| key_at(half) == Some(0));
+            return self.add(key.unwrap_or(&pair));
+        }
+        if key_at(line).is_none() {
+            return self.fault(BadKey::Ambiguous);
+        }
+        let line = line.trim_ascii();
+        self.add(after_scheme(line, b"Bearer ").unwrap_or(line));
+    }
+
+    /// Takes the entries that hold a key out of the subprotocols, such as
+    /// `openai-insecure-api-key.sk-farebox-…`; the others stay in their order.
+    fn take_protocols(&mut self, headers: &mut HeaderMap) {
+        let mut others: Vec<&[u8]> = Vec::new();
+        for line in headers.get_all(SEC_WEBSOCKET_PROTOCOL) {
+            for entry in line.as_bytes().split(|&byte| byte == b',') {
+                let entry = entry.trim_ascii();
+                match key_at(entry) {
+                    None => others.push(entry),
+                    Some(at) if at == 0 || entry[at - 1] == b'.' => self.add(&entry[at..]),
+                    Some(_) => self.fault(BadKey::Malformed),
+                }
+            }
+        }
+        let left = HeaderValue::from_bytes(&others.join(&b", "[..]));
+        match left {
+            Ok(left) if !left.is_empty() => headers.insert(SEC_WEBSOCKET_PROTOCOL, left),
+            _ => headers.remove(SEC_WEBSOCKET_PROTOCOL),
+        };
+    }
 }
 
 fn hash(text: &[u8]) -> Option<KeyHash> {
@@ -124,9 +202,12 @@ fn hash(text: &[u8]) -> Option<KeyHash> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
+    use base64::engine::general_purpose::STANDARD;
+    use http::header::AUTHORIZATION;
 
     use super::*;
+
+    const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
     fn headers(lines: &[(HeaderName, &str)]) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -188,5 +269,72 @@ mod tests {
                 assert!(left.is_empty());
             }
         }
+    }
+
+    #[test]
+    fn a_key_pays_in_every_header_that_is_made_for_credentials() {
+        let key = KeySecret::draw().unwrap();
+        let bearer = format!("Bearer {}", key.reveal());
+        for name in CREDENTIAL_HEADERS.map(HeaderName::from_static) {
+            for line in [key.reveal(), &bearer] {
+                let (read, left) = taken(&[(name.clone(), line)]);
+                assert_eq!(read, Ok(Some(key.hash())), "{name}");
+                assert!(left.is_empty());
+            }
+        }
+        let pairs = [
+            format!("{}:", key.reveal()),
+            format!("any:{}", key.reveal()),
+        ];
+        for pair in pairs {
+            let basic = format!("Basic {}", STANDARD.encode(&pair));
+            let (read, left) = taken(&[(AUTHORIZATION, &basic)]);
+            assert_eq!(read, Ok(Some(key.hash())), "{pair}");
+            assert!(left.is_empty());
+        }
+        let others = [
+            (AUTHORIZATION, "Basic dXNlcjpwYXNz"),
+            (AUTHORIZATION, "Basic %"),
+        ];
+        for other in others {
+            let (read, left) = taken(std::slice::from_ref(&other));
+            assert_eq!((read, left), (Ok(None), headers(&[other])));
+        }
+    }
+
+    #[test]
+    fn a_key_anywhere_else_pays_for_nothing_and_goes_no_further() {
+        let key = KeySecret::draw().unwrap();
+        let lines = [
+            ("cookie", format!("a=1; key={}", key.reveal())),
+            ("user-agent", format!("agent/{}", key.reveal())),
+            ("referer", format!("https://a.test/?key={}", key.reveal())),
+            ("x-unheard-of", key.reveal().to_ascii_uppercase()),
+        ];
+        for (name, line) in &lines {
+            let (read, left) = taken(&[(HeaderName::from_static(name), line)]);
+            assert_eq!(read, Err(BadKey::Misplaced), "{name}");
+            assert!(left.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_key_among_subprotocols_pays_and_the_others_stay_in_order() {
+        let key = KeySecret::draw().unwrap();
+        let entry = format!("openai-insecure-api-key.{}", key.reveal());
+        let offered = format!("realtime, {entry},openai-beta.realtime-v1");
+        let (read, left) = taken(&[(SEC_WEBSOCKET_PROTOCOL, &offered)]);
+        assert_eq!(read, Ok(Some(key.hash())));
+        assert_eq!(
+            left[SEC_WEBSOCKET_PROTOCOL],
+            "realtime, openai-beta.realtime-v1"
+        );
+        let (read, left) = taken(&[(SEC_WEBSOCKET_PROTOCOL, &entry)]);
+        assert_eq!(read, Ok(Some(key.hash())));
+        assert!(left.is_empty());
+        let glued = format!("x{}", key.reveal());
+        let (read, left) = taken(&[(SEC_WEBSOCKET_PROTOCOL, &glued)]);
+        assert_eq!(read, Err(BadKey::Malformed));
+        assert!(left.is_empty());
     }
 }
