@@ -130,6 +130,11 @@ pub fn prepare_request(headers: &mut HeaderMap, forwarded: &Forwarded<'_>, withh
     set_forwarded(headers, forwarded);
 }
 
+/// Keeps only the fields that `passes`.
+pub fn keep_only(headers: &mut HeaderMap, passes: impl Fn(&str) -> bool) {
+    remove(headers, |name| !passes(name));
+}
+
 /// Fields by which a request asks for a part of an answer, for a word that it is the same as before, or
 /// for it in another encoding: where it has to be read, none of them may be sent.
 pub const ASK_OTHERWISE: [HeaderName; 7] = [

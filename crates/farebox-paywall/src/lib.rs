@@ -27,6 +27,7 @@ pub mod gauge;
 pub mod keyring;
 pub mod keys;
 pub mod metrics;
+pub mod model_headers;
 pub mod payer;
 pub mod payment_fields;
 pub mod payout;

@@ -160,8 +160,8 @@ impl Paywall {
     /// # Errors
     /// What is not sold, as far as the head tells; a stranger who asked too often.
     pub fn reads(&self, payer: &Payer, ask: &Ask<'_>) -> Result<bool, Error> {
-        if ask.sale.offer.models().is_some() {
-            check_headers(ask.headers)?;
+        if let Some(models) = ask.sale.offer.models() {
+            check_headers(models, ask.headers)?;
             return Ok(true);
         }
         if ask.sale.offer.webhook().is_none() || payer.has_prepaid() {

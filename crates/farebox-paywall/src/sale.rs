@@ -20,6 +20,7 @@ use crate::by_use::ByUse;
 use crate::capability::RouteCapabilities;
 use crate::error::Unsold;
 use crate::gauge::Billing;
+use crate::model_headers::HeaderRules;
 use crate::webhook::Webhook;
 
 /// What a route sells, and on which conditions.
@@ -141,6 +142,8 @@ pub struct ModelSale {
     pub rates: Arc<Rates>,
     /// What requests may ask besides the known.
     pub rules: RequestRules,
+    /// Which headers of requests reach the upstream.
+    pub headers: HeaderRules,
     /// Millionths on top of the listed prices.
     pub markup: u64,
     /// What is charged where an answer does not end well.

@@ -12,7 +12,10 @@ use farebox_market::{PriceTable, price_file};
 use farebox_meter::request::LimitField;
 use farebox_meter::{Currency, Decimal, ModelPrice, RequestRules, Unit};
 use farebox_paywall::gauge::{Billing, OnDisconnect};
+use farebox_paywall::model_headers::HeaderRules;
 use farebox_paywall::sale::{FiatPrice, ModelSale};
+use farebox_paywall::webhook::is_credential;
+use http::HeaderName;
 
 use super::at::At;
 use super::rates;
@@ -66,6 +69,7 @@ impl Market {
                 max_choices: settings.max_choices.max(1),
                 limit_fields: self.limit_fields.clone(),
             },
+            headers: header_rules(settings, at),
             markup: settings.markup_percent.millionths(),
             billing: Billing {
                 usage_missing: settings.usage_missing.into(),
@@ -125,6 +129,24 @@ impl Market {
             amount: *amount,
             rates: Arc::clone(&self.rates),
         })
+    }
+}
+
+fn header_rules(settings: &ModelTokensTable, at: &At<'_>) -> HeaderRules {
+    let key = at.key("allow_headers");
+    let written = settings.allow_headers.iter().enumerate();
+    let allow = written.filter_map(|(place, name)| {
+        let key = key.index(place);
+        let name = key.take(HeaderName::from_bytes(name.as_bytes()))?;
+        if is_credential(name.as_str()) {
+            key.note("a credential: clients' own never reach a model's upstream");
+        }
+        Some(name)
+    });
+    HeaderRules {
+        allow: allow.collect(),
+        pass_betas: settings.pass_betas.iter().cloned().collect(),
+        drop_betas: settings.drop_betas.iter().cloned().collect(),
     }
 }
 

@@ -155,6 +155,15 @@ section! {
         /// Members of request bodies that are let through beyond those that are known to cost nothing
         /// but their tokens.
         pub allow_fields: Vec<String>,
+        /// Headers of requests that reach the upstream beyond those that are known to change nothing
+        /// about who pays and where the call goes. All others are taken off.
+        pub allow_headers: Vec<String>,
+        /// Betas (`anthropic-beta`, `openai-beta`) that pass beyond those that are known to cost no more
+        /// than their tokens. Others are refused by their name.
+        pub pass_betas: Vec<String>,
+        /// Betas that are taken off instead: the call goes on as if nobody had asked for them. `"*"`
+        /// stands for all that are neither known nor named.
+        pub drop_betas: Vec<String>,
         /// The most answers to one prompt.
         pub max_choices: u64 = 16,
         /// What is charged for a complete answer that does not tell its usage.

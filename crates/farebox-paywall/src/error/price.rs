@@ -40,8 +40,13 @@ pub enum Unsold {
     #[error(transparent)]
     NoRate(#[from] NoRate),
     /// A header asks for something that has no price.
-    #[error("the header {0} is not sold here")]
-    Header(&'static str),
+    #[error("{beta} in the header {header} is not sold here")]
+    Beta {
+        /// Which header.
+        header: String,
+        /// What it asks for.
+        beta: String,
+    },
 }
 
 impl PriceError {

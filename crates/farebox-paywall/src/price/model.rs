@@ -93,21 +93,9 @@ async fn read_request(
         .map_err(|refused: Refused| Unsold::from(refused))?)
 }
 
-/// Headers by which a provider turns features on that the body does not show.
-pub(super) fn check_headers(headers: &HeaderMap) -> Result<(), Unsold> {
-    const FEATURES: [&str; 5] = [
-        "anthropic-beta",
-        "openai-beta",
-        "openai-organization",
-        "openai-project",
-        "x-session-affinity",
-    ];
-    if let Some(name) = FEATURES
-        .into_iter()
-        .find(|name| headers.contains_key(*name))
-    {
-        return Err(Unsold::Header(name));
-    }
+/// Refuses what headers ask for that has no price, and a body in another form than is read.
+pub(super) fn check_headers(models: &ModelSale, headers: &HeaderMap) -> Result<(), Unsold> {
+    models.headers.check(headers)?;
     let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
     let is_json = kind.is_none_or(|kind| {
         kind.get(..16)

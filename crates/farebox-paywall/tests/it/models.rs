@@ -187,6 +187,9 @@ async fn what_is_not_sold_by_its_head_is_refused_before_its_body_is_read() {
     let nobody = shop.payer(&sale, &request).await.unwrap();
     let ask = shop.ask(&sale, &request);
     let refused = shop.paywall.reads(&nobody, &ask).unwrap_err();
-    let is_unsold = matches!(refused, Error::Price(PriceError::Unsold(Unsold::Header(_))));
+    let is_unsold = matches!(
+        refused,
+        Error::Price(PriceError::Unsold(Unsold::Beta { .. }))
+    );
     assert!(is_unsold, "{refused}");
 }
