@@ -516,7 +516,7 @@ fn upstream_error(error: SendError) -> Refusal {
     }
     match error {
         SendError::Connect(_) | SendError::ConnectTimedOut(_) => UpstreamError::Unreachable(error),
-        SendError::Send(_) | SendError::NoUpgrade => UpstreamError::broken(error),
+        SendError::Send(_) | SendError::Headers(_) | SendError::NoUpgrade => UpstreamError::broken(error),
         SendError::Target => UpstreamError::NotSent(error),
     }
     .into()

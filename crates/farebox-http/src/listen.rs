@@ -38,6 +38,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Requests one HTTP/2 connection may have open.
 const MAX_STREAMS: u32 = 256;
 
+/// Header lines of one message of HTTP/1, in both directions. Of answers with more nothing is read.
+pub const MAX_HEADER_LINES: usize = 128;
+
 /// Limits on connections, before any route is known.
 #[derive(Clone, Copy, Debug)]
 pub struct ListenLimits {
@@ -172,6 +175,7 @@ fn http_builder(limits: ListenLimits) -> auto::Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
         .max_buf_size(limits.max_header_bytes.max(8192))
+        .max_headers(MAX_HEADER_LINES)
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)

@@ -21,6 +21,7 @@ use tower_service::Service as _;
 
 use super::{Connector, Transport, UpstreamProtocol};
 use crate::body::RequestBody;
+use crate::listen::MAX_HEADER_LINES;
 
 /// How long an idle connection is kept.
 const MAX_IDLE: Duration = Duration::from_secs(60);
@@ -56,6 +57,11 @@ pub enum SendError {
     /// The connection broke, or the upstream does not speak HTTP.
     #[error("the connection to the upstream failed")]
     Send(#[source] hyper::Error),
+    /// The answer has more header lines than are read, or longer ones.
+    #[error(
+        "the upstream's answer has more than {MAX_HEADER_LINES} header lines, or too long ones"
+    )]
+    Headers(#[source] hyper::Error),
     /// The upstream chose HTTP/2 for a request that asks for an upgrade.
     #[error("the upstream speaks HTTP/2 where an upgrade was asked for")]
     NoUpgrade,
@@ -74,7 +80,17 @@ impl From<TrySendError<Request<RequestBody>>> for Unsent {
     fn from(mut error: TrySendError<Request<RequestBody>>) -> Self {
         Self {
             request: error.take_message(),
-            error: SendError::Send(error.into_error()),
+            error: error.into_error().into(),
+        }
+    }
+}
+
+impl From<hyper::Error> for SendError {
+    fn from(error: hyper::Error) -> Self {
+        if error.is_parse_too_large() {
+            Self::Headers(error)
+        } else {
+            Self::Send(error)
         }
     }
 }
@@ -159,10 +175,7 @@ impl UpstreamPool {
         else {
             return Err(SendError::NoUpgrade);
         };
-        let answer = sender
-            .send_request(request)
-            .await
-            .map_err(SendError::Send)?;
+        let answer = sender.send_request(request).await?;
         Ok((answer, Lease::default()))
     }
 
@@ -257,7 +270,8 @@ impl UpstreamPool {
             tokio::spawn(connection);
             return Ok(Connection::Http2(sender));
         }
-        let builder = http1::Builder::new();
+        let mut builder = http1::Builder::new();
+        builder.max_headers(MAX_HEADER_LINES);
         let (sender, connection) = builder.handshake(stream).await.map_err(SendError::Send)?;
         tokio::spawn(connection.with_upgrades());
         Ok(Connection::Http1(sender))
