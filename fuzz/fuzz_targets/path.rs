@@ -21,9 +21,8 @@ fuzz_target!(|raw: &str| {
 
 fn check(text: &str, parameters: PathParameters) {
     let again = CanonicalPath::parse(text, parameters).expect("a canonical path is a path");
-    assert!(again.is_as_sent());
     assert_eq!(again.as_str(), text);
-    assert!(text.starts_with('/') && text.is_ascii() && !text.contains("//"));
+    assert!(text.starts_with('/') && text.is_ascii());
     assert!(!text.contains('\\') && !text.bytes().any(|byte| byte <= b' '));
     assert!(text.split('/').all(|segment| segment != "." && segment != ".."));
     for hidden in ["%2F", "%5C", "%00", "%2E"] {

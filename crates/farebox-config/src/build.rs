@@ -9,6 +9,7 @@ mod at;
 mod by_use;
 mod capabilities;
 mod lightning;
+mod lookalikes;
 mod models;
 mod overlap;
 mod rates;

@@ -82,6 +82,11 @@ section! {
         pub legacy_challenge: bool,
         /// Whether paths may have `;` parameters.
         pub path_parameters: bool,
+        /// Whether header names may have underscores, or other characters than letters, digits and
+        /// hyphens. Such headers are dropped else: CGI, WSGI, PHP and Rack take `X_Original_URL` for
+        /// `X-Original-URL`. Those that would be taken for a header that is stripped or set here are
+        /// dropped always, and so are trailers.
+        pub underscores_in_headers: bool,
         /// The file of the secrets that sign tokens, made at the first start. Default:
         /// `farebox.secret` beside the store.
         pub secret_file: Option<PathBuf>,

@@ -104,6 +104,7 @@ fn idle_gateway(ledger: &Ledger, keyring: &Arc<Keyring>, clock: &Arc<dyn Clock>)
         bad_credential: BadCredential::Unauthorized,
         legacy_challenge: false,
         path_parameters: false,
+        underscores_in_headers: false,
         public_https: false,
         prepaid_keys: false,
     };

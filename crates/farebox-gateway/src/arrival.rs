@@ -8,14 +8,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use farebox_core::RequestDigest;
 use farebox_http::body_budget::{ByteBudget, Keep, Patience, ReadBody, read_body, read_bytes};
-use farebox_http::headers::check_framing;
+use farebox_http::headers::{UnusualNames, check_framing, drop_unusual_names};
 use farebox_http::path::{CanonicalPath, PathParameters};
 use farebox_paywall::ask::BodyFacts;
 use http::header::{
     CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue, TRANSFER_ENCODING,
 };
 use http::request::Parts;
-use http::{Method, Request};
+use http::{Method, Request, Version};
 use hyper::body::Incoming;
 use sha2::{Digest, Sha256};
 
@@ -43,11 +43,15 @@ pub(crate) enum ArrivedBody {
 impl Arrival {
     pub(crate) fn read(
         parameters: PathParameters,
+        names: UnusualNames,
         request: Request<Incoming>,
     ) -> Result<Self, Refusal> {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         check_framing(&parts.headers)?;
-        if parts.method == Method::CONNECT {
+        if names == UnusualNames::Dropped {
+            drop_unusual_names(&mut parts.headers);
+        }
+        if parts.method.as_str().eq_ignore_ascii_case("CONNECT") {
             return Err(RequestError::NoRoute.into());
         }
         let host = host_of(&parts)?;
@@ -75,6 +79,17 @@ impl Arrival {
         };
         let (bytes, _lease) = read_bytes(body, limit, Patience::default(), budget).await?;
         Ok(bytes)
+    }
+
+    /// The host as the client named it, with its port.
+    pub(crate) fn authority(&self) -> Option<HeaderValue> {
+        match (self.parts.uri.authority(), self.parts.headers.get(HOST)) {
+            (Some(named), _) => HeaderValue::from_str(named.as_str()).ok(),
+            (None, Some(named)) => Some(named.clone()),
+            (None, None) if self.host.is_empty() => None,
+            // A call that was kept: of the host of its request, only the name.
+            (None, None) => HeaderValue::from_str(&self.host).ok(),
+        }
     }
 
     /// Whether bytes of a body may still come.
@@ -168,8 +183,9 @@ impl Arrival {
     }
 }
 
-/// The host the request is for, in lower case and without its port. HTTP/2's `:authority` and an
-/// absolute target must agree with a `Host` header (RFC 9112 section 3.2.2).
+/// The host the request is for, in lower case and without its port; empty for one of HTTP/1.0 that
+/// names none, as old health checks do. HTTP/2's `:authority` and an absolute target must agree with a
+/// `Host` header (RFC 9112 section 3.2.2).
 fn host_of(parts: &Parts) -> Result<Arc<str>, Refusal> {
     let header = match parts.headers.get(HOST) {
         Some(value) => Some(value.to_str().map_err(|_| RequestError::Host)?),
@@ -181,6 +197,7 @@ fn host_of(parts: &Parts) -> Result<Arc<str>, Refusal> {
             return Err(RequestError::Host.into());
         }
         (Some(host), _) | (None, Some(host)) => host,
+        (None, None) if parts.version == Version::HTTP_10 => return Ok("".into()),
         (None, None) => return Err(RequestError::Host.into()),
     };
     let authority: http::uri::Authority = host.parse().map_err(|_| RequestError::Host)?;

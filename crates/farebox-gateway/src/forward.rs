@@ -4,6 +4,8 @@
 //! about payment or its own credentials never comes back.
 
 mod gauged;
+mod location;
+mod request;
 mod shaped;
 mod whole;
 
@@ -11,10 +13,9 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
 use farebox_core::{HoldId, Msat};
 use farebox_http::body::{BodyFault, RequestBody, Silence, Upload};
-use farebox_http::body_budget::{ReadBody, Shares};
+use farebox_http::body_budget::Shares;
 use farebox_http::decode::{DecodedBody, Decoder};
 use farebox_http::drain::DrainSignal;
 use farebox_http::headers;
@@ -23,19 +24,20 @@ use farebox_http::replay::{Recorder, ReplayPolicy, ReplayStore};
 use farebox_http::tunnel;
 use farebox_http::upstream::{Answer, Lease, SendError};
 use farebox_ledger::{Receipt, VoidReason, crash_point};
-use http::header::{HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING, VARY};
+use http::header::{HeaderMap, HeaderName, HeaderValue, VARY};
 use http::response::Parts;
-use http::{Method, Request, Response, StatusCode, Uri, Version};
+use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
+use self::request::Asker;
 use crate::access_log::Exchange;
 use crate::answer::{AnswerBody, GrpcCall, Pace, UpstreamBody, grpc_failed};
-use crate::arrival::{Arrival, ArrivedBody};
+use crate::arrival::Arrival;
 use crate::crash;
 use crate::outcome::Outcome;
-use crate::plan::{PaidCache, Plan, Route, Upstream};
-use crate::refusal::{PaywallError, Refusal, RequestError, UpstreamError};
+use crate::plan::{PaidCache, Plan, Route};
+use crate::refusal::{Refusal, RequestError, UpstreamError};
 use farebox_paywall::admit::{Admission, Payment};
 use farebox_paywall::gauge::Ending;
 use farebox_paywall::payment_fields;
@@ -74,6 +76,8 @@ struct Fare {
     receipt: ReceiptHeaders,
     keep_for: Option<(HoldId, ReplayPolicy)>,
     paid: bool,
+    /// Whether the answer leads to another place of the upstream's own.
+    leads_on: bool,
     /// The request's body, where it comes only while it is forwarded.
     upload: Option<Arc<Upload>>,
 }
@@ -86,6 +90,10 @@ struct Coming {
     decoder: Option<Decoder>,
     lease: Lease,
 }
+
+/// Stands in the extensions of an answer that is not charged, for those who take the payment later.
+#[derive(Clone, Copy)]
+pub(crate) struct Uncharged;
 
 /// What a paying client is told in headers.
 enum ReceiptHeaders {
@@ -135,7 +143,13 @@ impl Forwarder {
             Outcome::Free
         };
         exchange.hold = fare.receipt.hold();
-        let mut request = match self.upstream_request(plan, exchange, route, arrival) {
+        let asker = Asker {
+            plan,
+            exchange,
+            route,
+            scheme: self.scheme,
+        };
+        let mut request = match asker.request(arrival) {
             Ok(request) => request,
             Err(refusal) => return Err(fare.refuse(refusal)),
         };
@@ -151,6 +165,8 @@ impl Forwarder {
         };
         exchange.upstream_micros = Some(micros(sent_at));
         crash_point(crash::FORWARD_HEADERS_RECEIVED);
+        let leads_on = location::map_back(answer.0.headers_mut(), &route.upstream);
+        fare.leads_on = leads_on && answer.0.status().is_redirection();
         if fare.settlement.is_gauged() {
             return Box::pin(self.pass_back_gauged(exchange, route, answer, fare, call)).await;
         }
@@ -184,51 +200,6 @@ impl Forwarder {
         }
     }
 
-    fn upstream_request(
-        &self,
-        plan: &Plan,
-        exchange: &Exchange,
-        route: &Route,
-        arrival: Arrival,
-    ) -> Result<Request<RequestBody>, Refusal> {
-        let Arrival {
-            mut parts,
-            host,
-            path,
-            body,
-            ..
-        } = arrival;
-        let upstream = &route.upstream;
-        let query = parts.uri.query().filter(|_| route.keeps_query());
-        parts.uri = target_for(upstream, &path, query)?;
-        if let Some(shape) = &route.shape {
-            shape.prepare(&mut parts.method, &mut parts.headers)?;
-        }
-        parts.version = Version::HTTP_11;
-        headers::prepare_request(
-            &mut parts.headers,
-            &headers::Forwarded {
-                peer: exchange.peer,
-                trusted: plan.server.trusted_proxies.trusts(exchange.peer),
-                host: &host,
-                scheme: self.scheme,
-            },
-            payment_fields::in_requests,
-        );
-        if !upstream.preserve_host || !parts.headers.contains_key(HOST) {
-            parts.headers.insert(HOST, upstream.host_header.clone());
-        }
-        for (name, value) in &upstream.headers {
-            parts.headers.insert(name, value.clone());
-        }
-        parts
-            .headers
-            .insert(REQUEST_ID, exchange.request_id_header.clone());
-        let body = request_body(route, body)?;
-        announce_body(&parts.method, &mut parts.headers, &body);
-        Ok(Request::from_parts(parts, body))
-    }
-
     fn pass_back(
         &self,
         route: &Route,
@@ -245,7 +216,9 @@ impl Forwarder {
             return Err(fare.refuse(unasked.into()));
         }
         let grpc = farebox_wire::grpc::is_grpc(&parts.headers);
-        fare.judge(parts.status, route, grpc && grpc_failed(&parts.headers));
+        if !fare.judge(parts.status, route, grpc && grpc_failed(&parts.headers)) {
+            parts.extensions.insert(Uncharged);
+        }
         headers::prepare_response(&mut parts.headers, switching, payment_fields::in_answers);
         fare.mark(&mut parts.headers, route);
         if let (true, Some(client_side)) = (switching, upgrade) {
@@ -322,6 +295,7 @@ impl Fare {
                 settlement: Settlement::of(hold, gauge),
                 permit,
                 paid: true,
+                leads_on: false,
                 upload: None,
             },
         }
@@ -338,6 +312,7 @@ impl Fare {
             receipt,
             keep_for: None,
             paid,
+            leads_on: false,
             upload: None,
         }
     }
@@ -376,10 +351,18 @@ impl Fare {
             .as_ref()
             .map_or(ChargeOn::Success, |sale| sale.charge_on);
         let charged = charge_on.charges(status) || status == StatusCode::SWITCHING_PROTOCOLS;
-        if charged && !grpc_failed {
+        // At a fixed price these would use up a call for what is still to be fetched, or is there.
+        let is_flat = !self.settlement.is_gauged();
+        let delivers = !(is_flat && (self.leads_on || status == StatusCode::NOT_MODIFIED));
+        if charged && delivers && !grpc_failed {
             return true;
         }
-        self.settlement.void(VoidReason::Refused);
+        let reason = if charged && !delivers {
+            VoidReason::NotDelivered
+        } else {
+            VoidReason::Refused
+        };
+        self.settlement.void(reason);
         self.keep_for = None;
         if let ReceiptHeaders::Held { charge, .. } = &mut self.receipt {
             *charge = Msat::ZERO;
@@ -453,55 +436,6 @@ impl ReceiptHeaders {
     }
 }
 
-/// Says that a body of unknown length follows where hyper, for a GET, would take it for none.
-fn announce_body(method: &Method, headers: &mut HeaderMap, body: &RequestBody) {
-    let unknown = http_body::Body::size_hint(body).exact().is_none();
-    if unknown && matches!(*method, Method::GET | Method::HEAD) {
-        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-    }
-}
-
-fn request_body(route: &Route, body: ArrivedBody) -> Result<RequestBody, PaywallError> {
-    match body {
-        ArrivedBody::Unread(incoming) => {
-            let withheld = payment_fields::in_requests;
-            let (limit, silence) = (route.max_body_bytes, route.idle_timeout);
-            Ok(RequestBody::stream(incoming, limit, silence, withheld))
-        }
-        ArrivedBody::Read(ReadBody {
-            bytes: Some(bytes),
-            lease,
-            ..
-        }) if !bytes.is_empty() => Ok(RequestBody::Whole(Some(bytes), lease)),
-        // What came with a body is never forwarded without it.
-        ArrivedBody::Read(ReadBody {
-            bytes: None,
-            length: 1..,
-            ..
-        }) => Err(PaywallError::BodyNotKept),
-        ArrivedBody::Read(_) | ArrivedBody::Taken => Ok(RequestBody::Empty),
-    }
-}
-
-/// Path and query as the upstream is asked for them.
-fn target_for(upstream: &Upstream, path: &str, query: Option<&str>) -> Result<Uri, Refusal> {
-    let rest = path
-        .strip_prefix(upstream.strip_prefix.as_str())
-        .unwrap_or(path);
-    let complete = rest.starts_with('/') || (rest.is_empty() && !upstream.base_path.is_empty());
-    let slash = if complete { "" } else { "/" };
-    let length = upstream.base_path.len() + rest.len() + query.map_or(0, str::len) + 2;
-    let mut target = String::with_capacity(length);
-    for part in [upstream.base_path.as_str(), slash, rest] {
-        target.push_str(part);
-    }
-    if let Some(query) = query {
-        target.push('?');
-        target.push_str(query);
-    }
-    Ok(Uri::from_maybe_shared(Bytes::from(target)).map_err(RequestError::from)?)
-}
-
 /// Tells a fault of the request's own body from one of the upstream.
 fn upstream_error(error: SendError) -> Refusal {
     let mut cause: Option<&(dyn Error + 'static)> = Some(&error);
@@ -516,7 +450,9 @@ fn upstream_error(error: SendError) -> Refusal {
     }
     match error {
         SendError::Connect(_) | SendError::ConnectTimedOut(_) => UpstreamError::Unreachable(error),
-        SendError::Send(_) | SendError::Headers(_) | SendError::NoUpgrade => UpstreamError::broken(error),
+        SendError::Send(_) | SendError::Headers(_) | SendError::NoUpgrade => {
+            UpstreamError::broken(error)
+        }
         SendError::Target => UpstreamError::NotSent(error),
     }
     .into()
@@ -550,8 +486,9 @@ impl Route {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::{PathMapping, Upstream};
 
-    fn upstream(base_path: &str, strip_prefix: &str) -> Upstream {
+    pub(super) fn upstream(base_path: &str, strip_prefix: &str) -> Upstream {
         let tls = rustls::ClientConfig::builder_with_provider(
             rustls::crypto::ring::default_provider().into(),
         )
@@ -567,8 +504,11 @@ mod tests {
         let transport = Arc::new(farebox_http::upstream::Transport::new(&options, 1));
         let authority = http::uri::Authority::from_static("upstream.test");
         Upstream {
-            base_path: base_path.to_owned(),
-            strip_prefix: strip_prefix.to_owned(),
+            mapping: PathMapping {
+                base_path: base_path.to_owned(),
+                strip_prefix: strip_prefix.to_owned(),
+            },
+            scheme: http::uri::Scheme::HTTP,
             headers: Vec::new(),
             host_header: HeaderValue::from_static("upstream.test"),
             preserve_host: false,
@@ -578,19 +518,5 @@ mod tests {
                 authority,
             ),
         }
-    }
-
-    #[test]
-    fn an_upstream_is_asked_for_its_own_base_and_what_the_prefix_leaves() {
-        let check = |base, prefix, path, query, expected: &str| {
-            let target = target_for(&upstream(base, prefix), path, query).unwrap();
-            assert_eq!(target.to_string(), expected);
-        };
-        check("", "", "/a/b", None, "/a/b");
-        check("", "", "/a", Some(""), "/a?");
-        check("/v1", "", "/a", Some("x=1"), "/v1/a?x=1");
-        check("/v1", "/api", "/api/a", None, "/v1/a");
-        check("/v1/complete", "/gpt", "/gpt", None, "/v1/complete");
-        check("", "/gpt", "/gpt", None, "/");
     }
 }

@@ -19,6 +19,7 @@ mod forward;
 mod gateway;
 mod held;
 mod ids;
+mod lookalike;
 mod outcome;
 mod own;
 mod page;

@@ -4,17 +4,24 @@
 //! behind this type meets an unchecked setting. A reload builds a whole new plan and swaps it. Each
 //! request keeps the plan it began with to its end, so a swap never waits for a stream.
 
+mod mapping;
+
+pub use mapping::PathMapping;
+
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use farebox_core::RouteName;
 use farebox_http::client_addr::TrustedProxies;
 use farebox_http::cors::Cors;
+use farebox_http::headers::UnusualNames;
+use farebox_http::path::PathParameters;
 use farebox_http::routes::RouteTable;
 use farebox_http::upstream::UpstreamPool;
 use farebox_paywall::ask::PaymentRules;
 use farebox_paywall::sale::Sale;
 use http::header::{HeaderName, HeaderValue};
+use http::uri::Scheme;
 
 use crate::metrics::RouteMetrics;
 use crate::shape::{Extract, Shape};
@@ -48,11 +55,33 @@ pub struct ServerRules {
     pub legacy_challenge: bool,
     /// Whether `;` parameters are let through in paths.
     pub path_parameters: bool,
+    /// Whether header names with other characters than letters, digits and hyphens are let through.
+    pub underscores_in_headers: bool,
     /// Whether buyers come over https, as far as the configuration says: cookies then never
     /// travel in clear.
     pub public_https: bool,
     /// Whether prepaid keys are sold. Those that were are good either way.
     pub prepaid_keys: bool,
+}
+
+impl ServerRules {
+    /// What is done about `;` in paths.
+    pub(crate) const fn parameters(&self) -> PathParameters {
+        if self.path_parameters {
+            PathParameters::Allowed
+        } else {
+            PathParameters::Refused
+        }
+    }
+
+    /// What is done about header names that some servers take for others.
+    pub(crate) const fn unusual_names(&self) -> UnusualNames {
+        if self.underscores_in_headers {
+            UnusualNames::Kept
+        } else {
+            UnusualNames::Dropped
+        }
+    }
 }
 
 /// How a credential that does not verify is answered (`401` by RFC 9110 and the L402
@@ -96,6 +125,11 @@ pub struct Route {
     /// The canonical path that all its paths lie under, where it has one: what a browser that
     /// bought something for the whole route sends its claim to.
     pub root: Option<String>,
+    /// The text that all its paths begin with; empty where they have none in common.
+    pub begins_with: String,
+    /// How priced routes to the same server map their paths, where they do so otherwise than this one:
+    /// as a lenient server reads them.
+    pub neighbours: Vec<PathMapping>,
     /// Its counters; empty until a gateway takes the plan.
     pub metrics: RouteCounters,
 }
@@ -118,10 +152,10 @@ pub type RouteCounters = OnceLock<Arc<RouteMetrics>>;
 
 /// Where a route forwards to.
 pub struct Upstream {
-    /// Put in front of the canonical path; empty or begins with a slash and does not end with one.
-    pub base_path: String,
-    /// Taken off the canonical path first; empty when nothing is.
-    pub strip_prefix: String,
+    /// How it is asked for a path.
+    pub mapping: PathMapping,
+    /// How it is spoken to.
+    pub scheme: Scheme,
     /// Headers set on every forwarded request, replacing the client's.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// The `Host` it is asked for.

@@ -10,8 +10,6 @@ use farebox_http::body_budget::{Holder, Keep, Patience, read_body};
 use farebox_http::client_addr::AddressPrefix;
 use farebox_http::cors::Preflight;
 use farebox_http::listen::Serve;
-use farebox_http::path::{PathError, PathParameters, lenient_reading};
-use farebox_http::routes::RouteTable;
 use farebox_ledger::Receipt;
 use farebox_paywall::admit::{Admission, Debt, Finished, Verdict};
 use farebox_paywall::ask::{Ask, Fingerprint, is_probe};
@@ -30,6 +28,7 @@ use crate::challenge::{Demand, show_again, show_challenge};
 use crate::claim::form;
 use crate::claim::visit::Visit;
 use crate::held::{KeptRequest, held_answer};
+use crate::lookalike::find_route;
 use crate::outcome::Outcome;
 use crate::plan::{Plan, Route, Sold};
 use crate::refusal::{AdmissionError, Refusal, RequestError};
@@ -105,12 +104,8 @@ impl Worker {
         exchange: &mut Exchange,
         request: Request<Incoming>,
     ) -> Result<Response<AnswerBody>, Refusal> {
-        let parameters = if plan.server.path_parameters {
-            PathParameters::Allowed
-        } else {
-            PathParameters::Refused
-        };
-        let arrival = Arrival::read(parameters, request)?;
+        let (parameters, names) = (plan.server.parameters(), plan.server.unusual_names());
+        let arrival = Arrival::read(parameters, names, request)?;
         exchange.path = Arc::clone(&arrival.path);
         if &*arrival.path == form::PATH {
             return Box::pin(self.shared.claims.take_form(plan, exchange, arrival)).await;
@@ -454,9 +449,10 @@ impl Route {
     }
 
     /// TRACE is refused everywhere: a server that knows it would read back to the client what it
-    /// was sent, the seller's own secrets included.
+    /// was sent, the seller's own secrets included. Some take it in small letters too; all other methods
+    /// are compared as they were sent.
     fn check_method(&self, method: &Method) -> Result<(), Refusal> {
-        if *method == Method::TRACE {
+        if method.as_str().eq_ignore_ascii_case("TRACE") {
             let allowed = self.http_methods.clone().unwrap_or_default();
             return Err(RequestError::Method { allowed }.into());
         }
@@ -484,32 +480,6 @@ fn must_be_read(route: &Route, sale: &Sale, arrival: &Arrival) -> Result<bool, R
         return Err(RequestError::BodyTooLarge { limit }.into());
     }
     Ok(sale.offer.binds_request() || (once && !exact))
-}
-
-/// The route of a request. No spelling must lead past a price: many servers cut parameters off
-/// (`/paid;x`), do not tell capitals apart or take a slash at the end for nothing, and would serve
-/// under a free or cheaper route what is sold as `/paid`.
-fn find_route<'p>(
-    routes: &'p RouteTable<Arc<Route>>,
-    host: &str,
-    path: &str,
-) -> Result<&'p Arc<Route>, Refusal> {
-    let route = routes.find(host, path).ok_or(RequestError::NoRoute)?;
-    let other = match lenient_reading(path) {
-        Some(reading) => routes.find_folded(host, &reading),
-        None if routes.has_capitals() => routes.find_folded(host, path),
-        None => None,
-    };
-    match other {
-        Some(other) if is_priced_twin(other, route) => Err(PathError::Lookalike.into()),
-        _ => Ok(route),
-    }
-}
-
-/// Whether `other` sells what may be the same resource of the same upstream.
-fn is_priced_twin(other: &Arc<Route>, route: &Arc<Route>) -> bool {
-    let same_server = other.upstream.pool.authority() == route.upstream.pool.authority();
-    other.sale.is_some() && same_server && !Arc::ptr_eq(other, route)
 }
 
 /// The part of a request's headers that `Cors` judges an answer by.

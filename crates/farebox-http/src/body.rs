@@ -15,7 +15,7 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
 use crate::body_budget::{ByteBudget, Lease};
-use crate::headers::{FieldFilter, prepare_request_trailers};
+use crate::headers::{TrailerFilter, prepare_request_trailers};
 pub use upload::Upload;
 
 /// Why a request body ended early.
@@ -92,7 +92,7 @@ pub struct StreamedBody {
     limit: u64,
     left: u64,
     silence: Silence,
-    withheld: FieldFilter,
+    withheld: TrailerFilter,
     counted: Option<Arc<AtomicU64>>,
     upload: Arc<Upload>,
 }
@@ -105,7 +105,7 @@ impl RequestBody {
         incoming: Incoming,
         limit: u64,
         silence: Duration,
-        withheld: FieldFilter,
+        withheld: TrailerFilter,
     ) -> Self {
         if incoming.is_end_stream() {
             return Self::Empty;

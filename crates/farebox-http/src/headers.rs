@@ -4,13 +4,14 @@
 //! `Connection` takes off its own, never ours. Fields that steer a server past the path and the
 //! method that were paid for are taken off too.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT_ENCODING, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName,
-    HeaderValue, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE,
-    TE, TRANSFER_ENCODING, UPGRADE,
+    ACCEPT_ENCODING, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderMap,
+    HeaderName, HeaderValue, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
+    IF_UNMODIFIED_SINCE, RANGE, TE, TRANSFER_ENCODING, UPGRADE,
 };
 use http_body::Frame;
 
@@ -22,6 +23,10 @@ const SEC_WEBSOCKET_KEY: HeaderName = HeaderName::from_static("sec-websocket-key
 /// Tells the fields that are for the proxy itself, such as those that pay, by their names in small
 /// letters: they pass on neither way.
 pub type FieldFilter = fn(&str) -> bool;
+
+/// Tells the same of one line after a body, which nobody has looked at before: by its name in small
+/// letters, or by its value.
+pub type TrailerFilter = fn(&str, &HeaderValue) -> bool;
 
 /// A request that two servers could cut differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -47,8 +52,8 @@ pub struct Forwarded<'a> {
     pub peer: IpAddr,
     /// Whether that is one of our proxies, whose own word is then kept.
     pub trusted: bool,
-    /// The host that was asked for.
-    pub host: &'a str,
+    /// The host that was asked for, with the port where one was named.
+    pub host: Option<&'a HeaderValue>,
     /// `http` or `https`, as the client's connection is.
     pub scheme: &'static str,
 }
@@ -119,7 +124,11 @@ pub fn prepare_request(headers: &mut HeaderMap, forwarded: &Forwarded<'_>, withh
     let upgrade = is_websocket_upgrade(headers);
     let trailers = headers.contains_key(TE) && has_token(headers, &TE, "trailers");
     strip(headers, |name| {
-        is_dropped_from_request(name) || withheld(name)
+        // Under an unusual name stands what servers may take for a field that is set here.
+        let (name, unusual) = (usual(name), !is_usual(name));
+        is_dropped_from_request(&name)
+            || withheld(&name)
+            || (unusual && is_set_by_the_gateway(&name))
     });
     if upgrade {
         insert_upgrade(headers);
@@ -127,12 +136,72 @@ pub fn prepare_request(headers: &mut HeaderMap, forwarded: &Forwarded<'_>, withh
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
+    join_cookies(headers);
     set_forwarded(headers, forwarded);
+}
+
+/// What is done about header names with other characters than letters, digits and hyphens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UnusualNames {
+    /// They are taken off.
+    #[default]
+    Dropped,
+    /// They pass, where no server could take them for a field that is stripped or set here.
+    Kept,
+}
+
+/// Takes off the fields whose names have other characters than letters, digits and hyphens. CGI,
+/// WSGI, PHP and Rack make one name of `X_Original_URL`, `X.Original.URL` and `X-Original-URL`, so that
+/// these would pass every rule that is kept here by name.
+pub fn drop_unusual_names(headers: &mut HeaderMap) {
+    remove(headers, |name| !is_usual(name));
+}
+
+/// Sets the fields of the route in the place of the client's, however those are spelled.
+pub fn inject(headers: &mut HeaderMap, injected: &[(HeaderName, HeaderValue)]) {
+    if headers.keys().any(|name| !is_usual(name.as_str())) {
+        let is_meant = |name: &str| injected.iter().any(|(own, _)| usual(own.as_str()) == name);
+        remove(headers, |name| !is_usual(name) && is_meant(&usual(name)));
+    }
+    for (name, value) in injected {
+        headers.insert(name, value.clone());
+    }
 }
 
 /// Keeps only the fields that `passes`.
 pub fn keep_only(headers: &mut HeaderMap, passes: impl Fn(&str) -> bool) {
     remove(headers, |name| !passes(name));
+}
+
+/// HTTP/2 may cut the cookies into lines of their own; HTTP/1.1 and many servers know one line only
+/// (RFC 9113 section 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut lines = headers.get_all(COOKIE).iter();
+    let (Some(first), Some(second)) = (lines.next(), lines.next()) else {
+        return;
+    };
+    let lines: Vec<&[u8]> = [first, second]
+        .into_iter()
+        .chain(lines)
+        .map(HeaderValue::as_bytes)
+        .collect();
+    // Of such lines one is made that is a field value as each of them was.
+    if let Ok(joined) = HeaderValue::from_bytes(&lines.join(&b"; "[..])) {
+        headers.insert(COOKIE, joined);
+    }
+}
+
+fn is_usual(name: &str) -> bool {
+    name.bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
+/// The name that a server may make of this one.
+fn usual(name: &str) -> Cow<'_, str> {
+    if is_usual(name) {
+        return Cow::Borrowed(name);
+    }
+    Cow::Owned(name.replace(|c: char| !c.is_ascii_alphanumeric(), "-"))
 }
 
 /// Fields by which a request asks for a part of an answer, for a word that it is the same as before, or
@@ -169,11 +238,14 @@ pub fn prepare_response(headers: &mut HeaderMap, switching: bool, withheld: Fiel
 
 /// Makes the trailer fields of a request fit for the upstream. Some servers take them for header
 /// fields, so what may not stand there may not come after the body either, nor may what only the
-/// head can say: who asks, for which host, with which credential.
+/// head can say: who asks, for which host, with which credential. Unusual names never pass here.
 #[must_use]
-pub fn prepare_request_trailers(frame: Frame<Bytes>, withheld: FieldFilter) -> Frame<Bytes> {
-    without_trailers(frame, |name| {
-        is_dropped_from_request_trailers(name) || withheld(name)
+pub fn prepare_request_trailers(frame: Frame<Bytes>, withheld: TrailerFilter) -> Frame<Bytes> {
+    without_trailers(frame, |name, value| {
+        !is_usual(name)
+            || is_dropped_from_request(name)
+            || is_set_by_the_gateway(name)
+            || withheld(name, value)
     })
 }
 
@@ -181,15 +253,25 @@ pub fn prepare_request_trailers(frame: Frame<Bytes>, withheld: FieldFilter) -> F
 /// header fields.
 #[must_use]
 pub fn prepare_response_trailers(frame: Frame<Bytes>, withheld: FieldFilter) -> Frame<Bytes> {
-    without_trailers(frame, |name| {
+    without_trailers(frame, |name, _| {
         is_dropped_from_response(name) || withheld(name)
     })
 }
 
-fn without_trailers(frame: Frame<Bytes>, is_dropped: impl Fn(&str) -> bool) -> Frame<Bytes> {
+fn without_trailers(
+    frame: Frame<Bytes>,
+    is_dropped: impl Fn(&str, &HeaderValue) -> bool,
+) -> Frame<Bytes> {
     match frame.into_trailers() {
         Ok(mut trailers) => {
-            remove(&mut trailers, is_dropped);
+            let lines = trailers.iter();
+            let dropped: Vec<HeaderName> = lines
+                .filter(|(name, value)| is_dropped(name.as_str(), value))
+                .map(|(name, _)| name.clone())
+                .collect();
+            for name in dropped {
+                trailers.remove(name);
+            }
             Frame::trailers(trailers)
         }
         Err(data) => data,
@@ -262,13 +344,12 @@ fn is_dropped_from_request(name: &str) -> bool {
     is_hop_by_hop(name) || is_steering(name)
 }
 
-fn is_dropped_from_request_trailers(name: &str) -> bool {
-    is_dropped_from_request(name)
-        || matches!(
-            name,
-            "authorization" | "content-length" | "cookie" | "host" | "x-request-id"
-        )
-        || name.starts_with("x-forwarded-")
+/// What only the head says, and there only as it is read or written here.
+fn is_set_by_the_gateway(name: &str) -> bool {
+    matches!(
+        name,
+        "authorization" | "content-length" | "content-type" | "cookie" | "host" | "x-request-id"
+    ) || name.starts_with("x-forwarded-")
 }
 
 /// Fields by which some servers take another path, method, address or host than the request has,
@@ -327,12 +408,7 @@ fn set_forwarded(headers: &mut HeaderMap, forwarded: &Forwarded<'_>) {
         Some(HeaderValue::from_static(scheme)),
         trusted,
     );
-    set(
-        headers,
-        X_FORWARDED_HOST,
-        HeaderValue::from_str(host).ok(),
-        trusted,
-    );
+    set(headers, X_FORWARDED_HOST, host.cloned(), trusted);
 }
 
 /// Puts one line with `value` in the place of all lines, or takes them off; with `keep` a line that

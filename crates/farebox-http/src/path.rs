@@ -5,6 +5,10 @@
 //! known to disagree (encoded slashes, backslashes, double encoding, parameters behind dots) are
 //! refused rather than guessed at. Nothing here looks at routes, queries or the upstream.
 
+mod lenient;
+
+pub use lenient::{LenientReading, has_short_name};
+
 use std::borrow::Cow;
 
 use percent_encoding::percent_encode_byte;
@@ -14,7 +18,7 @@ pub const MAX_PATH_BYTES: usize = 8 * 1024;
 
 /// The path of a request in its one spelling: it starts with `/`, unreserved characters (RFC 3986
 /// section 2.3) stand for themselves, every other byte outside `pchar` is an upper-case escape,
-/// and there are no dot segments and no empty segments but for a trailing slash.
+/// and there are no dot segments. Empty segments stay: `/a//b` is another resource than `/a/b`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CanonicalPath<'a>(Cow<'a, str>);
 
@@ -154,7 +158,7 @@ fn is_plain(path: &[u8]) -> bool {
     let mut after_slash = false;
     for &byte in path {
         match byte {
-            b'/' | b'.' if after_slash => return false,
+            b'.' if after_slash => return false,
             b'/' => after_slash = true,
             _ if CLASSES[usize::from(byte)] == Class::Plain => after_slash = false,
             _ => return false,
@@ -278,7 +282,6 @@ impl<'a> Writer<'a> {
             return Err(PathError::Parameter);
         }
         match segment {
-            "" => {}
             "." => self.out.truncate(self.segment_at),
             ".." => self.leave_segment(),
             _ if slash => self.out.push('/'),
@@ -300,26 +303,14 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// The path that a lenient server may read instead of this canonical one: parameters cut off its
-/// segments, capitals made small, no slash at the end. Nothing where that is the same.
+/// A canonical path as a reference that nobody takes for another host, which `//elsewhere` would be.
 #[must_use]
-pub fn lenient_reading(canonical: &str) -> Option<String> {
-    let has_parameters = canonical.contains(';') || canonical.contains("%3B");
-    let has_capitals = canonical.bytes().any(|byte| byte.is_ascii_uppercase());
-    let ends_in_slash = canonical.len() > 1 && canonical.ends_with('/');
-    if !has_parameters && !has_capitals && !ends_in_slash {
-        return None;
+pub fn reference(canonical: &str) -> Cow<'_, str> {
+    if canonical.starts_with("//") {
+        Cow::Owned(format!("/.{canonical}"))
+    } else {
+        Cow::Borrowed(canonical)
     }
-    let name = |segment| {
-        let segment = str::split(segment, ';').next().unwrap_or_default();
-        segment.split("%3B").next().unwrap_or_default()
-    };
-    let names: Vec<&str> = canonical.split('/').map(name).collect();
-    let mut reading = names.join("/").to_ascii_lowercase();
-    while reading.len() > 1 && reading.ends_with('/') {
-        reading.pop();
-    }
-    Some(reading)
 }
 
 fn is_dots(segment: &str) -> bool {

@@ -16,7 +16,7 @@ use std::fmt;
 
 use regex::{Regex, RegexBuilder};
 
-use crate::path::{CanonicalPath, PathError, PathParameters};
+use crate::path::{CanonicalPath, LenientReading, PathError, PathParameters};
 use hosts::Hosts;
 
 /// The largest compiled form of one route's regex, in bytes.
@@ -106,7 +106,7 @@ pub enum RouteTableError {
 pub struct RouteTable<T> {
     entries: Vec<T>,
     hosts: Hosts,
-    /// The same with all paths in small letters, where one has capitals.
+    /// The same with all paths as lenient servers read them, where one of them differs.
     folded: Option<Box<Hosts>>,
 }
 
@@ -135,6 +135,30 @@ impl PathRegex {
             whole: self.folded.clone()?,
             folded: None,
         })
+    }
+
+    /// The text that every path begins with which matches; empty where the pattern does not begin with
+    /// plain text.
+    #[must_use]
+    pub fn begins_with(&self) -> String {
+        let pattern = self.pattern.trim_start_matches('^');
+        let mut text = String::new();
+        if pattern.contains('|') {
+            return text;
+        }
+        let mut characters = pattern.chars().peekable();
+        while let Some(character) = characters.next() {
+            let plain = match character {
+                '\\' => characters.next().filter(char::is_ascii_punctuation),
+                _ => Some(character).filter(|it| !".+*?()[]{}^$".contains(*it)),
+            };
+            let may_be_missing = matches!(characters.peek(), Some('?' | '*' | '{'));
+            match plain {
+                Some(plain) if !may_be_missing => text.push(plain),
+                _ => break,
+            }
+        }
+        text
     }
 
     /// Whether all of `path` matches.
@@ -203,12 +227,12 @@ impl<T> RouteTable<T> {
     ) -> Result<Self, Vec<RouteTableError>> {
         let (mut targets, mut errors) = (Vec::new(), Vec::new());
         let (mut hosts, mut folded) = (Hosts::default(), Hosts::default());
-        let mut has_capitals = false;
+        let mut differs = false;
         for (entry, RouteEntry { host, path, target }) in entries.into_iter().enumerate() {
             targets.push(target);
             let small = path.folded();
-            has_capitals |= small.is_some();
-            // Paths that differ in capitals alone may meet here; the first one speaks for both.
+            differs |= small.is_some();
+            // Paths that a lenient server takes for one may meet here; the first one speaks for both.
             let small = small.unwrap_or_else(|| path.clone());
             let _ = folded.paths_mut(host.clone()).insert(small, entry);
             let paths = hosts.paths_mut(host);
@@ -222,7 +246,7 @@ impl<T> RouteTable<T> {
         Ok(Self {
             entries: targets,
             hosts,
-            folded: has_capitals.then(|| Box::new(folded)),
+            folded: differs.then(|| Box::new(folded)),
         })
     }
 
@@ -233,17 +257,17 @@ impl<T> RouteTable<T> {
         self.entries.get(self.hosts.find(host, path)?)
     }
 
-    /// What [`find`](Self::find) would give if no path of the table had capitals: the entry that a
-    /// server to which they are all the same would take for `path`, which has none.
+    /// What [`find`](Self::find) would give if the paths of the table were written as a lenient server
+    /// reads them; `path` is such a reading (see [`LenientReading`]).
     #[must_use]
     pub fn find_folded(&self, host: &str, path: &str) -> Option<&T> {
         let hosts = self.folded.as_deref().unwrap_or(&self.hosts);
         self.entries.get(hosts.find(host, path)?)
     }
 
-    /// Whether a path of the table has capitals.
+    /// Whether a lenient server would read a path of the table otherwise than it is written.
     #[must_use]
-    pub const fn has_capitals(&self) -> bool {
+    pub const fn is_read_leniently(&self) -> bool {
         self.folded.is_some()
     }
 
@@ -263,9 +287,13 @@ impl<'a, T> IntoIterator for &'a RouteTable<T> {
 }
 
 impl PathMatch {
-    /// The same in small letters; nothing where it has no capitals.
+    /// As a lenient server reads it; nothing where that is how it is written. A format at the end
+    /// stays: it was written on purpose.
     fn folded(&self) -> Option<Self> {
-        let small = |text: &str| has_capitals(text).then(|| text.to_ascii_lowercase());
+        let small = |text: &str| {
+            let reading = LenientReading::of(text)?;
+            (reading.path() != text).then(|| reading.path().to_owned())
+        };
         match self {
             Self::Exact(text) => small(text).map(Self::Exact),
             Self::Prefix(text) => small(text).map(Self::Prefix),

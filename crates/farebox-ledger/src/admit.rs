@@ -124,6 +124,9 @@ pub enum VoidReason {
     TimedOut,
     /// The upstream answered with a status that is not charged.
     Refused,
+    /// The upstream said that nothing is new, or sent the client on to another of its own paths: what
+    /// the client asked for is not delivered yet.
+    NotDelivered,
     /// The upstream broke off its answer.
     CutShort,
     /// The client left before the first byte was sent.
@@ -140,7 +143,11 @@ impl VoidReason {
     #[must_use]
     pub const fn counts(self) -> bool {
         match self {
-            Self::TimedOut | Self::Refused | Self::CutShort | Self::ClientGone => true,
+            Self::TimedOut
+            | Self::Refused
+            | Self::NotDelivered
+            | Self::CutShort
+            | Self::ClientGone => true,
             Self::NotForwarded | Self::Unreachable | Self::Dropped | Self::Recovered => false,
         }
     }

@@ -6,7 +6,7 @@ use farebox_lightning::AmountLimits;
 use farebox_paywall::sale::Offer;
 
 use super::at::At;
-use super::{Built, BuiltBackend, BuiltNode, NodeKind, by_use, models};
+use super::{Built, BuiltBackend, BuiltNode, NodeKind, by_use, lookalikes, models};
 use crate::file::{ConfigFile, OnFailureSetting};
 
 /// Notes everything that is asked for and cannot be done.
@@ -166,6 +166,7 @@ impl Built {
         lines.extend(routes.filter_map(|route| by_use::describe(route)));
         let routes = self.plan.routes.iter();
         lines.extend(routes.filter_map(|route| models::describe(route)));
+        lines.extend(lookalikes::describe(&self.plan.routes));
         lines
     }
 }

@@ -5,7 +5,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 
 use farebox_core::RouteName;
-use farebox_gateway::plan::{PaidCache, Route, RouteCounters};
+use farebox_gateway::plan::{PaidCache, PathMapping, Route, RouteCounters};
 use farebox_http::body_budget::Shares;
 use farebox_http::cors::{Cors, CorsError, Credentials, Origin, Origins};
 use farebox_http::limits::TokenLimit;
@@ -118,6 +118,8 @@ impl<'a> Builder<'a> {
             challenge_in_body: section.challenge_in_body,
             shape: shape::shape(section, sale.as_ref(), at),
             root: root(section),
+            begins_with: begins_with(section),
+            neighbours: self.neighbours(section),
             metrics: RouteCounters::new(),
             sale,
             name: name?,
@@ -136,6 +138,22 @@ impl<'a> Builder<'a> {
             key.note(format!("the same name as route[{first}]"));
         }
         key.take(RouteName::parse(&section.name))
+    }
+
+    /// How priced routes to the same server map their paths, where they do so otherwise than this one.
+    fn neighbours(&self, section: &RouteSection) -> Vec<PathMapping> {
+        let Some((server, own)) = upstream::mapping(section) else {
+            return Vec::new();
+        };
+        let priced =
+            |other: &&RouteSection| !matches!(&other.price, None | Some(PriceSetting::Free(_)));
+        let mut found: Vec<PathMapping> = Vec::new();
+        for other in self.file.route.iter().filter(priced) {
+            let mapping = upstream::mapping(other).filter(|(authority, _)| *authority == server);
+            let mapping = mapping.map(|(_, mapping)| mapping.lenient());
+            found.extend(mapping.filter(|it| *it != own.lenient() && !found.contains(it)));
+        }
+        found
     }
 
     /// How much of a body is read into memory, and how much may stream through.
@@ -191,6 +209,17 @@ pub(super) fn root(section: &RouteSection) -> Option<String> {
             Some(path.clone())
         }
         choice::PathMatch::Regex { .. } => None,
+    }
+}
+
+/// The text that all paths of the route begin with.
+fn begins_with(section: &RouteSection) -> String {
+    match &section.path {
+        choice::PathMatch::Prefix(path) | choice::PathMatch::Exact { exact: path } => path.clone(),
+        choice::PathMatch::Regex { regex } => {
+            let pattern = PathRegex::parse(regex);
+            pattern.map_or_else(|_| String::new(), |it| it.begins_with())
+        }
     }
 }
 

@@ -292,6 +292,7 @@ pub(super) fn rules(file: &ConfigFile, at: &At<'_>) -> Option<ServerRules> {
         bad_credential,
         legacy_challenge: server.legacy_challenge,
         path_parameters: server.path_parameters,
+        underscores_in_headers: server.underscores_in_headers,
         public_https: is_https(server),
         prepaid_keys: file.keys.enabled != Some(false),
     })

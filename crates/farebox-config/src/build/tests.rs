@@ -342,8 +342,8 @@ fn prefixes_are_taken_off_and_bases_put_in_front() {
     let text = with_route(lines).replace(":9000", ":9000/base/");
     let built = build_text(&text, &context()).unwrap_or_else(|mistakes| panic!("{mistakes}"));
     let route = built.plan.routes.iter().next().unwrap();
-    assert_eq!(route.upstream.strip_prefix, "/a");
-    assert_eq!(route.upstream.base_path, "/base");
+    assert_eq!(route.upstream.mapping.strip_prefix, "/a");
+    assert_eq!(route.upstream.mapping.base_path, "/base");
 }
 
 #[test]

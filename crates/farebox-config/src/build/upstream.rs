@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use farebox_gateway::plan::Upstream;
+use farebox_gateway::plan::{PathMapping, Upstream};
 use farebox_http::headers::ASK_OTHERWISE;
 use farebox_http::upstream::{Transport, TransportOptions, UpstreamPool};
 use http::header::{HeaderName, HeaderValue};
@@ -111,8 +111,11 @@ pub(super) fn upstream(
     check_ca(route, &target, at);
     Some(Upstream {
         host_header: HeaderValue::from_str(target.authority.as_str()).ok()?,
-        base_path: target.base_path,
-        strip_prefix,
+        mapping: PathMapping {
+            base_path: target.base_path,
+            strip_prefix,
+        },
+        scheme: target.scheme.clone(),
         headers,
         preserve_host: route.preserve_host,
         pool: UpstreamPool::new(transport?, target.scheme, target.authority),
@@ -178,17 +181,34 @@ impl Target {
     }
 }
 
+/// How the paths of a route become those of its upstream, and which server that is; none where that is
+/// not written well, which is noted elsewhere.
+pub(super) fn mapping(route: &RouteSection) -> Option<(Authority, PathMapping)> {
+    let target = target(&route.upstream).ok()?;
+    let mapping = PathMapping {
+        base_path: target.base_path,
+        strip_prefix: stripped(route)?,
+    };
+    Some((target.authority, mapping))
+}
+
 fn strip_prefix(route: &RouteSection, at: &At<'_>) -> String {
+    let stripped = stripped(route);
+    if stripped.is_none() {
+        let reason = "a regex has no prefix that could be taken off";
+        at.key("strip_prefix").note(reason);
+    }
+    stripped.unwrap_or_default()
+}
+
+/// What is taken off the paths of a route; none where nothing can be.
+fn stripped(route: &RouteSection) -> Option<String> {
     match &route.path {
-        _ if !route.strip_prefix => String::new(),
+        _ if !route.strip_prefix => Some(String::new()),
         PathMatch::Prefix(path) | PathMatch::Exact { exact: path } => {
-            path.trim_end_matches('/').to_owned()
+            Some(path.trim_end_matches('/').to_owned())
         }
-        PathMatch::Regex { .. } => {
-            at.key("strip_prefix")
-                .note("a regex has no prefix that could be taken off");
-            String::new()
-        }
+        PathMatch::Regex { .. } => None,
     }
 }
 

@@ -5,7 +5,7 @@
 //! and nowhere else.
 
 use farebox_core::RequestDigest;
-use farebox_http::path::{CanonicalPath, PathParameters};
+use farebox_http::path::{CanonicalPath, reference};
 use farebox_wire::credential::{CredentialError, Malformed, PaymentHeaders, read_credentials};
 use farebox_wire::macaroon::Macaroon;
 use http::header::{
@@ -152,12 +152,7 @@ impl<'a> Back<'a> {
             Some((path, query)) => (path, Some(query.to_owned())),
             None => (text, None),
         };
-        let parameters = if plan.server.path_parameters {
-            PathParameters::Allowed
-        } else {
-            PathParameters::Refused
-        };
-        let path = CanonicalPath::parse(path, parameters).ok()?;
+        let path = CanonicalPath::parse(path, plan.server.parameters()).ok()?;
         let path = path.as_str().to_owned();
         let route = plan.routes.find(host, &path)?;
         Some(Self { route, path, query })
@@ -177,9 +172,10 @@ impl<'a> Back<'a> {
 }
 
 fn lead_back(back: &Back<'_>, setting: &Setting<'_>) -> Option<Response<AnswerBody>> {
+    let path = reference(&back.path);
     let target = match &back.query {
-        Some(query) => format!("{}?{query}", back.path),
-        None => back.path.clone(),
+        Some(query) => format!("{path}?{query}"),
+        None => path.into_owned(),
     };
     let mut response = Response::new(AnswerBody::empty());
     *response.status_mut() = StatusCode::SEE_OTHER;

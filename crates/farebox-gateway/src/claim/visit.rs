@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use farebox_core::RequestDigest;
 use farebox_http::headers::is_websocket_upgrade;
+use farebox_http::path::reference;
 use http::header::{HeaderMap, HeaderName, HeaderValue, SET_COOKIE};
 use http::{Method, Response, StatusCode};
 use sha2::{Digest, Sha256};
@@ -244,9 +245,10 @@ impl Address {
 
     /// Path and query, as a link on this host.
     pub(crate) fn link(&self) -> String {
+        let path = reference(&self.canonical_path);
         match &self.query {
-            Some(query) => format!("{}?{query}", self.canonical_path),
-            None => self.canonical_path.clone(),
+            Some(query) => format!("{path}?{query}"),
+            None => path.into_owned(),
         }
     }
 }

@@ -72,6 +72,7 @@ fn plan(node: Arc<MockNode>) -> Plan {
         bad_credential: BadCredential::Unauthorized,
         legacy_challenge: false,
         path_parameters: false,
+        underscores_in_headers: false,
         public_https: false,
         prepaid_keys: true,
     };

@@ -14,7 +14,7 @@ use super::{HeldCalls, KeptAnswer, KeptRequest};
 use crate::access_log::{Begun, Exchange};
 use crate::answer::AnswerBody;
 use crate::arrival::{Arrival, ArrivedBody};
-use crate::forward;
+use crate::forward::{self, Uncharged};
 use crate::outcome::Outcome;
 use crate::plan::{Plan, Route};
 use crate::refusal::{AdmissionError, Refusal};
@@ -78,7 +78,8 @@ impl HeldCalls {
         let (parts, mut body) = answer.into_parts();
         exchange.status = parts.status;
         let sale = route.sale.as_ref();
-        let is_charged = sale.is_some_and(|sale| sale.charge_on.charges(parts.status));
+        let is_charged = sale.is_some_and(|sale| sale.charge_on.charges(parts.status))
+            && parts.extensions.get::<Uncharged>().is_none();
         body.report_to(exchange);
         if !is_charged {
             return Err("the upstream's answer is not one that is charged");

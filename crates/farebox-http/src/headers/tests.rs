@@ -16,10 +16,16 @@ fn withheld(name: &str) -> bool {
     name.starts_with("own-")
 }
 
-const STRANGER: Forwarded<'_> = Forwarded {
+fn withheld_line(name: &str, value: &HeaderValue) -> bool {
+    withheld(name) || value == "own money"
+}
+
+static ASKED: HeaderValue = HeaderValue::from_static("api.example.com");
+
+static STRANGER: Forwarded<'_> = Forwarded {
     peer: IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7)),
     trusted: false,
-    host: "api.example.com",
+    host: Some(&ASKED),
     scheme: "https",
 };
 
@@ -329,13 +335,15 @@ fn trailers_carry_nothing_that_the_head_could_not_or_that_only_the_head_may() {
         ("transfer-encoding", "chunked"),
         ("own-charge", "0"),
         ("www-authenticate", "Basic"),
+        ("x_original_url", "/paid"),
+        ("x-note", "own money"),
     ]);
     let left = |frame: Frame<Bytes>| {
         let trailers = frame.into_trailers().unwrap();
         let names = trailers.keys().map(|name| name.as_str().to_owned());
         names.collect::<Vec<_>>()
     };
-    let request = prepare_request_trailers(Frame::trailers(sent.clone()), withheld);
+    let request = prepare_request_trailers(Frame::trailers(sent.clone()), withheld_line);
     assert_eq!(
         left(request),
         ["x-checksum", "grpc-status", "www-authenticate"]
@@ -347,4 +355,73 @@ fn trailers_carry_nothing_that_the_head_could_not_or_that_only_the_head_may() {
     assert!(answer.iter().any(|left| left == "grpc-status"));
     let data = prepare_response_trailers(Frame::data(Bytes::from_static(b"bytes")), withheld);
     assert_eq!(data.into_data().unwrap(), "bytes");
+}
+
+#[test]
+fn names_that_some_servers_take_for_others_are_dropped() {
+    let mut headers = fields(&[
+        ("x_http_method_override", "DELETE"),
+        ("x.original.url", "/paid"),
+        ("x_forwarded_for", "203.0.113.9"),
+        ("x-kept", "1"),
+    ]);
+    drop_unusual_names(&mut headers);
+    assert_eq!(headers, fields(&[("x-kept", "1")]));
+}
+
+#[test]
+fn where_unusual_names_are_kept_they_still_pass_no_rule() {
+    let sent = [
+        ("x_http_method_override", "DELETE"),
+        ("x.original.url", "/paid"),
+        ("x_forwarded_for", "203.0.113.9"),
+        ("x_request_id", "mine"),
+        ("own_money", "1"),
+        ("trace_id", "abc"),
+    ];
+    let mut headers = HeaderMap::new();
+    for (name, value) in sent {
+        let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    prepare_request(&mut headers, &STRANGER, withheld);
+    for (name, _) in TOLD {
+        headers.remove(name);
+    }
+    assert_eq!(headers, fields(&[("trace_id", "abc")]));
+
+    let mut headers = fields(&[
+        ("x_api_key", "evil"),
+        ("x-api-key", "evil"),
+        ("trace_id", "a"),
+    ]);
+    let name = HeaderName::from_static("x-api-key");
+    inject(&mut headers, &[(name, HeaderValue::from_static("seller"))]);
+    let expected = fields(&[("x-api-key", "seller"), ("trace_id", "a")]);
+    assert_eq!(headers, expected);
+}
+
+#[test]
+fn cookie_lines_become_one() {
+    let sent = [
+        ("cookie", "sid=abc"),
+        ("cookie", "theme=dark"),
+        ("cookie", "a=1; b=2"),
+    ];
+    assert_eq!(
+        passed(&sent),
+        owned(&[("cookie", "sid=abc; theme=dark; a=1; b=2")])
+    );
+    assert_eq!(passed(&sent[..1]), owned(&sent[..1]));
+}
+
+#[test]
+fn a_request_without_a_host_tells_of_none() {
+    let mut headers = fields(&[("x-forwarded-host", "bank.test")]);
+    let forwarded = Forwarded {
+        host: None,
+        ..STRANGER
+    };
+    prepare_request(&mut headers, &forwarded, withheld);
+    assert!(!headers.contains_key("x-forwarded-host"));
 }

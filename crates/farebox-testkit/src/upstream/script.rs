@@ -210,6 +210,7 @@ fn say(asked: &[u8]) -> Response<Body> {
     };
     let mut response = with_status(said.status.into());
     *response.body_mut() = body;
+    response.headers_mut().remove(header::LOCATION);
     for (name, value) in &said.headers {
         append(response.headers_mut(), name, value);
     }

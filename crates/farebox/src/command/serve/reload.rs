@@ -13,13 +13,14 @@ use crate::command::Failure;
 use crate::running::Running;
 
 /// Settings of `[server]` that are part of the plan.
-const IN_PLAN: [&str; 6] = [
+const IN_PLAN: [&str; 7] = [
     "bad_credential",
     "invoice_expiry",
     "legacy_challenge",
     "path_parameters",
     "public_url",
     "trusted_proxies",
+    "underscores_in_headers",
 ];
 
 /// Sections that are fixed for the life of the process, but for [`IN_PLAN`].

@@ -101,16 +101,13 @@ fn a_bound_token_is_good_for_exactly_its_body() {
 #[test]
 fn another_spelling_of_the_same_path_is_the_same_request() {
     let (upstream, gateway) = with_upstream(shop);
-    for spelling in [
-        "/paid/./a",
-        "/paid/x/../a",
-        "/paid//a",
-        "/p%61id/%61",
-        "/paid/a",
-    ] {
+    for spelling in ["/paid/./a", "/paid/x/../a", "/p%61id/%61", "/paid/a"] {
         let token = gateway.buy(&Call::get("/paid/a"));
         gateway.send(&Call::get(spelling).with(&token)).expect(200);
     }
-    assert_eq!(upstream.count("/paid/a"), 5);
-    assert_eq!(upstream.total(), 5);
+    assert_eq!(upstream.count("/paid/a"), 4);
+    assert_eq!(upstream.total(), 4);
+    let token = gateway.buy(&Call::get("/paid/a"));
+    let other = Call::get("/paid//a").with(&token);
+    assert_refused(&gateway, &upstream, &other, 402);
 }

@@ -47,12 +47,13 @@ fn assert_gone(reply: &Reply, charged_msat: u64) {
 fn on_a_single_use_token_the_same_request_is_the_same_sale() {
     let upstream = ScriptedUpstream::start().unwrap();
     let gateway = start(Route::at("/paid", &upstream).msat(2000));
+    let elsewhere = r#"{"status":303,"headers":[["location","https://elsewhere.test/"]]}"#;
     for call in [
         Call::get("/paid/a?b"),
         Call::post("/paid/b", "body"),
         Call::get("/paid/trailers"),
         Call::get("/paid/status/204"),
-        Call::get("/paid/status/303"),
+        Call::post("/paid/say", elsewhere),
         Call::get("/paid/large/1000"),
         Call::get("/paid/large/1000?length"),
         Call::get("/paid/hop"),
