@@ -4,6 +4,7 @@
 //! that nobody narrowed buys whatever its route sells, so that a seller who names a capability later
 //! takes nothing from tokens that were sold without any.
 
+use farebox_http::path::{LenientReading, has_short_name};
 use farebox_wire::caveat::{Capabilities, Granted};
 use http::Method;
 
@@ -29,23 +30,28 @@ pub struct CapabilityRule {
     pub paths: Vec<String>,
 }
 
-impl RouteCapabilities {
-    fn needed<'a>(
-        &'a self,
-        method: &'a Method,
-        path: &'a str,
-    ) -> impl Iterator<Item = &'a CapabilityRule> {
-        self.rules
-            .iter()
-            .filter(move |rule| rule.is_for(method, path))
-    }
-}
-
 impl CapabilityRule {
+    /// Whether it speaks of exactly this request.
     fn is_for(&self, method: &Method, path: &str) -> bool {
         let methods = self.http_methods.as_ref();
         let by_method = methods.is_none_or(|methods| methods.contains(method));
         let by_path = self.paths.is_empty() || self.paths.iter().any(|at| lies_under(at, path));
+        by_method && by_path
+    }
+
+    /// Whether an upstream may take the request for one that it speaks of: many do not tell `/FILES`,
+    /// `/files.json` and `/files` apart, nor `get` and `GET`.
+    fn may_be_for(&self, method: &Method, path: &str) -> bool {
+        let is_like = |own: &Method| own.as_str().eq_ignore_ascii_case(method.as_str());
+        let methods = self.http_methods.as_ref();
+        let by_method = methods.is_none_or(|methods| methods.iter().any(is_like));
+        let reading = LenientReading::always(path);
+        let may_lie_under = |at: &String| {
+            let lenient = LenientReading::always(at);
+            lies_under(at, path) || reading.paths().any(|path| lies_under(lenient.path(), path))
+        };
+        let by_path =
+            self.paths.is_empty() || has_short_name(path) || self.paths.iter().any(may_lie_under);
         by_method && by_path
     }
 }
@@ -65,14 +71,12 @@ pub fn check(
     let Some(left) = &granted.holder.capabilities else {
         return Ok(());
     };
-    let needed = || {
-        let rules = route.into_iter();
-        rules.flat_map(|route| route.needed(method, path))
-    };
-    let has_all = needed().all(|rule| left.contains(&rule.name));
-    // What no capability speaks of is for those who were left all of them.
+    let rules = || route.into_iter().flat_map(|route| &route.rules);
+    let mut needed = rules().filter(|rule| rule.may_be_for(method, path));
+    let has_all = needed.all(|rule| left.contains(&rule.name));
+    // What no capability speaks of, by exactly this name, is for those who were left all of them.
     let is_whole = granted.capabilities.as_ref() == Some(left);
-    if has_all && (is_whole || needed().next().is_some()) {
+    if has_all && (is_whole || rules().any(|rule| rule.is_for(method, path))) {
         Ok(())
     } else {
         Err(Owed::MissingCapability)
@@ -146,6 +150,29 @@ mod tests {
         assert!(!may(&reading, &Method::GET, "/v1/files/1"));
         assert!(may(&reading, &Method::GET, "/v1/filesystem"));
         assert!(!may(&reading, &Method::DELETE, "/v1"));
+    }
+
+    #[test]
+    fn no_spelling_of_a_path_or_method_gets_around_a_capability() {
+        let sold = Some("r_capabilities=files,read,write");
+        let reading = token(sold, &["r_capabilities=read"]);
+        for path in [
+            "/V1/FILES",
+            "/v1/files.",
+            "/v1/files%20",
+            "/v1/files.json",
+            "/v1/files::$DATA",
+            "/v1//files/1",
+            "/v1/FILES~1",
+        ] {
+            assert!(!may(&reading, &Method::GET, path), "{path}");
+        }
+        let write = Method::from_bytes(b"post").unwrap();
+        assert!(!may(&reading, &write, "/v1"));
+        let files = token(sold, &["r_capabilities=files"]);
+        // Where an upstream tells them apart, this is something that nobody named.
+        assert!(!may(&files, &Method::PUT, "/V1/FILES"));
+        assert!(may(&files, &Method::PUT, "/v1/files"));
     }
 
     #[test]
