@@ -12,6 +12,8 @@ mod presentations;
 mod races;
 mod routes;
 mod scope;
+mod secrets;
+mod spellings;
 mod trailers;
 
 use std::net::SocketAddr;

@@ -36,16 +36,16 @@ fn route(upstream_url: &str) -> Route {
         .line(&format!("balance = {{ msat = {DEPOSIT} }}"))
 }
 
-fn shop_with(route: Route) -> TestGateway {
+pub(crate) fn shop_with(route: Route) -> TestGateway {
     TestGateway::start(Setup::new().section(&model("small")).route(route))
 }
 
-fn shop(upstream: &ScriptedUpstream) -> TestGateway {
+pub(crate) fn shop(upstream: &ScriptedUpstream) -> TestGateway {
     shop_with(route(&upstream.url()))
 }
 
 /// A request for a chat completion, with further members.
-fn chat(more: Value) -> Call {
+pub(crate) fn chat(more: Value) -> Call {
     let mut body = json!({
         "model": "small",
         "messages": [{ "role": "user", "content": "one two three" }],

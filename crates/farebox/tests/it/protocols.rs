@@ -1,6 +1,7 @@
 //! What travels how: HTTP/1.1 and HTTP/2 on both sides, TLS on both sides, streams with
 //! back-pressure, upgrades, and the limits on connections.
 
+mod heads;
 mod http1;
 mod http2;
 mod limits;
