@@ -1,55 +1,34 @@
 //! What an answer says it used, in the words of each provider, and where its cost is written.
 //!
-//! The numbers come from a stranger's program: whatever is absurd or contradicts itself counts as
-//! not said at all, and so does a prompt of nothing, since no prompt is. Unknown is never zero.
+//! The numbers come from a stranger's program: a count that is absurd counts as not said, a detail that
+//! contradicts its sum is cut to it, and a prompt of nothing is not believed, since no prompt is.
+//! Unknown is never zero: what is not said is counted by the texts.
 
+mod names;
 mod report;
+mod texts;
 mod whole;
 
 use farebox_core::Msat;
+use serde::de::DeserializeSeed;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+pub(crate) use report::Report;
+pub(crate) use texts::{See, Texts, is_frame};
 pub use whole::Whole;
 
-use crate::endpoint::Endpoint;
 use crate::json::Object;
 use crate::usage::{Unit, Usage};
 
-/// Shows all texts in a part of an answer, but for those that name what it is or vouch for it.
-pub(crate) fn each_text_within(part: &Value, see: &mut dyn FnMut(&str)) {
-    const NAMES: [&str; 10] = [
-        "type",
-        "id",
-        "role",
-        "finish_reason",
-        "stop_reason",
-        "status",
-        "call_id",
-        "logprobs",
-        "signature",
-        "encrypted_content",
-    ];
-    match part {
-        Value::String(text) => see(text),
-        Value::Array(parts) => parts.iter().for_each(|part| each_text_within(part, see)),
-        Value::Object(members) => members
-            .iter()
-            .filter(|(name, _)| !NAMES.contains(&name.as_str()))
-            .for_each(|(_, part)| each_text_within(part, see)),
-        _ => {}
-    }
+/// Shows all texts in a part of an answer, but for its frame.
+pub(crate) fn each_text_within(part: &Value, see: See<'_>) {
+    // A value that is there already cannot fail to be read.
+    let _ = Texts::of_answer(see).deserialize(part);
 }
 
 pub(crate) fn length(text: &str) -> u64 {
     u64::try_from(text.len()).unwrap_or_default()
-}
-
-/// One usage object, as far as it goes: a fragment of a stream may tell only one side.
-#[must_use]
-pub fn reported(endpoint: Endpoint, usage: &RawValue) -> Option<Usage> {
-    let report: report::Report = serde_json::from_str(usage.get()).ok()?;
-    report.to_usage(endpoint)
 }
 
 /// Whether a report can be true: there is no request without a prompt.

@@ -2,7 +2,9 @@
 //!
 //! An event passes on as soon as it is complete, byte for byte, but for two cases: the usage that
 //! only we asked for is taken out again, and the usage that the client asked for gets its cost.
-//! Meanwhile what the client receives is counted, for streams that end without telling.
+//! Meanwhile what the client receives is counted, for streams that end without telling: every text
+//! that is not known to be frame, and each byte of what cannot be read. A body that turns out to be
+//! one JSON document, whatever its head promised, is read as a whole answer.
 
 mod chunk;
 mod frame;
@@ -15,11 +17,11 @@ use std::borrow::Cow;
 
 use farebox_core::Msat;
 
-use crate::answer::{is_credible, length};
+use crate::answer::{Report, Whole, is_credible, length};
 use crate::endpoint::Endpoint;
 use crate::usage::{Unit, Usage};
 use chunk::Chunk;
-use frame::{Frames, Passing};
+use frame::{Frames, MAX_EVENT, Passing};
 
 pub use kept::{KeptText, MAX_KEPT_TEXT};
 pub use told::Told;
@@ -36,16 +38,33 @@ pub struct StreamMeter {
     /// The client did not ask for the usage, so it does not get it.
     strip_usage: bool,
     cost: Cost,
+    body: Body,
     frames: Frames,
     observed: Observed,
     text: Option<KeptText>,
 }
 
+/// What the body turns out to be.
+enum Body {
+    /// Nothing but white space has come.
+    Unknown,
+    /// Events, and everything else that passes as it comes.
+    Events,
+    /// One JSON document, which waits for its end.
+    Document(Vec<u8>),
+    /// One that is too long to wait for: it passes, and nobody can tell what of it is an answer.
+    LongDocument,
+}
+
 /// What was seen so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Observed {
-    /// What the reports come to.
+    /// What the reports come to, as they were told,
+    report: Report,
+    /// and in classes.
     reported: Usage,
+    /// Whether any byte has passed on.
+    has_passed: bool,
     /// Bytes of content that came after the last report.
     unreported_bytes: u64,
     /// Bytes of the answer's content: text, thoughts, arguments of tools. Neither frames nor
@@ -86,9 +105,27 @@ impl Observed {
         if !is_credible(&self.reported) || silent {
             return None;
         }
+        Some(self.with_unreported(unreported_tokens))
+    }
+
+    /// What was reported, even of one side only.
+    pub fn told_by(&self, unreported_tokens: impl FnOnce(u64) -> u64) -> Usage {
+        match self.reported.all_output() {
+            0 => self.reported,
+            _ => self.with_unreported(unreported_tokens),
+        }
+    }
+
+    fn with_unreported(&self, unreported_tokens: impl FnOnce(u64) -> u64) -> Usage {
         let told = self.reported.get(Unit::Output);
         let output = told.saturating_add(unreported_tokens(self.unreported_bytes));
-        Some(self.reported.with(Unit::Output, output))
+        self.reported.with(Unit::Output, output)
+    }
+
+    /// Whether the client can have read anything.
+    #[must_use]
+    pub const fn has_passed(&self) -> bool {
+        self.has_passed
     }
 
     /// Bytes of content that came after the last report.
@@ -102,10 +139,16 @@ impl Observed {
         self.unreported_bytes = self.unreported_bytes.saturating_add(bytes);
     }
 
+    /// What repeats the answer says how much of it there is at least.
+    fn see_repeated(&mut self, bytes: u64) {
+        self.see(bytes.saturating_sub(self.output_bytes));
+    }
+
     /// A report that tells no output, where there was some, leaves what was seen.
-    fn report(&mut self, usage: Usage) {
-        self.reported = self.reported.updated_by(usage);
-        if usage.all_output() > 0 {
+    fn report(&mut self, endpoint: Endpoint, report: Report) {
+        self.report = self.report.updated_by(report);
+        self.reported = self.report.to_usage(endpoint);
+        if report.tells_output() {
             self.unreported_bytes = 0;
         }
     }
@@ -134,6 +177,7 @@ impl StreamMeter {
             endpoint,
             strip_usage,
             cost,
+            body: Body::Unknown,
             frames: Frames::default(),
             observed: Observed::default(),
             text: None,
@@ -163,9 +207,38 @@ impl StreamMeter {
     /// Takes in what came, and gives what may pass on: mostly just that. An event that is too long
     /// to be read counts as content, but for Responses: there it is one that repeats the request.
     pub fn pass<'a>(&mut self, piece: &'a [u8]) -> Cow<'a, [u8]> {
+        if let Body::Unknown = self.body {
+            self.body = Body::begun_by(piece);
+            if let Body::Document(document) = &mut self.body {
+                document.extend(self.frames.take_rest());
+            }
+        }
+        let passed = match &mut self.body {
+            Body::Document(document) if document.len() + piece.len() <= MAX_EVENT => {
+                document.extend_from_slice(piece);
+                return Cow::Borrowed(&[]);
+            }
+            Body::Document(document) => {
+                let mut passed = std::mem::take(document);
+                passed.extend_from_slice(piece);
+                self.body = Body::LongDocument;
+                self.observed.see(length_of(&passed));
+                Cow::Owned(passed)
+            }
+            Body::LongDocument => {
+                self.observed.see(length_of(piece));
+                Cow::Borrowed(piece)
+            }
+            Body::Unknown | Body::Events => self.pass_events(piece),
+        };
+        self.observed.has_passed |= !passed.is_empty();
+        passed
+    }
+
+    fn pass_events<'a>(&mut self, piece: &'a [u8]) -> Cow<'a, [u8]> {
         let (mut out, mut rest) = (Passing::of(piece), piece);
         while let Some(event) = self.frames.next(&mut rest, &mut out) {
-            self.read(&event, &mut out);
+            self.read(&event, Ended::Yes, &mut out);
         }
         let unread = self.frames.take_unread();
         if self.endpoint != Endpoint::Responses {
@@ -176,16 +249,45 @@ impl StreamMeter {
 
     /// The stream has ended: appends what was still waiting for its end.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
+        if let Body::Document(document) = std::mem::replace(&mut self.body, Body::Events) {
+            return self.finish_document(&document, out);
+        }
         let rest = self.frames.take_rest();
         if !rest.is_empty() {
             let mut passing = Passing::of(&rest);
-            self.read(&rest, &mut passing);
-            out.extend_from_slice(&passing.finish());
+            self.read(&rest, Ended::No, &mut passing);
+            let passed = passing.finish();
+            self.observed.has_passed |= !passed.is_empty();
+            out.extend_from_slice(&passed);
         }
     }
 
-    fn read(&mut self, event: &[u8], out: &mut Passing<'_>) {
+    /// The upstream has answered by one document.
+    fn finish_document(&mut self, document: &[u8], out: &mut Vec<u8>) {
+        let whole = Whole::read(self.endpoint, document);
+        whole.each_text(&mut |text| {
+            self.observed.see(length(text));
+            if let Some(kept) = &mut self.text {
+                kept.push(text);
+            }
+        });
+        if let Some(report) = whole.report() {
+            self.report(report);
+        }
+        self.observed.end.follow(match whole.is_error() {
+            true => StreamEnd::Failed,
+            false if whole.is_complete() => StreamEnd::Complete,
+            false => StreamEnd::Open,
+        });
+        let cost = self.observed.usage().and_then(|usage| (self.cost)(&usage));
+        let priced = cost.and_then(|cost| whole.with_cost(cost));
+        out.extend_from_slice(priced.as_deref().unwrap_or(document));
+        self.observed.has_passed |= !document.is_empty();
+    }
+
+    fn read(&mut self, event: &[u8], ended: Ended, out: &mut Passing<'_>) {
         let Some(data) = frame::data(event) else {
+            self.observed.see(frame::no_field(event));
             return out.pass(event);
         };
         if data.trim_ascii_end() == b"[DONE]" {
@@ -194,12 +296,16 @@ impl StreamMeter {
         }
         let is_over = self.observed.end.is_told();
         let Some(chunk) = self.take_in(&data) else {
+            // Of an event that was cut, nobody has got the end; any other may be read by somebody.
+            if ended == Ended::Yes {
+                self.observed.see(length_of(data.trim_ascii()));
+            }
             return out.pass(event);
         };
-        let Some(usage) = chunk.usage else {
+        let Some(report) = chunk.usage else {
             return out.pass(event);
         };
-        self.report(usage);
+        self.report(report);
         if self.strip_usage && chunk.is_usage_alone(is_over) {
             self.frames.take_out();
             return;
@@ -215,24 +321,56 @@ impl StreamMeter {
         }
     }
 
-    /// Counts what an event says.
+    /// Counts what an event says, unless that is of an error.
     fn take_in(&mut self, data: &[u8]) -> Option<Chunk> {
         let (mut bytes, kept) = (0, &mut self.text);
+        let before = kept.as_ref().map_or(0, KeptText::len);
         let chunk = Chunk::read(self.endpoint, data, &mut |text| {
             bytes += length(text);
             if let Some(kept) = kept {
                 kept.push(text);
             }
-        })?;
-        self.observed.see(bytes);
+        });
+        let is_answer = |chunk: &Chunk| !chunk.is_error();
+        if chunk.as_ref().is_some_and(is_answer) {
+            self.observed.see(bytes);
+        } else if let Some(kept) = kept {
+            kept.truncate(before);
+        }
+        let chunk = chunk?;
+        if !chunk.is_error() {
+            self.observed.see_repeated(chunk.repeated);
+        }
         self.observed.end.follow(chunk.end);
         Some(chunk)
     }
 
-    fn report(&mut self, usage: Usage) {
-        self.observed.report(usage);
-        if let Some(kept) = self.text.as_mut().filter(|_| usage.all_output() > 0) {
+    fn report(&mut self, report: Report) {
+        self.observed.report(self.endpoint, report);
+        if let Some(kept) = self.text.as_mut().filter(|_| report.tells_output()) {
             kept.clear();
         }
     }
+}
+
+impl Body {
+    /// White space may stand before anything, and a JSON document begins like no field of an event.
+    fn begun_by(piece: &[u8]) -> Self {
+        match piece.trim_ascii_start().first() {
+            None => Self::Unknown,
+            Some(b'{' | b'[') => Self::Document(Vec::new()),
+            Some(_) => Self::Events,
+        }
+    }
+}
+
+/// Whether an event came to its end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    Yes,
+    No,
+}
+
+fn length_of(bytes: &[u8]) -> u64 {
+    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
 }

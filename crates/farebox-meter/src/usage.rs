@@ -89,30 +89,18 @@ impl Usage {
             .filter(|(_, count)| *count > 0)
     }
 
-    /// What two reports of the same call come to, the later one second. It never takes back: of what
-    /// was read, and of what was written, the report of more counts. A later report of as much says
-    /// better which classes that falls into, and so replaces them: a prompt of which most turns out
-    /// to come from a cache is not counted twice.
+    /// The same, with what `other` says of a side that it says nothing of: of what was read, and of
+    /// what was written.
     #[must_use]
-    pub fn updated_by(self, later: Self) -> Self {
-        let mut updated = self;
-        if later.all_input() >= self.all_input() {
-            updated.copy(&Self::INPUTS, &later);
+    pub fn or(mut self, other: &Self) -> Self {
+        for side in [&Self::INPUTS[..], &Self::OUTPUTS[..]] {
+            if self.sum(side) == 0 {
+                for unit in side {
+                    self.counts[*unit as usize] = other.get(*unit);
+                }
+            }
         }
-        if later.all_output() >= self.all_output() {
-            updated.copy(&Self::OUTPUTS, &later);
-        }
-        for unit in [Unit::Image, Unit::Character, Unit::Second, Unit::Request] {
-            let most = self.get(unit).max(later.get(unit));
-            updated = updated.with(unit, most);
-        }
-        updated
-    }
-
-    fn copy(&mut self, units: &[Unit], from: &Self) {
-        for unit in units {
-            self.counts[*unit as usize] = from.get(*unit);
-        }
+        self
     }
 
     /// Everything that was read.
@@ -149,20 +137,10 @@ mod tests {
     }
 
     #[test]
-    fn a_later_report_takes_nothing_back() {
-        let first = Usage::NONE.with(Unit::Input, 10).with(Unit::Output, 1);
-        let later = Usage::NONE.with(Unit::Input, 4).with(Unit::Output, 9);
-        let both = first.updated_by(later);
-        assert_eq!((both.get(Unit::Input), both.get(Unit::Output)), (10, 9));
-    }
-
-    #[test]
-    fn a_later_report_tells_the_classes_better() {
-        let first = Usage::NONE.with(Unit::Input, 10).with(Unit::Output, 5);
-        let later = Usage::NONE
-            .with(Unit::Input, 2)
-            .with(Unit::CachedInput, 8)
-            .with(Unit::Reasoning, 6);
-        assert_eq!(first.updated_by(later), later);
+    fn a_side_that_is_not_told_comes_from_elsewhere() {
+        let told = Usage::NONE.with(Unit::Reasoning, 7);
+        let seen = Usage::NONE.with(Unit::Input, 10).with(Unit::Output, 1);
+        assert_eq!(told.or(&seen), told.with(Unit::Input, 10));
+        assert_eq!(Usage::NONE.or(&seen), seen);
     }
 }

@@ -1,157 +1,351 @@
-//! A usage object in any provider's words.
+//! A report of what an answer used, whoever wrote it and under whichever names (see `names`).
+//!
+//! | in which order | what is believed |
+//! |---|---|
+//! | 1 | what was read and written, under the endpoint's own names, else under another provider's |
+//! | 2 | what the total says, where one of the two is missing |
+//! | 3 | a surplus of the total: the cache counts that are told, where they fit into it, then thoughts that are told; thoughts also where nothing but the three sums is told (Gemini) |
+//! | 4 | details, each cut to what is left of the sum that it belongs to |
+//!
+//! A count that is no whole number, or absurd, is as good as absent; the rest of the report stands.
 
-use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
 
+use super::names::{self, Form, NAMES, Says};
 use crate::endpoint::Endpoint;
+use crate::json::Name;
+use crate::pointer;
 use crate::usage::{Unit, Usage};
 
 /// More than any model has ever read at once, by far.
 const ABSURD: u64 = 1 << 40;
 
-/// Every name under which somebody reports something. Numbers that are no whole numbers, or below
-/// zero, make the whole report unreadable.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Report {
-    prompt_tokens: Option<u64>,
-    completion_tokens: Option<u64>,
-    total_tokens: Option<u64>,
-    prompt_tokens_details: Option<Details>,
-    completion_tokens_details: Option<Details>,
-    /// DeepSeek's word for tokens read from its cache.
-    prompt_cache_hit_tokens: Option<u64>,
-    input_tokens: Option<u64>,
-    output_tokens: Option<u64>,
-    input_tokens_details: Option<Details>,
-    output_tokens_details: Option<Details>,
-    cache_read_input_tokens: Option<u64>,
-    cache_creation_input_tokens: Option<u64>,
+/// What is told, each count under one name whoever wrote it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Report {
+    read: Read,
+    written: Written,
+    /// Everything read and written.
+    all: Option<u64>,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Details {
-    cached_tokens: Option<u64>,
-    cache_write_tokens: Option<u64>,
-    audio_tokens: Option<u64>,
-    image_tokens: Option<u64>,
-    reasoning_tokens: Option<u64>,
+/// What is told of what was read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Read {
+    sum: Option<u64>,
+    cached: Option<u64>,
+    cache_written: Option<u64>,
+    sound: Option<u64>,
+    pictures: Option<u64>,
+    /// The cache counts come on top of the sum.
+    is_cache_apart: bool,
+}
+
+/// What is told of what was written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Written {
+    sum: Option<u64>,
+    thoughts: Option<u64>,
+    sound: Option<u64>,
+    pictures: Option<u64>,
+    /// The thoughts come on top of the sum.
+    are_thoughts_apart: bool,
 }
 
 impl Report {
-    /// In classes that do not overlap; nothing where the parts are more than the whole.
-    pub(super) fn to_usage(&self, endpoint: Endpoint) -> Option<Usage> {
-        let usage = match endpoint {
-            Endpoint::Messages => self.anthropic(),
-            Endpoint::Images => self.images(),
-            _ if self.input_tokens.is_some() || self.output_tokens.is_some() => self.responses(),
-            _ => self.chat(),
-        }?;
-        let sane = usage.iter().all(|(_, count)| count < ABSURD);
-        sane.then_some(usage)
+    /// Reads one usage object. A fragment of a stream may tell only one side.
+    pub(crate) fn read(endpoint: Endpoint, usage: &RawValue) -> Option<Self> {
+        let told = Told::read(usage)?;
+        told.is_something().then(|| told.resolve(endpoint))
     }
 
-    /// OpenAI's chat form, which most others speak: the prompt includes what came from the cache.
-    fn chat(&self) -> Option<Usage> {
-        let prompt = self.prompt_tokens.or(self.total_tokens)?;
-        let completion = self.completion_tokens.unwrap_or(0);
-        let input = self.prompt_tokens_details.as_ref();
-        let cached = input.and_then(|it| it.cached_tokens);
-        let usage = split_input(
-            prompt,
-            cached.or(self.prompt_cache_hit_tokens),
-            input,
-            Usage::of_request(),
-        )?;
-        let (written, apart) = self.thoughts(prompt, completion);
-        let output = self.completion_tokens_details.as_ref();
-        split_output(written, apart, output, usage)
+    /// What two reports of the same call come to, the later one second. Reports tell sums, so that
+    /// the later one is right: whatever it tells of a side replaces what was told of that. One that
+    /// tells nothing of a side but zeros takes nothing back.
+    #[must_use]
+    pub(crate) fn updated_by(self, later: Self) -> Self {
+        let mut updated = self;
+        if later.read.is_told() {
+            updated.read = self.read.updated_by(later.read);
+            updated.all = later.all;
+        }
+        if later.written.is_told() {
+            updated.written = self.written.updated_by(later.written);
+            updated.all = later.all;
+        }
+        updated
     }
 
-    /// What was written in all, and how much of it was thought. Some count thoughts apart from the
-    /// completion, and only the total tells.
-    fn thoughts(&self, prompt: u64, completion: u64) -> (u64, Option<u64>) {
-        let details = self.completion_tokens_details.as_ref();
-        let told = details.and_then(|details| details.reasoning_tokens);
-        let sum = prompt.saturating_add(completion);
-        match self.total_tokens.and_then(|total| total.checked_sub(sum)) {
-            Some(beyond) if beyond > 0 => (completion.saturating_add(beyond), Some(beyond)),
-            _ => (completion, told),
+    /// Whether it tells that something was written.
+    pub(crate) fn tells_output(&self) -> bool {
+        self.written.is_told()
+    }
+
+    /// In classes that do not overlap. A side that is not told is zero.
+    #[must_use]
+    pub(crate) fn to_usage(self, endpoint: Endpoint) -> Usage {
+        let (read, written) = self.sums();
+        let surplus = self
+            .all
+            .map_or(0, |all| all.saturating_sub(read).saturating_sub(written));
+        let (is_cache_apart, surplus) = self.cache_in(surplus);
+        let thoughts = self.thoughts_in(surplus);
+        let usage = self.read.split(read, is_cache_apart);
+        match endpoint {
+            Endpoint::Images => usage.with(Unit::ImageOutput, written),
+            _ => self.written.split(written, thoughts, usage),
         }
     }
 
-    /// OpenAI's Responses.
-    fn responses(&self) -> Option<Usage> {
-        let input = self.input_tokens_details.as_ref();
-        let cached = input.and_then(|it| it.cached_tokens);
-        let read = self.input_tokens.unwrap_or(0);
-        let usage = split_input(read, cached, input, Usage::of_request())?;
-        let output = self.output_tokens_details.as_ref();
-        let thought = output.and_then(|it| it.reasoning_tokens);
-        split_output(self.output_tokens.unwrap_or(0), thought, output, usage)
-    }
-
-    /// Anthropic's: the input excludes what was read from and written to the cache.
-    fn anthropic(&self) -> Option<Usage> {
-        if self.input_tokens.is_none() && self.output_tokens.is_none() {
-            return None;
+    /// What was read and what was written, as far as the forms count them. A total stands in for
+    /// what is missing beside it.
+    fn sums(&self) -> (u64, u64) {
+        let (read, written) = (self.read.sum.unwrap_or(0), self.written.sum.unwrap_or(0));
+        match self.all {
+            Some(all) if read == 0 && !self.read.is_told() => {
+                (all.saturating_sub(written), written)
+            }
+            _ => (read, written),
         }
-        let usage = Usage::of_request()
-            .with(Unit::Input, self.input_tokens.unwrap_or(0))
-            .with(Unit::CachedInput, self.cache_read_input_tokens.unwrap_or(0))
-            .with(
-                Unit::CacheWrite,
-                self.cache_creation_input_tokens.unwrap_or(0),
-            )
-            .with(Unit::Output, self.output_tokens.unwrap_or(0));
-        Some(usage)
     }
 
-    /// Pictures: the prompt in tokens of text and pictures, the answer in tokens of pictures.
-    fn images(&self) -> Option<Usage> {
-        let input = self.input_tokens_details.as_ref();
-        let usage = split_input(self.input_tokens?, None, input, Usage::of_request())?;
-        Some(usage.with(Unit::ImageOutput, self.output_tokens.unwrap_or(0)))
+    /// Whether the cache counts come on top of what was read, and what they leave of the surplus.
+    fn cache_in(&self, surplus: u64) -> (bool, u64) {
+        let cache = self.read.cache();
+        let is_apart = self.read.is_cache_apart;
+        let is_thoughts = self.written.thoughts == Some(surplus);
+        let explains = cache == surplus || (cache < surplus && !is_thoughts);
+        if cache > 0 && (is_apart || explains) {
+            return (true, surplus.saturating_sub(cache));
+        }
+        (is_apart, surplus)
+    }
+
+    /// How many thoughts come on top of what was written.
+    fn thoughts_in(&self, surplus: u64) -> u64 {
+        match self.written.thoughts {
+            Some(thoughts) if self.written.are_thoughts_apart => thoughts,
+            Some(thoughts) => thoughts.min(surplus),
+            // Gemini's answers in OpenAI's form tell three sums, and thoughts in the total alone.
+            None if self.read.cache() == 0 && self.written.is_told() => surplus,
+            None => 0,
+        }
     }
 }
 
-fn split_input(
-    all: u64,
-    cached: Option<u64>,
-    details: Option<&Details>,
-    usage: Usage,
-) -> Option<Usage> {
-    let part = |read: fn(&Details) -> Option<u64>| details.and_then(read).unwrap_or(0);
-    let cached = cached.unwrap_or(0);
-    let written = part(|it| it.cache_write_tokens);
-    let audio = part(|it| it.audio_tokens);
-    let image = part(|it| it.image_tokens);
-    let plain = [cached, written, audio, image]
-        .iter()
-        .try_fold(all, |rest, part| rest.checked_sub(*part))?;
-    Some(
-        usage
-            .with(Unit::Input, plain)
+impl Read {
+    fn cache(&self) -> u64 {
+        let (cached, written) = (self.cached.unwrap_or(0), self.cache_written.unwrap_or(0));
+        cached.saturating_add(written)
+    }
+
+    fn is_told(&self) -> bool {
+        self.sum.is_some_and(|sum| sum > 0) || self.cache() > 0
+    }
+
+    /// What the later one does not tell stays, unless that is as much as all that was told before: then
+    /// it is the same prompt in other classes.
+    fn updated_by(self, later: Self) -> Self {
+        let told = later.sum.unwrap_or(0).saturating_add(later.cache());
+        let before = self.sum.unwrap_or(0).saturating_add(self.cache());
+        let kept = match later.is_cache_apart && told >= before {
+            true => Self::default(),
+            false => self,
+        };
+        Self {
+            sum: later.sum.or(kept.sum),
+            cached: later.cached.or(kept.cached),
+            cache_written: later.cache_written.or(kept.cache_written),
+            sound: later.sound.or(kept.sound),
+            pictures: later.pictures.or(kept.pictures),
+            is_cache_apart: later.is_cache_apart,
+        }
+    }
+
+    fn split(&self, all: u64, is_cache_apart: bool) -> Usage {
+        let (cached, written) = (self.cached.unwrap_or(0), self.cache_written.unwrap_or(0));
+        let mut rest = Rest(all);
+        let (cached, written) = if is_cache_apart {
+            (cached, written)
+        } else {
+            (rest.take(cached), rest.take(written))
+        };
+        let sound = rest.take(self.sound.unwrap_or(0));
+        let pictures = rest.take(self.pictures.unwrap_or(0));
+        Usage::of_request()
             .with(Unit::CachedInput, cached)
             .with(Unit::CacheWrite, written)
-            .with(Unit::AudioInput, audio)
-            .with(Unit::ImageInput, image),
-    )
+            .with(Unit::AudioInput, sound)
+            .with(Unit::ImageInput, pictures)
+            .with(Unit::Input, rest.0)
+    }
 }
 
-fn split_output(
-    all: u64,
-    thought: Option<u64>,
-    details: Option<&Details>,
-    usage: Usage,
-) -> Option<Usage> {
-    let audio = details.and_then(|it| it.audio_tokens).unwrap_or(0);
-    let thought = thought.unwrap_or(0);
-    let plain = all.checked_sub(thought)?.checked_sub(audio)?;
-    Some(
+impl Written {
+    fn is_told(&self) -> bool {
+        let counts = [self.sum, self.thoughts];
+        counts.into_iter().flatten().any(|count| count > 0)
+    }
+
+    fn updated_by(self, later: Self) -> Self {
+        Self {
+            sum: later.sum.or(self.sum),
+            thoughts: later.thoughts.or(self.thoughts),
+            sound: later.sound.or(self.sound),
+            pictures: later.pictures.or(self.pictures),
+            are_thoughts_apart: later.are_thoughts_apart,
+        }
+    }
+
+    /// `apart` of the thoughts come on top of the rest.
+    fn split(&self, all: u64, apart: u64, usage: Usage) -> Usage {
+        let mut rest = Rest(all);
+        let thoughts = match apart {
+            0 => rest.take(self.thoughts.unwrap_or(0)),
+            apart => apart,
+        };
+        let sound = rest.take(self.sound.unwrap_or(0));
+        let pictures = rest.take(self.pictures.unwrap_or(0));
         usage
-            .with(Unit::Output, plain)
-            .with(Unit::Reasoning, thought)
-            .with(Unit::AudioOutput, audio),
-    )
+            .with(Unit::Reasoning, thoughts)
+            .with(Unit::AudioOutput, sound)
+            .with(Unit::ImageOutput, pictures)
+            .with(Unit::Output, rest.0)
+    }
+}
+
+/// What is left of a sum while its details are taken out of it.
+struct Rest(u64);
+
+impl Rest {
+    fn take(&mut self, detail: u64) -> u64 {
+        let taken = detail.min(self.0);
+        self.0 -= taken;
+        taken
+    }
+}
+
+/// What stands in a usage object, by its place in the list of names.
+struct Told([Option<u64>; NAMES.len()]);
+
+impl Told {
+    /// Nothing where it is no object.
+    fn read(usage: &RawValue) -> Option<Self> {
+        let mut told = Self([None; NAMES.len()]);
+        told.take_in(None, usage)?;
+        Some(told)
+    }
+
+    fn take_in(&mut self, holder: Option<&str>, object: &RawValue) -> Option<()> {
+        let mut json = serde_json::Deserializer::from_str(object.get());
+        json.deserialize_map(Members { told: self, holder }).ok()
+    }
+
+    fn is_something(&self) -> bool {
+        self.0.iter().any(Option::is_some)
+    }
+
+    /// The first row that says this and tells more than zero; else zero, where a row tells that.
+    fn first(&self, says: Says) -> Option<u64> {
+        let rows = NAMES.iter().zip(&self.0);
+        let told = rows.filter(|((_, row), _)| *row == says);
+        most_trusted(told.map(|(_, count)| *count))
+    }
+
+    /// One side of one form, and of which form it is: the endpoint's own before the others.
+    fn side(&self, own: Form, says: impl Fn(Form) -> Says) -> (Form, Option<u64>) {
+        let others = Form::ALL.into_iter().filter(|form| *form != own);
+        let forms = std::iter::once(own).chain(others);
+        let told = forms.filter_map(|form| Some((form, self.first(says(form))?)));
+        let mut zero = None;
+        for (form, count) in told {
+            if count > 0 {
+                return (form, Some(count));
+            }
+            zero = zero.or(Some(form));
+        }
+        (zero.unwrap_or(own), zero.map(|_| 0))
+    }
+
+    fn resolve(&self, endpoint: Endpoint) -> Report {
+        let own = Form::of(endpoint);
+        let all = self.first(Says::All);
+        let (read_by, read) = self.side(own, Says::Read);
+        let (written_by, written) = self.side(own, Says::Written);
+        let by_lifetime = [Says::CacheWrittenBriefly, Says::CacheWrittenLonger];
+        let [briefly, longer] = by_lifetime.map(|says| self.first(says));
+        let cache_written = [self.first(Says::CacheWritten), sum(briefly, longer)];
+        Report {
+            read: Read {
+                sum: read,
+                cached: self.first(Says::Cached),
+                cache_written: most_trusted(cache_written.into_iter()),
+                sound: self.first(Says::SoundRead),
+                pictures: self.first(Says::PicturesRead),
+                is_cache_apart: read_by.counts_cache_apart(endpoint, all.is_some()),
+            },
+            written: Written {
+                sum: written,
+                thoughts: self.first(Says::Thought),
+                sound: self.first(Says::SoundWritten),
+                pictures: self.first(Says::PicturesWritten),
+                are_thoughts_apart: written_by.counts_thoughts_apart(),
+            },
+            all,
+        }
+    }
+}
+
+/// The first that is more than zero, else the first.
+fn most_trusted(counts: impl Iterator<Item = Option<u64>>) -> Option<u64> {
+    counts.flatten().reduce(|first, next| match first {
+        0 => next,
+        _ => first,
+    })
+}
+
+fn sum(one: Option<u64>, other: Option<u64>) -> Option<u64> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.saturating_add(other)),
+        (one, other) => one.or(other),
+    }
+}
+
+/// A whole number of things that there can be so many of, however it is written.
+fn count(raw: &RawValue) -> Option<u64> {
+    let usual: Option<u64> = raw.get().parse().ok();
+    let odd = || {
+        let (digits, scale) = pointer::decimal(raw).ok()?.parts();
+        u64::try_from(digits).ok().filter(|_| scale == 0)
+    };
+    let count = usual.or_else(odd)?;
+    (count < ABSURD).then_some(count)
+}
+
+/// Takes in the members of one object.
+struct Members<'a> {
+    told: &'a mut Told,
+    holder: Option<&'a str>,
+}
+
+impl<'de> Visitor<'de> for Members<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a report")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(Name(name)) = map.next_key()? {
+            let value: &RawValue = map.next_value()?;
+            if let Some(at) = names::place(self.holder, &name) {
+                self.told.0[at] = count(value);
+            } else if self.holder.is_none() && names::is_holder(&name) {
+                // What is no object tells nothing.
+                let _ = self.told.take_in(Some(&name), value);
+            }
+        }
+        Ok(())
+    }
 }

@@ -1,6 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::endpoint::Endpoint;
 
 fn with_cost(body: &[u8], cost: Msat) -> Option<Vec<u8>> {
     Whole::read(Endpoint::ChatCompletions, body).with_cost(cost)
@@ -93,14 +94,11 @@ fn what_cannot_be_true_counts_as_not_said() {
     for usage in [
         json!(null),
         json!({}),
+        json!([1]),
         json!({ "prompt_tokens": 0, "completion_tokens": 0 }),
         json!({ "prompt_tokens": -1, "completion_tokens": 5 }),
         json!({ "prompt_tokens": 1.5, "completion_tokens": 5 }),
-        json!({ "prompt_tokens": "10", "completion_tokens": 5 }),
-        json!({ "prompt_tokens": 10, "completion_tokens": u64::MAX }),
-        json!({ "prompt_tokens": 10, "prompt_tokens_details": { "cached_tokens": 11 } }),
-        json!({ "prompt_tokens": 10, "completion_tokens": 5,
-                "completion_tokens_details": { "reasoning_tokens": 6 } }),
+        json!({ "prompt_tokens": 1_u64 << 40, "completion_tokens": 5 }),
     ] {
         assert_eq!(read(Endpoint::ChatCompletions, &usage), None, "{usage}");
     }
@@ -108,6 +106,50 @@ fn what_cannot_be_true_counts_as_not_said() {
         Whole::read(Endpoint::ChatCompletions, b"<html>").usage(),
         None
     );
+}
+
+#[test]
+fn one_odd_detail_does_not_discard_the_report() {
+    let prompt = [
+        ("prompt_tokens", json!(10)),
+        ("completion_tokens", json!(5)),
+    ];
+    for (name, odd) in [
+        ("prompt_tokens_details", json!({ "cached_tokens": -1 })),
+        ("prompt_tokens_details", json!({ "cached_tokens": 0.5 })),
+        ("prompt_tokens_details", json!({ "cached_tokens": {} })),
+        (
+            "prompt_tokens_details",
+            json!({ "cached_tokens": u64::MAX }),
+        ),
+        ("prompt_tokens_details", json!("none")),
+        ("completion_tokens_details", json!([])),
+        ("cache_creation", json!(3)),
+        ("total_tokens", json!("many")),
+        ("output_tokens", json!(null)),
+        ("cost", json!({ "deep": [{ "deeper": 1e300 }] })),
+    ] {
+        let mut usage: serde_json::Map<_, _> = prompt
+            .iter()
+            .map(|(name, count)| ((*name).to_owned(), count.clone()))
+            .collect();
+        usage.insert(name.to_owned(), odd);
+        let usage = Value::Object(usage);
+        let expected = vec![(Unit::Input, 10), (Unit::Output, 5)];
+        assert_eq!(
+            read(Endpoint::ChatCompletions, &usage),
+            Some(expected),
+            "{usage}"
+        );
+    }
+}
+
+#[test]
+fn a_report_of_one_side_tells_that_side() {
+    let body = json!({ "usage": { "prompt_tokens": 0, "completion_tokens": 500 } }).to_string();
+    let whole = Whole::read(Endpoint::ChatCompletions, body.as_bytes());
+    assert_eq!(whole.usage(), None);
+    assert_eq!(whole.told().all_output(), 500);
 }
 
 #[test]
@@ -187,12 +229,61 @@ fn what_an_answer_says_is_counted_without_its_frame() {
         "choices": [{ "message": { "role": "assistant", "content": "12345" },
                       "finish_reason": "stop" }]
     });
+    assert_eq!(content_bytes(body.to_string().as_bytes()), 5);
+    assert_eq!(content_bytes(b"no json"), 7);
+}
+
+#[test]
+fn what_an_answer_says_in_members_that_nobody_knows_is_counted() {
+    for (said, answer) in [
+        (
+            5,
+            json!({ "choices": [{ "message": { "tool_calls": [
+            { "type": "custom", "id": "c", "custom": { "name": "r", "input": "abcd" } }] } }] }),
+        ),
+        (
+            3,
+            json!({ "candidates": [{ "content": { "parts": [{ "text": "abc" }] } }] }),
+        ),
+        (
+            7,
+            json!({ "content": [{ "type": "tool_use", "id": "t", "name": "n",
+            "input": { "id": "abc", "n": 1 } }] }),
+        ),
+        (
+            3,
+            json!({ "choices": [{ "message": { "reasoning": "abc", "reasoning_content": "abc",
+            "reasoning_details": [{ "type": "reasoning.text", "text": "abc" }] } }] }),
+        ),
+        (0, json!({ "object": "error", "message": "overloaded" })),
+    ] {
+        assert_eq!(
+            content_bytes(answer.to_string().as_bytes()),
+            said,
+            "{answer}"
+        );
+    }
+}
+
+#[test]
+fn sound_and_pictures_count_by_what_their_tokens_cost_and_text_by_all_its_bytes() {
+    let sound = "QUJD".repeat(1000);
+    let said = |message: Value| {
+        let answer = json!({ "choices": [{ "message": message }] });
+        content_bytes(answer.to_string().as_bytes())
+    };
     assert_eq!(
-        Whole::read(Endpoint::ChatCompletions, body.to_string().as_bytes()).content_bytes(),
-        5
+        said(json!({ "audio": { "id": "a", "data": sound, "transcript": "hi" } })),
+        42
     );
+    let url = format!("data:image/png;base64,{sound}");
     assert_eq!(
-        Whole::read(Endpoint::ChatCompletions, b"no json").content_bytes(),
-        0
+        said(json!({ "images": [{ "image_url": { "url": url } }] })),
+        41
     );
+    assert_eq!(said(json!({ "content": url })), 4022);
+}
+
+fn content_bytes(body: &[u8]) -> u64 {
+    Whole::read(Endpoint::ChatCompletions, body).content_bytes()
 }

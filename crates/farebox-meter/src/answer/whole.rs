@@ -1,14 +1,17 @@
 //! One whole answer, read once: what it used, whether it failed, what it says, and where its cost
 //! goes.
 
+use std::fmt;
+
 use farebox_core::Msat;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{each_text_within, images, is_credible, length, priced_usage, reported};
+use super::{Report, See, Texts, images, is_credible, is_frame, length, priced_usage};
 use crate::endpoint::Endpoint;
-use crate::json::Object;
+use crate::json::{Name, Object};
 use crate::usage::Usage;
 
 /// A whole answer and what of it matters here, each part as it was written.
@@ -29,12 +32,11 @@ struct Parts<'a> {
     input_tokens: Option<&'a RawValue>,
     #[serde(borrow, default)]
     error: Option<&'a RawValue>,
+    /// Google's place for the usage.
+    #[serde(borrow, default, rename = "usageMetadata")]
+    usage_metadata: Option<&'a RawValue>,
     #[serde(borrow, default)]
-    choices: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    content: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    output: Option<&'a RawValue>,
+    object: Option<&'a RawValue>,
 }
 
 /// A member that says `null` has its place all the same.
@@ -57,11 +59,11 @@ impl<'a> Whole<'a> {
         }
     }
 
-    /// The usage that it reports, where that can be true.
+    /// The usage that it reports, where that can be true and tells both sides.
     #[must_use]
     pub fn usage(&self) -> Option<Usage> {
         let parts = self.parts.as_ref()?;
-        let reported = parts.usage.and_then(|usage| reported(self.endpoint, usage));
+        let reported = self.reported();
         match self.endpoint {
             Endpoint::Images => images(parts.data, reported),
             Endpoint::CountTokens => {
@@ -73,6 +75,27 @@ impl<'a> Whole<'a> {
         }
     }
 
+    /// What it reports, even of one side only.
+    #[must_use]
+    pub fn told(&self) -> Usage {
+        self.reported().unwrap_or_default()
+    }
+
+    fn reported(&self) -> Option<Usage> {
+        Some(self.report()?.to_usage(self.endpoint))
+    }
+
+    pub(crate) fn report(&self) -> Option<Report> {
+        let parts = self.parts.as_ref()?;
+        let mut places = [parts.usage, parts.usage_metadata].into_iter().flatten();
+        places.find_map(|usage| Report::read(self.endpoint, usage))
+    }
+
+    /// Whether it is a whole JSON document.
+    pub(crate) fn is_complete(&self) -> bool {
+        serde_json::from_slice::<IgnoredAny>(self.body).is_ok()
+    }
+
     /// Whether a report tells of no output where there is some.
     fn is_silent(&self, usage: &Usage) -> bool {
         usage.all_output() == 0 && self.content_bytes() > 0
@@ -81,10 +104,11 @@ impl<'a> Whole<'a> {
     /// Whether it tells of an error, whatever its status says.
     #[must_use]
     pub fn is_error(&self) -> bool {
-        match &self.parts {
-            Some(parts) => parts.error.is_some(),
-            None => !self.loose()["error"].is_null(),
-        }
+        let Some(parts) = &self.parts else {
+            return !self.loose()["error"].is_null();
+        };
+        let object = parts.object.map(RawValue::get);
+        parts.error.is_some() || object == Some("\"error\"")
     }
 
     /// Bytes of what it says.
@@ -95,20 +119,30 @@ impl<'a> Whole<'a> {
         bytes
     }
 
-    /// Shows all that it says.
-    pub fn each_text(&self, see: &mut dyn FnMut(&str)) {
-        let Some(parts) = &self.parts else {
-            let answer = self.loose();
-            for name in ["choices", "content", "output"] {
-                each_text_within(&answer[name], see);
-            }
+    /// Shows all that it says, where its endpoint's answers say something. What is not JSON is all
+    /// shown, for nobody can tell what of it is an answer.
+    pub fn each_text(&self, see: See<'_>) {
+        if !self.endpoint.writes() || self.is_only_an_error() {
             return;
-        };
-        let parts = [parts.choices, parts.content, parts.output];
-        for part in parts.into_iter().flatten() {
-            let part: Value = serde_json::from_str(part.get()).unwrap_or_default();
-            each_text_within(&part, see);
         }
+        let mut json = serde_json::Deserializer::from_slice(self.body);
+        let said = Said {
+            texts: Texts::of_answer(see),
+            repeated: match self.endpoint {
+                Endpoint::Responses => &REPEATED,
+                _ => &[],
+            },
+        };
+        let read = json.deserialize_map(said).and_then(|()| json.end());
+        if read.is_err() {
+            self.body.utf8_chunks().for_each(|chunk| see(chunk.valid()));
+        }
+    }
+
+    /// Some tell of an error by members that are not in an `error`.
+    fn is_only_an_error(&self) -> bool {
+        let object = self.parts.as_ref().and_then(|parts| parts.object);
+        object.is_some_and(|object| object.get() == "\"error\"")
     }
 
     /// The same answer with what it cost in its `usage`, and every other byte as it came; nothing
@@ -155,6 +189,47 @@ impl<'a> Whole<'a> {
     /// The answer as it is read by those who are not strict.
     fn loose(&self) -> Value {
         serde_json::from_slice(self.body).unwrap_or_default()
+    }
+}
+
+/// What a whole response repeats of its request.
+const REPEATED: [&str; 12] = [
+    "instructions",
+    "metadata",
+    "tools",
+    "tool_choice",
+    "text",
+    "reasoning",
+    "truncation",
+    "user",
+    "prompt_cache_key",
+    "safety_identifier",
+    "incomplete_details",
+    "output_text",
+];
+
+/// Shows what the members of an answer say.
+struct Said<'a> {
+    texts: Texts<'a>,
+    repeated: &'a [&'a str],
+}
+
+impl<'de> Visitor<'de> for Said<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an answer")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+        while let Some(Name(name)) = map.next_key()? {
+            if is_frame(&name) || self.repeated.contains(&&*name) {
+                map.next_value::<IgnoredAny>()?;
+            } else {
+                self.texts.member(&name, &mut map)?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -1,220 +1,192 @@
-//! One event's data, in the words of each provider.
+//! One event's data, in the words of each provider, read in one walk.
 
-mod loose;
-
-use std::borrow::Cow;
+use std::cell::Cell;
+use std::fmt;
 
 use farebox_core::Msat;
-use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::StreamEnd;
-use crate::answer::{each_text_within, priced_usage, reported};
+use crate::answer::{Report, See, Texts, is_frame, length, priced_usage};
 use crate::endpoint::Endpoint;
-use crate::json::Object;
-use crate::usage::Usage;
-
-/// Who is shown each text of an event.
-pub(super) type See<'a> = &'a mut dyn FnMut(&str);
+use crate::json::{Name, Object};
 
 /// What one event says.
+#[derive(Default)]
 pub(super) struct Chunk {
-    pub(super) usage: Option<Usage>,
-    alone: Alone,
+    pub(super) usage: Option<Report>,
     pub(super) end: StreamEnd,
+    /// Bytes of text that repeat what other events have brought, if they came.
+    pub(super) repeated: u64,
+    /// Bytes of text that it brings.
+    said: u64,
+    choices: Option<Choices>,
 }
 
-/// Whether an event says nothing but its usage.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Alone {
-    /// It says more.
-    No,
-    /// Its choices are empty, as those of the chunk that opens a stream are too.
-    EmptyChoices,
-    /// It has no choices.
-    NoChoices,
-}
-
-/// The members that matter, of every provider's events.
-#[derive(Deserialize)]
-struct Event<'a> {
-    #[serde(borrow, default, rename = "type")]
-    kind: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    choices: Option<Vec<Choice<'a>>>,
-    #[serde(borrow, default)]
-    usage: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    error: Option<&'a RawValue>,
-    /// Groq's place for the usage.
-    #[serde(borrow, default)]
-    x_groq: Option<Holder<'a>>,
-    /// Anthropic's `content_block_start`.
-    #[serde(default)]
-    content_block: Option<serde_json::Value>,
-    /// Anthropic's and the Responses API's.
-    #[serde(borrow, default)]
-    delta: Option<&'a RawValue>,
-    /// Anthropic's `message_start`.
-    #[serde(borrow, default)]
-    message: Option<Holder<'a>>,
-    /// The Responses API's `response.*`.
-    #[serde(borrow, default)]
-    response: Option<Holder<'a>>,
-}
-
-#[derive(Deserialize)]
-struct Choice<'a> {
-    #[serde(borrow, default)]
-    delta: Option<Delta<'a>>,
-    /// The old completions.
-    #[serde(borrow, default)]
-    text: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    finish_reason: Option<Cow<'a, str>>,
-    /// Moonshot's place for the usage.
-    #[serde(borrow, default)]
-    usage: Option<&'a RawValue>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Delta<'a> {
-    #[serde(borrow)]
-    content: Option<Content<'a>>,
-    #[serde(borrow)]
-    refusal: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    reasoning: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    reasoning_content: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    tool_calls: Option<Vec<ToolCall<'a>>>,
-    #[serde(borrow)]
-    function_call: Option<Function<'a>>,
-    // Anthropic's.
-    #[serde(borrow)]
-    text: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    thinking: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    partial_json: Option<Cow<'a, str>>,
-}
-
-/// Most send a text; Mistral sends parts.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Content<'a> {
-    Text(#[serde(borrow)] Cow<'a, str>),
-    Parts(Vec<serde_json::Value>),
-}
-
-#[derive(Deserialize)]
-struct ToolCall<'a> {
-    #[serde(borrow, default)]
-    function: Option<Function<'a>>,
-}
-
-#[derive(Deserialize)]
-struct Function<'a> {
-    #[serde(borrow, default)]
-    name: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    arguments: Option<Cow<'a, str>>,
-}
-
-#[derive(Deserialize)]
-struct Holder<'a> {
-    #[serde(borrow, default)]
-    usage: Option<&'a RawValue>,
+/// The choices of an event.
+#[derive(Clone, Copy)]
+struct Choices {
+    count: usize,
+    /// One of them has come to its end.
+    is_finished: bool,
 }
 
 impl Chunk {
-    /// Reads one event, and shows what of an answer it brings.
+    /// Reads one event, and shows what of an answer it brings. None where it is no JSON object.
     pub(super) fn read(endpoint: Endpoint, data: &[u8], see: See<'_>) -> Option<Self> {
-        let Ok(event) = serde_json::from_slice::<Event<'_>>(data) else {
-            return loose::read(endpoint, data, see);
+        let said = Cell::new(0);
+        let mut shown = |text: &str| {
+            said.set(said.get() + length(text));
+            see(text);
         };
-        event.each_text(see);
-        let usage = event.usages().filter_map(|usage| reported(endpoint, usage));
-        Some(Self {
-            usage: usage.reduce(Usage::updated_by),
-            alone: event.alone(),
-            end: event.end(),
+        let mut event = Event {
+            endpoint,
+            see: &mut shown,
+            chunk: Self::default(),
+            usages: Usages::default(),
+        };
+        let mut json = serde_json::Deserializer::from_slice(data);
+        json.deserialize_map(&mut event).ok()?;
+        json.end().ok()?;
+        let Event {
+            mut chunk, usages, ..
+        } = event;
+        chunk.usage = usages.merged();
+        chunk.said = said.get();
+        Some(chunk)
+    }
+
+    /// Whether it tells of an error, and brings no part of an answer beside it.
+    pub(super) fn is_error(&self) -> bool {
+        self.end == StreamEnd::Failed && self.choices.is_none_or(|choices| choices.count == 0)
+    }
+
+    /// Whether the event says nothing but its usage, in a stream whose answers are over or not:
+    /// the choices of the chunk that opens a stream are empty too.
+    pub(super) fn is_usage_alone(&self, is_over: bool) -> bool {
+        let is_empty = |choices: Choices| choices.count == 0 || (is_over && !choices.is_finished);
+        self.said == 0 && self.choices.is_some_and(is_empty)
+    }
+}
+
+/// The reports in one event, the most trusted last.
+#[derive(Default)]
+struct Usages {
+    /// Moonshot's place is in the choice.
+    chosen: Option<Report>,
+    /// Anthropic's in `message`, that of Responses in `response`, Groq's in `x_groq`.
+    held: Option<Report>,
+    own: Option<Report>,
+}
+
+impl Usages {
+    fn merged(self) -> Option<Report> {
+        let told = [self.chosen, self.held, self.own].into_iter().flatten();
+        told.reduce(Report::updated_by)
+    }
+}
+
+/// The walk through one event.
+struct Event<'a> {
+    endpoint: Endpoint,
+    see: See<'a>,
+    chunk: Chunk,
+    usages: Usages,
+}
+
+impl Event<'_> {
+    /// The events of Responses bring each part by `delta`, and repeat it when it is complete.
+    fn repeats(&self, name: &str) -> bool {
+        self.endpoint == Endpoint::Responses && name != "delta"
+    }
+
+    fn repeat<'de, A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
+        let repeated = &mut self.chunk.repeated;
+        let mut count = |text: &str| *repeated += length(text);
+        Texts::of_answer(&mut count).member(name, map)
+    }
+
+    fn show<'de, A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
+        Texts::of_answer(&mut *self.see).member(name, map)
+    }
+
+    /// That of Responses repeats the request and the whole answer.
+    fn holder<'de, A: MapAccess<'de>>(&mut self, map: &mut A) -> Result<(), A::Error> {
+        let mut unheard = |_: &str| {};
+        map.next_value_seed(Holder {
+            endpoint: self.endpoint,
+            texts: Texts::of_answer(match self.endpoint {
+                Endpoint::Responses => &mut unheard,
+                _ => &mut *self.see,
+            }),
+            usage: &mut self.usages.held,
+            is_finished: &mut false,
         })
     }
 
-    /// Whether the event says nothing but its usage, in a stream whose answers are over or not.
-    pub(super) fn is_usage_alone(&self, is_over: bool) -> bool {
-        match self.alone {
-            Alone::No => false,
-            Alone::EmptyChoices => is_over,
-            Alone::NoChoices => true,
-        }
-    }
-}
-
-impl<'a> Event<'a> {
-    fn usages(&self) -> impl Iterator<Item = &'a RawValue> {
-        let holders = [&self.message, &self.response, &self.x_groq];
-        let held = holders.into_iter().flatten();
-        let held = held.filter_map(|holder| holder.usage);
-        let chosen = self.choices.iter().flatten();
-        let chosen = chosen.filter_map(|choice| choice.usage);
-        self.usage.into_iter().chain(held).chain(chosen)
-    }
-
-    /// Whether a chunk of OpenAI's form brings any part of an answer.
-    fn alone(&self) -> Alone {
-        match self.choices.as_deref() {
-            Some([]) => Alone::NoChoices,
-            Some(choices) if choices.iter().all(Choice::is_empty) => Alone::EmptyChoices,
-            _ => Alone::No,
-        }
-    }
-
-    fn each_text(&self, see: See<'_>) {
-        for choice in self.choices.iter().flatten() {
-            choice.each_text(see);
-        }
-        self.own_delta(see);
-        if let Some(block) = &self.content_block {
-            each_text_within(block, see);
-        }
-    }
-
-    /// Anthropic's deltas are objects; those of the Responses API are texts, but for those of whole
-    /// parts, whose texts came before.
-    fn own_delta(&self, see: See<'_>) {
-        let Some(delta) = self.delta.map(RawValue::get) else {
-            return;
+    fn choices<'de, A: MapAccess<'de>>(&mut self, map: &mut A) -> Result<(), A::Error> {
+        let mut choices = Choices {
+            count: 0,
+            is_finished: false,
         };
-        if let Ok(text) = serde_json::from_str::<Cow<'_, str>>(delta) {
-            see(&text);
-        } else if let Ok(delta) = serde_json::from_str::<Delta<'_>>(delta) {
-            delta.each_text(see);
+        map.next_value_seed(List {
+            count: &mut choices.count,
+            choice: Holder {
+                endpoint: self.endpoint,
+                texts: Texts::of_answer(&mut *self.see),
+                usage: &mut self.usages.chosen,
+                is_finished: &mut choices.is_finished,
+            },
+        })?;
+        if choices.is_finished {
+            self.chunk.end.follow(StreamEnd::Finished);
         }
-    }
-
-    fn end(&self) -> StreamEnd {
-        match self.kind.as_deref().map_or(StreamEnd::Open, end_by_kind) {
-            StreamEnd::Open if self.error.is_some_and(|error| error.get() != "null") => {
-                StreamEnd::Failed
-            }
-            StreamEnd::Open if self.are_finished() => StreamEnd::Finished,
-            end => end,
-        }
-    }
-
-    fn are_finished(&self) -> bool {
-        let mut choices = self.choices.iter().flatten();
-        choices.any(Choice::is_finished)
+        self.chunk.choices = Some(choices);
+        Ok(())
     }
 }
 
-/// The end that an event of this `type` tells.
+impl<'de> Visitor<'de> for &mut Event<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an event")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(Name(name)) = map.next_key()? {
+            match &*name {
+                "type" | "object" => {
+                    let kind: &RawValue = map.next_value()?;
+                    self.chunk.end.follow(end_by_kind(kind.get()));
+                }
+                "error" => {
+                    let error: &RawValue = map.next_value()?;
+                    if error.get() != "null" {
+                        self.chunk.end.follow(StreamEnd::Failed);
+                    }
+                }
+                "usage" | "usageMetadata" => {
+                    let usage: &RawValue = map.next_value()?;
+                    self.usages.own = Report::read(self.endpoint, usage).or(self.usages.own);
+                }
+                "choices" => self.choices(&mut map)?,
+                "message" | "response" | "x_groq" => self.holder(&mut map)?,
+                name if is_frame(name) => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+                name if self.repeats(name) => self.repeat(name, &mut map)?,
+                name => self.show(name, &mut map)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The end that an event of this `type`, as it is written, tells.
 fn end_by_kind(kind: &str) -> StreamEnd {
-    match kind {
+    match kind.trim_matches('"') {
         "message_stop" | "response.completed" => StreamEnd::Complete,
         "response.incomplete" | "response.cancelled" => StreamEnd::Incomplete,
         "error" | "response.failed" => StreamEnd::Failed,
@@ -222,63 +194,117 @@ fn end_by_kind(kind: &str) -> StreamEnd {
     }
 }
 
-impl Choice<'_> {
-    fn is_empty(&self) -> bool {
-        let mut is_empty = true;
-        self.each_text(&mut |text| is_empty &= text.is_empty());
-        is_empty && !self.is_finished()
-    }
+/// A list of choices.
+struct List<'a> {
+    count: &'a mut usize,
+    choice: Holder<'a>,
+}
 
-    /// Some write an empty reason until there is one.
-    fn is_finished(&self) -> bool {
-        let reason = self.finish_reason.as_deref();
-        reason.is_some_and(|reason| !reason.is_empty())
-    }
+impl<'de> DeserializeSeed<'de> for List<'_> {
+    type Value = ();
 
-    fn each_text(&self, see: See<'_>) {
-        if let Some(delta) = &self.delta {
-            delta.each_text(see);
-        }
-        show(&self.text, see);
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
     }
 }
 
-impl Delta<'_> {
-    fn each_text(&self, see: See<'_>) {
-        // The same thought under two names is one thought.
-        let reasoning = match self.reasoning_content {
-            Some(_) => &self.reasoning_content,
-            None => &self.reasoning,
-        };
-        let texts = [
-            reasoning,
-            &self.refusal,
-            &self.text,
-            &self.thinking,
-            &self.partial_json,
-        ];
-        for text in texts {
-            show(text, see);
+impl<'de> Visitor<'de> for List<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("choices")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<(), A::Error> {
+        while list.next_element_seed(self.choice.again())?.is_some() {
+            *self.count += 1;
         }
-        match &self.content {
-            Some(Content::Text(text)) => see(text),
-            Some(Content::Parts(parts)) => {
-                parts.iter().for_each(|part| each_text_within(part, see));
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+}
+
+/// An object with texts, perhaps a usage, perhaps the reason why it ended.
+struct Holder<'a> {
+    endpoint: Endpoint,
+    texts: Texts<'a>,
+    usage: &'a mut Option<Report>,
+    is_finished: &'a mut bool,
+}
+
+impl Holder<'_> {
+    fn again(&mut self) -> Holder<'_> {
+        Holder {
+            endpoint: self.endpoint,
+            texts: self.texts.again(),
+            usage: self.usage,
+            is_finished: self.is_finished,
+        }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Holder<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Holder<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a part of an event")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+        while let Some(Name(name)) = map.next_key()? {
+            match &*name {
+                "usage" => {
+                    let usage: &RawValue = map.next_value()?;
+                    *self.usage = Report::read(self.endpoint, usage).or(*self.usage);
+                }
+                // Some write an empty reason until there is one.
+                "finish_reason" => {
+                    let reason: &RawValue = map.next_value()?;
+                    *self.is_finished |= !matches!(reason.get(), "null" | "\"\"");
+                }
+                name => self.texts.member(name, &mut map)?,
             }
-            None => {}
         }
-        let calls = self.tool_calls.iter().flatten();
-        let calls = calls.filter_map(|call| call.function.as_ref());
-        for call in calls.chain(&self.function_call) {
-            show(&call.name, see);
-            show(&call.arguments, see);
-        }
+        Ok(())
     }
-}
 
-fn show(text: &Option<Cow<'_, str>>, see: See<'_>) {
-    if let Some(text) = text {
-        see(text);
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<(), E> {
+        self.texts.visit_str(text)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<(), A::Error> {
+        self.texts.visit_seq(list)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
     }
 }
 

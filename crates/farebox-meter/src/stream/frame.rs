@@ -22,16 +22,26 @@ pub(super) struct Frames {
     unread: u64,
     /// The event before was taken out, and so goes the rest of its end.
     taken_out: bool,
+    /// The event before ended with its line; an empty line belongs to its end.
+    was_alone: bool,
+    /// Whether the event is one by itself was asked already.
+    is_judged: bool,
 }
 
 impl Frames {
     /// The next complete event of what came so far; takes from `bytes` what it has looked at. What
     /// belongs to no event that is read passes on at once.
+    ///
+    /// An event ends with an empty line. Some servers write none: a line of data that is one whole JSON
+    /// object is an event by itself as soon as no empty line follows it at once.
     pub(super) fn next<'a>(
         &mut self,
         bytes: &mut &'a [u8],
         out: &mut Passing<'_>,
     ) -> Option<Cow<'a, [u8]>> {
+        if self.after_cr && self.line == 0 && ends_no_line(bytes) && self.pending_is_alone() {
+            return Some(self.end_alone());
+        }
         let mut event = *bytes;
         while !bytes.is_empty() {
             let Some(end) = memchr::memchr2(b'\n', b'\r', bytes) else {
@@ -46,22 +56,71 @@ impl Frames {
             self.line = 0;
             *bytes = bytes.split_at(end + 1).1;
             let so_far = event.split_at(event.len() - bytes.len()).0;
-            if same_end && so_far.len() == 1 && self.pending.is_empty() && !self.too_long {
+            let is_rest = (same_end || (is_empty && self.was_alone)) && self.is_nothing(so_far);
+            if is_rest {
                 // The rest of the end of the event before.
+                self.was_alone &= same_end;
                 if !self.taken_out {
                     out.pass(so_far);
                 }
                 event = *bytes;
             } else if is_empty {
-                self.taken_out = false;
+                self.begin();
                 event = *bytes;
                 if let Some(whole) = self.end(so_far, out) {
                     return Some(whole);
+                }
+            } else if ends_no_line(bytes) || (bytes.is_empty() && !self.after_cr) {
+                if self.pending.is_empty() && self.may_be_alone(so_far) {
+                    self.end_alone();
+                    return Some(Cow::Borrowed(so_far));
+                }
+                if !self.pending.is_empty() {
+                    self.keep(so_far, out);
+                    event = *bytes;
+                    if self.pending_is_alone() {
+                        return Some(self.end_alone());
+                    }
                 }
             }
         }
         self.keep(event, out);
         None
+    }
+
+    /// Whether a part is the one byte that ends a line, with no event before it.
+    fn is_nothing(&self, part: &[u8]) -> bool {
+        part.len() == 1 && self.pending.is_empty() && !self.too_long
+    }
+
+    /// Whether these lines are an event by themselves. Only the first data of an event can be.
+    fn may_be_alone(&mut self, lines: &[u8]) -> bool {
+        if self.is_judged || self.too_long || !matches!(lines.trim_ascii_end(), [.., b'}' | b']']) {
+            return false;
+        }
+        self.is_judged = true;
+        stands_alone(lines)
+    }
+
+    fn pending_is_alone(&mut self) -> bool {
+        let pending = std::mem::take(&mut self.pending);
+        let is_alone = self.may_be_alone(&pending);
+        self.pending = pending;
+        is_alone
+    }
+
+    /// The event that is kept ends with its line.
+    fn end_alone<'a>(&mut self) -> Cow<'a, [u8]> {
+        self.begin();
+        self.was_alone = true;
+        Cow::Owned(std::mem::take(&mut self.pending))
+    }
+
+    /// The next event begins.
+    const fn begin(&mut self) {
+        self.taken_out = false;
+        self.was_alone = false;
+        self.is_judged = false;
     }
 
     /// An event ends with `part`; nothing where it is too long to be read.
@@ -205,6 +264,37 @@ fn after_last_line<'a>(event: &'a [u8], end: &[u8]) -> &'a [u8] {
         .rposition(|byte| !matches!(byte, b'\n' | b'\r'));
     let rest = last.map_or(event, |last| event.split_at(last + 1).1);
     rest.strip_prefix(end).unwrap_or_default()
+}
+
+/// Whether bytes have come, and they do not begin with the end of a line.
+fn ends_no_line(bytes: &[u8]) -> bool {
+    bytes
+        .first()
+        .is_some_and(|byte| !matches!(byte, b'\n' | b'\r'))
+}
+
+/// Whether an event has one line of data, and that is all that its data can be.
+fn stands_alone(event: &[u8]) -> bool {
+    let Some(Cow::Borrowed(data)) = data(event) else {
+        return false;
+    };
+    let is_object = data.trim_ascii_start().starts_with(b"{");
+    data.trim_ascii() == b"[DONE]"
+        || (is_object && serde_json::from_slice::<serde::de::IgnoredAny>(data).is_ok())
+}
+
+/// Bytes of the lines that are neither a field of an event nor a comment.
+pub(super) fn no_field(event: &[u8]) -> u64 {
+    const FIELDS: [&[u8]; 5] = [b"", b"data", b"event", b"id", b"retry"];
+    let names_field = |line: &&[u8]| {
+        let line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line);
+        let name = line.split(|byte| *byte == b':').next();
+        name.is_some_and(|name| FIELDS.contains(&name))
+    };
+    let others = lines(event).filter(|line| !names_field(line));
+    others.fold(0, |sum, line| {
+        sum + u64::try_from(line.len()).unwrap_or_default()
+    })
 }
 
 fn value_of(line: &[u8]) -> Option<&[u8]> {

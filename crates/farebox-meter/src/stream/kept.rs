@@ -19,6 +19,15 @@ impl KeptText {
         }
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.text.len()
+    }
+
+    /// Takes back what came after that.
+    pub(super) fn truncate(&mut self, length: usize) {
+        self.text.truncate(length);
+    }
+
     pub(super) fn clear(&mut self) {
         self.text.clear();
         self.is_full = false;

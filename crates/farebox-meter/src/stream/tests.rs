@@ -133,11 +133,159 @@ fn every_way_to_end_a_line_is_kept() {
 }
 
 #[test]
-fn comments_other_fields_and_unknown_data_pass_untouched() {
-    let stream = ": keep-alive\n\nevent: odd\nid: 7\nretry: 10\ndata: not json\n\ndata\n\n\n\n";
+fn comments_and_other_fields_pass_untouched_and_are_no_output() {
+    let stream = ": keep-alive\n\nevent: odd\nid: 7\nretry: 10\n\ndata\n\n\n\n";
     let (out, observed) = passed(Endpoint::ChatCompletions, true, stream);
     assert_eq!(out, stream);
-    assert_eq!(observed, Observed::default());
+    assert_eq!(observed.output_bytes, 0);
+    assert!(observed.has_passed());
+}
+
+#[test]
+fn what_cannot_be_read_passes_untouched_and_is_counted_by_its_bytes() {
+    for (stream, bytes) in [
+        ("data: not json\n\n", 8),
+        ("data: 17\n\ndata: \"text\"\n\n", 8),
+        ("plain text\n\nand more", 18),
+        ("data: [DONE]\n\n", 0),
+    ] {
+        let (out, observed) = passed(Endpoint::ChatCompletions, true, stream);
+        assert_eq!(out, stream);
+        assert_eq!(observed.output_bytes, bytes, "{stream}");
+    }
+}
+
+#[test]
+fn text_in_members_that_nobody_knows_is_output() {
+    for (bytes, endpoint, data) in [
+        (
+            4,
+            Endpoint::ChatCompletions,
+            r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"id":"c","type":"custom","custom":{"input":"abcd"}}]}}]}"#,
+        ),
+        (
+            2,
+            Endpoint::ChatCompletions,
+            r#"{"choices":[{"delta":{"audio":{"id":"a","transcript":"ab","expires_at":17}}}]}"#,
+        ),
+        (
+            3,
+            Endpoint::ChatCompletions,
+            r#"{"choices":[{"delta":{"novel":{"deep":["abc"]}}}]}"#,
+        ),
+        (
+            3,
+            Endpoint::ChatCompletions,
+            r#"{"id":"x","model":"m","message":{"role":"assistant","content":"abc"},"done":false}"#,
+        ),
+        (
+            3,
+            Endpoint::Messages,
+            r#"{"type":"content_block_delta","delta":{"type":"novel_delta","novel":"abc"}}"#,
+        ),
+        (
+            3,
+            Endpoint::Responses,
+            r#"{"type":"response.custom_tool_call_input.delta","item_id":"i","delta":"abc"}"#,
+        ),
+        (
+            4,
+            Endpoint::Responses,
+            r#"{"type":"response.output_text.done","item_id":"i","text":"abcd"}"#,
+        ),
+        (
+            0,
+            Endpoint::Responses,
+            r#"{"type":"error","code":"x","message":"overloaded"}"#,
+        ),
+        (
+            0,
+            Endpoint::ChatCompletions,
+            r#"{"object":"error","message":"overloaded"}"#,
+        ),
+    ] {
+        let stream = format!("data: {data}\n\n");
+        let (_, observed) = passed(endpoint, true, &stream);
+        assert_eq!(observed.output_bytes, bytes, "{data}");
+    }
+}
+
+#[test]
+fn what_responses_repeat_is_counted_once() {
+    let delta = r#"{"type":"response.output_text.delta","item_id":"i","delta":"abcd"}"#;
+    let done = r#"{"type":"response.output_text.done","item_id":"i","text":"abcdabcd"}"#;
+    let item = r#"{"type":"response.output_item.done","item":{"type":"message","content":[{"type":"output_text","text":"abcdabcd"}]}}"#;
+    let events = [delta, delta, done, item].map(|data| format!("data: {data}\n\n"));
+    let (_, observed) = passed(Endpoint::Responses, true, &events.concat());
+    assert_eq!(observed.output_bytes, 8);
+}
+
+#[test]
+fn events_that_no_empty_line_separates_pass_and_count_one_by_one() {
+    for end in ["\n", "\r\n", "\r"] {
+        let stream = [TEXT, TEXT, STOP, USAGE, DONE].concat();
+        let stream = stream.replace("\n\n", "\n").replace('\n', end);
+        let (out, observed) = passed(Endpoint::ChatCompletions, true, &stream);
+        let kept = [TEXT, TEXT, STOP, DONE].concat();
+        assert_eq!(out, kept.replace("\n\n", "\n").replace('\n', end));
+        assert_eq!(observed.end, StreamEnd::Complete, "{end:?}");
+        assert_eq!(observed.output_bytes, 10);
+        assert_eq!(observed.usage().unwrap().all_output(), 3);
+    }
+    let mut meter = meter(Endpoint::ChatCompletions, true);
+    let line = TEXT.trim_end().to_owned() + "\n";
+    assert_eq!(*meter.pass(line.as_bytes()), *line.as_bytes());
+}
+
+#[test]
+fn the_usage_that_is_joined_to_the_end_by_one_newline_is_read_and_taken_out() {
+    let stream = [TEXT, STOP, USAGE.trim_end(), "\n", DONE].concat();
+    let (out, observed) = passed(Endpoint::ChatCompletions, true, &stream);
+    assert_eq!(out, [TEXT, STOP, DONE].concat());
+    assert_eq!(observed.usage().unwrap().all_output(), 3);
+}
+
+#[test]
+fn a_later_report_is_the_right_one_and_zeros_take_nothing_back() {
+    let chat = |prompt: u64, completion: u64| {
+        format!(
+            "data: {{\"choices\":[],\"usage\":{{\"prompt_tokens\":{prompt},\
+             \"completion_tokens\":{completion}}}}}\n\n"
+        )
+    };
+    for (first, later, told) in [
+        ((12_000, 1), (1200, 2), (1200, 2)),
+        ((12, 300), (12, 20), (12, 20)),
+        ((12, 3), (0, 0), (12, 3)),
+        ((12, 0), (0, 5), (12, 5)),
+    ] {
+        let stream = [
+            chat(first.0, first.1),
+            chat(later.0, later.1),
+            DONE.to_owned(),
+        ];
+        let (_, observed) = passed(Endpoint::ChatCompletions, true, &stream.concat());
+        let usage = observed.usage().unwrap();
+        assert_eq!((usage.all_input(), usage.all_output()), told);
+    }
+}
+
+#[test]
+fn a_document_instead_of_events_is_read_as_one_and_passes_at_its_end() {
+    let answer = "\n {\"choices\":[{\"message\":{\"content\":\"hello\"}}],\n\n\"usage\":{\"prompt_tokens\":9,\
+                  \"completion_tokens\":3}}\n";
+    let (out, observed) = passed(Endpoint::ChatCompletions, true, answer);
+    assert!(out.contains("\"cost_msat\":12"), "{out}");
+    assert_eq!(observed.end, StreamEnd::Complete);
+    assert_eq!(observed.usage().unwrap().all_output(), 3);
+    let error = "{\"error\":{\"message\":\"overloaded\"}}";
+    let (out, observed) = passed(Endpoint::ChatCompletions, true, error);
+    assert_eq!((out.as_str(), observed.end), (error, StreamEnd::Failed));
+    assert_eq!(observed.output_bytes, 0);
+    let cut = "{\"choices\":[{\"message\":{\"content\":\"hello";
+    let (out, observed) = passed(Endpoint::ChatCompletions, true, cut);
+    assert_eq!((out.as_str(), observed.end), (cut, StreamEnd::Open));
+    assert_eq!(observed.output_bytes, length(cut));
 }
 
 #[test]
