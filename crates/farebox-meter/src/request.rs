@@ -38,6 +38,9 @@ pub struct RequestRules {
     pub allow_fields: BTreeSet<String>,
     /// The most answers to one prompt (`n`, `best_of`).
     pub max_choices: u64,
+    /// Whether a stream's usage is asked for at its end (`stream_options`). Some servers refuse who
+    /// asks: their streams are counted where they do not tell it by themselves.
+    pub asks_for_usage: bool,
     /// The member that bounds a chat's answer, for models whose server obeys only that one.
     pub limit_fields: BTreeMap<String, LimitField>,
 }
@@ -118,6 +121,9 @@ pub enum Refused {
         /// The limit.
         most: u64,
     },
+    /// A limit of zero, which some servers read as none.
+    #[error("{0} must be 1 at least")]
+    NoOutput(&'static str),
     /// Nothing bounds what the answer may cost.
     #[error("nothing says how long the answer may be: set max_tokens")]
     NoLimit,
@@ -139,6 +145,7 @@ impl Default for RequestRules {
         Self {
             allow_fields: BTreeSet::new(),
             max_choices: MAX_CHOICES,
+            asks_for_usage: true,
             limit_fields: BTreeMap::new(),
         }
     }
@@ -204,6 +211,24 @@ impl ModelRequest {
         self.endpoint
     }
 
+    /// Whether it asks the model to think, in any provider's words. What it then writes may be more
+    /// than is seen of it.
+    #[must_use]
+    pub fn asks_to_think(&self) -> bool {
+        const OFF: [&str; 4] = ["none", "disabled", "off", "false"];
+        let asks = |value: &Value| match value {
+            Value::Null | Value::Bool(false) => false,
+            Value::String(word) => !OFF.contains(&word.as_str()),
+            _ => true,
+        };
+        let read = |name: &str| self.body.read::<Value>(name).ok().flatten();
+        let said = ["reasoning_effort", "reasoning", "thinking"];
+        said.into_iter().filter_map(read).any(|value| {
+            let switches = ["effort", "type", "enabled"].map(|name| value.get(name));
+            asks(&value) && switches.into_iter().flatten().all(asks)
+        })
+    }
+
     /// The body to forward.
     #[must_use]
     pub fn to_body(&self) -> Vec<u8> {
@@ -257,14 +282,14 @@ impl ModelRequest {
     }
 
     /// Makes a stream tell its usage at its end.
-    fn ask_for_usage(&mut self) -> Result<(), Refused> {
+    fn ask_for_usage(&mut self, rules: &RequestRules) -> Result<(), Refused> {
         let options: Option<serde_json::Map<String, Value>> = self.body.read("stream_options")?;
-        if !self.stream {
+        let mut options = options.unwrap_or_default();
+        self.wants_usage = self.stream && options.get("include_usage") == Some(&Value::Bool(true));
+        if !self.stream || !rules.asks_for_usage {
             self.body.remove("stream_options");
             return Ok(());
         }
-        let mut options = options.unwrap_or_default();
-        self.wants_usage = options.get("include_usage") == Some(&Value::Bool(true));
         options.insert("include_usage".to_owned(), Value::Bool(true));
         self.body.set("stream_options", &Value::Object(options));
         Ok(())
@@ -289,9 +314,12 @@ impl ModelRequest {
         Ok(())
     }
 
-    fn read_limits(&mut self, names: &[&str]) -> Result<(), Refused> {
+    fn read_limits(&mut self, names: &[&'static str]) -> Result<(), Refused> {
         for name in names {
             let limit: Option<u64> = self.body.read(name)?;
+            if limit == Some(0) {
+                return Err(Refused::NoOutput(name));
+            }
             self.output_limit = match (self.output_limit, limit) {
                 (Some(one), Some(other)) => Some(one.max(other)),
                 (one, other) => one.or(other),

@@ -65,16 +65,19 @@ pub enum OnDisconnect {
     /// The upstream is told by closing the connection; what was seen is charged.
     #[default]
     Cancel,
+    /// The rest of a model's answer is read, for a minute, where the model may have thought out of
+    /// sight; else as [`OnDisconnect::Cancel`].
+    ForThoughts,
     /// The rest is read, for a time, because the upstream charges for it anyway and tells the usage
     /// at its end.
     Drain(Duration),
 }
 
 impl OnDisconnect {
-    /// How long the rest is read, where it is.
+    /// How long the rest is read, where it is whatever was used.
     pub const fn drains(self) -> Option<Duration> {
         match self {
-            Self::Cancel => None,
+            Self::Cancel | Self::ForThoughts => None,
             Self::Drain(limit) => Some(limit),
         }
     }

@@ -20,6 +20,7 @@ use http::HeaderName;
 use super::at::At;
 use super::rates;
 use crate::file::{ConfigFile, ModelSection, ModelTokensTable, PerSetting, TokenizerSetting};
+use crate::units::Lasting;
 
 /// Prices and rates, shared by all routes.
 #[derive(Clone)]
@@ -60,13 +61,13 @@ impl Market {
 
     /// What a route sells by model.
     pub(super) fn sale(&self, settings: &ModelTokensTable, root: &str, at: &At<'_>) -> ModelSale {
-        let drain = settings.drain;
         ModelSale {
             prices: self.prices(settings.prices.as_deref(), &at.key("prices")),
             rates: Arc::clone(&self.rates),
             rules: RequestRules {
                 allow_fields: settings.allow_fields.iter().cloned().collect(),
                 max_choices: settings.max_choices.max(1),
+                asks_for_usage: settings.ask_for_usage,
                 limit_fields: self.limit_fields.clone(),
             },
             headers: header_rules(settings, at),
@@ -74,9 +75,11 @@ impl Market {
             billing: Billing {
                 usage_missing: settings.usage_missing.into(),
                 broken_off: settings.broken_off.into(),
-                on_disconnect: drain.map_or(OnDisconnect::Cancel, |time| {
-                    OnDisconnect::Drain(at.key("drain").not_zero(time))
-                }),
+                on_disconnect: match settings.drain {
+                    None => OnDisconnect::ForThoughts,
+                    Some(Lasting(time)) if time.is_zero() => OnDisconnect::Cancel,
+                    Some(Lasting(time)) => OnDisconnect::Drain(time),
+                },
             },
             knows_vocabularies: settings.tokenizer == TokenizerSetting::Auto,
             root: root.to_owned(),

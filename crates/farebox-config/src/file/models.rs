@@ -171,8 +171,13 @@ section! {
         /// What is charged for an answer that the upstream broke off, or that failed after it had begun,
         /// where its usage was not told.
         pub broken_off: UnsaidSetting,
+        /// Whether the usage of streams is asked for (`stream_options`). Some servers refuse who asks:
+        /// their streams are counted where they do not tell it by themselves.
+        pub ask_for_usage: bool = true,
         /// How long the upstream is still listened to when the client leaves in the middle, to learn
-        /// what it used. Default: the upstream is told at once, and what was seen is charged.
+        /// what it used; `"0s"` for never. Default: a minute where the model may have thought out of
+        /// sight, that is where the request asks for thoughts or the model has a price for them. Else
+        /// the upstream is told at once, and what was seen is charged.
         pub drain: Option<Lasting>,
         /// How tokens are counted that nobody tells: by the model's vocabulary where that is public
         /// (OpenAI's, which take up to 80 MB while in use) and else by bytes, or always by bytes, four to

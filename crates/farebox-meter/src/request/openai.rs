@@ -23,7 +23,7 @@ impl ModelRequest {
         self.media.audio_out =
             self.body.has("audio") || modalities.iter().any(|modality| modality != "text");
         self.forbid_storing();
-        self.ask_for_usage()
+        self.ask_for_usage(rules)
     }
 
     pub(super) fn read_completion(&mut self, rules: &RequestRules) -> Result<(), Refused> {
@@ -45,7 +45,7 @@ impl ModelRequest {
                 });
             }
         }
-        self.ask_for_usage()
+        self.ask_for_usage(rules)
     }
 
     pub(super) fn read_response(&mut self) -> Result<(), Refused> {

@@ -557,3 +557,68 @@ fn a_context_may_be_cleared_but_not_summarised() {
         &chat(json!({ "context_management": {} })),
     );
 }
+
+#[test]
+fn a_limit_of_zero_is_refused_by_its_name() {
+    for (name, endpoint, body) in [
+        (
+            "max_tokens",
+            Endpoint::ChatCompletions,
+            chat(json!({ "max_tokens": 0 })),
+        ),
+        (
+            "max_completion_tokens",
+            Endpoint::ChatCompletions,
+            chat(json!({ "max_completion_tokens": 0 })),
+        ),
+        (
+            "max_output_tokens",
+            Endpoint::Responses,
+            response(json!({ "max_output_tokens": 0 })),
+        ),
+        (
+            "max_tokens",
+            Endpoint::Messages,
+            message(json!({ "max_tokens": 0 })),
+        ),
+        (
+            "max_tokens",
+            Endpoint::Completions,
+            json!({ "model": "m", "prompt": "hello", "max_tokens": 0 }),
+        ),
+    ] {
+        let refused = refused(endpoint, &body);
+        assert_eq!(refused, format!("{name} must be 1 at least"));
+    }
+}
+
+#[test]
+fn usage_is_not_asked_for_where_the_server_refuses_that() {
+    let rules = RequestRules {
+        asks_for_usage: false,
+        ..RequestRules::default()
+    };
+    let options = json!({ "include_usage": true });
+    let body = chat(json!({ "stream": true, "stream_options": options })).to_string();
+    let request = ModelRequest::read(Endpoint::ChatCompletions, body.as_bytes(), &rules).unwrap();
+    assert!(request.wants_usage);
+    assert_eq!(forwarded(&request)["stream_options"], Value::Null);
+}
+
+#[test]
+fn a_request_tells_whether_it_asks_for_thoughts() {
+    for (more, asks) in [
+        (json!({}), false),
+        (json!({ "reasoning_effort": "low" }), true),
+        (json!({ "reasoning_effort": "none" }), false),
+        (json!({ "reasoning": { "effort": "high" } }), true),
+        (json!({ "reasoning": { "enabled": false } }), false),
+        (json!({ "reasoning": null }), false),
+    ] {
+        let request = read(Endpoint::ChatCompletions, &chat(more.clone())).unwrap();
+        assert_eq!(request.asks_to_think(), asks, "{more}");
+    }
+    let thinking = json!({ "thinking": { "type": "enabled", "budget_tokens": 1024 } });
+    let request = read(Endpoint::Messages, &message(thinking)).unwrap();
+    assert!(request.asks_to_think());
+}

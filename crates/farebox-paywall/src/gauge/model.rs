@@ -3,8 +3,8 @@
 //! | end | charged, unless the seller says otherwise |
 //! |---|---|
 //! | complete | the usage that was reported |
-//! | complete, without a usage | what was seen: a token for four bytes |
-//! | cut by the client | the usage if it was reported, else what was seen |
+//! | complete, without a usage | what was seen: a token for four bytes. A report of one side alone counts for that |
+//! | cut by the client | the usage if it was reported, else what was seen, and never less than the prompt once a byte has passed |
 //! | cut by the upstream, or failed after it had begun | the same; nothing before its first word |
 //! | before the first byte | nothing |
 //!
@@ -24,7 +24,8 @@ use farebox_http::headers;
 use farebox_meter::request::Prompt;
 use farebox_meter::stream::KeptText;
 use farebox_meter::{
-    Endpoint, Exchange, ModelPrice, ModelRequest, Observed, StreamEnd, StreamMeter, Usage, answer,
+    Endpoint, Exchange, ModelPrice, ModelRequest, Observed, StreamEnd, StreamMeter, Unit, Usage,
+    answer,
 };
 use http::StatusCode;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
@@ -38,6 +39,9 @@ use biller::{Biller, Seen, Tally, by_bytes};
 
 /// How long the usage of an answer is waited for that is there and whose client has left.
 const USAGE_SOON: Duration = Duration::from_secs(5);
+/// How long it is waited for where the model may have thought out of sight: what a thought costs
+/// stands in the report alone.
+const THOUGHTS_SOON: Duration = Duration::from_secs(60);
 
 /// A call of a model as it is sold.
 pub struct ModelCall {
@@ -60,7 +64,10 @@ pub struct ModelUsage {
     endpoint: Endpoint,
     biller: Biller,
     model: Arc<str>,
+    asks_for_stream: bool,
     strip_usage: bool,
+    /// The model may think out of sight.
+    thinks: bool,
     counting: Option<Counting>,
     stream: Option<StreamMeter>,
 }
@@ -119,6 +126,7 @@ impl ModelUsage {
         if let Some(Ok(priced)) = request.image_kind().map(|kind| price.for_image(kind)) {
             price = Arc::new(priced);
         }
+        let price_of_thoughts = price.rows.contains_key(&Unit::Reasoning);
         Self {
             endpoint: request.endpoint(),
             biller: Biller {
@@ -129,11 +137,19 @@ impl ModelUsage {
                 estimated_input: request.estimated_input(),
                 known: request.known_usage(),
             },
+            asks_for_stream: request.stream,
             strip_usage: request.stream && !request.wants_usage,
+            thinks: request.asks_to_think() || price_of_thoughts,
             model: Arc::from(request.model.as_str()),
             counting: counter.and_then(|counter| Counting::of(counter, request)),
             stream: None,
         }
+    }
+
+    /// Whether an answer passes as it comes. One that was asked for as a stream does under any type,
+    /// unless its length is known before its end: that is a document.
+    fn is_stream(&self, headers: &HeaderMap) -> bool {
+        is_event_stream(headers) || (self.asks_for_stream && !headers.contains_key(CONTENT_LENGTH))
     }
 
     /// The answer is a stream: it is watched event by event from here on.
@@ -150,9 +166,12 @@ impl ModelUsage {
     /// What a stream comes to that ended so.
     fn reckon_stream(&self, ending: Ending) -> Reckoning {
         let observed = self.observed();
-        let is_exact = observed.unreported_bytes() == 0;
-        let usage = self.reported(observed.usage());
-        let seen = Seen::by_bytes(usage, is_exact, observed.output_bytes);
+        let seen = Seen {
+            told: observed.told_by(by_bytes),
+            is_exact: observed.unreported_bytes() == 0,
+            has_passed: observed.has_passed(),
+            ..Seen::by_bytes(self.reported(observed.usage()), observed.output_bytes)
+        };
         self.reckon(end(ending, &observed), seen, Some(observed), || {
             let text = self.stream.as_ref().and_then(StreamMeter::text);
             text.cloned().unwrap_or_default()
@@ -169,7 +188,10 @@ impl ModelUsage {
         };
         let is_told = usage.is_some_and(|usage| self.biller.cost(&usage).is_ok());
         let output_bytes = if is_told { 0 } else { answer.content_bytes() };
-        let seen = Seen::by_bytes(usage, true, output_bytes);
+        let seen = Seen {
+            told: answer.told(),
+            ..Seen::by_bytes(usage, output_bytes)
+        };
         self.reckon(end, seen, None, || {
             let mut kept = KeptText::default();
             answer.each_text(&mut |text| kept.push(text));
@@ -200,6 +222,7 @@ impl ModelUsage {
             };
             let seen = Seen {
                 usage: stream.map_or(seen.usage, |observed| observed.usage_by(tokens)),
+                told: stream.map_or(seen.told, |observed| observed.told_by(tokens)),
                 output_tokens: tokens(seen.output_bytes),
                 input_tokens: counted.input,
                 ..seen
@@ -275,7 +298,7 @@ impl Gauge for ModelUsage {
     }
 
     fn head(&mut self, _: StatusCode, headers: &mut HeaderMap) -> Form {
-        if !is_event_stream(headers) {
+        if !self.is_stream(headers) {
             return Form::Whole;
         }
         self.begin_stream();
@@ -304,11 +327,10 @@ impl Gauge for ModelUsage {
 
     fn progress(&self) -> Option<Msat> {
         let observed = self.observed();
-        let estimate = || {
+        let usage = observed.usage().unwrap_or_else(|| {
             let output = by_bytes(observed.output_bytes);
-            self.biller.estimate(None, output)
-        };
-        let usage = observed.usage().unwrap_or_else(estimate);
+            self.biller.filled(observed.told_by(by_bytes), None, output)
+        });
         self.biller.cost(&usage).ok()
     }
 
@@ -316,11 +338,16 @@ impl Gauge for ModelUsage {
     /// leaves just before that does not get the thoughts of a model for nothing.
     fn drains(&self) -> Option<Duration> {
         let observed = self.observed();
-        let is_about_to_tell = observed.end == StreamEnd::Finished
-            && (observed.usage().is_none() || observed.unreported_bytes() > 0);
+        let is_told = observed.usage().is_some() && observed.unreported_bytes() == 0;
+        let is_about_to_tell = observed.end == StreamEnd::Finished && !is_told;
         match self.biller.billing.on_disconnect {
             OnDisconnect::Drain(limit) => Some(limit),
-            OnDisconnect::Cancel => is_about_to_tell.then_some(USAGE_SOON),
+            OnDisconnect::ForThoughts if self.thinks && observed.has_passed() && !is_told => {
+                Some(THOUGHTS_SOON)
+            }
+            OnDisconnect::Cancel | OnDisconnect::ForThoughts => {
+                is_about_to_tell.then_some(USAGE_SOON)
+            }
         }
     }
 

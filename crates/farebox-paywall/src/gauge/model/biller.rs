@@ -48,8 +48,12 @@ pub(super) struct Tally {
 pub(super) struct Seen {
     /// What was reported, and what came after that as it was counted here.
     pub(super) usage: Option<Usage>,
+    /// The same, even where it tells only one side.
+    pub(super) told: Usage,
     /// Nothing came after the report.
     pub(super) is_exact: bool,
+    /// The client can have read something, were it only that the model has begun.
+    pub(super) has_passed: bool,
     pub(super) output_bytes: u64,
     pub(super) output_tokens: u64,
     /// What the prompt comes to, where it was counted.
@@ -57,11 +61,13 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// An answer of so many bytes, of which nobody has counted the tokens.
-    pub(super) const fn by_bytes(usage: Option<Usage>, is_exact: bool, output_bytes: u64) -> Self {
+    /// A whole answer of so many bytes, of which nobody has counted the tokens.
+    pub(super) const fn by_bytes(usage: Option<Usage>, output_bytes: u64) -> Self {
         Self {
             usage,
-            is_exact,
+            told: Usage::NONE,
+            is_exact: true,
+            has_passed: true,
             output_bytes,
             output_tokens: by_bytes(output_bytes),
             input_tokens: None,
@@ -96,13 +102,19 @@ impl Biller {
     }
 
     fn tally_unsaid(&self, end: End, seen: &Seen) -> Tally {
-        let usage = self.estimate(seen.input_tokens, seen.output_tokens);
+        let usage = self.filled(seen.told, seen.input_tokens, seen.output_tokens);
         let unsaid = match end {
             End::Complete | End::UsageMissing | End::CostMissing => self.billing.usage_missing,
             End::CutByUpstream | End::ErrorAfterStart => self.billing.broken_off,
             End::CutByClient => Unsaid::Observed,
         };
-        let nothing_came = seen.output_bytes == 0 && end != End::UsageMissing;
+        // An answer of which bytes went out is never cheaper than its prompt, unless its upstream
+        // failed before it said a word.
+        let nothing_came = match end {
+            End::Complete | End::UsageMissing | End::CostMissing => false,
+            End::CutByClient => !seen.has_passed,
+            End::CutByUpstream | End::ErrorAfterStart => seen.output_bytes == 0,
+        };
         let used = match unsaid {
             _ if nothing_came => Msat::ZERO,
             Unsaid::Nothing => Msat::ZERO,
@@ -124,10 +136,17 @@ impl Biller {
         }
     }
 
-    pub(super) fn estimate(&self, input_tokens: Option<u64>, output_tokens: u64) -> Usage {
+    /// What was told, and of a side that was not what was counted here.
+    pub(super) fn filled(
+        &self,
+        told: Usage,
+        input_tokens: Option<u64>,
+        output_tokens: u64,
+    ) -> Usage {
         let input = input_tokens.unwrap_or(self.estimated_input);
-        let usage = self.known.with(Unit::Input, input);
-        usage.with(Unit::Output, output_tokens)
+        let counted = Usage::NONE.with(Unit::Input, input);
+        let counted = counted.with(Unit::Output, output_tokens);
+        self.known.or(&told).or(&counted)
     }
 }
 

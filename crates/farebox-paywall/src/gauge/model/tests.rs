@@ -31,7 +31,9 @@ fn meter() -> ModelUsage {
             known: Usage::of_request(),
         },
         model: "small".into(),
+        asks_for_stream: true,
         strip_usage: false,
+        thinks: false,
         counting: None,
         stream: None,
     }
@@ -178,4 +180,78 @@ fn where_the_seller_charges_nothing_or_the_hold_nothing_is_counted() {
         let bill = streaming(meter, &[TEXT]).reckon_stream(Ending::CutByUpstream);
         assert_eq!(known(&bill).used.get(), used);
     }
+}
+
+#[test]
+fn a_stream_of_which_bytes_went_out_is_never_cheaper_than_its_prompt() {
+    let role = "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\"}}]}\n\n";
+    let used = |events: &[&str], ending| {
+        let bill = streaming(meter(), events).reckon_stream(ending);
+        known(&bill).used.get()
+    };
+    assert_eq!(used(&[], Ending::CutByClient), 0);
+    assert_eq!(used(&[role], Ending::CutByClient), 25 * 100);
+    assert_eq!(
+        used(&[role, STOP, "data: [DONE]\n\n"], Ending::Complete),
+        25 * 100
+    );
+    assert_eq!(used(&[role], Ending::CutByUpstream), 0);
+}
+
+#[test]
+fn of_a_report_of_one_side_that_side_counts() {
+    let answer = json!({
+        "choices": [{ "message": { "content": "12345678" } }],
+        "usage": { "prompt_tokens": 0, "completion_tokens": 500 }
+    });
+    assert_eq!(used(&answer), (25 * 100 + 500 * 1000, End::UsageMissing));
+    let answer = json!({
+        "choices": [{ "message": { "content": "12345678" } }],
+        "usage": { "prompt_tokens": 7, "completion_tokens": 0 }
+    });
+    assert_eq!(used(&answer), (7 * 100 + 2 * 1000, End::UsageMissing));
+}
+
+#[test]
+fn where_a_model_may_have_thought_out_of_sight_its_report_is_waited_for() {
+    let thinking = |on_disconnect| {
+        let mut meter = meter();
+        meter.thinks = true;
+        meter.biller.billing.on_disconnect = on_disconnect;
+        meter
+    };
+    let waits = |choice, events: &[&str]| streaming(thinking(choice), events).drains();
+    assert_eq!(
+        waits(OnDisconnect::ForThoughts, &[TEXT]),
+        Some(THOUGHTS_SOON)
+    );
+    assert_eq!(waits(OnDisconnect::ForThoughts, &[]), None);
+    assert_eq!(waits(OnDisconnect::ForThoughts, &[TEXT, USAGE]), None);
+    assert_eq!(waits(OnDisconnect::Cancel, &[TEXT]), None);
+}
+
+#[test]
+fn what_was_asked_for_as_a_stream_is_one_under_any_type_unless_its_length_is_known() {
+    let form = |asks, fields: &[(&'static str, &'static str)]| {
+        let mut meter = meter();
+        meter.asks_for_stream = asks;
+        let fields = fields.iter().map(|(name, value)| {
+            let name = http::HeaderName::from_static(name);
+            (name, HeaderValue::from_static(value))
+        });
+        meter.head(StatusCode::OK, &mut fields.collect())
+    };
+    let json = ("content-type", "application/json");
+    assert_eq!(form(true, &[json]), Form::Stream);
+    assert_eq!(
+        form(true, &[("content-type", "text/plain; charset=utf-8")]),
+        Form::Stream
+    );
+    assert_eq!(form(true, &[]), Form::Stream);
+    assert_eq!(form(true, &[json, ("content-length", "17")]), Form::Whole);
+    assert_eq!(form(false, &[json]), Form::Whole);
+    assert_eq!(
+        form(false, &[("content-type", "text/event-stream")]),
+        Form::Stream
+    );
 }
