@@ -4,7 +4,7 @@ use farebox_meter::price::{Currency, ModelPrice};
 use farebox_meter::{Decimal, Unit};
 
 /// More dollars than this no token costs.
-const MAX_PER_TOKEN: &str = "0.01";
+const MAX_PER_TOKEN: &str = "0.001";
 /// More dollars than this nothing else costs.
 const MAX_APIECE: &str = "100";
 

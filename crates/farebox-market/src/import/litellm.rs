@@ -74,11 +74,10 @@ fn meaning(key: &str) -> Meaning {
     Meaning::Price(match key {
         "input_cost_per_token" => Unit::Input,
         "output_cost_per_token" => Unit::Output,
-        "cache_read_input_token_cost" => Unit::CachedInput,
-        // Two prices by how long it is kept; a request does not tell which until it is answered.
-        "cache_creation_input_token_cost" | "cache_creation_input_token_cost_above_1hr" => {
-            Unit::CacheWrite
-        }
+        "cache_read_input_token_cost" | "input_cost_per_token_cache_hit" => Unit::CachedInput,
+        "cache_creation_input_token_cost" => Unit::CacheWrite,
+        // Requests to keep it for an hour are refused.
+        "cache_creation_input_token_cost_above_1hr" => return Meaning::Ignored,
         "output_cost_per_reasoning_token" => Unit::Reasoning,
         "input_cost_per_audio_token" => Unit::AudioInput,
         "output_cost_per_audio_token" => Unit::AudioOutput,

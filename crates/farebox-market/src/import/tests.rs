@@ -85,6 +85,24 @@ fn models_dev_prices_a_million_tokens() {
 }
 
 #[test]
+fn another_name_for_the_cached_price_leaves_no_model_out() {
+    let list = r#"{"deepseek-v4-flash": {"mode": "chat", "input_cost_per_token": 1.4e-07, "output_cost_per_token": 2.8e-07, "cache_read_input_token_cost": 2.8e-09, "input_cost_per_token_cache_hit": 2.8e-09, "cache_creation_input_token_cost": 0.0}}"#;
+    let list = all(ListForm::LiteLlm, list);
+    let row = |unit| row(&list, "deepseek-v4-flash", unit);
+    assert_eq!(row(Unit::CachedInput), some("0.0000000028"));
+    assert_eq!(row(Unit::CacheWrite), None);
+}
+
+#[test]
+fn a_token_of_thousands_of_dollars_a_million_is_not_on_sale() {
+    let list = r#"{"new": {"mode": "chat", "input_cost_per_token": 0.0056, "output_cost_per_token": 0.0056},
+                   "dear": {"mode": "chat", "input_cost_per_token": 0.00015, "output_cost_per_token": 0.0006}}"#;
+    let list = all(ListForm::LiteLlm, list);
+    assert!(why(&list, "new").contains("absurd"));
+    assert_eq!(row(&list, "dear", Unit::Output), some("0.0006"));
+}
+
+#[test]
 fn a_name_with_two_prices_is_sold_at_neither_until_one_is_selected() {
     let list = all(ListForm::ModelsDev, MODELS_DEV);
     assert!(list.table.find("gpt-mini").is_none());
@@ -114,8 +132,8 @@ fn litellm_prices_a_token_and_tiers_that_are_sold_are_not_passed_over() {
     assert_eq!(list.table.len(), 3);
     assert_eq!(row(&list, "small", Unit::Input), some("0.00000015"));
     assert_eq!(row(&list, "small", Unit::Output), some("0.0000006"));
-    // The request does not tell how long its cache is kept.
-    assert_eq!(row(&list, "claude", Unit::CacheWrite), some("0.000006"));
+    // Requests to keep it for an hour are refused.
+    assert_eq!(row(&list, "claude", Unit::CacheWrite), some("0.00000375"));
     assert_eq!(row(&list, "paint", Unit::Image), some("0.04"));
     assert!(why(&list, "long").contains("above_200k"));
     why(&list, "fallback_generalizations");
