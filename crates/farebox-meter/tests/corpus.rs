@@ -265,3 +265,55 @@ fn each_whole_answer_keeps_its_other_members_when_its_cost_is_written() {
         assert_eq!(priced, plain, "{}", sample.name);
     }
 }
+
+/// A usage object as a provider documents it, and what it comes to.
+#[derive(Deserialize)]
+struct Shape {
+    about: String,
+    endpoint: String,
+    usage: serde_json::Value,
+    classes: BTreeMap<Unit, u64>,
+    msat: u64,
+}
+
+/// The prices of `tests/usage-shapes.json`, in msat.
+fn shape_price() -> ModelPrice {
+    let rows = [
+        (Unit::Input, "100"),
+        (Unit::CachedInput, "10"),
+        (Unit::CacheWrite, "125"),
+        (Unit::Output, "1000"),
+        (Unit::AudioInput, "300"),
+        (Unit::AudioOutput, "3000"),
+        (Unit::ImageInput, "150"),
+        (Unit::ImageOutput, "4000"),
+    ];
+    ModelPrice {
+        currency: Currency::Msat,
+        rows: rows
+            .map(|(unit, price)| (unit, price.parse().unwrap()))
+            .into(),
+        images: BTreeMap::new(),
+        context_tokens: None,
+        max_output_tokens: None,
+        is_free: false,
+    }
+}
+
+#[test]
+fn each_shape_of_usage_that_a_provider_documents_is_read_and_priced() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/usage-shapes.json");
+    let shapes: Vec<Shape> = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
+    assert!(shapes.len() >= 60, "{}", shapes.len());
+    let exchange = Exchange::fixed(Currency::Msat).unwrap();
+    for shape in shapes {
+        let Shape { about, usage, .. } = &shape;
+        let endpoint = Endpoint::of("POST", &shape.endpoint).unwrap();
+        let body = serde_json::json!({ "usage": usage }).to_string();
+        let read = answer::Whole::read(endpoint, body.as_bytes()).usage();
+        let expected = usage_of(&shape.classes).with(Unit::Request, 1);
+        assert_eq!(read, Some(expected), "{about}: {usage}");
+        let cost = shape_price().cost(&expected, &exchange).unwrap();
+        assert_eq!(cost.get(), shape.msat, "{about}");
+    }
+}
