@@ -15,6 +15,7 @@ mod scope;
 mod secrets;
 mod spellings;
 mod trailers;
+mod usage;
 
 use std::net::SocketAddr;
 
