@@ -41,6 +41,7 @@ pub struct StreamMeter {
     body: Body,
     frames: Frames,
     observed: Observed,
+    has_passed: bool,
     text: Option<KeptText>,
 }
 
@@ -63,8 +64,6 @@ pub struct Observed {
     report: Report,
     /// and in classes.
     reported: Usage,
-    /// Whether any byte has passed on.
-    has_passed: bool,
     /// Bytes of content that came after the last report.
     unreported_bytes: u64,
     /// Bytes of the answer's content: text, thoughts, arguments of tools. Neither frames nor
@@ -122,12 +121,6 @@ impl Observed {
         self.reported.with(Unit::Output, output)
     }
 
-    /// Whether the client can have read anything.
-    #[must_use]
-    pub const fn has_passed(&self) -> bool {
-        self.has_passed
-    }
-
     /// Bytes of content that came after the last report.
     #[must_use]
     pub const fn unreported_bytes(&self) -> u64 {
@@ -180,8 +173,15 @@ impl StreamMeter {
             body: Body::Unknown,
             frames: Frames::default(),
             observed: Observed::default(),
+            has_passed: false,
             text: None,
         }
+    }
+
+    /// Whether any byte has passed on, so that the client can have read it.
+    #[must_use]
+    pub const fn has_passed(&self) -> bool {
+        self.has_passed
     }
 
     /// What was seen so far.
@@ -231,7 +231,7 @@ impl StreamMeter {
             }
             Body::Unknown | Body::Events => self.pass_events(piece),
         };
-        self.observed.has_passed |= !passed.is_empty();
+        self.has_passed |= !passed.is_empty();
         passed
     }
 
@@ -257,7 +257,7 @@ impl StreamMeter {
             let mut passing = Passing::of(&rest);
             self.read(&rest, Ended::No, &mut passing);
             let passed = passing.finish();
-            self.observed.has_passed |= !passed.is_empty();
+            self.has_passed |= !passed.is_empty();
             out.extend_from_slice(&passed);
         }
     }
@@ -282,7 +282,7 @@ impl StreamMeter {
         let cost = self.observed.usage().and_then(|usage| (self.cost)(&usage));
         let priced = cost.and_then(|cost| whole.with_cost(cost));
         out.extend_from_slice(priced.as_deref().unwrap_or(document));
-        self.observed.has_passed |= !document.is_empty();
+        self.has_passed |= !document.is_empty();
     }
 
     fn read(&mut self, event: &[u8], ended: Ended, out: &mut Passing<'_>) {

@@ -135,7 +135,8 @@ impl<'a> Whole<'a> {
         };
         let read = json.deserialize_map(said).and_then(|()| json.end());
         if read.is_err() {
-            self.body.utf8_chunks().for_each(|chunk| see(chunk.valid()));
+            let body = self.body.trim_ascii();
+            body.utf8_chunks().for_each(|chunk| see(chunk.valid()));
         }
     }
 

@@ -138,7 +138,11 @@ fn comments_and_other_fields_pass_untouched_and_are_no_output() {
     let (out, observed) = passed(Endpoint::ChatCompletions, true, stream);
     assert_eq!(out, stream);
     assert_eq!(observed.output_bytes, 0);
-    assert!(observed.has_passed());
+    let mut meter = meter(Endpoint::ChatCompletions, true);
+    meter.pass(USAGE.as_bytes());
+    assert!(!meter.has_passed());
+    meter.pass(stream.as_bytes());
+    assert!(meter.has_passed());
 }
 
 #[test]

@@ -169,7 +169,7 @@ impl ModelUsage {
         let seen = Seen {
             told: observed.told_by(by_bytes),
             is_exact: observed.unreported_bytes() == 0,
-            has_passed: observed.has_passed(),
+            has_passed: self.has_passed(),
             ..Seen::by_bytes(self.reported(observed.usage()), observed.output_bytes)
         };
         self.reckon(end(ending, &observed), seen, Some(observed), || {
@@ -239,6 +239,10 @@ impl ModelUsage {
             },
             again: Box::new(again),
         })
+    }
+
+    fn has_passed(&self) -> bool {
+        self.stream.as_ref().is_some_and(StreamMeter::has_passed)
     }
 
     fn observed(&self) -> Observed {
@@ -342,7 +346,7 @@ impl Gauge for ModelUsage {
         let is_about_to_tell = observed.end == StreamEnd::Finished && !is_told;
         match self.biller.billing.on_disconnect {
             OnDisconnect::Drain(limit) => Some(limit),
-            OnDisconnect::ForThoughts if self.thinks && observed.has_passed() && !is_told => {
+            OnDisconnect::ForThoughts if self.thinks && self.has_passed() && !is_told => {
                 Some(THOUGHTS_SOON)
             }
             OnDisconnect::Cancel | OnDisconnect::ForThoughts => {
