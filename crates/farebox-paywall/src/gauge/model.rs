@@ -28,7 +28,7 @@ use farebox_meter::{
     answer,
 };
 use http::StatusCode;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
 use tokio::sync::oneshot;
 
 use super::bill::{Bill, End, Measure};
@@ -147,9 +147,12 @@ impl ModelUsage {
     }
 
     /// Whether an answer passes as it comes. One that was asked for as a stream does under any type,
-    /// unless its length is known before its end: that is a document.
+    /// unless its length is known before its end, or it is
+    /// compressed although it was not to be: that is a document.
     fn is_stream(&self, headers: &HeaderMap) -> bool {
-        is_event_stream(headers) || (self.asks_for_stream && !headers.contains_key(CONTENT_LENGTH))
+        let is_document = [CONTENT_LENGTH, CONTENT_ENCODING];
+        let is_document = is_document.iter().any(|name| headers.contains_key(name));
+        is_event_stream(headers) || (self.asks_for_stream && !is_document)
     }
 
     /// The answer is a stream: it is watched event by event from here on.
