@@ -15,7 +15,7 @@ use http::header::{
     CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue, TRANSFER_ENCODING,
 };
 use http::request::Parts;
-use http::{Method, Request, Version};
+use http::{Request, Version};
 use hyper::body::Incoming;
 use sha2::{Digest, Sha256};
 
