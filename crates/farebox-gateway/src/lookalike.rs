@@ -1,9 +1,9 @@
 //! The route of a request, and whether its path leads past a price.
 //!
 //! Many servers take several paths for one: they cut parameters off (`/paid;x`), do not tell capitals
-//! apart, take a slash, a dot or a format at the end for nothing. What one route forwards may also be
-//! what another one sells under another prefix. No such spelling may serve under a free or cheaper
-//! route what has a price. A path that a route names itself is meant, and never refused.
+//! apart, take a slash, a dot or a format at the end for nothing. No such spelling may serve under a free
+//! or cheaper route what has a price. What a free route forwards may also be what another one sells under
+//! another prefix. A path that a route names itself is meant, and never refused.
 
 use std::sync::Arc;
 
@@ -54,15 +54,15 @@ fn is_spelled_like_another(
     }
 }
 
-/// Whether what is forwarded is what another route sells under another prefix, and names more exactly
-/// than this one does.
+/// Whether a free route forwards what another route sells under another prefix, and names more exactly
+/// than this one does. A seller may sell one thing under two prices, each by its own route.
 fn is_sold_elsewhere(
     routes: &RouteTable<Arc<Route>>,
     host: &str,
     route: &Arc<Route>,
     path: &str,
 ) -> bool {
-    if route.neighbours.is_empty() {
+    if route.sale.is_some() || route.neighbours.is_empty() {
         return false;
     }
     let reading = LenientReading::always(&route.upstream.mapping.forwarded(path, 0));

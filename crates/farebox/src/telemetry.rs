@@ -15,8 +15,7 @@ use repeats::Repeats;
 /// How often it is told how many repeated lines were left out.
 const TELL_EVERY: Duration = Duration::from_secs(60);
 
-/// Sends events to standard error from now on; a second call in one process changes nothing. Called
-/// on the runtime that lives as long as the process.
+/// Sends events to standard error from now on; a second call in one process changes nothing.
 pub(crate) fn start(settings: &LogSettings) {
     let (repeats, left_out) = Repeats::new();
     let layer = fmt::layer().with_writer(std::io::stderr);
@@ -34,13 +33,17 @@ pub(crate) fn start(settings: &LogSettings) {
     {
         return;
     }
-    tokio::spawn(async move {
-        let mut tick = tokio::time::interval(TELL_EVERY);
-        loop {
-            tick.tick().await;
-            left_out.tell();
-        }
-    });
+    // Ends with the process. Without it, only that lines were left out is not told.
+    let tells = move || loop {
+        std::thread::sleep(TELL_EVERY);
+        left_out.tell();
+    };
+    if let Err(error) = std::thread::Builder::new()
+        .name("log-repeats".to_owned())
+        .spawn(tells)
+    {
+        tracing::warn!(%error, "nobody tells how many repeated lines are left out");
+    }
 }
 
 /// What is logged at a level, or by directives. A level alone is meant for our own lines: what the
