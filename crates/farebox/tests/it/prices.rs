@@ -74,20 +74,20 @@ fn reload(gateway: &mut TestGateway) {
 
 #[test]
 fn an_imported_list_is_sold_by_and_a_changed_one_after_a_reload_or_a_restart() {
-    let lists = Lists::new(&[("small", 100, 1000)]);
+    let lists = Lists::new(&[("small", 100, 600)]);
     let (_upstream, mut gateway) =
         with_upstream(|upstream| TestGateway::start(lists.setup(upstream)));
     let cost = at_most(&gateway, "small").unwrap();
-    assert!(cost >= 50 * 1000, "{cost}");
+    assert!(cost >= 50 * 600, "{cost}");
     assert_eq!(at_most(&gateway, "large"), Err(404));
 
-    let two = [("small", 100, 1200), ("large", 100, 3000)];
+    let two = [("small", 100, 720), ("large", 100, 900)];
     assert!(lists.import(&two, &["--accept"]).status.success());
     assert_eq!(at_most(&gateway, "small"), Ok(cost));
     reload(&mut gateway);
     let dearer = at_most(&gateway, "small").unwrap();
-    assert_eq!(dearer, cost + 50 * 200);
-    assert!(at_most(&gateway, "large").unwrap() >= 50 * 3000);
+    assert_eq!(dearer, cost + 50 * 120);
+    assert!(at_most(&gateway, "large").unwrap() >= 50 * 900);
     gateway.kill();
     gateway.start_again(&[]);
     assert_eq!(at_most(&gateway, "small"), Ok(dearer));

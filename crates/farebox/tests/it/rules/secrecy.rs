@@ -9,7 +9,7 @@ fn no_secret_reaches_the_logs_or_the_metrics() {
     let upstream = ScriptedUpstream::start().unwrap();
     let secret = "headers = { X-Api-Key = \"seller-secret\" }";
     let setup = Setup::new()
-        .section("[log]\nlevel = \"trace\"")
+        .section("[log]\nlevel = \"trace,farebox=trace\"")
         .route(
             Route::at("/calls", &upstream)
                 .msat(1000)
