@@ -7,7 +7,8 @@
 
 use std::sync::Arc;
 
-use farebox_http::path::{LenientReading, PathError, has_short_name};
+use farebox_http::lenient::{LenientReading, has_short_name};
+use farebox_http::path::PathError;
 use farebox_http::routes::RouteTable;
 
 use crate::own::is_own;

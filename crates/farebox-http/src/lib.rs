@@ -15,6 +15,7 @@ pub mod counted;
 pub mod decode;
 pub mod drain;
 pub mod headers;
+pub mod lenient;
 pub mod limits;
 pub mod listen;
 pub mod path;

@@ -5,10 +5,6 @@
 //! known to disagree (encoded slashes, backslashes, double encoding, parameters behind dots) are
 //! refused rather than guessed at. Nothing here looks at routes, queries or the upstream.
 
-mod lenient;
-
-pub use lenient::{LenientReading, has_short_name};
-
 use std::borrow::Cow;
 
 use percent_encoding::percent_encode_byte;

@@ -16,7 +16,8 @@ use std::fmt;
 
 use regex::{Regex, RegexBuilder};
 
-use crate::path::{CanonicalPath, LenientReading, PathError, PathParameters};
+use crate::lenient::LenientReading;
+use crate::path::{CanonicalPath, PathError, PathParameters};
 use hosts::Hosts;
 
 /// The largest compiled form of one route's regex, in bytes.

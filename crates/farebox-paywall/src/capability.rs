@@ -4,7 +4,7 @@
 //! that nobody narrowed buys whatever its route sells, so that a seller who names a capability later
 //! takes nothing from tokens that were sold without any.
 
-use farebox_http::path::{LenientReading, has_short_name};
+use farebox_http::lenient::{LenientReading, has_short_name};
 use farebox_wire::caveat::{Capabilities, Granted};
 use http::Method;
 

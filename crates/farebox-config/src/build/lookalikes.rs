@@ -1,7 +1,7 @@
 //! Routes between which a path may be taken for another: what `config check` says of them.
 
 use farebox_gateway::plan::Route;
-use farebox_http::path::LenientReading;
+use farebox_http::lenient::LenientReading;
 use farebox_http::routes::RouteTable;
 use std::sync::Arc;
 

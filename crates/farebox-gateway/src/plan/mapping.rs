@@ -1,6 +1,6 @@
 //! Between the paths that clients ask for and those that an upstream is asked for.
 
-use farebox_http::path::LenientReading;
+use farebox_http::lenient::LenientReading;
 
 /// How the paths of a route become those of its upstream, and back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
