@@ -15,7 +15,7 @@ use std::time::Instant;
 
 use farebox_core::{HoldId, Msat};
 use farebox_http::body::{BodyFault, RequestBody, Silence, Upload};
-use farebox_http::body_budget::Shares;
+use farebox_http::body_budget::ByteBudget;
 use farebox_http::decode::{DecodedBody, Decoder};
 use farebox_http::drain::DrainSignal;
 use farebox_http::headers;
@@ -65,7 +65,7 @@ pub(crate) struct Forwarder {
     pub(crate) replays: Arc<ReplayStore>,
     /// Whole answers on their way. Apart from the requests, so that no sender of those can keep an
     /// answer back that the seller already pays for.
-    pub(crate) answers: Arc<Shares>,
+    pub(crate) answers: Arc<ByteBudget>,
     pub(crate) drain: DrainSignal,
 }
 

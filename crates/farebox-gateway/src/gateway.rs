@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use farebox_core::Clock;
-use farebox_http::body_budget::Shares;
+use farebox_http::body_budget::{ByteBudget, Shares};
 use farebox_http::drain::Drain;
 use farebox_http::limits::ChallengeRates;
 use farebox_http::listen::{self, ListenLimits, Server};
@@ -114,7 +114,7 @@ pub fn start(options: Options, plan: Plan) -> io::Result<Gateway> {
             total_bytes: settings.replay_bytes,
             max_answers: DEFAULT_MAX_ANSWERS,
         }),
-        answers: Shares::new(settings.body_budget_bytes),
+        answers: ByteBudget::new(settings.body_budget_bytes),
         drain: signal,
     };
     let (door, offered) = HeldDoor::new(held);

@@ -38,7 +38,7 @@ fn tells_of_seller(name: &str) -> bool {
         "anthropic-organization-id",
         "x-litellm-model-api-base",
     ];
-    const GATEWAYS: [&str; 3] = ["x-litellm-key-", "x-portkey-", "helicone-"];
+    const GATEWAYS: [&str; 4] = ["x-litellm-key-", "llm_provider-", "x-portkey-", "helicone-"];
     ACCOUNT.contains(&name) || GATEWAYS.iter().any(|start| name.starts_with(start))
 }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use farebox_core::Clock;
+use farebox_core::{Clock, KeyHash};
 use farebox_http::drain::DrainSignal;
 use farebox_http::limits::{ChallengeLimits, ChallengeRates, TokenLimits};
 use farebox_ledger::Ledger;
@@ -13,7 +13,7 @@ use farebox_lightning::follow::Settlements;
 use crate::ask::Ask;
 use crate::challenge::Invoices;
 use crate::credential::Token;
-use crate::error::{Error, Owed, PaymentError};
+use crate::error::{Error, KeyFault, Owed, PaymentError};
 use crate::keyring::Keyring;
 use crate::keys::{Deposits, KnownKeys};
 use crate::metrics::PaymentCounters;
@@ -108,7 +108,7 @@ impl Paywall {
                 Err(owed) => return Ok(Payer::nobody(owed)),
             },
             Credential::Key(key) => {
-                self.keys.find(key, ask.client).await?;
+                self.find_key(key, ask).await?;
                 Spender::Key(key)
             }
         };
@@ -122,6 +122,20 @@ impl Paywall {
             self.demand_settlement(token, ask).await?;
         }
         Ok(Payer::Account { spender, permit })
+    }
+
+    /// Finds a key that was paid for. Before that it is nobody's, and pays for nothing.
+    async fn find_key(&self, key: KeyHash, ask: &Ask<'_>) -> Result<(), Error> {
+        if self.keys.is_funded(key, ask.client).await? {
+            return Ok(());
+        }
+        let node = ask.rules.node.as_deref();
+        self.deposits.credit_waiting(node, key).await?;
+        if self.keys.is_funded(key, ask.client).await? {
+            Ok(())
+        } else {
+            Err(KeyFault::NotFunded.into())
+        }
     }
 
     /// Refuses a token whose invoice is not settled. Its preimage proves as much, unless somebody

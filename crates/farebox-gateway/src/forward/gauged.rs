@@ -88,9 +88,7 @@ impl Forwarder {
             decoder,
             mut lease,
         } = coming;
-        let read = self
-            .read_whole(route, exchange.holder, incoming, decoder, MAX_WHOLE)
-            .await;
+        let read = self.read_whole(route, incoming, decoder, MAX_WHOLE).await;
         let (mut body, memory) = match read {
             Ok(read) => read,
             Err(error) => return Err(fare.refuse_whole(error)),

@@ -8,7 +8,6 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use farebox_http::aside::{Busy, beside};
-use farebox_http::body_budget::Holder;
 use farebox_http::decode::{Decoder, Undecodable};
 use farebox_http::headers;
 use farebox_http::upstream::Answer;
@@ -75,7 +74,7 @@ impl Forwarder {
     ) -> Result<Response<AnswerBody>, Refusal> {
         let (mut parts, incoming) = answer.into_parts();
         headers::prepare_response(&mut parts.headers, false, payment_fields::in_answers);
-        let part = self.read_part(route, exchange.holder, extract, (&parts.headers, incoming));
+        let part = self.read_part(route, extract, (&parts.headers, incoming));
         let extracted = match part.await {
             Ok(extracted) => extracted,
             Err(error) => return Err(fare.refuse_part(error)),
@@ -95,12 +94,11 @@ impl Forwarder {
     async fn read_part(
         &self,
         route: &Route,
-        holder: Holder,
         extract: &Arc<Extract>,
         (headers, incoming): (&HeaderMap, Incoming),
     ) -> Result<Extracted, Unsellable> {
         let decoder = Decoder::of(headers)?;
-        let read = self.read_whole(route, holder, incoming, decoder, MAX_ANSWER_BYTES);
+        let read = self.read_whole(route, incoming, decoder, MAX_ANSWER_BYTES);
         let (bytes, _lease) = read.await?;
         let (length, extract) = (bytes.len(), Arc::clone(extract));
         Ok(beside(length, move || extract.apply(&bytes)).await??)

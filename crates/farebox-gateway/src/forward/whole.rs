@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use farebox_http::body_budget::{BodyError, BudgetExhausted, Holder, Lease, Patience, read_bytes};
+use farebox_http::body_budget::{BodyError, BudgetExhausted, Lease, Patience, read_bytes};
 use farebox_http::decode::{DecodeFault, Decoder};
 use http::Response;
 use http::header::{CONTENT_LENGTH, HeaderValue};
@@ -46,7 +46,6 @@ impl Forwarder {
     pub(super) async fn read_whole(
         &self,
         route: &Route,
-        holder: Holder,
         incoming: Incoming,
         decoder: Option<Decoder>,
         limit: usize,
@@ -56,8 +55,9 @@ impl Forwarder {
             min_bytes_per_second: SLOWEST,
             total: route.timeout.max(route.idle_timeout),
         };
-        let share = self.answers.of(holder);
-        let (body, lease) = read_bytes(incoming, limit, patience, &share).await?;
+        // Of the whole budget: each was paid for, and the seller already pays for it.
+        let budget = &self.answers;
+        let (body, lease) = read_bytes(incoming, limit, patience, budget).await?;
         let Some(decoder) = decoder else {
             return Ok((body, lease));
         };

@@ -114,8 +114,10 @@ impl Report {
     fn cache_in(&self, surplus: u64) -> (bool, u64) {
         let cache = self.read.cache();
         let is_apart = self.read.is_cache_apart;
-        let is_thoughts = self.written.thoughts == Some(surplus);
-        let explains = cache == surplus || (cache < surplus && !is_thoughts);
+        let rest = surplus.saturating_sub(cache);
+        let is_beside_thoughts = cache < surplus && self.written.thoughts == Some(rest);
+        let does_not_fit = cache <= surplus && cache > self.read.sum.unwrap_or(0);
+        let explains = cache == surplus || does_not_fit || is_beside_thoughts;
         if cache > 0 && (is_apart || explains) {
             return (true, surplus.saturating_sub(cache));
         }

@@ -25,6 +25,8 @@ const FRAME: &[&str] = &[
     "system_fingerprint",
     "service_tier",
     "obfuscation",
+    "p",
+    "provider_specific_fields",
     "finish_reason",
     "native_finish_reason",
     "stop_reason",
@@ -52,7 +54,12 @@ const FRAME: &[&str] = &[
 ];
 
 /// The names that one thought goes by: several of them in one object say the same.
-const THOUGHT: [&str; 3] = ["reasoning_content", "reasoning", "reasoning_details"];
+const THOUGHT: [&str; 4] = [
+    "reasoning_content",
+    "reasoning",
+    "reasoning_details",
+    "thinking_blocks",
+];
 
 /// What a model writes into members that its client has named: no name in it means anything.
 const WRITTEN_BY_MODEL: [&str; 2] = ["input", "arguments"];

@@ -19,10 +19,10 @@ const REMEMBERED: NonZeroUsize = NonZeroUsize::new(1 << 16).unwrap();
 /// How many keys that do not exist the clients of one address prefix may present in a second, and
 /// at once after a rest.
 const UNKNOWN_OF_A_PREFIX: (u32, u32) = (10, 100);
-/// The same for all clients together.
-const UNKNOWN_OF_ALL: (u32, u32) = (500, 1_000);
+/// The same for all clients together: as many as the ledger's readers can look for.
+const UNKNOWN_OF_ALL: (u32, u32) = (10_000, 20_000);
 
-/// The keys that were found in the ledger. One that was revoked since stays among them: the ledger
+/// The keys that were paid for, as they were found in the ledger. One that was revoked since stays among them: the ledger
 /// refuses it.
 pub struct KnownKeys {
     ledger: Ledger,
@@ -53,20 +53,23 @@ impl KnownKeys {
         }
     }
 
-    /// Finds a key that `client` presents.
+    /// Whether a key that `client` presents was ever paid for. A child's parent was.
     ///
     /// # Errors
     /// There is no such key; too many that do not exist came from there; or the ledger does not
     /// answer.
-    pub async fn find(&self, key: KeyHash, client: IpAddr) -> Result<(), Error> {
+    pub async fn is_funded(&self, key: KeyHash, client: IpAddr) -> Result<bool, Error> {
         if self.found().get(&key).is_some() {
-            return Ok(());
+            return Ok(true);
         }
         let prefix = AddressPrefix::of(client);
         self.unknown.check(prefix, Instant::now())?;
-        if self.ledger.key(key).await?.is_some() {
-            self.found().put(key, ());
-            return Ok(());
+        if let Some(view) = self.ledger.key(key).await? {
+            let is_funded = view.funded_at.is_some() || view.parent.is_some();
+            if is_funded {
+                self.found().put(key, ());
+            }
+            return Ok(is_funded);
         }
         // Taken of the limit only now, as whoever has a key should not pay for those who guess.
         let _ = self.unknown.try_take(prefix, Instant::now());

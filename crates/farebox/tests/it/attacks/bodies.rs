@@ -98,3 +98,20 @@ fn whoever_invents_keys_is_a_stranger_like_others() {
     assert_eq!(gateway.send(&elsewhere).status, 401);
     assert_eq!(upstream.total(), 0);
 }
+
+#[test]
+fn a_key_that_was_never_paid_for_is_refused_before_its_body_is_read() {
+    let upstream = ScriptedUpstream::start().unwrap();
+    let gateway = shop(&upstream);
+    let order = Call::post("/.farebox/keys", "{\"amount_msat\":1000000}");
+    let order = order.header("Content-Type", "application/json");
+    let bought = gateway.send(&order).expect(201).json();
+    let key = bought["key"].as_str().unwrap();
+    let call = chat(LONG).header("Authorization", &format!("Bearer {key}"));
+    let mut connection = Connection::open(gateway.address).unwrap();
+    let length = (call.body.len() + 1).to_string();
+    let _ = connection.send(&call.header("Content-Length", &length));
+    // Answered though the last byte of the body never comes.
+    assert_eq!(connection.read_reply("POST").unwrap().status, 402);
+    assert_eq!(upstream.total(), 0);
+}
