@@ -15,7 +15,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 pub(crate) use report::Report;
-pub(crate) use texts::{See, Texts, is_frame};
+pub(crate) use texts::{See, Texts};
 pub use whole::Whole;
 
 use crate::json::Object;

@@ -200,8 +200,8 @@ fn check(body: &[u8]) -> Result<(), JsonError> {
     }
 }
 
-/// What a visitor makes of every value that has no others in it.
-macro_rules! scalars {
+/// What a visitor makes of every value that is neither text nor has others in it.
+macro_rules! plain {
     ($value:expr) => {
         fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
             Ok($value)
@@ -219,16 +219,23 @@ macro_rules! scalars {
             Ok($value)
         }
 
-        fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
-            Ok($value)
-        }
-
         fn visit_unit<E>(self) -> Result<Self::Value, E> {
             Ok($value)
         }
     };
 }
-pub(crate) use scalars;
+
+/// The same for texts too.
+macro_rules! scalars {
+    ($value:expr) => {
+        $crate::json::plain!($value);
+
+        fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
+            Ok($value)
+        }
+    };
+}
+pub(crate) use {plain, scalars};
 
 /// Walks through a value and keeps nothing of it.
 struct Walk<'a> {

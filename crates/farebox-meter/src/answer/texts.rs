@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use crate::json::Name;
+use crate::json::{Name, plain};
 
 /// Who is shown each text.
 pub(crate) type See<'a> = &'a mut dyn FnMut(&str);
@@ -71,11 +71,6 @@ const ENCODED: [&str; 4] = ["audio", "url", "b64_json", "partial_image_b64"];
 /// tokens, of which each costs up to eight of text; pictures have about as many.
 const ENCODED_BYTES: usize = 100;
 
-/// Whether a member is frame, wherever it stands outside of what a model writes.
-pub(crate) fn is_frame(name: &str) -> bool {
-    FRAME.contains(&name)
-}
-
 /// Shows all texts in one value.
 pub(crate) struct Texts<'a> {
     see: See<'a>,
@@ -127,7 +122,7 @@ impl<'a> Texts<'a> {
                 (self.see)(name);
                 Within::Written
             }
-            _ if is_frame(name) => return map.next_value::<IgnoredAny>().map(|_| ()),
+            _ if FRAME.contains(&name) => return map.next_value::<IgnoredAny>().map(|_| ()),
             _ if WRITTEN_BY_MODEL.contains(&name) => Within::Written,
             Within::Answer if ENCODED.contains(&name) => Within::Encoded,
             within => within,
@@ -184,25 +179,7 @@ impl<'de> Visitor<'de> for Texts<'_> {
         Ok(())
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
-    }
+    plain!(());
 }
 
 /// Whether a text can be sound or a picture: transcripts have spaces, and addresses points.

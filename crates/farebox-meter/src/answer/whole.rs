@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{Report, See, Texts, images, is_credible, is_frame, length, priced_usage};
+use super::{Report, See, Texts, images, is_credible, length, priced_usage};
 use crate::endpoint::Endpoint;
 use crate::json::{Name, Object};
 use crate::usage::Usage;
@@ -224,7 +224,7 @@ impl<'de> Visitor<'de> for Said<'_> {
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
         while let Some(Name(name)) = map.next_key()? {
-            if is_frame(&name) || self.repeated.contains(&&*name) {
+            if self.repeated.contains(&&*name) {
                 map.next_value::<IgnoredAny>()?;
             } else {
                 self.texts.member(&name, &mut map)?;

@@ -4,13 +4,13 @@ use std::cell::Cell;
 use std::fmt;
 
 use farebox_core::Msat;
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::StreamEnd;
-use crate::answer::{Report, See, Texts, is_frame, length, priced_usage};
+use crate::answer::{Report, See, Texts, length, priced_usage};
 use crate::endpoint::Endpoint;
-use crate::json::{Name, Object};
+use crate::json::{Name, Object, plain};
 
 /// What one event says.
 #[derive(Default)]
@@ -173,9 +173,6 @@ impl<'de> Visitor<'de> for &mut Event<'_> {
                 }
                 "choices" => self.choices(&mut map)?,
                 "message" | "response" | "x_groq" => self.holder(&mut map)?,
-                name if is_frame(name) => {
-                    map.next_value::<IgnoredAny>()?;
-                }
                 name if self.repeats(name) => self.repeat(name, &mut map)?,
                 name => self.show(name, &mut map)?,
             }
@@ -287,25 +284,7 @@ impl<'de> Visitor<'de> for Holder<'_> {
         self.texts.visit_seq(list)
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
-    }
+    plain!(());
 }
 
 /// The data with its cost where its usage is.
