@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use farebox_core::{Allowance, KeyHash, Kind, Msat, PaymentHash, UnixMillis};
 use farebox_http::limits::TokenPermit;
-use farebox_ledger::{Admitted, Cost, Funding, Hold, HoldRequest, KeyRefusal, Once, Rail, Receipt};
+use farebox_ledger::{Admitted, Cost, Funding, Hold, HoldRequest, Once, Rail, Receipt};
 
 use crate::Paywall;
 use crate::ask::{Ask, Fingerprint};
@@ -174,7 +174,7 @@ impl Paywall {
     ) -> Result<(Admitted, Quote), Error> {
         let mut admitted = self.hold(spender, once, &quote, ask).await?;
         if let Spender::Key(key) = spender
-            && lacks_money(&admitted)
+            && matches!(admitted, Admitted::Exhausted)
         {
             let node = ask.rules.node.as_deref();
             self.deposits.credit_waiting(node, *key).await?;
@@ -330,13 +330,6 @@ fn key_fault(admitted: &Admitted, now: UnixMillis) -> KeyFault {
         Admitted::Key(refusal) => KeyFault::of(*refusal, now),
         _ => KeyFault::Unknown,
     }
-}
-
-const fn lacks_money(admitted: &Admitted) -> bool {
-    matches!(
-        admitted,
-        Admitted::Exhausted | Admitted::Key(KeyRefusal::Inactive)
-    )
 }
 
 impl Verdict {

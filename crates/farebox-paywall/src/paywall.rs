@@ -55,7 +55,7 @@ pub struct Paywall {
     pub counter: Arc<TokenCounter>,
     /// What is known of payments to our nodes.
     pub settled: Arc<Settled>,
-    /// Which prepaid keys there are.
+    /// Which prepaid keys were paid for.
     pub keys: KnownKeys,
     /// Credits keys with what was paid for them.
     pub deposits: Arc<Deposits>,

@@ -1,5 +1,5 @@
-//! Which prepaid keys there are: asked before a key counts as a payer, so that nobody is one by
-//! inventing names.
+//! Which prepaid keys were paid for: asked before a key counts as a payer, so that nobody is one by
+//! inventing names, or by ordering keys.
 
 use std::net::IpAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -22,8 +22,8 @@ const UNKNOWN_OF_A_PREFIX: (u32, u32) = (10, 100);
 /// The same for all clients together: as many as the ledger's readers can look for.
 const UNKNOWN_OF_ALL: (u32, u32) = (10_000, 20_000);
 
-/// The keys that were paid for, as they were found in the ledger. One that was revoked since stays among them: the ledger
-/// refuses it.
+/// The keys that were paid for, as they were found in the ledger. One that was revoked since stays
+/// among them: the ledger refuses it.
 pub struct KnownKeys {
     ledger: Ledger,
     found: Mutex<LruCache<KeyHash, ()>>,

@@ -11,10 +11,13 @@ use http::header::{HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_PROTOCOL};
 
 /// Every key begins so; whatever else is in the headers is the upstream's own.
 const PREFIX: &str = "sk-farebox-";
+/// How much of it stands in front of its first hyphen.
+const BEFORE_HYPHEN: usize = "sk".len();
 /// The random part of a key, in bytes; twice as many hex digits.
 const RANDOM: usize = 32;
 /// How much of the hash the public name shows, in bytes.
 const PUBLIC: usize = 8;
+
 /// Why the keys of a request are none to pay with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadKey {
@@ -106,16 +109,23 @@ pub fn holds_key(line: &[u8]) -> bool {
 
 /// The names of the lines that hold a key, each once.
 fn carriers(headers: &HeaderMap) -> Vec<HeaderName> {
-    let carries = |name: &&HeaderName| {
-        let mut lines = headers.get_all(*name).iter();
-        lines.any(|line| holds_key(line.as_bytes()))
-    };
-    headers.keys().filter(carries).cloned().collect()
+    let carry = headers
+        .iter()
+        .filter(|(_, line)| holds_key(line.as_bytes()));
+    let mut names: Vec<_> = carry.map(|(name, _)| name.clone()).collect();
+    // The lines of one name follow each other.
+    names.dedup();
+    names
 }
 
+/// Where the first key begins. Every line of every request is looked at, so this goes from hyphen to
+/// hyphen, of which most lines have few.
 fn key_at(line: &[u8]) -> Option<usize> {
-    line.windows(PREFIX.len()).position(|start| {
-        matches!(start[0], b's' | b'S') && start.eq_ignore_ascii_case(PREFIX.as_bytes())
+    let hyphens = memchr::memchr_iter(b'-', line);
+    let mut starts = hyphens.filter_map(|at| at.checked_sub(BEFORE_HYPHEN));
+    starts.find(|&start| {
+        let text = line.get(start..start + PREFIX.len());
+        text.is_some_and(|text| text.eq_ignore_ascii_case(PREFIX.as_bytes()))
     })
 }
 
