@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use farebox_core::{Kind, RequestDigest};
-use farebox_http::body_budget::{Holder, Keep, Patience, read_body};
+use farebox_http::body_budget::{ByteBudget, Holder, Keep, Patience, read_body};
 use farebox_http::client_addr::AddressPrefix;
 use farebox_http::cors::Preflight;
 use farebox_http::listen::Serve;
@@ -223,8 +223,18 @@ impl Worker {
         let Some(shape) = &route.shape else {
             return Ok(());
         };
-        let share = self.shared.bodies.of(holder);
+        let share = self.share(holder, arrival);
         Box::pin(shape.fill(arrival, route.max_read_bytes, &share)).await
+    }
+
+    /// What the body of a request is kept on. One without a body takes nothing, and asks for no share.
+    fn share(&self, holder: Holder, arrival: &Arrival) -> Arc<ByteBudget> {
+        let bodies = &self.shared.bodies;
+        if arrival.has_unread_body() {
+            bodies.of(holder)
+        } else {
+            Arc::clone(bodies.whole())
+        }
     }
 
     /// The request as the paywall has to know it.
@@ -257,7 +267,7 @@ impl Worker {
         let paywall = &self.shared.paywall;
         let ask = self.ask(sold, exchange, arrival);
         if paywall.reads(payer, &ask)? {
-            let share = self.shared.bodies.of(exchange.holder);
+            let share = self.share(exchange.holder, arrival);
             let limit = sold.route.max_read_bytes;
             arrival.digest(limit, &share, Keep::Bytes).await?;
         }
@@ -286,7 +296,7 @@ impl Worker {
             }
             Known::Told | Known::Exactly => {}
         }
-        let share = self.shared.bodies.of(exchange.holder);
+        let share = self.share(exchange.holder, arrival);
         let digest = arrival.digest(limit, &share, Keep::Bytes);
         digest.await.map(Fingerprint::Whole)
     }
@@ -370,14 +380,15 @@ impl Worker {
                 .challenges
                 .check(AddressPrefix::of(exchange.client), Instant::now())
                 .is_err();
-        let share = self.shared.bodies.of(exchange.holder);
+        let unkept = self.shared.bodies.whole();
         if must_be_read(route, sale, arrival)? && !refused {
-            let keep = if sale.offer.holds_payment() {
-                Keep::Bytes
+            let limit = route.max_read_bytes;
+            let digest = if sale.offer.holds_payment() {
+                let share = self.share(exchange.holder, arrival);
+                arrival.digest(limit, &share, Keep::Bytes).await
             } else {
-                Keep::HashOnly
+                arrival.digest(limit, unkept, Keep::HashOnly).await
             };
-            let digest = arrival.digest(route.max_read_bytes, &share, keep).await;
             return digest.map(Some);
         }
         if arrival.parts.headers.contains_key(EXPECT) {
@@ -387,7 +398,7 @@ impl Worker {
             && !http_body::Body::is_end_stream(&body)
         {
             let patience = READ_AWAY_PATIENCE;
-            let _ = read_body(body, READ_AWAY_BYTES, patience, &share, Keep::HashOnly).await;
+            let _ = read_body(body, READ_AWAY_BYTES, patience, unkept, Keep::HashOnly).await;
         }
         Ok(None)
     }

@@ -69,6 +69,12 @@ impl Shares {
         self.whole.in_use()
     }
 
+    /// All of it, for a body of which nothing will be kept.
+    #[must_use]
+    pub const fn whole(&self) -> &Arc<ByteBudget> {
+        &self.whole
+    }
+
     /// The share of `holder`. It is forgotten when nothing of it is leased.
     #[must_use]
     pub fn of(&self, holder: Holder) -> Arc<ByteBudget> {
