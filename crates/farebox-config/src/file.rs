@@ -31,7 +31,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::section::{section, words};
+use crate::section::{choices, section};
 use crate::units::{ByteSize, Lasting, PerPeriod};
 
 section! {
@@ -177,7 +177,7 @@ section! {
     }
 }
 
-words! {
+choices! {
     /// The form of the log.
     #[derive(Default)]
     pub enum LogFormat => farebox_gateway::access_log::LogFormat {

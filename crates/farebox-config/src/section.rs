@@ -30,7 +30,7 @@ macro_rules! section {
 
 /// Choices among words, each what it is called in the file. Behind `=>` stands what they become, with
 /// the same words.
-macro_rules! words {
+macro_rules! choices {
     ($(
         $(#[$meta:meta])*
         pub enum $name:ident $(=> $built:ty)? { $($(#[$of_word:meta])* $word:ident,)+ }
@@ -43,7 +43,7 @@ macro_rules! words {
             $($(#[$of_word])* $word,)+
         }
 
-        $crate::section::words!(@ $name, $($built)?, $($word)+);
+        $crate::section::choices!(@ $name, $($built)?, $($word)+);
     )+};
     (@ $name:ident, , $($word:ident)+) => {};
     (@ $name:ident, $built:ty, $($word:ident)+) => {
@@ -57,5 +57,5 @@ macro_rules! words {
     };
 }
 
+pub(crate) use choices;
 pub(crate) use section;
-pub(crate) use words;

@@ -56,14 +56,14 @@ fn is_spelled_like_another(
 }
 
 /// Whether a free route forwards what another route sells under another prefix, and names more exactly
-/// than this one does. A seller may sell one thing under two prices, each by its own route.
+/// than this one does.
 fn is_sold_elsewhere(
     routes: &RouteTable<Arc<Route>>,
     host: &str,
     route: &Arc<Route>,
     path: &str,
 ) -> bool {
-    if route.sale.is_some() || route.neighbours.is_empty() {
+    if route.neighbours.is_empty() {
         return false;
     }
     let reading = LenientReading::always(&route.upstream.mapping.forwarded(path, 0));

@@ -127,8 +127,8 @@ pub struct Route {
     pub root: Option<String>,
     /// The text that all its paths begin with; empty where they have none in common.
     pub begins_with: String,
-    /// How priced routes to the same server map their paths, where they do so otherwise than this one:
-    /// as a lenient server reads them.
+    /// How priced routes to the same server map their paths, where this one is free and does so
+    /// otherwise: as a lenient server reads them.
     pub neighbours: Vec<PathMapping>,
     /// Its counters; empty until a gateway takes the plan.
     pub metrics: RouteCounters,

@@ -140,15 +140,17 @@ impl<'a> Builder<'a> {
         key.take(RouteName::parse(&section.name))
     }
 
-    /// How priced routes to the same server map their paths, where they do so otherwise than this one.
+    /// How priced routes to the same server map their paths, where this one is free and does so
+    /// otherwise. A seller may sell one thing under two prices, each by its own route.
     fn neighbours(&self, section: &RouteSection) -> Vec<PathMapping> {
-        let Some((server, own)) = upstream::mapping(section) else {
+        let is_priced =
+            |other: &RouteSection| !matches!(&other.price, None | Some(PriceSetting::Free(_)));
+        let mapping = upstream::mapping(section).filter(|_| !is_priced(section));
+        let Some((server, own)) = mapping else {
             return Vec::new();
         };
-        let priced =
-            |other: &&RouteSection| !matches!(&other.price, None | Some(PriceSetting::Free(_)));
         let mut found: Vec<PathMapping> = Vec::new();
-        for other in self.file.route.iter().filter(priced) {
+        for other in self.file.route.iter().filter(|other| is_priced(other)) {
             let mapping = upstream::mapping(other).filter(|(authority, _)| *authority == server);
             let mapping = mapping.map(|(_, mapping)| mapping.lenient());
             found.extend(mapping.filter(|it| *it != own.lenient() && !found.contains(it)));

@@ -11,7 +11,7 @@ use serde::{Deserialize as DeriveDeserialize, Serialize};
 use super::{Amount, Choice, SecretSource};
 use crate::file::{ModelTokensTable, UnsaidSetting};
 use crate::key::explain_later;
-use crate::section::{section, words};
+use crate::section::{choices, section};
 use crate::units::{Lasting, Percent};
 
 /// The price of one request.
@@ -130,7 +130,7 @@ section! {
     }
 }
 
-words! {
+choices! {
     /// Whose bytes are counted.
     pub enum OfSetting => farebox_paywall::by_use::Of {
         /// The answer's.

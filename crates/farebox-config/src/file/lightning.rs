@@ -8,7 +8,7 @@ use serde::de::{Error, MapAccess};
 
 use crate::choice::{Amount, SecretSource};
 use crate::parts::{Part, parts};
-use crate::section::words;
+use crate::section::choices;
 use crate::units::Lasting;
 
 parts! {
@@ -141,7 +141,7 @@ parts! {
     }
 }
 
-words! {
+choices! {
     /// A network of Bitcoin.
     #[derive(Default, clap::ValueEnum)]
     pub enum NetworkSetting => farebox_lightning::Network {

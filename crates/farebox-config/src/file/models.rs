@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use farebox_meter::Decimal;
 
-use crate::section::{section, words};
+use crate::section::{choices, section};
 use crate::units::{Lasting, Percent};
 
 section! {
@@ -72,7 +72,7 @@ section! {
     }
 }
 
-words! {
+choices! {
     /// The member that bounds the answer of a chat.
     pub enum LimitFieldSetting => farebox_meter::request::LimitField {
         /// `max_tokens` alone.
@@ -186,7 +186,7 @@ section! {
     }
 }
 
-words! {
+choices! {
     /// How tokens are counted that nobody tells.
     #[derive(Default)]
     pub enum TokenizerSetting {

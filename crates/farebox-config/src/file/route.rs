@@ -7,7 +7,7 @@ use crate::choice::{
     Amount, CapabilitiesSetting, HeaderText, PathMatch, PriceSetting, ReplaySetting, Texts,
 };
 use crate::file::{RequestSection, ResponseSection};
-use crate::section::{section, words};
+use crate::section::{choices, section};
 use crate::units::{ByteSize, Lasting, PerPeriod};
 
 section! {
@@ -106,7 +106,7 @@ section! {
     }
 }
 
-words! {
+choices! {
     /// How a route can be paid.
     pub enum PaymentMethod {
         /// A Lightning invoice and a macaroon.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::choice::{FieldSetting, Texts};
-use crate::section::{section, words};
+use crate::section::{choices, section};
 
 section! {
     /// How requests are written before they are forwarded.
@@ -24,7 +24,7 @@ section! {
     }
 }
 
-words! {
+choices! {
     /// What becomes of fields that are not passed.
     #[derive(Default)]
     pub enum OtherFieldsSetting => farebox_gateway::shape::OtherFields {
@@ -49,7 +49,7 @@ section! {
     }
 }
 
-words! {
+choices! {
     /// How what was taken out of an answer is given.
     #[derive(Default)]
     pub enum FormatSetting => farebox_gateway::shape::Form {
