@@ -61,6 +61,33 @@ impl Rate {
     }
 }
 
+/// A bucket of somebody who is known by himself. It is full at first.
+#[derive(Clone, Copy, Debug)]
+pub struct Bucket {
+    scale: Scale,
+    full_at: u64,
+}
+
+impl Bucket {
+    /// A full bucket. `now` only has to lie before every later instant.
+    #[must_use]
+    pub const fn full(now: Instant) -> Self {
+        Self {
+            scale: Scale::from(now),
+            full_at: 0,
+        }
+    }
+
+    /// Takes one. A refusal takes nothing.
+    ///
+    /// # Errors
+    /// [`RetryAfter`] says when there is one again.
+    pub fn try_take(&mut self, rate: Rate, now: Instant) -> Result<(), RetryAfter> {
+        self.full_at = rate.take(self.full_at, self.scale.at(now))?;
+        Ok(())
+    }
+}
+
 /// Nanoseconds since a fixed moment of this process, the scale on which buckets are kept.
 #[derive(Clone, Copy, Debug)]
 struct Scale {

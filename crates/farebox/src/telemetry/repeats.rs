@@ -2,15 +2,17 @@
 //! fails. It is for each place in the code, so that no line keeps another one out.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use farebox_http::limits::{Bucket, Rate};
 use tracing::callsite::Identifier;
 use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Filter};
 
 /// How many lines of one place are written at once after a rest.
-const BURST: u32 = 20;
+const BURST: NonZeroU32 = NonZeroU32::new(20).unwrap();
 /// How long a place rests for each further line.
 const ONE_MORE_EVERY: Duration = Duration::from_secs(5);
 
@@ -26,9 +28,7 @@ struct Places(Mutex<HashMap<Identifier, Place>>);
 
 struct Place {
     what: &'static Metadata<'static>,
-    /// How many lines may pass now, as of an instant.
-    room: u32,
-    counted_at: Instant,
+    bucket: Bucket,
     left_out: u64,
 }
 
@@ -42,21 +42,13 @@ impl Repeats {
         let mut places = self.0.lock();
         let place = places.entry(what.callsite()).or_insert(Place {
             what,
-            room: BURST,
-            counted_at: now,
+            bucket: Bucket::full(now),
             left_out: 0,
         });
-        place.rest(now);
-        match place.room.checked_sub(1) {
-            Some(room) => {
-                place.room = room;
-                true
-            }
-            None => {
-                place.left_out += 1;
-                false
-            }
-        }
+        let rate = Rate::new(NonZeroU32::MIN, ONE_MORE_EVERY, BURST);
+        let passes = place.bucket.try_take(rate, now).is_ok();
+        place.left_out += u64::from(!passes);
+        passes
     }
 }
 
@@ -68,19 +60,6 @@ impl<S: Subscriber> Filter<S> for Repeats {
     fn event_enabled(&self, event: &Event<'_>, _: &Context<'_, S>) -> bool {
         // Whoever asks for more than the default wants all of it.
         *event.metadata().level() > Level::INFO || self.passes(event.metadata(), Instant::now())
-    }
-}
-
-impl Place {
-    fn rest(&mut self, now: Instant) {
-        let every = ONE_MORE_EVERY.as_millis();
-        let rested = now.saturating_duration_since(self.counted_at).as_millis() / every;
-        let rested = u32::try_from(rested).unwrap_or(u32::MAX);
-        self.room = self.room.saturating_add(rested).min(BURST);
-        self.counted_at = match ONE_MORE_EVERY.checked_mul(rested) {
-            Some(rest) if self.room < BURST => self.counted_at + rest,
-            _ => now,
-        };
     }
 }
 
@@ -131,14 +110,14 @@ mod tests {
         );
         let now = Instant::now();
         let passed = (0..1_000).filter(|_| repeats.passes(one, now)).count();
-        assert_eq!(passed, BURST as usize);
+        assert_eq!(passed, BURST.get() as usize);
         assert!(repeats.passes(other, now));
         let left: Vec<_> = left_out
             .take()
             .into_iter()
             .map(|(_, lines)| lines)
             .collect();
-        assert_eq!(left, [1_000 - u64::from(BURST)]);
+        assert_eq!(left, [1_000 - u64::from(BURST.get())]);
         assert!(left_out.take().is_empty());
         let later = now + ONE_MORE_EVERY;
         assert!(repeats.passes(one, later) && !repeats.passes(one, later));
@@ -146,7 +125,7 @@ mod tests {
         let passed = (0..1_000)
             .filter(|_| repeats.passes(one, much_later))
             .count();
-        assert_eq!(passed, BURST as usize);
+        assert_eq!(passed, BURST.get() as usize);
     }
 
     /// The place at which `log` logs.
