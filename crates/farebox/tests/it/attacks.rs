@@ -7,6 +7,7 @@ mod forgeries;
 mod framing;
 mod headers;
 mod http2;
+mod invariant;
 mod paths;
 mod presentations;
 mod races;

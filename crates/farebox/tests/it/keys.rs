@@ -111,7 +111,7 @@ pub(crate) fn balance(gateway: &TestGateway, key: &str) -> u64 {
 }
 
 /// A child of a key, with these limits.
-fn child(gateway: &TestGateway, parent: &str, limits: &Value) -> Bought {
+pub(crate) fn child(gateway: &TestGateway, parent: &str, limits: &Value) -> Bought {
     let call = bearer(post("/.farebox/keys/children", limits), parent);
     let told = gateway.send(&call).expect(201).json();
     let text = |name: &str| told[name].as_str().unwrap().to_owned();

@@ -19,15 +19,19 @@ struct Seen {
 }
 
 /// Numbers without a pattern that matters, the same in each run.
-struct Dice(u64);
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
-    fn below(&mut self, limit: u64) -> u64 {
+    pub(super) fn below(&mut self, limit: u64) -> u64 {
         self.0 = self
             .0
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1);
         (self.0 >> 33) % limit
+    }
+
+    pub(super) fn index(&mut self, limit: usize) -> usize {
+        usize::try_from(self.below(limit as u64)).unwrap()
     }
 }
 
@@ -43,8 +47,7 @@ fn target(dice: &mut Dice, route: &str) -> String {
         "refuse",
         "challenge/402",
     ];
-    let index = usize::try_from(dice.below(scripts.len() as u64)).unwrap();
-    format!("{route}/{}", scripts[index])
+    format!("{route}/{}", scripts[dice.index(scripts.len())])
 }
 
 /// Spends, cheats and leaves with `token` until its rounds are over.
