@@ -187,6 +187,23 @@ fn nothing_is_left_to_do_in_a_comment() {
 }
 
 /// The fuzz targets are a workspace of their own, which no build of this one compiles.
+/// A test is named by its file under `crates/farebox/tests/it`, two colons and its function.
+#[test]
+fn every_test_that_the_threats_name_is_there() {
+    let threats = fs::read_to_string(root().join("docs/threats.md")).unwrap();
+    let quoted = threats.split('`').skip(1).step_by(2);
+    let named: Vec<_> = quoted.filter_map(|name| name.split_once("::")).collect();
+    assert!(!named.is_empty());
+    for (file, test) in named {
+        let source = root().join("crates/farebox/tests/it").join(file);
+        let source = fs::read_to_string(&source).unwrap_or_default();
+        assert!(
+            source.contains(&format!("#[test]\nfn {test}()")),
+            "{file} has no test {test}"
+        );
+    }
+}
+
 #[test]
 fn every_file_that_a_fuzz_target_takes_from_a_crate_is_there_and_whole() {
     let folder = root().join("fuzz/fuzz_targets");
