@@ -17,6 +17,7 @@ pub mod drain;
 pub mod headers;
 pub mod lenient;
 pub mod limits;
+pub mod linger;
 pub mod listen;
 pub mod path;
 pub mod replay;

@@ -23,6 +23,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 use crate::drain::DrainSignal;
+use crate::linger::Linger;
 use crate::stall::StallGuard;
 
 /// Connections the kernel queues for us.
@@ -197,6 +198,7 @@ impl<S: Serve> Connection<S> {
         let open = self.server.drain.enter();
         self.server.connections.inc();
         let _ = stream.set_nodelay(true);
+        let (stream, half_closed) = Linger::new(stream);
         match &self.server.tls {
             None => self.serve_http(stream).await,
             Some(acceptor) => {
@@ -206,6 +208,10 @@ impl<S: Serve> Connection<S> {
                     self.serve_http(stream).await;
                 }
             }
+        }
+        tokio::select! {
+            () = half_closed.close() => {}
+            () = self.server.drain.cut() => {}
         }
         self.server.connections.dec();
         drop(open);

@@ -102,11 +102,16 @@ impl<C: AsyncWrite + Unpin> AsyncWrite for StallGuard<C> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.connection).poll_flush(cx)
+        // TLS keeps what it could not write yet.
+        let this = &mut *self;
+        let polled = Pin::new(&mut this.connection).poll_flush(cx);
+        Self::watch(&mut this.silence, cx, polled)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.connection).poll_shutdown(cx)
+        let this = &mut *self;
+        let polled = Pin::new(&mut this.connection).poll_shutdown(cx);
+        Self::watch(&mut this.silence, cx, polled)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -127,7 +132,7 @@ impl<C: AsyncWrite + Unpin> AsyncWrite for StallGuard<C> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
     const LIMIT: Duration = Duration::from_secs(10);
 
@@ -150,6 +155,48 @@ mod tests {
             assert_eq!(error.kind(), io::ErrorKind::TimedOut);
             assert_eq!(start.elapsed().as_secs(), LIMIT.as_secs(), "{silent:?}");
         }
+    }
+
+    /// Takes everything, and keeps it to itself, as TLS does.
+    struct Hoarder(DuplexStream);
+
+    impl AsyncRead for Hoarder {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buf: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_read(cx, buf)
+        }
+    }
+
+    impl AsyncWrite for Hoarder {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _cx: &mut Context<'_>,
+            buf: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(buf.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_kept_back_beneath_us_does_not_wait_for_ever() {
+        let (_client, server) = duplex(64);
+        let mut server = StallGuard::new(Hoarder(server), LIMIT, LIMIT);
+        server.write_all(b"the last of it").await.unwrap();
+        let error = server.flush().await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        let error = server.shutdown().await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 
     #[tokio::test(start_paused = true)]

@@ -4,6 +4,7 @@
 //! waited for. The pool is ours and not a general client's because it is a tenth of what a request
 //! costs (`docs/benchmarks.md`); connecting, TLS and both HTTP versions are hyper's.
 
+mod early;
 mod pool;
 
 use std::time::Duration;

@@ -19,6 +19,7 @@ use hyper_util::client::legacy::connect::Connection as _;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tower_service::Service as _;
 
+use super::early::Early;
 use super::{Connector, Transport, UpstreamProtocol};
 use crate::body::RequestBody;
 use crate::listen::MAX_HEADER_LINES;
@@ -272,7 +273,10 @@ impl UpstreamPool {
         }
         let mut builder = http1::Builder::new();
         builder.max_headers(MAX_HEADER_LINES);
-        let (sender, connection) = builder.handshake(stream).await.map_err(SendError::Send)?;
+        let (sender, connection) = builder
+            .handshake(Early::new(stream))
+            .await
+            .map_err(SendError::Send)?;
         tokio::spawn(connection.with_upgrades());
         Ok(Connection::Http1(sender))
     }

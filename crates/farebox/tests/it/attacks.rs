@@ -8,6 +8,7 @@ mod framing;
 mod headers;
 mod http2;
 mod invariant;
+mod leaving;
 mod paths;
 mod presentations;
 mod races;
