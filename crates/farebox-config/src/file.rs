@@ -104,8 +104,8 @@ section! {
         /// How long a client may refuse to read its answer.
         pub write_timeout: Lasting = Lasting::seconds(60),
         /// Memory for request bodies that are read before they are forwarded, in all; and as much again
-        /// for answers of models that are read before they are sent. One payer may take a quarter of
-        /// it. Strangers may take a half together, and those of one address prefix an eighth, which is
+        /// for answers that are read before they are sent, or were kept, until they have left. One payer
+        /// may take a quarter of it, and half of that before another call is begun. Strangers may take a half together, and those of one address prefix an eighth, which is
         /// the longest body that can be read.
         pub body_budget: ByteSize = ByteSize(256 << 20),
         /// Memory for answers that are kept for clients that lost their connection, in all.

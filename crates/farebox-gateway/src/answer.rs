@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use farebox_http::body::{Silence, Upload};
+use farebox_http::body_budget::{BudgetExhausted, ByteBudget};
 use farebox_http::decode::{DecodeFault, DecodedBody, InflowError};
 use farebox_http::drain::DrainSignal;
 use farebox_http::headers::prepare_response_trailers;
@@ -41,6 +42,9 @@ const FINISH_FOR_REPLAY: Duration = Duration::from_secs(60);
 /// who could provoke that at will would get nearly whole answers for nothing.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 
+/// The most of a whole body that is handed over at once, in bytes: what was handed over counts as sent.
+const WHOLE_PIECE_BYTES: usize = 64 * 1024;
+
 /// Why an answer broke off. The client sees a closed connection or a reset stream.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AnswerFault {
@@ -62,13 +66,11 @@ pub(crate) struct AnswerBody {
 }
 
 enum Source {
-    Done,
-    Own(Bytes),
-    Stored {
-        body: Bytes,
-        trailers: Box<HeaderMap>,
+    /// All of it is here: ours, or kept, or read to its end.
+    Whole {
+        rest: Bytes,
+        trailers: Option<Box<HeaderMap>>,
     },
-    Trailers(Box<HeaderMap>),
     Upstream(Box<UpstreamBody>),
     Watched(Arc<WatchedAnswer>),
 }
@@ -133,42 +135,54 @@ impl Pace {
     }
 }
 
+impl Source {
+    const NOTHING: Self = Self::Whole {
+        rest: Bytes::new(),
+        trailers: None,
+    };
+}
+
 impl AnswerBody {
     /// A body of our own.
     pub(crate) fn own(bytes: impl Into<Bytes>) -> Self {
-        let bytes = bytes.into();
-        let source = if bytes.is_empty() {
-            Source::Done
-        } else {
-            Source::Own(bytes)
-        };
-        Self {
-            source,
-            exchange: None,
-        }
+        Self::stored(bytes.into(), None)
     }
 
     /// A body that was kept, with the trailers that came after it.
     pub(crate) fn stored(body: Bytes, trailers: Option<HeaderMap>) -> Self {
-        let Some(trailers) = trailers else {
-            return Self::own(body);
-        };
-        let trailers = Box::new(trailers);
         Self {
-            source: Source::Stored { body, trailers },
+            source: Source::Whole {
+                rest: body,
+                trailers: trailers.map(Box::new),
+            },
             exchange: None,
         }
     }
 
     /// Says the same in other words: replaces a body of our own.
     pub(crate) fn become_own(&mut self, bytes: impl Into<Bytes>) {
-        self.source = Source::Own(bytes.into());
+        self.source = Source::Whole {
+            rest: bytes.into(),
+            trailers: None,
+        };
+    }
+
+    /// Takes what a whole body needs of memory from `budget`, for as long as any of it is here.
+    ///
+    /// # Errors
+    /// When there is no room for it.
+    pub(crate) fn lease_from(&mut self, budget: &Arc<ByteBudget>) -> Result<(), BudgetExhausted> {
+        if let Source::Whole { rest, .. } = &mut self.source {
+            let lease = budget.reserve(rest.len())?;
+            *rest = lease.keep(std::mem::take(rest));
+        }
+        Ok(())
     }
 
     /// No body.
     pub(crate) const fn empty() -> Self {
         Self {
-            source: Source::Done,
+            source: Source::NOTHING,
             exchange: None,
         }
     }
@@ -190,16 +204,21 @@ impl AnswerBody {
         self.exchange = Some(exchange);
     }
 
-    /// Puts an answer that still waits for its upstream under the watch of `answers`.
+    /// Puts an answer with a body under the watch of `answers`.
     pub(crate) fn watched_by(&mut self, answers: &WatchedAnswers) {
-        if self.waits_for_upstream() {
+        if self.is_on_its_way() {
             let answer = std::mem::replace(self, Self::empty());
             self.source = Source::Watched(answers.watch(answer));
         }
     }
 
-    fn waits_for_upstream(&self) -> bool {
-        matches!(&self.source, Source::Upstream(body) if body.ending.is_none())
+    /// Whether memory or an upstream is still taken for it.
+    fn is_on_its_way(&self) -> bool {
+        match &self.source {
+            Source::Whole { .. } => !self.is_end_stream(),
+            Source::Upstream(body) => body.ending.is_none(),
+            Source::Watched(_) => false,
+        }
     }
 
     fn count(&mut self, frame: &Frame<Bytes>) {
@@ -422,21 +441,13 @@ impl Body for AnswerBody {
     ) -> Poll<Option<Result<Frame<Bytes>, AnswerFault>>> {
         let this = self.get_mut();
         let polled = match &mut this.source {
-            Source::Done => Poll::Ready(None),
-            Source::Own(bytes) => {
-                let frame = Frame::data(std::mem::take(bytes));
-                this.source = Source::Done;
-                Poll::Ready(Some(Ok(frame)))
-            }
-            Source::Stored { body, trailers } => {
-                let (body, trailers) = (std::mem::take(body), std::mem::take(trailers));
-                this.source = Source::Trailers(trailers);
-                Poll::Ready(Some(Ok(Frame::data(body))))
-            }
-            Source::Trailers(trailers) => {
-                let frame = Frame::trailers(std::mem::take(trailers.as_mut()));
-                this.source = Source::Done;
-                Poll::Ready(Some(Ok(frame)))
+            Source::Whole { rest, trailers } => {
+                let frame = if rest.is_empty() {
+                    trailers.take().map(|trailers| Frame::trailers(*trailers))
+                } else {
+                    Some(Frame::data(take_piece(rest, WHOLE_PIECE_BYTES)))
+                };
+                Poll::Ready(frame.map(Ok))
             }
             Source::Upstream(body) => body.poll_frame(cx),
             Source::Watched(answer) => answer.poll_frame(cx),
@@ -449,8 +460,7 @@ impl Body for AnswerBody {
 
     fn is_end_stream(&self) -> bool {
         match &self.source {
-            Source::Done => true,
-            Source::Own(_) | Source::Stored { .. } | Source::Trailers(_) => false,
+            Source::Whole { rest, trailers } => rest.is_empty() && trailers.is_none(),
             Source::Upstream(body) => body.is_at_end(),
             Source::Watched(answer) => answer.is_end_stream(),
         }
@@ -458,10 +468,7 @@ impl Body for AnswerBody {
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
-            Source::Done => SizeHint::with_exact(0),
-            Source::Own(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Source::Stored { body, .. } => SizeHint::with_exact(body.len() as u64),
-            Source::Trailers(_) => SizeHint::with_exact(0),
+            Source::Whole { rest, .. } => SizeHint::with_exact(rest.len() as u64),
             Source::Upstream(body) => body.incoming.size_hint(),
             Source::Watched(answer) => answer.size_hint(),
         }
@@ -470,18 +477,26 @@ impl Body for AnswerBody {
 
 impl Drop for AnswerBody {
     fn drop(&mut self) {
-        let (ending, charged) = match std::mem::replace(&mut self.source, Source::Done) {
+        let has_left = self.is_end_stream();
+        let exchange = self.exchange.take();
+        match std::mem::replace(&mut self.source, Source::NOTHING) {
+            Source::Upstream(body) => body.close(exchange),
+            Source::Whole { .. } if !has_left => finish(exchange, Ending::CutByClient),
             // What is watched has the log line, and ends by itself.
-            Source::Done | Source::Watched(_) => (Ending::Complete, None),
-            Source::Own(_) | Source::Stored { .. } | Source::Trailers(_) => {
-                (Ending::CutByClient, None)
-            }
-            Source::Upstream(body) => return body.close(self.exchange.take()),
-        };
-        if let Some(exchange) = self.exchange.take() {
-            exchange.finish(ending, charged);
+            Source::Whole { .. } | Source::Watched(_) => finish(exchange, Ending::Complete),
         }
     }
+}
+
+/// The end of an answer that charges nothing from here on.
+fn finish(exchange: Option<Box<Exchange>>, ending: Ending) {
+    if let Some(exchange) = exchange {
+        exchange.finish(ending, None);
+    }
+}
+
+fn take_piece(bytes: &mut Bytes, most: usize) -> Bytes {
+    bytes.split_to(bytes.len().min(most))
 }
 
 impl UpstreamBody {

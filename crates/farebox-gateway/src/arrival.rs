@@ -77,7 +77,7 @@ impl Arrival {
         let ArrivedBody::Unread(body) = body else {
             return Err(PaywallError::BodyNotKept.into());
         };
-        let (bytes, _lease) = read_bytes(body, limit, Patience::default(), budget).await?;
+        let (bytes, _lease) = read_bytes(body, limit, Patience::default(), budget.lease()).await?;
         Ok(bytes)
     }
 

@@ -15,7 +15,7 @@ use std::time::Instant;
 
 use farebox_core::{HoldId, Msat};
 use farebox_http::body::{BodyFault, RequestBody, Silence, Upload};
-use farebox_http::body_budget::ByteBudget;
+use farebox_http::body_budget::{Lease as Memory, Shares};
 use farebox_http::decode::{DecodedBody, Decoder};
 use farebox_http::drain::DrainSignal;
 use farebox_http::headers;
@@ -31,13 +31,14 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
 use self::request::Asker;
+use self::whole::ROOM_BYTES;
 use crate::access_log::Exchange;
 use crate::answer::{AnswerBody, GrpcCall, Pace, UpstreamBody, grpc_failed};
 use crate::arrival::Arrival;
 use crate::crash;
 use crate::outcome::Outcome;
 use crate::plan::{PaidCache, Plan, Route};
-use crate::refusal::{Refusal, RequestError, UpstreamError};
+use crate::refusal::{Overload, Refusal, RequestError, UpstreamError};
 use farebox_paywall::admit::{Admission, Payment};
 use farebox_paywall::gauge::Ending;
 use farebox_paywall::payment_fields;
@@ -63,9 +64,9 @@ pub(crate) struct Forwarder {
     pub(crate) scheme: &'static str,
     /// Answers that are kept for retries.
     pub(crate) replays: Arc<ReplayStore>,
-    /// Whole answers on their way. Apart from the requests, so that no sender of those can keep an
-    /// answer back that the seller already pays for.
-    pub(crate) answers: Arc<ByteBudget>,
+    /// Whole answers, until they have left. Apart from the requests, so that no sender of those can
+    /// keep an answer back that the seller already pays for.
+    pub(crate) answers: Arc<Shares>,
     pub(crate) drain: DrainSignal,
 }
 
@@ -80,6 +81,8 @@ struct Fare {
     leads_on: bool,
     /// The request's body, where it comes only while it is forwarded.
     upload: Option<Arc<Upload>>,
+    /// What is reserved for the answer, where it may be read to its end before it leaves.
+    room: Memory,
 }
 
 /// An answer whose body is yet to come.
@@ -131,7 +134,13 @@ impl Forwarder {
             .extensions
             .remove::<OnUpgrade>()
             .filter(|_| headers::is_websocket_upgrade(&arrival.parts.headers));
-        let mut fare = Fare::of(payment, permit, route);
+        let mut fare = Fare::of(payment, permit, route, self.answers.whole().lease());
+        if fare.settlement.is_gauged() || route.extract().is_some() {
+            match self.answers.of(exchange.holder).begin(ROOM_BYTES) {
+                Ok(room) => fare.room = room,
+                Err(full) => return Err(fare.refuse(Overload::Room(full).into())),
+            }
+        }
         let gauge = fare.settlement.gauge();
         let counted = gauge.and_then(|gauge| gauge.request(&mut arrival.parts.headers));
         let call = GrpcCall {
@@ -276,44 +285,40 @@ impl Forwarder {
 }
 
 impl Fare {
-    fn of(payment: Payment, permit: Option<TokenPermit>, route: &Route) -> Self {
-        let replay = route.sale.as_ref().and_then(|sale| sale.replay);
-        match payment {
-            Payment::Free => Self::without_hold(ReceiptHeaders::Nothing, permit, false),
-            Payment::Pass { expires_at } => {
-                Self::without_hold(ReceiptHeaders::Pass(expires_at.as_secs()), permit, true)
-            }
-            Payment::Accepted => Self::without_hold(ReceiptHeaders::Nothing, permit, true),
-            Payment::Held { hold, once, gauge } => Self {
-                receipt: ReceiptHeaders::Held {
-                    hold: hold.id(),
-                    charge: hold.charge(),
-                    left: hold.remaining(),
-                    is_most: gauge.is_some(),
-                },
-                keep_for: replay.filter(|_| once).map(|replay| (hold.id(), replay)),
-                settlement: Settlement::of(hold, gauge),
-                permit,
-                paid: true,
-                leads_on: false,
-                upload: None,
-            },
-        }
-    }
-
-    const fn without_hold(
-        receipt: ReceiptHeaders,
-        permit: Option<TokenPermit>,
-        paid: bool,
-    ) -> Self {
-        Self {
+    fn of(payment: Payment, permit: Option<TokenPermit>, route: &Route, room: Memory) -> Self {
+        let free = Self {
             settlement: Settlement::nothing(),
             permit,
-            receipt,
+            receipt: ReceiptHeaders::Nothing,
             keep_for: None,
-            paid,
+            paid: false,
             leads_on: false,
             upload: None,
+            room,
+        };
+        match payment {
+            Payment::Free => free,
+            Payment::Pass { expires_at } => Self {
+                receipt: ReceiptHeaders::Pass(expires_at.as_secs()),
+                paid: true,
+                ..free
+            },
+            Payment::Accepted => Self { paid: true, ..free },
+            Payment::Held { hold, once, gauge } => {
+                let replay = route.sale.as_ref().and_then(|sale| sale.replay);
+                Self {
+                    receipt: ReceiptHeaders::Held {
+                        hold: hold.id(),
+                        charge: hold.charge(),
+                        left: hold.remaining(),
+                        is_most: gauge.is_some(),
+                    },
+                    keep_for: replay.filter(|_| once).map(|replay| (hold.id(), replay)),
+                    settlement: Settlement::of(hold, gauge),
+                    paid: true,
+                    ..free
+                }
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use farebox_core::Clock;
-use farebox_http::body_budget::{ByteBudget, Shares};
+use farebox_http::body_budget::Shares;
 use farebox_http::drain::Drain;
 use farebox_http::limits::ChallengeRates;
 use farebox_http::listen::{self, ListenLimits, Server};
@@ -52,8 +52,8 @@ pub struct GatewaySettings {
     pub limits: ListenLimits,
     /// Limits on challenges.
     pub challenges: ChallengeRates,
-    /// Bytes of request bodies that may be in memory at once, and as many of whole answers that are
-    /// read before they are sent.
+    /// Bytes of request bodies that may be in memory at once, and as many of whole answers until they
+    /// have left.
     pub body_budget_bytes: usize,
     /// How much is kept for calls that run while their payment is held.
     pub held: HeldRules,
@@ -114,7 +114,7 @@ pub fn start(options: Options, plan: Plan) -> io::Result<Gateway> {
             total_bytes: settings.replay_bytes,
             max_answers: DEFAULT_MAX_ANSWERS,
         }),
-        answers: ByteBudget::new(settings.body_budget_bytes),
+        answers: Shares::new(settings.body_budget_bytes),
         drain: signal,
     };
     let (door, offered) = HeldDoor::new(held);

@@ -61,6 +61,9 @@ pub(crate) enum Refusal {
 pub(crate) enum Overload {
     #[error("too many request bodies are held in memory")]
     Bodies(#[source] BudgetExhausted),
+    /// It was not forwarded.
+    #[error("too many answers are on their way to their clients; nothing was charged")]
+    Room(#[source] BudgetExhausted),
     /// It was forwarded, and the upstream did answer.
     #[error("too many answers are held in memory")]
     Answers(#[source] BudgetExhausted),
@@ -73,7 +76,7 @@ impl Overload {
             .again_in(OUTAGE);
         match self {
             Self::Answers(_) => entry.voiding(VoidReason::CutShort),
-            Self::Bodies(_) => entry,
+            Self::Bodies(_) | Self::Room(_) => entry,
         }
     }
 }

@@ -19,6 +19,7 @@ use farebox_paywall::price::Quote;
 use farebox_paywall::sale::Sale;
 use http::header::{EXPECT, HeaderMap, HeaderName, HeaderValue, ORIGIN};
 use http::{Method, Request, Response, StatusCode, Version};
+use http_body::Body as _;
 use hyper::body::Incoming;
 
 use crate::access_log::{Audience, Begun, Exchange};
@@ -31,15 +32,18 @@ use crate::held::{KeptRequest, held_answer};
 use crate::lookalike::find_route;
 use crate::outcome::Outcome;
 use crate::plan::{Plan, Route, Sold};
-use crate::refusal::{AdmissionError, Refusal, RequestError};
+use crate::refusal::{AdmissionError, Overload, Refusal, RequestError};
 use crate::render;
 use crate::worker::Worker;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(crate) const REPLAYED: HeaderName = HeaderName::from_static("farebox-replayed");
 
-/// How much of an unwanted body is read away before a refusal, so that the client sees the answer
-/// instead of a broken connection.
+/// An answer of ours that is no longer takes about as much memory as its connection, in bytes.
+const SMALL_ANSWER: u64 = 16 * 1024;
+
+/// How much of an unwanted body is read away before a refusal, so that the connection can be used
+/// again. After a longer one it is closed, in stages (`http/linger.rs`).
 const READ_AWAY_BYTES: usize = 1024 * 1024;
 /// How long reading away may take.
 const READ_AWAY_PATIENCE: Patience = Patience {
@@ -112,7 +116,8 @@ impl Worker {
         }
         if crate::own::is_own(&arrival.path) {
             let own = &self.shared.own;
-            return Box::pin(own.answer(&self.reader, plan, exchange, arrival)).await;
+            let answer = Box::pin(own.answer(&self.reader, plan, exchange, arrival)).await?;
+            return self.lease(exchange.holder, answer);
         }
         let route = find_route(&plan.routes, &arrival.host, &arrival.path)?;
         exchange.route = Some(Arc::clone(route));
@@ -395,7 +400,7 @@ impl Worker {
             return Ok(None);
         }
         if let ArrivedBody::Unread(body) = std::mem::replace(&mut arrival.body, ArrivedBody::Taken)
-            && !http_body::Body::is_end_stream(&body)
+            && !body.is_end_stream()
         {
             let patience = READ_AWAY_PATIENCE;
             let _ = read_body(body, READ_AWAY_BYTES, patience, unkept, Keep::HashOnly).await;
@@ -411,12 +416,27 @@ impl Worker {
         finished: Finished,
     ) -> Result<Response<AnswerBody>, Refusal> {
         let again = self.replay(exchange, finished.receipt);
-        match (again, finished.bought_by) {
+        let answer = match (again, finished.bought_by) {
             (Err(AdmissionError::Finished(receipt)), Some(payment)) => {
-                held_answer(&self.shared.paywall.ledger, exchange, payment, receipt).await
+                held_answer(&self.shared.paywall.ledger, exchange, payment, receipt).await?
             }
-            (again, _) => Ok(again?),
+            (again, _) => again?,
+        };
+        self.lease(exchange.holder, answer)
+    }
+
+    /// Lets an answer that was not forwarded for leave on the share of whoever asked.
+    fn lease(
+        &self,
+        holder: Holder,
+        mut answer: Response<AnswerBody>,
+    ) -> Result<Response<AnswerBody>, Refusal> {
+        if answer.body().size_hint().lower() > SMALL_ANSWER {
+            let share = self.forwarder.answers.of(holder);
+            let leased = answer.body_mut().lease_from(&share);
+            leased.map_err(Overload::Room)?;
         }
+        Ok(answer)
     }
 
     fn replay(

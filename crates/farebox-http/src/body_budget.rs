@@ -1,5 +1,5 @@
-//! Request bodies that must be known before the request is forwarded: how they are read, and how
-//! much memory all of them together may take.
+//! Bodies that must be known whole before they are sent on, of requests and of answers: how they are
+//! read, and how much memory all of them together may take.
 //!
 //! A body is hashed as it comes in. It is kept only where it will be forwarded or looked into, and
 //! then every byte of it is leased from one budget of the process; a body that is only hashed, as
@@ -193,6 +193,27 @@ impl ByteBudget {
             bytes: 0,
         }
     }
+
+    /// A lease of so many bytes, for the beginning of what may become longer: only where no more than
+    /// half is taken, so that there is room for what has begun.
+    ///
+    /// # Errors
+    /// [`BudgetExhausted`] when half of the budget has fewer left.
+    pub fn begin(self: &Arc<Self>, bytes: usize) -> Result<Lease, BudgetExhausted> {
+        if self.in_use().saturating_add(bytes) > self.limit / 2 {
+            return Err(BudgetExhausted);
+        }
+        self.reserve(bytes)
+    }
+
+    /// A lease of so many bytes.
+    ///
+    /// # Errors
+    /// [`BudgetExhausted`] when the budget has fewer left.
+    pub fn reserve(self: &Arc<Self>, bytes: usize) -> Result<Lease, BudgetExhausted> {
+        let mut lease = self.lease();
+        lease.grow(bytes).map(|()| lease)
+    }
 }
 
 impl Lease {
@@ -206,6 +227,15 @@ impl Lease {
         Ok(())
     }
 
+    /// Hands over what is leased; nothing is left here.
+    #[must_use]
+    pub fn take(&mut self) -> Self {
+        Self {
+            budget: Arc::clone(&self.budget),
+            bytes: std::mem::take(&mut self.bytes),
+        }
+    }
+
     /// Gives back all above `bytes`.
     pub fn shrink_to(&mut self, bytes: usize) {
         let excess = self.bytes.saturating_sub(bytes);
@@ -217,6 +247,25 @@ impl Lease {
     #[must_use]
     pub const fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// `body`, which gives back what it was leased when the last part of it is gone.
+    #[must_use]
+    pub fn keep(mut self, body: Bytes) -> Bytes {
+        struct Leased {
+            body: Bytes,
+            _lease: Lease,
+        }
+
+        impl AsRef<[u8]> for Leased {
+            fn as_ref(&self) -> &[u8] {
+                &self.body
+            }
+        }
+
+        self.shrink_to(body.len());
+        let _lease = self;
+        Bytes::from_owner(Leased { body, _lease })
     }
 }
 
@@ -259,7 +308,8 @@ where
 }
 
 /// Reads all of `body`, of at most `limit` bytes, where no payment is bound to them: they are not
-/// hashed. The lease is for the memory that they take.
+/// hashed. What was reserved for them is used first; the lease that comes back is for the memory that
+/// they take.
 ///
 /// # Errors
 /// As of [`read_body`].
@@ -267,13 +317,13 @@ pub async fn read_bytes<B>(
     body: B,
     limit: usize,
     patience: Patience,
-    budget: &Arc<ByteBudget>,
+    reserved: Lease,
 ) -> Result<(Bytes, Lease), BodyError>
 where
     B: Body<Data = Bytes>,
     B::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
-    let mut reading = Reading::start(limit, budget.lease(), Keep::Bytes);
+    let mut reading = Reading::start(limit, reserved, Keep::Bytes);
     reading.collect(body, patience, |_| {}).await?;
     Ok(reading.finish())
 }
@@ -360,17 +410,18 @@ impl Reading {
     /// Grows the buffer by doubling, never above the limit, and leases what it takes first.
     fn make_room(&mut self, more: usize) -> Result<(), BudgetExhausted> {
         let needed = self.kept.len() + more;
-        if needed <= self.lease.bytes() {
+        if needed <= self.kept.capacity() {
             return Ok(());
         }
         let doubled = self
-            .lease
-            .bytes()
+            .kept
+            .capacity()
             .saturating_mul(2)
             .max(MIN_LEASE_BYTES)
             .min(self.limit);
         let capacity = doubled.max(needed);
-        self.lease.grow(capacity - self.lease.bytes())?;
+        self.lease
+            .grow(capacity.saturating_sub(self.lease.bytes()))?;
         self.kept.reserve_exact(capacity - self.kept.len());
         Ok(())
     }

@@ -3,7 +3,7 @@
 //! An HTTP/2 client that keeps a stream's flow-control window shut stalls no write, so nothing in
 //! the connection fails; hyper just does not ask for more, and a body that is not asked cannot
 //! watch the time. So each data thread looks through its open answers now and then, and lets go of
-//! the upstream's part of those that were not asked for too long.
+//! those that were not asked for too long: of their upstreams, and of the memory that they take.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -14,14 +14,16 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
-use super::{AnswerBody, AnswerFault};
+use super::{AnswerBody, AnswerFault, take_piece};
 
 /// The most that is handed over at once, in bytes: hyper asks for more once that has found room,
 /// which is the only sign of progress. Many streams on one slow line must each be able to show it.
 const PIECE_BYTES: usize = 32 * 1024;
+/// The most that is handed over first: hyper takes it whether the client lets it send or not, and
+/// keeps it for as long as the connection lasts. What follows may be twice as long each time.
+const FIRST_PIECE_BYTES: usize = 4 * 1024;
 
-/// The answers of one data thread that may still wait for their upstreams, and those that ended
-/// since the last look.
+/// The answers of one data thread that have not left yet, and those that did since the last look.
 #[derive(Default)]
 pub(crate) struct WatchedAnswers(Mutex<Vec<Weak<WatchedAnswer>>>);
 
@@ -33,6 +35,8 @@ struct State {
     answer: Option<AnswerBody>,
     /// What is left of the frame that is handed over in pieces.
     rest: Bytes,
+    /// The most of it that is handed over next.
+    piece: usize,
     /// Since when it is the client's turn.
     handed_at: Option<Instant>,
 }
@@ -42,6 +46,7 @@ impl WatchedAnswers {
         let watched = Arc::new(WatchedAnswer(Mutex::new(State {
             answer: Some(answer),
             rest: Bytes::new(),
+            piece: FIRST_PIECE_BYTES,
             handed_at: Some(Instant::now()),
         })));
         lock(&self.0).push(Arc::downgrade(&watched));
@@ -61,7 +66,7 @@ impl WatchedAnswers {
                 state.rest = Bytes::new();
                 unread.extend(state.answer.take());
             }
-            state.waits_for_upstream()
+            state.has_more()
         });
         // Settled with no lock held.
         drop(unread);
@@ -69,15 +74,14 @@ impl WatchedAnswers {
 }
 
 impl State {
-    fn waits_for_upstream(&self) -> bool {
-        self.answer
-            .as_ref()
-            .is_some_and(AnswerBody::waits_for_upstream)
+    fn has_more(&self) -> bool {
+        let answer = self.answer.as_ref();
+        !self.rest.is_empty() || answer.is_some_and(AnswerBody::is_on_its_way)
     }
 
     fn is_unread(&self, limit: Duration) -> bool {
         let too_long = |handed_at: Instant| handed_at.elapsed() > limit;
-        self.handed_at.is_some_and(too_long) && self.waits_for_upstream()
+        self.handed_at.is_some_and(too_long) && self.has_more()
     }
 
     fn poll_frame(
@@ -100,9 +104,11 @@ impl State {
         })
     }
 
+    /// Copied, as a slice would keep all of what it is a part of.
     fn next_piece(&mut self) -> Frame<Bytes> {
-        let length = self.rest.len().min(PIECE_BYTES);
-        Frame::data(self.rest.split_to(length))
+        let piece = take_piece(&mut self.rest, self.piece);
+        self.piece = PIECE_BYTES.min(self.piece * 2);
+        Frame::data(Bytes::copy_from_slice(&piece))
     }
 }
 
@@ -138,6 +144,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use farebox_http::body_budget::ByteBudget;
     use http_body_util::BodyExt;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
@@ -213,6 +220,24 @@ mod tests {
             answers.let_go_of_unread(LIMIT);
         }
         assert!(read == sent);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_of_our_own_that_is_not_read_gives_its_memory_back() {
+        let (answers, budget) = (WatchedAnswers::default(), ByteBudget::new(100_000));
+        let mut answer = AnswerBody::own(vec![7; 100_000]);
+        answer.lease_from(&budget).unwrap();
+        answer.watched_by(&answers);
+        assert_eq!(answer.size_hint().exact(), Some(100_000));
+        let first = answer.frame().await.unwrap().unwrap().into_data().unwrap();
+        assert_eq!(first.len(), FIRST_PIECE_BYTES);
+        tokio::time::advance(LIMIT).await;
+        answers.let_go_of_unread(LIMIT);
+        assert_eq!(budget.in_use(), 100_000);
+        tokio::time::advance(Duration::from_millis(1)).await;
+        answers.let_go_of_unread(LIMIT);
+        assert_eq!(budget.in_use(), 0);
+        answer.frame().await.unwrap().unwrap_err();
     }
 
     #[tokio::test(start_paused = true)]

@@ -12,7 +12,7 @@ use farebox_http::headers;
 use farebox_http::upstream::Answer;
 use http::Response;
 
-use super::whole::{MAX_WHOLE, leased};
+use super::whole::MAX_WHOLE;
 use super::{Coming, Fare, Forwarder, ReceiptHeaders};
 use crate::access_log::Exchange;
 use crate::answer::{AnswerBody, GrpcCall, grpc_failed};
@@ -88,8 +88,9 @@ impl Forwarder {
             decoder,
             mut lease,
         } = coming;
-        let read = self.read_whole(route, incoming, decoder, MAX_WHOLE).await;
-        let (mut body, memory) = match read {
+        let room = fare.room.take();
+        let read = self.read_whole(route, (incoming, decoder), MAX_WHOLE, room);
+        let (mut body, memory) = match read.await {
             Ok(read) => read,
             Err(error) => return Err(fare.refuse_whole(error)),
         };
@@ -106,7 +107,7 @@ impl Forwarder {
         if let Charge::Known(charged) = &exchange.charge {
             fare.receipt.settle(charged.msat);
         }
-        Ok(self.give_whole(route, parts, leased(body, memory), fare))
+        Ok(self.give_whole(route, parts, memory.keep(body), fare))
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use farebox_http::aside::{Busy, beside};
+use farebox_http::body_budget::Lease;
 use farebox_http::decode::{Decoder, Undecodable};
 use farebox_http::headers;
 use farebox_http::upstream::Answer;
@@ -74,14 +75,15 @@ impl Forwarder {
     ) -> Result<Response<AnswerBody>, Refusal> {
         let (mut parts, incoming) = answer.into_parts();
         headers::prepare_response(&mut parts.headers, false, payment_fields::in_answers);
-        let part = self.read_part(route, extract, (&parts.headers, incoming));
-        let extracted = match part.await {
-            Ok(extracted) => extracted,
+        let room = fare.room.take();
+        let part = self.read_part(route, extract, (&parts.headers, incoming), room);
+        let (extracted, memory) = match part.await {
+            Ok(read) => read,
             Err(error) => return Err(fare.refuse_part(error)),
         };
         lease.give_back();
         fare.judge(parts.status, route, false);
-        let body = relabel(&mut parts, extracted);
+        let body = memory.keep(relabel(&mut parts, extracted));
         fare.mark(&mut parts.headers, route);
         if extract.form == Form::LsatProxy {
             fare.receipt.write_quota(&mut parts.headers);
@@ -96,12 +98,14 @@ impl Forwarder {
         route: &Route,
         extract: &Arc<Extract>,
         (headers, incoming): (&HeaderMap, Incoming),
-    ) -> Result<Extracted, Unsellable> {
-        let decoder = Decoder::of(headers)?;
-        let read = self.read_whole(route, incoming, decoder, MAX_ANSWER_BYTES);
-        let (bytes, _lease) = read.await?;
+        room: Lease,
+    ) -> Result<(Extracted, Lease), Unsellable> {
+        let body = (incoming, Decoder::of(headers)?);
+        let read = self.read_whole(route, body, MAX_ANSWER_BYTES, room);
+        let (bytes, memory) = read.await?;
         let (length, extract) = (bytes.len(), Arc::clone(extract));
-        Ok(beside(length, move || extract.apply(&bytes)).await??)
+        let extracted = beside(length, move || extract.apply(&bytes)).await??;
+        Ok((extracted, memory))
     }
 }
 

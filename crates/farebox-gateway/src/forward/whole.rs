@@ -17,6 +17,9 @@ use crate::refusal::{Overload, Refusal, UpstreamError};
 
 /// The longest whole answer, in bytes: ten large pictures in base64.
 pub(super) const MAX_WHOLE: usize = 64 * 1024 * 1024;
+/// What is reserved for a whole answer before its request is sent, in bytes: most answers of models are
+/// shorter. What it takes beyond that is leased as it comes.
+pub(super) const ROOM_BYTES: usize = 64 * 1024;
 /// The slowest that a whole answer may come, once it comes, in bytes per second.
 const SLOWEST: u32 = 1024;
 
@@ -41,23 +44,21 @@ impl WholeError {
 }
 
 impl Forwarder {
-    /// Reads an answer of at most `limit` bytes in the clear. The lease is for the memory that it
-    /// takes.
+    /// Reads an answer of at most `limit` bytes in the clear, into the room that was reserved for it
+    /// and more. The lease is for the memory that it takes.
     pub(super) async fn read_whole(
         &self,
         route: &Route,
-        incoming: Incoming,
-        decoder: Option<Decoder>,
+        (incoming, decoder): (Incoming, Option<Decoder>),
         limit: usize,
+        room: Lease,
     ) -> Result<(Bytes, Lease), WholeError> {
         let patience = Patience {
             grace: route.idle_timeout,
             min_bytes_per_second: SLOWEST,
             total: route.timeout.max(route.idle_timeout),
         };
-        // Of the whole budget: each was paid for, and the seller already pays for it.
-        let budget = &self.answers;
-        let (body, lease) = read_bytes(incoming, limit, patience, budget).await?;
+        let (body, lease) = read_bytes(incoming, limit, patience, room).await?;
         let Some(decoder) = decoder else {
             return Ok((body, lease));
         };
@@ -93,25 +94,4 @@ impl Fare {
             (None, error) => UpstreamError::broken(error).into(),
         })
     }
-}
-
-/// A body that gives its memory back to the budget when its last byte has left.
-pub(super) fn leased(body: Bytes, mut lease: Lease) -> Bytes {
-    struct Leased {
-        body: Bytes,
-        _lease: Lease,
-    }
-
-    impl AsRef<[u8]> for Leased {
-        fn as_ref(&self) -> &[u8] {
-            &self.body
-        }
-    }
-
-    // The cost adds a few bytes to what was leased, which are not worth failing for.
-    lease.shrink_to(body.len());
-    Bytes::from_owner(Leased {
-        body,
-        _lease: lease,
-    })
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use farebox_core::PaymentHash;
-use farebox_http::body_budget::ReadBody;
+use farebox_core::{AccountId, PaymentHash};
+use farebox_http::body_budget::{Holder, ReadBody};
 use farebox_ledger::{HeldCall, Ledger, Receipt};
 use http::uri::InvalidUri;
 use http::{Request, Response};
@@ -36,7 +36,7 @@ impl HeldCalls {
         let route = plan.routes.find(&request.host, &request.path);
         let route = route.filter(|route| route.name == call.terms.route && route.sale.is_some());
         let route = route.ok_or("its route is gone")?;
-        let mut exchange = self.begin_held(&request, route);
+        let mut exchange = self.begin_held(&request, route, call.payment_hash.account());
         let arrival = request
             .into_arrival()
             .map_err(|_| "its address cannot be read")?;
@@ -54,7 +54,12 @@ impl HeldCalls {
         }
     }
 
-    fn begin_held(&self, request: &KeptRequest, route: &Arc<Route>) -> Box<Exchange> {
+    fn begin_held(
+        &self,
+        request: &KeptRequest,
+        route: &Arc<Route>,
+        payer: AccountId,
+    ) -> Box<Exchange> {
         let now = self.paywall.clock.now();
         let begun = Begun {
             request_id: self.ids.request_id(now),
@@ -64,6 +69,7 @@ impl HeldCalls {
         };
         let (log, metrics) = (Arc::clone(&self.log), Arc::clone(&self.metrics));
         let mut exchange = Exchange::begin(log, metrics, begun, request.method.clone());
+        exchange.holder = Holder::Payer(payer);
         exchange.path = Arc::from(request.path.as_str());
         exchange.route = Some(Arc::clone(route));
         exchange

@@ -222,6 +222,19 @@ fn leases_that_race_stay_within_the_budget_and_come_back() {
 }
 
 #[test]
+fn what_begins_leaves_half_for_what_has_begun() {
+    let budget = ByteBudget::new(100);
+    let mut first = budget.begin(30).unwrap();
+    budget.begin(21).unwrap_err();
+    let second = budget.begin(20).unwrap();
+    budget.begin(1).unwrap_err();
+    first.grow(50).unwrap();
+    budget.reserve(1).unwrap_err();
+    drop((first, second));
+    budget.begin(50).unwrap();
+}
+
+#[test]
 fn a_lease_that_cannot_grow_stays_as_it_is() {
     let budget = ByteBudget::new(10);
     let mut lease = budget.lease();
@@ -235,8 +248,30 @@ fn a_lease_that_cannot_grow_stays_as_it_is() {
 async fn a_body_that_binds_nothing_is_kept_and_leased_without_its_hash() {
     let budget = ByteBudget::new(LIMIT);
     let body = Full::new(Bytes::from_static(b"answer"));
-    let read = read_bytes(body, LIMIT, patience(), &budget).await;
+    let read = read_bytes(body, LIMIT, patience(), budget.lease()).await;
     let (bytes, lease) = read.unwrap();
     assert_eq!((&bytes[..], lease.bytes()), (&b"answer"[..], 6));
     assert_eq!(budget.in_use(), 6);
+    // It is given back with the last part of the bytes.
+    let mut kept = lease.keep(bytes);
+    let part = kept.split_to(2);
+    drop(kept);
+    assert_eq!(budget.in_use(), 6);
+    drop(part);
+    assert_eq!(budget.in_use(), 0);
+}
+
+#[tokio::test]
+async fn a_body_takes_what_was_reserved_for_it_before_it_takes_more() {
+    let budget = ByteBudget::new(LIMIT);
+    let (reserved, other) = (budget.reserve(8192).unwrap(), LIMIT - 8192);
+    let rest = budget.reserve(other).unwrap();
+    let body = |length| Full::new(Bytes::from(vec![7; length]));
+    let read = read_bytes(body(8192), LIMIT, patience(), reserved).await;
+    let (bytes, lease) = read.unwrap();
+    assert_eq!((bytes.len(), lease.bytes()), (8192, 8192));
+    let read = read_bytes(body(8193), LIMIT, patience(), lease).await;
+    assert!(matches!(read, Err(BodyError::BudgetExhausted(_))));
+    assert_eq!(budget.in_use(), other);
+    drop(rest);
 }

@@ -6,8 +6,8 @@ use std::net::{SocketAddr, TcpListener};
 
 use farebox_testkit::ScriptedUpstream;
 
-use crate::harness::{Call, Connection, Reply, Route, Setup, TestGateway, with_upstream};
-use crate::rules::MANY_CHALLENGES;
+use crate::harness::{Call, Connection, Http2, Reply, Route, Setup, TestGateway, with_upstream};
+use crate::rules::{Books, MANY_CHALLENGES, books_when, eventually};
 
 const MIB: usize = 1024 * 1024;
 /// Far more than the sockets on the way can hold.
@@ -80,4 +80,106 @@ fn what_an_upstream_answers_before_it_has_read_the_body_reaches_the_client() {
     let route = Route::to("/free", &format!("http://{upstream}")).free();
     let gateway = TestGateway::start(Setup::new().route(route.line("max_body = \"64MiB\"")));
     assert_all_seen(&gateway, &Call::post("/free/a", vec![7; LONG]), 507);
+}
+
+/// What a metered call costs, in msat.
+const COST: i64 = 3000;
+const DEPOSIT: i64 = 100_000;
+/// The path of a metered call.
+const METERED: &str = "/v1/report";
+
+/// Sells reports of a million bytes by what their upstream says that they cost. Of the eight that it
+/// has room for, one payer may have two.
+fn metered_shop(upstream: &ScriptedUpstream, setup: Setup) -> TestGateway {
+    let pad = "x".repeat(1_000_000);
+    let report = format!("{{\"cost\":{COST},\"pad\":\"{pad}\"}}");
+    upstream.will_tell(METERED, "application/json", report);
+    let route = Route::at("/v1", upstream)
+        .line("price = { upstream_json = \"/cost\", unit = \"msat\", at_most = { msat = 5000 } }")
+        .line(&format!("balance = {{ msat = {DEPOSIT} }}"));
+    let setup = setup
+        .section(MANY_CHALLENGES)
+        .server("body_budget = \"8MiB\"");
+    TestGateway::start(setup.route(route))
+}
+
+#[test]
+fn who_does_not_read_what_he_bought_keeps_nobody_else_from_buying() {
+    let (upstream, gateway) = with_upstream(|it| metered_shop(it, Setup::new()));
+    let call = Call::get(METERED);
+    let (bought, honest) = (gateway.buy(&call), gateway.buy(&call));
+    let mut client = Http2::without_window(gateway.address).unwrap();
+    let calls = vec![call.clone().with(&bought); 10];
+    let (statuses, _unread) = client.start(&calls).heads();
+    let sold = statuses.iter().filter(|&&status| status == 200).count();
+    assert!(sold > 0, "{statuses:?}");
+    gateway.send(&call.with(&honest)).expect(200);
+    let sold = i64::try_from(sold).unwrap() + 1;
+    books_when(&gateway, &Books::settled(2 * DEPOSIT, sold * COST));
+    drop(upstream);
+}
+
+#[test]
+fn who_does_not_read_is_refused_before_the_upstream_is_asked_until_his_answers_are_let_go() {
+    let brief = Setup::new().server("write_timeout = \"2s\"");
+    let (upstream, gateway) = with_upstream(|it| metered_shop(it, brief));
+    let call = Call::get(METERED);
+    let call = call.clone().with(&gateway.buy(&call));
+    let mut client = Http2::without_window(gateway.address).unwrap();
+    let (first, _unread) = client.start(std::slice::from_ref(&call)).heads();
+    let refused = gateway.send(&call);
+    assert_eq!((first[0], refused.status), (200, 503), "{}", refused.text());
+    assert_eq!(refused.all("retry-after").len(), 1);
+    assert_eq!(upstream.count(METERED), 1);
+    let again = eventually(|| gateway.send(&call), |reply| reply.status == 200);
+    assert_eq!(again.expect(200).json()["cost"], COST);
+    assert_eq!(upstream.count(METERED), 2);
+    books_when(&gateway, &Books::settled(DEPOSIT, 2 * COST));
+}
+
+/// Whoever comes back for a stored answer again and again, and reads none of it, has his share of it
+/// in memory until he is given up.
+#[track_caller]
+fn assert_shared(gateway: &TestGateway, retry: &Call) {
+    let mut client = Http2::without_window(gateway.address).unwrap();
+    let mut unread = Vec::new();
+    let mut statuses = Vec::new();
+    for _ in 0..8 {
+        let (status, body) = client.start(std::slice::from_ref(retry)).heads();
+        statuses.extend(status);
+        unread.push(body);
+    }
+    assert_eq!(statuses, [200, 200, 503, 503, 503, 503, 503, 503]);
+    eventually(|| gateway.send(retry), |reply| reply.status == 200).expect(200);
+}
+
+/// A shop of answers of 100,000 bytes, of which one payer may have two on their way.
+fn answers_shop(upstream: &ScriptedUpstream, line: &str) -> TestGateway {
+    let route = Route::at("/paid", upstream).msat(2000).line(line);
+    let setup = Setup::new()
+        .server("body_budget = \"1MiB\"")
+        .server("write_timeout = \"2s\"");
+    TestGateway::start(setup.route(route.line("max_body = \"64KiB\"")))
+}
+
+#[test]
+fn answers_kept_for_a_retry_leave_on_the_share_of_who_bought_them() {
+    let (upstream, gateway) = with_upstream(|it| answers_shop(it, "replay = true"));
+    let call = Call::get("/paid/large/100000");
+    let call = call.clone().with(&gateway.buy(&call));
+    gateway.send(&call).expect(200);
+    assert_shared(&gateway, &call);
+    assert_eq!(upstream.total(), 1);
+    books_when(&gateway, &Books::settled(2000, 2000));
+}
+
+#[test]
+fn answers_of_held_calls_leave_on_the_share_of_who_bought_them() {
+    let (upstream, gateway) = with_upstream(|it| answers_shop(it, "on_failure = \"cancel\""));
+    let call = Call::get("/paid/large/100000");
+    let token = gateway.buy(&call);
+    gateway.wait_for_metric("farebox_held_calls_total", &["end=\"paid\""], 1);
+    assert_shared(&gateway, &call.with(&token));
+    assert_eq!(upstream.total(), 1);
+    books_when(&gateway, &Books::settled(2000, 2000));
 }

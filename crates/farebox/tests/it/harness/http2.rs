@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::client::conn::http2::{SendRequest, handshake};
+use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
@@ -33,6 +33,15 @@ pub(crate) struct InFlight<'a> {
 
 impl Http2 {
     pub(crate) fn open(to: SocketAddr) -> hyper::Result<Self> {
+        Self::with_window(to, None)
+    }
+
+    /// A connection that takes no byte of an answer's body.
+    pub(crate) fn without_window(to: SocketAddr) -> hyper::Result<Self> {
+        Self::with_window(to, Some(0))
+    }
+
+    fn with_window(to: SocketAddr, window: Option<u32>) -> hyper::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -40,7 +49,9 @@ impl Http2 {
         let (sender, connection) = runtime.block_on(async {
             let stream = TcpStream::connect(to).await.unwrap();
             stream.set_nodelay(true).unwrap();
-            handshake(TokioExecutor::new(), TokioIo::new(stream)).await
+            let mut builder = Builder::new(TokioExecutor::new());
+            builder.initial_stream_window_size(window);
+            builder.handshake(TokioIo::new(stream)).await
         })?;
         runtime.spawn(connection);
         Ok(Self { runtime, sender })
@@ -82,6 +93,21 @@ impl InFlight<'_> {
     /// Moves bytes until `done` says so, without waiting for the answers.
     pub(crate) fn drive_until(&mut self, done: impl Fn() -> bool) {
         self.connection.drive_until(done);
+    }
+
+    /// Waits for the heads of all answers, in the order of the requests; their bodies wait until
+    /// what comes with the heads is dropped.
+    pub(crate) fn heads(self) -> (Vec<u16>, Vec<Incoming>) {
+        let Self { connection, sent } = self;
+        connection.runtime.block_on(async {
+            let mut heads = Vec::new();
+            for answer in sent {
+                let answer = tokio::time::timeout(WAIT_AT_MOST, answer).await;
+                let answer = answer.expect("a head within half a minute").unwrap();
+                heads.push((answer.status().as_u16(), answer.into_body()));
+            }
+            heads.into_iter().unzip()
+        })
     }
 
     /// Waits for all answers, in the order of the requests.
