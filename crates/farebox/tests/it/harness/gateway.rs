@@ -19,11 +19,15 @@ const WAIT_AT_MOST: Duration = Duration::from_secs(30);
 /// The line `serve` writes to standard output once both listeners accept.
 const READY: &str = "farebox: ready ";
 
-/// A command line of the built binary.
+/// Names another binary to run than the one that was just built, such as an earlier version.
+const OTHER_BINARY: &str = "FAREBOX_TEST_BINARY";
+
+/// A command line of the binary under test.
 pub(crate) fn farebox<S: AsRef<std::ffi::OsStr>>(
     arguments: impl IntoIterator<Item = S>,
 ) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_farebox"));
+    let other = std::env::var_os(OTHER_BINARY);
+    let mut command = Command::new(other.unwrap_or_else(|| env!("CARGO_BIN_EXE_farebox").into()));
     command.args(arguments).stdin(Stdio::null());
     command
 }
