@@ -141,7 +141,7 @@ impl Observed {
     fn report(&mut self, endpoint: Endpoint, report: Report) {
         self.report = self.report.updated_by(report);
         self.reported = self.report.to_usage(endpoint);
-        if report.tells_output() {
+        if report.tells_output(endpoint) {
             self.unreported_bytes = 0;
         }
     }
@@ -178,7 +178,8 @@ impl StreamMeter {
         }
     }
 
-    /// Whether any byte has passed on, so that the client can have read it.
+    /// Whether a byte of an event has passed on, so that the client can have read it. Comments, by which
+    /// servers keep a connection alive before they begin, are nothing of an answer.
     #[must_use]
     pub const fn has_passed(&self) -> bool {
         self.has_passed
@@ -213,15 +214,16 @@ impl StreamMeter {
                 document.extend(self.frames.take_rest());
             }
         }
-        let passed = match &mut self.body {
+        match &mut self.body {
             Body::Document(document) if document.len() + piece.len() <= MAX_EVENT => {
                 document.extend_from_slice(piece);
-                return Cow::Borrowed(&[]);
+                Cow::Borrowed(&[])
             }
             Body::Document(document) => {
                 let mut passed = std::mem::take(document);
                 passed.extend_from_slice(piece);
                 self.body = Body::LongDocument;
+                self.has_passed = true;
                 self.observed.see(length_of(&passed));
                 Cow::Owned(passed)
             }
@@ -230,9 +232,7 @@ impl StreamMeter {
                 Cow::Borrowed(piece)
             }
             Body::Unknown | Body::Events => self.pass_events(piece),
-        };
-        self.has_passed |= !passed.is_empty();
-        passed
+        }
     }
 
     fn pass_events<'a>(&mut self, piece: &'a [u8]) -> Cow<'a, [u8]> {
@@ -241,6 +241,7 @@ impl StreamMeter {
             self.read(&event, Ended::Yes, &mut out);
         }
         let unread = self.frames.take_unread();
+        self.has_passed |= unread > 0;
         if self.endpoint != Endpoint::Responses {
             self.observed.see(unread);
         }
@@ -256,9 +257,7 @@ impl StreamMeter {
         if !rest.is_empty() {
             let mut passing = Passing::of(&rest);
             self.read(&rest, Ended::No, &mut passing);
-            let passed = passing.finish();
-            self.has_passed |= !passed.is_empty();
-            out.extend_from_slice(&passed);
+            out.extend_from_slice(&passing.finish());
         }
     }
 
@@ -287,9 +286,12 @@ impl StreamMeter {
 
     fn read(&mut self, event: &[u8], ended: Ended, out: &mut Passing<'_>) {
         let Some(data) = frame::data(event) else {
-            self.observed.see(frame::no_field(event));
+            let unknown = frame::no_field(event);
+            self.observed.see(unknown);
+            self.has_passed |= unknown > 0;
             return out.pass(event);
         };
+        let had_passed = std::mem::replace(&mut self.has_passed, true);
         if data.trim_ascii_end() == b"[DONE]" {
             self.observed.end.follow(StreamEnd::Complete);
             return out.pass(event);
@@ -308,6 +310,7 @@ impl StreamMeter {
         self.report(report);
         if self.strip_usage && chunk.is_usage_alone(is_over) {
             self.frames.take_out();
+            self.has_passed = had_passed;
             return;
         }
         let cost = self.observed.usage().and_then(|usage| (self.cost)(&usage));
@@ -347,7 +350,9 @@ impl StreamMeter {
 
     fn report(&mut self, report: Report) {
         self.observed.report(self.endpoint, report);
-        if let Some(kept) = self.text.as_mut().filter(|_| report.tells_output()) {
+        if let Some(kept) = self.text.as_mut()
+            && report.tells_output(self.endpoint)
+        {
             kept.clear();
         }
     }

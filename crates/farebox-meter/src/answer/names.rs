@@ -31,7 +31,9 @@ pub(super) enum Says {
     Written(Form),
     /// Everything read and written.
     All,
-    /// Of what was read: from a cache.
+    /// Of what was read: from a cache, and by the definition of the name a part of the sum.
+    CachedWithin,
+    /// Of what was read: from a cache. Some write it as a part of the sum, some on top of it.
     Cached,
     /// Of what was read: into a cache.
     CacheWritten,
@@ -66,12 +68,12 @@ pub(super) const NAMES: [(&str, Says); 37] = [
     ("total_tokens", Says::All),
     ("totalTokenCount", Says::All),
     ("totalTokens", Says::All),
-    ("prompt_tokens_details.cached_tokens", Says::Cached),
-    ("input_tokens_details.cached_tokens", Says::Cached),
+    ("prompt_tokens_details.cached_tokens", Says::CachedWithin),
+    ("input_tokens_details.cached_tokens", Says::CachedWithin),
+    ("cachedContentTokenCount", Says::CachedWithin),
     ("cache_read_input_tokens", Says::Cached),
     ("prompt_cache_hit_tokens", Says::Cached),
     ("cached_tokens", Says::Cached),
-    ("cachedContentTokenCount", Says::Cached),
     ("cacheReadInputTokens", Says::Cached),
     (
         "prompt_tokens_details.cache_write_tokens",

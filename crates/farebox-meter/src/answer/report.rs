@@ -3,8 +3,8 @@
 //! | in which order | what is believed |
 //! |---|---|
 //! | 1 | what was read and written, under the endpoint's own names, else under another provider's |
-//! | 2 | what the total says, where one of the two is missing |
-//! | 3 | a surplus of the total: the cache counts that are told, where they fit into it, then thoughts that are told; thoughts also where nothing but the three sums is told (Gemini) |
+//! | 2 | a surplus of the total: the cache counts that are told, where they fit into it, then thoughts that are told; thoughts also where nothing else is told that could explain it (Gemini) |
+//! | 3 | what the total says of what was read, or of what was written, where that is missing |
 //! | 4 | details, each cut to what is left of the sum that it belongs to |
 //!
 //! A count that is no whole number, or absurd, is as good as absent; the rest of the report stands.
@@ -40,6 +40,8 @@ struct Read {
     pictures: Option<u64>,
     /// The cache counts come on top of the sum.
     is_cache_apart: bool,
+    /// The cache counts are a part of the sum by their names, and can be one.
+    is_cache_within: bool,
 }
 
 /// What is told of what was written.
@@ -77,9 +79,9 @@ impl Report {
         updated
     }
 
-    /// Whether it tells that something was written.
-    pub(crate) fn tells_output(&self) -> bool {
-        self.written.is_told()
+    /// Whether it tells that something was written, were it only by its total.
+    pub(crate) fn tells_output(self, endpoint: Endpoint) -> bool {
+        self.written.is_told() || self.to_usage(endpoint).all_output() > 0
     }
 
     /// In classes that do not overlap. A side that is not told is zero.
@@ -90,7 +92,11 @@ impl Report {
             .all
             .map_or(0, |all| all.saturating_sub(read).saturating_sub(written));
         let (is_cache_apart, surplus) = self.cache_in(surplus);
-        let thoughts = self.thoughts_in(surplus);
+        let (written, thoughts) = match self.written.is_told() {
+            true => (written, self.thoughts_in(surplus)),
+            false if endpoint.writes() => (surplus, 0),
+            false => (0, 0),
+        };
         let usage = self.read.split(read, is_cache_apart);
         match endpoint {
             Endpoint::Images => usage.with(Unit::ImageOutput, written),
@@ -99,7 +105,7 @@ impl Report {
     }
 
     /// What was read and what was written, as far as the forms count them. A total stands in for
-    /// what is missing beside it.
+    /// what was read where that is missing.
     fn sums(&self) -> (u64, u64) {
         let (read, written) = (self.read.sum.unwrap_or(0), self.written.sum.unwrap_or(0));
         match self.all {
@@ -129,8 +135,8 @@ impl Report {
         match self.written.thoughts {
             Some(thoughts) if self.written.are_thoughts_apart => thoughts,
             Some(thoughts) => thoughts.min(surplus),
-            // Gemini's answers in OpenAI's form tell three sums, and thoughts in the total alone.
-            None if self.read.cache() == 0 && self.written.is_told() => surplus,
+            // Gemini's answers in OpenAI's form tell thoughts in the total alone.
+            None if self.read.cache() == 0 || self.read.is_cache_within => surplus,
             None => 0,
         }
     }
@@ -162,6 +168,7 @@ impl Read {
             sound: later.sound.or(kept.sound),
             pictures: later.pictures.or(kept.pictures),
             is_cache_apart: later.is_cache_apart,
+            is_cache_within: later.is_cache_within,
         }
     }
 
@@ -278,11 +285,17 @@ impl Told {
         let by_lifetime = [Says::CacheWrittenBriefly, Says::CacheWrittenLonger];
         let [briefly, longer] = by_lifetime.map(|says| self.first(says));
         let cache_written = [self.first(Says::CacheWritten), sum(briefly, longer)];
+        let cache_written = most_trusted(cache_written.into_iter());
+        let within = self.first(Says::CachedWithin);
+        let cached = [within, self.first(Says::Cached)];
+        let can_be_within = 1..=read.unwrap_or(0);
         Report {
             read: Read {
                 sum: read,
-                cached: self.first(Says::Cached),
-                cache_written: most_trusted(cache_written.into_iter()),
+                cached: most_trusted(cached.into_iter()),
+                cache_written,
+                is_cache_within: within.is_some_and(|within| can_be_within.contains(&within))
+                    && cache_written.unwrap_or(0) == 0,
                 sound: self.first(Says::SoundRead),
                 pictures: self.first(Says::PicturesRead),
                 is_cache_apart: read_by.counts_cache_apart(endpoint, all.is_some()),

@@ -125,6 +125,16 @@ impl<'a> Whole<'a> {
         if !self.endpoint.writes() || self.is_only_an_error() {
             return;
         }
+        // Read twice, so that nothing is shown of what turns out to be broken.
+        if self.walk(&mut |_| {}).is_ok() {
+            let _ = self.walk(see);
+        } else {
+            let body = self.body.trim_ascii();
+            body.utf8_chunks().for_each(|chunk| see(chunk.valid()));
+        }
+    }
+
+    fn walk(&self, see: See<'_>) -> serde_json::Result<()> {
         let mut json = serde_json::Deserializer::from_slice(self.body);
         let said = Said {
             texts: Texts::of_answer(see),
@@ -133,11 +143,8 @@ impl<'a> Whole<'a> {
                 _ => &[],
             },
         };
-        let read = json.deserialize_map(said).and_then(|()| json.end());
-        if read.is_err() {
-            let body = self.body.trim_ascii();
-            body.utf8_chunks().for_each(|chunk| see(chunk.valid()));
-        }
+        json.deserialize_map(said)?;
+        json.end()
     }
 
     /// Some tell of an error by members that are not in an `error`.

@@ -146,6 +146,34 @@ fn comments_and_other_fields_pass_untouched_and_are_no_output() {
 }
 
 #[test]
+fn only_what_belongs_to_an_event_counts_as_passed() {
+    let has_passed = |stream: &str| {
+        let mut meter = meter(Endpoint::ChatCompletions, true);
+        let passed = meter.pass(stream.as_bytes()).len();
+        meter.finish(&mut Vec::new());
+        (passed > 0, meter.has_passed())
+    };
+    for nothing in [": ping\n\n", "\n\n", "event: ping\n\n", "id: 1\n\n"] {
+        assert_eq!(has_passed(nothing), (true, false), "{nothing:?}");
+    }
+    for event in [TEXT, DONE, "data\n\n", "no field\n\n"] {
+        assert_eq!(has_passed(event), (true, true), "{event:?}");
+        let after_ping = format!(": ping\n\n{event}");
+        assert_eq!(has_passed(&after_ping), (true, true), "{event:?}");
+    }
+}
+
+#[test]
+fn a_document_that_is_broken_counts_by_its_bytes_once() {
+    let broken = r#"{"choices":[{"message":{"content":"12345678"}}]"#;
+    let bytes = u64::try_from(broken.len()).unwrap();
+    let (out, observed) = passed(Endpoint::ChatCompletions, true, broken);
+    assert_eq!((out.as_str(), observed.output_bytes), (broken, bytes));
+    let whole = Whole::read(Endpoint::ChatCompletions, broken.as_bytes());
+    assert_eq!(whole.content_bytes(), bytes);
+}
+
+#[test]
 fn what_cannot_be_read_passes_untouched_and_is_counted_by_its_bytes() {
     for (stream, bytes) in [
         ("data: not json\n\n", 8),

@@ -92,11 +92,19 @@ impl Bill {
         let charged = self.charged(hold.charge());
         match self.used {
             Some(used) => hold.settle_part_with(used, self.kept()),
-            None => hold.void_with(VoidReason::CutShort, self.kept()),
+            None => hold.void_with(self.void_reason(), self.kept()),
         }
         Charged {
             msat: charged,
             bill: Some(self),
+        }
+    }
+
+    /// Who made an answer end before it was worth anything.
+    const fn void_reason(&self) -> VoidReason {
+        match self.end {
+            End::CutByClient => VoidReason::ClientGone,
+            _ => VoidReason::CutShort,
         }
     }
 

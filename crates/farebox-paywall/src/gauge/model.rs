@@ -333,6 +333,9 @@ impl Gauge for ModelUsage {
     }
 
     fn progress(&self) -> Option<Msat> {
+        if !self.has_passed() {
+            return None;
+        }
         let observed = self.observed();
         let usage = observed.usage().unwrap_or_else(|| {
             let output = by_bytes(observed.output_bytes);

@@ -190,6 +190,10 @@ fn a_stream_of_which_bytes_went_out_is_never_cheaper_than_its_prompt() {
         known(&bill).used.get()
     };
     assert_eq!(used(&[], Ending::CutByClient), 0);
+    let ping = ": ping\n\n";
+    assert_eq!(used(&[ping], Ending::CutByClient), 0);
+    assert_eq!(streaming(meter(), &[ping]).progress(), None);
+    assert_eq!(used(&[ping, role], Ending::CutByClient), 25 * 100);
     assert_eq!(used(&[role], Ending::CutByClient), 25 * 100);
     assert_eq!(
         used(&[role, STOP, "data: [DONE]\n\n"], Ending::Complete),

@@ -88,6 +88,8 @@ fn output_in_members_that_nobody_knows_is_not_free_for_who_leaves_early() {
     assert!(charged(&tools, false) >= prompt + 400 * OUTPUT);
     let role = [delta(&json!({ "role": "assistant" }))];
     assert_eq!(charged(&role, false), prompt);
+    // By a comment a server says that it has not begun yet.
+    assert_eq!(charged(&[": ping\n\n".to_owned()], false), 0);
 }
 
 #[test]
