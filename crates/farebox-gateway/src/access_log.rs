@@ -19,6 +19,7 @@ use farebox_core::{RequestId, UnixMillis};
 use farebox_http::body_budget::Holder;
 use farebox_http::client_addr::AddressPrefix;
 use farebox_market::rates::Rate;
+use farebox_wire::grpc::ContentType;
 use http::{HeaderValue, Method, StatusCode};
 use prometheus_client::metrics::counter::Counter;
 use tokio::runtime::Handle;
@@ -195,7 +196,7 @@ pub(crate) enum Audience {
     /// A program, which reads problem documents.
     Program,
     /// A gRPC client, which reads headers.
-    Grpc,
+    Grpc(ContentType),
     /// A person, who reads pages.
     Person,
 }

@@ -3,6 +3,7 @@
 //! It moves bytes, and at the end tells three parties what happened: the settlement, the store of
 //! answers kept for a retry, and the request's log line.
 
+mod grpc;
 mod watched;
 
 use std::pin::Pin;
@@ -19,7 +20,7 @@ use farebox_http::headers::prepare_response_trailers;
 use farebox_http::limits::TokenPermit;
 use farebox_http::replay::{Finishing, Recorder};
 use farebox_http::upstream::Lease;
-use farebox_ledger::crash_point;
+use farebox_ledger::{VoidReason, crash_point};
 use http::{HeaderMap, HeaderName};
 use http_body::{Body, Frame, SizeHint};
 use tokio::runtime::Handle;
@@ -31,6 +32,8 @@ use farebox_paywall::gauge::Ending;
 use farebox_paywall::payment_fields;
 use farebox_paywall::settle::{Charge, Settlement};
 
+use grpc::Failure;
+pub(crate) use grpc::{GrpcAnswer, GrpcCall, has_failed};
 use watched::WatchedAnswer;
 pub(crate) use watched::WatchedAnswers;
 
@@ -89,7 +92,7 @@ pub(crate) struct UpstreamBody {
     /// Whether we ourselves end it, where leaving early has a price of its own.
     pub(crate) drain: Option<DrainSignal>,
     pub(crate) recorder: Option<Recorder>,
-    pub(crate) grpc: Option<GrpcCall>,
+    pub(crate) grpc: Option<GrpcAnswer>,
     /// How it ended, once it has.
     pub(crate) ending: Option<Ending>,
     pub(crate) pace: Pace,
@@ -244,6 +247,9 @@ impl UpstreamBody {
                 if let Some(upload) = &self.upload {
                     upload.answered();
                 }
+                if let (Some(grpc), Some(data)) = (&mut self.grpc, frame.data_ref()) {
+                    grpc.hear(data);
+                }
                 let frame = self.hear_trailers(frame);
                 let frame =
                     self.gauge(prepare_response_trailers(frame, payment_fields::in_answers));
@@ -252,7 +258,7 @@ impl UpstreamBody {
             }
             Poll::Ready(None) => {
                 let rest = self.rest();
-                self.end(Ending::Complete);
+                self.end(self.ending_without_trailers());
                 Poll::Ready(rest.map(|rest| Ok(Frame::data(rest))))
             }
             Poll::Ready(Some(Err(error))) => {
@@ -356,8 +362,12 @@ impl UpstreamBody {
         if let (Some(recorder), Some(data)) = (&mut self.recorder, frame.data_ref()) {
             recorder.push(data);
         }
-        if self.is_at_end() {
-            self.end(Ending::Complete);
+        if let Some(ending) = self.failure_in_body() {
+            // A client that has read so much need not wait for more.
+            self.settlement.went_on();
+            self.end(ending);
+        } else if self.is_at_end() {
+            self.end(self.ending_without_trailers());
         } else {
             self.pace.handed_over();
             self.settlement.went_on();
@@ -366,9 +376,28 @@ impl UpstreamBody {
     }
 
     fn ending_by(&self, trailers: &HeaderMap) -> Ending {
-        match self.grpc {
-            Some(call) => call.ending_by(trailers),
-            None => Ending::Complete,
+        let grpc = self.grpc.as_ref();
+        grpc.map_or(Ending::Complete, |grpc| grpc.ending_by(trailers))
+    }
+
+    fn ending_without_trailers(&self) -> Ending {
+        match &self.grpc {
+            Some(grpc) if grpc.is_cut() => self.pace.broken_off_by(),
+            _ => Ending::Complete,
+        }
+    }
+
+    /// How a call ended that has failed by what its body says. One that brought no message is as
+    /// good as refused, whatever becomes of the rest of its body.
+    fn failure_in_body(&mut self) -> Option<Ending> {
+        let failure = self.grpc.as_mut()?.take_failure()?;
+        self.recorder = None;
+        match failure {
+            Failure::Refused => {
+                self.settlement.void(VoidReason::Refused);
+                None
+            }
+            Failure::Ended(ending) => Some(ending),
         }
     }
 
@@ -400,35 +429,6 @@ impl UpstreamBody {
         let _ = tokio::time::timeout(FINISH_FOR_REPLAY, rest).await;
         drop(finishing);
     }
-}
-
-/// What has to be known of a gRPC call to judge how it ended.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct GrpcCall {
-    /// Whether the client said by when the call has to end.
-    pub(crate) has_deadline: bool,
-}
-
-impl GrpcCall {
-    /// A client that cancels, or lets a deadline of its own pass, has left: messages that it got
-    /// before are not free.
-    fn ending_by(self, trailers: &HeaderMap) -> Ending {
-        const CANCELLED: &str = "1";
-        const DEADLINE_EXCEEDED: &str = "4";
-        match trailers.get("grpc-status") {
-            Some(status) if status == CANCELLED => Ending::CutByClient,
-            Some(status) if status == DEADLINE_EXCEEDED && self.has_deadline => Ending::CutByClient,
-            _ if grpc_failed(trailers) => Ending::CutByUpstream,
-            _ => Ending::Complete,
-        }
-    }
-}
-
-/// Whether gRPC trailers (or the headers of a trailers-only answer) tell of a failed call.
-pub(crate) fn grpc_failed(trailers: &HeaderMap) -> bool {
-    trailers
-        .get("grpc-status")
-        .is_some_and(|status| status != "0")
 }
 
 impl Body for AnswerBody {

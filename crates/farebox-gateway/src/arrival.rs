@@ -3,7 +3,7 @@
 //! What is matched here is what is forwarded. A request that two servers could read differently is
 //! refused before anything looks at its route.
 
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use bytes::Bytes;
 use farebox_core::RequestDigest;
@@ -11,8 +11,10 @@ use farebox_http::body_budget::{ByteBudget, Keep, Patience, ReadBody, read_body,
 use farebox_http::headers::{UnusualNames, check_framing, drop_unusual_names};
 use farebox_http::path::{CanonicalPath, PathParameters};
 use farebox_paywall::ask::BodyFacts;
+use farebox_wire::grpc::ContentType;
 use http::header::{
-    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue, TRANSFER_ENCODING,
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue,
+    TRANSFER_ENCODING,
 };
 use http::request::Parts;
 use http::{Request, Version};
@@ -48,8 +50,10 @@ impl Arrival {
     ) -> Result<Self, Refusal> {
         let (mut parts, body) = request.into_parts();
         check_framing(&parts.headers)?;
-        if names == UnusualNames::Dropped {
-            drop_unusual_names(&mut parts.headers);
+        if names == UnusualNames::Dropped
+            && let Some(name) = drop_unusual_names(&mut parts.headers)
+        {
+            SAID_DROPPED.call_once(|| say_dropped(&name));
         }
         if parts.method.as_str().eq_ignore_ascii_case("CONNECT") {
             return Err(RequestError::NoRoute.into());
@@ -57,7 +61,7 @@ impl Arrival {
         let host = host_of(&parts)?;
         let path = CanonicalPath::parse(parts.uri.path(), parameters)?;
         let path = Arc::from(path.as_str());
-        let grpc = farebox_wire::grpc::is_grpc(&parts.headers);
+        let grpc = ContentType::of(&parts.headers).is_some();
         Ok(Self {
             parts,
             host,
@@ -181,6 +185,21 @@ impl Arrival {
         };
         Ok(self.digest_with(sha256))
     }
+}
+
+/// How much of a name that a client has chosen is logged.
+const MAX_LOGGED_NAME: usize = 32;
+
+/// Once for each process: how often it happens is for clients to choose.
+static SAID_DROPPED: Once = Once::new();
+
+fn say_dropped(name: &HeaderName) {
+    let name = name.as_str();
+    tracing::warn!(
+        name = &name[..name.len().min(MAX_LOGGED_NAME)],
+        "a header was dropped for its name, and so are all whose names have other characters than \
+         letters, digits and hyphens; server.underscores_in_headers keeps them"
+    );
 }
 
 /// The host the request is for, in lower case and without its port; empty for one of HTTP/1.0 that

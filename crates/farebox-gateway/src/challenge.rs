@@ -103,7 +103,7 @@ fn show_invoice(
         .with("amount_msat", offered.terms.amount.get())
         .with("invoice_expires_at", offered.expires_at.as_secs());
     // The sentence by which gRPC clients tell a challenge from a fault.
-    if exchange.audience == Audience::Grpc {
+    if let Audience::Grpc(_) = exchange.audience {
         problem = problem.with_detail(grpc::MESSAGE);
     }
     let mut response = render(exchange, &entry.with_grpc(grpc::UNPAID), problem);

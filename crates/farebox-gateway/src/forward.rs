@@ -20,7 +20,7 @@ use farebox_http::decode::{DecodedBody, Decoder};
 use farebox_http::drain::DrainSignal;
 use farebox_http::headers;
 use farebox_http::limits::TokenPermit;
-use farebox_http::replay::{Recorder, ReplayPolicy, ReplayStore};
+use farebox_http::replay::{Asked, Keep, Recorder, ReplayStore};
 use farebox_http::tunnel;
 use farebox_http::upstream::{Answer, Lease, SendError};
 use farebox_ledger::{Receipt, VoidReason, crash_point};
@@ -33,7 +33,7 @@ use hyper::upgrade::OnUpgrade;
 use self::request::Asker;
 use self::whole::ROOM_BYTES;
 use crate::access_log::Exchange;
-use crate::answer::{AnswerBody, GrpcCall, Pace, UpstreamBody, grpc_failed};
+use crate::answer::{AnswerBody, GrpcAnswer, GrpcCall, Pace, UpstreamBody, has_failed};
 use crate::arrival::Arrival;
 use crate::crash;
 use crate::outcome::Outcome;
@@ -75,7 +75,7 @@ struct Fare {
     settlement: Settlement,
     permit: Option<TokenPermit>,
     receipt: ReceiptHeaders,
-    keep_for: Option<(HoldId, ReplayPolicy)>,
+    keep: Option<Keep>,
     paid: bool,
     /// Whether the answer leads to another place of the upstream's own.
     leads_on: bool,
@@ -134,7 +134,8 @@ impl Forwarder {
             .extensions
             .remove::<OnUpgrade>()
             .filter(|_| headers::is_websocket_upgrade(&arrival.parts.headers));
-        let mut fare = Fare::of(payment, permit, route, self.answers.whole().lease());
+        let room = self.answers.whole().lease();
+        let mut fare = Fare::of(payment, permit, route, room, &arrival.parts.headers);
         if fare.settlement.is_gauged() || route.extract().is_some() {
             match self.answers.of(exchange.holder).begin(ROOM_BYTES) {
                 Ok(room) => fare.room = room,
@@ -224,8 +225,7 @@ impl Forwarder {
             let unasked = UpstreamError::broken("it switched protocols unasked");
             return Err(fare.refuse(unasked.into()));
         }
-        let grpc = farebox_wire::grpc::is_grpc(&parts.headers);
-        if !fare.judge(parts.status, route, grpc && grpc_failed(&parts.headers)) {
+        if !fare.judge(parts.status, route, has_failed(&parts.headers)) {
             parts.extensions.insert(Uncharged);
         }
         headers::prepare_response(&mut parts.headers, switching, payment_fields::in_answers);
@@ -239,14 +239,14 @@ impl Forwarder {
             tunnel::join(client_side, upstream_side, self.drain.clone(), fare.permit);
             return Ok(Response::from_parts(parts, AnswerBody::empty()));
         }
-        let call = grpc.then_some(call);
+        let grpc = call.answered_by(&parts.headers);
         let coming = Coming {
             parts,
             incoming,
             decoder: None,
             lease,
         };
-        Ok(self.stream_back(route, coming, fare, call))
+        Ok(self.stream_back(route, coming, fare, grpc))
     }
 
     /// Lets the upstream's body pass, with everything that waits for its end.
@@ -255,7 +255,7 @@ impl Forwarder {
         route: &Route,
         coming: Coming,
         mut fare: Fare,
-        grpc: Option<GrpcCall>,
+        grpc: Option<GrpcAnswer>,
     ) -> Response<AnswerBody> {
         let Coming {
             parts,
@@ -285,12 +285,19 @@ impl Forwarder {
 }
 
 impl Fare {
-    fn of(payment: Payment, permit: Option<TokenPermit>, route: &Route, room: Memory) -> Self {
+    /// `headers` are those of the request as its client sent it, but for what pays.
+    fn of(
+        payment: Payment,
+        permit: Option<TokenPermit>,
+        route: &Route,
+        room: Memory,
+        headers: &HeaderMap,
+    ) -> Self {
         let free = Self {
             settlement: Settlement::nothing(),
             permit,
             receipt: ReceiptHeaders::Nothing,
-            keep_for: None,
+            keep: None,
             paid: false,
             leads_on: false,
             upload: None,
@@ -313,7 +320,11 @@ impl Fare {
                         left: hold.remaining(),
                         is_most: gauge.is_some(),
                     },
-                    keep_for: replay.filter(|_| once).map(|replay| (hold.id(), replay)),
+                    keep: replay.filter(|_| once).map(|policy| Keep {
+                        hold: hold.id(),
+                        policy,
+                        asked: Asked::of(headers),
+                    }),
                     settlement: Settlement::of(hold, gauge),
                     paid: true,
                     ..free
@@ -368,7 +379,7 @@ impl Fare {
             VoidReason::Refused
         };
         self.settlement.void(reason);
-        self.keep_for = None;
+        self.keep = None;
         if let ReceiptHeaders::Held { charge, .. } = &mut self.receipt {
             *charge = Msat::ZERO;
         }
@@ -392,8 +403,8 @@ impl Fare {
         replays: &Arc<ReplayStore>,
         parts: &http::response::Parts,
     ) -> Option<Recorder> {
-        let (hold, policy) = self.keep_for.take()?;
-        Some(replays.record(hold, policy, parts.status, parts.headers.clone()))
+        let keep = self.keep.take()?;
+        Some(replays.record(keep, parts.status, parts.headers.clone()))
     }
 }
 

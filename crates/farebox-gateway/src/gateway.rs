@@ -204,6 +204,7 @@ fn held_calls(
         log: Arc::clone(&shared.log),
         ids: IdSource::seeded().map_err(io::Error::other)?,
         drain: shared.drain.clone(),
+        open: Arc::clone(&shared.held.open),
         max_answer_bytes,
     })
 }

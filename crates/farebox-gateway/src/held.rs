@@ -20,6 +20,7 @@ mod call;
 mod holder;
 mod kept;
 mod offer;
+mod open;
 mod run;
 
 use std::collections::HashSet;
@@ -34,8 +35,9 @@ use farebox_lightning::Backend;
 use farebox_paywall::Paywall;
 use tokio::sync::mpsc;
 
-pub(crate) use call::held_answer;
+pub(crate) use call::kept_answer;
 pub(crate) use kept::{KeptAnswer, KeptRequest};
+pub(crate) use open::OpenCalls;
 
 use crate::access_log::AccessLog;
 use crate::forward::Forwarder;
@@ -76,6 +78,7 @@ pub(crate) struct HeldCalls {
     pub(crate) log: Arc<AccessLog>,
     pub(crate) ids: IdSource,
     pub(crate) drain: DrainSignal,
+    pub(crate) open: Arc<OpenCalls>,
     /// The longest answer that is stored, in bytes.
     pub(crate) max_answer_bytes: usize,
 }
@@ -84,6 +87,8 @@ pub(crate) struct HeldCalls {
 pub(crate) struct HeldDoor {
     /// How much may be kept of them.
     pub(crate) room: HeldLimits,
+    /// Those that have not ended.
+    pub(crate) open: Arc<OpenCalls>,
     offered: mpsc::Sender<Offered>,
 }
 
@@ -103,7 +108,13 @@ impl HeldDoor {
             max_calls: rules.max_calls,
             max_bytes: rules.max_bytes,
         };
-        (Self { room, offered }, news)
+        let open = Arc::default();
+        let door = Self {
+            room,
+            open,
+            offered,
+        };
+        (door, news)
     }
 
     pub(crate) fn tell(&self, hash: PaymentHash, node: Arc<Backend>) {

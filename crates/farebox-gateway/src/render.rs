@@ -50,9 +50,9 @@ pub(crate) fn render(exchange: &Exchange, entry: &Entry, problem: Problem) -> Re
     let spoken = problem.spoken_reason();
     let mut response = match exchange.audience {
         Audience::Program => document(&sdk::with_error(exchange, problem)),
-        Audience::Grpc => {
+        Audience::Grpc(kind) => {
             let mut response = Response::new(AnswerBody::empty());
-            *response.headers_mut() = grpc::refusal(entry.grpc, problem.sentence());
+            *response.headers_mut() = grpc::refusal(kind, entry.grpc, problem.sentence());
             response
         }
         Audience::Person => {

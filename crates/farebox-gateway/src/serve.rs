@@ -14,9 +14,11 @@ use farebox_ledger::Receipt;
 use farebox_paywall::admit::{Admission, Debt, Finished, Verdict};
 use farebox_paywall::ask::{Ask, Fingerprint, is_probe};
 use farebox_paywall::challenge::{Challenge, ToHold};
+use farebox_paywall::keys;
 use farebox_paywall::payer::{Known, Payer};
 use farebox_paywall::price::Quote;
 use farebox_paywall::sale::Sale;
+use farebox_wire::grpc::ContentType;
 use http::header::{EXPECT, HeaderMap, HeaderName, HeaderValue, ORIGIN};
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
@@ -28,12 +30,13 @@ use crate::arrival::{Arrival, ArrivedBody};
 use crate::challenge::{Demand, show_again, show_challenge};
 use crate::claim::form;
 use crate::claim::visit::Visit;
-use crate::held::{KeptRequest, held_answer};
+use crate::held::{KeptRequest, kept_answer};
 use crate::lookalike::find_route;
 use crate::outcome::Outcome;
 use crate::plan::{Plan, Route, Sold};
-use crate::refusal::{AdmissionError, Overload, Refusal, RequestError};
+use crate::refusal::{AdmissionError, KeyFault, Overload, Refusal, RequestError};
 use crate::render;
+use crate::shape::Shape;
 use crate::worker::Worker;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -64,8 +67,8 @@ impl Serve for Worker {
         let plan = self.shared.plan.load_full();
         let version = request.version();
         let mut exchange = self.begin(&plan, &request, peer);
-        if farebox_wire::grpc::is_grpc(request.headers()) {
-            exchange.audience = Audience::Grpc;
+        if let Some(kind) = ContentType::of(request.headers()) {
+            exchange.audience = Audience::Grpc(kind);
         }
         let mut response = match self.steps(&plan, &mut exchange, request).await {
             Ok(response) => response,
@@ -110,6 +113,10 @@ impl Worker {
     ) -> Result<Response<AnswerBody>, Refusal> {
         let (parameters, names) = (plan.server.parameters(), plan.server.unusual_names());
         let arrival = Arrival::read(parameters, names, request)?;
+        // Before our own log has it.
+        if keys::is_in_address(&arrival.path, arrival.parts.uri.query()) {
+            return Err(KeyFault::InAddress.into());
+        }
         exchange.path = Arc::clone(&arrival.path);
         if &*arrival.path == form::PATH {
             return Box::pin(self.shared.claims.take_form(plan, exchange, arrival)).await;
@@ -204,6 +211,9 @@ impl Worker {
         let fingerprint = self
             .fingerprint(sold, exchange, &payer, &mut arrival)
             .await?;
+        if let Some(payment) = payer.bought_alone().filter(|_| sale.offer.holds_payment()) {
+            self.shared.held.open.wait_for_end(payment).await;
+        }
         let ask = self.ask(sold, exchange, &arrival);
         match paywall.admit(payer, quote, fingerprint, &ask).await? {
             Verdict::Admitted(admission) => {
@@ -211,7 +221,10 @@ impl Worker {
                     .forward(plan, exchange, route, admission, arrival)
                     .await
             }
-            Verdict::Finished(finished) => self.answer_again(exchange, finished).await,
+            Verdict::Finished(finished) => {
+                let headers = &arrival.parts.headers;
+                self.answer_again(exchange, finished, headers).await
+            }
             Verdict::Owed(debt) => {
                 Box::pin(self.demand(sold, exchange, arrival, visit.as_deref(), debt)).await
             }
@@ -228,6 +241,10 @@ impl Worker {
         let Some(shape) = &route.shape else {
             return Ok(());
         };
+        // Who pays nothing is told the price; nothing is held for what would be refused.
+        if let Holder::Payer(_) = holder {
+            Shape::check_method(&arrival.parts.method)?;
+        }
         let share = self.share(holder, arrival);
         Box::pin(shape.fill(arrival, route.max_read_bytes, &share)).await
     }
@@ -409,16 +426,22 @@ impl Worker {
     }
 
     /// The answer that was paid for before: from memory, or from the store where the payment was
-    /// taken only after the answer was in it.
+    /// taken only after the answer was in it. `headers` are those of the retry.
     async fn answer_again(
         &self,
         exchange: &mut Exchange,
         finished: Finished,
+        headers: &HeaderMap,
     ) -> Result<Response<AnswerBody>, Refusal> {
-        let again = self.replay(exchange, finished.receipt);
-        let answer = match (again, finished.bought_by) {
+        let Finished { receipt, bought_by } = finished;
+        let again = self.replay(exchange, receipt, headers);
+        let answer = match (again, bought_by) {
             (Err(AdmissionError::Finished(receipt)), Some(payment)) => {
-                held_answer(&self.shared.paywall.ledger, exchange, payment, receipt).await?
+                let ledger = &self.shared.paywall.ledger;
+                let kept = kept_answer(ledger, payment, receipt).await?;
+                let differs = kept.asked.unlike(headers, kept.status, &kept.headers);
+                AdmissionError::check_alike(receipt, differs)?;
+                kept.give_again(exchange, receipt)
             }
             (again, _) => again?,
         };
@@ -443,6 +466,7 @@ impl Worker {
         &self,
         exchange: &mut Exchange,
         receipt: Receipt,
+        headers: &HeaderMap,
     ) -> Result<Response<AnswerBody>, AdmissionError> {
         let replays = &self.forwarder.replays;
         // Asked first: an answer that is kept in between is found.
@@ -452,6 +476,8 @@ impl Worker {
             AdmissionError::Finished(receipt)
         };
         let stored = replays.find(receipt.hold, Instant::now()).ok_or(missing)?;
+        let differs = stored.asked.unlike(headers, stored.status, &stored.headers);
+        AdmissionError::check_alike(receipt, differs)?;
         exchange.outcome = Outcome::Replayed;
         exchange.hold = Some(receipt.hold);
         let mut response = Response::new(AnswerBody::stored(

@@ -64,17 +64,23 @@ impl Shape {
         Ok(())
     }
 
+    /// Refuses a request that only asks about the resource: nothing is made of it, and it has no answer
+    /// to take anything out of.
+    pub(crate) fn check_method(method: &Method) -> Result<(), Refusal> {
+        if is_probe(method) {
+            let allowed = vec![Method::GET, Method::POST];
+            return Err(RequestError::Method { allowed }.into());
+        }
+        Ok(())
+    }
+
     /// Makes the head of a request fit for its upstream.
     pub(crate) fn prepare(
         &self,
         method: &mut Method,
         headers: &mut HeaderMap,
     ) -> Result<(), Refusal> {
-        // Nothing was made of it, and it has no answer to take anything out of.
-        if is_probe(method) {
-            let allowed = vec![Method::GET, Method::POST];
-            return Err(RequestError::Method { allowed }.into());
-        }
+        Self::check_method(method)?;
         if let Some(template) = &self.request {
             method.clone_from(template.method());
         }

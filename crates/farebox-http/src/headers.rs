@@ -150,11 +150,16 @@ pub enum UnusualNames {
     Kept,
 }
 
-/// Takes off the fields whose names have other characters than letters, digits and hyphens. CGI,
-/// WSGI, PHP and Rack make one name of `X_Original_URL`, `X.Original.URL` and `X-Original-URL`, so that
-/// these would pass every rule that is kept here by name.
-pub fn drop_unusual_names(headers: &mut HeaderMap) {
-    remove(headers, |name| !is_usual(name));
+/// Takes off the fields whose names have other characters than letters, digits and hyphens, and gives
+/// the name of one of them. CGI, WSGI, PHP and Rack make one name of `X_Original_URL`, `X.Original.URL`
+/// and `X-Original-URL`, so that these would pass every rule that is kept here by name.
+pub fn drop_unusual_names(headers: &mut HeaderMap) -> Option<HeaderName> {
+    let mut names = headers.keys();
+    let dropped = names.find(|name| !is_usual(name.as_str())).cloned();
+    if dropped.is_some() {
+        remove(headers, |name| !is_usual(name));
+    }
+    dropped
 }
 
 /// Sets the fields of the route in the place of the client's, however those are spelled.

@@ -2,10 +2,13 @@
 //! sale and without the upstream.
 //!
 //! The ledger decides whether a request is such a retry; only then is an answer looked up, under
-//! the hold that paid for it, so nobody sees an answer that is not theirs. An answer is stored
+//! the hold that paid for it, so nobody sees an answer that is not theirs. Whether the answer is one
+//! to what the retry asks for is told by what the first request [asked](Asked). An answer is stored
 //! when it was sent completely, never in part. Answers and recordings under way draw on one byte
 //! budget; where it is used up the oldest answers go first. Nothing here survives a restart: the
 //! retry is then told that it was served.
+
+mod asked;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,6 +19,7 @@ use farebox_core::HoldId;
 use http::{HeaderMap, StatusCode};
 
 use crate::body_budget::{ByteBudget, Lease};
+pub use asked::{Asked, Differs};
 
 /// The default limit on the number of answers.
 pub const DEFAULT_MAX_ANSWERS: usize = 65_536;
@@ -49,6 +53,8 @@ pub struct ReplayPolicy {
 /// An answer as it was sent.
 #[derive(Debug)]
 pub struct StoredAnswer {
+    /// What it is an answer to, beside what the sale knows of its request.
+    pub asked: Asked,
     /// Its status.
     pub status: StatusCode,
     /// Its header fields.
@@ -79,6 +85,17 @@ struct Kept {
     answer: Arc<StoredAnswer>,
     expires_at: Instant,
     _lease: Lease,
+}
+
+/// What is to be kept of an answer that is still to come.
+#[derive(Clone, Debug)]
+pub struct Keep {
+    /// The hold that pays for it.
+    pub hold: HoldId,
+    /// How long a body, and for how long.
+    pub policy: ReplayPolicy,
+    /// What its request asks for.
+    pub asked: Asked,
 }
 
 /// Collects one answer while it streams to its client. Dropped before [`Recorder::finish`], or
@@ -139,17 +156,22 @@ impl ReplayStore {
         self.shard(shard_of(hold)).finishing.contains(&hold)
     }
 
-    /// Starts to record the answer that `hold` pays for.
+    /// Starts to record an answer.
     #[must_use]
     pub fn record(
         self: &Arc<Self>,
-        hold: HoldId,
-        policy: ReplayPolicy,
+        keep: Keep,
         status: StatusCode,
         headers: HeaderMap,
     ) -> Recorder {
-        let size = ANSWER_OVERHEAD + size_of_fields(&headers);
+        let Keep {
+            hold,
+            policy,
+            asked,
+        } = keep;
+        let size = size_of_fields(&headers) + size_of_fields(asked.fields());
         let answer = StoredAnswer {
+            asked,
             status,
             headers,
             body: Bytes::new(),
@@ -164,7 +186,7 @@ impl ReplayStore {
             body: Vec::new(),
             lease,
         };
-        let fits = recording.lease_more(size);
+        let fits = recording.lease_more(ANSWER_OVERHEAD + size);
         Recorder(fits.then_some(recording))
     }
 

@@ -285,14 +285,6 @@ impl Spender {
         Some(Once { key, digest })
     }
 
-    /// The payment that bought one request alone.
-    fn bought_alone(&self) -> Option<PaymentHash> {
-        match self {
-            Self::Token(token) if self.kind() == Kind::Single => Some(token.payment_hash),
-            Self::Token(_) | Self::Key(_) => None,
-        }
-    }
-
     /// What becomes of a request for which nothing is held: a token's holder may buy again, a key's
     /// is told what is wrong with the key.
     fn refused(&self, admitted: &Admitted, quote: Quote, ask: &Ask<'_>) -> Result<Verdict, Error> {

@@ -15,7 +15,7 @@ use farebox_http::limits::{RetryAfter, TokenRefusal};
 use farebox_ledger::LedgerError;
 use farebox_wire::problem::{Problem, ProblemKind};
 
-pub use admission::AdmissionError;
+pub use admission::{AdmissionError, Unlike};
 pub use credential::{HolderError, HolderOf, Owed, PresentedError};
 pub use entry::{BRIEFLY, Blame, Entry, OUTAGE};
 pub use key::KeyFault;

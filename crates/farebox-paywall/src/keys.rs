@@ -15,6 +15,6 @@ mod view;
 pub use deposit::Deposits;
 pub use known::KnownKeys;
 pub use limits::{BadWish, LimitsWish};
-pub use secret::{BadKey, KeySecret, holds_key, take};
+pub use secret::{BadKey, KeySecret, holds_key, is_in_address, take};
 pub use sweep::sweep;
 pub use view::describe;

@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use farebox_core::{AccountId, KeyHash, Kind, RequestDigest};
+use farebox_core::{AccountId, KeyHash, Kind, PaymentHash, RequestDigest};
 use farebox_http::body_budget::Holder;
 use farebox_http::client_addr::AddressPrefix;
 use farebox_http::limits::TokenPermit;
@@ -99,6 +99,15 @@ impl Payer {
         }
     }
 
+    /// The payment that bought one request alone, where that pays.
+    #[must_use]
+    pub fn bought_alone(&self) -> Option<PaymentHash> {
+        match self {
+            Self::Account { spender, .. } => spender.bought_alone(),
+            Self::Nobody { .. } => None,
+        }
+    }
+
     /// How exactly the request has to be known to be admitted for this payer.
     #[must_use]
     pub fn knows(&self, ask: &Ask<'_>) -> Known {
@@ -129,6 +138,14 @@ impl Spender {
         match self {
             Self::Token(token) => token.granted.terms.kind,
             Self::Key(_) => Kind::Balance,
+        }
+    }
+
+    /// The payment that bought one request alone.
+    pub(crate) fn bought_alone(&self) -> Option<PaymentHash> {
+        match self {
+            Self::Token(token) if self.kind() == Kind::Single => Some(token.payment_hash),
+            Self::Token(_) | Self::Key(_) => None,
         }
     }
 

@@ -14,7 +14,7 @@
 //! | `/cut/SENT/DECLARED` | declares a length, sends fewer bytes, drops the connection |
 //! | `/cut-chunked/SENT` | chunked, dropped without the last chunk |
 //! | `/stream/NAME` | an SSE stream in the hands of a [`StreamControl`]; `?name=value` sets a header |
-//! | `/say` | what the request's JSON says: `{"status","headers":[[name,value]…],"trailers","body"}` |
+//! | `/say` | what the request's JSON says: `{"status","headers":[[name,value]…],"trailers","body","body_base64"}` |
 //! | `/large/BYTES` | so many bytes of [`Pattern`], chunked; `?length` declares the length |
 //! | `/digest` | reads the body to its end: `{"bytes","sha256"}` |
 //! | `/upgrade` | 101, then every byte is sent back |

@@ -211,7 +211,7 @@ fn the_challenge_is_printed_as_the_vector_says() {
     assert_eq!(challenge.l402(), text("l402"));
     assert_eq!(challenge.lsat(), text("lsat"));
     assert_eq!(vector["http"]["content-type"], problem::CONTENT_TYPE);
-    let mut trailers = grpc::refusal(grpc::UNPAID, grpc::MESSAGE);
+    let mut trailers = grpc::refusal(grpc::ContentType::Native, grpc::UNPAID, grpc::MESSAGE);
     challenge.append_to(&mut trailers, LegacyLsat::Omit);
     check_headers(&trailers, &vector["grpc"]);
 }

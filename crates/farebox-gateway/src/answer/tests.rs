@@ -76,18 +76,3 @@ async fn a_pause_of_the_upstreams_own_is_not_the_clients() {
     drop(upstream);
     assert_eq!(next.await, Some(Ending::CutByUpstream));
 }
-
-#[test]
-fn a_deadline_of_the_clients_own_makes_no_call_free() {
-    let ending = |status: &'static str, has_deadline| {
-        let status = http::HeaderValue::from_static(status);
-        let trailers =
-            HeaderMap::from_iter([(http::HeaderName::from_static("grpc-status"), status)]);
-        GrpcCall { has_deadline }.ending_by(&trailers)
-    };
-    assert_eq!(ending("0", true), Ending::Complete);
-    assert_eq!(ending("4", true), Ending::CutByClient);
-    assert_eq!(ending("4", false), Ending::CutByUpstream);
-    assert_eq!(ending("1", false), Ending::CutByClient);
-    assert_eq!(ending("13", true), Ending::CutByUpstream);
-}

@@ -28,7 +28,7 @@ impl Claims {
         offered: &Offered,
         response: &mut Response<AnswerBody>,
     ) {
-        if *demand.method != Method::GET || exchange.audience == Audience::Grpc {
+        if *demand.method != Method::GET || matches!(exchange.audience, Audience::Grpc(_)) {
             return;
         }
         let tells = demand

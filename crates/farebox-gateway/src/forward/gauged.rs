@@ -15,7 +15,7 @@ use http::Response;
 use super::whole::MAX_WHOLE;
 use super::{Coming, Fare, Forwarder, ReceiptHeaders};
 use crate::access_log::Exchange;
-use crate::answer::{AnswerBody, GrpcCall, grpc_failed};
+use crate::answer::{AnswerBody, GrpcCall, has_failed};
 use crate::plan::Route;
 use crate::refusal::{Refusal, UpstreamError};
 use farebox_paywall::gauge::{Form, Gauge, Whole};
@@ -34,9 +34,7 @@ impl Forwarder {
     ) -> Result<Response<AnswerBody>, Refusal> {
         let (mut parts, incoming) = answer.into_parts();
         let mut fare = fare.answered(parts.status, route)?;
-        let grpc = farebox_wire::grpc::is_grpc(&parts.headers).then_some(call);
-        let has_failed = grpc.is_some() && grpc_failed(&parts.headers);
-        fare.judge(parts.status, route, has_failed);
+        fare.judge(parts.status, route, has_failed(&parts.headers));
         let form = match fare.settlement.gauge() {
             Some(gauge) => gauge.head(parts.status, &mut parts.headers),
             None => Form::AsSent { cost: None },
@@ -61,6 +59,7 @@ impl Forwarder {
         if decoder.is_some() {
             decode::forget_encoding(&mut parts.headers);
         }
+        let grpc = call.answered_by(&parts.headers);
         let mut coming = Coming {
             parts,
             incoming,

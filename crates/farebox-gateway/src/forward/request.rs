@@ -7,7 +7,10 @@ use farebox_http::body_budget::ReadBody;
 use farebox_http::headers;
 use farebox_paywall::payment_fields;
 use farebox_wire::credential::CREDENTIAL_HEADERS;
-use http::header::{HOST, HeaderMap, HeaderValue, SEC_WEBSOCKET_PROTOCOL, TRANSFER_ENCODING};
+use farebox_wire::grpc::ContentType;
+use http::header::{
+    ACCEPT_ENCODING, HOST, HeaderMap, HeaderValue, SEC_WEBSOCKET_PROTOCOL, TRANSFER_ENCODING,
+};
 use http::{Method, Request, Uri, Version};
 
 use super::REQUEST_ID;
@@ -59,6 +62,11 @@ impl Asker<'_> {
         let models = route.sale.as_ref().and_then(|sale| sale.offer.models());
         if let Some(models) = models {
             models.headers.prepare(&mut parts.headers);
+        }
+        if ContentType::of(&parts.headers).is_some_and(ContentType::is_web) {
+            // Its trailers are read in the body.
+            let plain = HeaderValue::from_static("identity");
+            parts.headers.insert(ACCEPT_ENCODING, plain);
         }
         if upstream.has_credential() {
             take_credentials(&mut parts.headers);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use farebox_core::{AccountId, PaymentHash};
 use farebox_http::body_budget::{Holder, ReadBody};
+use farebox_http::replay::Asked;
 use farebox_ledger::{HeldCall, Ledger, Receipt};
 use http::uri::InvalidUri;
 use http::{Request, Response};
@@ -37,6 +38,7 @@ impl HeldCalls {
         let route = route.filter(|route| route.name == call.terms.route && route.sale.is_some());
         let route = route.ok_or("its route is gone")?;
         let mut exchange = self.begin_held(&request, route, call.payment_hash.account());
+        let asked = Asked::of(&request.headers);
         let arrival = request
             .into_arrival()
             .map_err(|_| "its address cannot be read")?;
@@ -46,7 +48,7 @@ impl HeldCalls {
             .forward(plan, &mut exchange, route, admission, arrival)
             .await;
         match answer {
-            Ok(answer) => self.collect(route, exchange, answer).await,
+            Ok(answer) => self.collect(route, exchange, asked, answer).await,
             Err(refusal) => {
                 exchange.status = render::refuse(&mut exchange, &refusal).status();
                 Err("the upstream failed")
@@ -79,6 +81,7 @@ impl HeldCalls {
         &self,
         route: &Route,
         mut exchange: Box<Exchange>,
+        asked: Asked,
         answer: Response<AnswerBody>,
     ) -> Result<KeptAnswer, Failure> {
         let (parts, mut body) = answer.into_parts();
@@ -94,6 +97,7 @@ impl HeldCalls {
         let body = Limited::new(body, limit).collect().await;
         let body = body.map_err(|_| "the upstream broke off, or its answer is too long to keep")?;
         Ok(KeptAnswer {
+            asked,
             status: parts.status,
             headers: parts.headers,
             body: body.to_bytes(),
@@ -102,23 +106,32 @@ impl HeldCalls {
 }
 
 /// The answer of a call whose payment was taken after the answer was stored.
-pub(crate) async fn held_answer(
+pub(crate) async fn kept_answer(
     ledger: &Ledger,
-    exchange: &mut Exchange,
     hash: PaymentHash,
     receipt: Receipt,
-) -> Result<Response<AnswerBody>, Refusal> {
+) -> Result<KeptAnswer, Refusal> {
     let call = ledger.held_call(hash).await?;
     let stored = call.and_then(|call| call.answer).map(Bytes::from);
     let kept = stored.and_then(|stored| KeptAnswer::parse(stored).ok());
-    let kept = kept.ok_or(AdmissionError::Finished(receipt))?;
-    exchange.outcome = Outcome::Replayed;
-    exchange.hold = Some(receipt.hold);
-    let mut response = Response::new(AnswerBody::stored(kept.body, None));
-    *response.status_mut() = kept.status;
-    *response.headers_mut() = kept.headers;
-    forward::write_receipt(response.headers_mut(), receipt);
-    Ok(response)
+    Ok(kept.ok_or(AdmissionError::Finished(receipt))?)
+}
+
+impl KeptAnswer {
+    /// The answer for a client that comes back for it.
+    pub(crate) fn give_again(
+        self,
+        exchange: &mut Exchange,
+        receipt: Receipt,
+    ) -> Response<AnswerBody> {
+        exchange.outcome = Outcome::Replayed;
+        exchange.hold = Some(receipt.hold);
+        let mut response = Response::new(AnswerBody::stored(self.body, None));
+        *response.status_mut() = self.status;
+        *response.headers_mut() = self.headers;
+        forward::write_receipt(response.headers_mut(), receipt);
+        response
+    }
 }
 
 impl KeptRequest {

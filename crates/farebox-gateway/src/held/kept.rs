@@ -7,9 +7,10 @@
 use std::net::IpAddr;
 
 use bytes::Bytes;
+use farebox_http::replay::Asked;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Why stored bytes are no request or answer of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,6 +36,8 @@ pub(crate) struct KeptRequest {
 #[derive(Clone, PartialEq, Eq)]
 #[cfg_attr(test, derive(Debug))]
 pub(crate) struct KeptAnswer {
+    /// What it is an answer to, beside what the sale knows of its request.
+    pub(crate) asked: Asked,
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
@@ -78,6 +81,7 @@ impl KeptRequest {
 impl KeptAnswer {
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let mut out = Writer::new(self.body.len());
+        out.headers(self.asked.fields());
         out.0.extend_from_slice(&self.status.as_u16().to_be_bytes());
         out.headers(&self.headers);
         out.text(&self.body);
@@ -86,8 +90,10 @@ impl KeptAnswer {
 
     pub(crate) fn parse(bytes: Bytes) -> Result<Self, Unreadable> {
         let mut input = Cursor::open(bytes)?;
+        let asked = Asked::from_fields(input.headers()?);
         let status = u16::from_be_bytes([input.byte()?, input.byte()?]);
         let answer = Self {
+            asked,
             status: StatusCode::from_u16(status).map_err(|_| Unreadable)?,
             headers: input.headers()?,
             body: input.text()?,
@@ -232,6 +238,7 @@ mod tests {
     #[test]
     fn an_answer_is_read_back_as_it_was() {
         let answer = KeptAnswer {
+            asked: Asked::of(&headers()),
             status: StatusCode::CREATED,
             headers: headers(),
             body: Bytes::from_static(b"<p>paid</p>"),

@@ -56,6 +56,7 @@ enum StepError {
 /// is under way. `node` made its invoice, where that was this process.
 pub(super) async fn follow(calls: Arc<HeldCalls>, hash: PaymentHash, node: Option<Arc<Backend>>) {
     let drain = calls.drain.clone();
+    let _open = calls.open.begin(hash);
     let mut follower = Follower {
         calls: Arc::clone(&calls),
         hash,

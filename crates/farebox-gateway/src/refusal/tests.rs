@@ -15,9 +15,11 @@ use super::*;
 const REFERENCE: &str = include_str!("../../../../docs/reference/errors.md");
 const WAIT: RetryAfter = RetryAfter(Duration::from_millis(1500));
 
-const KEYS: [KeyFault; 18] = [
+const KEYS: [KeyFault; 20] = [
     KeyFault::Malformed,
     KeyFault::Ambiguous,
+    KeyFault::Misplaced,
+    KeyFault::InAddress,
     KeyFault::Missing,
     KeyFault::Unknown,
     KeyFault::Revoked,

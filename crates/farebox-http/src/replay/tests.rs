@@ -22,8 +22,16 @@ fn store(total_bytes: usize, max_answers: usize) -> Arc<ReplayStore> {
     })
 }
 
+fn kept(hold: HoldId) -> Keep {
+    Keep {
+        hold,
+        policy: POLICY,
+        asked: Asked::default(),
+    }
+}
+
 fn recorder(store: &Arc<ReplayStore>, hold: HoldId) -> Recorder {
-    store.record(hold, POLICY, StatusCode::OK, HeaderMap::new())
+    store.record(kept(hold), StatusCode::OK, HeaderMap::new())
 }
 
 fn keep(store: &Arc<ReplayStore>, hold: HoldId, body: &[u8], now: Instant) {
@@ -44,18 +52,22 @@ fn a_finished_answer_comes_back_as_it_was_sent() {
     let (store, now) = (store(10_000, 100), Instant::now());
     let fields =
         |value| HeaderMap::from_iter([(CONTENT_TYPE, http::HeaderValue::from_static(value))]);
-    let mut recorder = store.record(
-        hold(1, 0),
-        POLICY,
-        StatusCode::CREATED,
-        fields("text/plain"),
-    );
+    let asked = Asked::of(&HeaderMap::from_iter([(
+        http::header::RANGE,
+        http::HeaderValue::from_static("bytes=0-4"),
+    )]));
+    let keep = Keep {
+        asked: asked.clone(),
+        ..kept(hold(1, 0))
+    };
+    let mut recorder = store.record(keep, StatusCode::CREATED, fields("text/plain"));
     recorder.push(b"one ");
     recorder.push(b"answer");
     recorder.push_trailers(&fields("trailer"));
     assert!(store.find(hold(1, 0), now).is_none());
     recorder.finish(now);
     let answer = store.find(hold(1, 0), now).unwrap();
+    assert_eq!(answer.asked, asked);
     assert_eq!(answer.status, StatusCode::CREATED);
     assert_eq!(answer.headers, fields("text/plain"));
     assert_eq!(answer.body, "one answer");

@@ -25,6 +25,11 @@ pub enum KeyFault {
         "a key stands where it pays for nothing; send it as Authorization: Bearer sk-farebox-…"
     )]
     Misplaced,
+    #[error(
+        "a key stands in the address, which others write into their logs; make a new one, and send it \
+         as Authorization: Bearer sk-farebox-…"
+    )]
+    InAddress,
     #[error("a prepaid key is needed: Authorization: Bearer sk-farebox-…")]
     Missing,
     #[error("this key is not known here")]
@@ -94,6 +99,7 @@ impl KeyFault {
             Self::Malformed => (ProblemKind::CREDENTIAL_MALFORMED, "malformed"),
             Self::Ambiguous => (ProblemKind::CREDENTIAL_AMBIGUOUS, "ambiguous"),
             Self::Misplaced => (ProblemKind::CREDENTIAL_MALFORMED, "misplaced"),
+            Self::InAddress => (ProblemKind::CREDENTIAL_MALFORMED, "in_address"),
             Self::Missing => (ProblemKind::CREDENTIAL_REQUIRED, "no_credential"),
             Self::Unknown => (ProblemKind::CREDENTIAL_INVALID, "unknown_key"),
             Self::Revoked => (ProblemKind::CREDENTIAL_REVOKED, "revoked"),
@@ -113,9 +119,12 @@ impl KeyFault {
         };
         let entry = Entry::new(kind).because(reason);
         match self {
-            Self::Malformed | Self::Ambiguous | Self::Misplaced | Self::Missing | Self::Unknown => {
-                entry.asking_for(AUTHENTICATE)
-            }
+            Self::Malformed
+            | Self::Ambiguous
+            | Self::Misplaced
+            | Self::InAddress
+            | Self::Missing
+            | Self::Unknown => entry.asking_for(AUTHENTICATE),
             Self::Revoked | Self::Expired => entry
                 .with_status(StatusCode::UNAUTHORIZED)
                 .asking_for(AUTHENTICATE),

@@ -107,6 +107,34 @@ pub fn holds_key(line: &[u8]) -> bool {
     key_at(line).is_some() || basic(line).is_some_and(|pair| key_at(&pair).is_some())
 }
 
+/// Whether the address of a request holds what could be a key of ours: it would be in the logs of
+/// everybody on the way. The path comes in its one spelling; of a query each byte may be encoded.
+#[must_use]
+pub fn is_in_address(path: &str, query: Option<&str>) -> bool {
+    let in_query = |query: &str| {
+        let is_plain = !query.contains('%');
+        key_at(query.as_bytes()).is_some() || (!is_plain && key_at(&decoded(query)).is_some())
+    };
+    key_at(path.as_bytes()).is_some() || query.is_some_and(in_query)
+}
+
+/// What percent signs stand for; one that stands for nothing stays.
+fn decoded(text: &str) -> Vec<u8> {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [byte, after @ ..] = rest {
+        let encoded = after.split_at_checked(2).filter(|_| *byte == b'%');
+        let encoded = encoded.and_then(|(digits, after)| {
+            let digits = str::from_utf8(digits).ok()?;
+            Some((u8::from_str_radix(digits, 16).ok()?, after))
+        });
+        let (byte, after) = encoded.unwrap_or((*byte, after));
+        decoded.push(byte);
+        rest = after;
+    }
+    decoded
+}
+
 /// The names of the lines that hold a key, each once.
 fn carriers(headers: &HeaderMap) -> Vec<HeaderName> {
     let carry = headers
@@ -252,6 +280,31 @@ mod tests {
         let (read, left) = taken(&others);
         assert_eq!(read, Ok(None));
         assert_eq!(left, headers(&others));
+    }
+
+    #[test]
+    fn a_key_is_found_in_an_address_however_it_is_written() {
+        let key = KeySecret::draw().unwrap();
+        let (key, digits) = (key.reveal(), &key.reveal()[PREFIX.len()..]);
+        assert!(is_in_address(&format!("/v1/{key}/x"), None));
+        for query in [
+            format!("key={key}"),
+            format!("a=1&b=%41&token=sk%2Dfarebox%2d{digits}"),
+            format!("%73%6b-farebox-{digits}&c=%"),
+            format!("SK-FAREBOX-{digits}"),
+        ] {
+            assert!(is_in_address("/v1", Some(&query)), "{query}");
+        }
+        for query in [
+            "",
+            "key=sk-proj-1",
+            "%",
+            "a=%2",
+            "a=%zz-farebox-",
+            "a=100%25",
+        ] {
+            assert!(!is_in_address("/sk-farebox", Some(query)), "{query}");
+        }
     }
 
     #[test]

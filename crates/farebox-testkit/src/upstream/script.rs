@@ -184,6 +184,8 @@ struct Said {
     headers: Vec<(String, String)>,
     trailers: Vec<(String, String)>,
     body: String,
+    /// The body, where it is no text.
+    body_base64: Option<String>,
 }
 
 impl Default for Said {
@@ -193,6 +195,7 @@ impl Default for Said {
             headers: Vec::new(),
             trailers: Vec::new(),
             body: "said".to_owned(),
+            body_base64: None,
         }
     }
 }
@@ -203,10 +206,15 @@ fn say(asked: &[u8]) -> Response<Body> {
     for (name, value) in &said.trailers {
         append(&mut trailers, name, value);
     }
+    let decoded = said.body_base64.map(|text| STANDARD.decode(text));
+    let bytes = match decoded {
+        Some(Ok(bytes)) => bytes,
+        _ => said.body.into_bytes(),
+    };
     let body = if trailers.is_empty() {
-        body::whole(said.body)
+        body::whole(bytes)
     } else {
-        body::with_trailers(said.body, trailers)
+        body::with_trailers(bytes, trailers)
     };
     let mut response = with_status(said.status.into());
     *response.body_mut() = body;

@@ -77,6 +77,8 @@ kinds! {
     IDEMPOTENCY_CONFLICT = "idempotency-conflict", 409, FailedPrecondition, "The idempotency key was used for another request";
     /// The same sale has been served and its answer is not kept.
     ANSWER_GONE = "answer-gone", 410, FailedPrecondition, "This paid request was answered before";
+    /// The same sale has been served, and its answer is to a request with other header fields.
+    ANSWER_UNLIKE = "answer-unlike", 409, FailedPrecondition, "The answer is kept for a request with other header fields";
     /// What is left is held by other requests.
     VALUE_RESERVED = "value-reserved", 429, ResourceExhausted, "What is left is in use by other requests";
     /// Nothing that pays was presented where only a paid token may ask.

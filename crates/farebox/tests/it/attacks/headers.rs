@@ -42,6 +42,22 @@ fn fields_that_only_the_gateway_may_set_are_thrown_away() {
 }
 
 #[test]
+fn that_headers_are_dropped_for_their_names_is_said_once_however_many_there_are() {
+    let (upstream, gateway) = with_upstream(shop);
+    for number in 0..5 {
+        let call = Call::get("/free/a").header(&format!("X_Odd_{number}"), "1");
+        gateway.send(&call).expect(200);
+    }
+    let line = gateway.wait_for_log("was dropped for its name");
+    assert!(
+        line.contains("x_odd_") && line.contains("underscores_in_headers"),
+        "{line}"
+    );
+    let lines = gateway.log().matches("was dropped for its name").count();
+    assert_eq!((upstream.total(), lines), (5, 1));
+}
+
+#[test]
 fn a_stranger_does_not_choose_its_address_or_host() {
     let (upstream, gateway) = with_upstream(shop);
     let call = Call::get("/free/a")

@@ -58,6 +58,28 @@ fn a_key_in_any_other_header_pays_for_nothing_and_reaches_no_upstream() {
 }
 
 #[test]
+fn a_key_in_the_address_is_refused_and_written_nowhere() {
+    let (upstream, gateway) = with_upstream(shop);
+    let key = buy(&gateway, 100_000).key;
+    let (hidden, token) = (key.replace('-', "%2D"), gateway.buy(&Call::get("/calls/a")));
+    for target in [
+        format!("/free/a?key={key}"),
+        format!("/calls/a?a=1&token={hidden}"),
+        format!("/free/{hidden}"),
+        format!("/calls/{key}/a"),
+        format!("/.farebox/receipts/{key}"),
+    ] {
+        let reply = gateway.send(&Call::get(&target).with(&token)).expect(401);
+        assert_eq!(reply.json()["reason"], "in_address");
+        assert!(!reply.text().contains(&key));
+    }
+    assert_eq!(upstream.total(), 0);
+    assert_eq!(gateway.charged(&token), 0);
+    gateway.wait_for_metric("farebox_requests_total", &["outcome=\"refused\""], 5);
+    assert!(!gateway.log().contains(&key["sk-farebox-".len()..]));
+}
+
+#[test]
 fn a_key_in_a_trailer_reaches_no_upstream() {
     let (upstream, gateway) = with_upstream(shop);
     let key = buy(&gateway, 100_000).key;

@@ -52,6 +52,24 @@ fn who_sends_nothing_asks_what_the_seller_wrote() {
 }
 
 #[test]
+fn a_head_is_told_the_price_and_refused_to_a_token_before_anything_is_held() {
+    let upstream = ScriptedUpstream::start().unwrap();
+    let route = templated(&upstream)
+        .line("calls = 5")
+        .line("http_scope = \"any\"");
+    let gateway = TestGateway::start(Setup::new().route(route));
+    let head = Call::new("HEAD", "/gpt");
+    let unpaid = gateway.send(&head).expect(402);
+    assert_eq!(unpaid.find("farebox-price-msat"), Some("2000"));
+    let token = gateway.buy(&ask("{}"));
+    let refused = gateway.send(&head.with(&token)).expect(405);
+    assert_eq!(refused.find("allow"), Some("GET, POST"));
+    let line = gateway.wait_for_log("\"status\":405");
+    assert!(!line.contains("\"hold\""), "{line}");
+    assert_eq!((gateway.charged(&token), upstream.total()), (0, 0));
+}
+
+#[test]
 fn a_wrong_type_is_refused_before_anything_is_paid() {
     let upstream = ScriptedUpstream::start().unwrap();
     let gateway = TestGateway::start(Setup::new().route(telling(&upstream)));
@@ -120,22 +138,6 @@ fn a_token_is_bound_to_what_the_client_sent() {
     assert_eq!(again.body, reply.body);
     assert_eq!(upstream.total(), 1);
     assert_eq!(gateway.charged(&token), 2000);
-}
-
-#[test]
-fn a_head_tells_the_price_and_is_never_turned_into_a_paid_call() {
-    let upstream = ScriptedUpstream::start().unwrap();
-    let route = telling(&upstream)
-        .line("calls = 3")
-        .line("http_scope = \"any\"");
-    let gateway = TestGateway::start(Setup::new().route(route));
-    gateway.send(&Call::new("HEAD", "/gpt")).expect(402);
-    let token = gateway.buy(&ask("{}"));
-    gateway
-        .send(&Call::new("HEAD", "/gpt").with(&token))
-        .expect(405);
-    assert_eq!(gateway.charged(&token), 0);
-    assert_eq!(upstream.total(), 0);
 }
 
 #[test]
