@@ -103,6 +103,9 @@ section! {
         pub header_timeout: Lasting = Lasting::seconds(75),
         /// How long a client may refuse to read its answer.
         pub write_timeout: Lasting = Lasting::seconds(60),
+        /// How long a stream or an upgraded connection may go on after what pays for it is over: a pass
+        /// has ended, a key or a token was revoked. So often that is looked up.
+        pub overtime: Lasting = Lasting::seconds(60),
         /// Memory for request bodies that are read before they are forwarded, in all; and as much again
         /// for answers that are read before they are sent, or were kept, until they have left. One payer
         /// may take a quarter of it, and half of that before another call is begun. Strangers may take a half together, and those of one address prefix an eighth, which is

@@ -107,6 +107,7 @@ fn idle_gateway(ledger: &Ledger, keyring: &Arc<Keyring>, clock: &Arc<dyn Clock>)
         underscores_in_headers: false,
         public_https: false,
         prepaid_keys: false,
+        overtime: std::time::Duration::from_secs(60),
     };
     let routes = RouteTable::build([]).unwrap();
     farebox_gateway::start(

@@ -18,6 +18,7 @@ use std::time::Instant;
 use farebox_core::{RequestId, UnixMillis};
 use farebox_http::body_budget::Holder;
 use farebox_http::client_addr::AddressPrefix;
+use farebox_http::tunnel::Traffic;
 use farebox_market::rates::Rate;
 use farebox_wire::grpc::ContentType;
 use http::{HeaderValue, Method, StatusCode};
@@ -227,6 +228,8 @@ pub(crate) struct Exchange {
     /// What a bitcoin cost when the price was found.
     pub(crate) rate: Option<Rate>,
     bytes_sent: u64,
+    /// Of a tunnel.
+    bytes_received: Option<u64>,
     reported: bool,
 }
 
@@ -259,12 +262,19 @@ impl Exchange {
             charge: Charge::default(),
             rate: None,
             bytes_sent: 0,
+            bytes_received: None,
             reported: false,
         })
     }
 
     pub(crate) fn sent(&mut self, bytes: usize) {
         self.bytes_sent += bytes as u64;
+    }
+
+    /// What went through the tunnel that followed.
+    pub(crate) fn carried(&mut self, traffic: &Traffic) {
+        self.bytes_sent = traffic.to_client();
+        self.bytes_received = Some(traffic.from_client());
     }
 
     /// Writes the line, or has it written when the charge is found out. `charge` is what was charged
@@ -332,6 +342,9 @@ impl Exchange {
         line.plain(",\"outcome\":\"", self.outcome.as_str().as_bytes());
         line.number("\",\"duration_us\":", self.micros());
         line.number(",\"bytes_sent\":", self.bytes_sent);
+        if let Some(bytes) = self.bytes_received {
+            line.number(",\"bytes_received\":", bytes);
+        }
         line.number(",\"charged_msat\":", self.charged().msat.get());
         if !self.reason.is_empty() {
             line.plain(",\"reason\":\"", self.reason.as_bytes());

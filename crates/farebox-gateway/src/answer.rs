@@ -4,6 +4,8 @@
 //! answers kept for a retry, and the request's log line.
 
 mod grpc;
+mod overtime;
+mod tunnel;
 mod watched;
 
 use std::pin::Pin;
@@ -34,8 +36,13 @@ use farebox_paywall::settle::{Charge, Settlement};
 
 use grpc::Failure;
 pub(crate) use grpc::{GrpcAnswer, GrpcCall, has_failed};
+pub(crate) use overtime::Overtime;
+use tunnel::Slot;
 use watched::WatchedAnswer;
 pub(crate) use watched::WatchedAnswers;
+
+/// The reason in the log of an answer that was ended because what paid for it was over.
+const OVER: &str = "payment_over";
 
 /// How long an answer is still read from the upstream for the replay store after its client left.
 const FINISH_FOR_REPLAY: Duration = Duration::from_secs(60);
@@ -57,6 +64,9 @@ pub(crate) enum AnswerFault {
     /// The upstream said nothing for too long.
     #[error("the upstream was silent for {0:?}")]
     Silent(Duration),
+    /// What paid for it is over.
+    #[error("what paid for the answer is over")]
+    Over,
     /// The client did not read on, and the upstream's part was let go.
     #[error("the client stopped reading")]
     Unread,
@@ -76,6 +86,8 @@ enum Source {
     },
     Upstream(Box<UpstreamBody>),
     Watched(Arc<WatchedAnswer>),
+    /// Nothing: a tunnel follows, and has the log line.
+    Tunnel(Arc<Slot>),
 }
 
 /// An upstream's body, with everything that waits for its end.
@@ -89,6 +101,8 @@ pub(crate) struct UpstreamBody {
     pub(crate) upload: Option<Arc<Upload>>,
     pub(crate) silence: Silence,
     pub(crate) settlement: Settlement,
+    /// What ends it when what pays for it is over.
+    pub(crate) overtime: Option<Overtime>,
     /// Whether we ourselves end it, where leaving early has a price of its own.
     pub(crate) drain: Option<DrainSignal>,
     pub(crate) recorder: Option<Recorder>,
@@ -204,7 +218,10 @@ impl AnswerBody {
 
     /// Gives the body the request's log line, to be written when it ends.
     pub(crate) fn report_to(&mut self, exchange: Box<Exchange>) {
-        self.exchange = Some(exchange);
+        match &self.source {
+            Source::Tunnel(slot) => slot.put(exchange),
+            _ => self.exchange = Some(exchange),
+        }
     }
 
     /// Puts an answer with a body under the watch of `answers`.
@@ -220,7 +237,7 @@ impl AnswerBody {
         match &self.source {
             Source::Whole { .. } => !self.is_end_stream(),
             Source::Upstream(body) => body.ending.is_none(),
-            Source::Watched(_) => false,
+            Source::Watched(_) | Source::Tunnel(_) => false,
         }
     }
 
@@ -237,6 +254,11 @@ impl UpstreamBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, AnswerFault>>> {
         self.pace.asked_for_more();
+        let overtime = self.overtime.as_mut().filter(|_| self.ending.is_none());
+        if overtime.is_some_and(|overtime| overtime.poll_over(cx).is_ready()) {
+            self.end(Ending::CutByClient);
+            return Poll::Ready(Some(Err(AnswerFault::Over)));
+        }
         if let Some(trailers) = self.trailers.take() {
             self.pass(&trailers);
             return Poll::Ready(Some(Ok(trailers)));
@@ -451,9 +473,16 @@ impl Body for AnswerBody {
             }
             Source::Upstream(body) => body.poll_frame(cx),
             Source::Watched(answer) => answer.poll_frame(cx),
+            Source::Tunnel(_) => Poll::Ready(None),
         };
-        if let Poll::Ready(Some(Ok(frame))) = &polled {
-            this.count(frame);
+        match &polled {
+            Poll::Ready(Some(Ok(frame))) => this.count(frame),
+            Poll::Ready(Some(Err(AnswerFault::Over))) => {
+                if let Some(exchange) = &mut this.exchange {
+                    exchange.reason = OVER;
+                }
+            }
+            _ => {}
         }
         polled
     }
@@ -463,6 +492,7 @@ impl Body for AnswerBody {
             Source::Whole { rest, trailers } => rest.is_empty() && trailers.is_none(),
             Source::Upstream(body) => body.is_at_end(),
             Source::Watched(answer) => answer.is_end_stream(),
+            Source::Tunnel(_) => true,
         }
     }
 
@@ -471,6 +501,7 @@ impl Body for AnswerBody {
             Source::Whole { rest, .. } => SizeHint::with_exact(rest.len() as u64),
             Source::Upstream(body) => body.incoming.size_hint(),
             Source::Watched(answer) => answer.size_hint(),
+            Source::Tunnel(_) => SizeHint::with_exact(0),
         }
     }
 }
@@ -483,7 +514,9 @@ impl Drop for AnswerBody {
             Source::Upstream(body) => body.close(exchange),
             Source::Whole { .. } if !has_left => finish(exchange, Ending::CutByClient),
             // What is watched has the log line, and ends by itself.
-            Source::Whole { .. } | Source::Watched(_) => finish(exchange, Ending::Complete),
+            Source::Whole { .. } | Source::Watched(_) | Source::Tunnel(_) => {
+                finish(exchange, Ending::Complete);
+            }
         }
     }
 }

@@ -10,6 +10,7 @@ use farebox_core::RequestDigest;
 use farebox_http::body_budget::{ByteBudget, Keep, Patience, ReadBody, read_body, read_bytes};
 use farebox_http::headers::{UnusualNames, check_framing, drop_unusual_names};
 use farebox_http::path::{CanonicalPath, PathParameters};
+use farebox_http::subprotocols::Subprotocols;
 use farebox_paywall::ask::BodyFacts;
 use farebox_wire::grpc::ContentType;
 use http::header::{
@@ -50,6 +51,9 @@ impl Arrival {
     ) -> Result<Self, Refusal> {
         let (mut parts, body) = request.into_parts();
         check_framing(&parts.headers)?;
+        if let Some(offered) = Subprotocols::offered(&parts.headers) {
+            parts.extensions.insert(offered);
+        }
         if names == UnusualNames::Dropped
             && let Some(name) = drop_unusual_names(&mut parts.headers)
         {

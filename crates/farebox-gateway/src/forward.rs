@@ -21,10 +21,11 @@ use farebox_http::drain::DrainSignal;
 use farebox_http::headers;
 use farebox_http::limits::TokenPermit;
 use farebox_http::replay::{Asked, Keep, Recorder, ReplayStore};
-use farebox_http::tunnel;
+use farebox_http::subprotocols::Subprotocols;
+use farebox_http::tunnel::{self, Traffic};
 use farebox_http::upstream::{Answer, Lease, SendError};
 use farebox_ledger::{Receipt, VoidReason, crash_point};
-use http::header::{HeaderMap, HeaderName, HeaderValue, VARY};
+use http::header::{HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_PROTOCOL, VARY};
 use http::response::Parts;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -33,7 +34,7 @@ use hyper::upgrade::OnUpgrade;
 use self::request::Asker;
 use self::whole::ROOM_BYTES;
 use crate::access_log::Exchange;
-use crate::answer::{AnswerBody, GrpcAnswer, GrpcCall, Pace, UpstreamBody, has_failed};
+use crate::answer::{AnswerBody, GrpcAnswer, GrpcCall, Overtime, Pace, UpstreamBody, has_failed};
 use crate::arrival::Arrival;
 use crate::crash;
 use crate::outcome::Outcome;
@@ -81,8 +82,17 @@ struct Fare {
     leads_on: bool,
     /// The request's body, where it comes only while it is forwarded.
     upload: Option<Arc<Upload>>,
+    /// What ends the answer when what pays for it is over.
+    overtime: Option<Overtime>,
     /// What is reserved for the answer, where it may be read to its end before it leaves.
     room: Memory,
+}
+
+/// A request that asks to become a WebSocket.
+struct Upgrade {
+    client: OnUpgrade,
+    /// A subprotocol that was taken off it: the client's key stood there.
+    taken: Option<HeaderValue>,
 }
 
 /// An answer whose body is yet to come.
@@ -125,17 +135,20 @@ impl Forwarder {
             payment,
             permit,
             body,
+            tenure,
         } = admission;
         if let Some(body) = body {
             arrival.replace_body(body);
         }
-        let upgrade = arrival
+        let client = arrival
             .parts
             .extensions
             .remove::<OnUpgrade>()
             .filter(|_| headers::is_websocket_upgrade(&arrival.parts.headers));
+        let offered = arrival.parts.extensions.remove::<Subprotocols>();
         let room = self.answers.whole().lease();
         let mut fare = Fare::of(payment, permit, route, room, &arrival.parts.headers);
+        fare.overtime = tenure.map(|tenure| Overtime::new(tenure, plan.server.overtime));
         if fare.settlement.is_gauged() || route.extract().is_some() {
             match self.answers.of(exchange.holder).begin(ROOM_BYTES) {
                 Ok(room) => fare.room = room,
@@ -167,6 +180,10 @@ impl Forwarder {
             request.body_mut().count_into(counted);
         }
         fare.upload = request.body().upload();
+        let upgrade = client.map(|client| Upgrade {
+            client,
+            taken: offered.and_then(|offered| offered.first_taken(request.headers())),
+        });
         crash_point(crash::FORWARD_BEFORE_SEND);
         let sent_at = Instant::now();
         let mut answer = match self.send(route, request, upgrade.is_some()).await {
@@ -215,7 +232,7 @@ impl Forwarder {
         route: &Route,
         (answer, lease): Answer,
         mut fare: Fare,
-        upgrade: Option<OnUpgrade>,
+        upgrade: Option<Upgrade>,
         call: GrpcCall,
     ) -> Result<Response<AnswerBody>, Refusal> {
         let (mut parts, incoming) = answer.into_parts();
@@ -230,14 +247,17 @@ impl Forwarder {
         }
         headers::prepare_response(&mut parts.headers, switching, payment_fields::in_answers);
         fare.mark(&mut parts.headers, route);
-        if let (true, Some(client_side)) = (switching, upgrade) {
-            let upstream_side = parts
+        if let (true, Some(upgrade)) = (switching, upgrade) {
+            let upstream = parts
                 .extensions
                 .remove::<OnUpgrade>()
                 .ok_or_else(|| UpstreamError::broken("nothing of it is left to switch"))?;
-            fare.settlement.end(Ending::Complete);
-            tunnel::join(client_side, upstream_side, self.drain.clone(), fare.permit);
-            return Ok(Response::from_parts(parts, AnswerBody::empty()));
+            if let Some(taken) = upgrade.taken {
+                let named = parts.headers.entry(SEC_WEBSOCKET_PROTOCOL);
+                named.or_insert(taken);
+            }
+            let answer = self.tunnel((upgrade.client, upstream), fare);
+            return Ok(Response::from_parts(parts, answer));
         }
         let grpc = call.answered_by(&parts.headers);
         let coming = Coming {
@@ -247,6 +267,22 @@ impl Forwarder {
             lease,
         };
         Ok(self.stream_back(route, coming, fare, grpc))
+    }
+
+    /// Joins both sides of an upgraded connection, which is charged when it opens.
+    fn tunnel(&self, (client, upstream): (OnUpgrade, OnUpgrade), mut fare: Fare) -> AnswerBody {
+        fare.settlement.end(Ending::Complete);
+        let traffic = Arc::new(Traffic::default());
+        let (answer, line) = AnswerBody::tunnel(Arc::clone(&traffic), fare.settlement.charge());
+        let over = async move {
+            match fare.overtime {
+                Some(overtime) => overtime.over().await,
+                None => std::future::pending().await,
+            }
+        };
+        let kept = (fare.permit, line);
+        tunnel::join(client, upstream, self.drain.clone(), traffic, over, kept);
+        answer
     }
 
     /// Lets the upstream's body pass, with everything that waits for its end.
@@ -271,6 +307,7 @@ impl Forwarder {
             upload: fare.upload,
             hidden: route.hidden_cost().cloned(),
             silence: Silence::new(route.idle_timeout),
+            overtime: fare.overtime,
             drain: spares_cut.then(|| self.drain.clone()),
             settlement: fare.settlement,
             recorder,
@@ -301,6 +338,7 @@ impl Fare {
             paid: false,
             leads_on: false,
             upload: None,
+            overtime: None,
             room,
         };
         match payment {

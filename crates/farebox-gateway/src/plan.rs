@@ -62,6 +62,8 @@ pub struct ServerRules {
     pub public_https: bool,
     /// Whether prepaid keys are sold. Those that were are good either way.
     pub prepaid_keys: bool,
+    /// How long an answer may go on after what pays for it is over.
+    pub overtime: Duration,
 }
 
 impl ServerRules {

@@ -23,5 +23,6 @@ pub mod path;
 pub mod replay;
 pub mod routes;
 pub mod stall;
+pub mod subprotocols;
 pub mod tunnel;
 pub mod upstream;

@@ -3,6 +3,8 @@
 //! Everything that can refuse comes before the ledger's hold, and the hold is the last step that
 //! can. Nothing is marked spent before every check has passed.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use farebox_core::{Allowance, KeyHash, Kind, Msat, PaymentHash, UnixMillis};
 use farebox_http::limits::TokenPermit;
@@ -17,6 +19,7 @@ use crate::error::{AdmissionError, Error, KeyFault, Owed};
 use crate::gauge::Gauge;
 use crate::payer::{Payer, Spender};
 use crate::price::Quote;
+use crate::tenure::Tenure;
 
 /// The permission to forward one request. [`Paywall::admit`] makes one, and so does whoever knows that a
 /// request costs nothing, or that the node holds its payment.
@@ -28,6 +31,8 @@ pub struct Admission {
     pub permit: Option<TokenPermit>,
     /// The body that was priced, where that is not the one that came.
     pub body: Option<Bytes>,
+    /// How long what pays lasts, where that can be over before the answer is.
+    pub tenure: Option<Tenure>,
 }
 
 /// How an admitted request is paid for.
@@ -100,6 +105,7 @@ impl Admission {
             payment: Payment::Held { hold, once, gauge },
             permit: Some(permit),
             body,
+            tenure: None,
         }
     }
 
@@ -108,6 +114,7 @@ impl Admission {
             payment,
             permit: None,
             body: None,
+            tenure: None,
         }
     }
 }
@@ -145,9 +152,10 @@ impl Paywall {
         let payment = match admitted {
             Admitted::Held(hold) => {
                 let once = once.is_some() && fingerprint.is_whole();
-                return Ok(Verdict::Admitted(Admission::held(
-                    hold, once, quote, permit,
-                )));
+                return Ok(Verdict::Admitted(Admission {
+                    tenure: Some(self.tenure(spender)),
+                    ..Admission::held(hold, once, quote, permit)
+                }));
             }
             Admitted::Pass { expires_at } => Payment::Pass { expires_at },
             Admitted::Finished(receipt) => {
@@ -160,7 +168,16 @@ impl Paywall {
             payment,
             permit: Some(permit),
             body: quote.into_body(),
+            tenure: Some(self.tenure(spender)),
         }))
+    }
+
+    fn tenure(&self, spender: Spender) -> Tenure {
+        Tenure {
+            spender,
+            ledger: self.ledger.clone(),
+            clock: Arc::clone(&self.clock),
+        }
     }
 
     /// Holds what a request can cost. Where a key has less, payments that wait for it are looked up

@@ -36,6 +36,7 @@ pub mod receipt;
 pub mod sale;
 pub mod settle;
 pub mod settled;
+pub mod tenure;
 pub mod tokens;
 pub mod webhook;
 

@@ -49,6 +49,7 @@ pub enum Payer {
 }
 
 /// What spends the money of an account.
+#[derive(Clone)]
 pub enum Spender {
     /// A token that is for this request as far as its head tells.
     Token(Arc<Token>),

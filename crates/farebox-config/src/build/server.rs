@@ -295,5 +295,6 @@ pub(super) fn rules(file: &ConfigFile, at: &At<'_>) -> Option<ServerRules> {
         underscores_in_headers: server.underscores_in_headers,
         public_https: is_https(server),
         prepaid_keys: file.keys.enabled != Some(false),
+        overtime: at.key("overtime").not_zero(server.overtime),
     })
 }

@@ -18,7 +18,7 @@ text such as `\"64KiB\"` or `\"8MiB\"`, or a number of bytes. A **rate** is a nu
 a number, or text such as `\"7.5\"`.
 
 SIGHUP reads the file again: routes, prices, `[rates]`, `[lightning]`, `[refunds]`, `[keys]` and, of `[server]`, `bad_credential`,
-`invoice_expiry`, `legacy_challenge`, `path_parameters`, `public_url`, `trusted_proxies` and
+`invoice_expiry`, `legacy_challenge`, `overtime`, `path_parameters`, `public_url`, `trusted_proxies` and
 `underscores_in_headers` change at once; everything else needs a restart, and a warning names it. A file with mistakes changes nothing.
 Samples are in `samples/`.
 ";

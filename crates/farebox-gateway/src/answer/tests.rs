@@ -25,6 +25,7 @@ pub(super) async fn answered(head: &str) -> (UpstreamBody, DuplexStream) {
         upload: None,
         silence: Silence::new(Duration::from_secs(24 * 3600)),
         settlement: Settlement::nothing(),
+        overtime: None,
         drain: None,
         recorder: None,
         grpc: None,

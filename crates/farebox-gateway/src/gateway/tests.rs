@@ -75,6 +75,7 @@ fn plan(node: Arc<MockNode>) -> Plan {
         underscores_in_headers: false,
         public_https: false,
         prepaid_keys: true,
+        overtime: Duration::from_secs(60),
     };
     let backend = NamedBackend {
         name: "alice".to_owned(),

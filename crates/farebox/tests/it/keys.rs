@@ -24,7 +24,7 @@ const COST: u64 = 3 * INPUT + ANSWER_WORDS * OUTPUT;
 /// A key, as the one who bought it got it.
 pub(crate) struct Bought {
     pub(crate) key: String,
-    id: String,
+    pub(crate) id: String,
     invoice: String,
 }
 

@@ -13,10 +13,11 @@ use crate::command::Failure;
 use crate::running::Running;
 
 /// Settings of `[server]` that are part of the plan.
-const IN_PLAN: [&str; 7] = [
+const IN_PLAN: [&str; 8] = [
     "bad_credential",
     "invoice_expiry",
     "legacy_challenge",
+    "overtime",
     "path_parameters",
     "public_url",
     "trusted_proxies",

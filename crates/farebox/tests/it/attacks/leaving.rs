@@ -3,10 +3,13 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
 
 use farebox_testkit::ScriptedUpstream;
+use serde_json::json;
 
 use crate::harness::{Call, Connection, Http2, Reply, Route, Setup, TestGateway, with_upstream};
+use crate::keys;
 use crate::rules::{Books, MANY_CHALLENGES, books_when, eventually};
 
 const MIB: usize = 1024 * 1024;
@@ -182,4 +185,67 @@ fn answers_of_held_calls_leave_on_the_share_of_who_bought_them() {
     assert_shared(&gateway, &call.with(&token));
     assert_eq!(upstream.total(), 1);
     books_when(&gateway, &Books::settled(2000, 2000));
+}
+
+/// A shop whose streams and sockets end soon after what pays for them.
+fn punctual_shop(upstream: &ScriptedUpstream) -> TestGateway {
+    let pass = Route::at("/pass", upstream)
+        .msat(2000)
+        .line("pass = \"2s\"");
+    let calls = Route::at("/calls", upstream).msat(2000).calls(5);
+    let setup = Setup::new().server("overtime = \"300ms\"");
+    TestGateway::start(setup.route(pass).route(calls))
+}
+
+#[test]
+fn what_a_pass_pays_for_ends_soon_after_the_pass() {
+    let (upstream, gateway) = with_upstream(punctual_shop);
+    let stream = upstream.stream("one");
+    let call = Call::get("/pass/stream/one");
+    let token = gateway.buy(&call);
+    let mut reader = Connection::open(gateway.address).unwrap();
+    reader.send(&call.with(&token)).unwrap();
+    reader.read_head().unwrap().expect(200);
+    let mut socket = Connection::open(gateway.address).unwrap();
+    let upgrade = Call::websocket("/pass/upgrade").with(&token);
+    socket.send(&upgrade).unwrap();
+    assert_eq!(socket.read_head().unwrap().status, 101);
+    let goes_on = eventually(|| stream.send("data: more\n\n"), |goes_on| !goes_on);
+    assert!(!goes_on, "the stream outlasts its pass");
+    let line = gateway.wait_for_log("\"reason\":\"payment_over\"");
+    assert!(line.contains("/pass/stream/one"), "{line}");
+    // Written when the socket has ended.
+    gateway.wait_for_log("\"/pass/upgrade\",\"route\":\"pass\",\"status\":101");
+    books_when(&gateway, &Books::settled(2000, 2000));
+}
+
+#[test]
+fn what_a_key_pays_for_ends_soon_after_the_key_is_revoked() {
+    let (upstream, gateway) = with_upstream(punctual_shop);
+    let stream = upstream.stream("two");
+    let parent = keys::buy(&gateway, 100_000);
+    let child = keys::child(&gateway, &parent.key, &json!({}));
+    let bearer = format!("Bearer {}", child.key);
+    let call = Call::get("/calls/stream/two").header("Authorization", &bearer);
+    let mut client = Http2::open(gateway.address).unwrap();
+    let (statuses, _unread) = client.start(std::slice::from_ref(&call)).heads();
+    assert_eq!(statuses, [200]);
+    let mut socket = Connection::open(gateway.address).unwrap();
+    let upgrade = Call::websocket("/calls/upgrade").header("Authorization", &bearer);
+    socket.send(&upgrade).unwrap();
+    assert_eq!(socket.read_head().unwrap().status, 101);
+    let children = format!("/.farebox/keys/children/{}", child.id);
+    let revoke = Call::new("DELETE", &children);
+    let revoke = revoke.header("Authorization", &format!("Bearer {}", parent.key));
+    assert!(gateway.send(&revoke).status < 300);
+    let writer = std::thread::spawn(move || {
+        while stream.send("data: more\n\n") {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    });
+    client.drive_until(|| writer.is_finished());
+    writer.join().unwrap();
+    gateway.wait_for_log("\"reason\":\"payment_over\"");
+    gateway.wait_for_log("\"/calls/upgrade\",\"route\":\"calls\",\"status\":101");
+    books_when(&gateway, &Books::settled(100_000, 4000));
 }
