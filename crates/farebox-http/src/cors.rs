@@ -16,7 +16,7 @@ use http::header::{
 use http::{Method, Uri};
 
 /// The answer fields that a buyer in a browser has to read, which CORS would hide from it.
-pub const EXPOSED_HEADERS: [&str; 18] = [
+pub const EXPOSED_HEADERS: [&str; 19] = [
     "WWW-Authenticate",
     "X-Cashu",
     "X-Change-Sats",
@@ -33,6 +33,8 @@ pub const EXPOSED_HEADERS: [&str; 18] = [
     "Farebox-Receipt",
     "Farebox-Expires",
     "Farebox-Replayed",
+    // What clients of lsat-proxy read.
+    "X-Msats-Quota",
     // Where gRPC-Web clients find out how a call ended.
     "Grpc-Status",
     "Grpc-Message",

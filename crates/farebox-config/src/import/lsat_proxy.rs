@@ -11,8 +11,8 @@ use farebox_core::Msat;
 use yaml_rust2::{Yaml, YamlLoader};
 
 use super::{ImportError, Imported, Notes, OldLnd, note_rest, route_name};
-use crate::choice::{Amount, Free, HeaderText, PathMatch, PriceSetting};
-use crate::file::{ConfigFile, LightningSection, RouteSection, ServerSection};
+use crate::choice::{Amount, Free, HeaderText, PathMatch, PriceSetting, Texts};
+use crate::file::{ConfigFile, CorsSection, LightningSection, RouteSection, ServerSection};
 use crate::units::Lasting;
 
 /// Settings of a backend that are turned into ours.
@@ -58,11 +58,17 @@ pub fn import(text: &str) -> Result<Imported, ImportError> {
 }
 
 fn fixed_notes() -> Vec<String> {
-    vec![
+    [
         "tokens: those sold by lsat-proxy are not accepted; new ones can be spent for 30 days \
-         (`valid_for`) instead of two minutes"
-            .to_owned(),
+         (`valid_for`) instead of two minutes",
+        "/invoice/status: no counterpart; it gave the preimage of every invoice to whoever had the \
+         invoice, paid or not. A client that is shown no preimage asks for the state of its own challenge \
+         with `farebox-claim` and `farebox-claim-status`, and pays by that claim (docs/reference/http.md)",
+        "cors: pages of any origin may call each route, as with lsat-proxy; to allow fewer, name them under \
+         `cors.origins`",
     ]
+    .map(str::to_owned)
+    .to_vec()
 }
 
 /// The same node, and as strict as lsat-proxy: it asked the node about every payment.
@@ -120,11 +126,19 @@ fn read_backend(backend: &Yaml, place: usize, all: &mut Vec<String>) -> RouteSec
         price: price(&backend["price_msat"], notes),
         calls: calls(&backend["budget_multiple"], notes),
         timeout: timeout(&backend["constraints"], notes),
+        cors: Some(any_origin()),
         capabilities: shape::capabilities(backend, notes),
         request: shape::request(backend, notes),
         response: shape::response(backend, notes),
         name,
         ..RouteSection::default()
+    }
+}
+
+fn any_origin() -> CorsSection {
+    CorsSection {
+        origins: Texts::One("*".to_owned()),
+        ..CorsSection::default()
     }
 }
 
@@ -195,7 +209,7 @@ fn timeout(constraints: &Yaml, notes: &mut Notes<'_>) -> Lasting {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::choice::{CapabilitiesSetting, FieldType, SecretSource, Texts};
+    use crate::choice::{CapabilitiesSetting, FieldType, SecretSource};
     use crate::file::{BackendKind, FormatSetting};
 
     const YAML: &str = r#"
@@ -288,6 +302,12 @@ backends:
     }
 
     #[test]
+    fn pages_of_any_origin_may_call_it_as_before() {
+        let cors = import(YAML).unwrap().file.route[0].cors.clone().unwrap();
+        assert!(cors.origins == Texts::One("*".to_owned()) && !cors.allow_credentials);
+    }
+
+    #[test]
     fn a_backend_without_fields_sends_its_body_as_it_is() {
         let yaml = "backends: [{ name: a, path: /a, upstream: 'http://b', price_msat: 1, \
                     body: '{\"a\":1}', capabilties: '' }]";
@@ -302,6 +322,7 @@ backends:
     fn everything_without_a_counterpart_is_listed() {
         let notes = import(YAML).unwrap().notes.join("\n");
         for part in [
+            "/invoice/status: no counterpart",
             "lnd:",
             "proto:",
             "pass_fields: odd",

@@ -54,8 +54,8 @@ pub fn import(text: &str) -> Result<Imported, ImportError> {
 
 fn fixed_notes() -> Vec<String> {
     [
-        "rates: a bitcoin costs what public sources say now; matador took it for 25,000 USD for good. \
-         To keep that, replace `live = [\"usd\"]` by `fixed = { usd = \"25000\" }`",
+        "rates: a bitcoin costs what public sources say now; matador took it for 25,000 USD for good \
+         (28,000 says its README). To keep that, replace `live = [\"usd\"]` by `fixed = { usd = \"25000\" }`",
         "model: matador's models at its prices of 2023. For others and for today's prices: `farebox \
          prices import models.dev api.json --only 'openai/*' -o prices.json` with what \
          https://models.dev/api.json says, `model_tokens = { prices = \"prices.json\" }`, and delete \
@@ -64,7 +64,10 @@ fn fixed_notes() -> Vec<String> {
          the prompt and at least a thousand tokens. What is not used of a payment buys further calls",
         "embeddings: charged by their tokens; matador charged at least 1,000 msat",
         "images: by size, 256x256, 512x512 or any other; a request that names no model is for dall-e-2",
-        "models: the list costs 1,000 msat as with matador; without the route \"models\" it is free",
+        "models: the list costs 1,000 msat as with matador; without the route \"models\" it is free, as \
+         is one model, /v1/models/{model}, which matador sold for 21,000 msat like every other path",
+        "cors: no page of another origin may call it; matador's last version let all of them: write `cors = \
+         { origins = \"*\" }` to the routes for that",
         "other paths under /v1: not sold. matador sold everything for 21,000 msat, also the files and \
          fine-tuned models of your account; write a route with a price for each path that you mean",
         "server.listen: 0.0.0.0:8080 as matador; Farebox itself would listen on 127.0.0.1:8402",
@@ -180,6 +183,14 @@ mod tests {
             notes.contains("RUNE_SECRET: no counterpart") && notes.contains("PORT: no counterpart")
         );
         assert!(!notes.contains("abcd"));
+    }
+
+    #[test]
+    fn what_was_sold_otherwise_is_named() {
+        let notes = import(ENV).unwrap().notes.join("\n");
+        for part in ["25,000 USD", "28,000", "/v1/models/{model}", "cors:"] {
+            assert!(notes.contains(part), "{part} in {notes}");
+        }
     }
 
     #[test]

@@ -163,9 +163,31 @@ fn what_lsat_proxy_needed_is_needed_and_what_it_could_not_read_is_refused_unpaid
 }
 
 #[test]
+fn a_page_of_any_origin_buys_and_reads_what_is_left_as_with_lsat_proxy() {
+    let upstream = upstream();
+    let gateway = TestGateway::start(setup(MANUAL, &upstream));
+    let call = Call::post("/gpt", "").header("Origin", "https://page.example");
+    let reply = gateway.send(&call.clone().with(&gateway.buy(&call)));
+    let reply = reply.expect(200);
+    assert_eq!(reply.find("access-control-allow-origin"), Some("*"));
+    let shown = reply.find("access-control-expose-headers").unwrap();
+    assert!(
+        shown.to_ascii_lowercase().contains("x-msats-quota"),
+        "{shown}"
+    );
+}
+
+#[test]
 fn what_has_no_counterpart_is_said() {
     let (_, notes) = import(MANUAL);
-    for part in ["tokens:", "lnd:", "proto:", "pass_fields:"] {
+    for part in [
+        "tokens:",
+        "lnd:",
+        "proto:",
+        "pass_fields:",
+        "/invoice/status:",
+        "cors:",
+    ] {
         assert!(notes.contains(part), "{part} in {notes}");
     }
     assert!(!notes.contains("not-a-real-key"), "{notes}");
