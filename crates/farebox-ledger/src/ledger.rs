@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use farebox_core::{AccountId, Clock, HoldId, Kind, Msat, ProcessEpoch};
+use farebox_core::{AccountId, Clock, HoldId, KeyEpoch, Kind, Msat, ProcessEpoch, UnixMillis};
 use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::engine::Engine;
@@ -17,7 +17,7 @@ use crate::lock::{LockError, ProcessLock};
 use crate::operation::{Command, Desk, Operation, Revoke};
 use crate::passes::Passes;
 use crate::queue::Queue;
-use crate::sqlite::SqliteStore;
+use crate::sqlite::{self, SqliteStore};
 use crate::stats::Counters;
 use crate::store::{OpenReader, Reader, Store, StoreError};
 use crate::writer::{self, Writer};
@@ -113,6 +113,18 @@ pub fn open(options: &OpenOptions) -> Result<(Ledger, Recovery), OpenError> {
     let lock = ProcessLock::take(&path, now).map_err(|error| refused(error, &path))?;
     let store = SqliteStore::open(&path)?;
     Ledger::start(Box::new(store), options, Some(lock))
+}
+
+/// What the database itself finds wrong with the file of a ledger that no process has open, in its own
+/// words: nothing in one that is sound. Nothing is written or recovered.
+///
+/// # Errors
+/// [`OpenError`].
+pub fn examine(options: &OpenOptions) -> Result<Vec<String>, OpenError> {
+    let path = resolved(&options.path)?;
+    let lock = ProcessLock::take(&path, options.clock.now());
+    let _lock = lock.map_err(|error| refused(error, &path))?;
+    Ok(sqlite::examine(&path)?)
 }
 
 /// The one name of the database, so that no other spelling of it takes another lock.
@@ -270,6 +282,12 @@ impl Ledger {
     ) -> Result<Vec<TransferView>, LedgerError> {
         self.read(move |reader| reader.transfers(account, before, limit.min(MAX_PAGE)))
             .await
+    }
+
+    /// The newest epoch of the signing keys that a claimed token was signed in, and when the last such
+    /// token was claimed; none where no account of a token is left.
+    pub async fn newest_claim(&self) -> Result<Option<(KeyEpoch, UnixMillis)>, LedgerError> {
+        self.read(|reader| reader.newest_claim()).await
     }
 
     /// One charge, by the hold that ended with it; or a measured request that was not charged. None

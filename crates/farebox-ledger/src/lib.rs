@@ -57,7 +57,7 @@ pub use key::{
     MAX_KEY_NAMES, MAX_KEY_NOTE, MAX_PENDING, MAX_PENDING_OF_STRANGERS, MAX_PENDING_PER_KEY, Noted,
     OpenChild, OpenKey, Opened, PendingDeposit, TopUpBy,
 };
-pub use ledger::{Ledger, OpenOptions, Recovery, open};
+pub use ledger::{Ledger, OpenOptions, Recovery, examine, open};
 pub use lock::Owner;
 pub use payout::{
     AskedBy, MAX_BACKEND_NAME, MAX_PAYOUT_INVOICE, PayoutAnswer, PayoutEnd, PayoutLimits,

@@ -37,6 +37,11 @@ use write::{Numbers, Write};
 /// Statements kept prepared; more than there are.
 const PREPARED_STATEMENTS: usize = 128;
 
+/// What SQLite finds wrong with the file at `path`, in its own words.
+pub(crate) fn examine(path: &Path) -> Result<Vec<String>, StoreError> {
+    schema::examine(path)
+}
+
 pub(crate) struct SqliteStore {
     connection: Connection,
     path: PathBuf,
@@ -225,9 +230,21 @@ impl Store for SqliteStore {
 
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
+        use rusqlite::Error::{
+            FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, Utf8Error,
+        };
         use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked, DiskFull};
-        match error.sqlite_error_code() {
-            Some(DatabaseBusy | DatabaseLocked | DiskFull) => Self::Unavailable(Box::new(error)),
+        match (&error, error.sqlite_error_code()) {
+            (_, Some(DatabaseBusy | DatabaseLocked | DiskFull)) => {
+                Self::Unavailable(Box::new(error))
+            }
+            (
+                FromSqlConversionFailure(..)
+                | IntegralValueOutOfRange(..)
+                | InvalidColumnType(..)
+                | Utf8Error(..),
+                _,
+            ) => Self::Misshapen(Box::new(error)),
             _ => Self::Failed(Box::new(error)),
         }
     }

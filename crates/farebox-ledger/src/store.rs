@@ -5,7 +5,9 @@
 
 use std::error::Error;
 
-use farebox_core::{AccountId, HoldId, KeyHash, PaymentHash, PayoutId, ProcessEpoch, UnixMillis};
+use farebox_core::{
+    AccountId, HoldId, KeyEpoch, KeyHash, PaymentHash, PayoutId, ProcessEpoch, UnixMillis,
+};
 
 use crate::name::Name;
 use crate::rows::{OpenHold, TransferId};
@@ -27,6 +29,9 @@ pub enum StoreError {
     /// A stored value is outside of what the ledger ever writes.
     #[error("the ledger's database holds an impossible value in {0}")]
     Corrupt(&'static str),
+    /// A stored value has another type or size than the ledger ever writes.
+    #[error("the ledger's database holds a value of another form than the ledger writes")]
+    Misshapen(#[source] Box<dyn Error + Send + Sync>),
     /// A command looked at a row that it did not name: a mistake in the program.
     #[error("a command of the ledger looked at {0}, which it did not name")]
     Unnamed(&'static str),
@@ -41,7 +46,7 @@ impl StoreError {
     #[must_use]
     pub const fn is_of_a_row(&self) -> bool {
         match self {
-            Self::Corrupt(_) | Self::Unnamed(_) | Self::Unloaded(_) => true,
+            Self::Corrupt(_) | Self::Misshapen(_) | Self::Unnamed(_) | Self::Unloaded(_) => true,
             Self::Unavailable(_) | Self::Failed(_) => false,
         }
     }
@@ -194,6 +199,10 @@ pub trait Reader {
     /// Up to `limit` payouts of one account, the latest first.
     fn payouts_of(&mut self, account: AccountId, limit: u32)
     -> Result<Vec<PayoutView>, StoreError>;
+
+    /// The newest epoch of the signing keys that a claimed token was signed in, and when the last such
+    /// token was claimed.
+    fn newest_claim(&mut self) -> Result<Option<(KeyEpoch, UnixMillis)>, StoreError>;
 
     /// How far the settlements of the backend of this name were read.
     fn settlement_cursor(&mut self, name: &str) -> Result<Option<u64>, StoreError>;

@@ -228,6 +228,39 @@ impl Keyring {
         }
     }
 
+    /// The keyring at `path`; none where there is no file.
+    ///
+    /// # Errors
+    /// [`KeyringError`].
+    pub fn find(path: &Path) -> Result<Option<Self>, KeyringError> {
+        Ok(file::read(path)?.map(|epochs| Self::at(path, epochs)))
+    }
+
+    /// Adds a random secret to the file, or makes it, with an epoch after all others and after `beyond`,
+    /// under which something was sold that is given up.
+    ///
+    /// # Errors
+    /// [`KeyringError`]; nothing is written then.
+    pub fn renew(path: &Path, beyond: KeyEpoch, now: UnixMillis) -> Result<Self, KeyringError> {
+        let epochs = file::update(path, |found| {
+            let mut epochs = found.unwrap_or_default();
+            let newest = epochs.last().map_or(beyond, |newest| newest.epoch);
+            epochs.push(Epoch::after(newest.max(beyond), path, now)?);
+            Ok(epochs)
+        })?;
+        Ok(Self::at(path, epochs))
+    }
+
+    /// Whether this can be the keyring of a store in which the newest tokens that were claimed are of
+    /// `epoch`, the last of them claimed at `claimed_at`. It has that epoch, made before then; or a later
+    /// one, which a rotation made or whoever gave the tokens up.
+    #[must_use]
+    pub fn belongs_to(&self, (epoch, claimed_at): (KeyEpoch, UnixMillis)) -> bool {
+        let epochs = self.epochs.load();
+        let is_older = |own: &Epoch| own.epoch == IMPORTED_EPOCH || own.created_at <= claimed_at;
+        self.signing_epoch() > epoch || find(&epochs, epoch).is_some_and(is_older)
+    }
+
     /// A keyring without a file: it cannot be rotated, and it is for the owner of the setting to
     /// keep.
     #[must_use]
@@ -252,12 +285,8 @@ impl Keyring {
                     .iter_mut()
                     .for_each(|epoch| epoch.claims = ClaimPolicy::ClaimedOnly);
             }
-            let newest = epochs
-                .last()
-                .map_or(IMPORTED_EPOCH.0, |newest| newest.epoch.0);
-            let next = newest.checked_add(1);
-            let next = next.ok_or_else(|| KeyringFault::Epochs.of(path))?;
-            epochs.push(Epoch::random(KeyEpoch(next), now)?);
+            let newest = epochs.last().map_or(IMPORTED_EPOCH, |newest| newest.epoch);
+            epochs.push(Epoch::after(newest, path, now)?);
             Ok(epochs)
         })?;
         self.epochs.store(Arc::new(epochs));
@@ -367,6 +396,12 @@ impl Epoch {
             claims: ClaimPolicy::Open,
             created_at: now,
         }
+    }
+
+    fn after(last: KeyEpoch, path: &Path, now: UnixMillis) -> Result<Self, KeyringError> {
+        let next = last.0.checked_add(1);
+        let next = next.ok_or_else(|| KeyringFault::Epochs.of(path))?;
+        Self::random(KeyEpoch(next), now)
     }
 
     fn random(epoch: KeyEpoch, now: UnixMillis) -> Result<Self, KeyringError> {

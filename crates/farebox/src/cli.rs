@@ -92,6 +92,10 @@ pub(crate) struct ServeArgs {
     /// Allow `backend = "mock"`: anybody can pay for nothing
     #[arg(long)]
     pub insecure_test_money: bool,
+    /// Start although the store's signing keys are gone: make new ones, and give up every token that
+    /// was sold
+    #[arg(long)]
+    pub new_signing_keys: bool,
     /// What is sold, when there is no file.
     #[command(flatten)]
     pub quick: QuickArgs,

@@ -37,6 +37,9 @@ pub(crate) enum Failure {
     /// The figures were printed.
     #[error("the trial balance is not sound")]
     Unsound,
+    /// What is wrong with it was printed.
+    #[error("the store's file is damaged")]
+    Damaged,
     /// How was printed.
     #[error("the price lists differ")]
     Differ,

@@ -3,21 +3,21 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use farebox_config::build::{Built, BuiltNode, ConsoleSettings, Money, Settings};
 use farebox_config::file::ConfigFile;
 use farebox_console::{AdminToken, Console};
-use farebox_core::Clock;
+use farebox_core::{Clock, UnixMillis};
 use farebox_gateway::{Gateway, GatewaySettings};
-use farebox_ledger::{Ledger, OpenError, OpenOptions, Recovery};
+use farebox_ledger::{Ledger, LedgerError, OpenError, OpenOptions, Recovery};
 use farebox_lightning::backends::Backends;
 use farebox_lightning::follow::Settlements;
 use farebox_lightning::mock::MockNode;
 use farebox_market::rates::watch::RateWatch;
-use farebox_paywall::keyring::{Keyring, KeyringError};
+use farebox_paywall::keyring::{IMPORTED_EPOCH, Keyring, KeyringError};
 use farebox_paywall::payout::{PayoutOptions, Payouts};
 
 use crate::following::Following;
@@ -30,6 +30,14 @@ pub(crate) enum StartError {
     Ledger(#[from] OpenError),
     #[error("the signing keys")]
     Keyring(#[from] KeyringError),
+    #[error(
+        "the store has sold something, and its signing keys are not at {}: every token that was sold \
+         would be void. Put the file that belongs to the store back, or start with \
+         --new-signing-keys to give those tokens up", path.display()
+    )]
+    KeysLost { path: PathBuf },
+    #[error("the store")]
+    Store(#[from] LedgerError),
     #[error(transparent)]
     Token(#[from] TokenFileError),
     #[error("the {who} cannot listen at {address}")]
@@ -76,6 +84,7 @@ impl Running {
         built: Built,
         clock: &Arc<dyn Clock>,
         money: Money,
+        lost_keys: LostKeys,
     ) -> Result<Self, StartError> {
         let Built {
             file,
@@ -90,7 +99,8 @@ impl Running {
         check_free("gateway", settings.gateway.listen)?;
         check_free("console", settings.console.listen)?;
         tell_recovery(&recovery);
-        let keyring = Arc::new(Keyring::open(&settings.secret_file, None, clock.now())?);
+        let keyring = keyring(&settings.secret_file, &ledger, lost_keys, clock.now()).await?;
+        let keyring = Arc::new(keyring);
         let token = token_file::read_or_make(&settings.console.token_file)?;
         let base = Base {
             payouts: Payouts::start(PayoutOptions {
@@ -183,6 +193,50 @@ impl Running {
         self.base.ledger.close().await;
         tracing::info!("stopped");
     }
+}
+
+/// What is done where the signing keys of a store are gone that has sold something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LostKeys {
+    /// Nothing is started: a backup may have them.
+    Refuse,
+    /// New ones are made, and what was sold is void.
+    Replace,
+}
+
+/// The signing keys of the store; made where it has sold nothing yet.
+async fn keyring(
+    path: &Path,
+    ledger: &Ledger,
+    lost: LostKeys,
+    now: UnixMillis,
+) -> Result<Keyring, StartError> {
+    if has_its_keys(path, ledger).await? {
+        return Ok(Keyring::open(path, None, now)?);
+    }
+    if lost == LostKeys::Refuse {
+        return Err(StartError::KeysLost {
+            path: path.to_owned(),
+        });
+    }
+    let sold = ledger.newest_claim().await?;
+    let sold = sold.map_or(IMPORTED_EPOCH, |(epoch, _)| epoch);
+    tracing::warn!("new signing keys are made: tokens that were sold before are void");
+    Ok(Keyring::renew(path, sold, now)?)
+}
+
+/// Whether the file of signing keys can be the one of this store, or none is missed yet.
+///
+/// # Errors
+/// [`StartError`].
+pub(crate) async fn has_its_keys(path: &Path, ledger: &Ledger) -> Result<bool, StartError> {
+    let sold = ledger.newest_claim().await?;
+    Ok(match (Keyring::find(path)?, sold) {
+        (Some(keyring), Some(claim)) => keyring.belongs_to(claim),
+        (Some(_), None) => true,
+        (None, Some(_)) => false,
+        (None, None) => ledger.keys(0, 1).await?.is_empty(),
+    })
 }
 
 /// The gateway shares its port among its own threads, so the system would also let a second

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, MutexGuard};
 
-use farebox_core::{AccountId, HoldId, KeyHash, Msat, PaymentHash, PayoutId, ProcessEpoch};
+use farebox_core::{
+    AccountId, HoldId, KeyEpoch, KeyHash, Msat, PaymentHash, PayoutId, ProcessEpoch, UnixMillis,
+};
 use farebox_ledger::seam::{Account, Charge, Entry, Is, Key, Origin, TransferId};
 use farebox_ledger::{
     AccountName, AccountView, ChangeView, ChargePage, ChargeQuery, ChargeView, Deposit, HeldCall,
@@ -137,6 +139,13 @@ impl Reader for MemoryReader {
         views.reverse();
         views.truncate(limit as usize);
         Ok(views)
+    }
+
+    fn newest_claim(&mut self) -> Result<Option<(KeyEpoch, UnixMillis)>, StoreError> {
+        let state = self.lock();
+        let entries = state.tables.entries.iter();
+        let views = entries.filter_map(|(id, entry)| account_view(id, entry));
+        Ok(views.map(|view| (view.key_epoch, view.claimed_at)).max())
     }
 
     fn settlement_cursor(&mut self, name: &str) -> Result<Option<u64>, StoreError> {

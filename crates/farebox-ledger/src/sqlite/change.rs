@@ -41,7 +41,7 @@ pub(super) fn list(
 ) -> Result<Vec<ChangeRow>, StoreError> {
     let sql =
         format!("SELECT hold, account, epoch, rail, msat, at, told FROM change WHERE {which}");
-    connection.all(&sql, values, read)
+    connection.readable(&sql, values, read)
 }
 
 fn read(row: &Row<'_>) -> Result<ChangeRow, StoreError> {

@@ -146,7 +146,7 @@ fn find_names(
     let (unclaimed, pending) = (instant_column(unclaimed), instant_column(pending));
     let values = (from, to, unclaimed, pending);
     let read = |row: &Row<'_>| Ok((row.get(0)?, row.get::<_, Option<[u8; 32]>>(1)?));
-    for (name, key) in connection.all(NAMES, values, read)? {
+    for (name, key) in connection.readable(NAMES, values, read)? {
         match key.map(KeyHash::from_bytes) {
             Some(key) => closed.unpaid.push((PaymentHash::from_bytes(name), key)),
             None => closed.past.push(AccountId::from_bytes(name)),
@@ -163,7 +163,7 @@ fn find_calls(
 ) -> Result<(), StoreError> {
     let sql = "SELECT name FROM held_calls WHERE state >= 4 AND ended_at < ?1 LIMIT ?2";
     let read = |row: &Row<'_>| Ok(AccountId::from_bytes(row.get(0)?));
-    let found = connection.all(sql, (instant_column(ended), STEP_ROWS), read)?;
+    let found = connection.readable(sql, (instant_column(ended), STEP_ROWS), read)?;
     closed.past.extend(found);
     Ok(())
 }
@@ -218,7 +218,7 @@ fn find_claims(
                (SELECT 1 FROM change o WHERE o.account = c.name AND o.told IS NULL) \
                ORDER BY c.account LIMIT ?4";
     let values = (from, to, instant_column(before), STEP_ACCOUNTS);
-    connection.all(sql, values, |row| {
+    connection.readable(sql, values, |row| {
         Ok((row.get(0)?, AccountId::from_bytes(row.get(1)?), row.get(2)?))
     })
 }
@@ -235,7 +235,7 @@ fn find_keys(
     before: UnixMillis,
     closed: &mut Closed,
 ) -> Result<(), StoreError> {
-    let found = connection.all(KEYS, (instant_column(before), from, to), |row| {
+    let found = connection.readable(KEYS, (instant_column(before), from, to), |row| {
         let parent: Option<[u8; 32]> = row.get(1)?;
         let key = AccountId::from_bytes(row.get(0)?);
         Ok((key, parent.map(AccountId::from_bytes)))

@@ -137,7 +137,7 @@ fn state(code: i64) -> Result<HeldState, StoreError> {
 pub(super) fn list_open(connection: &Connection) -> Result<Vec<HeldSummary>, StoreError> {
     let sql = "SELECT name, state, backend, created_at, expires_at FROM held_calls \
                WHERE state < 4 ORDER BY created_at";
-    connection.all(sql, (), |row| {
+    connection.readable(sql, (), |row| {
         Ok(HeldSummary {
             payment_hash: PaymentHash::from_bytes(row.get(0)?),
             state: state(row.get(1)?)?,

@@ -37,7 +37,16 @@ pub(super) fn list(
     which: &str,
     values: impl Params,
 ) -> Result<Vec<KeyView>, StoreError> {
-    connection.all(&sql(which), values, read)
+    connection.readable(&sql(which), values, read)
+}
+
+/// The one key that fulfils a condition.
+pub(super) fn find(
+    connection: &Connection,
+    which: &str,
+    values: impl Params,
+) -> Result<Option<KeyView>, StoreError> {
+    connection.first(&sql(which), values, read)
 }
 
 fn read(row: &Row<'_>) -> Result<KeyView, StoreError> {
@@ -69,17 +78,30 @@ pub(super) fn list_pending(
     which: &str,
     values: impl Params,
 ) -> Result<Vec<PendingDeposit>, StoreError> {
-    let sql = format!(
+    connection.readable(&pending_sql(which), values, read_pending)
+}
+
+/// The invoice for a key with this payment hash.
+pub(super) fn find_pending(
+    connection: &Connection,
+    hash: &PaymentHash,
+) -> Result<Option<PendingDeposit>, StoreError> {
+    connection.first(&pending_sql("p.name = ?1"), [hash.as_bytes()], read_pending)
+}
+
+fn pending_sql(which: &str) -> String {
+    format!(
         "SELECT p.name, k.name, p.msat, p.at FROM names p JOIN keys k ON k.account = p.account \
          WHERE p.state IN (3, 4) AND p.state = 3 AND {which}"
-    );
-    connection.all(&sql, values, |row| {
-        Ok(PendingDeposit {
-            payment_hash: PaymentHash::from_bytes(row.get(0)?),
-            key: KeyHash::from_bytes(row.get(1)?),
-            amount: msat(row.get(2)?)?,
-            expires_at: instant(row.get(3)?)?,
-        })
+    )
+}
+
+fn read_pending(row: &Row<'_>) -> Result<PendingDeposit, StoreError> {
+    Ok(PendingDeposit {
+        payment_hash: PaymentHash::from_bytes(row.get(0)?),
+        key: KeyHash::from_bytes(row.get(1)?),
+        amount: msat(row.get(2)?)?,
+        expires_at: instant(row.get(3)?)?,
     })
 }
 
@@ -91,7 +113,7 @@ pub(super) fn list_deposits(
     let sql = "SELECT name, msat, at FROM names WHERE state IN (3, 4) AND state = 4 AND account = \
                (SELECT account FROM names WHERE name = ?1 AND state = 2) \
                ORDER BY msat DESC LIMIT ?2";
-    connection.all(sql, (key.as_bytes(), limit), |row| {
+    connection.readable(sql, (key.as_bytes(), limit), |row| {
         Ok(Deposit {
             payment_hash: PaymentHash::from_bytes(row.get(0)?),
             amount: msat(row.get(1)?)?,

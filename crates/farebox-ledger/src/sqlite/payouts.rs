@@ -90,7 +90,7 @@ pub(super) fn list(
     values: impl Params,
 ) -> Result<Vec<PayoutView>, StoreError> {
     let view = |row: &Row<'_>| Ok(read(row)?.view);
-    connection.all(&format!("{PAYOUT} WHERE {which}"), values, view)
+    connection.readable(&format!("{PAYOUT} WHERE {which}"), values, view)
 }
 
 fn read(row: &Row<'_>) -> Result<PayoutRow, StoreError> {

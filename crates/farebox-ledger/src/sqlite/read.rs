@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use farebox_core::{AccountId, HoldId, KeyHash, PaymentHash, PayoutId};
+use farebox_core::{AccountId, HoldId, KeyEpoch, KeyHash, PaymentHash, PayoutId, UnixMillis};
 use rusqlite::{Connection, OpenFlags, Row, Transaction};
 
 use super::columns::{self, CLAIM, CLAIM_WIDTH, Claim};
@@ -54,7 +54,8 @@ impl Reader for SqliteReader {
 
     fn accounts(&mut self, after: u64, limit: u32) -> Result<Vec<AccountView>, StoreError> {
         let sql = accounts_sql("c.account > ?1 ORDER BY c.account LIMIT ?2");
-        self.connection.all(&sql, (place(after), limit), read_view)
+        self.connection
+            .readable(&sql, (place(after), limit), read_view)
     }
 
     fn transfers(
@@ -95,6 +96,13 @@ impl Reader for SqliteReader {
         payouts::list(&self.connection, which, (id.as_bytes(), limit))
     }
 
+    fn newest_claim(&mut self) -> Result<Option<(KeyEpoch, UnixMillis)>, StoreError> {
+        let sql = "SELECT key_epoch, max(claimed_at) FROM claims \
+                   GROUP BY key_epoch ORDER BY key_epoch DESC LIMIT 1";
+        let read = |row: &Row<'_>| Ok((KeyEpoch(row.get(0)?), columns::instant(row.get(1)?)?));
+        self.connection.first(sql, (), read)
+    }
+
     fn settlement_cursor(&mut self, name: &str) -> Result<Option<u64>, StoreError> {
         let sql = "SELECT cursor FROM settlement_cursors WHERE name = ?1";
         let read = |row: &Row<'_>| Ok(row.get::<_, i64>(0)?.cast_unsigned());
@@ -112,12 +120,12 @@ impl Reader for SqliteReader {
     fn key(&mut self, key: KeyHash, today: Day) -> Result<Option<KeyView>, StoreError> {
         let which = format!("k.account = {OF_KEY_ON}");
         let values = (today, key.as_bytes());
-        Ok(key_views::list(&self.connection, &which, values)?.pop())
+        key_views::find(&self.connection, &which, values)
     }
 
     fn key_by_public_id(&mut self, id: &str, today: Day) -> Result<Option<KeyView>, StoreError> {
         let which = "k.public_id = ?2";
-        Ok(key_views::list(&self.connection, which, (today, id))?.pop())
+        key_views::find(&self.connection, which, (today, id))
     }
 
     fn keys(&mut self, after: u64, limit: u32, today: Day) -> Result<Vec<KeyView>, StoreError> {
@@ -146,8 +154,7 @@ impl Reader for SqliteReader {
     }
 
     fn pending_deposit(&mut self, hash: PaymentHash) -> Result<Option<PendingDeposit>, StoreError> {
-        let which = "p.name = ?1";
-        Ok(key_views::list_pending(&self.connection, which, [hash.as_bytes()])?.pop())
+        key_views::find_pending(&self.connection, &hash)
     }
 
     fn charge(&mut self, hold: HoldId) -> Result<Option<ChargeView>, StoreError> {

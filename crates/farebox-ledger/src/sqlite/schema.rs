@@ -5,7 +5,7 @@ use std::path::Path;
 
 use farebox_core::ProcessEpoch;
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use crate::OpenError;
 use crate::store::StoreError;
@@ -21,6 +21,8 @@ pub(crate) const SCHEMA_VERSION: u32 = 5;
 const BUSY_TIMEOUT_MS: u32 = 5_000;
 /// The write-ahead log is copied into the file when it has so many pages (of 4 KiB).
 const CHECKPOINT_PAGES: u32 = 4_000;
+/// What is told of a damaged file at most.
+const DAMAGE_LINES: u32 = 20;
 /// Pages kept in memory, in KiB.
 const CACHE_KIB: u32 = 16_384;
 
@@ -40,6 +42,27 @@ pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
         create(&mut connection).map_err(StoreError::from)?;
     }
     Ok(connection)
+}
+
+/// What SQLite finds wrong with the file, in its own words. Nothing is written. What is no database at
+/// all is left to whoever opens it.
+pub(super) fn examine(path: &Path) -> Result<Vec<String>, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    keep_log(&connection)?;
+    match find_damage(&connection) {
+        Ok(lines) if lines == ["ok"] => Ok(Vec::new()),
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) => {
+            Ok(vec![error.to_string()])
+        }
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::NotADatabase) => Ok(Vec::new()),
+        found => Ok(found?),
+    }
+}
+
+fn find_damage(connection: &Connection) -> rusqlite::Result<Vec<String>> {
+    let mut check = connection.prepare(&format!("PRAGMA integrity_check({DAMAGE_LINES})"))?;
+    check.query_map([], |row| row.get(0))?.collect()
 }
 
 /// Creates a new database readable by its owner alone; SQLite gives its other files the same mode.

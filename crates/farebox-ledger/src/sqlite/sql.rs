@@ -29,6 +29,24 @@ pub(super) trait Sql {
         read: impl FnMut(&Row<'_>) -> Result<T, StoreError>,
     ) -> Result<Vec<T>, StoreError>;
 
+    /// Every row that is found and can be read; what is wrong with another is told to the log.
+    fn readable<T>(
+        &self,
+        sql: &str,
+        values: impl Params,
+        mut read: impl FnMut(&Row<'_>) -> Result<T, StoreError>,
+    ) -> Result<Vec<T>, StoreError> {
+        let rows = self.all(sql, values, |row| match read(row) {
+            Err(error) if error.is_of_a_row() => {
+                let error: &dyn std::error::Error = &error;
+                tracing::error!(error, "a row of the ledger is broken; it is passed over");
+                Ok(None)
+            }
+            read => read.map(Some),
+        })?;
+        Ok(rows.into_iter().flatten().collect())
+    }
+
     /// The first row that is found, if any is.
     fn first<T>(
         &self,

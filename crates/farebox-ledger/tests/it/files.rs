@@ -1,9 +1,13 @@
 //! What can be wrong with the file: too new, another program's, in use under another name.
 
+use std::sync::Arc;
+
 use farebox_core::{KeyHash, Msat, PaymentHash, UnixMillis};
 use farebox_ledger::{
-    ChargeBasis, Deposit, HoldRequest, KeyLimits, Ledger, Measured, OpenChild, OpenError, OpenKey,
+    ChargeBasis, Deposit, HoldRequest, KeyLimits, Ledger, LedgerError, Measured, OpenChild,
+    OpenError, OpenKey, OpenOptions, examine,
 };
+use farebox_ledger_contract::ManualClock;
 use rusqlite::Connection;
 
 use crate::place::{SqlitePlace, hold, open_at, request};
@@ -108,6 +112,50 @@ async fn a_tampered_balance_shows_in_the_trial_balance() {
     let trial = ledger.trial_balance().await.unwrap();
     assert!(!trial.is_sound());
     assert_eq!((trial.sum, trial.unproven), (5, 1));
+}
+
+#[tokio::test]
+async fn a_row_of_another_form_fails_alone_and_is_found_in_the_file() {
+    let place = SqlitePlace::new();
+    let (ledger, _) = place.reopen();
+    hold(&ledger, request(1, 1)).await.settle();
+    hold(&ledger, request(2, 1)).await.settle();
+    ledger.close().await;
+    let examined = || {
+        examine(&OpenOptions::new(
+            place.path(),
+            Arc::new(ManualClock::default()),
+        ))
+    };
+    assert_eq!(examined().unwrap(), [""; 0]);
+    let broken = request(1, 2).account;
+    let edit = Connection::open(place.path()).unwrap();
+    let sql = "UPDATE claims SET request = x'0102' WHERE name = ?1";
+    assert_eq!(edit.execute(sql, [broken.as_bytes()]).unwrap(), 1);
+    let (ledger, _) = place.reopen();
+    let Err(LedgerError::Store(error)) = ledger.hold(request(1, 2)).await else {
+        panic!("a broken account is held on")
+    };
+    assert!(error.is_of_a_row(), "{error:?}");
+    let cause = std::error::Error::source(&*error).unwrap().to_string();
+    assert!(cause.contains("index"), "{cause}");
+    // The others go on, and are listed.
+    hold(&ledger, request(2, 2)).await.settle();
+    ledger.flush().await.unwrap();
+    let listed = ledger.accounts(0, 10).await.unwrap();
+    let listed: Vec<_> = listed.iter().map(|account| account.account).collect();
+    assert_eq!(listed, [request(2, 2).account]);
+    assert!(ledger.trial_balance().await.unwrap().is_sound());
+    ledger.close().await;
+}
+
+#[tokio::test]
+async fn a_ledger_that_is_open_is_not_examined() {
+    let place = SqlitePlace::new();
+    let (_ledger, _) = place.reopen();
+    let clock = Arc::new(ManualClock::default());
+    let examined = examine(&OpenOptions::new(place.path(), clock));
+    assert!(matches!(examined, Err(OpenError::InUse { .. })));
 }
 
 /// A ledger as the first version that later ones must read wrote it: an account with a settled call

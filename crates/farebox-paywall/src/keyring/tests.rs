@@ -121,6 +121,42 @@ fn a_reload_never_loses_an_epoch_that_was_sold_under() {
 }
 
 #[test]
+fn a_keyring_belongs_to_a_store_whose_newest_tokens_it_can_have_signed() {
+    let folder = folder();
+    assert!(Keyring::find(&keys(&folder)).unwrap().is_none());
+    let keyring = open(&keys(&folder)).unwrap();
+    let (before, after) = (
+        UnixMillis::new(NOW.get() - 1),
+        UnixMillis::new(NOW.get() + 1),
+    );
+    assert!(keyring.belongs_to((KeyEpoch(1), NOW)) && keyring.belongs_to((KeyEpoch(1), after)));
+    // Made after the last of them was used: it is another secret of the same number.
+    assert!(!keyring.belongs_to((KeyEpoch(1), before)));
+    assert!(!keyring.belongs_to((KeyEpoch(2), after)));
+    keyring.rotate(Rotation::Routine, after).unwrap();
+    assert!(keyring.belongs_to((KeyEpoch(1), before)));
+    assert!(!keyring.belongs_to((KeyEpoch(2), NOW)));
+    let secret = imported(STRONG);
+    let kept = Keyring::in_memory(&secret, NOW);
+    assert!(
+        kept.belongs_to((KeyEpoch(0), before)),
+        "it may be older than the file"
+    );
+}
+
+#[test]
+fn a_renewed_keyring_signs_after_all_that_was_given_up() {
+    let folder = folder();
+    let renew = |beyond| Keyring::renew(&keys(&folder), KeyEpoch(beyond), NOW).unwrap();
+    let made = renew(3);
+    assert_eq!(made.signing_epoch(), KeyEpoch(4));
+    assert!(made.belongs_to((KeyEpoch(3), UnixMillis::new(0))));
+    let again = renew(1);
+    assert_eq!(again.signing_epoch(), KeyEpoch(5));
+    assert_eq!(mark(&again, KeyEpoch(4)), mark(&made, KeyEpoch(4)));
+}
+
+#[test]
 fn a_file_that_others_may_read_is_refused() {
     let folder = folder();
     open(&keys(&folder)).unwrap();

@@ -22,7 +22,12 @@ pub(crate) fn run(command: &DbCommand) -> Result<(), Failure> {
     }
 }
 
+/// The file first: sums over a damaged one may come out even.
 async fn verify(args: &DbArgs) -> Result<(), Failure> {
+    let damage = with_store(args, farebox_ledger::examine)?;
+    if !damage.is_empty() {
+        return show_damage(&damage, args.json);
+    }
     let ledger = open(args)?;
     let balance = ledger.trial_balance().await;
     ledger.close().await;
@@ -77,7 +82,27 @@ fn print_balance(balance: &TrialBalance) -> Result<(), Failure> {
     Ok(output::line(verdict)?)
 }
 
+fn show_damage(damage: &[String], as_json: bool) -> Result<(), Failure> {
+    if as_json {
+        output::json(&json!({ "sound": false, "damage": damage }))?;
+    } else {
+        for line in damage {
+            output::line(format_args!("damaged: {line}"))?;
+        }
+        output::line("sound: NO, the file is damaged; restore a backup")?;
+    }
+    Err(Failure::Damaged)
+}
+
 fn open(args: &DbArgs) -> Result<Ledger, Failure> {
+    with_store(args, farebox_ledger::open).map(|(ledger, _)| ledger)
+}
+
+/// Does something with a store that must be there and that nobody may have open.
+fn with_store<T>(
+    args: &DbArgs,
+    work: impl FnOnce(&OpenOptions) -> Result<T, OpenError>,
+) -> Result<T, Failure> {
     let section = store_section(args)?;
     let path = section.path().map_err(anyhow::Error::from)?;
     if !path.exists() {
@@ -87,14 +112,11 @@ fn open(args: &DbArgs) -> Result<Ledger, Failure> {
         retention: section.retention.0,
         ..OpenOptions::new(path, Arc::new(SystemClock))
     };
-    match farebox_ledger::open(&options) {
-        Ok((ledger, _)) => Ok(ledger),
-        Err(error @ OpenError::InUse { .. }) => {
-            output::note("a gateway runs on this store; ask it with `farebox admin trial-balance`");
-            Err(error.into())
-        }
-        Err(error) => Err(error.into()),
+    let done = work(&options);
+    if let Err(OpenError::InUse { .. }) = done {
+        output::note("a gateway runs on this store; ask it with `farebox admin trial-balance`");
     }
+    Ok(done?)
 }
 
 fn store_section(args: &DbArgs) -> Result<StoreSection, Failure> {

@@ -19,7 +19,7 @@ use crate::cli::DemoArgs;
 use crate::command::serve::quick::lnd;
 use crate::command::{Failure, block_on, context};
 use crate::output;
-use crate::running::Running;
+use crate::running::{LostKeys, Running};
 use crate::telemetry;
 use buyer::Buyer;
 
@@ -81,7 +81,7 @@ async fn start(
         mistakes,
     })?;
     telemetry::start(&built.settings.log);
-    Ok(Running::start(built, &context.clock, money).await?)
+    Ok(Running::start(built, &context.clock, money, LostKeys::Refuse).await?)
 }
 
 /// What was asked for, else the usual port, else any.

@@ -7,12 +7,13 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
 use farebox_config::build::{Built, Context, Lookups, Money, build_text};
+use farebox_ledger::{LedgerError, TrialBalance};
 use serde::Serialize;
 
 use crate::cli::DoctorArgs;
 use crate::command::{Failure, block_on, context, read};
 use crate::output::{self, chain};
-use crate::running::open_options;
+use crate::running::{has_its_keys, open_options};
 
 /// One thing that was looked at.
 #[derive(Serialize)]
@@ -107,10 +108,9 @@ async fn examine(built: &Built, context: &Context) -> Vec<Finding> {
         Finding::ok("configuration", detail),
         port("gateway port", settings.gateway.listen),
         port("console port", settings.console.listen),
-        store(built, context).await,
-        folder("signing keys", &settings.secret_file),
-        folder("admin token", &settings.console.token_file),
     ];
+    findings.extend(store(built, context).await);
+    findings.push(folder("admin token", &settings.console.token_file));
     findings.extend(lightning::examine(built, context.clock.as_ref()).await);
     findings.extend(rates::examine(built, context.clock.as_ref()).await);
     findings
@@ -122,18 +122,44 @@ fn port(what: &str, address: SocketAddr) -> Finding {
     })
 }
 
-async fn store(built: &Built, context: &Context) -> Finding {
+/// The store, and the keys that its tokens were signed with.
+async fn store(built: &Built, context: &Context) -> Vec<Finding> {
+    let keys = folder("signing keys", &built.settings.secret_file);
     let path = &built.settings.store_path;
     if !path.exists() {
         let detail = format!("{} will be made at the first start", path.display());
-        return Finding::ok("store", detail);
+        return vec![Finding::ok("store", detail), keys];
     }
-    let ledger = match farebox_ledger::open(&open_options(&built.settings, &context.clock)) {
+    let options = open_options(&built.settings, &context.clock);
+    let ledger = match farebox_ledger::examine(&options) {
+        Ok(damage) if !damage.is_empty() => {
+            return vec![Finding::wrong("store", damage.join("; ")), keys];
+        }
+        Ok(_) => farebox_ledger::open(&options),
+        Err(error) => Err(error),
+    };
+    let ledger = match ledger {
         Ok((ledger, _)) => ledger,
-        Err(error) => return Finding::wrong("store", chain(&error)),
+        Err(error) => return vec![Finding::wrong("store", chain(&error)), keys],
     };
     let balance = ledger.trial_balance().await;
+    let has_its_keys = has_its_keys(&built.settings.secret_file, &ledger).await;
     ledger.close().await;
+    let keys = match has_its_keys {
+        Ok(true) => keys,
+        Ok(false) => Finding::wrong(
+            "signing keys",
+            format!(
+                "those of the store are not at {}: put the file back that belongs to it",
+                built.settings.secret_file.display()
+            ),
+        ),
+        Err(error) => Finding::wrong("signing keys", chain(&error)),
+    };
+    vec![judge(balance), keys]
+}
+
+fn judge(balance: Result<TrialBalance, LedgerError>) -> Finding {
     match balance {
         Ok(balance) => {
             let mark = if balance.is_sound() {

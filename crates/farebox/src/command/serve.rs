@@ -14,7 +14,7 @@ use crate::cli::ServeArgs;
 use crate::clock::clock_for;
 use crate::command::{self, DEFAULT_FILE, Failure, block_on, read};
 use crate::output;
-use crate::running::Running;
+use crate::running::{LostKeys, Running};
 use crate::telemetry;
 
 /// Where the configuration comes from.
@@ -31,7 +31,12 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
     let built = build_origin(&origin, &context(&clock, money, None))?;
     telemetry::start(&built.settings.log);
     install_tls_provider();
-    block_on(serve(built, &origin, &clock, money))
+    let lost_keys = if args.new_signing_keys {
+        LostKeys::Replace
+    } else {
+        LostKeys::Refuse
+    };
+    block_on(serve(built, &origin, &clock, money, lost_keys))
 }
 
 /// rustls asks for one where none was named; `ring` is the only one we have.
@@ -88,9 +93,10 @@ async fn serve(
     origin: &Origin,
     clock: &Arc<dyn Clock>,
     money: Money,
+    lost_keys: LostKeys,
 ) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
-    let mut running = Running::start(built, clock, money).await?;
+    let mut running = Running::start(built, clock, money, lost_keys).await?;
     if money == Money::Test {
         tracing::warn!("test money is on: anybody can pay for nothing");
     }

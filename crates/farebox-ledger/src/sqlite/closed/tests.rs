@@ -82,3 +82,14 @@ fn what_waits_for_a_key_is_found_by_its_index() {
     let by_index = |line: &String| line.contains("names_of_keys");
     assert!(lines.iter().any(by_index), "{lines:?}");
 }
+
+#[test]
+fn a_row_of_another_form_stays_and_keeps_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let connection = database(&folder, 3);
+    connection
+        .execute_batch("INSERT INTO names VALUES (x'0102', 0, NULL, NULL, NULL, 2, 1, NULL, 0)")
+        .unwrap();
+    let closed = find(&connection, &mut Walk::start(), step(true)).unwrap();
+    assert_eq!((closed.past.len(), closed.is_last), (3, true));
+}
