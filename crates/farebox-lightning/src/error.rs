@@ -149,7 +149,7 @@ pub enum AnswerFault {
     /// A web page where JSON belongs.
     #[error("it is a web page, not JSON")]
     WebPage,
-    /// Not JSON, or a field of another type than the protocol has. What stands there is not shown:
+    /// Not JSON, or a member of another type than the protocol has. What stands there is not shown:
     /// it may be a preimage.
     #[error("it is not the JSON of the protocol (line {line}, column {column})")]
     Json {
@@ -158,6 +158,9 @@ pub enum AnswerFault {
         /// Where reading stopped.
         column: usize,
     },
+    /// JSON, but a member has another type than in the protocol.
+    #[error("a member of it has another type than in the protocol")]
+    Shape,
     /// A field that the protocol demands is not there.
     #[error("it has no `{0}`")]
     Missing(&'static str),
@@ -184,9 +187,10 @@ pub enum AnswerFault {
 impl AnswerFault {
     /// What was read as JSON and is not the protocol's.
     pub(crate) fn json(error: &serde_json::Error) -> Self {
-        Self::Json {
-            line: error.line(),
-            column: error.column(),
+        match (error.line(), error.column()) {
+            // It was read as JSON before, so nobody knows the place any more.
+            (0, _) => Self::Shape,
+            (line, column) => Self::Json { line, column },
         }
     }
 }

@@ -12,6 +12,7 @@ pub mod cln;
 mod error;
 pub mod follow;
 mod invoice;
+mod lenient;
 mod limits;
 pub mod lnbits;
 pub mod lnd;
@@ -37,5 +38,5 @@ pub use node_options::NodeOptions;
 pub use port::{
     Backend, CreateInvoice, CreatedInvoice, HearWebhook, HoldInvoice, HoldState, InvoiceRequest,
     InvoiceState, LookupInvoice, PayInvoice, PaymentFailure, PaymentHashes, PaymentRequest,
-    PaymentState, Settlement, SettlementCursor, WatchEvent, WatchSettlements,
+    PaymentState, Settlement, SettlementCursor, WatchEvent, WatchSettlements, received_for,
 };

@@ -6,11 +6,12 @@
 //! long enough, and have a payment hash never seen before; every fetch goes through the
 //! [`GuardedClient`]. There is no way to pay, refund or cancel here, and no preimage is kept.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use farebox_core::{Clock, PaymentHash};
+use farebox_core::{Clock, Msat, PaymentHash};
 use http::Uri;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -43,6 +44,9 @@ const MAX_IN_FLIGHT: usize = 64;
 /// Resolving the address and asking for an invoice.
 const CALLS_FOR_AN_INVOICE: u32 = 2;
 
+/// The word of LUD-21 for an invoice that the provider does not know.
+const NOT_FOUND: &str = "not found";
+
 /// How long a resolved address is used before it is asked again.
 const RESOLUTION_TTL: Duration = Duration::from_secs(600);
 
@@ -60,7 +64,7 @@ pub struct LightningAddressOptions {
     /// Whether the invoice request's memo goes to the provider, and so to the seller's wallet, cut to
     /// the length that the provider takes (LUD-12).
     pub comment: bool,
-    /// Whether an invoice may leave out the hash of the metadata.
+    /// Whether an invoice may leave out the hash of the metadata, or carry another.
     pub metadata_commitment: MetadataCommitment,
     /// How long one HTTP call may take. Making an invoice takes at most two.
     pub call_timeout: Duration,
@@ -75,10 +79,12 @@ pub struct LightningAddress {
     resolution: Resolution,
     calls: Semaphore,
     issued: Mutex<Issued>,
+    /// The provider was asked for less than a satoshi beside whole ones, and did not make that.
+    whole_sats: AtomicBool,
 }
 
 impl LightningAddressOptions {
-    /// Mainnet, the memo as comment, metadata required, 5 seconds a call.
+    /// Mainnet, the memo as comment, metadata compared where it is given, 5 seconds a call.
     #[must_use]
     pub fn new(address: Address, clock: Arc<dyn Clock>) -> Self {
         Self {
@@ -87,7 +93,7 @@ impl LightningAddressOptions {
             network: Network::Mainnet,
             allowed: AllowedHosts::default(),
             comment: true,
-            metadata_commitment: MetadataCommitment::Required,
+            metadata_commitment: MetadataCommitment::WhereGiven,
             call_timeout: Duration::from_secs(5),
         }
     }
@@ -111,6 +117,7 @@ impl LightningAddress {
             resolution: Resolution::new(RESOLUTION_TTL),
             calls: Semaphore::new(MAX_IN_FLIGHT),
             issued: Mutex::new(Issued::default()),
+            whole_sats: AtomicBool::new(false),
             rules: InvoiceRules {
                 clock: Arc::clone(&options.clock),
                 network: options.network,
@@ -151,11 +158,39 @@ impl LightningAddress {
     async fn create(&self, request: &InvoiceRequest) -> Result<CreatedInvoice, NodeError> {
         let _call = self.begin_call()?;
         let parameters = self.parameters().await?;
-        parameters.limits.check(request.amount)?;
-        let answer = self.fetch_invoice(&parameters, request).await?;
-        let created = self.check(&answer.bolt11, &parameters, request)?;
+        self.limits().check(request.amount)?;
+        let made = self.ask_for(&parameters, request).await;
+        self.learn_step(request.amount, made.as_ref().err());
+        made
+    }
+
+    async fn ask_for(
+        &self,
+        parameters: &PayParameters,
+        request: &InvoiceRequest,
+    ) -> Result<CreatedInvoice, NodeError> {
+        let answer = self.fetch_invoice(parameters, request).await?;
+        let created = self.check(&answer.bolt11, parameters, request)?;
         self.remember(created.payment_hash, answer.verify)?;
         Ok(created)
+    }
+
+    /// Nothing in LUD-06 tells whether a provider counts in whole satoshis. One that does not make an
+    /// invoice over a part of one is asked for whole ones from now on, and no more once that was not
+    /// the reason.
+    fn learn_step(&self, amount: Msat, error: Option<&NodeError>) {
+        if error.is_some_and(|error| is_useless(error) || is_over_another_amount(error)) {
+            let satoshi = AmountLimits::WHOLE_SATS.step.get();
+            let is_whole = amount.get().is_multiple_of(satoshi);
+            let was_known = self.whole_sats.swap(!is_whole, Ordering::Relaxed);
+            if !is_whole && !was_known {
+                tracing::info!(
+                    address = %self.options.address,
+                    "the provider of the Lightning Address does not make invoices over parts of a \
+                     satoshi: it is asked for whole ones"
+                );
+            }
+        }
     }
 
     fn begin_call(&self) -> Result<SemaphorePermit<'_>, NodeError> {
@@ -217,8 +252,16 @@ impl LightningAddress {
             return Ok(InvoiceState::Unknown);
         };
         let _call = self.begin_call()?;
-        let answer = self.fetch(&url, answer::parse_verify_answer).await?;
-        state(&answer, &hash).map_err(|fault| self.bad_answer(&url, fault))
+        match self.fetch(&url, answer::parse_verify_answer).await {
+            Ok(answer) => state(&answer, &hash).map_err(|fault| self.bad_answer(&url, fault)),
+            // Some providers know an invoice only once it is paid.
+            Err(NodeError::Refused { reason, .. })
+                if reason.to_ascii_lowercase().contains(NOT_FOUND) =>
+            {
+                Ok(InvoiceState::Open)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn find_verify_url(&self, hash: &PaymentHash) -> Option<Uri> {
@@ -258,17 +301,21 @@ fn is_useless(error: &NodeError) -> bool {
     }
 }
 
-/// LUD-21: settled only if the provider says so about this very invoice, and any preimage that it
-/// shows must be the right one. Some show none for payments inside their own house.
+/// The invoice that was made is over another amount than the one asked for.
+const fn is_over_another_amount(error: &NodeError) -> bool {
+    matches!(error, NodeError::BadInvoice(InvoiceFault::Amount { .. }))
+}
+
+/// LUD-21: settled if the provider, who receives the money, says so about this very invoice.
 fn state(answer: &VerifyAnswer, hash: &PaymentHash) -> Result<InvoiceState, AnswerFault> {
     if answer.invoice_hash.is_some_and(|about| about != *hash) {
         return Err(AnswerFault::OtherInvoice);
     }
-    match (&answer.preimage, answer.settled) {
-        (Some(preimage), _) if !preimage.opens(hash) => Err(AnswerFault::Preimage),
-        (_, true) => Ok(InvoiceState::Settled { received: None }),
-        (_, false) => Ok(InvoiceState::Open),
-    }
+    Ok(if answer.settled {
+        InvoiceState::Settled { received: None }
+    } else {
+        InvoiceState::Open
+    })
 }
 
 impl From<Arc<LightningAddress>> for Backend {
@@ -288,9 +335,14 @@ impl CreateInvoice for LightningAddress {
             .await
     }
 
-    /// Every amount, until the address was resolved for the first time.
+    /// Every amount, until the address was resolved for the first time; and parts of a satoshi, until the
+    /// provider was asked for one in vain.
     fn limits(&self) -> AmountLimits {
-        self.resolution.last_limits().unwrap_or(AmountLimits::ANY)
+        let mut limits = self.resolution.last_limits().unwrap_or(AmountLimits::ANY);
+        if self.whole_sats.load(Ordering::Relaxed) {
+            limits.step = AmountLimits::WHOLE_SATS.step;
+        }
+        limits
     }
 }
 

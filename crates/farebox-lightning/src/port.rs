@@ -90,6 +90,9 @@ pub trait LookupInvoice: Send + Sync {
     async fn lookup_invoice(&self, hash: PaymentHash) -> Result<InvoiceState, NodeError>;
 }
 
+/// In millisatoshis.
+const SATOSHI: u64 = 1000;
+
 /// The longest description that fits an invoice, in bytes (BOLT 11: 1023 groups of five bits).
 pub(crate) const MAX_DESCRIPTION: usize = 639;
 
@@ -147,6 +150,18 @@ pub enum InvoiceState {
     },
     /// The backend does not know this invoice, or no longer.
     Unknown,
+}
+
+/// What was received for an invoice over `asked`, by a backend that may count in whole satoshis and cut
+/// off the rest: no node settles for less than was asked, so less than a satoshi is never missing.
+#[must_use]
+pub fn received_for(asked: Msat, told: Msat) -> Msat {
+    let missing = asked.saturating_sub(told).get();
+    if missing < SATOSHI && !told.is_zero() {
+        asked.max(told)
+    } else {
+        told
+    }
 }
 
 /// A backend that can pay invoices of others.
@@ -272,8 +287,8 @@ pub enum HoldState {
     },
     /// Taken.
     Settled {
-        /// How much.
-        received: Msat,
+        /// How much, where the backend says so.
+        received: Option<Msat>,
     },
     /// Given back.
     Canceled,
@@ -286,9 +301,7 @@ impl From<HoldState> for InvoiceState {
         match state {
             HoldState::Open => Self::Open,
             HoldState::Accepted { .. } => Self::Held,
-            HoldState::Settled { received } => Self::Settled {
-                received: Some(received),
-            },
+            HoldState::Settled { received } => Self::Settled { received },
             HoldState::Canceled => Self::Canceled,
             HoldState::Unknown => Self::Unknown,
         }

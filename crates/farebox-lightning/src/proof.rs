@@ -32,12 +32,18 @@ pub(crate) fn uncontradicted(
     }
 }
 
-/// The preimage, if it opens the hash.
+/// The preimage, where nothing else says which payment was made; it must open the hash.
 pub(crate) fn preimage(hex: &str, hash: &PaymentHash) -> Result<Preimage, AnswerFault> {
     Preimage::from_hex(hex.as_bytes())
         .ok()
         .filter(|preimage| preimage.opens(hash))
         .ok_or(AnswerFault::Preimage)
+}
+
+/// The preimage, where one is shown that opens the hash. Any other text proves no less than none: whose
+/// payment was settled says the node.
+pub(crate) fn shown(hex: Option<&str>, hash: &PaymentHash) -> Option<Preimage> {
+    hex.and_then(|hex| preimage(hex, hash).ok())
 }
 
 /// What became of a payment that was sent and answered, by the backend's own record of it.

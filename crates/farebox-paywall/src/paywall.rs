@@ -118,8 +118,9 @@ impl Paywall {
             .try_start(&spender.account(), limit, Instant::now())?;
         if let Spender::Token(token) = &spender
             && ask.rules.strict_settlement
+            && let Err(owed) = self.demand_settlement(token, ask).await?
         {
-            self.demand_settlement(token, ask).await?;
+            return Ok(Payer::nobody(owed));
         }
         Ok(Payer::Account { spender, permit })
     }
@@ -139,14 +140,19 @@ impl Paywall {
     }
 
     /// Refuses a token whose invoice is not settled. Its preimage proves as much, unless somebody
-    /// else made it: until the node has the money, nobody is asked for the price.
-    async fn demand_settlement(&self, token: &Token, ask: &Ask<'_>) -> Result<(), Error> {
+    /// else made it: while the node may still have the money, nobody is asked for the price again.
+    async fn demand_settlement(
+        &self,
+        token: &Token,
+        ask: &Ask<'_>,
+    ) -> Result<Result<(), Owed>, Error> {
         let node = ask.rules.node.as_deref();
         let (hash, amount) = (token.payment_hash, token.granted.terms.amount);
         match self.settled.is_settled(node, hash, amount).await? {
-            Paid::Yes(_) => Ok(()),
-            Paid::No | Paid::Never => Err(PaymentError::NotSettled.into()),
-            Paid::Untold | Paid::Unknown => Err(PaymentError::Untold.into()),
+            Paid::Yes(_) => Ok(Ok(())),
+            Paid::No => Err(PaymentError::NotSettled.into()),
+            Paid::Never | Paid::Untold => Ok(Err(Owed::NotSettled)),
+            Paid::Unknown => Err(PaymentError::Untold.into()),
         }
     }
 }

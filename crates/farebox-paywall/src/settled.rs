@@ -12,7 +12,7 @@ use farebox_core::{Msat, PaymentHash};
 use farebox_ledger::{Ledger, LedgerError};
 use farebox_lightning::backends::Backends;
 use farebox_lightning::follow::Settlements;
-use farebox_lightning::{InvoiceState, LookupInvoice};
+use farebox_lightning::{InvoiceState, LookupInvoice, received_for};
 use lru::LruCache;
 use tokio::sync::{Mutex as Turn, Semaphore};
 
@@ -149,10 +149,14 @@ impl Settled {
 /// A backend that says "settled" without the amount says no less than a preimage does.
 fn judge(state: InvoiceState, amount: Msat) -> Paid {
     match state {
-        InvoiceState::Settled {
-            received: Some(received),
-        } if received < amount => Paid::No,
-        InvoiceState::Settled { received } => Paid::Yes(received),
+        InvoiceState::Settled { received } => {
+            let received = received.map(|told| received_for(amount, told));
+            if received.is_some_and(|received| received < amount) {
+                Paid::No
+            } else {
+                Paid::Yes(received)
+            }
+        }
         InvoiceState::Open | InvoiceState::Held => Paid::No,
         InvoiceState::Canceled => Paid::Never,
         InvoiceState::Unknown => Paid::Untold,
@@ -241,20 +245,25 @@ mod tests {
     }
 
     #[test]
-    fn only_the_whole_amount_settled_is_paid() {
+    fn only_the_whole_amount_settled_is_paid_but_for_a_part_of_a_satoshi() {
         let settled = |received| InvoiceState::Settled {
             received: Some(msat(received)),
         };
         for (state, paid) in [
-            (settled(1000), Paid::Yes(Some(msat(1000)))),
-            (settled(1001), Paid::Yes(Some(msat(1001)))),
-            (settled(999), Paid::No),
+            (settled(100_000), Paid::Yes(Some(msat(100_000)))),
+            (settled(100_001), Paid::Yes(Some(msat(100_001)))),
+            (settled(99_500), Paid::Yes(Some(msat(100_000)))),
+            (settled(99_001), Paid::Yes(Some(msat(100_000)))),
+            (settled(99_000), Paid::No),
+            (settled(0), Paid::No),
+            (InvoiceState::Settled { received: None }, Paid::Yes(None)),
             (InvoiceState::Open, Paid::No),
             (InvoiceState::Held, Paid::No),
             (InvoiceState::Canceled, Paid::Never),
             (InvoiceState::Unknown, Paid::Untold),
         ] {
-            assert_eq!(judge(state, msat(1000)), paid, "{state:?}");
+            assert_eq!(judge(state, msat(100_000)), paid, "{state:?}");
         }
+        assert_eq!(judge(settled(0), msat(500)), Paid::No);
     }
 }

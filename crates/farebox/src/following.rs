@@ -12,7 +12,7 @@ use farebox_config::build::BuiltNode;
 use farebox_core::Clock;
 use farebox_ledger::{Deposit, Deposited, Ledger, LedgerError};
 use farebox_lightning::follow::{Settlements, follow};
-use farebox_lightning::{Backend, Settlement, SettlementCursor};
+use farebox_lightning::{Backend, Settlement, SettlementCursor, received_for};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -148,6 +148,16 @@ async fn run(name: &str, node: &Backend, parts: Parts) {
     }
 }
 
+/// Whether the same may be written later. A row that is broken stays so, and the others do not wait
+/// for it.
+fn may_heal(error: &LedgerError) -> bool {
+    match error {
+        LedgerError::Overloaded | LedgerError::Refusing => true,
+        LedgerError::Store(cause) => !cause.is_of_a_row(),
+        _ => false,
+    }
+}
+
 impl Parts {
     /// Where to go on; none when the ledger is closed.
     async fn read_cursor(&self, name: &str) -> Option<Option<SettlementCursor>> {
@@ -175,13 +185,14 @@ impl Parts {
         while let Err(error) = self.note(settlement).await {
             match error {
                 LedgerError::Closed => return false,
-                LedgerError::Overloaded | LedgerError::Refusing | LedgerError::Store(_) => {
+                error if may_heal(&error) => {
                     tracing::warn!(backend = name, %error, "a payment is not written yet");
                     tokio::time::sleep(LEDGER_PAUSE).await;
                 }
                 error => {
                     let hash = settlement.payment_hash;
-                    tracing::error!(backend = name, %hash, %error, "a payment is not written");
+                    let error: &dyn std::error::Error = &error;
+                    tracing::error!(backend = name, %hash, error, "a payment is not written");
                     break;
                 }
             }
@@ -205,7 +216,8 @@ impl Parts {
         let Some(pending) = self.ledger.pending_deposit_by(hash).await? else {
             return Ok(false);
         };
-        let amount = settlement.received.unwrap_or(pending.amount);
+        let received = settlement.received.unwrap_or(pending.amount);
+        let amount = received_for(pending.amount, received);
         let deposit = Deposit {
             payment_hash: hash,
             amount,

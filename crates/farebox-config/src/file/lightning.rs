@@ -132,6 +132,8 @@ parts! {
         pub allow_hosts: Vec<String>,
         /// Whether its provider reads what was bought, as a comment to the payment.
         pub comment: bool = true,
+        /// Whether its invoices have to carry the hash of the text that the address shows (LUD-06).
+        pub description_hash: DescriptionHashSetting,
     }
 
     /// Test money, that anybody can pay with.
@@ -142,6 +144,18 @@ parts! {
 }
 
 choices! {
+    /// What the description of an invoice of a Lightning Address has to be.
+    #[derive(Default)]
+    pub enum DescriptionHashSetting => farebox_lightning::lnurl::MetadataCommitment {
+        /// The hash of the address's text.
+        Required,
+        /// That, or a plain text: some providers' nodes cannot do otherwise.
+        #[default]
+        WhereGiven,
+        /// Any: some providers hash another text than they show.
+        Any,
+    }
+
     /// A network of Bitcoin.
     #[derive(Default, clap::ValueEnum)]
     pub enum NetworkSetting => farebox_lightning::Network {

@@ -214,6 +214,7 @@ async fn take(
     match node.hold_state(call.payment_hash).await? {
         HoldState::Settled { received } => {
             let (ledger, now) = (&calls.paywall.ledger, calls.paywall.clock.now());
+            let received = received.unwrap_or(call.terms.amount);
             ledger
                 .held_settled(call.payment_hash, received, now)
                 .await?;

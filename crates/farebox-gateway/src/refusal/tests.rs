@@ -41,9 +41,10 @@ const KEYS: [KeyFault; 20] = [
     KeyFault::NotSold,
 ];
 
-const OWED: [Owed; 12] = [
+const OWED: [Owed; 13] = [
     Owed::Nothing,
     Owed::NotPaidYet,
+    Owed::NotSettled,
     Owed::Unproven(PresentedError::Unreadable(CredentialError::Ambiguous)),
     Owed::Unproven(PresentedError::UnknownKey),
     Owed::WrongRoute,

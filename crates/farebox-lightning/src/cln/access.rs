@@ -7,6 +7,7 @@ use super::Cln;
 use super::answer::InfoJson;
 use super::refusal::{BAD_PARAMETERS, Refusal};
 use crate::answer::{JudgeAnswer, printable};
+use crate::lenient::Number;
 use crate::{AccessReport, CheckAccess, NodeError};
 
 /// What selling needs.
@@ -80,7 +81,7 @@ fn identity(info: &InfoJson) -> String {
 
 fn remarks(info: &InfoJson) -> Vec<String> {
     let mut remarks = Vec::new();
-    if info.num_active_channels == Some(0) {
+    if info.num_active_channels == Some(Number(0)) {
         remarks.push("it has no channel in use: nobody can pay".to_owned());
     }
     let warnings = [&info.warning_bitcoind_sync, &info.warning_lightningd_sync];

@@ -4,7 +4,9 @@
 use farebox_core::{Msat, PaymentHash, UnixMillis};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
+use crate::lenient::{self, Instant, Number};
 use crate::{
     AnswerFault, InvoiceState, PaymentFailure, PaymentState, Settlement, SettlementCursor, proof,
 };
@@ -15,26 +17,22 @@ pub(super) struct Amount(pub(super) Msat);
 
 impl<'de> Deserialize<'de> for Amount {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Written {
-            Number(u64),
-            Text(String),
+        let mut written = Value::deserialize(deserializer)?;
+        if let Value::String(text) = &mut written
+            && let Some(number) = text.strip_suffix("msat")
+        {
+            *text = number.to_owned();
         }
-        let msat = match Written::deserialize(deserializer)? {
-            Written::Number(msat) => Some(msat),
-            Written::Text(text) => text.strip_suffix("msat").and_then(|text| text.parse().ok()),
-        };
-        let amount = msat.and_then(|msat| Msat::new(msat).ok());
-        amount
-            .map(Self)
-            .ok_or_else(|| D::Error::custom("no amount"))
+        let number: Number = serde_json::from_value(written).map_err(D::Error::custom)?;
+        let amount = number.msat().map(Self);
+        amount.ok_or_else(|| D::Error::custom("no amount"))
     }
 }
 
 #[derive(Deserialize)]
 pub(super) struct MadeJson {
     pub(super) bolt11: String,
+    #[serde(default, deserialize_with = "lenient::read")]
     pub(super) payment_hash: Option<String>,
 }
 
@@ -48,9 +46,12 @@ pub(super) struct InvoicesJson {
 pub(super) struct InvoiceJson {
     payment_hash: String,
     status: String,
+    #[serde(default, deserialize_with = "lenient::read")]
     amount_msat: Option<Amount>,
+    #[serde(default, deserialize_with = "lenient::read")]
     amount_received_msat: Option<Amount>,
-    pay_index: Option<u64>,
+    #[serde(default, deserialize_with = "lenient::read")]
+    pay_index: Option<Number>,
 }
 
 impl InvoicesJson {
@@ -76,7 +77,8 @@ impl InvoicesJson {
 impl InvoiceJson {
     /// The settlement, which must come after `last` so that waiting makes progress.
     pub(super) fn settlement(&self, last: u64) -> Result<(Settlement, u64), AnswerFault> {
-        let index = self.pay_index.filter(|index| *index > last);
+        let index = self.pay_index.map(|index| index.0);
+        let index = index.filter(|index| *index > last);
         let index = index.ok_or(AnswerFault::Missing("pay_index"))?;
         let settlement = Settlement {
             payment_hash: proof::hash_in("payment_hash", &self.payment_hash)?,
@@ -97,8 +99,10 @@ impl InvoiceJson {
 pub(super) struct PaidJson {
     status: Option<String>,
     payment_preimage: String,
-    amount_msat: Amount,
-    amount_sent_msat: Amount,
+    #[serde(default, deserialize_with = "lenient::read")]
+    amount_msat: Option<Amount>,
+    #[serde(default, deserialize_with = "lenient::read")]
+    amount_sent_msat: Option<Amount>,
 }
 
 impl PaidJson {
@@ -108,7 +112,7 @@ impl PaidJson {
             return Ok(PaymentState::Pending);
         }
         Ok(PaymentState::Succeeded {
-            fee: self.amount_sent_msat.0.saturating_sub(self.amount_msat.0),
+            fee: fee(self.amount_msat, self.amount_sent_msat),
             preimage: Some(proof::preimage(&self.payment_preimage, hash)?),
         })
     }
@@ -124,9 +128,13 @@ pub(super) struct PaysJson {
 pub(super) struct PayJson {
     payment_hash: String,
     status: String,
-    created_at: u64,
+    #[serde(default, deserialize_with = "lenient::read")]
+    created_at: Option<Instant>,
+    #[serde(default, deserialize_with = "lenient::read")]
     amount_msat: Option<Amount>,
+    #[serde(default, deserialize_with = "lenient::read")]
     amount_sent_msat: Option<Amount>,
+    #[serde(default, deserialize_with = "lenient::read")]
     preimage: Option<String>,
 }
 
@@ -135,38 +143,41 @@ impl PayJson {
         proof::same_hash(&self.payment_hash, hash).is_ok()
     }
 
+    /// One whose beginning is not told may have begun just now.
     pub(super) fn created_at(&self) -> UnixMillis {
-        UnixMillis::from_secs(self.created_at)
+        let began = self.created_at.map(|Instant(at)| UnixMillis::from_secs(at));
+        began.unwrap_or(UnixMillis::new(u64::MAX))
     }
 
-    pub(super) fn state(&self, hash: &PaymentHash) -> Result<PaymentState, AnswerFault> {
+    pub(super) fn state(&self, hash: &PaymentHash) -> PaymentState {
         match self.status.as_str() {
-            "complete" => {}
-            "failed" => return Ok(PaymentState::Failed(PaymentFailure::Other)),
-            _ => return Ok(PaymentState::Pending),
+            "complete" => PaymentState::Succeeded {
+                fee: fee(self.amount_msat, self.amount_sent_msat),
+                preimage: proof::shown(self.preimage.as_deref(), hash),
+            },
+            "failed" => PaymentState::Failed(PaymentFailure::Other),
+            _ => PaymentState::Pending,
         }
-        let preimage = self.preimage.as_deref();
-        let preimage = preimage.ok_or(AnswerFault::Missing("preimage"))?;
-        let arrived = self
-            .amount_msat
-            .ok_or(AnswerFault::Missing("amount_msat"))?;
-        let sent = self
-            .amount_sent_msat
-            .ok_or(AnswerFault::Missing("amount_sent_msat"))?;
-        Ok(PaymentState::Succeeded {
-            fee: sent.0.saturating_sub(arrived.0),
-            preimage: Some(proof::preimage(preimage, hash)?),
-        })
     }
+}
+
+/// What was sent beyond what arrived; zero where the node does not say both.
+fn fee(arrived: Option<Amount>, sent: Option<Amount>) -> Msat {
+    let fee = arrived
+        .zip(sent)
+        .map(|(arrived, sent)| sent.0.saturating_sub(arrived.0));
+    fee.unwrap_or(Msat::ZERO)
 }
 
 #[derive(Deserialize)]
 pub(super) struct InfoJson {
     pub(super) id: String,
+    #[serde(default, deserialize_with = "lenient::read")]
     pub(super) alias: Option<String>,
     pub(super) version: String,
     pub(super) network: String,
-    pub(super) num_active_channels: Option<u64>,
+    #[serde(default, deserialize_with = "lenient::read")]
+    pub(super) num_active_channels: Option<Number>,
     pub(super) warning_bitcoind_sync: Option<String>,
     pub(super) warning_lightningd_sync: Option<String>,
 }

@@ -114,7 +114,7 @@ impl Cln {
             failed_at: None,
         };
         for pay in list.pays.iter().filter(|pay| pay.is_for(&hash)) {
-            let state = pay.state(&hash).map_err(|fault| answer.bad(fault))?;
+            let state = pay.state(&hash);
             let failed = matches!(state, PaymentState::Failed(_));
             best = best.better(Recorded {
                 failed_at: failed.then(|| pay.created_at()),

@@ -5,6 +5,7 @@ use serde::Deserialize;
 
 use crate::NodeError;
 use crate::answer::JudgeAnswer;
+use crate::lenient;
 use farebox_http::client::Answer;
 
 /// A parameter is missing or malformed: the rune was accepted.
@@ -24,18 +25,19 @@ const RUNE_ERRORS: std::ops::RangeInclusive<i64> = 1501..=1503;
 pub(super) struct Refusal {
     /// None where `clnrest` itself could not reach the node.
     pub(super) code: Option<i64>,
-    #[serde(default)]
-    message: String,
+    #[serde(default, deserialize_with = "lenient::read")]
+    message: Option<String>,
 }
 
 impl Refusal {
     /// As an error. What a rune forbids is told by the status alone: its reason may quote the rune.
     pub(super) fn error(&self, answer: &Answer) -> NodeError {
+        let words = self.message.as_deref().unwrap_or_default();
         match (self.code, answer.check_status()) {
             (_, Err(forbidden @ NodeError::Forbidden { .. })) => forbidden,
-            (Some(code), Err(_)) if !RUNE_ERRORS.contains(&code) => answer.refused(&self.message),
+            (Some(code), Err(_)) if !RUNE_ERRORS.contains(&code) => answer.refused(words),
             (_, Err(error)) => error,
-            (_, Ok(())) => answer.refused(&self.message),
+            (_, Ok(())) => answer.refused(words),
         }
     }
 }

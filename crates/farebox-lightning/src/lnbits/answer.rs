@@ -1,19 +1,25 @@
 //! What LNbits answers. Amounts and fees are millisatoshis, negative where they go out.
 
-use farebox_core::{Msat, PaymentHash, Preimage};
+use farebox_core::{Msat, PaymentHash};
 use serde::Deserialize;
 
+use crate::lenient::{self, Number};
 use crate::{AnswerFault, InvoiceState, PaymentFailure, PaymentState, proof};
 
 /// A payment, in or out, as the wallet keeps it.
 #[derive(Deserialize)]
 pub(super) struct PaymentJson {
     pub(super) payment_hash: String,
+    #[serde(default, deserialize_with = "lenient::read")]
     bolt11: Option<String>,
     /// The invoice, in versions before 1.0.
+    #[serde(default, deserialize_with = "lenient::read")]
     payment_request: Option<String>,
-    amount: Option<i64>,
-    fee: Option<i64>,
+    #[serde(default, deserialize_with = "lenient::read")]
+    amount: Option<Number<i64>>,
+    #[serde(default, deserialize_with = "lenient::read")]
+    fee: Option<Number<i64>>,
+    #[serde(default, deserialize_with = "lenient::read")]
     status: Option<String>,
 }
 
@@ -30,6 +36,7 @@ impl PaymentJson {
 #[derive(Deserialize)]
 pub(super) struct FoundJson {
     paid: bool,
+    #[serde(default, deserialize_with = "lenient::read")]
     preimage: Option<String>,
     /// Only for the wallet that the payment belongs to.
     details: Option<PaymentJson>,
@@ -39,29 +46,30 @@ impl FoundJson {
     /// As an invoice of ours. Without details the answer is the one that everybody gets: then the
     /// key is not the wallet's.
     pub(super) fn state(&self, hash: &PaymentHash) -> Result<InvoiceState, AnswerFault> {
-        let details = self.details(hash)?;
-        let amount = details.amount.ok_or(AnswerFault::Missing("amount"))?;
-        let amount = u64::try_from(amount).map_err(|_| AnswerFault::OtherInvoice)?;
+        let amount = self.details(hash)?.amount;
+        if amount.is_some_and(|Number(amount)| amount < 0) {
+            return Err(AnswerFault::OtherInvoice);
+        }
         if !self.paid {
             return Ok(InvoiceState::Open);
         }
-        let received = Msat::new(amount).map_err(|_| AnswerFault::Limits)?;
         Ok(InvoiceState::Settled {
-            received: Some(received),
+            received: amount.and_then(size),
         })
     }
 
     /// As a payment of ours.
     pub(super) fn payment(&self, hash: &PaymentHash) -> Result<PaymentState, AnswerFault> {
         let details = self.details(hash)?;
-        if details.amount.ok_or(AnswerFault::Missing("amount"))? >= 0 {
+        // Which way it went, it has to say: a refund may go to an invoice of the same wallet.
+        let Number(amount) = details.amount.ok_or(AnswerFault::Missing("amount"))?;
+        if amount >= 0 {
             return Err(AnswerFault::OtherInvoice);
         }
         if self.paid {
-            let fee = details.fee.ok_or(AnswerFault::Missing("fee"))?;
             return Ok(PaymentState::Succeeded {
-                fee: Msat::new(fee.unsigned_abs()).map_err(|_| AnswerFault::Limits)?,
-                preimage: self.preimage(hash)?,
+                fee: details.fee.and_then(size).unwrap_or(Msat::ZERO),
+                preimage: proof::shown(self.preimage.as_deref(), hash),
             });
         }
         Ok(match details.status.as_deref() {
@@ -76,26 +84,23 @@ impl FoundJson {
         proof::same_hash(&details.payment_hash, hash)?;
         Ok(details)
     }
+}
 
-    /// Some nodes behind LNbits give no preimage: all zeros, or nothing.
-    fn preimage(&self, hash: &PaymentHash) -> Result<Option<Preimage>, AnswerFault> {
-        let text = self.preimage.as_deref().unwrap_or_default();
-        if text.bytes().all(|digit| digit == b'0') {
-            return Ok(None);
-        }
-        proof::preimage(text, hash).map(Some)
-    }
+/// How much moved, either way.
+fn size(Number(msat): Number<i64>) -> Option<Msat> {
+    Msat::new(msat.unsigned_abs()).ok()
 }
 
 /// What it keeps back for the fee of a payment.
 #[derive(Deserialize)]
 pub(super) struct ReserveJson {
-    pub(super) fee_reserve: u64,
+    pub(super) fee_reserve: Number,
 }
 
 /// What a key opens. Only an admin key is told the wallet's id.
 #[derive(Deserialize)]
 pub(super) struct WalletJson {
     pub(super) name: String,
+    #[serde(default, deserialize_with = "lenient::read")]
     pub(super) id: Option<String>,
 }

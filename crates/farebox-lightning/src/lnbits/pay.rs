@@ -54,6 +54,6 @@ impl Payer {
     async fn fee_reserve(&self, bolt11: &str) -> Result<u64, NodeError> {
         let path = format!("/api/v1/payments/fee-reserve?invoice={bolt11}");
         let reserve: ReserveJson = self.client.get(&path).await?.json()?;
-        Ok(reserve.fee_reserve)
+        Ok(reserve.fee_reserve.0)
     }
 }

@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::answer::JudgeAnswer;
+use crate::lenient;
 use crate::{AnswerFault, NodeError, PaymentFailure};
 use farebox_http::client::Answer;
 
@@ -31,6 +32,7 @@ pub(super) fn read<T: DeserializeOwned>(answer: &Answer) -> Result<T, NodeError>
 pub(super) struct Refusal {
     #[serde(default)]
     detail: Value,
+    #[serde(default, deserialize_with = "lenient::read")]
     status: Option<String>,
 }
 

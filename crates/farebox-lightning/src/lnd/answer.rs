@@ -1,8 +1,6 @@
 //! LND's JSON: 64-bit numbers are strings, bytes are Base64, refusals are gRPC statuses whatever
 //! HTTP says. Preimages that stand beside invoices are never read.
 
-use std::num::ParseIntError;
-
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use farebox_core::{Msat, PaymentHash};
@@ -11,51 +9,23 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::answer::JudgeAnswer;
+use crate::lenient::{self, Number};
 use crate::{AnswerFault, NodeError};
 use farebox_http::client::Answer;
-
-/// A number that LND writes as a string.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "Written")]
-pub(super) struct Number(pub(super) u64);
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Written {
-    Number(u64),
-    Text(String),
-}
-
-impl TryFrom<Written> for Number {
-    type Error = ParseIntError;
-
-    fn try_from(written: Written) -> Result<Self, ParseIntError> {
-        match written {
-            Written::Number(number) => Ok(Self(number)),
-            Written::Text(text) => text.parse().map(Self),
-        }
-    }
-}
-
-impl Number {
-    pub(super) fn msat(self, field: &'static str) -> Result<Msat, AnswerFault> {
-        Msat::new(self.0).map_err(|_| AnswerFault::Missing(field))
-    }
-}
 
 /// `lnrpc.Invoice`, as far as it is read.
 #[derive(Deserialize)]
 pub(super) struct InvoiceJson {
     pub(super) r_hash: String,
     pub(super) state: String,
-    #[serde(default)]
-    pub(super) value_msat: Number,
-    #[serde(default)]
-    pub(super) amt_paid_msat: Number,
-    #[serde(default)]
-    pub(super) settle_index: Number,
-    #[serde(default)]
-    pub(super) htlcs: Vec<HtlcJson>,
+    #[serde(default, deserialize_with = "lenient::read")]
+    value_msat: Option<Number>,
+    #[serde(default, deserialize_with = "lenient::read")]
+    amt_paid_msat: Option<Number>,
+    #[serde(default, deserialize_with = "lenient::read")]
+    settle_index: Option<Number>,
+    #[serde(default, deserialize_with = "lenient::read")]
+    pub(super) htlcs: Option<Vec<HtlcJson>>,
 }
 
 /// `lnrpc.InvoiceHTLC`, as far as it is read.
@@ -65,10 +35,26 @@ pub(super) struct HtlcJson {
     #[serde(default)]
     pub(super) amt_msat: Number,
     #[serde(default)]
-    pub(super) expiry_height: u32,
+    pub(super) expiry_height: Number<u32>,
 }
 
 impl InvoiceJson {
+    /// What it asks for; none where the payer chooses.
+    pub(super) fn asked(&self) -> Option<Msat> {
+        let asked = self.value_msat.and_then(Number::msat);
+        asked.filter(|asked| !asked.is_zero())
+    }
+
+    /// What was received, where that is told.
+    pub(super) fn received(&self) -> Option<Msat> {
+        self.amt_paid_msat.and_then(Number::msat)
+    }
+
+    /// Its place among the settled ones; zero for one that is not settled.
+    pub(super) fn settle_index(&self) -> u64 {
+        self.settle_index.unwrap_or_default().0
+    }
+
     pub(super) fn hash(&self) -> Result<PaymentHash, AnswerFault> {
         hash_from_base64(&self.r_hash).ok_or(AnswerFault::Missing("r_hash"))
     }

@@ -62,7 +62,7 @@ impl HoldInvoice for Lnd {
             "OPEN" => Ok(HoldState::Open),
             "CANCELED" => Ok(HoldState::Canceled),
             "SETTLED" => Ok(HoldState::Settled {
-                received: invoice.amt_paid_msat.msat("amt_paid_msat").map_err(bad)?,
+                received: invoice.received(),
             }),
             "ACCEPTED" => accepted(&invoice, self.block_height().await?).map_err(bad),
             _ => Err(bad(AnswerFault::Missing("state"))),
@@ -144,9 +144,13 @@ impl Lnd {
 
 /// The HTLC that expires first decides.
 fn accepted(invoice: &InvoiceJson, height: u32) -> Result<HoldState, AnswerFault> {
-    let held = || invoice.htlcs.iter().filter(|htlc| htlc.state == "ACCEPTED");
+    let htlcs = invoice
+        .htlcs
+        .as_deref()
+        .ok_or(AnswerFault::Missing("htlcs"))?;
+    let held = || htlcs.iter().filter(|htlc| htlc.state == "ACCEPTED");
     let received: u64 = held().fold(0, |sum, htlc| sum.saturating_add(htlc.amt_msat.0));
-    let first_expiry = held().map(|htlc| htlc.expiry_height).min();
+    let first_expiry = held().map(|htlc| htlc.expiry_height.0).min();
     Ok(HoldState::Accepted {
         received: Msat::new(received).map_err(|_| AnswerFault::Missing("amt_msat"))?,
         blocks_left: first_expiry.unwrap_or(0).saturating_sub(height),

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::Lnd;
 use super::answer::{self, Denial, InvoiceJson};
 use crate::answer::JudgeAnswer;
+use crate::lenient;
 use crate::port::MAX_DESCRIPTION;
 use crate::{
     AmountLimits, AnswerFault, CreateInvoice, CreatedInvoice, InvoiceRequest, InvoiceState,
@@ -35,6 +36,7 @@ pub(super) struct HeldJson {
 #[derive(Deserialize)]
 pub(super) struct AddedJson {
     pub(super) payment_request: String,
+    #[serde(default, deserialize_with = "lenient::read")]
     r_hash: Option<String>,
 }
 
@@ -49,9 +51,8 @@ impl CreateInvoice for Lnd {
             .node
             .rules
             .check_own(&request, &added.payment_request)?;
-        match added.r_hash.as_deref().map(answer::hash_from_base64) {
-            Some(None) => Err(answer.bad(AnswerFault::Missing("r_hash"))),
-            Some(Some(hash)) if hash != created.payment_hash => {
+        match added.r_hash.as_deref().and_then(answer::hash_from_base64) {
+            Some(hash) if hash != created.payment_hash => {
                 Err(answer.bad(AnswerFault::OtherInvoice))
             }
             _ => Ok(created),
@@ -114,7 +115,7 @@ fn state(invoice: &InvoiceJson) -> Result<InvoiceState, AnswerFault> {
         "ACCEPTED" => Ok(InvoiceState::Held),
         "CANCELED" => Ok(InvoiceState::Canceled),
         "SETTLED" => Ok(InvoiceState::Settled {
-            received: Some(invoice.amt_paid_msat.msat("amt_paid_msat")?),
+            received: invoice.received(),
         }),
         _ => Err(AnswerFault::Missing("state")),
     }

@@ -4,13 +4,14 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use farebox_core::PaymentHash;
+use farebox_core::{Msat, PaymentHash};
 use http::Method;
 use serde::Deserialize;
 use serde_json::json;
 
 use super::Lnd;
-use super::answer::{self, Denial, Number};
+use super::answer::{self, Denial};
+use crate::lenient::{self, Number};
 use crate::{
     AnswerFault, NodeError, PayInvoice, PaymentFailure, PaymentRequest, PaymentState, proof,
 };
@@ -24,12 +25,12 @@ const LAST_WORD: Duration = Duration::from_secs(2);
 struct PaymentJson {
     payment_hash: String,
     status: String,
-    #[serde(default)]
-    payment_preimage: String,
-    #[serde(default)]
-    fee_msat: Number,
-    #[serde(default)]
-    failure_reason: String,
+    #[serde(default, deserialize_with = "lenient::read")]
+    payment_preimage: Option<String>,
+    #[serde(default, deserialize_with = "lenient::read")]
+    fee_msat: Option<Number>,
+    #[serde(default, deserialize_with = "lenient::read")]
+    failure_reason: Option<String>,
 }
 
 #[async_trait]
@@ -143,17 +144,19 @@ fn state(payment: &PaymentJson, hash: PaymentHash) -> Result<PaymentState, Answe
     proof::same_hash(&payment.payment_hash, &hash)?;
     Ok(match payment.status.as_str() {
         "SUCCEEDED" => PaymentState::Succeeded {
-            fee: payment.fee_msat.msat("fee_msat")?,
-            // The money is gone either way; what does not open the hash is no proof.
-            preimage: proof::preimage(&payment.payment_preimage, &hash).ok(),
+            fee: payment
+                .fee_msat
+                .and_then(Number::msat)
+                .unwrap_or(Msat::ZERO),
+            preimage: proof::shown(payment.payment_preimage.as_deref(), &hash),
         },
-        "FAILED" => PaymentState::Failed(failure(&payment.failure_reason)),
+        "FAILED" => PaymentState::Failed(failure(payment.failure_reason.as_deref())),
         _ => PaymentState::Pending,
     })
 }
 
-fn failure(reason: &str) -> PaymentFailure {
-    match reason {
+fn failure(reason: Option<&str>) -> PaymentFailure {
+    match reason.unwrap_or_default() {
         "FAILURE_REASON_NO_ROUTE" | "FAILURE_REASON_TIMEOUT" => PaymentFailure::NoRoute,
         "FAILURE_REASON_INSUFFICIENT_BALANCE" => PaymentFailure::InsufficientBalance,
         "FAILURE_REASON_INCORRECT_PAYMENT_DETAILS" => PaymentFailure::RefusedByPayee,

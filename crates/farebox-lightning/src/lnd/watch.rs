@@ -9,13 +9,13 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use farebox_core::Msat;
 use http::Method;
 use serde::Deserialize;
 
 use super::Lnd;
 use super::answer::{self, Denial, InvoiceJson};
 use crate::answer::JudgeAnswer;
+use crate::lenient::OneOfMany;
 use crate::{AnswerFault, NodeError, Settlement, SettlementCursor, WatchEvent, WatchSettlements};
 use farebox_http::client::{Lines, TrustedClient};
 
@@ -28,7 +28,7 @@ const NEWEST: u32 = 100;
 #[derive(Deserialize)]
 struct ListJson {
     #[serde(default)]
-    invoices: Vec<InvoiceJson>,
+    invoices: Vec<OneOfMany<InvoiceJson>>,
 }
 
 #[async_trait]
@@ -74,10 +74,10 @@ impl Listener<'_> {
             return Ok(*first);
         }
         let settled = newest_settled(&self.lnd.node.client).await?;
-        let newest = settled.last().map_or(0, |invoice| invoice.settle_index.0);
+        let newest = settled.last().map_or(0, InvoiceJson::settle_index);
         if known.set(newest).is_err() {
             for invoice in &settled {
-                self.tell(invoice)?;
+                self.tell(invoice);
             }
         }
         Ok(newest)
@@ -113,8 +113,11 @@ impl Listener<'_> {
                 continue;
             }
             let host = self.lnd.node.client.host();
-            if let Some(invoice) = answer::read_line::<InvoiceJson>(host, &line)? {
-                self.tell(&invoice)?;
+            if let Some(OneOfMany(invoice)) = answer::read_line(host, &line)? {
+                match invoice {
+                    Some(invoice) => self.tell(&invoice),
+                    None => tell_unread(),
+                }
             }
         }
         Ok(())
@@ -127,40 +130,44 @@ impl Listener<'_> {
         }
     }
 
-    fn tell(&mut self, invoice: &InvoiceJson) -> Result<(), NodeError> {
+    fn tell(&mut self, invoice: &InvoiceJson) {
         if invoice.state != "SETTLED" {
-            return Ok(());
+            return;
         }
         // Only the first can be the replay: a node set up anew counts from the start again.
         let replayed = std::mem::take(&mut self.replayed);
-        if replayed != 0 && invoice.settle_index.0 == replayed {
-            return Ok(());
+        if replayed != 0 && invoice.settle_index() == replayed {
+            return;
         }
-        let settlement = settlement(invoice);
-        let bad = |fault| NodeError::bad_answer(self.lnd.node.client.host(), fault);
-        let settlement = settlement.map_err(bad)?;
-        (self.sink)(WatchEvent::Settled(settlement));
-        Ok(())
+        match settlement(invoice) {
+            Ok(settlement) => (self.sink)(WatchEvent::Settled(settlement)),
+            Err(_) => tell_unread(),
+        }
     }
+}
+
+/// The others are heard all the same, and this one is found where somebody asks about it.
+fn tell_unread() {
+    tracing::warn!("LND tells of an invoice in a form that is not read");
 }
 
 /// The settled ones among the newest invoices, in the order of settlement.
 async fn newest_settled(client: &TrustedClient) -> Result<Vec<InvoiceJson>, NodeError> {
     let path = format!("/v1/invoices?reversed=true&num_max_invoices={NEWEST}");
     let answer = client.get(&path).await?;
-    let ListJson { mut invoices } = answer::read(&answer)?;
+    let ListJson { invoices } = answer::read(&answer)?;
+    let mut invoices: Vec<_> = invoices.into_iter().filter_map(|one| one.0).collect();
     invoices.retain(|invoice| invoice.state == "SETTLED");
-    invoices.sort_by_key(|invoice| invoice.settle_index.0);
+    invoices.sort_by_key(InvoiceJson::settle_index);
     Ok(invoices)
 }
 
 fn settlement(invoice: &InvoiceJson) -> Result<Settlement, AnswerFault> {
-    let asked = invoice.value_msat.msat("value_msat")?;
-    let index = invoice.settle_index.0;
+    let index = invoice.settle_index();
     Ok(Settlement {
         payment_hash: invoice.hash()?,
-        asked: Some(asked).filter(|asked| *asked != Msat::ZERO),
-        received: Some(invoice.amt_paid_msat.msat("amt_paid_msat")?),
+        asked: invoice.asked(),
+        received: invoice.received(),
         cursor: (index != 0).then_some(SettlementCursor(index)),
     })
 }

@@ -1,7 +1,7 @@
 //! Reading what a provider answers: pure functions from bytes to values. Every field that matters
 //! is checked here or carried on as a type; nothing else of the JSON is kept.
 
-use farebox_core::{Msat, PaymentHash, Preimage};
+use farebox_core::{Msat, PaymentHash};
 use http::Uri;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::answer::printable;
 use crate::invoice::{check_length, parse_invoice};
+use crate::lenient::{self, Number};
 use crate::{AmountLimits, AnswerFault, InvoiceFault, NodeError};
 use farebox_http::client::Answer;
 
@@ -40,14 +41,13 @@ pub struct InvoiceAnswer {
     pub verify: Option<Uri>,
 }
 
-/// An answer of a `verify` URL (LUD-21).
+/// An answer of a `verify` URL (LUD-21). The preimage that may stand in it is not read: whoever receives
+/// the money says whether it is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifyAnswer {
     /// Whether the provider calls it settled.
     pub settled: bool,
-    /// The proof, if it shows one; not yet compared with the invoice.
-    pub preimage: Option<Preimage>,
-    /// The payment hash of the invoice it speaks about, if it names one.
+    /// The payment hash of the invoice it speaks about, if it names one that can be read.
     pub invoice_hash: Option<PaymentHash>,
 }
 
@@ -104,7 +104,9 @@ pub(super) fn judge<T>(
 
 #[derive(Deserialize)]
 struct Status {
+    #[serde(default, deserialize_with = "lenient::read")]
     status: Option<String>,
+    #[serde(default, deserialize_with = "lenient::read")]
     reason: Option<String>,
 }
 
@@ -113,22 +115,24 @@ struct Status {
 struct PayJson {
     tag: Option<String>,
     callback: Option<String>,
-    min_sendable: Option<u64>,
-    max_sendable: Option<u64>,
+    min_sendable: Option<Number>,
+    max_sendable: Option<Number>,
     metadata: Option<String>,
-    comment_allowed: Option<serde_json::Value>,
+    #[serde(default, deserialize_with = "lenient::read")]
+    comment_allowed: Option<Number<usize>>,
 }
 
 #[derive(Deserialize)]
 struct InvoiceJson {
     pr: Option<String>,
-    verify: Option<serde_json::Value>,
+    #[serde(default, deserialize_with = "lenient::read")]
+    verify: Option<String>,
 }
 
 #[derive(Deserialize)]
 struct VerifyJson {
     settled: Option<bool>,
-    preimage: Option<String>,
+    #[serde(default, deserialize_with = "lenient::read")]
     pr: Option<String>,
 }
 
@@ -153,7 +157,7 @@ pub fn parse_pay_parameters(body: &[u8]) -> Result<PayParameters, AnswerError> {
                 .ok_or(AnswerFault::Missing("maxSendable"))?,
         )?,
         metadata_hash: Sha256::digest(&metadata).into(),
-        comment_allowed: json.comment_allowed.as_ref().map_or(0, comment_allowed),
+        comment_allowed: json.comment_allowed.unwrap_or_default().0,
     })
 }
 
@@ -165,10 +169,7 @@ pub fn parse_invoice_answer(body: &[u8]) -> Result<InvoiceAnswer, AnswerError> {
     let json: InvoiceJson = read(body)?;
     let bolt11 = json.pr.ok_or(AnswerFault::Missing("pr"))?;
     check_length(&bolt11)?;
-    let verify = json
-        .verify
-        .as_ref()
-        .and_then(|url| parse_url(url.as_str()?, MAX_VERIFY));
+    let verify = json.verify.and_then(|url| parse_url(&url, MAX_VERIFY));
     Ok(InvoiceAnswer { bolt11, verify })
 }
 
@@ -180,23 +181,11 @@ pub fn parse_verify_answer(body: &[u8]) -> Result<VerifyAnswer, AnswerError> {
     let json: VerifyJson = read(body)?;
     Ok(VerifyAnswer {
         settled: json.settled.ok_or(AnswerFault::Missing("settled"))?,
-        preimage: json.preimage.as_deref().map_or(Ok(None), find_preimage)?,
         invoice_hash: json
             .pr
-            .as_deref()
-            .map(parse_invoice)
-            .transpose()?
+            .and_then(|pr| parse_invoice(&pr).ok())
             .map(|pr| pr.payment_hash),
     })
-}
-
-fn find_preimage(text: &str) -> Result<Option<Preimage>, AnswerFault> {
-    if text.is_empty() {
-        return Ok(None);
-    }
-    Preimage::from_hex(text.as_bytes())
-        .map(Some)
-        .map_err(|_| AnswerFault::Preimage)
 }
 
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, AnswerError> {
@@ -218,7 +207,7 @@ fn parse_url(text: &str, limit: usize) -> Option<Uri> {
 }
 
 /// A `maxSendable` beyond what an invoice can ask for means no limit.
-fn limits(min: u64, max: u64) -> Result<AmountLimits, AnswerFault> {
+fn limits(Number(min): Number, Number(max): Number) -> Result<AmountLimits, AnswerFault> {
     let most = AmountLimits::ANY.max;
     let max = Msat::new(max).unwrap_or(most).min(most);
     let min = Msat::new(min).map_err(|_| AnswerFault::Limits)?;
@@ -231,13 +220,6 @@ fn limits(min: u64, max: u64) -> Result<AmountLimits, AnswerFault> {
             step: AmountLimits::ANY.step,
         })
     }
-}
-
-fn comment_allowed(value: &serde_json::Value) -> usize {
-    value
-        .as_u64()
-        .and_then(|length| usize::try_from(length).ok())
-        .unwrap_or(0)
 }
 
 /// Entries are arrays that begin with a type; items after it may be anything (LUD-06).

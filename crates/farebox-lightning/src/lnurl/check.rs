@@ -6,11 +6,14 @@ use crate::{Description, InvoiceFault};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MetadataCommitment {
     /// As LUD-06 says: an invoice without it is refused.
-    #[default]
     Required,
-    /// For providers whose node cannot make such invoices: a plain description is let through, a
-    /// wrong hash never.
+    /// For providers whose node cannot make such invoices: a plain description is let through, another
+    /// hash is not.
+    #[default]
     WhereGiven,
+    /// For providers that hash another text than they show. Whoever receives the money makes the invoice,
+    /// so a right hash proves no more than their word.
+    Any,
 }
 
 impl MetadataCommitment {
@@ -21,8 +24,8 @@ impl MetadataCommitment {
         description: &Description,
     ) -> Result<(), InvoiceFault> {
         match (description, self) {
+            (_, Self::Any) | (Description::Text(_), Self::WhereGiven) => Ok(()),
             (Description::Hash(hash), _) if hash == metadata_hash => Ok(()),
-            (Description::Text(_), Self::WhereGiven) => Ok(()),
             _ => Err(InvoiceFault::DescriptionHash),
         }
     }

@@ -67,6 +67,7 @@ impl Held {
         entry.preimage = Some(preimage.clone());
         entry.state.send_modify(|state| {
             if let HoldState::Accepted { received, .. } = *state {
+                let received = Some(received);
                 *state = HoldState::Settled { received };
             }
         });

@@ -9,6 +9,7 @@ use super::payments::PAY_INVOICE;
 use super::reply::{Balance, WalletInfo};
 use super::{LOOKUP_INVOICE, MAKE_INVOICE, Nwc};
 use crate::answer::printable;
+use crate::lenient::Number;
 use crate::{AccessReport, CheckAccess, NodeError};
 
 const GET_INFO: &str = "get_info";
@@ -40,7 +41,10 @@ impl CheckAccess for Nwc {
         report.compare_network(network, self.rules.network);
         report.remarks.extend(self.silent_relays());
         let balance: Result<Balance, _> = self.wallet.ask(GET_BALANCE, json!({})).await;
-        if let Ok(Balance { balance }) = balance {
+        if let Ok(Balance {
+            balance: Number(balance),
+        }) = balance
+        {
             report
                 .remarks
                 .push(format!("its balance is {balance} msat"));
@@ -76,7 +80,10 @@ fn remarks(info: &WalletInfo) -> Vec<String> {
     if !lists(&info.methods, PAY_INVOICE) {
         remarks.push("pay_invoice is not allowed: nothing can be paid back".to_owned());
     }
-    if !lists(&info.notifications, PAYMENT_RECEIVED) {
+    if !lists(
+        info.notifications.as_deref().unwrap_or_default(),
+        PAYMENT_RECEIVED,
+    ) {
         remarks.push("it does not notify of payments, so they are looked up".to_owned());
     }
     remarks

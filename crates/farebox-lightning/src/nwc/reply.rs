@@ -2,11 +2,12 @@
 //! here has a `Debug`, since a preimage may be in it, and an error says where reading stopped and
 //! not what stood there.
 
-use farebox_core::{Msat, PaymentHash, Preimage};
+use farebox_core::{Msat, PaymentHash};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::lenient::{self, Instant, Number};
 use crate::{AnswerFault, InvoiceState, PaymentFailure, PaymentState, proof};
 
 /// An answer that has the form of one.
@@ -81,18 +82,19 @@ struct Envelope {
 
 #[derive(Deserialize)]
 struct WireRefusal {
-    #[serde(default)]
-    code: String,
-    #[serde(default)]
-    message: String,
+    #[serde(default, deserialize_with = "lenient::read")]
+    code: Option<String>,
+    #[serde(default, deserialize_with = "lenient::read")]
+    message: Option<String>,
 }
 
 /// Reads the answer to a request for `method`.
 pub(super) fn read(text: &str, method: &str) -> Result<Reply, AnswerFault> {
     let envelope: Envelope = json(serde_json::from_str(text))?;
     if let Some(refusal) = envelope.error {
-        let words = format!("{}: {}", refusal.code, refusal.message);
-        return Ok(Reply::Refused(Code::read(&refusal.code), words));
+        let code = refusal.code.unwrap_or_default();
+        let words = format!("{code}: {}", refusal.message.unwrap_or_default());
+        return Ok(Reply::Refused(Code::read(&code), words));
     }
     if envelope.result_type.as_deref() != Some(method) {
         return Err(AnswerFault::Missing("result_type of the request"));
@@ -130,11 +132,15 @@ pub(super) struct Transaction {
     kind: Option<String>,
     state: Option<String>,
     pub(super) invoice: Option<String>,
-    preimage: Option<String>,
     pub(super) payment_hash: Option<String>,
-    amount: Option<u64>,
-    fees_paid: Option<u64>,
-    settled_at: Option<u64>,
+    #[serde(default, deserialize_with = "lenient::read")]
+    preimage: Option<String>,
+    #[serde(default, deserialize_with = "lenient::read")]
+    amount: Option<Number>,
+    #[serde(default, deserialize_with = "lenient::read")]
+    fees_paid: Option<Number>,
+    #[serde(default, deserialize_with = "lenient::read")]
+    settled_at: Option<Instant>,
 }
 
 /// Which way the money of a transaction goes.
@@ -178,7 +184,7 @@ impl Transaction {
             Some("expired") => Standing::Expired,
             Some("failed") => Standing::Failed,
             Some(_) => Standing::Pending,
-            None if self.settled_at.is_some_and(|at| at > 0) => Standing::Settled,
+            None if self.settled_at.is_some_and(|Instant(at)| at > 0) => Standing::Settled,
             None => Standing::Pending,
         }
     }
@@ -203,20 +209,8 @@ impl Transaction {
             .ok_or(AnswerFault::Missing("payment_hash"))
     }
 
-    /// The preimage, where there is one; it must open the hash.
-    pub(super) fn preimage(&self, hash: &PaymentHash) -> Result<Option<Preimage>, AnswerFault> {
-        match self.preimage.as_deref() {
-            None | Some("") => Ok(None),
-            Some(hex) => proof::preimage(hex, hash).map(Some),
-        }
-    }
-
     pub(super) fn amount(&self) -> Option<Msat> {
-        self.amount.and_then(|msat| Msat::new(msat).ok())
-    }
-
-    pub(super) fn fee(&self) -> Option<Msat> {
-        self.fees_paid.and_then(|msat| Msat::new(msat).ok())
+        self.amount.and_then(Number::msat)
     }
 }
 
@@ -224,7 +218,8 @@ impl Transaction {
 #[derive(Deserialize)]
 pub(super) struct Paid {
     preimage: Option<String>,
-    fees_paid: Option<u64>,
+    #[serde(default, deserialize_with = "lenient::read")]
+    fees_paid: Option<Number>,
 }
 
 /// What a transaction says about our payment; none where it is no payment of ours.
@@ -239,20 +234,20 @@ pub(super) fn outgoing(
     }
     Ok(Some(match transaction.standing() {
         Standing::Settled => PaymentState::Succeeded {
-            fee: transaction.fee().unwrap_or(Msat::ZERO),
-            preimage: transaction.preimage(hash)?,
+            fee: fee(transaction.fees_paid),
+            preimage: proof::shown(transaction.preimage.as_deref(), hash),
         },
         Standing::Failed => PaymentState::Failed(PaymentFailure::Other),
         Standing::Pending | Standing::Accepted | Standing::Expired => PaymentState::Pending,
     }))
 }
 
-/// What the wallet says of an invoice of ours. Its amount is what was received, or, from a wallet
-/// that shows the invoice's, the least that can have been: nobody settles for less.
+/// What the wallet says of an invoice of ours; its word is enough, whatever preimage stands beside it. Its
+/// amount is what was received, or, from a wallet that shows the invoice's, the least that can have
+/// been: nobody settles for less.
 pub(super) fn incoming(result: Value, hash: &PaymentHash) -> Result<InvoiceState, AnswerFault> {
     let transaction: Transaction = fields(result)?;
     transaction.check_hash(hash)?;
-    transaction.preimage(hash)?;
     if transaction.direction() == Direction::Outgoing {
         return Ok(InvoiceState::Unknown);
     }
@@ -267,33 +262,38 @@ pub(super) fn incoming(result: Value, hash: &PaymentHash) -> Result<InvoiceState
 }
 
 /// The result of `pay_invoice`, which is worth what its preimage proves: without it nothing says
-/// that this very invoice was paid. A wallet that does not say what the payment cost is taken to
-/// have paid nothing on top.
+/// that this very invoice was paid.
 pub(super) fn paid(result: Value, hash: &PaymentHash) -> Result<PaymentState, AnswerFault> {
     let paid: Paid = fields(result)?;
     let hex = paid.preimage.ok_or(AnswerFault::Missing("preimage"))?;
-    let fee = paid.fees_paid.and_then(|msat| Msat::new(msat).ok());
     Ok(PaymentState::Succeeded {
         preimage: Some(proof::preimage(&hex, hash)?),
-        fee: fee.unwrap_or(Msat::ZERO),
+        fee: fee(paid.fees_paid),
     })
+}
+
+/// A wallet that does not say what the payment cost is taken to have paid nothing on top.
+fn fee(told: Option<Number>) -> Msat {
+    told.and_then(Number::msat).unwrap_or(Msat::ZERO)
 }
 
 /// What `get_info` answers, as far as it is shown.
 #[derive(Deserialize)]
 pub(super) struct WalletInfo {
+    #[serde(default, deserialize_with = "lenient::read")]
     pub(super) alias: Option<String>,
+    #[serde(default, deserialize_with = "lenient::read")]
     pub(super) network: Option<String>,
     #[serde(default)]
     pub(super) methods: Vec<String>,
-    #[serde(default)]
-    pub(super) notifications: Vec<String>,
+    #[serde(default, deserialize_with = "lenient::read")]
+    pub(super) notifications: Option<Vec<String>>,
 }
 
 /// What `get_balance` answers.
 #[derive(Deserialize)]
 pub(super) struct Balance {
-    pub(super) balance: u64,
+    pub(super) balance: Number,
 }
 
 #[cfg(test)]

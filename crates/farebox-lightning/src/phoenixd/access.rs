@@ -60,7 +60,7 @@ fn why_payments_cost(info: &InfoJson) -> Option<String> {
     let room = info
         .channels
         .iter()
-        .filter_map(|channel| channel.inbound_liquidity_sat)
+        .filter_map(|channel| channel.inbound_liquidity_sat.map(|it| it.0))
         .fold(0_u64, u64::saturating_add);
     (room < LITTLE_ROOM)
         .then(|| format!("it can receive {room} sat more; then payments pay for a larger channel"))

@@ -6,6 +6,7 @@ use std::time::Duration;
 use farebox_core::{Msat, PaymentHash, UnixMillis};
 use serde::Deserialize;
 
+use crate::lenient::{self, Instant, Number};
 use crate::{
     AnswerFault, InvoiceState, PaymentFailure, PaymentState, Settlement, SettlementCursor, proof,
 };
@@ -17,6 +18,7 @@ const LAST_PARTS: Duration = Duration::from_secs(600);
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct MadeJson {
+    #[serde(default, deserialize_with = "lenient::read")]
     pub(super) payment_hash: Option<String>,
     pub(super) serialized: String,
 }
@@ -27,24 +29,28 @@ pub(super) struct MadeJson {
 pub(super) struct IncomingJson {
     payment_hash: String,
     is_paid: bool,
-    requested_sat: Option<u64>,
-    received_sat: Option<u64>,
-    fees: Option<u64>,
-    expires_at: Option<u64>,
-    completed_at: Option<u64>,
+    #[serde(default, deserialize_with = "lenient::read")]
+    requested_sat: Option<Number>,
+    #[serde(default, deserialize_with = "lenient::read")]
+    received_sat: Option<Number>,
+    #[serde(default, deserialize_with = "lenient::read")]
+    fees: Option<Number>,
+    #[serde(default, deserialize_with = "lenient::read")]
+    expires_at: Option<Instant>,
+    #[serde(default, deserialize_with = "lenient::read")]
+    completed_at: Option<Instant>,
 }
 
 impl IncomingJson {
     /// What came in and when, in milliseconds; none while it is not paid.
     pub(super) fn settlement(&self) -> Result<Option<(Settlement, u64)>, AnswerFault> {
-        let Some(at) = self.completed_at.filter(|_| self.is_paid) else {
+        let Some(Instant(at)) = self.completed_at.filter(|_| self.is_paid) else {
             return Ok(None);
         };
-        let asked = self.requested_sat.map(msat_of).transpose()?;
         let settlement = Settlement {
             payment_hash: proof::hash_in("paymentHash", &self.payment_hash)?,
-            asked: asked.and_then(|msat| Msat::new(msat).ok()),
-            received: self.received()?,
+            asked: self.requested_sat.and_then(msat_of),
+            received: self.received(),
             cursor: Some(SettlementCursor(at)),
         };
         Ok(Some((settlement, at)))
@@ -57,27 +63,21 @@ impl IncomingJson {
     ) -> Result<InvoiceState, AnswerFault> {
         proof::same_hash(&self.payment_hash, hash)?;
         if self.is_paid {
-            let received = self.received()?;
+            let received = self.received();
             return Ok(InvoiceState::Settled { received });
         }
-        let is_over = |at| UnixMillis::new(at).plus(LAST_PARTS) < now;
+        let is_over = |Instant(at)| UnixMillis::new(at).plus(LAST_PARTS) < now;
         if self.expires_at.is_some_and(is_over) {
             return Ok(InvoiceState::Canceled);
         }
         Ok(InvoiceState::Open)
     }
 
-    /// What the payer sent. `receivedSat` is what was left after fees, less a fraction of a
-    /// satoshi; where no more than that is missing, it was all paid.
-    fn received(&self) -> Result<Option<Msat>, AnswerFault> {
-        let Some(net) = self.received_sat else {
-            return Ok(None);
-        };
-        let sent = msat_of(net)?.saturating_add(self.fees.unwrap_or(0));
-        let asked = self.requested_sat.map_or(Ok(0), msat_of)?;
-        let is_rounded = asked > sent && asked - sent < 1000;
-        let sent = if is_rounded { asked } else { sent };
-        Msat::new(sent).map(Some).map_err(|_| AnswerFault::Limits)
+    /// What the payer sent, less a fraction of a satoshi: `receivedSat` is what was left after fees, cut
+    /// off below.
+    fn received(&self) -> Option<Msat> {
+        let net = self.received_sat.and_then(msat_of)?;
+        net.checked_add(self.fees.and_then(Number::msat).unwrap_or(Msat::ZERO))
     }
 }
 
@@ -85,10 +85,12 @@ impl IncomingJson {
 #[serde(rename_all = "camelCase")]
 pub(super) struct OutgoingJson {
     payment_hash: Option<String>,
+    #[serde(default, deserialize_with = "lenient::read")]
     preimage: Option<String>,
     is_paid: bool,
-    fees: u64,
-    completed_at: Option<u64>,
+    #[serde(default, deserialize_with = "lenient::read")]
+    fees: Option<Number>,
+    completed_at: Option<Instant>,
 }
 
 impl OutgoingJson {
@@ -96,14 +98,13 @@ impl OutgoingJson {
         let named = self.payment_hash.as_deref();
         proof::same_hash(named.ok_or(AnswerFault::Missing("paymentHash"))?, hash)?;
         if self.is_paid {
-            let preimage = self.preimage.as_deref();
             return Ok(PaymentState::Succeeded {
-                fee: Msat::new(self.fees).map_err(|_| AnswerFault::Limits)?,
-                preimage: preimage.map(|hex| proof::preimage(hex, hash)).transpose()?,
+                fee: self.fees.and_then(Number::msat).unwrap_or(Msat::ZERO),
+                preimage: proof::shown(self.preimage.as_deref(), hash),
             });
         }
         Ok(match self.completed_at {
-            Some(_) => PaymentState::Failed(PaymentFailure::Other),
+            Some(Instant(_)) => PaymentState::Failed(PaymentFailure::Other),
             None => PaymentState::Pending,
         })
     }
@@ -136,7 +137,9 @@ impl PaidJson {
 #[serde(rename_all = "camelCase")]
 pub(super) struct InfoJson {
     pub(super) node_id: String,
+    #[serde(default, deserialize_with = "lenient::read")]
     pub(super) chain: Option<String>,
+    #[serde(default, deserialize_with = "lenient::read")]
     pub(super) version: Option<String>,
     #[serde(default)]
     pub(super) channels: Vec<ChannelJson>,
@@ -145,9 +148,10 @@ pub(super) struct InfoJson {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ChannelJson {
-    pub(super) inbound_liquidity_sat: Option<u64>,
+    #[serde(default, deserialize_with = "lenient::read")]
+    pub(super) inbound_liquidity_sat: Option<Number>,
 }
 
-fn msat_of(sat: u64) -> Result<u64, AnswerFault> {
-    sat.checked_mul(1000).ok_or(AnswerFault::Limits)
+fn msat_of(Number(sat): Number) -> Option<Msat> {
+    Msat::new(sat.checked_mul(1000)?).ok()
 }

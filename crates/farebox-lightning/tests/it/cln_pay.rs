@@ -11,7 +11,9 @@ use serde_json::{Value, json};
 
 use crate::cln::{options, refusal};
 use crate::provider::clock;
-use crate::recorded::{Call, RecordedNode, Say, clock_at, hash, msat, payable, recorded, with};
+use crate::recorded::{
+    Call, RecordedNode, Say, clock_at, hash, msat, odd, payable, recorded, with,
+};
 
 const LISTED: &str = include_str!("recorded/cln/listpays-complete.json");
 const XPAID: &str = include_str!("recorded/cln/xpay.json");
@@ -266,4 +268,20 @@ async fn a_node_that_cannot_be_asked_after_the_payment_leaves_it_pending() {
     })
     .await;
     assert_eq!(pay(&node, &request).await.unwrap(), PaymentState::Pending);
+}
+
+#[tokio::test]
+async fn a_payment_that_is_complete_is_complete_whatever_else_is_said_of_it() {
+    let (request, preimage) = payable(10_000, 500);
+    for member in ["amount_msat", "amount_sent_msat", "preimage", "created_at"] {
+        for odd in odd() {
+            let mut attempt = complete(&request, &preimage);
+            attempt[member] = odd.clone();
+            let state = listed(vec![attempt], &request, 0).await;
+            let PaymentState::Succeeded { preimage, .. } = state else {
+                panic!("{member}: {odd}: {state:?}");
+            };
+            assert_eq!(preimage.is_some(), member != "preimage");
+        }
+    }
 }

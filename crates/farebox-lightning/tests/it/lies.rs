@@ -95,11 +95,6 @@ async fn an_invoice_for_other_metadata_is_refused() {
         ..ask.draft()
     };
     assert_eq!(drafted(other).await, InvoiceFault::DescriptionHash);
-    let plain = |ask: &Ask| Draft {
-        description: Described::Text("pay me"),
-        ..ask.draft()
-    };
-    assert_eq!(drafted(plain).await, InvoiceFault::DescriptionHash);
 }
 
 #[tokio::test]

@@ -12,7 +12,9 @@ use farebox_lightning::{
 use farebox_testkit::ManualClock;
 use serde_json::{Value, json};
 
-use crate::recorded::{Call, RecordedNode, Say, clock_of, hash, msat, recorded, request_of, with};
+use crate::recorded::{
+    Call, RecordedNode, Say, clock_of, hash, msat, odd, recorded, request_of, with,
+};
 
 const MADE: &str = include_str!("recorded/lnbits/made.json");
 const PENDING: &str = include_str!("recorded/lnbits/pending.json");
@@ -276,4 +278,36 @@ async fn doctor_notices_keys_that_were_mixed_up() {
     });
     let error = unknown.await;
     assert!(matches!(error, Err(NodeError::Forbidden { .. })));
+}
+
+#[tokio::test]
+async fn a_credited_invoice_is_paid_whatever_else_is_said_of_it() {
+    let members = [
+        "/preimage",
+        "/details/amount",
+        "/details/fee",
+        "/details/status",
+        "/details/bolt11",
+    ];
+    for (member, odd) in members
+        .into_iter()
+        .flat_map(|it| odd().map(|odd| (it, odd)))
+    {
+        let answer = with(recorded(RECEIVED), member, odd.clone());
+        let state = look_up(200, answer, &hash_in(RECEIVED)).await;
+
+        if (member, &odd) == ("/details/amount", &json!(-1)) {
+            // It went out.
+            assert!(state.is_err());
+            continue;
+        }
+        let is_settled = matches!(state, Ok(InvoiceState::Settled { .. }));
+        assert!(is_settled, "{member}: {odd}: {state:?}");
+    }
+    for written in [json!(5_000_000.0), json!("5000000")] {
+        let answer = with(recorded(RECEIVED), "/details/amount", written);
+        let received = Some(msat(5_000_000));
+        let state = look_up(200, answer, &hash_in(RECEIVED)).await.unwrap();
+        assert_eq!(state, InvoiceState::Settled { received });
+    }
 }

@@ -17,6 +17,7 @@ use crate::lnd_fake::{
     Call, FakeNode, Reply, added, draft, invoice, macaroon, msat, preimage, refusal,
 };
 use crate::provider::{Draft, clock, request};
+use crate::recorded::odd;
 
 #[tokio::test]
 async fn an_invoice_is_made_as_asked_and_says_so_itself() {
@@ -181,12 +182,28 @@ async fn an_answer_about_another_invoice_settles_nothing() {
     assert!(matches!(error, NodeError::BadAnswer { fault, .. } if fault == other));
     let strange = looked_up(|hash| invoice(hash, "PAID", 2000, 1)).await;
     assert!(strange.is_err());
-    let negative = looked_up(|hash| {
-        let mut answer = invoice(hash, "SETTLED", 0, 1);
-        answer["amt_paid_msat"] = "-5".into();
-        answer
-    });
-    assert!(negative.await.is_err());
+}
+
+#[tokio::test]
+async fn a_settled_invoice_is_settled_whatever_else_is_said_of_it() {
+    let hash = preimage(4).payment_hash();
+    for member in [
+        "amt_paid_msat",
+        "value_msat",
+        "settle_index",
+        "htlcs",
+        "r_preimage",
+    ] {
+        for odd in odd() {
+            let mut answer = invoice(hash, "SETTLED", 2000, 1);
+            answer[member] = odd.clone();
+            let node = FakeNode::start(move |_| Reply::Json(200, answer.clone())).await;
+            let received = Some(msat(2000)).filter(|_| member != "amt_paid_msat");
+            let settled = InvoiceState::Settled { received };
+            let state = node.lnd().lookup_invoice(hash).await.unwrap();
+            assert_eq!(state, settled, "{member}: {odd}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -104,7 +104,7 @@ async fn the_other_states_are_told_as_what_they_are() {
         (
             settled,
             HoldState::Settled {
-                received: msat(2000),
+                received: Some(msat(2000)),
             },
         ),
         (canceled, HoldState::Canceled),

@@ -287,7 +287,7 @@ async fn a_held_payment_is_taken_with_its_preimage() {
         panic!("{outcome:?}")
     };
     assert_eq!(preimage, Some(secret));
-    let received = msat(2000);
+    let received = Some(msat(2000));
     let state = seller.hold_state(hash).await.unwrap();
     assert_eq!(state, HoldState::Settled { received });
     assert!(seller.cancel_invoice(hash).await.is_err(), "too late");

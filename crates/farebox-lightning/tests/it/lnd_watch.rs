@@ -96,6 +96,26 @@ async fn invoices_that_are_not_settled_are_no_settlements() {
 }
 
 #[tokio::test]
+async fn a_settlement_in_a_form_that_is_not_read_hides_no_other() {
+    let lines = || {
+        let mut broken = line(2, "SETTLED", 2000, 2);
+        broken["result"]["r_hash"] = json!(7);
+        let mut odd = line(3, "SETTLED", 2000, 3);
+        odd["result"]["amt_paid_msat"] = json!("many");
+        odd["result"]["value_msat"] = json!(-1);
+        vec![
+            line(1, "SETTLED", 2000, 1),
+            broken,
+            odd,
+            line(4, "SETTLED", 2000, 4),
+        ]
+    };
+    let (events, end) = heard(&streaming(lines, Then::End).await, Some(0)).await;
+    end.unwrap();
+    assert_eq!(indices(&events), [1, 3, 4]);
+}
+
+#[tokio::test]
 async fn each_settlement_in_a_crowd_of_new_invoices_is_heard_in_order() {
     const EACH: u64 = 100;
     let lines = || {

@@ -8,13 +8,13 @@ use farebox_lightning::Needs;
 use farebox_lightning::phoenixd::{Phoenixd, read_webhook};
 use farebox_lightning::{
     AnswerFault, CheckAccess, CreateInvoice, InvoiceFault, InvoiceState, LookupInvoice, Network,
-    NodeError, NodeOptions, PaymentHashes, WebhookError,
+    NodeError, NodeOptions, PaymentHashes, WebhookError, received_for,
 };
 use farebox_testkit::ManualClock;
 use serde_json::{Value, json};
 
 use crate::recorded::{
-    RecordedNode, Say, clock_at, clock_of, hash, msat, recorded, request_of, with,
+    RecordedNode, Say, clock_at, clock_of, hash, msat, odd, recorded, request_of, with,
 };
 
 const MADE: &str = include_str!("recorded/phoenixd/createinvoice.json");
@@ -174,7 +174,7 @@ async fn its_refusals_are_told_and_its_outages_are_temporary() {
 async fn no_error_shows_the_password_or_a_preimage() {
     let answers = [
         Say::Text(401, "Invalid authentication"),
-        Say::Json(200, with(recorded(OVERPAID), "/receivedSat", "no number")),
+        Say::Json(200, with(recorded(OVERPAID), "/isPaid", "perhaps")),
         Say::HangUp,
     ];
     for answer in answers {
@@ -207,8 +207,50 @@ async fn the_cost_of_a_channel_is_not_the_payers() {
     let opened = with(recorded(OVERPAID), "/receivedSat", 300);
     let opened = with(opened, "/fees", 699_100);
     let state = look_up(opened, THEN).await.unwrap();
-    let received = Some(msat(1_000_000));
-    assert_eq!(state, InvoiceState::Settled { received });
+    // What it cut off is less than a satoshi.
+    let received = msat(999_100);
+    let settled = InvoiceState::Settled {
+        received: Some(received),
+    };
+    assert_eq!(state, settled);
+    assert_eq!(received_for(msat(1_000_000), received), msat(1_000_000));
+}
+
+#[test]
+fn no_more_than_a_part_of_a_satoshi_is_cut_off() {
+    let received = |told| received_for(msat(100_000), msat(told)).get();
+    assert_eq!([99_500, 99_001].map(received), [100_000, 100_000]);
+    assert_eq!([99_000, 0].map(received), [99_000, 0]);
+    assert_eq!(
+        [100_000, 100_001, 150_000].map(received),
+        [100_000, 100_001, 150_000]
+    );
+    assert_eq!(received_for(msat(500), msat(0)), msat(0));
+}
+
+#[tokio::test]
+async fn a_paid_invoice_is_paid_whatever_else_is_said_of_it() {
+    for member in [
+        "requestedSat",
+        "receivedSat",
+        "fees",
+        "expiresAt",
+        "completedAt",
+        "preimage",
+    ] {
+        for odd in odd() {
+            let answer = with(recorded(OVERPAID), &format!("/{member}"), odd.clone());
+            let state = look_up(answer, THEN).await;
+            let is_settled = matches!(state, Ok(InvoiceState::Settled { .. }));
+            assert!(is_settled, "{member}: {odd}: {state:?}");
+        }
+    }
+    for written in [json!(1050), json!(1050.0), json!("1050")] {
+        let answer = with(recorded(OVERPAID), "/receivedSat", written);
+        let received = Some(msat(1_050_000));
+        let state = look_up(answer, THEN).await.unwrap();
+        assert_eq!(state, InvoiceState::Settled { received });
+    }
 }
 
 #[tokio::test]

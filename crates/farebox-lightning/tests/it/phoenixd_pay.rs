@@ -4,14 +4,12 @@ use std::time::Duration;
 
 use farebox_core::Preimage;
 use farebox_lightning::phoenixd::Phoenixd;
-use farebox_lightning::{
-    AnswerFault, NodeError, PayInvoice, PaymentFailure, PaymentRequest, PaymentState,
-};
+use farebox_lightning::{NodeError, PayInvoice, PaymentFailure, PaymentRequest, PaymentState};
 use serde_json::{Value, json};
 
 use crate::phoenixd::options;
 use crate::provider::clock;
-use crate::recorded::{Call, RecordedNode, Say, hash, msat, payable, recorded};
+use crate::recorded::{Call, RecordedNode, Say, hash, msat, odd, payable, recorded, with};
 
 const SENT: &str = include_str!("recorded/phoenixd/outgoingbyhash.json");
 const PAID: &str = include_str!("recorded/phoenixd/payinvoice.json");
@@ -194,25 +192,12 @@ async fn the_limited_password_pays_nothing_for_certain() {
 
 #[tokio::test]
 async fn only_its_own_words_prove_that_it_never_heard_of_a_payment() {
-    let (request, preimage) = payable(1_000_000, 10_000);
+    let (request, _) = payable(1_000_000, 10_000);
     let old = RecordedNode::start(|_| Say::Text(404, "Unknown endpoint (check api doc)")).await;
     let backend = Phoenixd::new(options(&old, clock()), None).unwrap();
     assert!(backend.payment_state(request.payment_hash).await.is_err());
     assert!(pay(&old, &request).await.is_err());
     assert!(old.calls("/payinvoice").is_empty());
-    let wrong = json!("11".repeat(32));
-    let mut lie = record(&request, &preimage);
-    lie["preimage"] = wrong;
-    let lying = RecordedNode::start(move |_| Say::Json(200, lie.clone())).await;
-    let backend = Phoenixd::new(options(&lying, clock()), None).unwrap();
-    let error = backend.payment_state(request.payment_hash).await;
-    assert!(matches!(
-        error,
-        Err(NodeError::BadAnswer {
-            fault: AnswerFault::Preimage,
-            ..
-        })
-    ));
 }
 
 #[tokio::test]
@@ -225,4 +210,24 @@ async fn a_node_that_cannot_be_asked_after_the_payment_leaves_it_pending() {
     })
     .await;
     assert_eq!(pay(&node, &request).await.unwrap(), PaymentState::Pending);
+}
+
+#[tokio::test]
+async fn a_payment_that_arrived_has_arrived_whatever_else_is_said_of_it() {
+    for (member, odd) in ["fees", "preimage"]
+        .into_iter()
+        .flat_map(|it| odd().map(|odd| (it, odd)))
+    {
+        let answer = with(recorded(SENT), &format!("/{member}"), odd.clone());
+        let about = hash(answer["paymentHash"].as_str().unwrap());
+        let node = RecordedNode::start(move |_| Say::Json(200, answer.clone())).await;
+        let backend = Phoenixd::new(options(&node, clock()), None).unwrap();
+        let state = backend.payment_state(about).await.unwrap();
+        let PaymentState::Succeeded { fee, preimage } = state else {
+            panic!("{member}: {odd}: {state:?}");
+        };
+        // What is no proof is not kept as one.
+        assert_eq!(preimage.is_some(), member != "preimage");
+        assert_eq!(fee.is_zero(), member == "fees");
+    }
 }

@@ -206,3 +206,25 @@ async fn without_a_secret_no_webhook_is_heard() {
     let heard = backend.hear(&"0".repeat(64), b"{}");
     assert_eq!(heard, Err(WebhookError::Signature));
 }
+
+#[tokio::test]
+async fn a_payment_in_a_form_that_is_not_read_hides_no_other() {
+    let node = RecordedNode::start(|call| {
+        let mut broken = payment(1_000_001);
+        broken["paymentHash"] = json!(7);
+        let mut odd = payment(1_000_002);
+        odd["fees"] = json!(-1);
+        odd["requestedSat"] = json!("many");
+        odd["completedAt"] = json!(1_000_002.5);
+        match call.earlier {
+            0 => Say::Json(
+                200,
+                json!([payment(1_000_003), odd, broken, payment(1_000_000)]),
+            ),
+            _ => Say::HangUp,
+        }
+    })
+    .await;
+    let (heard, _) = watch(&node, Some(1_000_000)).await;
+    assert_eq!(heard, [1_000_000, 1_000_002, 1_000_003]);
+}

@@ -15,7 +15,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::provider::{Described, Draft};
@@ -132,6 +132,20 @@ pub(crate) fn recorded(text: &str) -> Value {
 pub(crate) fn with(mut value: Value, pointer: &str, changed: impl Into<Value>) -> Value {
     *value.pointer_mut(pointer).unwrap() = changed.into();
     value
+}
+
+/// What may stand in a member that decides nothing.
+pub(crate) fn odd() -> [Value; 8] {
+    [
+        Value::Null,
+        json!(true),
+        json!(-1),
+        json!(1.5),
+        json!("x"),
+        json!("0f".repeat(32)),
+        json!([]),
+        json!({}),
+    ]
 }
 
 pub(crate) fn hash(hex: &str) -> PaymentHash {

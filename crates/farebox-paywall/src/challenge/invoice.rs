@@ -102,7 +102,7 @@ impl Invoices {
         }
     }
 
-    /// A node that learns its limits only when it is asked is asked once more.
+    /// A node that learned what it takes only when it was asked is asked once more.
     async fn create_invoice(
         &self,
         rules: &PaymentRules,
@@ -116,9 +116,11 @@ impl Invoices {
             memo: memo.to_owned(),
             expiry: rules.invoice_expiry,
         };
-        let mut asked = amount(node.limits())?;
+        let known = node.limits();
+        let mut asked = amount(known)?;
         let mut made = in_time(node.create_invoice(request(asked)), node.kind()).await;
-        if let Err(NodeError::AmountOutOfRange { .. }) = made {
+        let has_refused = made.as_ref().is_err_and(|error| !error.is_temporary());
+        if has_refused && node.limits() != known {
             asked = amount(node.limits())?;
             made = in_time(node.create_invoice(request(asked)), node.kind()).await;
         }

@@ -44,6 +44,8 @@ pub enum Owed {
     TermsMismatch,
     /// The invoice that was made for this client is not paid yet.
     NotPaidYet,
+    /// The preimage is right, but the node says that it does not have the money, and never will.
+    NotSettled,
 }
 
 /// What only a holder is told.
@@ -95,6 +97,9 @@ impl Owed {
         match self {
             Self::Nothing => Entry::new(ProblemKind::PAYMENT_REQUIRED).because("no_credential"),
             Self::NotPaidYet => Entry::new(ProblemKind::PAYMENT_REQUIRED).because("not_paid_yet"),
+            Self::NotSettled => {
+                Entry::new(ProblemKind::PAYMENT_REQUIRED).because("no_settled_invoice")
+            }
             // It may have been signed by a key of ours that is gone, and be worth buying anew.
             Self::Unproven(PresentedError::UnknownKey) => PresentedError::UnknownKey
                 .entry()

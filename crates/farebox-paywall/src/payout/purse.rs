@@ -7,7 +7,7 @@
 
 use farebox_core::{KeyHash, Msat, PaymentHash, UnixMillis};
 use farebox_ledger::{ClaimPolicy, Deposit, Funding, KeyView, Ledger};
-use farebox_lightning::{InvoiceState, LookupInvoice};
+use farebox_lightning::{InvoiceState, LookupInvoice, received_for};
 
 use super::{RefundError, Source};
 
@@ -49,7 +49,7 @@ async fn look_into_token(
 ) -> Result<Purse, RefundError> {
     let asked = invoice_amount(ledger, hash, claim).await?;
     // Nothing else proves that there is money to pay back.
-    let received = settled(lookup, hash).await?;
+    let received = received_for(asked, settled(lookup, hash).await?);
     if received < asked {
         return Err(RefundError::NotSettled);
     }
@@ -146,6 +146,7 @@ async fn prove(
         match settled(lookup, deposit.payment_hash).await {
             // What came on top of it later is not on the key.
             Ok(got) => {
+                let got = received_for(deposit.amount, got);
                 let more = amount.checked_add(got.min(deposit.amount));
                 amount = more.unwrap_or(Msat::MAX);
             }

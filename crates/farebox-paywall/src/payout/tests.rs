@@ -400,7 +400,7 @@ async fn only_what_the_node_has_in_full_is_paid_back() {
         InvoiceState::Canceled,
         InvoiceState::Unknown,
         settled(None),
-        settled(Some(99_999)),
+        settled(Some(99_000)),
     ] {
         let (house, told) = told(true, state).await;
         let refused = matches!(

@@ -10,6 +10,7 @@ mod headers;
 mod http2;
 mod invariant;
 mod leaving;
+mod paid;
 mod paths;
 mod presentations;
 mod races;

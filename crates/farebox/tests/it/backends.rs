@@ -7,7 +7,7 @@ mod calls;
 mod check;
 mod doctor;
 pub(crate) mod node;
-mod phoenixd;
+pub(crate) mod phoenixd;
 mod quick;
 mod settlements;
 mod webhook;

@@ -137,6 +137,7 @@ fn address(section: &LightningAddressSection, site: &mut Site<'_>) -> Option<Ada
         network: site.network(),
         allowed,
         comment: section.comment,
+        metadata_commitment: section.description_hash.into(),
         call_timeout,
         ..LightningAddressOptions::new(address, site.clock())
     }));

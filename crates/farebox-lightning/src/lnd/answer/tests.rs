@@ -95,14 +95,3 @@ fn a_path_that_is_not_there_says_nothing_about_an_invoice() {
         assert!(matches!(denial(http, body), Denial::Failed(_)), "{body}");
     }
 }
-
-#[test]
-fn numbers_come_as_strings_or_plain_and_never_below_zero() {
-    let number = |text: &str| serde_json::from_str::<Number>(text).ok();
-    assert_eq!(number("\"21\""), Some(Number(21)));
-    assert_eq!(number("21"), Some(Number(21)));
-    for bad in ["-1", "\"-1\"", "1.5", "\"\"", "null", "\"0x1\""] {
-        assert_eq!(number(bad), None, "{bad}");
-    }
-    assert!(Number(u64::MAX).msat("x").is_err());
-}

@@ -46,6 +46,20 @@ fn only_codes_that_nip_47_describes_so_are_before_the_start() {
 }
 
 #[test]
+fn a_refusal_without_words_is_one_too() {
+    for message in ["null", "7", "{}"] {
+        let text = format!(r#"{{"error":{{"code":"NOT_FOUND","message":{message}}}}}"#);
+        assert_eq!(refusal(&text), Code::NotFound, "{message}");
+    }
+}
+
+#[test]
+fn a_member_of_another_type_is_called_that() {
+    let read: Result<Balance, _> = fields(serde_json::json!({ "balance": {} }));
+    assert_eq!(read.err(), Some(AnswerFault::Shape));
+}
+
+#[test]
 fn the_result_of_another_method_is_none() {
     let text = r#"{"result_type":"make_invoice","result":{"preimage":"aa"}}"#;
     assert!(read(text, "pay_invoice").is_err());

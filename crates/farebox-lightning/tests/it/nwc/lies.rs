@@ -6,9 +6,10 @@ use serde_json::{Value, json};
 
 use super::stage::{Act, Actor, Asked, METHODS, Stage, send};
 use super::{WallClock, backend, hasty, invoice, node, options, request};
+use crate::recorded::odd;
 use farebox_lightning::mock::{MockNode, MockOptions};
 use farebox_lightning::nwc::Nwc;
-use farebox_lightning::{CreatedInvoice, Network};
+use farebox_lightning::{CreatedInvoice, Network, WatchEvent, WatchSettlements};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -281,9 +282,87 @@ async fn an_invoice_counts_as_settled_only_by_the_wallets_word_about_this_one() 
     let mut others = with("state", json!("settled"));
     others["payment_hash"] = json!("66".repeat(32));
     look(others).await.unwrap_err();
-    let mut unproven = with("state", json!("settled"));
-    unproven["preimage"] = json!("77".repeat(32));
-    look(unproven).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn what_the_wallet_calls_settled_is_settled_whatever_else_it_shows() {
+    let truth = made(21_000).await;
+    let hash = truth.payment_hash;
+    let mut settled = shown(&truth);
+    settled["state"] = json!("settled");
+    settled["preimage"] = json!("");
+    let words = [
+        json!("8f1f6b2e-5d1c-4a77-9a3b-2f3c1d0e9b11"),
+        json!("0".repeat(64)),
+        json!(truth.bolt11),
+    ];
+    let preimages = words.map(|word| ("preimage", word));
+    let cases = [
+        "preimage",
+        "amount",
+        "fees_paid",
+        "settled_at",
+        "created_at",
+    ]
+    .into_iter()
+    .flat_map(|member| odd().map(|odd| (member, odd)))
+    .chain(preimages)
+    .chain([
+        ("settled_at", json!(1_780_000_000.512)),
+        ("amount", json!(21_000.0)),
+        ("amount", json!("21000")),
+        ("fees_paid", json!(0.0)),
+    ]);
+    // One wallet for all: what it shows next stands here.
+    let next = Arc::new(std::sync::Mutex::new(Value::Null));
+    let showing = Arc::clone(&next);
+    let stage = Stage::start(move |actor, asked| {
+        let result = showing.lock().unwrap().clone();
+        actor.done(asked, &result)
+    })
+    .await;
+    let backend = backend(&stage.uri);
+    for (member, odd) in cases {
+        let mut shown = settled.clone();
+        shown[member] = odd.clone();
+        *next.lock().unwrap() = shown;
+        let received = Some(truth.amount)
+            .filter(|_| member != "amount" || [json!(21_000.0), json!("21000")].contains(&odd));
+        let state = backend.lookup_invoice(hash).await;
+        assert_eq!(
+            state.unwrap(),
+            InvoiceState::Settled { received },
+            "{member}: {odd}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_notification_is_heard_whatever_preimage_it_shows() {
+    let stage = Stage::start(|_, _| vec![]).await;
+    let backend = Arc::new(backend(&stage.uri));
+    let (sender, mut heard) = tokio::sync::mpsc::unbounded_channel();
+    let watching = Arc::clone(&backend);
+    let watch = tokio::spawn(async move {
+        let mut sink = |event| sender.send(event).unwrap();
+        watching.watch(None, &mut sink).await
+    });
+    assert_eq!(heard.recv().await, Some(WatchEvent::Listening));
+    for preimage in [json!("77".repeat(32)), json!("lnbc1"), json!(7), json!("")] {
+        let truth = made(21_000).await;
+        let mut about = shown(&truth);
+        about["state"] = json!("settled");
+        about["preimage"] = preimage;
+        let text = json!({ "notification_type": "payment_received", "notification": about });
+        let event = stage.actor.event(23197, None, &text.to_string());
+        stage.out.send(super::stage::frame(&event)).unwrap();
+        let Some(WatchEvent::Settled(settlement)) = heard.recv().await else {
+            panic!("no settlement");
+        };
+        assert_eq!(settlement.payment_hash, truth.payment_hash);
+        assert_eq!(settlement.received, Some(truth.amount));
+    }
+    watch.abort();
 }
 
 #[tokio::test]

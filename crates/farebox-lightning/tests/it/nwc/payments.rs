@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::stage::{Act, Actor, Asked, Stage, hex, send};
 use super::{backend, bill, hasty, node, until};
+use crate::recorded::odd;
 
 const SOON: Duration = Duration::from_millis(400);
 
@@ -261,21 +262,16 @@ async fn what_the_wallet_is_paying_or_has_paid_is_not_paid_again() {
 
 #[tokio::test]
 async fn the_list_counts_only_for_this_very_payment() {
-    for (field, value) in [
-        ("payment_hash", json!("22".repeat(32))),
-        ("preimage", json!("33".repeat(32))),
-    ] {
-        let stage = Stage::start(move |actor, asked| {
-            let mut shown = payment(asked, "settled");
-            shown[field] = value.clone();
-            actor.done(asked, &shown)
-        })
-        .await;
-        let (bill, _) = due(SOON).await;
-        let state = backend(&stage.uri).payment_state(bill.payment_hash).await;
-        let error = state.unwrap_err();
-        assert!(matches!(error, NodeError::BadAnswer { .. }), "{error}");
-    }
+    let stage = Stage::start(|actor, asked| {
+        let mut shown = payment(asked, "settled");
+        shown["payment_hash"] = json!("22".repeat(32));
+        actor.done(asked, &shown)
+    })
+    .await;
+    let (bill, _) = due(SOON).await;
+    let state = backend(&stage.uri).payment_state(bill.payment_hash).await;
+    let error = state.unwrap_err();
+    assert!(matches!(error, NodeError::BadAnswer { .. }), "{error}");
     let stage = Stage::start(|actor, asked| {
         let mut shown = payment(asked, "settled");
         shown["type"] = json!("incoming");
@@ -330,4 +326,29 @@ async fn a_forged_success_is_not_believed() {
     .await;
     let state = backend(&stage.uri).pay_invoice(bill).await.unwrap();
     assert_eq!(state, PaymentState::Pending);
+}
+
+#[tokio::test]
+async fn a_payment_that_is_settled_is_settled_whatever_else_is_said_of_it() {
+    for member in ["preimage", "fees_paid", "amount", "settled_at"] {
+        for odd in odd() {
+            let shown = odd.clone();
+            let stage = Stage::start(move |actor, asked| {
+                let mut payment = payment(asked, "settled");
+                payment[member] = shown.clone();
+                actor.done(asked, &payment)
+            })
+            .await;
+            let (bill, _) = due(SOON).await;
+            let state = backend(&stage.uri)
+                .payment_state(bill.payment_hash)
+                .await
+                .unwrap();
+            let PaymentState::Succeeded { fee, preimage } = state else {
+                panic!("{member}: {odd}: {state:?}");
+            };
+            assert!(preimage.is_none());
+            assert_eq!(fee.get(), if member == "fees_paid" { 0 } else { 3 });
+        }
+    }
 }

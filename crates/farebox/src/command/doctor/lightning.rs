@@ -8,7 +8,8 @@ use farebox_config::build::{Built, BuiltBackend, NodeKind};
 use farebox_core::{Clock, Msat, UnixMillis};
 use farebox_http::client::CallError;
 use farebox_lightning::{
-    AccessReport, CreateInvoice, CreatedInvoice, InvoiceRequest, NodeError, parse_invoice,
+    AccessReport, CreateInvoice, CreatedInvoice, InvoiceFault, InvoiceRequest, NodeError,
+    parse_invoice,
 };
 
 use super::Finding;
@@ -46,13 +47,16 @@ pub(super) async fn examine(built: &Built, clock: &dyn Clock) -> Vec<Finding> {
 async fn examine_one(what: &str, backend: &BuiltBackend, clock: &dyn Clock) -> Vec<Finding> {
     match &backend.kind {
         NodeKind::Mock(_) => vec![Finding::ok(what, "test money: anybody can pay for nothing")],
-        NodeKind::Address(node) => vec![match node.resolve().await {
+        NodeKind::Address(node) => match node.resolve().await {
             Ok(limits) => {
                 let detail = format!("the address takes {} to {}", limits.min, limits.max);
-                Finding::ok(what, detail)
+                vec![
+                    Finding::ok(what, detail),
+                    examine_invoice(what, backend, node.as_ref(), clock).await,
+                ]
             }
-            Err(error) => failed(what, backend, &error),
-        }],
+            Err(error) => vec![failed(what, backend, &error)],
+        },
         NodeKind::Node => examine_node(what, backend, clock).await,
     }
 }
@@ -67,13 +71,21 @@ async fn examine_node(what: &str, backend: &BuiltBackend, clock: &dyn Clock) -> 
         },
     };
     if let Some(maker) = &backend.node.invoices {
-        let made = make_invoice(maker.as_ref()).await;
-        findings.push(match made {
-            Ok(created) => tell_invoice(what, &created, clock.now()),
-            Err(error) => failed(what, backend, &error),
-        });
+        findings.push(examine_invoice(what, backend, maker.as_ref(), clock).await);
     }
     findings
+}
+
+async fn examine_invoice(
+    what: &str,
+    backend: &BuiltBackend,
+    maker: &dyn CreateInvoice,
+    clock: &dyn Clock,
+) -> Finding {
+    match make_invoice(maker).await {
+        Ok(created) => tell_invoice(what, &created, clock.now()),
+        Err(error) => failed(what, backend, &error),
+    }
 }
 
 fn tell_access(what: &str, report: AccessReport) -> Vec<Finding> {
@@ -134,6 +146,9 @@ fn failed(what: &str, backend: &BuiltBackend, error: &NodeError) -> Finding {
                 }
                 _ => "is it running, and is the address right?",
             }
+        }
+        NodeError::BadInvoice(InvoiceFault::DescriptionHash) => {
+            "nothing can be sold by it, unless `description_hash` lets such invoices through"
         }
         NodeError::Forbidden { .. } => "is the credential the right one, and still valid?",
         NodeError::Call(CallError::TimedOut { .. }) => {

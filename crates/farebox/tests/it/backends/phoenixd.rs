@@ -24,7 +24,7 @@ pub(super) const WEBHOOK_SECRET: &str = "ef72d3b96324106dfbf83f2a4efeff7d";
 pub(super) const WEBHOOK: &str = "/.farebox/webhooks/phoenixd";
 
 /// The node.
-pub(super) struct Phoenixd {
+pub(crate) struct Phoenixd {
     address: SocketAddr,
     desk: Arc<Desk>,
     folder: TempDir,
@@ -41,12 +41,14 @@ struct Book {
     invoices: HashMap<PaymentHash, u64>,
     /// What came in, in satoshis, and when.
     paid: HashMap<PaymentHash, (u64, u64)>,
+    /// It keeps half a satoshi of each payment, and does not tell what was asked for.
+    takes_a_fee: bool,
     /// How often it was asked what came in.
     lists: usize,
 }
 
 impl Phoenixd {
-    pub(super) fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let desk = Arc::new(Desk {
@@ -70,7 +72,7 @@ impl Phoenixd {
     }
 
     /// The lines of `[lightning]` for it, without its webhook.
-    pub(super) fn toml_without_webhook(&self) -> String {
+    pub(crate) fn toml_without_webhook(&self) -> String {
         let password = self.folder.path().join("password");
         let address = self.address;
         format!(
@@ -89,13 +91,18 @@ impl Phoenixd {
 
     /// Pays one of its invoices with `extra` satoshis on top, tells nobody, and gives the preimage
     /// in hex.
-    pub(super) fn pay(&self, invoice: &str, extra: u64) -> String {
+    pub(crate) fn pay(&self, invoice: &str, extra: u64) -> String {
         let preimage = self.desk.mock.pay(invoice).unwrap();
         let hash = preimage.payment_hash();
         let mut book = self.desk.book.lock().unwrap();
         let sats = book.invoices[&hash] + extra;
         book.paid.insert(hash, (sats, SystemClock.now().get()));
         hex::encode(preimage.reveal())
+    }
+
+    /// From now on half a satoshi of each payment is a fee, and nobody is told what was asked for.
+    pub(crate) fn take_a_fee(&self) {
+        self.desk.book.lock().unwrap().takes_a_fee = true;
     }
 
     /// How often it was asked what came in.
@@ -186,6 +193,12 @@ impl Book {
     fn find(&self, hash: &PaymentHash) -> Option<Value> {
         let asked = self.invoices.get(hash)?;
         let paid = self.paid.get(hash);
+        if let Some((sats, at)) = paid.filter(|_| self.takes_a_fee) {
+            return Some(json!({
+                "type": "incoming_payment", "paymentHash": hash.to_string(), "isPaid": true,
+                "receivedSat": sats - 1, "fees": 500, "completedAt": at,
+            }));
+        }
         Some(json!({
             "type": "incoming_payment", "paymentHash": hash.to_string(),
             "isPaid": paid.is_some(), "requestedSat": asked,

@@ -38,6 +38,7 @@ pub(crate) struct TestGateway {
     folder: TempDir,
     setup: Setup,
     environment: Vec<(String, String)>,
+    arguments: Vec<&'static str>,
     running: Option<Running>,
     /// Where buyers go.
     pub(crate) address: SocketAddr,
@@ -68,6 +69,7 @@ impl TestGateway {
             folder: tempfile::tempdir().unwrap(),
             setup,
             environment: Vec::new(),
+            arguments: Vec::new(),
             running: None,
             address: nowhere,
             console: nowhere,
@@ -93,6 +95,20 @@ impl TestGateway {
         };
         (self.address, self.console) = (address, console);
         self.running = Some(running);
+    }
+
+    /// Starts the binary on the same folder with one more argument, which later starts lack.
+    pub(crate) fn start_once_with(&mut self, argument: &'static str) {
+        self.arguments = vec![argument];
+        self.start_again(&[]);
+        self.arguments.clear();
+    }
+
+    /// What a start says that fails.
+    pub(crate) fn fail_to_start(&self) -> String {
+        let (status, log) = self.spawn().finish();
+        assert!(!status.success(), "it ran:\n{log}");
+        log
     }
 
     /// Stops gracefully and starts again, with the same environment.
@@ -296,6 +312,7 @@ impl TestGateway {
     fn spawn(&self) -> Running {
         let mut command = farebox(["serve", "--insecure-test-money", "-c"]);
         command.arg(self.config()).current_dir(self.folder());
+        command.args(&self.arguments);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         let mut child = command
             .stdout(Stdio::piped())

@@ -58,6 +58,20 @@ fn what_an_address_takes_is_respected() {
 }
 
 #[test]
+fn an_address_of_whole_satoshis_says_so_and_gets_whole_ones() {
+    let (shop, provider) = shop_allowing(|lnd| Provider::start(&lnd.payee, Trick::WholeSats));
+    let token = shop.buy("/balance/a");
+    let wish = |msat: u64| json!({ "address": provider.me(), "amount_msat": msat });
+    let refused = shop.refund(&token, &wish(12_345));
+    let problem = assert_problem(refused, 422, "refund-destination");
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.contains("amount must be whole sats"), "{detail}");
+    shop.refund(&token, &wish(12_000)).expect(200);
+    assert_eq!(shop.lnd.paid_out(), (1, 12_000));
+    assert_eq!(shop.refundable(&token), PRICE - 12_000);
+}
+
+#[test]
 fn an_address_that_overcharges_gets_nothing() {
     let (shop, provider) = shop_allowing(|lnd| Provider::start(&lnd.payee, Trick::Overcharge));
     let token = shop.buy("/balance/a");

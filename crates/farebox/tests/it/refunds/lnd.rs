@@ -73,12 +73,12 @@ pub(super) fn msat(amount: u64) -> Msat {
 }
 
 /// A node of its own, on the wall clock.
-pub(super) fn mock_node() -> Arc<TestNode> {
+pub(crate) fn mock_node() -> Arc<TestNode> {
     Arc::new(TestNode::new(Arc::new(SystemClock)))
 }
 
 /// An invoice of `node`, payable for `seconds`.
-pub(super) fn invoice_of(node: &TestNode, amount: u64, seconds: u64) -> CreatedInvoice {
+pub(crate) fn invoice_of(node: &TestNode, amount: u64, seconds: u64) -> CreatedInvoice {
     let request = InvoiceRequest {
         amount: msat(amount),
         memo: "for me".to_owned(),

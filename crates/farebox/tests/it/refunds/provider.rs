@@ -30,6 +30,8 @@ pub(super) enum Trick {
     Limits(u64, u64),
     /// Asks for more than it was asked for.
     Overcharge,
+    /// Makes no invoice over a part of a satoshi.
+    WholeSats,
 }
 
 impl Provider {
@@ -57,6 +59,10 @@ impl Provider {
 fn answer(ask: &Ask, payee: &TestNode, trick: &Trick) -> Answer {
     match (ask.path.as_str(), trick) {
         ("/cb", Trick::RedirectCallback(to)) => Answer::Redirect(to.clone()),
+        ("/cb", Trick::WholeSats) if !amount(ask).is_multiple_of(1000) => {
+            let refusal = json!({ "status": "ERROR", "reason": "amount must be whole sats" });
+            Answer::Json(200, refusal.to_string())
+        }
         ("/cb", _) => Answer::Json(200, invoice(ask, payee, trick).to_string()),
         (_, Trick::RedirectParameters(to)) => Answer::Redirect(to.clone()),
         _ => Answer::Json(200, parameters(ask, trick).to_string()),
@@ -81,9 +87,12 @@ fn parameters(ask: &Ask, trick: &Trick) -> Value {
     })
 }
 
-fn invoice(ask: &Ask, payee: &TestNode, trick: &Trick) -> Value {
+fn amount(ask: &Ask) -> u64 {
     let amounts = ask.query.split('&').find_map(|p| p.strip_prefix("amount="));
-    let amount: u64 = amounts.unwrap().parse().unwrap();
+    amounts.unwrap().parse().unwrap()
+}
+
+fn invoice(ask: &Ask, payee: &TestNode, trick: &Trick) -> Value {
     let more = u64::from(matches!(trick, Trick::Overcharge));
-    json!({ "pr": invoice_of(payee, amount + more, 3600).bolt11, "routes": [] })
+    json!({ "pr": invoice_of(payee, amount(ask) + more, 3600).bolt11, "routes": [] })
 }

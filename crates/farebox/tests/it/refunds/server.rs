@@ -6,23 +6,23 @@ use std::sync::Arc;
 
 /// One request.
 #[derive(Debug)]
-pub(super) struct Ask {
+pub(crate) struct Ask {
     /// Without the query.
-    pub(super) path: String,
-    pub(super) query: String,
+    pub(crate) path: String,
+    pub(crate) query: String,
     /// What it is called by.
-    pub(super) host: String,
+    pub(crate) host: String,
 }
 
 /// What is done about it.
-pub(super) enum Answer {
+pub(crate) enum Answer {
     Json(u16, String),
     /// A status with a `Location`.
     Redirect(String),
 }
 
 /// Serves on a free port of this machine for the rest of the process.
-pub(super) fn serve(answer: impl Fn(&Ask) -> Answer + Send + Sync + 'static) -> SocketAddr {
+pub(crate) fn serve(answer: impl Fn(&Ask) -> Answer + Send + Sync + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let answer = Arc::new(answer);
