@@ -134,10 +134,10 @@ section! {
 section! {
     /// How many challenges are made.
     pub struct ChallengesSection {
-        /// With an invoice, for one client (an IPv4 /24 or an IPv6 /48). Past it the answer is a
-        /// short 402 without an invoice.
+        /// With an invoice, for one client (an IPv4 /24 or an IPv6 /48; of those who paid before, an
+        /// account). Past it the answer is a short 402 without an invoice.
         pub per_client: PerPeriod = PerPeriod { count: 30, period: Duration::from_secs(60), },
-        /// With an invoice, for all clients together.
+        /// With an invoice, for all strangers together, and as many again for those who paid before.
         pub total: PerPeriod = PerPeriod { count: 100, period: Duration::from_secs(1), },
     }
 }

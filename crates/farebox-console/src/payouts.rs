@@ -54,6 +54,7 @@ async fn pay_back(
         source,
         destination: body.to.parse()?,
         asked_by: AskedBy::Operator,
+        client: None,
         amount: amount.transpose()?,
         repeat: None,
     };

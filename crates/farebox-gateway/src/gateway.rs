@@ -28,7 +28,7 @@ use crate::claim::status::Waiters;
 use crate::forward::Forwarder;
 use crate::held::{self, HeldCalls, HeldDoor, HeldRules, Offered};
 use crate::ids::IdSource;
-use crate::metrics::Metrics;
+use crate::metrics::{self, Metrics};
 use crate::own::Own;
 use crate::plan::Plan;
 use crate::worker::{Shared, Worker};
@@ -161,11 +161,12 @@ fn share(
         challenges: options.settings.challenges,
         drain: drain.clone(),
     }));
-    let metrics = Metrics::new(options.settlements, &paywall.counters);
+    let bodies = Shares::new(options.settings.body_budget_bytes);
+    let in_use = in_use(&paywall, &bodies, &held);
+    let metrics = Metrics::new(options.settlements, &paywall.counters, in_use);
     metrics.take(&plan);
     let dropped = metrics.log_batches_dropped().clone();
     let (log, log_writer) = AccessLog::open(&options.settings.access_log, dropped)?;
-    let bodies = Shares::new(options.settings.body_budget_bytes);
     let shared = Shared {
         plan: Arc::new(ArcSwap::from_pointee(plan)),
         claims: Claims {
@@ -186,9 +187,25 @@ fn share(
         log: Arc::new(log),
         bodies,
         held,
+        connections: Arc::default(),
         drain,
     };
     Ok((Arc::new(shared), log_writer))
+}
+
+/// What tells how much is taken of what all clients share.
+fn in_use(paywall: &Arc<Paywall>, bodies: &Arc<Shares>, held: &HeldDoor) -> metrics::Shared {
+    let (bodies, room) = (Arc::clone(bodies), Arc::clone(&held.room));
+    let paywall = || Arc::clone(paywall);
+    let (deposits, invoices, settled) = (paywall(), paywall(), paywall());
+    metrics::Shared::default()
+        .with("request_body_bytes", move || bodies.in_use() as u64)
+        .with("held_calls", move || room.calls_in_use())
+        .with("pending_deposits", move || {
+            deposits.deposits.pending.in_use()
+        })
+        .with("invoices", move || invoices.invoices.in_use())
+        .with("lookups", move || settled.settled.in_use())
 }
 
 fn held_calls(
@@ -205,6 +222,7 @@ fn held_calls(
         ids: IdSource::seeded().map_err(io::Error::other)?,
         drain: shared.drain.clone(),
         open: Arc::clone(&shared.held.open),
+        room: Arc::clone(&shared.held.room),
         max_answer_bytes,
     })
 }

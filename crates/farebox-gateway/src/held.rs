@@ -21,6 +21,7 @@ mod holder;
 mod kept;
 mod offer;
 mod open;
+mod room;
 mod run;
 
 use std::collections::HashSet;
@@ -38,6 +39,7 @@ use tokio::sync::mpsc;
 pub(crate) use call::kept_answer;
 pub(crate) use kept::{KeptAnswer, KeptRequest};
 pub(crate) use open::OpenCalls;
+pub(crate) use room::{CallPlace, Room};
 
 use crate::access_log::AccessLog;
 use crate::forward::Forwarder;
@@ -79,6 +81,7 @@ pub(crate) struct HeldCalls {
     pub(crate) ids: IdSource,
     pub(crate) drain: DrainSignal,
     pub(crate) open: Arc<OpenCalls>,
+    pub(crate) room: Arc<Room>,
     /// The longest answer that is stored, in bytes.
     pub(crate) max_answer_bytes: usize,
 }
@@ -86,7 +89,7 @@ pub(crate) struct HeldCalls {
 /// Where the data threads tell of calls they offered.
 pub(crate) struct HeldDoor {
     /// How much may be kept of them.
-    pub(crate) room: HeldLimits,
+    pub(crate) room: Arc<Room>,
     /// Those that have not ended.
     pub(crate) open: Arc<OpenCalls>,
     offered: mpsc::Sender<Offered>,
@@ -94,8 +97,9 @@ pub(crate) struct HeldDoor {
 
 /// A call that was just offered, and the backend that made its invoice: no reload takes that away.
 pub(crate) struct Offered {
-    hash: PaymentHash,
-    node: Arc<Backend>,
+    pub(crate) hash: PaymentHash,
+    pub(crate) node: Arc<Backend>,
+    pub(crate) place: CallPlace,
 }
 
 impl HeldDoor {
@@ -104,10 +108,10 @@ impl HeldDoor {
     pub(crate) fn new(rules: HeldRules) -> (Self, mpsc::Receiver<Offered>) {
         let most = usize::try_from(rules.max_calls).unwrap_or(usize::MAX);
         let (offered, news) = mpsc::channel(most.clamp(1, 1 << 20));
-        let room = HeldLimits {
+        let room = Arc::new(Room::new(HeldLimits {
             max_calls: rules.max_calls,
             max_bytes: rules.max_bytes,
-        };
+        }));
         let open = Arc::default();
         let door = Self {
             room,
@@ -117,8 +121,8 @@ impl HeldDoor {
         (door, news)
     }
 
-    pub(crate) fn tell(&self, hash: PaymentHash, node: Arc<Backend>) {
-        let _ = self.offered.try_send(Offered { hash, node });
+    pub(crate) fn tell(&self, offered: Offered) {
+        let _ = self.offered.try_send(offered);
     }
 }
 
@@ -133,9 +137,10 @@ pub(crate) async fn follow_all(calls: Arc<HeldCalls>, mut news: mpsc::Receiver<O
         for hash in &listed {
             tokio::spawn(run::follow(Arc::clone(&calls), *hash, None));
         }
-        while let Some(Offered { hash, node }) = news.recv().await {
-            if !listed.contains(&hash) {
-                tokio::spawn(run::follow(Arc::clone(&calls), hash, Some(node)));
+        while let Some(offered) = news.recv().await {
+            if !listed.contains(&offered.hash) {
+                let (calls, hash) = (Arc::clone(&calls), offered.hash);
+                tokio::spawn(run::follow(calls, hash, Some(offered)));
             }
         }
     };

@@ -1,6 +1,7 @@
 //! Prometheus metrics. Labels come from closed lists and the route names of the plan only.
 
 mod backends;
+mod shared;
 
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ use crate::access_log::Exchange;
 use crate::outcome::Outcome;
 use crate::plan::Plan;
 use backends::BackendHealth;
+pub(crate) use shared::Shared;
 
 /// The counters of one route, fetched once so that a request touches no map.
 #[derive(Debug)]
@@ -87,7 +89,11 @@ impl Routes {
 }
 
 impl Metrics {
-    pub(crate) fn new(settlements: Settlements, payments: &PaymentCounters) -> Arc<Self> {
+    pub(crate) fn new(
+        settlements: Settlements,
+        payments: &PaymentCounters,
+        shared: Shared,
+    ) -> Arc<Self> {
         let mut registry = Registry::with_prefix("farebox");
         let routes = Routes::new(&mut registry);
         let backends = BackendHealth::new(settlements);
@@ -121,6 +127,7 @@ impl Metrics {
             registry: {
                 payments.register(&mut registry);
                 registry.register_collector(Box::new(backends));
+                registry.register_collector(Box::new(shared));
                 registry
             },
         };

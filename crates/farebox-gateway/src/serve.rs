@@ -9,11 +9,13 @@ use farebox_core::{Kind, RequestDigest};
 use farebox_http::body_budget::{ByteBudget, Holder, Keep, Patience, read_body};
 use farebox_http::client_addr::AddressPrefix;
 use farebox_http::cors::Preflight;
+use farebox_http::limits::{Guest, NoPlace, Place};
 use farebox_http::listen::Serve;
 use farebox_ledger::Receipt;
 use farebox_paywall::admit::{Admission, Debt, Finished, Verdict};
 use farebox_paywall::ask::{Ask, Fingerprint, is_probe};
 use farebox_paywall::challenge::{Challenge, ToHold};
+use farebox_paywall::credential::Presented;
 use farebox_paywall::keys;
 use farebox_paywall::payer::{Known, Payer};
 use farebox_paywall::price::Quote;
@@ -30,11 +32,13 @@ use crate::arrival::{Arrival, ArrivedBody};
 use crate::challenge::{Demand, show_again, show_challenge};
 use crate::claim::form;
 use crate::claim::visit::Visit;
-use crate::held::{KeptRequest, kept_answer};
+use crate::held::{KeptRequest, Offered, kept_answer};
 use crate::lookalike::find_route;
 use crate::outcome::Outcome;
 use crate::plan::{Plan, Route, Sold};
-use crate::refusal::{AdmissionError, KeyFault, Overload, Refusal, RequestError};
+use crate::refusal::{
+    AdmissionError, KeyFault, Overload, PaywallError, PresentedError, Refusal, RequestError,
+};
 use crate::render;
 use crate::shape::Shape;
 use crate::worker::Worker;
@@ -57,6 +61,19 @@ const READ_AWAY_PATIENCE: Patience = Patience {
 
 impl Serve for Worker {
     type Body = AnswerBody;
+
+    /// Those of a proxy are of many clients. Whether anybody has paid is not known before a request.
+    fn let_in(&self, peer: IpAddr, limit: u64) -> Result<Option<Place>, NoPlace> {
+        let plan = self.shared.plan.load();
+        if plan.server.trusted_proxies.trusts(peer) {
+            return Ok(None);
+        }
+        let guest = Guest {
+            holder: Holder::Stranger(AddressPrefix::of(peer)),
+            has_paid: true,
+        };
+        self.shared.connections.take(limit, guest, 1).map(Some)
+    }
 
     /// Serves one request. Every way through ends in an answer and a log line.
     async fn serve(
@@ -192,6 +209,8 @@ impl Worker {
             return Box::pin(self.shared.claims.status(plan, exchange, route, visit)).await;
         }
         if sale.is_free(&arrival.parts.method, &arrival.path)? {
+            exchange.holder = self.holder_of(exchange, &presented).await;
+            paywall.free.try_take(exchange.holder, Instant::now())?;
             self.fill(exchange.holder, route, &mut arrival).await?;
             return self
                 .forwarder
@@ -231,6 +250,22 @@ impl Worker {
         }
     }
 
+    /// Whose share is taken for what costs nothing, by what was presented with it.
+    async fn holder_of(
+        &self,
+        exchange: &Exchange,
+        presented: &Result<Presented, PresentedError>,
+    ) -> Holder {
+        match presented {
+            Ok(Presented::L402(token)) => Holder::Payer(token.account()),
+            Ok(Presented::Key(key)) => {
+                let holder = self.shared.paywall.keys.holder(*key, exchange.client);
+                holder.await.unwrap_or(exchange.holder)
+            }
+            Ok(Presented::BadKey(_) | Presented::Nothing) | Err(_) => exchange.holder,
+        }
+    }
+
     /// Puts what the client sent into the route's template, if it has one.
     async fn fill(
         &self,
@@ -246,7 +281,7 @@ impl Worker {
             Shape::check_method(&arrival.parts.method)?;
         }
         let share = self.share(holder, arrival);
-        Box::pin(shape.fill(arrival, route.max_read_bytes, &share)).await
+        Box::pin(shape.fill(arrival, route.max_read_bytes, &share, holder)).await
     }
 
     /// What the body of a request is kept on. One without a body takes nothing, and asks for no share.
@@ -269,6 +304,7 @@ impl Worker {
             hold: self.ids.hold_id(exchange.received_at),
             received_at: exchange.received_at,
             client: exchange.client,
+            holder: exchange.holder,
             thread: self.index,
             method: &arrival.parts.method,
             path: &arrival.path,
@@ -353,7 +389,7 @@ impl Worker {
         let to_hold = match digest {
             Some(_) if is_held => Some(ToHold {
                 request: KeptRequest::of(exchange, &arrival)?.to_bytes(),
-                limits: self.shared.held.room,
+                limits: self.shared.held.room.limits,
             }),
             _ => None,
         };
@@ -373,15 +409,22 @@ impl Worker {
         if let Some(visit) = visit.filter(|visit| visit.should_return()) {
             return Ok(visit.come_again(exchange));
         }
+        let (held, holder) = (&self.shared.held, exchange.holder);
+        let place = to_hold.as_ref();
+        let place = place.map(|call| held.room.take(holder, &call.request));
+        let place = place
+            .transpose()
+            .map_err(|NoPlace| PaywallError::HeldCalls)?;
         let ask = self.ask(sold, exchange, &arrival);
         let paywall = &self.shared.paywall;
         let challenge = paywall
             .challenge(due.at_most, digest, to_hold, &ask)
             .await?;
         if let Challenge::Invoice(offered) = &challenge
-            && let Some((hash, node)) = &offered.held
+            && let (Some((hash, node)), Some(place)) = (&offered.held, place)
         {
-            self.shared.held.tell(*hash, Arc::clone(node));
+            let (hash, node) = (*hash, Arc::clone(node));
+            held.tell(Offered { hash, node, place });
         }
         Ok(show_challenge(claims, exchange, &demand, &challenge))
     }
@@ -400,7 +443,7 @@ impl Worker {
                 .shared
                 .paywall
                 .challenges
-                .check(AddressPrefix::of(exchange.client), Instant::now())
+                .check(exchange.holder, Instant::now())
                 .is_err();
         let unkept = self.shared.bodies.whole();
         if must_be_read(route, sale, arrival)? && !refused {

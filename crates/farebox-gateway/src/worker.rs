@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use farebox_http::body_budget::Shares;
 use farebox_http::drain::DrainSignal;
+use farebox_http::limits::Places;
 use farebox_paywall::Paywall;
 use farebox_paywall::credential::Reader;
 
@@ -29,6 +30,8 @@ pub(crate) struct Shared {
     pub(crate) claims: Claims,
     pub(crate) own: Own,
     pub(crate) held: HeldDoor,
+    /// Whose connections are open, but for those of proxies.
+    pub(crate) connections: Arc<Places>,
     pub(crate) drain: DrainSignal,
 }
 

@@ -1,14 +1,16 @@
-//! How much somebody may ask of us: challenges per address prefix, requests per token.
+//! How much somebody may ask of us: challenges per client, requests per token, places that all share.
 //!
-//! A refusal here happens before anything is held or made and costs nobody anything. All limits
+//! A refusal here happens before anything is held or made and costs nobody anything. All rates
 //! are the generic cell rate algorithm: a bucket is one instant, the one at which it is full
 //! again, so that it needs no timer and eight bytes. Instants come in as arguments and are
 //! monotonic. No lock is ever held across an await.
 
 mod challenges;
+mod places;
 mod tokens;
 
 pub use challenges::{ChallengeLimits, ChallengeRates};
+pub use places::{Guest, NoPlace, Place, Places};
 pub use tokens::{MAX_TRACKED_TOKENS, TokenLimit, TokenLimits, TokenPermit, TokenRefusal};
 
 use std::num::NonZeroU32;
@@ -48,6 +50,13 @@ impl Rate {
             interval,
             tolerance: interval.saturating_mul(u64::from(burst.get()) - 1),
         }
+    }
+
+    /// The same by plain numbers, of which zero counts as one.
+    #[must_use]
+    pub fn of(count: u32, period: Duration, burst: u32) -> Self {
+        let at_least_one = |number| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
+        Self::new(at_least_one(count), period, at_least_one(burst))
     }
 
     /// Takes one out of the bucket that is full at `full_at`; gives the instant at which it will

@@ -23,6 +23,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 use crate::drain::DrainSignal;
+use crate::limits::{NoPlace, Place};
 use crate::linger::Linger;
 use crate::stall::StallGuard;
 
@@ -103,6 +104,15 @@ pub trait Serve: Send + Sync + 'static {
     /// The bodies of its answers.
     type Body: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static;
 
+    /// A place for one more connection from `peer`, of the `limit` that there may be; none where the
+    /// connections from there are not counted.
+    ///
+    /// # Errors
+    /// [`NoPlace`] where its client has as many as it may.
+    fn let_in(&self, _peer: IpAddr, _limit: u64) -> Result<Option<Place>, NoPlace> {
+        Ok(None)
+    }
+
     /// Answers one request from `peer`, the other end of the connection. Every failure is an answer.
     fn serve(
         self: Arc<Self>,
@@ -151,11 +161,15 @@ impl<S: Serve> Server<S> {
         loop {
             match listener.accept().await {
                 Ok((stream, peer)) => {
-                    if self.drain.open() < self.limits.max_connections {
+                    let (peer, limit) = (peer.ip(), self.limits.max_connections);
+                    if self.drain.open() < limit
+                        && let Ok(place) = self.service.let_in(peer, limit as u64)
+                    {
                         let connection = Connection {
                             server: Arc::clone(self),
                             builder: Arc::clone(builder),
-                            peer: peer.ip(),
+                            peer,
+                            _place: place,
                         };
                         tokio::spawn(connection.serve(stream));
                     }
@@ -191,6 +205,7 @@ struct Connection<S> {
     server: Arc<Server<S>>,
     builder: Arc<auto::Builder<TokioExecutor>>,
     peer: IpAddr,
+    _place: Option<Place>,
 }
 
 impl<S: Serve> Connection<S> {

@@ -131,6 +131,7 @@ macro_rules! every_store {
             payouts_are_listed_page_by_page
             a_payout_below_the_least_is_refused
             the_daily_total_counts_open_and_paid_payouts
+            an_account_gets_its_part_of_the_daily_total
             payouts_are_limited_in_number
             parallel_payouts_of_one_account_reserve_once
             a_refund_takes_all_unused_calls

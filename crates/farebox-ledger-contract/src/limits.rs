@@ -1,5 +1,6 @@
 //! How much may go out, and how often.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use farebox_core::{Clock, Kind};
@@ -67,6 +68,36 @@ pub async fn the_daily_total_counts_open_and_paid_payouts(place: &dyn Place) {
     shop.clock.set(paid_at.plus(DAY));
     assert!(is_begun(&ask(&shop, 2, 500).await));
     assert_eq!(shop.sound().await.accounts, 3);
+}
+
+/// One account gets its part of the daily total, and leaves the others theirs.
+pub async fn an_account_gets_its_part_of_the_daily_total(place: &dyn Place) {
+    let shop = Shop::open(place);
+    let tokens: Vec<_> = (0..20).map(|_| shop.token(Kind::Balance, 1_000)).collect();
+    let part = |limits: &mut PayoutLimits| {
+        (limits.daily_total, limits.account_part) = (msat(800), NonZeroU64::new(4).expect("four"));
+    };
+    let ask = async |which: usize, amount: u64| {
+        shop.ask(limited(&shop, &tokens[which], amount, part)).await
+    };
+    let share = |left: u64| PayoutAnswer::DailyShare { left: msat(left) };
+    assert_eq!(ask(0, 201).await, share(200));
+    let PayoutAnswer::Begun(first) = ask(0, 150).await else {
+        panic!("nothing was begun")
+    };
+    shop.paid(&first, 5).await;
+    assert_eq!(ask(0, 51).await, share(50));
+    // What others had is taken of what there is for all; fees are not.
+    assert_eq!(ask(1, 163).await, share(162));
+    for which in 1..20 {
+        let PayoutAnswer::DailyShare { left } = ask(which, 1_000 - 10).await else {
+            assert_eq!(ask(which, 990).await, PayoutAnswer::DailyTotal);
+            break;
+        };
+        assert!(!left.is_zero(), "{which}: something is left for everybody");
+        assert!(is_begun(&ask(which, left.get()).await));
+    }
+    shop.sound().await;
 }
 
 /// Only so many are open at once, and only so many begun for one account in a day.

@@ -1,5 +1,6 @@
 //! The cast of the contract: a ledger with a clock that can be set, and tokens to spend.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -235,6 +236,7 @@ impl Shop {
             limits: PayoutLimits {
                 least: Msat::ZERO,
                 daily_total: Msat::MAX,
+                account_part: NonZeroU64::MIN,
                 max_open: u32::MAX,
                 per_account_per_day: u32::MAX,
             },

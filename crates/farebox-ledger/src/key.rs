@@ -15,7 +15,9 @@ pub const MAX_KEY_NOTE: usize = 256;
 pub const MAX_KEY_MODEL: usize = 128;
 /// The most routes, and the most models, that a key can be limited to.
 pub const MAX_KEY_NAMES: usize = 256;
-/// The most children of one key.
+/// How long all names of routes and models together may be that a key is limited to, in bytes.
+pub const MAX_KEY_NAMES_BYTES: usize = 4 * 1024;
+/// The most children of one key, ended ones included that are not forgotten yet.
 pub const MAX_CHILDREN: u32 = 1_000;
 /// The most invoices for one key that can still be paid.
 pub const MAX_PENDING_PER_KEY: u32 = 32;
@@ -237,6 +239,12 @@ impl OpenChild {
 }
 
 impl KeyLimits {
+    fn names(&self) -> impl Iterator<Item = &str> {
+        let routes = self.routes.iter().flatten().map(RouteName::as_str);
+        let models = self.models.iter().flatten().map(String::as_str);
+        routes.chain(models)
+    }
+
     /// Whether they fit what is kept: names are stored one a line.
     pub(crate) fn check(&self) -> Result<(), LedgerError> {
         let routes = self.routes.as_ref().map_or(0, Vec::len);
@@ -244,7 +252,9 @@ impl KeyLimits {
         let fits = |model: &String| {
             !model.is_empty() && model.len() <= MAX_KEY_MODEL && !model.contains(char::is_control)
         };
-        if routes.max(models.len()) > MAX_KEY_NAMES || !models.iter().all(fits) {
+        let bytes = self.names().map(str::len).sum::<usize>();
+        let are_many = routes.max(models.len()) > MAX_KEY_NAMES || bytes > MAX_KEY_NAMES_BYTES;
+        if are_many || !models.iter().all(fits) {
             return Err(LedgerError::TooLarge);
         }
         Ok(())

@@ -54,8 +54,8 @@ pub use held::{HeldCall, HeldLimits, HeldState, HeldSummary, MAX_HELD_ANSWER};
 pub use hold::{Granted, Hold, Resolution, Rest};
 pub use key::{
     Deposit, Deposited, KeyLimits, KeyRefusal, KeyView, MAX_CHILDREN, MAX_KEY_ID, MAX_KEY_MODEL,
-    MAX_KEY_NAMES, MAX_KEY_NOTE, MAX_PENDING, MAX_PENDING_OF_STRANGERS, MAX_PENDING_PER_KEY, Noted,
-    OpenChild, OpenKey, Opened, PendingDeposit, TopUpBy,
+    MAX_KEY_NAMES, MAX_KEY_NAMES_BYTES, MAX_KEY_NOTE, MAX_PENDING, MAX_PENDING_OF_STRANGERS,
+    MAX_PENDING_PER_KEY, Noted, OpenChild, OpenKey, Opened, PendingDeposit, TopUpBy,
 };
 pub use ledger::{Ledger, OpenOptions, Recovery, examine, open};
 pub use lock::Owner;

@@ -3,6 +3,8 @@
 //! A payout reserves its amount and the most its fee may be, durably, before anything is sent. It
 //! stays open, over any number of restarts, until the node has said what became of it. Values only.
 
+use std::num::NonZeroU64;
+
 use farebox_core::{AccountId, Kind, Msat, PaymentHash, PayoutId, UnixMillis};
 
 use crate::code::codes;
@@ -59,6 +61,9 @@ pub struct PayoutLimits {
     pub least: Msat,
     /// The most that all payouts, open and paid, may come to within 24 hours.
     pub daily_total: Msat,
+    /// The payouts of one account may come to this part of what those of others left of the daily total:
+    /// 4 for a quarter. However many take theirs, something is left for another one.
+    pub account_part: NonZeroU64,
     /// The most payouts open at once, of all accounts.
     pub max_open: u32,
     /// The most payouts begun for one account within 24 hours, failed ones included.
@@ -87,6 +92,11 @@ pub enum PayoutAnswer {
     BelowLeast,
     /// All payouts together would exceed the daily total.
     DailyTotal,
+    /// Those of this account would exceed its part of it.
+    DailyShare {
+        /// What is left of that part.
+        left: Msat,
+    },
     /// Too many payouts are open.
     TooManyOpen,
     /// This account had too many payouts within 24 hours.

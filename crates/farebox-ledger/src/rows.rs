@@ -276,6 +276,8 @@ pub struct PayoutGate {
     pub open: u32,
     /// Their sum, and that of those paid since, without fees, in msat.
     pub total: u64,
+    /// The part of it that went out of the account, in msat.
+    pub own: u64,
     /// Payouts of the account begun since, however they ended.
     pub begun: u64,
 }

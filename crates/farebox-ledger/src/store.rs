@@ -4,6 +4,7 @@
 //! Readers are opened on the side and see committed data only.
 
 use std::error::Error;
+use std::time::Duration;
 
 use farebox_core::{
     AccountId, HoldId, KeyEpoch, KeyHash, PaymentHash, PayoutId, ProcessEpoch, UnixMillis,
@@ -162,6 +163,19 @@ pub struct PruneStep {
     pub now: UnixMillis,
 }
 
+/// How long a child that has ended is kept: it takes a place among those of its parent.
+const CHILD_KEEP: Duration = Duration::from_secs(24 * 60 * 60);
+
+impl PruneStep {
+    /// Children that ended at this instant or later stay.
+    #[must_use]
+    pub fn children(self) -> UnixMillis {
+        let keep = u64::try_from(CHILD_KEEP.as_millis()).unwrap_or(u64::MAX);
+        let ended = UnixMillis::new(self.now.get().saturating_sub(keep));
+        ended.max(self.before)
+    }
+}
+
 /// Opens readers from any thread.
 pub trait OpenReader: Send + Sync {
     /// A reader on committed data.
@@ -222,8 +236,14 @@ pub trait Reader {
     /// Up to `limit` prepaid keys with cursors above `after`, in the order of opening.
     fn keys(&mut self, after: u64, limit: u32, today: u32) -> Result<Vec<KeyView>, StoreError>;
 
-    /// The children of a prepaid key, in the order of opening.
-    fn children(&mut self, parent: KeyHash, today: u32) -> Result<Vec<KeyView>, StoreError>;
+    /// Up to `limit` children of a prepaid key with cursors above `after`, in the order of opening.
+    fn children(
+        &mut self,
+        parent: KeyHash,
+        after: u64,
+        limit: u32,
+        today: u32,
+    ) -> Result<Vec<KeyView>, StoreError>;
 
     /// The invoices that wait to be paid, for one key or for all.
     fn pending_deposits(&mut self, key: Option<KeyHash>)

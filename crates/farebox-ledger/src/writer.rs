@@ -422,8 +422,8 @@ impl Writer {
             };
             removals.ask(name, forget);
         }
-        let before = step.before;
         for (key, parent) in closed.keys {
+            let before = parent.map_or(step.before, |_| step.children());
             let remove = RemoveKey {
                 key,
                 parent,

@@ -190,11 +190,13 @@ impl Paywall {
         ask: &Ask<'_>,
     ) -> Result<(Admitted, Quote), Error> {
         let mut admitted = self.hold(spender, once, &quote, ask).await?;
-        if let Spender::Key(key) = spender
+        if let Spender::Key(known) = spender
             && matches!(admitted, Admitted::Exhausted)
         {
             let node = ask.rules.node.as_deref();
-            self.deposits.credit_waiting(node, *key).await?;
+            self.deposits
+                .credit_waiting(node, known.key, ask.holder)
+                .await?;
             admitted = self.hold(spender, once, &quote, ask).await?;
         }
         if matches!(admitted, Admitted::Exhausted)
@@ -251,7 +253,7 @@ impl Paywall {
     async fn free_balance(&self, spender: &Spender) -> Result<Msat, Error> {
         match spender {
             Spender::Token(token) => self.free_on_token(token).await,
-            Spender::Key(key) => self.free_on_key(*key).await,
+            Spender::Key(known) => self.free_on_key(known.key).await,
         }
     }
 

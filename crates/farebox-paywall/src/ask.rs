@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use farebox_core::{HoldId, RequestDigest, RequestId, RouteName, UnixMillis};
+use farebox_http::body_budget::Holder;
 use farebox_lightning::Backend;
 use farebox_lightning::backends::Backends;
 use http::{HeaderMap, Method};
@@ -51,6 +52,8 @@ pub struct Ask<'a> {
     pub received_at: UnixMillis,
     /// Who sent it.
     pub client: IpAddr,
+    /// Whose share of what all requests take is taken for it.
+    pub holder: Holder,
     /// On which data thread it is served: its connections to a webhook are of that thread.
     pub thread: usize,
     /// Its method.

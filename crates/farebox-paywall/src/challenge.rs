@@ -2,8 +2,8 @@
 //!
 //! A challenge is stateless: no row is written, nothing is remembered, and every invoice is made
 //! for one client alone. The one exception is a call that runs while its payment is held, which is
-//! kept until it is paid. Making an invoice costs the node work, so it is limited for each address
-//! prefix and in all; past the limit, and for methods that never get one, the price alone is told.
+//! kept until it is paid. Making an invoice costs the node work, so it is limited for each client
+//! and in all; past the limit, and for methods that never get one, the price alone is told.
 
 mod amount;
 mod invoice;
@@ -14,7 +14,6 @@ use std::time::{Duration, Instant};
 use farebox_core::{
     Binding, KeyEpoch, Msat, PaymentHash, Preimage, RequestDigest, Terms, UnixMillis,
 };
-use farebox_http::client_addr::AddressPrefix;
 use farebox_ledger::{HeldCall, HeldLimits, HeldState};
 use farebox_lightning::{Backend, CreatedInvoice};
 use farebox_wire::caveat::print_block;
@@ -99,8 +98,7 @@ impl Paywall {
             // token would be good for every request.
             Some(BRIEFLY)
         } else {
-            let prefix = AddressPrefix::of(ask.client);
-            let taken = self.challenges.try_take(prefix, Instant::now());
+            let taken = self.challenges.try_take(ask.holder, Instant::now());
             taken.err().map(|wait| wait.0)
         };
         if refused.is_some() {

@@ -8,13 +8,15 @@
 mod deposit;
 mod known;
 mod limits;
+mod pending;
 mod secret;
 mod sweep;
 mod view;
 
 pub use deposit::Deposits;
-pub use known::KnownKeys;
+pub use known::{KnownKey, KnownKeys};
 pub use limits::{BadWish, LimitsWish};
+pub use pending::Pending;
 pub use secret::{BadKey, KeySecret, holds_key, is_in_address, take};
 pub use sweep::sweep;
 pub use view::describe;

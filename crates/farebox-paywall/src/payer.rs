@@ -16,6 +16,7 @@ use crate::capability;
 use crate::claim::OpenClaim;
 use crate::credential::Token;
 use crate::error::Owed;
+use crate::keys::KnownKey;
 
 /// What a request came with, proven.
 pub enum Credential {
@@ -54,7 +55,7 @@ pub enum Spender {
     /// A token that is for this request as far as its head tells.
     Token(Arc<Token>),
     /// A prepaid key.
-    Key(KeyHash),
+    Key(KnownKey),
 }
 
 /// How exactly a request has to be known before its payer is admitted.
@@ -86,7 +87,7 @@ impl Payer {
     #[must_use]
     pub fn holder(&self, client: IpAddr) -> Holder {
         match self {
-            Self::Account { spender, .. } => Holder::Payer(spender.account()),
+            Self::Account { spender, .. } => Holder::Payer(spender.purse()),
             Self::Nobody { .. } => Holder::Stranger(AddressPrefix::of(client)),
         }
     }
@@ -130,7 +131,16 @@ impl Spender {
     pub fn account(&self) -> AccountId {
         match self {
             Self::Token(token) => token.account(),
-            Self::Key(key) => key.account(),
+            Self::Key(known) => known.key.account(),
+        }
+    }
+
+    /// The account whose money it is: of a child's requests its parent's.
+    #[must_use]
+    pub fn purse(&self) -> AccountId {
+        match self {
+            Self::Token(token) => token.account(),
+            Self::Key(known) => known.purse,
         }
     }
 

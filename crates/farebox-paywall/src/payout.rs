@@ -22,6 +22,7 @@ mod close;
 mod destination;
 mod error;
 mod metrics;
+mod open;
 mod purse;
 mod recover;
 mod repeat;
@@ -42,6 +43,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use farebox_core::{AccountId, Clock, KeyHash, Msat, PaymentHash, PayoutId};
 use farebox_http::client::GuardedClient;
+use farebox_http::client_addr::AddressPrefix;
 use farebox_ledger::{AskedBy, Funding, Ledger, PayoutEnd, PayoutState, PayoutView};
 use farebox_lightning::backends::Backends;
 use prometheus_client::registry::Registry;
@@ -52,10 +54,12 @@ use tokio::task::JoinHandle;
 use busy::Busy;
 use close::{check_time, same_end};
 use metrics::PayoutMetrics;
+use open::OpenPayouts;
 use send::known;
 
-/// How many refunds may be in preparation or on their way at one time in this process.
-const MAX_IN_WORK: u32 = 64;
+/// How many refunds may be in preparation or on their way at one time in this process, each with a
+/// place among those that may be open.
+const MAX_IN_WORK: u32 = 256;
 /// How many earlier payouts are asked about at one time, whatever else is asked for.
 const MAX_FOLLOWED: u32 = 64;
 /// How long an answer waits for the end of a payment before it says that it is under way.
@@ -85,6 +89,8 @@ pub struct RefundRequest {
     pub destination: Destination,
     /// Who asks.
     pub asked_by: AskedBy,
+    /// From where, where that is a holder.
+    pub client: Option<AddressPrefix>,
     /// How much; as much as goes when absent, or what the invoice says.
     pub amount: Option<Msat>,
     /// What the same wish is known by when it comes again; without it an invoice is known again,
@@ -125,6 +131,7 @@ pub struct Payouts {
     metrics: PayoutMetrics,
     accounts: Busy<AccountId>,
     payouts: Busy<PayoutId>,
+    open: OpenPayouts,
     room: Arc<Semaphore>,
     following: Arc<Semaphore>,
     /// Who of those that are followed comes first the next time, so that more than there is room for
@@ -172,6 +179,7 @@ impl Payouts {
             metrics: PayoutMetrics::new(),
             accounts: Busy::default(),
             payouts: Busy::default(),
+            open: OpenPayouts::default(),
             room: Arc::new(Semaphore::new(MAX_IN_WORK as usize)),
             following: Arc::new(Semaphore::new(MAX_FOLLOWED as usize)),
             turn: AtomicUsize::new(0),

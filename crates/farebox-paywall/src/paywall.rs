@@ -2,11 +2,12 @@
 //! [`price`](crate::price), [`admit`](crate::admit), [`challenge`](crate::challenge).
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use farebox_core::{Clock, KeyHash};
+use farebox_http::body_budget::Holder;
 use farebox_http::drain::DrainSignal;
-use farebox_http::limits::{ChallengeLimits, ChallengeRates, TokenLimits};
+use farebox_http::limits::{ChallengeLimits, ChallengeRates, Rate, TokenLimits};
 use farebox_ledger::Ledger;
 use farebox_lightning::follow::Settlements;
 
@@ -15,11 +16,18 @@ use crate::challenge::Invoices;
 use crate::credential::Token;
 use crate::error::{Error, KeyFault, Owed, PaymentError};
 use crate::keyring::Keyring;
-use crate::keys::{Deposits, KnownKeys};
+use crate::keys::{Deposits, KnownKey, KnownKeys, Pending};
 use crate::metrics::PaymentCounters;
 use crate::payer::{Credential, Payer, Spender, check_scope};
 use crate::settled::{Paid, Settled};
 use crate::tokens::TokenCounter;
+
+/// How many lists of models one client may ask for in a minute, and at once after a rest: each is a
+/// call with the seller's key.
+const FREE_OF_A_CLIENT: (u32, u32) = (120, 60);
+/// The same for all strangers together, and for all who paid.
+const FREE_OF_ALL: (u32, u32) = (6_000, 1_000);
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// What a paywall is made of.
 pub struct Parts {
@@ -49,6 +57,8 @@ pub struct Paywall {
     pub counters: PaymentCounters,
     /// How often strangers may ask for an invoice.
     pub challenges: ChallengeLimits,
+    /// How often clients may ask for what is free on a route that sells.
+    pub free: ChallengeLimits,
     /// How many requests accounts have in flight.
     pub tokens: Arc<TokenLimits>,
     /// Counts the tokens that nobody tells.
@@ -65,6 +75,14 @@ pub struct Paywall {
     pub drain: DrainSignal,
 }
 
+fn free_rates() -> ChallengeRates {
+    let rate = |(count, burst)| Rate::of(count, MINUTE, burst);
+    ChallengeRates {
+        per_prefix: rate(FREE_OF_A_CLIENT),
+        global: rate(FREE_OF_ALL),
+    }
+}
+
 impl Paywall {
     /// A paywall in front of which nobody has been yet.
     #[must_use]
@@ -72,17 +90,20 @@ impl Paywall {
         let counters = PaymentCounters::default();
         let settled = Settled::new(parts.ledger.clone(), parts.settlements);
         let settled = Arc::new(settled);
+        let pending = Arc::<Pending>::default();
         Self {
             counter: Arc::default(),
             challenges: ChallengeLimits::new(parts.challenges, Instant::now()),
+            free: ChallengeLimits::new(free_rates(), Instant::now()),
             tokens: TokenLimits::new(Instant::now()),
             keys: KnownKeys::new(parts.ledger.clone()),
             deposits: Arc::new(Deposits {
                 settled: Arc::clone(&settled),
+                pending: Arc::clone(&pending),
                 clock: Arc::clone(&parts.clock),
             }),
             settled,
-            invoices: Invoices::new(parts.ledger.clone(), counters.clone()),
+            invoices: Invoices::new(parts.ledger.clone(), counters.clone(), pending),
             counters,
             ledger: parts.ledger,
             keyring: parts.keyring,
@@ -107,15 +128,12 @@ impl Paywall {
                 Ok(()) => Spender::Token(token),
                 Err(owed) => return Ok(Payer::nobody(owed)),
             },
-            Credential::Key(key) => {
-                self.find_key(key, ask).await?;
-                Spender::Key(key)
-            }
+            Credential::Key(key) => Spender::Key(self.find_key(key, ask).await?),
         };
         let limit = ask.sale.token_limit;
         let permit = self
             .tokens
-            .try_start(&spender.account(), limit, Instant::now())?;
+            .try_start(&spender.purse(), limit, Instant::now())?;
         if let Spender::Token(token) = &spender
             && ask.rules.strict_settlement
             && let Err(owed) = self.demand_settlement(token, ask).await?
@@ -126,17 +144,14 @@ impl Paywall {
     }
 
     /// Finds a key that was paid for. Before that it is nobody's, and pays for nothing.
-    async fn find_key(&self, key: KeyHash, ask: &Ask<'_>) -> Result<(), Error> {
-        if self.keys.is_funded(key, ask.client).await? {
-            return Ok(());
+    async fn find_key(&self, key: KeyHash, ask: &Ask<'_>) -> Result<KnownKey, Error> {
+        if let Some(known) = self.keys.find(key, ask.client).await? {
+            return Ok(known);
         }
         let node = ask.rules.node.as_deref();
-        self.deposits.credit_waiting(node, key).await?;
-        if self.keys.is_funded(key, ask.client).await? {
-            Ok(())
-        } else {
-            Err(KeyFault::NotFunded.into())
-        }
+        self.deposits.credit_waiting(node, key, ask.holder).await?;
+        let known = self.keys.find(key, ask.client).await?;
+        Ok(known.ok_or(KeyFault::NotFunded)?)
     }
 
     /// Refuses a token whose invoice is not settled. Its preimage proves as much, unless somebody
@@ -148,7 +163,9 @@ impl Paywall {
     ) -> Result<Result<(), Owed>, Error> {
         let node = ask.rules.node.as_deref();
         let (hash, amount) = (token.payment_hash, token.granted.terms.amount);
-        match self.settled.is_settled(node, hash, amount).await? {
+        let holder = Holder::Payer(token.account());
+        let settled = self.settled.is_settled(node, hash, amount, holder);
+        match settled.await? {
             Paid::Yes(_) => Ok(Ok(())),
             Paid::No => Err(PaymentError::NotSettled.into()),
             Paid::Never | Paid::Untold => Ok(Err(Owed::NotSettled)),

@@ -12,7 +12,6 @@ use std::time::Instant;
 use bytes::Bytes;
 use farebox_core::{Msat, UnixMillis};
 use farebox_http::aside::Busy;
-use farebox_http::client_addr::AddressPrefix;
 use farebox_ledger::{ChargeBasis, RateUsed};
 use farebox_market::rates::Rate;
 
@@ -176,12 +175,12 @@ impl Paywall {
 
     /// Whether a stranger may make the webhook be asked now.
     fn let_stranger_ask(&self, ask: &Ask<'_>) -> Result<(), PriceError> {
-        let (prefix, now) = (AddressPrefix::of(ask.client), Instant::now());
+        let (holder, now) = (ask.holder, Instant::now());
         // These get no invoice, and so would take nothing of the limit later on.
         let refused = if is_probe(ask.method) {
-            self.challenges.try_take(prefix, now).is_err()
+            self.challenges.try_take(holder, now).is_err()
         } else {
-            self.challenges.check(prefix, now).is_err()
+            self.challenges.check(holder, now).is_err()
         };
         if refused {
             self.counters.challenge_refused();
@@ -193,9 +192,7 @@ impl Paywall {
     /// What led to no invoice takes of the limit on challenges all the same.
     fn note_stranger(&self, ask: &Ask<'_>) {
         if !is_probe(ask.method) {
-            let _ = self
-                .challenges
-                .try_take(AddressPrefix::of(ask.client), Instant::now());
+            let _ = self.challenges.try_take(ask.holder, Instant::now());
         }
     }
 

@@ -1,27 +1,29 @@
 //! Whether our node says that an invoice is settled, asked as seldom as can be.
 //!
 //! A claim is only as good as this answer. One invoice is looked up once a second at most, however
-//! many ask, and the node is never asked for more than a few at a time; a settlement is final and
-//! remembered. Whoever gets no answer is told so, never served.
+//! many ask, and the node is never asked for more than a few at a time, in shares; a settlement is final
+//! and remembered. Whoever gets no answer is told so, never served.
 
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use farebox_core::{Msat, PaymentHash};
+use farebox_http::body_budget::Holder;
+use farebox_http::limits::Places;
 use farebox_ledger::{Ledger, LedgerError};
 use farebox_lightning::backends::Backends;
 use farebox_lightning::follow::Settlements;
 use farebox_lightning::{InvoiceState, LookupInvoice, received_for};
 use lru::LruCache;
-use tokio::sync::{Mutex as Turn, Semaphore};
+use tokio::sync::Mutex as Turn;
 
 /// How long an answer of the node is good for, unless it is final.
 const FRESH: Duration = Duration::from_secs(1);
 /// How many invoices are remembered.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(4_096).expect("not zero");
 /// How many look-ups the node is given at the same time.
-const MAX_IN_FLIGHT: usize = 32;
+const MAX_IN_FLIGHT: u64 = 64;
 /// How long one look-up may take.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -48,7 +50,7 @@ pub struct Settled {
     pub settlements: Settlements,
     /// What they said about each invoice when they were asked last.
     answers: Mutex<LruCache<PaymentHash, Arc<Turn<Option<Answer>>>>>,
-    in_flight: Semaphore,
+    in_flight: Arc<Places>,
 }
 
 #[derive(Clone, Copy)]
@@ -71,12 +73,12 @@ impl Settled {
             ledger,
             settlements,
             answers: Mutex::new(LruCache::new(REMEMBERED)),
-            in_flight: Semaphore::new(MAX_IN_FLIGHT),
+            in_flight: Arc::default(),
         }
     }
 
     /// Whether an invoice is settled, for at least `amount`: by what the node told by itself, by what the ledger
-    /// knows, and only then by asking the node.
+    /// knows, and only then by asking the node, from the share of `holder`.
     ///
     /// # Errors
     /// [`LedgerError`].
@@ -85,6 +87,7 @@ impl Settled {
         node: Option<&Backends>,
         hash: PaymentHash,
         amount: Msat,
+        holder: Holder,
     ) -> Result<Paid, LedgerError> {
         if let Some(told @ Paid::Yes(_)) = self.told(hash, amount) {
             return Ok(told);
@@ -95,7 +98,13 @@ impl Settled {
         let Some(lookup) = node.and_then(Backends::lookup) else {
             return Ok(Paid::Untold);
         };
-        Ok(self.ask(lookup, hash, amount).await)
+        Ok(self.ask(lookup, hash, amount, holder).await)
+    }
+
+    /// How many invoices the node is asked about at the moment.
+    #[must_use]
+    pub fn in_use(&self) -> u64 {
+        self.in_flight.in_use()
     }
 
     /// What a node has told of this payment by itself.
@@ -110,6 +119,7 @@ impl Settled {
         node: &dyn LookupInvoice,
         hash: PaymentHash,
         amount: Msat,
+        holder: Holder,
     ) -> Paid {
         // Those who come together wait for one answer.
         let turn = self.turn(hash);
@@ -117,7 +127,10 @@ impl Settled {
         if let Some(answer) = last.filter(|answer| answer.is_good(Instant::now())) {
             return answer.paid;
         }
-        let paid = self.look_up(node, hash, amount).await;
+        let Ok(_place) = self.in_flight.take(MAX_IN_FLIGHT, holder, 1) else {
+            return Paid::Unknown;
+        };
+        let paid = look_up(node, hash, amount).await;
         let at = Instant::now();
         *last = Some(Answer { paid, at });
         paid
@@ -127,21 +140,18 @@ impl Settled {
         let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(answers.get_or_insert(hash, Arc::default))
     }
+}
 
-    async fn look_up(&self, node: &dyn LookupInvoice, hash: PaymentHash, amount: Msat) -> Paid {
-        let Ok(_permit) = self.in_flight.try_acquire() else {
-            return Paid::Unknown;
-        };
-        match tokio::time::timeout(LOOKUP_TIMEOUT, node.lookup_invoice(hash)).await {
-            Ok(Ok(state)) => judge(state, amount),
-            Ok(Err(error)) => {
-                tracing::warn!(%error, "the Lightning backend could not look an invoice up");
-                Paid::Unknown
-            }
-            Err(_) => {
-                tracing::warn!("the Lightning backend took too long to look an invoice up");
-                Paid::Unknown
-            }
+async fn look_up(node: &dyn LookupInvoice, hash: PaymentHash, amount: Msat) -> Paid {
+    match tokio::time::timeout(LOOKUP_TIMEOUT, node.lookup_invoice(hash)).await {
+        Ok(Ok(state)) => judge(state, amount),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "the Lightning backend could not look an invoice up");
+            Paid::Unknown
+        }
+        Err(_) => {
+            tracing::warn!("the Lightning backend took too long to look an invoice up");
+            Paid::Unknown
         }
     }
 }
@@ -216,6 +226,10 @@ mod tests {
 
     const HASH: PaymentHash = PaymentHash::from_bytes([7; 32]);
 
+    fn payer() -> Holder {
+        Holder::Payer(HASH.account())
+    }
+
     fn msat(msat: u64) -> Msat {
         Msat::new(msat).unwrap()
     }
@@ -223,12 +237,12 @@ mod tests {
     #[tokio::test]
     async fn those_who_ask_together_cost_the_node_one_lookup() {
         let (till, node) = (Till::open(), Node::new(InvoiceState::Open));
-        let ask = || till.settled.ask(&node, HASH, msat(1000));
+        let ask = || till.settled.ask(&node, HASH, msat(1000), payer());
         let (a, b, c) = tokio::join!(ask(), ask(), ask());
         assert_eq!((a, b, c), (Paid::No, Paid::No, Paid::No));
         assert_eq!(node.asked.load(Ordering::Relaxed), 1);
         let other = PaymentHash::from_bytes([8; 32]);
-        till.settled.ask(&node, other, msat(1000)).await;
+        till.settled.ask(&node, other, msat(1000), payer()).await;
         assert_eq!(node.asked.load(Ordering::Relaxed), 2);
         till.settled.ledger.close().await;
     }
@@ -237,7 +251,7 @@ mod tests {
     async fn a_settlement_is_final() {
         let paid = InvoiceState::Settled { received: None };
         let (till, node) = (Till::open(), Node::new(paid));
-        let ask = || till.settled.ask(&node, HASH, msat(1000));
+        let ask = || till.settled.ask(&node, HASH, msat(1000), payer());
         assert_eq!(ask().await, Paid::Yes(None));
         *node.state.lock().unwrap() = InvoiceState::Unknown;
         assert_eq!(ask().await, Paid::Yes(None));

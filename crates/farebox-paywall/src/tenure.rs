@@ -24,7 +24,7 @@ impl Tenure {
         let now = self.clock.now();
         let over = match &self.spender {
             Spender::Token(token) => self.is_token_over(token, now).await,
-            Spender::Key(key) => self.is_key_over(*key, now).await,
+            Spender::Key(known) => self.is_key_over(known.key, now).await,
         };
         // Where the ledger does not tell, it is asked again.
         over.unwrap_or(false)

@@ -10,9 +10,11 @@ mod asked;
 mod message;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use farebox_core::Secret;
+use farebox_http::limits::Places;
 use farebox_http::upstream::UpstreamPool;
 use farebox_wire::credential::CREDENTIAL_HEADERS;
 use http::HeaderName;
@@ -39,6 +41,8 @@ pub struct Webhook {
     host: HeaderValue,
     secret: Secret<Vec<u8>>,
     rules: WebhookRules,
+    /// Who has a question open that nobody has paid for yet.
+    askers: Arc<Places>,
     places: Semaphore,
 }
 
@@ -72,6 +76,7 @@ impl Webhook {
             target,
             host: host.unwrap_or(HeaderValue::from_static("webhook")),
             secret,
+            askers: Arc::default(),
             places: Semaphore::new(rules.max_in_flight.clamp(1, Semaphore::MAX_PERMITS)),
             rules,
         }

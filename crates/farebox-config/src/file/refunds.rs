@@ -14,12 +14,14 @@ section! {
         pub enabled: Option<bool>,
         /// The least amount that is paid out.
         pub least: Amount = const { msat(1_000) },
-        /// The most that holders get back in 24 hours, all together, without fees.
+        /// The most that holders get back in 24 hours, all together, without fees. One token or key gets a
+        /// quarter of what the others left.
         pub daily_total: Amount = const { msat(100_000_000) },
         /// How often one token, or one key, may ask in 24 hours.
         #[schemars(range(min = 1))]
         pub per_token_per_day: u32 = 5,
-        /// Payments that may be under way or of unknown outcome at one time.
+        /// Payments that may be under way or of unknown outcome at one time. Those that are asked for
+        /// from one address prefix leave room for others.
         #[schemars(range(min = 1))]
         pub max_open: u32 = 100,
         /// The most that routing may cost. It comes out of the refund.
@@ -54,7 +56,8 @@ section! {
 section! {
     /// Room for calls that wait for a held payment (`on_failure = "cancel"`).
     pub struct HeldSection {
-        /// How many calls are kept at one time. Each holds a connection to the node open.
+        /// How many calls are kept at one time. Each holds a connection to the node open. Those that are
+        /// not paid yet may be a half of them, and those of one address prefix leave room for others.
         #[schemars(range(min = 1))]
         pub max_calls: u32 = 128,
         /// Their requests, in all.

@@ -87,10 +87,11 @@ section! {
         /// Certificate authorities that the upstream's certificate may come from, PEM, instead of the
         /// public ones.
         pub ca_file: Option<PathBuf>,
-        /// Requests that one token may have running. Default: no limit.
+        /// Requests that one token, or one key with its children, may have running. Default: no limit.
         #[schemars(range(min = 1))]
         pub max_concurrent: Option<u32>,
-        /// Requests that one token may make in a period, such as `"100/1s"`. Default: no limit.
+        /// Requests that one token, or one key with its children, may make in a period, such as
+        /// `"100/1s"`. Default: no limit.
         pub rate: Option<PerPeriod>,
         /// Which pages of other origins may call it. Default: none.
         pub cors: Option<CorsSection>,

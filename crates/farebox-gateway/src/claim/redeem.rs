@@ -147,7 +147,7 @@ impl Claims {
         claim: &Claim,
     ) -> Result<Standing, Refusal> {
         let over = exchange.received_at >= claim.expires_at();
-        match self.paid(plan, claim).await? {
+        match self.paid(plan, exchange, claim).await? {
             Paid::Yes(_) => Ok(Standing::Paid),
             Paid::No if !over => Ok(Standing::Open { told: true }),
             Paid::Untold if !over => Ok(Standing::Open { told: false }),
@@ -158,14 +158,20 @@ impl Claims {
 
     /// Whether the invoice of a claim was paid: by its own proof, by what the node told by itself,
     /// by what the ledger knows, and only then by asking the node.
-    pub(super) async fn paid(&self, plan: &Plan, claim: &Claim) -> Result<Paid, Refusal> {
+    pub(super) async fn paid(
+        &self,
+        plan: &Plan,
+        exchange: &Exchange,
+        claim: &Claim,
+    ) -> Result<Paid, Refusal> {
         if claim.note == Note::Paid {
             return Ok(Paid::Yes(None));
         }
         let node = plan.payments.node.as_deref();
         let settled = &self.paywall.settled;
         let (hash, amount) = (claim.token.payment_hash, claim.token.granted.terms.amount);
-        Ok(settled.is_settled(node, hash, amount).await?)
+        let holder = exchange.holder;
+        Ok(settled.is_settled(node, hash, amount, holder).await?)
     }
 }
 

@@ -3,9 +3,10 @@
 //! Asking consumes nothing and tells nothing to whoever has no claim: a stranger gets the same
 //! answer for every invoice there is or is not.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
 use std::time::Duration;
 
+use farebox_http::limits::{NoPlace, Places};
 use farebox_paywall::claim::Claim;
 use farebox_paywall::settled::Paid;
 use http::Response;
@@ -27,27 +28,12 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const BETWEEN_LOOKUPS: Duration = Duration::from_secs(2);
 /// How often one that does is asked all the same: its line may be down.
 const BETWEEN_REASSURANCES: Duration = Duration::from_secs(8);
-/// How many questions may wait at the same time; others are answered as it stands.
-const MAX_WAITERS: usize = 1024;
+/// How many questions may wait at the same time, each client's in its share; others are answered as it
+/// stands.
+const MAX_WAITERS: u64 = 2048;
 
-/// Counts the questions that wait.
-#[derive(Debug, Default)]
-pub(crate) struct Waiters(AtomicUsize);
-
-struct Waiter<'a>(&'a AtomicUsize);
-
-impl Waiters {
-    fn enter(&self) -> Option<Waiter<'_>> {
-        let waiter = Waiter(&self.0);
-        (self.0.fetch_add(1, Ordering::Relaxed) < MAX_WAITERS).then_some(waiter)
-    }
-}
-
-impl Drop for Waiter<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
+/// The questions that wait.
+pub(crate) type Waiters = Arc<Places>;
 
 impl Claims {
     /// Answers a question for the state of a claim: at once with `farebox-claim-status: now`, or
@@ -62,13 +48,15 @@ impl Claims {
         let claim = self
             .claim_asked_for(exchange, route, visit)
             .ok_or(RequestError::NoClaim)?;
-        let waiter = self.waiters.enter();
+        let waiter = visit
+            .waits
+            .then(|| self.waiters.take(MAX_WAITERS, exchange.holder, 1));
         let patience = match waiter {
-            Some(_) if visit.waits => PATIENCE,
-            _ => Duration::ZERO,
+            Some(Ok(_)) => PATIENCE,
+            Some(Err(NoPlace)) | None => Duration::ZERO,
         };
         let paid = tokio::select! {
-            paid = self.outcome(plan, &claim, patience) => paid?,
+            paid = self.outcome(plan, exchange, &claim, patience) => paid?,
             () = self.drain.draining() => Paid::No,
         };
         exchange.outcome = Outcome::Free;
@@ -79,6 +67,7 @@ impl Claims {
     async fn outcome(
         &self,
         plan: &Plan,
+        exchange: &Exchange,
         claim: &Claim,
         patience: Duration,
     ) -> Result<Paid, Refusal> {
@@ -88,7 +77,7 @@ impl Claims {
             _ => BETWEEN_LOOKUPS,
         };
         loop {
-            let paid = self.paid(plan, claim).await?;
+            let paid = self.paid(plan, exchange, claim).await?;
             let left = give_up_at.saturating_duration_since(Instant::now());
             let over = self.paywall.clock.now() >= claim.expires_at();
             if matches!(paid, Paid::Yes(_) | Paid::Never | Paid::Untold) || over || left.is_zero() {

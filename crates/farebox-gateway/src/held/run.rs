@@ -10,8 +10,8 @@ use farebox_lightning::{Backend, HoldInvoice, HoldState, NodeError};
 use farebox_paywall::challenge::held_preimage;
 use tokio::time::Instant;
 
-use super::HeldCalls;
 use super::holder::Holder;
+use super::{CallPlace, HeldCalls, Offered};
 use crate::crash;
 use crate::plan::Plan;
 
@@ -32,7 +32,9 @@ enum Next {
     Look,
     /// The same, after a while.
     Retry(Duration),
-    /// It has ended.
+    /// It has ended just now; what the metrics call that.
+    Ended(&'static str),
+    /// It has ended before, or goes on in the next process.
     Done,
 }
 
@@ -53,15 +55,17 @@ enum StepError {
 }
 
 /// Takes a call from step to step until it has ended, or until the gateway drains and nothing of it
-/// is under way. `node` made its invoice, where that was this process.
-pub(super) async fn follow(calls: Arc<HeldCalls>, hash: PaymentHash, node: Option<Arc<Backend>>) {
+/// is under way. `offered` is what is known of it besides, where this process offered it.
+pub(super) async fn follow(calls: Arc<HeldCalls>, hash: PaymentHash, offered: Option<Offered>) {
     let drain = calls.drain.clone();
     let _open = calls.open.begin(hash);
+    let (node, place) = offered.map(|it| (it.node, it.place)).unzip();
     let mut follower = Follower {
         calls: Arc::clone(&calls),
         hash,
         node,
         holder: None,
+        place,
         complaint: String::new(),
     };
     loop {
@@ -77,6 +81,10 @@ pub(super) async fn follow(calls: Arc<HeldCalls>, hash: PaymentHash, node: Optio
                 () = tokio::time::sleep(pause) => {}
                 () = drain.draining() => return,
             },
+            Next::Ended(how) => {
+                drop(follower);
+                return calls.metrics.held_call(how);
+            }
             Next::Done => return,
         }
     }
@@ -87,6 +95,8 @@ struct Follower {
     hash: PaymentHash,
     node: Option<Arc<Backend>>,
     holder: Option<Holder>,
+    /// The room that it takes until it has ended.
+    place: Option<CallPlace>,
     /// What was said last of why it has to wait.
     complaint: String,
 }
@@ -102,9 +112,10 @@ impl Follower {
         }
         let plan = calls.plan.load_full();
         let node = self.holder(&plan, &call).await?;
+        let place = self.place.get_or_insert_with(|| calls.room.occupy(&call));
         let node = node.hold.as_deref().ok_or_else(|| no_holder(&call))?;
         match call.state {
-            HeldState::Offered => wait_for_payment(&calls, &plan, node, &call).await,
+            HeldState::Offered => wait_for_payment(&calls, &plan, node, &call, place).await,
             // Begun by a process that died: nobody knows what the upstream did, so nobody pays.
             HeldState::Running => give_back(&calls, node, &call, "the process died").await,
             HeldState::Answered => take(&calls, node, &call).await,
@@ -143,6 +154,7 @@ async fn wait_for_payment(
     plan: &Plan,
     node: &dyn HoldInvoice,
     call: &HeldCall,
+    place: &mut CallPlace,
 ) -> Result<Next, StepError> {
     let began = Instant::now();
     let patience = call.expires_at.since(calls.paywall.clock.now()) + EXPIRY_GRACE;
@@ -158,7 +170,10 @@ async fn wait_for_payment(
         HoldState::Accepted { blocks_left, .. } if blocks_left < MIN_BLOCKS_TO_START => {
             give_back(calls, node, call, "too few blocks are left").await
         }
-        HoldState::Accepted { .. } => run(calls, plan, node, call).await,
+        HoldState::Accepted { .. } => {
+            place.pay();
+            run(calls, plan, node, call).await
+        }
         // Taken by somebody else's hand: the token is an ordinary one from now on.
         HoldState::Settled { .. } | HoldState::Canceled | HoldState::Unknown => {
             ended(calls, call, "canceled").await
@@ -218,10 +233,8 @@ async fn take(
             ledger
                 .held_settled(call.payment_hash, received, now)
                 .await?;
-            let metrics = &calls.metrics;
-            metrics.held_call("paid");
-            metrics.charged(&call.terms.route, call.terms.amount);
-            Ok(Next::Done)
+            calls.metrics.charged(&call.terms.route, call.terms.amount);
+            Ok(Next::Ended("paid"))
         }
         HoldState::Canceled => {
             tracing::error!(
@@ -265,6 +278,5 @@ async fn ended(
 ) -> Result<Next, StepError> {
     let ledger = &calls.paywall.ledger;
     ledger.held_canceled(call.payment_hash).await?;
-    calls.metrics.held_call(how);
-    Ok(Next::Done)
+    Ok(Next::Ended(how))
 }

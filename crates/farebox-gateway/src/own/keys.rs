@@ -14,8 +14,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use farebox_core::{KeyHash, Msat};
-use farebox_http::body_budget::Shares;
-use farebox_http::client_addr::AddressPrefix;
+use farebox_http::body_budget::{Holder, Shares};
 use farebox_ledger::{KeyView, LedgerError, Noted, OpenKey, Opened, TopUpBy};
 use farebox_lightning::CreatedInvoice;
 use farebox_paywall::Paywall;
@@ -25,6 +24,7 @@ use http::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::refund::{RefundDesk, Wish};
+use children::Page;
 use order::Order;
 
 use crate::access_log::Exchange;
@@ -78,31 +78,32 @@ impl KeyPaths {
             ("", &Method::POST) => self.sell_key(plan, exchange, arrival).await?,
             (TOP_UP, &Method::POST) => self.top_up(plan, exchange, key.ok(), arrival).await?,
             (SELF, &Method::GET) => {
-                self.let_in(exchange)?;
-                return self.show_key(plan, key?).await;
+                let key = self.let_in(exchange, key).await?;
+                return self.show_key(plan, exchange, key).await;
             }
             (REFUND, &(Method::GET | Method::POST)) => {
-                self.let_in(exchange)?;
-                return self.refund_key(plan, exchange, key?, arrival).await;
+                let key = self.let_in(exchange, key).await?;
+                return self.refund_key(plan, exchange, key, arrival).await;
             }
             (CHILDREN, &Method::GET) => {
-                self.let_in(exchange)?;
-                return self.show_children(key?).await;
+                let key = self.let_in(exchange, key).await?;
+                let page = Page::parse(arrival.parts.uri.query())?;
+                return self.show_children(key, page).await;
             }
             (CHILDREN, &Method::POST) => {
-                self.let_in(exchange)?;
-                self.make_child(plan, exchange, key?, arrival).await?
+                let key = self.let_in(exchange, key).await?;
+                self.make_child(plan, exchange, key, arrival).await?
             }
             ("" | TOP_UP, _) => return Err(only(&[Method::POST])),
             (SELF, _) => return Err(only(&[Method::GET])),
             (CHILDREN | REFUND, _) => return Err(only(&[Method::GET, Method::POST])),
             (below, &Method::DELETE) => {
-                self.let_in(exchange)?;
+                let key = self.let_in(exchange, key).await?;
                 let id = below
                     .strip_prefix(CHILDREN)
                     .and_then(|id| id.strip_prefix('/'));
                 return self
-                    .revoke_child(key?, id.ok_or(RequestError::NoRoute)?)
+                    .revoke_child(key, id.ok_or(RequestError::NoRoute)?)
                     .await;
             }
             _ => return Err(RequestError::NoRoute.into()),
@@ -135,8 +136,8 @@ impl KeyPaths {
         };
         let opened = self.paywall.ledger.open_key(open).await;
         let view = self::opened(opened.map_err(too_large)?)?;
-        let by = TopUpBy::Holder;
-        let invoice = self.invoice(plan, &view, by, amount).await?;
+        let (by, holder) = (TopUpBy::Holder, exchange.holder);
+        let invoice = self.invoice(plan, &view, by, holder, amount).await?;
         let mut made = deposit(&view, &invoice);
         made["key"] = secret.reveal().into();
         Ok(made)
@@ -147,10 +148,12 @@ impl KeyPaths {
         plan: &Plan,
         view: &KeyView,
         by: TopUpBy,
+        holder: Holder,
         amount: Msat,
     ) -> Result<CreatedInvoice, Refusal> {
         let invoices = &self.paywall.invoices;
-        let (invoice, noted) = invoices.for_key(&plan.payments, view, by, amount).await?;
+        let made = invoices.for_key(&plan.payments, view, by, holder, amount);
+        let (invoice, noted) = made.await?;
         match noted {
             Noted::Noted => Ok(invoice),
             Noted::UnknownKey => Err(KeyFault::NoSuchKey.into()),
@@ -161,8 +164,13 @@ impl KeyPaths {
     }
 
     /// What is on a key. What was paid for it in the meantime is credited first.
-    async fn show_key(&self, plan: &Plan, key: KeyHash) -> Result<Response<AnswerBody>, Refusal> {
-        self.credit_waiting(plan, key).await?;
+    async fn show_key(
+        &self,
+        plan: &Plan,
+        exchange: &Exchange,
+        key: KeyHash,
+    ) -> Result<Response<AnswerBody>, Refusal> {
+        self.credit_waiting(plan, exchange, key).await?;
         let ledger = &self.paywall.ledger;
         ledger.flush().await?;
         let view = ledger.key(key).await?.ok_or(KeyFault::Unknown)?;
@@ -190,20 +198,21 @@ impl KeyPaths {
         arrival: Arrival,
     ) -> Result<Response<AnswerBody>, Refusal> {
         let (refunds, ledger) = (&self.refunds, &self.paywall.ledger);
-        let _permit = refunds.start(key.account())?;
         let view = ledger.key(key).await?.ok_or(KeyFault::Unknown)?;
         if view.parent.is_some() {
             return Err(KeyFault::Child.into());
         }
+        let _permit = refunds.start(key.account())?;
         // What was paid for it a moment ago is on it, too.
-        self.credit_waiting(plan, key).await?;
+        self.credit_waiting(plan, exchange, key).await?;
         if arrival.parts.method == Method::GET {
             let mut standing = refunds.standing(ledger, key.account(), None).await?;
             standing.told["id"] = view.public_id.into();
             return Ok(super::json(standing.told.to_string()));
         }
         let wish = Wish::take(arrival, &self.bodies.of(exchange.holder)).await?;
-        refunds.begin(wish, Source::Key(key), KEY_REFUND).await
+        let (source, client) = (Source::Key(key), exchange.client);
+        refunds.begin(wish, source, client, KEY_REFUND).await
     }
 
     async fn read_keys_body(
@@ -217,23 +226,36 @@ impl KeyPaths {
 
     /// An invoice costs the node as much here as in a challenge.
     fn take_challenge(&self, exchange: &Exchange) -> Result<(), Refusal> {
-        let prefix = AddressPrefix::of(exchange.client);
-        let taken = self.paywall.challenges.try_take(prefix, Instant::now());
-        let taken = taken.and_then(|()| self.desk.take(prefix));
+        let (holder, now) = (exchange.holder, Instant::now());
+        let taken = self.paywall.challenges.try_take(holder, now);
+        let taken = taken.and_then(|()| self.desk.take(holder));
         taken.map_err(|wait| {
             self.paywall.counters.challenge_refused();
             wait.into()
         })
     }
 
-    async fn credit_waiting(&self, plan: &Plan, key: KeyHash) -> Result<(), Refusal> {
+    async fn credit_waiting(
+        &self,
+        plan: &Plan,
+        exchange: &Exchange,
+        key: KeyHash,
+    ) -> Result<(), Refusal> {
         let node = plan.payments.node.as_deref();
         let deposits = &self.paywall.deposits;
-        Ok(deposits.credit_waiting(node, key).await?)
+        Ok(deposits.credit_waiting(node, key, exchange.holder).await?)
     }
 
-    fn let_in(&self, exchange: &Exchange) -> Result<(), Refusal> {
-        Ok(self.refunds.may_ask(exchange)?)
+    /// Lets a key in that exists, as often as whoever holds it may ask.
+    async fn let_in(
+        &self,
+        exchange: &mut Exchange,
+        key: Result<KeyHash, KeyFault>,
+    ) -> Result<KeyHash, Refusal> {
+        let key = key?;
+        exchange.holder = self.paywall.keys.holder(key, exchange.client).await?;
+        self.refunds.may_ask(exchange)?;
+        Ok(key)
     }
 }
 

@@ -7,12 +7,13 @@
 
 mod told;
 
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use farebox_core::{AccountId, Msat};
-use farebox_http::body_budget::ByteBudget;
+use farebox_http::body_budget::{ByteBudget, Holder};
 use farebox_http::client_addr::AddressPrefix;
 use farebox_http::limits::{
     ChallengeLimits, ChallengeRates, Rate, RetryAfter, TokenLimit, TokenLimits, TokenPermit,
@@ -45,7 +46,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 pub(crate) struct RefundDesk {
     payouts: Option<Arc<Payouts>>,
     /// Looking a token up costs the ledger a read, and an address a call to a stranger.
-    prefixes: ChallengeLimits,
+    clients: ChallengeLimits,
     tokens: Arc<TokenLimits>,
 }
 
@@ -75,12 +76,12 @@ pub(super) struct Standing {
 impl RefundDesk {
     pub(crate) fn new(payouts: Option<Arc<Payouts>>, now: Instant) -> Self {
         let rates = ChallengeRates {
-            per_prefix: Rate::new(many(60), MINUTE, many(20)),
-            global: Rate::new(many(3000), MINUTE, many(100)),
+            per_prefix: Rate::of(60, MINUTE, 20),
+            global: Rate::of(60_000, MINUTE, 2_000),
         };
         Self {
             payouts,
-            prefixes: ChallengeLimits::new(rates, now),
+            clients: ChallengeLimits::new(rates, now),
             tokens: TokenLimits::new(now),
         }
     }
@@ -91,14 +92,13 @@ impl RefundDesk {
 
     /// Takes one question to the ledger from a client's share.
     pub(super) fn may_ask(&self, exchange: &Exchange) -> Result<(), RetryAfter> {
-        let prefix = AddressPrefix::of(exchange.client);
-        self.prefixes.try_take(prefix, Instant::now())
+        self.clients.try_take(exchange.holder, Instant::now())
     }
 
     pub(super) fn start(&self, account: AccountId) -> Result<TokenPermit, RetryAfter> {
         let limit = TokenLimit {
-            max_concurrent: Some(many(4)),
-            rate: Some(Rate::new(many(30), MINUTE, many(10))),
+            max_concurrent: NonZeroU32::new(4),
+            rate: Some(Rate::of(30, MINUTE, 10)),
         };
         let started = self.tokens.try_start(&account, limit, Instant::now());
         started.map_err(TokenRefusal::retry_after)
@@ -109,6 +109,7 @@ impl RefundDesk {
         &self,
         wish: Wish,
         source: Source,
+        client: IpAddr,
         place: &'static str,
     ) -> Result<Response<AnswerBody>, Refusal> {
         let payouts = self.payouts()?;
@@ -117,6 +118,7 @@ impl RefundDesk {
             source,
             destination,
             asked_by: AskedBy::Holder,
+            client: Some(AddressPrefix::of(client)),
             amount,
             repeat: wish.repeat,
         };
@@ -140,13 +142,6 @@ impl RefundDesk {
     }
 }
 
-const fn many(count: u32) -> NonZeroU32 {
-    match NonZeroU32::new(count) {
-        Some(count) => count,
-        None => NonZeroU32::MIN,
-    }
-}
-
 impl Own {
     pub(super) async fn refund(
         &self,
@@ -158,8 +153,9 @@ impl Own {
             let allowed = vec![Method::GET, Method::POST];
             return Err(RequestError::Method { allowed }.into());
         }
-        self.refunds.may_ask(exchange)?;
         let token = self.holder(&arrival.parts.headers)?;
+        exchange.holder = Holder::Payer(token.account());
+        self.refunds.may_ask(exchange)?;
         let _permit = self.refunds.start(token.payment_hash.account())?;
         exchange.outcome = Outcome::Free;
         if method == Method::GET {
@@ -170,7 +166,10 @@ impl Own {
             payment_hash: token.payment_hash,
             claim: Some(self.claim(token)),
         };
-        self.refunds.begin(wish, source, super::REFUND).await
+        let client = exchange.client;
+        self.refunds
+            .begin(wish, source, client, super::REFUND)
+            .await
     }
 
     /// The token as it was sold.

@@ -36,6 +36,8 @@ pub(crate) enum RequestError {
     BodyBroken(#[source] Box<dyn Error + Send + Sync>),
     #[error("the body is not JSON with \"invoice\" or \"address\", and perhaps \"amount_msat\"")]
     RefundBody,
+    #[error("a list is read by \"after\" and \"limit\", which are numbers, and nothing else")]
+    BadPage,
     #[error(transparent)]
     Fields(#[from] BadFields),
     #[error("this route runs calls while their payment is held: it takes no upgrades and no gRPC")]
@@ -69,6 +71,7 @@ impl RequestError {
             | Self::Target(_)
             | Self::BodyBroken(_)
             | Self::RefundBody
+            | Self::BadPage
             | Self::Fields(_)
             | Self::CannotHold => Entry::new(ProblemKind::BAD_REQUEST),
             Self::Method { .. } => Entry::new(ProblemKind::METHOD_NOT_ALLOWED),

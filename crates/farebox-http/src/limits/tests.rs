@@ -1,4 +1,5 @@
 use super::*;
+use crate::body_budget::Holder;
 use crate::client_addr::AddressPrefix;
 use farebox_core::AccountId;
 use std::sync::Arc;
@@ -18,9 +19,9 @@ fn challenges(per_prefix: Rate, global: Rate, now: Instant) -> ChallengeLimits {
     ChallengeLimits::new(ChallengeRates { per_prefix, global }, now)
 }
 
-fn prefix(number: u32) -> AddressPrefix {
+fn prefix(number: u32) -> Holder {
     let [_, a, b, c] = number.to_be_bytes();
-    AddressPrefix::V4([a, b, c])
+    Holder::Stranger(AddressPrefix::V4([a, b, c]))
 }
 
 fn token(number: u32) -> AccountId {
@@ -107,6 +108,28 @@ fn an_empty_bucket_of_all_costs_no_prefix_its_own() {
     limits.try_take(prefix(1), now).unwrap();
     assert!(limits.try_take(prefix(2), now).is_err());
     assert!(limits.try_take(prefix(2), now + SECOND).is_ok());
+}
+
+#[test]
+fn strangers_do_not_drain_the_bucket_of_those_who_paid() {
+    let now = Instant::now();
+    let limits = challenges(rate(1, 1), rate(1, 1), now);
+    limits.try_take(prefix(1), now).unwrap();
+    assert!(limits.check(prefix(2), now).is_err());
+    let payer = |number| Holder::Payer(token(number));
+    limits.check(payer(1), now).unwrap();
+    limits.try_take(payer(1), now).unwrap();
+    assert!(limits.try_take(payer(2), now).is_err());
+}
+
+#[test]
+fn a_share_of_one_thing_is_none_of_another() {
+    let now = Instant::now();
+    let limits = challenges(rate(1, 1), rate(1000, 1000), now);
+    limits.try_take_for(prefix(1), "a", now).unwrap();
+    assert!(limits.try_take_for(prefix(1), "a", now).is_err());
+    limits.try_take_for(prefix(1), "b", now).unwrap();
+    limits.try_take_for(prefix(2), "a", now).unwrap();
 }
 
 #[test]

@@ -204,8 +204,17 @@ impl Reader for MemoryReader {
         Ok(views)
     }
 
-    fn children(&mut self, parent: KeyHash, today: u32) -> Result<Vec<KeyView>, StoreError> {
-        Ok(self.find_keys(today, |view| view.parent == Some(parent)))
+    fn children(
+        &mut self,
+        parent: KeyHash,
+        after: u64,
+        limit: u32,
+        today: u32,
+    ) -> Result<Vec<KeyView>, StoreError> {
+        let is_next = |view: &KeyView| view.parent == Some(parent) && view.cursor > after;
+        let mut children = self.find_keys(today, is_next);
+        children.truncate(limit as usize);
+        Ok(children)
     }
 
     fn pending_deposits(

@@ -194,11 +194,13 @@ impl Tables {
             let is_open = view.state == PayoutState::Open;
             let is_paid = view.state == PayoutState::Paid && view.ended_at > Some(since);
             gate.open += u32::from(is_open);
-            gate.total += if is_open || is_paid {
+            let out = if is_open || is_paid {
                 view.amount.get()
             } else {
                 0
             };
+            gate.total += out;
+            gate.own += if view.account == *id { out } else { 0 };
             gate.begun += u64::from(view.account == *id && view.asked_at > since);
         }
         gate

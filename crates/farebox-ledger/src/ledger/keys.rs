@@ -176,10 +176,17 @@ impl Ledger {
             .await
     }
 
-    /// The children of a key, in the order in which they were opened.
-    pub async fn children(&self, parent: KeyHash) -> Result<Vec<KeyView>, LedgerError> {
+    /// Up to `limit` (at most 1,000) children of a key, in the order in which they were opened, from
+    /// above the cursor `after`; 0 starts.
+    pub async fn children(
+        &self,
+        parent: KeyHash,
+        after: u64,
+        limit: u32,
+    ) -> Result<Vec<KeyView>, LedgerError> {
         let today = day::of(self.inner.queue.now());
-        self.read(move |reader| reader.children(parent, today))
+        let limit = limit.min(MAX_PAGE);
+        self.read(move |reader| reader.children(parent, after, limit, today))
             .await
     }
 

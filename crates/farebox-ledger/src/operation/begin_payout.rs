@@ -128,13 +128,18 @@ fn decide_first_sight<'a>(
 /// The first limit that one more payout would break.
 fn limit(request: &PayoutRequest, book: &Book<'_>) -> Result<Option<PayoutAnswer>, StoreError> {
     let (limits, gate) = (&request.limits, book.gate()?);
+    let (daily, amount) = (limits.daily_total.get(), request.amount.get());
+    let others = gate.total.saturating_sub(gate.own);
+    let share = daily.saturating_sub(others) / limits.account_part;
     Ok(if gate.begun >= u64::from(limits.per_account_per_day) {
         Some(PayoutAnswer::TooOften)
     } else if gate.open >= limits.max_open {
         Some(PayoutAnswer::TooManyOpen)
+    } else if gate.total.saturating_add(amount) > daily {
+        Some(PayoutAnswer::DailyTotal)
     } else {
-        let total = gate.total.saturating_add(request.amount.get());
-        (total > limits.daily_total.get()).then_some(PayoutAnswer::DailyTotal)
+        let left = Msat::new(share.saturating_sub(gate.own)).unwrap_or(Msat::MAX);
+        (request.amount > left).then_some(PayoutAnswer::DailyShare { left })
     })
 }
 

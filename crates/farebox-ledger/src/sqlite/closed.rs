@@ -81,7 +81,7 @@ pub(super) fn find(
         if from == 0 {
             find_calls(connection, calls, &mut closed)?;
         }
-        walk.account = find_accounts(connection, from, step.before, &mut closed)?;
+        walk.account = find_accounts(connection, from, step, &mut closed)?;
     }
     closed.is_last = walk.is_over();
     Ok(closed)
@@ -172,12 +172,12 @@ fn find_calls(
 fn find_accounts(
     connection: &Connection,
     from: i64,
-    before: UnixMillis,
+    step: PruneStep,
     closed: &mut Closed,
 ) -> Result<Option<i64>, StoreError> {
     let to = from.saturating_add(STEP_ROWS);
-    find_keys(connection, (from, to), before, closed)?;
-    let found = find_claims(connection, (from, to), before)?;
+    find_keys(connection, (from, to), step, closed)?;
+    let found = find_claims(connection, (from, to), step.before)?;
     let is_full = u32::try_from(found.len()).is_ok_and(|count| count >= STEP_ACCOUNTS);
     let reached = found.last().filter(|_| is_full).map_or(to, |last| last.0);
     for (row, name, last_transfer) in found {
@@ -227,15 +227,16 @@ const KEYS: &str = "SELECT k.name, p.name FROM keys k LEFT JOIN keys p ON p.acco
      WHERE k.account > ?2 AND k.account <= ?3 AND ((k.parent IS NULL AND k.funded_at IS NULL \
      AND k.created_at < ?1 AND NOT EXISTS (SELECT 1 FROM names n WHERE n.account = k.account \
      AND n.state IN (3, 4) AND n.state = 3)) \
-     OR (k.parent IS NOT NULL AND (k.revoked_at < ?1 OR k.expires_at < ?1)))";
+     OR (k.parent IS NOT NULL AND (k.revoked_at < ?4 OR k.expires_at < ?4)))";
 
 fn find_keys(
     connection: &Connection,
     (from, to): (i64, i64),
-    before: UnixMillis,
+    step: PruneStep,
     closed: &mut Closed,
 ) -> Result<(), StoreError> {
-    let found = connection.readable(KEYS, (instant_column(before), from, to), |row| {
+    let [before, children] = [step.before, step.children()].map(instant_column);
+    let found = connection.readable(KEYS, (before, from, to, children), |row| {
         let parent: Option<[u8; 32]> = row.get(1)?;
         let key = AccountId::from_bytes(row.get(0)?);
         Ok((key, parent.map(AccountId::from_bytes)))

@@ -62,13 +62,16 @@ pub(super) fn gate(
     let sql = "SELECT (SELECT count(*) FROM payouts WHERE state = 1), \
                (SELECT coalesce(sum(amount), 0) FROM payouts WHERE state = 1) + \
                (SELECT coalesce(sum(amount), 0) FROM payouts WHERE state = 2 AND ended_at > ?2), \
+               (SELECT coalesce(sum(amount), 0) FROM payouts WHERE account = ?1 \
+               AND (state = 1 OR state = 2 AND ended_at > ?2)), \
                (SELECT count(*) FROM payouts WHERE account = ?1 AND asked_at > ?2)";
     let values = (account.as_bytes(), instant_column(since));
     let gate = connection.first(sql, values, |row| {
         Ok(PayoutGate {
             open: row.get(0)?,
             total: row.get::<_, i64>(1)?.unsigned_abs(),
-            begun: row.get::<_, i64>(2)?.unsigned_abs(),
+            own: row.get::<_, i64>(2)?.unsigned_abs(),
+            begun: row.get::<_, i64>(3)?.unsigned_abs(),
         })
     })?;
     gate.ok_or(StoreError::Corrupt("the payouts"))

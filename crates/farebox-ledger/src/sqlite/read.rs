@@ -133,9 +133,17 @@ impl Reader for SqliteReader {
         key_views::list(&self.connection, which, (today, place(after), limit))
     }
 
-    fn children(&mut self, parent: KeyHash, today: Day) -> Result<Vec<KeyView>, StoreError> {
-        let which = format!("k.parent = {OF_KEY_ON} ORDER BY k.account");
-        key_views::list(&self.connection, &which, (today, parent.as_bytes()))
+    fn children(
+        &mut self,
+        parent: KeyHash,
+        after: u64,
+        limit: u32,
+        today: Day,
+    ) -> Result<Vec<KeyView>, StoreError> {
+        let which =
+            format!("k.parent = {OF_KEY_ON} AND k.account > ?3 ORDER BY k.account LIMIT ?4");
+        let values = (today, parent.as_bytes(), place(after), limit);
+        key_views::list(&self.connection, &which, values)
     }
 
     fn pending_deposits(

@@ -28,6 +28,7 @@ fn refund() -> PayoutRequest {
         limits: PayoutLimits {
             least: Msat::ZERO,
             daily_total: Msat::MAX,
+            account_part: std::num::NonZeroU64::MIN,
             max_open: 1,
             per_account_per_day: 1,
         },

@@ -1,55 +1,56 @@
 //! Invoices, made by the node within limits.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
 use std::time::Duration;
 
 use farebox_core::{Msat, PaymentHash};
+use farebox_http::body_budget::Holder;
 use farebox_http::client::CallError;
+use farebox_http::limits::{NoPlace, Place, Places};
 use farebox_ledger::{KeyView, Ledger, Noted, PendingDeposit, TopUpBy};
 use farebox_lightning::{AmountLimits, CreatedInvoice, InvoiceRequest, NodeError, PaymentHashes};
 
 use super::Amount;
 use crate::ask::{Ask, PaymentRules};
 use crate::error::{Error, PaymentError};
+use crate::keys::Pending;
 use crate::metrics::PaymentCounters;
 
 /// How long the node may take to make an invoice.
 const INVOICE_TIMEOUT: Duration = Duration::from_secs(20);
-/// How many requests may wait for an invoice at the same time.
-const MAX_WAITING: usize = 1024;
+/// How many requests may wait for an invoice at the same time: what strangers may have of them leaves
+/// the node room for other questions.
+const MAX_WAITING: u64 = 128;
 
 /// Has the node make invoices.
 pub struct Invoices {
     ledger: Ledger,
     counters: PaymentCounters,
     /// The requests that wait for one.
-    waiting: AtomicUsize,
-}
-
-struct Waiting<'a>(&'a AtomicUsize);
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
+    waiting: Arc<Places>,
+    /// Whose invoices for keys wait to be paid.
+    pending: Arc<Pending>,
 }
 
 impl Invoices {
-    pub(crate) const fn new(ledger: Ledger, counters: PaymentCounters) -> Self {
+    pub(crate) fn new(ledger: Ledger, counters: PaymentCounters, pending: Arc<Pending>) -> Self {
         Self {
             ledger,
             counters,
-            waiting: AtomicUsize::new(0),
+            waiting: Arc::default(),
+            pending,
         }
     }
 
-    fn wait(&self) -> Result<Waiting<'_>, PaymentError> {
-        let waiting = Waiting(&self.waiting);
-        if self.waiting.fetch_add(1, Ordering::Relaxed) < MAX_WAITING {
-            Ok(waiting)
-        } else {
-            Err(PaymentError::QueueFull)
-        }
+    /// How many the node is asked for at the moment.
+    #[must_use]
+    pub fn in_use(&self) -> u64 {
+        self.waiting.in_use()
+    }
+
+    fn wait(&self, holder: Holder) -> Result<Place, PaymentError> {
+        let place = self.waiting.take(MAX_WAITING, holder, 1);
+        place.map_err(|NoPlace| PaymentError::QueueFull)
     }
 
     /// An invoice for what the offer asks, or for a bundle where the node cannot take that.
@@ -59,6 +60,7 @@ impl Invoices {
         ask: &Ask<'_>,
     ) -> Result<(Amount, CreatedInvoice), Error> {
         let amount = |limits| Amount::of(&ask.sale.offer, price, limits);
+        let _waiting = self.wait(ask.holder)?;
         self.create_invoice(ask.rules, &ask.sale.description, amount)
             .await
     }
@@ -76,8 +78,8 @@ impl Invoices {
         Ok(invoice)
     }
 
-    /// Makes an invoice for a key and writes down for which it is. Only with [`Noted::Noted`] may
-    /// anybody see it.
+    /// Makes an invoice for a key, of the share of whoever asks, and writes down for which key it is.
+    /// Only with [`Noted::Noted`] may anybody see it.
     ///
     /// # Errors
     /// Why there is none.
@@ -86,9 +88,13 @@ impl Invoices {
         rules: &PaymentRules,
         key: &KeyView,
         by: TopUpBy,
+        holder: Holder,
         amount: Msat,
     ) -> Result<(CreatedInvoice, Noted), Error> {
         let memo = format!("prepaid key {}", key.public_id);
+        let _waiting = self.wait(holder)?;
+        let place = self.pending.take(holder);
+        let place = place.map_err(|NoPlace| PaymentError::QueueFull)?;
         let invoice = self.plain_invoice(rules, amount, &memo).await?;
         let pending = PendingDeposit {
             payment_hash: invoice.payment_hash,
@@ -98,6 +104,10 @@ impl Invoices {
         };
         match self.ledger.pending_deposit(pending, by).await? {
             Noted::Taken => Err(self.hash_was_used(invoice.payment_hash)),
+            Noted::Noted => {
+                self.pending.keep(invoice.payment_hash, place);
+                Ok((invoice, Noted::Noted))
+            }
             noted => Ok((invoice, noted)),
         }
     }
@@ -110,7 +120,6 @@ impl Invoices {
         amount: impl Fn(AmountLimits) -> Result<Amount, PaymentError>,
     ) -> Result<(Amount, CreatedInvoice), Error> {
         let node = rules.node.as_deref().ok_or(PaymentError::NoNode)?;
-        let _waiting = self.wait()?;
         let request = |amount: Amount| InvoiceRequest {
             amount: amount.msat,
             memo: memo.to_owned(),
@@ -149,6 +158,7 @@ impl Invoices {
             memo: ask.sale.description.clone(),
             expiry: ask.rules.invoice_expiry,
         };
+        let _waiting = self.wait(ask.holder)?;
         let made = in_time(holder.create_hold_invoice(hash, request), kind).await;
         let invoice = made.map_err(|error| self.node_failed(error))?;
         if invoice.payment_hash != hash {

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use farebox_core::{Clock, KeyHash};
+use farebox_http::body_budget::Holder;
 use farebox_ledger::{Deposit, Deposited, LedgerError, PendingDeposit};
 use farebox_lightning::backends::Backends;
 
+use super::Pending;
 use crate::settled::{Paid, Settled};
 
 /// How long a request waits for the node's word on all the invoices of its key.
@@ -24,13 +26,15 @@ const AT_ONCE: usize = 4;
 pub struct Deposits {
     /// What is known of payments to our nodes.
     pub settled: Arc<Settled>,
+    /// Whose invoices wait.
+    pub pending: Arc<Pending>,
     /// The wall clock.
     pub clock: Arc<dyn Clock>,
 }
 
 impl Deposits {
-    /// Credits what was paid for a key, or for its parent, and is not credited yet. It does not say
-    /// whether that was anything: somebody else may have credited it since the caller last looked.
+    /// Credits what was paid for a key, or for its parent, and is not credited yet. The node is asked
+    /// from the share of `holder`. It does not say whether that was anything: somebody else may have credited it since the caller last looked.
     ///
     /// # Errors
     /// [`LedgerError`]; what was credited until then stays credited.
@@ -38,6 +42,7 @@ impl Deposits {
         &self,
         backends: Option<&Backends>,
         key: KeyHash,
+        holder: Holder,
     ) -> Result<(), LedgerError> {
         let Some(view) = self.settled.ledger.key(key).await? else {
             return Ok(());
@@ -49,7 +54,7 @@ impl Deposits {
         waiting.truncate(MAX_LOOKED_UP);
         let part = |first: usize| {
             let part = waiting.iter().skip(first).step_by(AT_ONCE);
-            self.credit_all(backends, part)
+            self.credit_all(backends, part, holder)
         };
         let look = async { tokio::try_join!(part(0), part(1), part(2), part(3)) };
         // What was credited until then stays credited.
@@ -63,9 +68,10 @@ impl Deposits {
         &self,
         backends: Option<&Backends>,
         waiting: impl Iterator<Item = &PendingDeposit>,
+        holder: Holder,
     ) -> Result<(), LedgerError> {
         for pending in waiting {
-            self.credit_if_paid(backends, pending).await?;
+            self.credit_if_paid(backends, pending, holder).await?;
         }
         Ok(())
     }
@@ -75,12 +81,13 @@ impl Deposits {
         &self,
         backends: Option<&Backends>,
         pending: &PendingDeposit,
+        holder: Holder,
     ) -> Result<Paid, LedgerError> {
         let (hash, amount) = (pending.payment_hash, pending.amount);
         let lookup = backends.and_then(Backends::lookup);
         let paid = match (self.settled.told(hash, amount), lookup) {
             (Some(told), _) => told,
-            (None, Some(lookup)) => self.settled.ask(lookup, hash, amount).await,
+            (None, Some(lookup)) => self.settled.ask(lookup, hash, amount, holder).await,
             (None, None) => Paid::Unknown,
         };
         let Paid::Yes(received) = paid else {

@@ -2,11 +2,12 @@
 //! inventing names, or by ordering keys.
 
 use std::net::IpAddr;
-use std::num::{NonZeroU32, NonZeroUsize};
+use std::num::NonZeroUsize;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use farebox_core::KeyHash;
+use farebox_core::{AccountId, KeyHash};
+use farebox_http::body_budget::Holder;
 use farebox_http::client_addr::AddressPrefix;
 use farebox_http::limits::{ChallengeLimits, ChallengeRates, Rate};
 use farebox_ledger::Ledger;
@@ -26,22 +27,25 @@ const UNKNOWN_OF_ALL: (u32, u32) = (10_000, 20_000);
 /// among them: the ledger refuses it.
 pub struct KnownKeys {
     ledger: Ledger,
-    found: Mutex<LruCache<KeyHash, ()>>,
+    found: Mutex<LruCache<KeyHash, KnownKey>>,
     unknown: ChallengeLimits,
+}
+
+/// A key that was paid for, or whose parent was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KnownKey {
+    /// Which.
+    pub key: KeyHash,
+    /// The account whose money it spends: of a child its parent's, whose share it takes of everything
+    /// that is shared. So a family of keys has no more than one.
+    pub purse: AccountId,
 }
 
 impl KnownKeys {
     /// None is known yet.
     #[must_use]
     pub fn new(ledger: Ledger) -> Self {
-        let rate = |(count, burst): (u32, u32)| {
-            let at_least_one = |count| NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN);
-            Rate::new(
-                at_least_one(count),
-                Duration::from_secs(1),
-                at_least_one(burst),
-            )
-        };
+        let rate = |(count, burst)| Rate::of(count, Duration::from_secs(1), burst);
         let rates = ChallengeRates {
             per_prefix: rate(UNKNOWN_OF_A_PREFIX),
             global: rate(UNKNOWN_OF_ALL),
@@ -53,30 +57,44 @@ impl KnownKeys {
         }
     }
 
-    /// Whether a key that `client` presents was ever paid for. A child's parent was.
+    /// A key that `client` presents; none where it was never paid for. A child's parent was.
     ///
     /// # Errors
     /// There is no such key; too many that do not exist came from there; or the ledger does not
     /// answer.
-    pub async fn is_funded(&self, key: KeyHash, client: IpAddr) -> Result<bool, Error> {
-        if self.found().get(&key).is_some() {
-            return Ok(true);
+    pub async fn find(&self, key: KeyHash, client: IpAddr) -> Result<Option<KnownKey>, Error> {
+        if let Some(known) = self.found().get(&key) {
+            return Ok(Some(*known));
         }
-        let prefix = AddressPrefix::of(client);
-        self.unknown.check(prefix, Instant::now())?;
+        let stranger = Holder::Stranger(AddressPrefix::of(client));
+        self.unknown.check(stranger, Instant::now())?;
         if let Some(view) = self.ledger.key(key).await? {
             let is_funded = view.funded_at.is_some() || view.parent.is_some();
-            if is_funded {
-                self.found().put(key, ());
+            let purse = view.parent.unwrap_or(key).account();
+            let known = is_funded.then_some(KnownKey { key, purse });
+            if let Some(known) = known {
+                self.found().put(key, known);
             }
-            return Ok(is_funded);
+            return Ok(known);
         }
         // Taken of the limit only now, as whoever has a key should not pay for those who guess.
-        let _ = self.unknown.try_take(prefix, Instant::now());
+        let _ = self.unknown.try_take(stranger, Instant::now());
         Err(KeyFault::Unknown.into())
     }
 
-    fn found(&self) -> MutexGuard<'_, LruCache<KeyHash, ()>> {
+    /// Whose share is taken for what is asked with a key besides requests that are sold.
+    ///
+    /// # Errors
+    /// As of [`find`](Self::find).
+    pub async fn holder(&self, key: KeyHash, client: IpAddr) -> Result<Holder, Error> {
+        let known = self.find(key, client).await?;
+        Ok(known.map_or_else(
+            || Holder::Stranger(AddressPrefix::of(client)),
+            |known| Holder::Payer(known.purse),
+        ))
+    }
+
+    fn found(&self) -> MutexGuard<'_, LruCache<KeyHash, KnownKey>> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -11,6 +11,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use farebox_core::{PaymentHash, UnixMillis};
+use farebox_http::body_budget::Holder;
 use farebox_ledger::{LedgerError, PendingDeposit};
 use farebox_lightning::backends::Backends;
 use tokio::time::MissedTickBehavior;
@@ -62,7 +63,9 @@ impl Deposits {
         backends: &impl Fn() -> Option<Arc<Backends>>,
         unpaid: &mut Unpaid,
     ) -> Result<(), LedgerError> {
+        let known = self.pending.known();
         let waiting = self.settled.ledger.pending_deposits().await?;
+        self.pending.update(&known, &waiting);
         let known: HashSet<_> = waiting.iter().map(|it| it.payment_hash).collect();
         unpaid.asked.retain(|(hash, _)| known.contains(hash));
         let now = self.clock.now();
@@ -73,10 +76,14 @@ impl Deposits {
             let backends = backends();
             unpaid.heed(backends.as_ref());
             let hash = pending.payment_hash;
+            let holder = Holder::Payer(pending.key.account());
             if unpaid.asked.contains(&(hash, age)) {
                 continue;
             }
-            match self.credit_if_paid(backends.as_deref(), pending).await? {
+            match self
+                .credit_if_paid(backends.as_deref(), pending, holder)
+                .await?
+            {
                 Paid::Never if age == Age::LongOver => {
                     self.settled.ledger.forget_unpaid(hash).await?;
                 }

@@ -38,6 +38,8 @@ impl Payouts {
                 working: None,
             });
         }
+        let max_open = current.rules.max_open;
+        let place = self.open.take(&self.ledger, &request, max_open).await?;
         let backends = current.backends.as_ref().ok_or(RefundError::NoPayer)?;
         let (backend, _) = backends.payer().ok_or(RefundError::NoPayer)?;
         let lookup = backends.lookup().ok_or(RefundError::NoLookup)?;
@@ -55,7 +57,12 @@ impl Payouts {
         let payable = payable.map_err(|refusal| purse.explain(refusal))?;
         self.refuse_own(backends, lookup, &payable).await?;
         log_destination(&request);
-        self.reserve(&current, request, payable, backend).await
+        let begun = self.reserve(&current, request, payable, backend).await?;
+        // What ends it keeps off a payout that is worked on, as a new one is.
+        if let (Some(place), Some(_)) = (place, &begun.working) {
+            self.open.keep(begun.view.id, place);
+        }
+        Ok(begun)
     }
 
     /// A wish that is repeated, and an invoice that was asked for before, are never looked at again:
@@ -174,6 +181,7 @@ fn judge(
         PayoutAnswer::Reserved => RefundError::Reserved,
         PayoutAnswer::BelowLeast => RefundError::BelowLeast { least },
         PayoutAnswer::DailyTotal => RefundError::DailyTotal,
+        PayoutAnswer::DailyShare { left } => RefundError::DailyShare { left },
         PayoutAnswer::TooManyOpen => RefundError::TooManyOpen,
         PayoutAnswer::TooOften => RefundError::TooOften,
         PayoutAnswer::Revoked => RefundError::Revoked,

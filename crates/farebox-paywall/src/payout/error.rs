@@ -63,7 +63,16 @@ pub enum RefundError {
     /// Too much went to holders within 24 hours.
     #[error("as much as this server pays back within 24 hours has been paid back")]
     DailyTotal,
-    /// Too many payouts are open.
+    /// Too much of it would go to this token or key.
+    #[error(
+        "one token or key is paid back a part of what this server pays back within 24 hours: \
+         {left} more at the moment"
+    )]
+    DailyShare {
+        /// What is left of its part.
+        left: Msat,
+    },
+    /// Too many payouts are open, or too many that were asked for from there.
     #[error("as many payments as this server makes at one time are under way")]
     TooManyOpen,
     /// This account was refunded too often within 24 hours.
@@ -148,7 +157,9 @@ impl RefundError {
             Self::Reserved => ProblemKind::VALUE_RESERVED,
             Self::NothingLeft { .. } => ProblemKind::NOTHING_TO_REFUND,
             Self::BelowLeast { .. } => ProblemKind::REFUND_TOO_SMALL,
-            Self::DailyTotal | Self::TooManyOpen | Self::TooOften => ProblemKind::REFUND_LIMIT,
+            Self::DailyTotal | Self::DailyShare { .. } | Self::TooManyOpen | Self::TooOften => {
+                ProblemKind::REFUND_LIMIT
+            }
             Self::TermsMismatch => ProblemKind::CREDENTIAL_INVALID,
             Self::NoDestination
             | Self::Invoice(_)
@@ -168,7 +179,7 @@ impl RefundError {
         match self {
             Self::UnderWay | Self::Reserved => Some(BRIEFLY),
             Self::TooManyOpen | Self::Node(_) | Self::Ledger(_) | Self::Unable => Some(OUTAGE),
-            Self::DailyTotal | Self::TooOften => Some(LONG),
+            Self::DailyTotal | Self::DailyShare { .. } | Self::TooOften => Some(LONG),
             // Whether an address may answer later is not said: it would tell what lies inside.
             _ => None,
         }

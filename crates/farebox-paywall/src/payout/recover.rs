@@ -72,6 +72,7 @@ impl Payouts {
                 return;
             }
         };
+        self.open.recall(&open);
         let now = self.clock.now();
         let age = |view: &PayoutView| now.since(view.asked_at);
         self.metrics

@@ -1,9 +1,14 @@
 //! How much may go out, how often, and what routing may cost.
 
+use std::num::NonZeroU64;
+
 use farebox_core::Msat;
 use farebox_http::client::AllowedHosts;
 use farebox_ledger::{AskedBy, PayoutLimits};
 use farebox_lightning::Network;
+
+/// One token or key gets this part of what others left of the daily total.
+const OF_DAILY_TOTAL: NonZeroU64 = NonZeroU64::new(4).expect("not zero");
 
 /// The operator's rules for refunds. They hold for the holders of tokens; the operator is bound by
 /// `max_fee` only.
@@ -35,12 +40,14 @@ impl RefundRules {
             AskedBy::Holder => PayoutLimits {
                 least: self.least,
                 daily_total: self.daily_total,
+                account_part: OF_DAILY_TOTAL,
                 max_open: self.max_open,
                 per_account_per_day: self.per_token_per_day,
             },
             AskedBy::Operator => PayoutLimits {
                 least: Msat::ZERO,
                 daily_total: Msat::MAX,
+                account_part: NonZeroU64::MIN,
                 max_open: u32::MAX,
                 per_account_per_day: u32::MAX,
             },

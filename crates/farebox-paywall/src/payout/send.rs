@@ -90,6 +90,7 @@ impl Payouts {
         let now = self.clock.now();
         match self.ledger.finish_payout(view.id, end, now).await {
             Ok(ended) => {
+                self.open.end(view.id);
                 self.tell_end(&ended, end, reason);
                 ended
             }

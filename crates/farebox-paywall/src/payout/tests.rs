@@ -1,7 +1,9 @@
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Instant;
 
 use farebox_core::{Binding, KeyEpoch, Kind, MethodClass, RouteName, Terms, TermsEpoch};
 use farebox_http::client::{AllowedHosts, CallError};
+use farebox_http::client_addr::AddressPrefix;
 use farebox_ledger::{ClaimPolicy, OpenOptions, PayoutEnd, Rail};
 use farebox_lightning::backends::NamedBackend;
 use farebox_lightning::{
@@ -25,6 +27,7 @@ struct House {
     clock: Arc<ManualClock>,
     node: Arc<TestNode>,
     payee: Arc<TestNode>,
+    clients: AtomicU8,
     _folder: TempDir,
 }
 
@@ -75,6 +78,7 @@ impl House {
             clock,
             node,
             payee,
+            clients: AtomicU8::new(0),
             _folder: folder,
         }
     }
@@ -86,6 +90,11 @@ impl House {
             expiry: HOUR,
         };
         node.create_invoice(request).await.unwrap()
+    }
+
+    /// Whoever asks next, from a network of his own.
+    fn next_client(&self) -> AddressPrefix {
+        AddressPrefix::V4([192, 0, self.clients.fetch_add(1, Ordering::Relaxed)])
     }
 
     /// A wish for `amount` of a balance of 100,000 msat that was paid and never used.
@@ -118,6 +127,7 @@ impl House {
             repeat: None,
             destination: Destination::Bolt11(to.bolt11),
             asked_by: AskedBy::Holder,
+            client: Some(self.next_client()),
             amount: None,
         }
     }
@@ -257,7 +267,7 @@ async fn more_open_refunds_than_are_followed_at_once_take_turns() {
     let house = House::open();
     let node = house.node.backend();
     let many = RefundRules {
-        max_open: 2 * MAX_FOLLOWED,
+        max_open: 4 * MAX_FOLLOWED,
         ..rules()
     };
     house.payouts.replace(Some(backends(node)), many);

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use farebox_core::UnixMillis;
-use farebox_http::aside::{MAX_INLINE, aside};
+use farebox_http::aside::{MAX_INLINE, aside_for};
+use farebox_http::body_budget::Holder;
 use farebox_meter::{Endpoint, ModelRequest, Refused};
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 
@@ -54,7 +55,7 @@ pub(super) async fn quote_call(
             return Err(Error::BodyNotKept);
         }
     };
-    let (request, body) = read_request(endpoint, body, models).await?;
+    let (request, body) = read_request(endpoint, body, models, ask.holder).await?;
     // Of this moment: the body may have taken its time, and a rate gets old.
     let counter = models.counts(&request.model, &paywall.counter);
     let mut quote = bound(models, request, paywall.clock.now())?;
@@ -77,13 +78,14 @@ async fn read_request(
     endpoint: Endpoint,
     body: Bytes,
     models: &Arc<ModelSale>,
+    holder: Holder,
 ) -> Result<(ModelRequest, Option<Bytes>), Error> {
     if body.len() <= MAX_INLINE {
         let request = ModelRequest::read(endpoint, &body, &models.rules);
         return Ok((request.map_err(Unsold::from)?, None));
     }
     let models = Arc::clone(models);
-    let read = aside(move || {
+    let read = aside_for(holder, move || {
         let request = ModelRequest::read(endpoint, &body, &models.rules)?;
         let body = Bytes::from(request.to_body());
         Ok((request, Some(body)))

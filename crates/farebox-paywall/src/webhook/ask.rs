@@ -7,6 +7,7 @@ use farebox_core::{Msat, UnixMillis};
 use farebox_http::body::RequestBody;
 use farebox_http::body_budget::{BodyError, ByteBudget, Keep, Patience, read_body};
 use farebox_http::headers::has_token;
+use farebox_http::limits::NoPlace;
 use farebox_http::upstream::SendError;
 use http::header::{
     ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue,
@@ -73,6 +74,9 @@ impl Webhook {
         };
         let question = serde_json::to_vec(&question)?;
         // Who does not find a place is told at once: questions are asked before anybody has paid.
+        let limit = self.rules.max_in_flight as u64;
+        let share = self.askers.take(limit, ask.holder, 1);
+        let _share = share.map_err(|NoPlace| AskError::Busy)?;
         let _place = self.places.try_acquire().map_err(|_| AskError::Busy)?;
         let answer = self.ask(ask.thread, ask.received_at, question).await?;
         Ok(read_quote(&answer)?)

@@ -11,6 +11,8 @@ use farebox_core::{
     Clock, HoldId, KeyHash, Kind, Msat, Preimage, RequestDigest, RequestId, RouteName, Secret,
     UnixMillis,
 };
+use farebox_http::body_budget::Holder;
+use farebox_http::client_addr::AddressPrefix;
 use farebox_http::drain::Drain;
 use farebox_http::limits::{ChallengeRates, Rate};
 use farebox_ledger::{
@@ -104,6 +106,10 @@ pub(crate) enum Outcome {
     Owed(Owed),
 }
 
+fn stranger() -> Holder {
+    Holder::Stranger(AddressPrefix::of(Ipv4Addr::LOCALHOST.into()))
+}
+
 impl Shop {
     /// A seller whose node takes every amount, and who makes as many invoices as are asked for.
     pub(crate) fn open() -> Self {
@@ -166,6 +172,7 @@ impl Shop {
             hold: HoldId::new(now, serial()),
             received_at: now,
             client: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            holder: stranger(),
             thread: 0,
             method: &request.method,
             path: request.path,
@@ -321,7 +328,13 @@ impl Shop {
     pub(crate) async fn top_up(&self, key: KeyHash, amount: u64) {
         let view = self.paywall.ledger.key(key).await.unwrap().unwrap();
         let invoices = &self.paywall.invoices;
-        let invoice = invoices.for_key(&self.rules, &view, TopUpBy::Holder, msat(amount));
+        let invoice = invoices.for_key(
+            &self.rules,
+            &view,
+            TopUpBy::Holder,
+            stranger(),
+            msat(amount),
+        );
         let (invoice, _) = invoice.await.unwrap();
         self.node.pay(&invoice.bolt11).unwrap();
     }

@@ -3,6 +3,7 @@
 
 mod bodies;
 mod chaos;
+mod flood;
 mod forgeries;
 mod framing;
 mod grpc_web;
@@ -18,6 +19,7 @@ mod retries;
 mod routes;
 mod scope;
 mod secrets;
+mod shares;
 mod spellings;
 mod trailers;
 mod usage;

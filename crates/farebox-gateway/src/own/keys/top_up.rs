@@ -4,10 +4,11 @@
 //! stranger has few invoices for one key in an hour, all strangers together have less than there is
 //! room for, and each invoice expires. What is paid is credited, whoever asked for it.
 
-use std::num::NonZeroU32;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use farebox_core::KeyHash;
+use farebox_http::body_budget::Holder;
 use farebox_http::client_addr::AddressPrefix;
 use farebox_http::limits::{ChallengeLimits, ChallengeRates, Rate, RetryAfter};
 use farebox_ledger::TopUpBy;
@@ -44,20 +45,18 @@ impl KeyDesk {
     }
 
     /// Takes one invoice, for a new key or a known one, from a client's share.
-    pub(super) fn take(&self, client: AddressPrefix) -> Result<(), RetryAfter> {
-        self.clients.try_take(client, Instant::now())
+    pub(super) fn take(&self, holder: Holder) -> Result<(), RetryAfter> {
+        self.clients.try_take(holder, Instant::now())
     }
 
-    fn take_of_stranger(&self, client: AddressPrefix, key: KeyHash) -> Result<(), RetryAfter> {
-        self.strangers.try_take((client, key), Instant::now())
+    fn take_of_stranger(&self, client: IpAddr, key: KeyHash) -> Result<(), RetryAfter> {
+        let stranger = Holder::Stranger(AddressPrefix::of(client));
+        self.strangers.try_take_for(stranger, key, Instant::now())
     }
 }
 
 fn hourly(count: u32, now: Instant) -> ChallengeLimits {
-    let rate = |count| {
-        let count = NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN);
-        Rate::new(count, HOUR, count)
-    };
+    let rate = |count| Rate::of(count, HOUR, count);
     let rates = ChallengeRates {
         per_prefix: rate(count),
         global: rate(FOR_ALL),
@@ -69,7 +68,7 @@ impl KeyPaths {
     pub(super) async fn top_up(
         &self,
         plan: &Plan,
-        exchange: &Exchange,
+        exchange: &mut Exchange,
         presented: Option<KeyHash>,
         arrival: Arrival,
     ) -> Result<Value, Refusal> {
@@ -79,17 +78,22 @@ impl KeyPaths {
         let (Some(id), None) = (order.id, order.note) else {
             return Err(KeyFault::Body.into());
         };
+        if let Some(key) = presented {
+            // Whoever sends along what is no key is a stranger like others.
+            let holder = self.paywall.keys.holder(key, exchange.client).await;
+            exchange.holder = holder.unwrap_or(exchange.holder);
+        }
         self.take_challenge(exchange)?;
         let known = self.paywall.ledger.key_by_public_id(&id).await?;
         let view = known.ok_or(KeyFault::NoSuchKey)?;
         let by = if presented == Some(view.key) {
             TopUpBy::Holder
         } else {
-            let client = AddressPrefix::of(exchange.client);
-            self.desk.take_of_stranger(client, view.key)?;
+            self.desk.take_of_stranger(exchange.client, view.key)?;
             TopUpBy::Stranger
         };
-        let invoice = self.invoice(plan, &view, by, amount).await?;
+        let holder = exchange.holder;
+        let invoice = self.invoice(plan, &view, by, holder, amount).await?;
         Ok(deposit(&view, &invoice))
     }
 }

@@ -77,7 +77,7 @@ fn what_waits_for_a_key_is_found_by_its_index() {
     let connection = database(&folder, 1);
     let plan = connection.prepare(&format!("EXPLAIN QUERY PLAN {KEYS}"));
     let mut plan = plan.unwrap();
-    let lines = plan.query_map((1, 1, 1), |row| row.get::<_, String>(3));
+    let lines = plan.query_map((1, 1, 1, 1), |row| row.get::<_, String>(3));
     let lines: Vec<_> = lines.unwrap().map(Result::unwrap).collect();
     let by_index = |line: &String| line.contains("names_of_keys");
     assert!(lines.iter().any(by_index), "{lines:?}");

@@ -25,6 +25,7 @@ struct House {
 impl House {
     fn new(ledger: &Ledger, clock: Arc<dyn Clock>, node: Arc<MockNode>) -> Self {
         let deposits = Deposits {
+            pending: Arc::default(),
             settled: Arc::new(Settled::new(ledger.clone(), Settlements::new())),
             clock,
         };

@@ -38,6 +38,7 @@ impl House {
             source: Source::Key(KEY),
             destination: Destination::Bolt11(to.bolt11),
             asked_by: AskedBy::Operator,
+            client: None,
             amount: None,
             repeat: None,
         }

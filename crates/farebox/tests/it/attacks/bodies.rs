@@ -24,7 +24,7 @@ fn shop(upstream: &ScriptedUpstream) -> TestGateway {
     TestGateway::start(setup.route(route))
 }
 
-fn chat(length: usize) -> Call {
+pub(super) fn chat(length: usize) -> Call {
     let text = "x".repeat(length);
     let body = format!(
         "{{\"model\":\"small\",\"max_tokens\":9,\"messages\":[{{\"role\":\"user\",\"content\":\"{text}\"}}]}}"
@@ -33,7 +33,7 @@ fn chat(length: usize) -> Call {
 }
 
 /// All of a call but the last byte of its body, and what is answered where that was too much.
-fn held_back(gateway: &TestGateway, call: &Call) -> (Connection, Option<Reply>) {
+pub(super) fn held_back(gateway: &TestGateway, call: &Call) -> (Connection, Option<Reply>) {
     let mut connection = Connection::open(gateway.address).unwrap();
     let length = (call.body.len() + 1).to_string();
     let sent = connection.send(&call.clone().header("Content-Length", &length));

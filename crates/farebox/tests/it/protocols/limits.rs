@@ -108,7 +108,10 @@ fn a_header_section_past_the_limit_is_refused() {
 #[test]
 fn connections_past_the_limit_are_turned_away_until_one_leaves() {
     let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = TestGateway::start(free(&upstream).server("max_connections = 3"));
+    let setup = free(&upstream)
+        .server("max_connections = 3")
+        .server("trusted_proxies = [\"127.0.0.0/8\"]");
+    let gateway = TestGateway::start(setup);
     let call = Call::get("/free/a");
     let mut open: Vec<_> = (0..3)
         .map(|_| {

@@ -241,15 +241,15 @@ fn an_invoice_that_would_top_up_a_key_is_not_paid_from_one() {
 
 #[test]
 fn a_key_is_paid_back_no_more_often_and_no_more_than_the_rules_say() {
-    let shop = Shop::open_with("per_token_per_day = 1\ndaily_total = { msat = 15000 }", &[]);
+    let shop = Shop::open_with("per_token_per_day = 1\ndaily_total = { msat = 24000 }", &[]);
     let (one, other) = (shop.buy_key(), shop.buy_key());
     let wish = |amount| json!({ "invoice": shop.lnd.invoice(amount) });
-    shop.refund_key(&one, &wish(10_000)).expect(200);
+    shop.refund_key(&one, &wish(6_000)).expect(200);
     let again = shop.refund_key(&one, &wish(1_000));
     assert_problem(again, 429, "refund-limit-reached");
-    let above = shop.refund_key(&other, &wish(5_001));
+    let above = shop.refund_key(&other, &wish(4_501));
     assert_problem(above, 429, "refund-limit-reached");
-    shop.refund_key(&other, &wish(5_000)).expect(200);
+    shop.refund_key(&other, &wish(4_500)).expect(200);
     shop.assert_books(2 * PRICE);
     let off = Shop::open_with("enabled = false", &[]);
     let key = off.buy_key();

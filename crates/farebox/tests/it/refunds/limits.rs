@@ -1,10 +1,11 @@
 //! The operator's limits on what goes out.
 
 use rustix::process::Signal;
+use serde_json::json;
 
 use super::lnd::OnSend;
-use super::shop::{PRICE, Shop, assert_problem};
-use crate::harness::Call;
+use super::shop::{PRICE, Shop, ask, assert_problem};
+use crate::harness::{Call, Token};
 
 #[test]
 fn less_than_the_least_amount_is_not_paid_back() {
@@ -32,13 +33,16 @@ fn a_token_is_paid_back_only_so_often_in_a_day() {
 }
 
 #[test]
-fn the_total_of_a_day_holds_for_all_tokens_and_a_reload_raises_it() {
-    let mut shop = Shop::open_with("daily_total = { msat = 50000 }", &[]);
+fn the_total_of_a_day_is_shared_by_all_tokens_and_a_reload_raises_it() {
+    let mut shop = Shop::open_with("daily_total = { msat = 200000 }", &[]);
     let (one, other) = (shop.buy("/balance/a"), shop.buy("/balance/a"));
     shop.refund_to(&one, &shop.lnd.invoice(40_000)).expect(200);
-    let reply = shop.refund_to(&other, &shop.lnd.invoice(10_001));
-    assert_problem(reply, 429, "refund-limit-reached");
-    shop.refund_to(&other, &shop.lnd.invoice(10_000))
+    // A quarter of what the others left.
+    let reply = shop.refund_to(&other, &shop.lnd.invoice(40_001));
+    let problem = assert_problem(reply, 429, "refund-limit-reached");
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.contains("40000 msat more"), "{detail}");
+    shop.refund_to(&other, &shop.lnd.invoice(40_000))
         .expect(200);
     shop.rewrite("daily_total = { msat = 500000 }");
     shop.gateway.signal(Signal::HUP);
@@ -69,6 +73,47 @@ fn only_so_many_payments_are_open_at_once() {
     shop.refund_to(&other, &shop.lnd.invoice(10_000))
         .expect(200);
     shop.assert_books(2 * PRICE);
+}
+
+#[test]
+fn one_buyer_with_many_tokens_leaves_something_of_the_daily_total() {
+    let shop = Shop::open_with("daily_total = { msat = 200000 }", &[]);
+    for _ in 0..8 {
+        let token = shop.buy("/balance/a");
+        // As much as there is: what is refused is asked for in smaller parts.
+        for part in [90_000, 40_000, 10_000, 2_000] {
+            shop.refund_to(&token, &shop.lnd.invoice(part));
+        }
+    }
+    let other = shop.used_balance();
+    shop.refund_to(&other, &shop.lnd.invoice(4_000)).expect(200);
+}
+
+#[test]
+fn payees_who_never_take_the_money_keep_nobody_elses_money_back() {
+    let shop = Shop::open_with("max_open = 16", &[]);
+    let from = |address: &str, token: &Token| {
+        let wish = json!({ "invoice": shop.lnd.invoice(10_000) });
+        let call = ask(token, &wish).header("X-Forwarded-For", address);
+        shop.gateway.send(&call)
+    };
+    let tokens: Vec<_> = (0..16).map(|_| shop.buy("/balance/a")).collect();
+    let other = shop.used_balance();
+    shop.lnd.on_send(OnSend::CutAfter);
+    shop.lnd.be_deaf(true);
+    let begun = tokens
+        .iter()
+        .filter(|token| from("192.0.2.1", token).status == 202)
+        .count();
+    shop.lnd.on_send(OnSend::Obey);
+    from("198.51.100.1", &other).expect(200);
+    assert!((1..=4).contains(&begun), "{begun}");
+    shop.lnd.be_deaf(false);
+    for token in &tokens[..begun] {
+        assert_eq!(shop.wait_for_end(token)["state"], "paid");
+    }
+    // What is over leaves its place.
+    from("192.0.2.1", &tokens[15]).expect(200);
 }
 
 #[test]

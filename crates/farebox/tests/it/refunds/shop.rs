@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::lnd::Lnd;
 use crate::harness::{Call, Challenge, Reply, Route, Setup, TestGateway, Token};
+use crate::rules::MANY_CHALLENGES;
 
 /// What each kind of token costs, in msat.
 pub(super) const PRICE: u64 = 100_000;
@@ -157,6 +158,8 @@ fn setup(upstream: &ScriptedUpstream, lnd: &Lnd, refunds: &str) -> Setup {
     let priced = |path: &str| Route::at(path, upstream).msat(PRICE);
     Setup::new()
         .lightning(&lnd.toml())
+        .server("trusted_proxies = [\"127.0.0.0/8\"]")
+        .section(MANY_CHALLENGES)
         .section(&format!("[refunds]\n{refunds}"))
         .route(priced("/single").bound_to_route())
         .route(Route::at("/calls", upstream).msat(PRICE / 5).calls(5))
