@@ -8,6 +8,7 @@ mod busy;
 mod closed_loop;
 mod crowd;
 mod farebox;
+mod flood;
 mod http;
 mod latency;
 mod lightning;
@@ -91,6 +92,9 @@ fn measure(options: &Options, binary: &Path, report: &mut Report) -> Result<()> 
     }
     if options.runs(Part::Memory) {
         memory::measure(&stage, options, report)?;
+    }
+    if options.runs(Part::Flood) {
+        flood::measure(&stage, options, report)?;
     }
     if options.runs(Part::Lightning) {
         lightning::measure(&stage, options, report)?;

@@ -14,8 +14,8 @@ cargo xtask bench [--quick] [--json FILE] [--only PART,…] [--rounds N] [--seco
                   [--load TARGET]
   --quick              a short run, to see that everything works; its figures mean little
   --json FILE          write what was measured there as well
-  --only PART,…        start, throughput, latency, metered, memory; or lightning, which is no
-                       part of a whole run, because it needs real nodes (cargo xtask lab)
+  --only PART,…        start, throughput, latency, metered, memory, flood; or lightning, which is
+                       no part of a whole run, because it needs real nodes (cargo xtask lab)
   --rounds N           rounds in which nginx and Farebox are measured back to back
   --seconds N          length of one measurement
   --nginx-default-log  nginx writes each log line by itself instead of buffering like Farebox
@@ -32,6 +32,7 @@ pub(crate) enum Part {
     Latency,
     Metered,
     Memory,
+    Flood,
     Lightning,
 }
 
@@ -135,6 +136,7 @@ fn parts(list: &str) -> Result<Vec<Part>> {
         "latency" => Ok(Part::Latency),
         "metered" => Ok(Part::Metered),
         "memory" => Ok(Part::Memory),
+        "flood" => Ok(Part::Flood),
         "lightning" => Ok(Part::Lightning),
         _ => bail!("no part {name:?}\n{USAGE}"),
     };
