@@ -111,11 +111,6 @@ fn in_a_flood_every_payer_is_served_and_every_stranger_can_become_one() {
     );
     let prompt = chat(LONG).with(&gateway.buy(&chat(1)));
     let flood = Flood::begin(&gateway);
-    let in_use = |what: &str| gateway.metric("farebox_shared_in_use", &[what]).unwrap();
-    let bodies = in_use("what=\"request_body_bytes\"");
-    assert!((1..=BODIES / 2).contains(&bodies), "{bodies}");
-    let held = in_use("what=\"held_calls\"");
-    assert!((20..=64).contains(&held), "{held}");
     for _ in 0..10 {
         gateway
             .send(&Call::get("/calls/a").with(&token))
@@ -145,6 +140,11 @@ fn in_a_flood_every_payer_is_served_and_every_stranger_can_become_one() {
     let new = from(Call::get("/calls/new"), address);
     let bought = gateway.buy(&new);
     gateway.send(&new.with(&bought)).expect(200);
+    let in_use = |what: &str| gateway.metric("farebox_shared_in_use", &[what]).unwrap();
+    let bodies = in_use("what=\"request_body_bytes\"");
+    assert!((1..=BODIES / 2).contains(&bodies), "{bodies}");
+    let held = in_use("what=\"held_calls\"");
+    assert!((20..=64).contains(&held), "{held}");
     let resident = resident_kib(&gateway);
     assert!(resident < MEMORY_KIB, "{resident} KiB");
     drop(flood);
