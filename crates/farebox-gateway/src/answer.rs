@@ -5,6 +5,7 @@
 
 mod grpc;
 mod overtime;
+mod pace;
 mod tunnel;
 mod watched;
 
@@ -26,7 +27,6 @@ use farebox_ledger::{VoidReason, crash_point};
 use http::{HeaderMap, HeaderName};
 use http_body::{Body, Frame, SizeHint};
 use tokio::runtime::Handle;
-use tokio::time::Instant;
 
 use crate::access_log::Exchange;
 use crate::crash;
@@ -37,6 +37,7 @@ use farebox_paywall::settle::{Charge, Settlement};
 use grpc::Failure;
 pub(crate) use grpc::{GrpcAnswer, GrpcCall, has_failed};
 pub(crate) use overtime::Overtime;
+pub(crate) use pace::Pace;
 use tunnel::Slot;
 use watched::WatchedAnswer;
 pub(crate) use watched::WatchedAnswers;
@@ -46,11 +47,6 @@ const OVER: &str = "payment_over";
 
 /// How long an answer is still read from the upstream for the replay store after its client left.
 const FINISH_FOR_REPLAY: Duration = Duration::from_secs(60);
-
-/// How long a client may keep the upstream waiting before it is to blame for an answer that breaks
-/// off afterwards. Servers give up on a peer that does not read, often after no more than a minute;
-/// who could provoke that at will would get nearly whole answers for nothing.
-const MAX_PAUSE: Duration = Duration::from_secs(30);
 
 /// The most of a whole body that is handed over at once, in bytes: what was handed over counts as sent.
 const WHOLE_PIECE_BYTES: usize = 64 * 1024;
@@ -121,35 +117,6 @@ enum Until {
     Ended,
     /// To its end, unless it grows too long to be kept.
     NotKept,
-}
-
-/// Whether the client kept the upstream waiting for long.
-#[derive(Debug, Default)]
-pub(crate) struct Pace {
-    handed_at: Option<Instant>,
-    dawdled: bool,
-}
-
-impl Pace {
-    fn handed_over(&mut self) {
-        self.handed_at = Some(Instant::now());
-    }
-
-    fn asked_for_more(&mut self) {
-        if let Some(handed_at) = self.handed_at.take() {
-            self.dawdled |= handed_at.elapsed() > MAX_PAUSE;
-        }
-    }
-
-    /// Who is to blame when the upstream breaks off. Once late is late for good: what was already
-    /// on its way is still read between the pause and the break that it caused.
-    const fn broken_off_by(&self) -> Ending {
-        if self.dawdled {
-            Ending::CutByClient
-        } else {
-            Ending::CutByUpstream
-        }
-    }
 }
 
 impl Source {

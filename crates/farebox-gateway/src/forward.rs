@@ -15,7 +15,7 @@ use std::time::Instant;
 
 use farebox_core::{HoldId, Msat};
 use farebox_http::body::{BodyFault, RequestBody, Silence, Upload};
-use farebox_http::body_budget::{Lease as Memory, Shares};
+use farebox_http::body_budget::{Holder, Lease as Memory, Shares};
 use farebox_http::decode::{DecodedBody, Decoder};
 use farebox_http::drain::DrainSignal;
 use farebox_http::headers;
@@ -147,24 +147,15 @@ impl Forwarder {
             .filter(|_| headers::is_websocket_upgrade(&arrival.parts.headers));
         let offered = arrival.parts.extensions.remove::<Subprotocols>();
         let room = self.answers.whole().lease();
-        let mut fare = Fare::of(payment, permit, route, room, &arrival.parts.headers);
+        let fare = Fare::of(payment, permit, route, room, &arrival.parts.headers);
+        let mut fare = self.reserve(exchange.holder, route, fare)?;
         fare.overtime = tenure.map(|tenure| Overtime::new(tenure, plan.server.overtime));
-        if fare.settlement.is_gauged() || route.extract().is_some() {
-            match self.answers.of(exchange.holder).begin(ROOM_BYTES) {
-                Ok(room) => fare.room = room,
-                Err(full) => return Err(fare.refuse(Overload::Room(full).into())),
-            }
-        }
         let gauge = fare.settlement.gauge();
         let counted = gauge.and_then(|gauge| gauge.request(&mut arrival.parts.headers));
         let call = GrpcCall {
             has_deadline: arrival.parts.headers.contains_key(GRPC_TIMEOUT),
         };
-        exchange.outcome = if fare.paid {
-            Outcome::Paid
-        } else {
-            Outcome::Free
-        };
+        exchange.outcome = fare.outcome();
         exchange.hold = fare.receipt.hold();
         let asker = Asker {
             plan,
@@ -204,6 +195,17 @@ impl Forwarder {
             return Box::pin(self.pass_back_shaped(exchange, route, extract, answer, fare)).await;
         }
         self.pass_back(route, answer, fare, upgrade, call)
+    }
+
+    /// Reserves memory for an answer that may be read to its end before it leaves.
+    fn reserve(&self, holder: Holder, route: &Route, mut fare: Fare) -> Result<Fare, Refusal> {
+        if fare.settlement.is_gauged() || route.extract().is_some() {
+            match self.answers.of(holder).begin(ROOM_BYTES) {
+                Ok(room) => fare.room = room,
+                Err(full) => return Err(fare.refuse(Overload::Room(full).into())),
+            }
+        }
+        Ok(fare)
     }
 
     async fn send(
@@ -368,6 +370,15 @@ impl Fare {
                     ..free
                 }
             }
+        }
+    }
+
+    /// How the request ends, unless something goes wrong.
+    const fn outcome(&self) -> Outcome {
+        if self.paid {
+            Outcome::Paid
+        } else {
+            Outcome::Free
         }
     }
 
