@@ -229,7 +229,7 @@ fn a_token_of_which_the_node_knows_nothing_is_asked_to_pay_again() {
     assert_eq!(refused.find("x-reason"), Some("no settled invoice"));
     let challenge = Challenge::of(&refused);
     let token = challenge.clone().paid_with(anew.pay(&challenge.invoice, 0));
-    gateway.send(&call.clone().with(&token)).expect(200);
+    gateway.send(&call.with(&token)).expect(200);
     assert_eq!(upstream.total(), 1);
 }
 
@@ -241,7 +241,7 @@ fn sold() -> (ScriptedUpstream, TestGateway, Token) {
     });
     let call = Call::get("/paid/a");
     let token = gateway.buy(&call);
-    gateway.send(&call.clone().with(&token)).expect(200);
+    gateway.send(&call.with(&token)).expect(200);
     assert_eq!(gateway.charged(&token), 2000);
     (upstream, gateway, token)
 }
