@@ -194,12 +194,13 @@ impl ByteBudget {
         }
     }
 
-    /// A lease of so many bytes, for the beginning of what may become longer: only where no more than
-    /// half is taken, so that there is room for what has begun.
+    /// A lease of so many bytes, or of an eighth of a small budget, for the beginning of what may
+    /// become longer: only where no more than half is taken, so that there is room for what has begun.
     ///
     /// # Errors
     /// [`BudgetExhausted`] when half of the budget has fewer left.
     pub fn begin(self: &Arc<Self>, bytes: usize) -> Result<Lease, BudgetExhausted> {
+        let bytes = bytes.min(self.limit / 8);
         if self.in_use().saturating_add(bytes) > self.limit / 2 {
             return Err(BudgetExhausted);
         }

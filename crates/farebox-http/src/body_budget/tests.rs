@@ -223,15 +223,16 @@ fn leases_that_race_stay_within_the_budget_and_come_back() {
 
 #[test]
 fn what_begins_leaves_half_for_what_has_begun() {
-    let budget = ByteBudget::new(100);
-    let mut first = budget.begin(30).unwrap();
-    budget.begin(21).unwrap_err();
-    let second = budget.begin(20).unwrap();
+    let budget = ByteBudget::new(80);
+    let mut first = budget.begin(10).unwrap();
+    first.grow(25).unwrap();
+    budget.begin(6).unwrap_err();
+    let second = budget.begin(5).unwrap();
     budget.begin(1).unwrap_err();
-    first.grow(50).unwrap();
+    first.grow(40).unwrap();
     budget.reserve(1).unwrap_err();
     drop((first, second));
-    budget.begin(50).unwrap();
+    assert_eq!(budget.begin(1000).unwrap().bytes(), 10);
 }
 
 #[test]

@@ -298,7 +298,7 @@ fn an_answer_that_never_began_costs_nothing() {
 fn a_whole_answer_that_finds_no_memory_is_not_sold_and_the_next_one_finds_it_again() {
     let upstream = ScriptedUpstream::start().unwrap();
     let route = route(&format!("{}/stream/s", upstream.url())).line("max_body = \"8KiB\"");
-    let setup = Setup::new().server("body_budget = \"64KiB\"");
+    let setup = Setup::new().server("body_budget = \"256KiB\"");
     let gateway = TestGateway::start(setup.section(&model("small")).route(route));
     let mut call = chat(json!({}));
     call.target.push_str("?content-type=application/json");
