@@ -267,6 +267,11 @@ impl Exchange {
         })
     }
 
+    /// The present instant, by the clock at its beginning and the time that has passed since.
+    pub(crate) fn now(&self) -> UnixMillis {
+        self.received_at.plus(self.started.elapsed())
+    }
+
     pub(crate) fn sent(&mut self, bytes: usize) {
         self.bytes_sent += bytes as u64;
     }
@@ -298,6 +303,20 @@ impl Exchange {
     /// What is charged as far as that is known.
     pub(crate) const fn charged(&self) -> &Charged {
         self.charge.so_far()
+    }
+
+    /// What stays where the line of an exchange is written elsewhere.
+    fn reported(&self) -> Self {
+        let begun = Begun {
+            request_id: self.request_id,
+            received_at: self.received_at,
+            peer: self.peer,
+            client: self.client,
+        };
+        let (log, metrics) = (Arc::clone(&self.log), Arc::clone(&self.metrics));
+        let mut reported = *Self::begin(log, metrics, begun, self.method.clone());
+        reported.reported = true;
+        reported
     }
 
     fn report(&mut self) {
@@ -414,12 +433,16 @@ impl Drop for LateLine {
 /// A request whose client left before there was an answer.
 impl Drop for Exchange {
     fn drop(&mut self) {
-        if !self.reported {
-            self.outcome = Outcome::ClientGone;
-            self.status = NO_ANSWER;
-            self.charge = Charge::default();
-            self.report();
+        if self.reported {
+            return;
         }
+        self.outcome = Outcome::ClientGone;
+        self.status = NO_ANSWER;
+        if let Charge::Open { .. } = self.charge {
+            let line = Box::new(std::mem::replace(self, self.reported()));
+            return line.finish(Ending::CutByClient, None);
+        }
+        self.report();
     }
 }
 

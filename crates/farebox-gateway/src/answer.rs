@@ -233,7 +233,7 @@ impl UpstreamBody {
         match Pin::new(&mut self.incoming).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 self.silence.broken();
-                if let Some(upload) = &self.upload {
+                if let Some(upload) = self.upload.as_ref().filter(|_| frame.is_data()) {
                     upload.answered();
                 }
                 if let (Some(grpc), Some(data)) = (&mut self.grpc, frame.data_ref()) {
@@ -270,7 +270,8 @@ impl UpstreamBody {
     fn broken_off_by(&self, error: &InflowError) -> Ending {
         match error {
             InflowError::Broken(_) | InflowError::Unreadable(DecodeFault::Truncated)
-                if self.upload.as_ref().is_some_and(|it| it.is_spoilt()) =>
+                if self.upload.as_ref().is_some_and(|it| it.is_spoilt())
+                    || (self.grpc.is_some() && self.was_provoked()) =>
             {
                 Ending::CutByClient
             }
@@ -365,8 +366,13 @@ impl UpstreamBody {
     }
 
     fn ending_by(&self, trailers: &HeaderMap) -> Ending {
-        let grpc = self.grpc.as_ref();
-        grpc.map_or(Ending::Complete, |grpc| grpc.ending_by(trailers))
+        let Some(grpc) = &self.grpc else {
+            return Ending::Complete;
+        };
+        match grpc.ending_by(trailers, self.settlement.has_begun()) {
+            Ending::CutByUpstream if self.was_provoked() => Ending::CutByClient,
+            ending => ending,
+        }
     }
 
     fn ending_without_trailers(&self) -> Ending {
@@ -388,6 +394,13 @@ impl UpstreamBody {
             }
             Failure::Ended(ending) => Some(ending),
         }
+    }
+
+    /// Whether a client that has had messages said something after the last of them: a message or a
+    /// half-close may spoil what else would have ended well.
+    fn was_provoked(&self) -> bool {
+        let spoke_last = self.upload.as_ref().is_some_and(|it| it.spoke_last());
+        spoke_last && self.settlement.has_begun()
     }
 
     fn end(&mut self, ending: Ending) {

@@ -11,9 +11,9 @@ mod whole;
 
 use std::error::Error;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use farebox_core::{HoldId, Msat};
+use farebox_core::{HoldId, Msat, UnixMillis};
 use farebox_http::body::{BodyFault, RequestBody, Silence, Upload};
 use farebox_http::body_budget::{Holder, Lease as Memory, Shares};
 use farebox_http::decode::{DecodedBody, Decoder};
@@ -24,7 +24,7 @@ use farebox_http::replay::{Asked, Keep, Recorder, ReplayStore};
 use farebox_http::subprotocols::Subprotocols;
 use farebox_http::tunnel::{self, Traffic};
 use farebox_http::upstream::{Answer, Lease, SendError};
-use farebox_ledger::{Receipt, VoidReason, crash_point};
+use farebox_ledger::{ClientFault, VoidReason, crash_point};
 use http::header::{HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_PROTOCOL, VARY};
 use http::response::Parts;
 use http::{Request, Response, StatusCode};
@@ -44,7 +44,7 @@ use farebox_paywall::admit::{Admission, Payment};
 use farebox_paywall::gauge::Ending;
 use farebox_paywall::payment_fields;
 use farebox_paywall::sale::ChargeOn;
-use farebox_paywall::settle::Settlement;
+use farebox_paywall::settle::{Charge, Settlement};
 
 const CHARGE: HeaderName = HeaderName::from_static("farebox-charge-msat");
 const HELD: HeaderName = HeaderName::from_static("farebox-held-msat");
@@ -86,6 +86,8 @@ struct Fare {
     overtime: Option<Overtime>,
     /// What is reserved for the answer, where it may be read to its end before it leaves.
     room: Memory,
+    /// Both sides speak in turn: a body that goes on keeps nobody waiting.
+    is_dialogue: bool,
 }
 
 /// A request that asks to become a WebSocket.
@@ -93,6 +95,19 @@ struct Upgrade {
     client: OnUpgrade,
     /// A subprotocol that was taken off it: the client's key stood there.
     taken: Option<HeaderValue>,
+}
+
+/// A request that gets no answer of its upstream's, and what is charged all the same.
+struct Refused {
+    refusal: Refusal,
+    charge: Charge,
+}
+
+/// A request under way whose client may leave. Then its log line tells what that cost.
+struct Waiting<'a> {
+    fare: &'a mut Fare,
+    exchange: &'a mut Exchange,
+    is_over: bool,
 }
 
 /// An answer whose body is yet to come.
@@ -111,7 +126,14 @@ pub(crate) struct Uncharged;
 /// What a paying client is told in headers.
 enum ReceiptHeaders {
     Nothing,
-    Pass(u64),
+    /// Under a pass that runs until then.
+    Pass(UnixMillis),
+    /// Under one that runs for so long from this answer on, if that is charged.
+    FirstOfPass {
+        hold: HoldId,
+        span: Duration,
+        until: Option<UnixMillis>,
+    },
     Held {
         hold: HoldId,
         charge: Msat,
@@ -129,8 +151,25 @@ impl Forwarder {
         exchange: &mut Exchange,
         route: &Arc<Route>,
         admission: Admission,
-        mut arrival: Arrival,
+        arrival: Arrival,
     ) -> Result<Response<AnswerBody>, Refusal> {
+        let answered = self.pass_on(plan, exchange, route, admission, arrival);
+        let Refused { refusal, charge } = match answered.await {
+            Ok(answer) => return Ok(answer),
+            Err(refused) => refused,
+        };
+        exchange.charge = charge.found().await;
+        Err(refusal)
+    }
+
+    async fn pass_on(
+        &self,
+        plan: &Plan,
+        exchange: &mut Exchange,
+        route: &Arc<Route>,
+        admission: Admission,
+        mut arrival: Arrival,
+    ) -> Result<Response<AnswerBody>, Refused> {
         let Admission {
             payment,
             permit,
@@ -150,6 +189,7 @@ impl Forwarder {
         let fare = Fare::of(payment, permit, route, room, &arrival.parts.headers);
         let mut fare = self.reserve(exchange.holder, route, fare)?;
         fare.overtime = tenure.map(|tenure| Overtime::new(tenure, plan.server.overtime));
+        fare.is_dialogue = arrival.grpc;
         let gauge = fare.settlement.gauge();
         let counted = gauge.and_then(|gauge| gauge.request(&mut arrival.parts.headers));
         let call = GrpcCall {
@@ -177,10 +217,17 @@ impl Forwarder {
         });
         crash_point(crash::FORWARD_BEFORE_SEND);
         let sent_at = Instant::now();
-        let mut answer = match self.send(route, request, upgrade.is_some()).await {
+        let waiting = Waiting::of(&mut fare, exchange);
+        let sent = self.send(route, request, upgrade.is_some(), |is_forwarded| {
+            waiting.fare.settlement.forwarded(is_forwarded);
+        });
+        let sent = sent.await;
+        waiting.over();
+        let mut answer = match sent {
             Ok(answer) => answer,
-            Err(refusal) => return Err(fare.refuse(refusal)),
+            Err(refusal) => return Err(fare.refuse_unanswered(refusal)),
         };
+        fare.receipt.answered(exchange.now(), &mut fare.settlement);
         exchange.upstream_micros = Some(micros(sent_at));
         crash_point(crash::FORWARD_HEADERS_RECEIVED);
         let leads_on = location::map_back(answer.0.headers_mut(), &route.upstream);
@@ -194,11 +241,11 @@ impl Forwarder {
         if let Some(extract) = route.extract().filter(|_| answer.0.status().is_success()) {
             return Box::pin(self.pass_back_shaped(exchange, route, extract, answer, fare)).await;
         }
-        self.pass_back(route, answer, fare, upgrade, call)
+        self.pass_back(route, answer, fare, upgrade, call).await
     }
 
     /// Reserves memory for an answer that may be read to its end before it leaves.
-    fn reserve(&self, holder: Holder, route: &Route, mut fare: Fare) -> Result<Fare, Refusal> {
+    fn reserve(&self, holder: Holder, route: &Route, mut fare: Fare) -> Result<Fare, Refused> {
         if fare.settlement.is_gauged() || route.extract().is_some() {
             match self.answers.of(holder).begin(ROOM_BYTES) {
                 Ok(room) => fare.room = room,
@@ -213,13 +260,14 @@ impl Forwarder {
         route: &Route,
         request: Request<RequestBody>,
         upgrades: bool,
+        on_way: impl FnMut(bool),
     ) -> Result<Answer, Refusal> {
         let pool = &route.upstream.pool;
         let sent = async {
             if upgrades {
-                Box::pin(pool.send_upgrade(request)).await
+                Box::pin(pool.send_upgrade(request, on_way)).await
             } else {
-                pool.send(self.thread, request).await
+                pool.send(self.thread, request, on_way).await
             }
         };
         match tokio::time::timeout(route.timeout, sent).await {
@@ -229,31 +277,32 @@ impl Forwarder {
         }
     }
 
-    fn pass_back(
+    async fn pass_back(
         &self,
         route: &Route,
         (answer, lease): Answer,
-        mut fare: Fare,
+        fare: Fare,
         upgrade: Option<Upgrade>,
         call: GrpcCall,
-    ) -> Result<Response<AnswerBody>, Refusal> {
+    ) -> Result<Response<AnswerBody>, Refused> {
         let (mut parts, incoming) = answer.into_parts();
-        fare.refuse_hidden(parts.status, route)?;
+        let mut fare = fare.open_to(parts.status, route)?;
         let switching = parts.status == StatusCode::SWITCHING_PROTOCOLS;
         if switching && upgrade.is_none() {
             let unasked = UpstreamError::broken("it switched protocols unasked");
             return Err(fare.refuse(unasked.into()));
         }
-        if !fare.judge(parts.status, route, has_failed(&parts.headers)) {
+        let has_failed = has_failed(&parts.headers);
+        if !fare.judge(parts.status, route, has_failed).await {
             parts.extensions.insert(Uncharged);
         }
         headers::prepare_response(&mut parts.headers, switching, payment_fields::in_answers);
         fare.mark(&mut parts.headers, route);
         if let (true, Some(upgrade)) = (switching, upgrade) {
-            let upstream = parts
-                .extensions
-                .remove::<OnUpgrade>()
-                .ok_or_else(|| UpstreamError::broken("nothing of it is left to switch"))?;
+            let Some(upstream) = parts.extensions.remove::<OnUpgrade>() else {
+                let gone = UpstreamError::broken("nothing of it is left to switch");
+                return Err(fare.refuse(gone.into()));
+            };
             if let Some(taken) = upgrade.taken {
                 let named = parts.headers.entry(SEC_WEBSOCKET_PROTOCOL);
                 named.or_insert(taken);
@@ -342,11 +391,22 @@ impl Fare {
             upload: None,
             overtime: None,
             room,
+            is_dialogue: false,
         };
-        match payment {
+        let mut fare = match payment {
             Payment::Free => free,
             Payment::Pass { expires_at } => Self {
-                receipt: ReceiptHeaders::Pass(expires_at.as_secs()),
+                receipt: ReceiptHeaders::Pass(expires_at),
+                paid: true,
+                ..free
+            },
+            Payment::FirstOfPass { hold, span } => Self {
+                receipt: ReceiptHeaders::FirstOfPass {
+                    hold: hold.id(),
+                    span,
+                    until: None,
+                },
+                settlement: Settlement::of(hold, None),
                 paid: true,
                 ..free
             },
@@ -370,7 +430,11 @@ impl Fare {
                     ..free
                 }
             }
+        };
+        if route.charges_on() == ChargeOn::Forwarded {
+            fare.settlement.sell_act();
         }
+        fare
     }
 
     /// How the request ends, unless something goes wrong.
@@ -382,39 +446,54 @@ impl Fare {
         }
     }
 
-    /// Releases the hold of a request that got no answer.
-    fn refuse(mut self, refusal: Refusal) -> Refusal {
+    /// Releases the hold of a request that gets no answer.
+    fn refuse(mut self, refusal: Refusal) -> Refused {
         self.settlement.void(refusal.entry().void);
-        refusal
+        let charge = self.settlement.charge();
+        Refused { refusal, charge }
+    }
+
+    /// The same where the upstream gave none.
+    fn refuse_unanswered(mut self, refusal: Refusal) -> Refused {
+        let timed_out = refusal.entry().void == VoidReason::TimedOut;
+        if self.upload.as_ref().is_some_and(|upload| {
+            let stalls = if self.is_dialogue {
+                upload.is_awaited()
+            } else {
+                !upload.has_ended()
+            };
+            upload.is_spoilt() || (timed_out && stalls)
+        }) {
+            self.settlement.excuse(ClientFault::Upload);
+        }
+        self.refuse(refusal)
     }
 
     /// An answer is there that can be one to what was asked: it does not tell of a broken seller,
     /// and does not speak another protocol from here on.
-    fn answered(mut self, status: StatusCode, route: &Route) -> Result<Self, Refusal> {
-        self.refuse_hidden(status, route)?;
+    fn answered(self, status: StatusCode, route: &Route) -> Result<Self, Refused> {
+        let fare = self.open_to(status, route)?;
         if status == StatusCode::SWITCHING_PROTOCOLS {
             let unasked = UpstreamError::broken("it switched protocols unasked");
-            return Err(self.refuse(unasked.into()));
+            return Err(fare.refuse(unasked.into()));
+        }
+        Ok(fare)
+    }
+
+    /// Refuses an answer that speaks to the seller instead of the client.
+    fn open_to(self, status: StatusCode, route: &Route) -> Result<Self, Refused> {
+        if route.hides(status) {
+            return Err(self.refuse(UpstreamError::RefusesSeller.into()));
         }
         Ok(self)
     }
 
-    /// Refuses an answer that speaks to the seller instead of the client.
-    fn refuse_hidden(&mut self, status: StatusCode, route: &Route) -> Result<(), Refusal> {
-        if route.hides(status) {
-            let refusal = Refusal::from(UpstreamError::RefusesSeller);
-            self.settlement.void(refusal.entry().void);
-            return Err(refusal);
-        }
-        Ok(())
-    }
-
     /// Releases the hold of an answer that is not charged; answers whether it is.
-    fn judge(&mut self, status: StatusCode, route: &Route, grpc_failed: bool) -> bool {
-        let charge_on = route
-            .sale
-            .as_ref()
-            .map_or(ChargeOn::Success, |sale| sale.charge_on);
+    async fn judge(&mut self, status: StatusCode, route: &Route, grpc_failed: bool) -> bool {
+        if self.settlement.sells_act() {
+            return true;
+        }
+        let charge_on = route.charges_on();
         let charged = charge_on.charges(status) || status == StatusCode::SWITCHING_PROTOCOLS;
         // At a fixed price these would use up a call for what is still to be fetched, or is there.
         let is_flat = !self.settlement.is_gauged();
@@ -422,17 +501,20 @@ impl Fare {
         if charged && delivers && !grpc_failed {
             return true;
         }
-        let reason = if charged && !delivers {
-            VoidReason::NotDelivered
+        let is_spoilt = self.upload.as_ref().is_some_and(|it| it.is_spoilt());
+        if is_spoilt {
+            self.settlement.excuse(ClientFault::Upload);
+        } else if charged && !grpc_failed {
+            self.settlement.excuse(ClientFault::NotDelivered);
         } else {
-            VoidReason::Refused
-        };
-        self.settlement.void(reason);
-        self.keep = None;
-        if let ReceiptHeaders::Held { charge, .. } = &mut self.receipt {
-            *charge = Msat::ZERO;
+            self.settlement.void(VoidReason::Refused);
         }
-        false
+        let charged = self.settlement.found().await;
+        if charged.is_zero() {
+            self.keep = None;
+            self.receipt.release();
+        }
+        !charged.is_zero()
     }
 
     /// Marks a paid answer for caches and tells the payer what it cost.
@@ -457,9 +539,33 @@ impl Fare {
     }
 }
 
-/// Tells a payer what was charged for the answer that it comes back for.
-pub(crate) fn write_receipt(headers: &mut HeaderMap, receipt: Receipt) {
-    write_sale(headers, CHARGE, receipt.charged, receipt.hold);
+impl<'a> Waiting<'a> {
+    const fn of(fare: &'a mut Fare, exchange: &'a mut Exchange) -> Self {
+        Self {
+            fare,
+            exchange,
+            is_over: false,
+        }
+    }
+
+    /// The client stayed.
+    fn over(mut self) {
+        self.is_over = true;
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.fare.settlement.end(Ending::CutByClient);
+            self.exchange.charge = self.fare.settlement.charge();
+        }
+    }
+}
+
+/// Tells a payer what was charged for an answer that it comes back for, or does not get.
+pub(crate) fn write_charge(headers: &mut HeaderMap, charged: Msat, hold: HoldId) {
+    write_sale(headers, CHARGE, charged, hold);
 }
 
 fn write_sale(headers: &mut HeaderMap, name: HeaderName, amount: Msat, hold: HoldId) {
@@ -472,16 +578,38 @@ fn write_sale(headers: &mut HeaderMap, name: HeaderName, amount: Msat, hold: Hol
 impl ReceiptHeaders {
     const fn hold(&self) -> Option<HoldId> {
         match self {
-            Self::Held { hold, .. } => Some(*hold),
+            Self::Held { hold, .. } | Self::FirstOfPass { hold, .. } => Some(*hold),
             Self::Nothing | Self::Pass(_) => None,
+        }
+    }
+
+    /// A pass that begins with this answer runs from now on, if it is charged.
+    fn answered(&mut self, now: UnixMillis, settlement: &mut Settlement) {
+        if let Self::FirstOfPass { span, until, .. } = self {
+            settlement.begin_pass(now);
+            *until = Some(now.plus(*span));
+        }
+    }
+
+    /// Nothing is charged: what was held is back, the call with it, and a pass has not begun.
+    fn release(&mut self) {
+        self.settle(Msat::ZERO);
+        match self {
+            Self::Held { left, .. } => left.calls = left.calls.map(|calls| calls.saturating_add(1)),
+            Self::FirstOfPass { .. } => *self = Self::Nothing,
+            Self::Nothing | Self::Pass(_) => {}
         }
     }
 
     fn write(&self, headers: &mut HeaderMap) {
         match self {
-            Self::Nothing => {}
-            Self::Pass(expires) => {
-                headers.insert(EXPIRES, HeaderValue::from(*expires));
+            Self::Nothing | Self::FirstOfPass { until: None, .. } => {}
+            Self::Pass(expires)
+            | Self::FirstOfPass {
+                until: Some(expires),
+                ..
+            } => {
+                headers.insert(EXPIRES, HeaderValue::from(expires.as_secs()));
             }
             Self::Held {
                 hold,
@@ -528,6 +656,11 @@ fn micros(since: Instant) -> u64 {
 }
 
 impl Route {
+    fn charges_on(&self) -> ChargeOn {
+        let sale = self.sale.as_ref();
+        sale.map_or(ChargeOn::Success, |sale| sale.charge_on)
+    }
+
     /// The header in which the upstream tells the seller, and nobody else, what an answer cost.
     /// Those that paid by the call do not see it either.
     fn hidden_cost(&self) -> Option<&HeaderName> {

@@ -17,6 +17,7 @@ use http::{HeaderName, Method, Response};
 
 use crate::access_log::{Audience, Exchange};
 use crate::answer::AnswerBody;
+use crate::forward::write_charge;
 use crate::outcome::Outcome;
 use crate::page;
 use crate::refusal::{Blame, Entry, Refusal};
@@ -39,6 +40,10 @@ pub(crate) fn refuse(exchange: &mut Exchange, refusal: &Refusal) -> Response<Ans
     let problem = entry.problem(exchange.request_id);
     let problem = refusal.describe(problem.with_detail(refusal.to_string()));
     let mut response = render(exchange, &entry, problem);
+    // Where an act was sold, or its client let too many come to nothing.
+    if let Some(hold) = exchange.hold.filter(|_| !exchange.charged().msat.is_zero()) {
+        write_charge(response.headers_mut(), exchange.charged().msat, hold);
+    }
     if let Some(list) = refusal.allowed().and_then(names) {
         response.headers_mut().insert(ALLOW, list);
     }

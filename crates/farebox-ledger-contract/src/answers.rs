@@ -1,10 +1,13 @@
 //! Every answer to a request, and what leads to it.
 
-use farebox_core::{Allowance, Kind, UnixMillis};
+use farebox_core::{Allowance, Clock as _, Kind, UnixMillis};
 
 use crate::Place;
 use crate::shop::{DAY, Shop, held, house, msat};
-use farebox_ledger::{Admitted, ClaimPolicy, Cost, Funding, HoldRequest, LedgerError, VoidReason};
+use farebox_ledger::{
+    Admitted, ChargeQuery, ClaimPolicy, ClientFault, Cost, Funding, HoldRequest, LedgerError,
+    Measured, PayoutAnswer, VoidReason,
+};
 
 /// Claim and hold are one step; the view shows both.
 pub async fn a_first_use_claims_and_holds(place: &dyn Place) {
@@ -98,59 +101,112 @@ pub async fn a_rotated_key_admits_only_what_was_claimed_before(place: &dyn Place
     assert_eq!(shop.sound().await.accounts, 1);
 }
 
-/// Work that nobody pays for has a limit.
-pub async fn too_many_voided_attempts_close_a_token(place: &dyn Place) {
+/// What a client lets come to nothing is free a few times, and then charged: refused it never is.
+pub async fn a_client_is_excused_a_few_times_and_then_charged(place: &dyn Place) {
     let shop = Shop::open(place);
     let token = shop.token(Kind::Calls(5), 10);
-    let request = || HoldRequest {
-        max_voids: 2,
-        ..shop.request(&token, Cost::Call)
+    let ask = async || {
+        let request = HoldRequest {
+            max_voids: 2,
+            ..shop.request(&token, Cost::Call)
+        };
+        held(shop.admit(request).await)
     };
-    for _ in 0..2 {
-        held(shop.admit(request()).await).void(VoidReason::ClientGone);
+    let all = [
+        ClientFault::Gone,
+        ClientFault::Upload,
+        ClientFault::NotDelivered,
+    ];
+    for (fault, charged) in all.into_iter().zip([0, 0, 2]) {
+        let excused = ask().await.excuse(fault, msat(2), None);
+        assert_eq!(excused.await, msat(charged), "{fault:?}");
     }
-    assert!(matches!(
-        shop.admit(request()).await,
-        Admitted::TooManyVoids
-    ));
-    assert_eq!(shop.account(&token).await.voids, 2);
-    assert_eq!(shop.account(&token).await.balance, msat(10));
+    let account = shop.account(&token).await;
+    assert_eq!((account.voids, account.balance), (1, msat(8)));
+    assert_eq!((account.calls_used, account.calls_held), (1, 0));
+    shop.sound().await;
+    // It is charged what was used, never more than was held, and nobody has to listen.
+    let shop = shop.reopen(place).await;
+    let ask = async || {
+        let request = HoldRequest {
+            max_voids: 1,
+            ..shop.request(&token, Cost::Call)
+        };
+        held(shop.admit(request).await)
+    };
+    drop(ask().await.excuse(ClientFault::Gone, msat(99), None));
+    assert_eq!(shop.account(&token).await.balance, msat(6));
+    shop.sound().await;
 }
 
-/// A token whose calls mostly succeed can have any number of them fail.
-pub async fn each_charged_request_allows_one_more_failed_attempt(place: &dyn Place) {
+/// A token whose calls mostly succeed can have any number of them fail; what cost nothing is neither.
+pub async fn each_request_that_was_charged_excuses_one_more(place: &dyn Place) {
     let shop = Shop::open(place);
     let token = shop.token(Kind::Balance, 10);
-    let request = || HoldRequest {
-        max_voids: 2,
-        ..shop.request(&token, Cost::Amount(msat(1)))
+    let ask = async || {
+        let request = HoldRequest {
+            max_voids: 1,
+            ..shop.request(&token, Cost::Amount(msat(1)))
+        };
+        held(shop.admit(request).await)
     };
-    for _ in 0..5 {
-        held(shop.admit(request()).await).void(VoidReason::Refused);
-        held(shop.admit(request()).await).settle();
+    let leave = async || {
+        let excused = ask().await.excuse(ClientFault::Gone, msat(1), None);
+        excused.await.get()
+    };
+    for charged in [0, 1, 0] {
+        ask().await.settle_part(msat(0));
+        assert_eq!(leave().await, charged);
     }
     for _ in 0..2 {
-        held(shop.admit(request()).await).void(VoidReason::Refused);
+        ask().await.settle();
     }
-    assert!(matches!(
-        shop.admit(request()).await,
-        Admitted::TooManyVoids
-    ));
-    assert_eq!(shop.account(&token).await.balance, msat(5));
+    assert_eq!((leave().await, leave().await, leave().await), (0, 0, 1));
+    assert_eq!(shop.account(&token).await.balance, msat(6));
+    shop.sound().await;
 }
 
-/// What Farebox itself let drop is not held against the payer.
-pub async fn a_void_that_is_not_the_payers_doing_does_not_count(place: &dyn Place) {
+/// What the upstream or Farebox itself let fail is not held against the payer.
+pub async fn a_void_that_is_not_the_clients_doing_does_not_count(place: &dyn Place) {
     let shop = Shop::open(place);
     let token = shop.token(Kind::Calls(5), 10);
     for reason in [
         VoidReason::NotForwarded,
         VoidReason::Unreachable,
+        VoidReason::TimedOut,
+        VoidReason::Refused,
+        VoidReason::CutShort,
         VoidReason::Dropped,
     ] {
         shop.hold(&token).await.void(reason);
     }
     assert_eq!(shop.account(&token).await.voids, 0);
+}
+
+/// What the answer showed is kept with the charge of a client that is excused no more.
+pub async fn what_was_measured_is_kept_of_an_excused_request_too(place: &dyn Place) {
+    let shop = Shop::open(place);
+    let token = shop.token(Kind::Balance, 100);
+    for charged in [0, 7] {
+        let request = HoldRequest {
+            max_voids: 1,
+            ..shop.request(&token, Cost::Amount(msat(50)))
+        };
+        let measured = Measured {
+            terminal: "cut_by_client",
+            usage: vec![("input", 3)],
+            quantity: None,
+        };
+        let hold = held(shop.admit(request).await);
+        let excused = hold.excuse(ClientFault::Gone, msat(7), Some(measured));
+        assert_eq!(excused.await, msat(charged));
+    }
+    let page = shop.ledger.charges(ChargeQuery::default(), 10).await;
+    let told = page.expect("reads").charges;
+    assert_eq!(told.len(), 1);
+    assert_eq!((told[0].charged, told[0].held), (msat(7), Some(msat(50))));
+    assert_eq!(told[0].terminal.as_deref(), Some("cut_by_client"));
+    shop.sound().await;
 }
 
 /// Revoking stops spending, not owning; open holds are still charged.
@@ -198,11 +254,12 @@ pub async fn a_token_revoked_before_its_first_use_is_refused_at_it(place: &dyn P
     assert_eq!(shop.sound().await.payers, msat(20));
 }
 
-/// The first use of a pass buys it; later ones write nothing.
+/// The first answer of a pass that is charged buys it; later uses write nothing.
 pub async fn a_pass_is_written_once(place: &dyn Place) {
     let shop = Shop::open(place);
     let token = shop.token(Kind::Pass(DAY), 500);
     let until = shop.request(&token, Cost::Call).now.plus(DAY);
+    shop.begin_pass(&token).await;
     let first = shop.call(&token).await;
     assert!(matches!(first, Admitted::Pass { expires_at } if expires_at == until));
     let before = shop.ledger.stats();
@@ -223,10 +280,61 @@ pub async fn a_pass_is_written_once(place: &dyn Place) {
     assert!(matches!(shop.call(&token).await, Admitted::Expired));
 }
 
+/// A pass whose first calls fail does not run, and can be given back; the first answer that is charged
+/// begins it, however many are under way.
+pub async fn a_pass_begins_with_the_first_answer_that_is_charged(place: &dyn Place) {
+    let shop = Shop::open(place);
+    let token = shop.token(Kind::Pass(DAY), 500);
+    shop.hold(&token).await.void(VoidReason::Refused);
+    shop.clock.forward(2 * DAY);
+    let (failing, first, second) = (
+        shop.hold(&token).await,
+        shop.hold(&token).await,
+        shop.hold(&token).await,
+    );
+    assert_eq!(shop.account(&token).await.balance, msat(500));
+    let refused = shop.ask(shop.payout(&token, 500, 0)).await;
+    assert_eq!(refused, PayoutAnswer::Reserved);
+    failing.void(VoidReason::Refused);
+    let since = shop.clock.now();
+    shop.clock.forward(DAY / 2);
+    first.begin_pass(since);
+    second.begin_pass(shop.clock.now());
+    let begun = shop.call(&token).await;
+    assert!(matches!(begun, Admitted::Pass { expires_at } if expires_at == since.plus(DAY)));
+    let trial = shop.sound().await;
+    assert_eq!(house(&trial, "revenue:weather"), 500);
+    shop.clock.forward(DAY / 2);
+    assert!(matches!(shop.call(&token).await, Admitted::Expired));
+    let unused = shop.token(Kind::Pass(DAY), 700);
+    shop.hold(&unused).await.void(VoidReason::CutShort);
+    let payout = shop.begin(&unused, 700, 0).await;
+    shop.paid(&payout, 0).await;
+    assert!(matches!(shop.call(&unused).await, Admitted::Exhausted));
+    shop.sound().await;
+}
+
+/// An answer that went out before the process died begins its pass; a request that got none does not.
+pub async fn a_pass_is_recovered_by_its_first_byte(place: &dyn Place) {
+    let shop = Shop::open(place);
+    let (begun, failed) = (
+        shop.token(Kind::Pass(DAY), 500),
+        shop.token(Kind::Pass(DAY), 70),
+    );
+    let open = [shop.hold(&begun).await, shop.hold(&failed).await];
+    open[0].first_byte();
+    open.into_iter().for_each(std::mem::forget);
+    let shop = shop.reopen(place).await;
+    assert!(matches!(shop.call(&begun).await, Admitted::Pass { .. }));
+    assert_eq!(shop.account(&failed).await.balance, msat(70));
+    assert_eq!(house(&shop.sound().await, "revenue:weather"), 500);
+}
+
 /// Memory learns of a revocation with its commit.
 pub async fn a_revoked_pass_is_refused_from_memory_too(place: &dyn Place) {
     let shop = Shop::open(place);
     let token = shop.token(Kind::Pass(DAY), 500);
+    shop.begin_pass(&token).await;
     shop.call(&token).await;
     shop.ledger
         .revoke(token.account())
@@ -240,6 +348,7 @@ pub async fn a_revoked_pass_is_refused_from_memory_too(place: &dyn Place) {
 pub async fn a_pass_with_other_terms_or_limits_is_refused_from_memory_too(place: &dyn Place) {
     let shop = Shop::open(place);
     let token = shop.token(Kind::Pass(DAY), 500);
+    shop.begin_pass(&token).await;
     shop.call(&token).await;
     let mut longer = token.clone();
     longer.terms.kind = Kind::Pass(2 * DAY);

@@ -145,7 +145,7 @@ impl Till {
     async fn ask(&mut self, shop: &Shop, amount: u64) {
         match shop.draw(&self.token, amount).await {
             Admitted::Held(hold) => self.open.push(hold),
-            Admitted::Pass { .. } => self.charged = self.token.terms.amount.get(),
+            Admitted::Pass { .. } => assert_eq!(self.charged, self.token.terms.amount.get()),
             _ => {}
         }
     }
@@ -157,7 +157,11 @@ impl Till {
         let charge = hold.charge().get();
         // Usage above the hold is another story.
         let used = used.unwrap_or(charge).min(charge);
-        self.charged += used;
+        // A pass is charged whole, once.
+        match self.token.terms.kind {
+            Kind::Pass(_) => self.charged = self.token.terms.amount.get(),
+            _ => self.charged += used,
+        }
         hold.settle_part(msat(used));
     }
 

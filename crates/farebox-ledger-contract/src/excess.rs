@@ -196,6 +196,7 @@ pub async fn a_pass_can_be_refunded_until_it_is_begun(place: &dyn Place) {
         shop.token(Kind::Pass(DAY), 1_000),
     );
     shop.receive(&begun, 1_100).await;
+    shop.begin_pass(&begun).await;
     assert!(matches!(shop.call(&begun).await, Admitted::Pass { .. }));
     let available = msat(100);
     let answer = shop.ask(shop.payout(&begun, 101, 0)).await;

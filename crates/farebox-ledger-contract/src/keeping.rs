@@ -107,7 +107,7 @@ pub async fn closed_accounts_are_pruned_and_stay_spent(place: &dyn Place) {
     let shop = Shop::open(place);
     let tokens = use_up(&shop, 300).await;
     let pass = shop.token(Kind::Pass(DAY), 5);
-    shop.call(&pass).await;
+    shop.begin_pass(&pass).await;
     let before = shop.sound().await;
     shop.clock.forward(29 * DAY);
     assert_eq!(

@@ -6,9 +6,9 @@ use crate::Place;
 use crate::key_shop::{new_key, new_payment, refusal, route};
 use crate::shop::{DAY, Shop, held, house, msat, once};
 use farebox_ledger::{
-    AccountName, Admitted, AskedBy, Deposit, Deposited, HoldRequest, KeyLimits, KeyRefusal,
-    LedgerError, MAX_PENDING_OF_STRANGERS, MAX_PENDING_PER_KEY, Noted, OpenKey, Opened,
-    PayoutAnswer, PayoutRequest, TopUpBy, TransferKind, VoidReason,
+    AccountName, Admitted, AskedBy, ClientFault, Deposit, Deposited, HoldRequest, KeyLimits,
+    KeyRefusal, LedgerError, MAX_PENDING_OF_STRANGERS, MAX_PENDING_PER_KEY, Noted, OpenKey, Opened,
+    PayoutAnswer, PayoutRequest, TopUpBy, TransferKind,
 };
 
 /// A key is inactive until its first deposit, and then spends what was paid in, route by route.
@@ -378,28 +378,27 @@ pub async fn a_clients_retry_on_a_key_is_charged_once(place: &dyn Place) {
     shop.sound().await;
 }
 
-/// Attempts that came to nothing are limited, key by key.
-pub async fn too_many_voided_attempts_stop_a_key(place: &dyn Place) {
+/// What children let come to nothing stands on their parent, whose excuses they share.
+pub async fn children_share_the_excuses_of_their_parent(place: &dyn Place) {
     let shop = Shop::open(place);
     let key = shop.new_key(100).await;
-    let child = shop.new_child(key, KeyLimits::default()).await;
-    let ask = async |key| {
+    let leave = async |key| {
         let request = HoldRequest {
             max_voids: 2,
             ..shop.key_request(key, 1)
         };
-        shop.admit_key(request).await
+        let hold = held(shop.admit_key(request).await);
+        hold.excuse(ClientFault::Gone, msat(1), None).await
     };
-    for _ in 0..2 {
-        held(ask(child).await).void(VoidReason::TimedOut);
+    let mut charged = Vec::new();
+    for _ in 0..4 {
+        let child = shop.new_child(key, KeyLimits::default()).await;
+        charged.push(leave(child).await);
     }
+    assert_eq!(charged, [0, 0, 1, 0].map(msat));
+    assert_eq!(leave(key).await, msat(1));
+    assert_eq!(shop.key(key).await.balance, msat(98));
     shop.sound().await;
-    assert!(matches!(ask(child).await, Admitted::TooManyVoids));
-    held(ask(key).await).settle();
-    assert_eq!(
-        (shop.key(child).await.voids, shop.key(key).await.voids),
-        (2, 0)
-    );
 }
 
 /// Usage above a hold is the seller's loss, on the route that served it.

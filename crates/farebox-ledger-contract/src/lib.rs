@@ -77,12 +77,15 @@ macro_rules! every_store {
             what_others_hold_is_reserved_and_not_exhausted
             a_token_with_other_terms_is_refused
             a_rotated_key_admits_only_what_was_claimed_before
-            each_charged_request_allows_one_more_failed_attempt
-            too_many_voided_attempts_close_a_token
-            a_void_that_is_not_the_payers_doing_does_not_count
+            each_request_that_was_charged_excuses_one_more
+            a_client_is_excused_a_few_times_and_then_charged
+            what_was_measured_is_kept_of_an_excused_request_too
+            a_void_that_is_not_the_clients_doing_does_not_count
             a_revoked_token_is_refused_and_keeps_its_value
             a_token_revoked_before_its_first_use_is_refused_at_it
             a_pass_is_written_once
+            a_pass_begins_with_the_first_answer_that_is_charged
+            a_pass_is_recovered_by_its_first_byte
             a_revoked_pass_is_refused_from_memory_too
             a_pass_with_other_terms_or_limits_is_refused_from_memory_too
             a_holders_limit_only_lowers
@@ -165,7 +168,7 @@ macro_rules! every_store {
             a_revoked_key_is_refused_and_keeps_its_money
             a_key_is_refunded
             a_clients_retry_on_a_key_is_charged_once
-            too_many_voided_attempts_stop_a_key
+            children_share_the_excuses_of_their_parent
             usage_above_a_keys_hold_is_the_sellers_loss
             holds_on_keys_are_recovered_to_their_route
             a_child_spends_its_parents_money_within_its_total

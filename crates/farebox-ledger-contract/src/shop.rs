@@ -187,6 +187,11 @@ impl Shop {
         held(self.call(token).await)
     }
 
+    /// Lets a pass begin with its first answer.
+    pub(crate) async fn begin_pass(&self, token: &Token) {
+        self.hold(token).await.begin_pass(self.clock.now());
+    }
+
     pub(crate) async fn error(&self, request: HoldRequest) -> LedgerError {
         self.ledger
             .hold(request)

@@ -31,7 +31,8 @@ pub struct HoldRequest {
     /// Under which key of the client this request is sold at most once. Each account has its own,
     /// children of keys included.
     pub once: Option<Once>,
-    /// How many voided attempts the account may have behind it, beyond as many as were charged.
+    /// How many releases that its client caused the paying account may have behind it, beyond as many
+    /// requests as it was charged for. The next one is charged instead.
     pub max_voids: u32,
     /// The present instant by the caller's clock.
     pub now: UnixMillis,
@@ -86,8 +87,6 @@ pub enum Admitted<H = Hold> {
     Unclaimed,
     /// The funding says something else than what was credited at the first claim.
     TermsMismatch,
-    /// Too many attempts on this token were voided.
-    TooManyVoids,
     /// A prepaid key may not do this. Tokens are never answered so.
     Key(KeyRefusal),
 }
@@ -113,7 +112,7 @@ pub struct Remaining {
     pub msat: Option<Msat>,
 }
 
-/// Why a hold is voided.
+/// Why a hold is released that its client did not bring about. Such releases are never counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VoidReason {
     /// The request never left for the upstream.
@@ -124,33 +123,25 @@ pub enum VoidReason {
     TimedOut,
     /// The upstream answered with a status that is not charged.
     Refused,
-    /// The upstream said that nothing is new, or sent the client on to another of its own paths: what
-    /// the client asked for is not delivered yet.
-    NotDelivered,
     /// The upstream broke off its answer.
     CutShort,
-    /// The client left before the first byte was sent.
-    ClientGone,
     /// The hold was dropped without a decision.
     Dropped,
     /// The process that owned the hold died before it recorded anything to charge.
     Recovered,
 }
 
-impl VoidReason {
-    /// Whether the attempt counts against the token's limit of voided attempts: it does where the
-    /// upstream may have worked for nothing, not where Farebox itself let it drop.
-    #[must_use]
-    pub const fn counts(self) -> bool {
-        match self {
-            Self::TimedOut
-            | Self::Refused
-            | Self::NotDelivered
-            | Self::CutShort
-            | Self::ClientGone => true,
-            Self::NotForwarded | Self::Unreachable | Self::Dropped | Self::Recovered => false,
-        }
-    }
+/// Why a forwarded request should cost nothing by its own client's doing. Beyond a few of them it is
+/// charged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientFault {
+    /// The client left before the first byte was sent.
+    Gone,
+    /// It spoilt its own upload, or kept the upstream waiting for it.
+    Upload,
+    /// What it asked for is not delivered yet: the upstream said that nothing is new, or sent it on to
+    /// another of its own paths.
+    NotDelivered,
 }
 
 impl HoldRequest {
@@ -183,7 +174,6 @@ impl<H> Admitted<H> {
             Self::Revoked => Admitted::Revoked,
             Self::Unclaimed => Admitted::Unclaimed,
             Self::TermsMismatch => Admitted::TermsMismatch,
-            Self::TooManyVoids => Admitted::TooManyVoids,
             Self::Key(refusal) => Admitted::Key(refusal),
         }
     }

@@ -33,6 +33,8 @@ pub(crate) struct Notes {
     pub(crate) credited: Option<Msat>,
     /// Usage above its hold, or fees above theirs, which the seller lost.
     pub(crate) lost: Msat,
+    /// What a hold was charged at its end.
+    pub(crate) charged: Msat,
     /// A hold on an account that was there before this batch: it may be handed out before the sync.
     pub(crate) is_early: bool,
     /// What a test may let the process die at, before and after the commit.

@@ -10,7 +10,7 @@ use farebox_core::{Msat, ProcessEpoch, UnixMillis};
 
 use crate::book::{Book, Counts, Notes};
 use crate::crash_point;
-use crate::hold::{Resolution, Rest};
+use crate::hold::{Ended, Resolution, Rest};
 use crate::name::Name;
 use crate::operation::{Command, Resolve};
 use crate::rows::OpenHold;
@@ -283,11 +283,12 @@ fn recovered(hold: farebox_core::HoldId, open: &OpenHold, at: UnixMillis) -> Res
             used,
             rest,
         });
+    let measured = open.progress.map(|_| Box::new(Measured::recovered()));
     Resolve {
         hold,
         facts: open.facts,
-        how,
-        measured: open.progress.map(|_| Box::new(Measured::recovered())),
+        ended: Ended::of(how, measured),
+        max_voids: 0,
         at,
     }
 }

@@ -7,8 +7,10 @@ use std::sync::Arc;
 
 use farebox_core::{HoldId, Msat, UnixMillis};
 
+use tokio::sync::oneshot;
+
 use crate::rows::HoldFacts;
-use crate::{Measured, Remaining, VoidReason};
+use crate::{ClientFault, Measured, Remaining, VoidReason};
 
 /// How a hold ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,10 +22,22 @@ pub enum Resolution {
         /// What becomes of what is left on the account.
         rest: Rest,
     },
+    /// Charged: the first answer of a pass, which begins it.
+    Begin {
+        /// Since when the pass runs.
+        since: UnixMillis,
+    },
     /// Released.
     Void {
         /// Why.
         reason: VoidReason,
+    },
+    /// Released by the client's doing, unless that happened too often: then charged.
+    Excuse {
+        /// What it did.
+        fault: ClientFault,
+        /// What is charged where that is no excuse any more.
+        used: Msat,
     },
 }
 
@@ -50,12 +64,24 @@ pub struct Granted {
     pub expires_at: UnixMillis,
     /// What never changes of it.
     pub facts: HoldFacts,
+    /// How often the client may be excused beyond as many requests as were charged.
+    pub max_voids: u32,
+}
+
+/// The end of a hold, as it is reported.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) how: Resolution,
+    /// What its answer showed.
+    pub(crate) measured: Option<Box<Measured>>,
+    /// Who wants to know what was charged.
+    pub(crate) tell: Option<oneshot::Sender<Msat>>,
 }
 
 /// Where holds report how far they have come and how they end. Nothing of it waits.
 pub(crate) trait EndHold: Send + Sync {
     /// Ends a hold.
-    fn resolve(&self, hold: &Granted, how: Resolution, measured: Option<Box<Measured>>);
+    fn resolve(&self, hold: &Granted, ended: Ended);
     /// Notes how far it has come, for the first time or once more.
     fn progress(&self, hold: HoldId, used: Msat, is_first: bool);
 }
@@ -129,6 +155,12 @@ impl Hold {
         self.resolve(settled(charge), None);
     }
 
+    /// Charges a pass for its first answer: it runs since `since`. One that runs already goes on as it
+    /// does.
+    pub fn begin_pass(self, since: UnixMillis) {
+        self.resolve(Resolution::Begin { since }, None);
+    }
+
     /// Charges `used` and releases the rest. Usage above the hold is charged up to the hold; the
     /// rest becomes the seller's loss, in an entry of its own.
     pub fn settle_part(self, used: Msat) {
@@ -155,9 +187,41 @@ impl Hold {
         self.resolve(Resolution::Void { reason }, Some(Box::new(measured)));
     }
 
+    /// Releases the whole hold because of what its client did. Where the paying account was excused
+    /// too often, beyond as many requests as it was charged for, `used` is charged instead. Comes to
+    /// what was charged; whether anybody waits for that changes nothing.
+    pub fn excuse(
+        mut self,
+        fault: ClientFault,
+        used: Msat,
+        measured: Option<Measured>,
+    ) -> impl Future<Output = Msat> + Send + Sync + use<> {
+        let (tell, told) = oneshot::channel();
+        if let Some(to) = self.to.take() {
+            let ended = Ended {
+                how: Resolution::Excuse { fault, used },
+                measured: measured.map(Box::new),
+                tell: Some(tell),
+            };
+            to.resolve(&self.granted, ended);
+        }
+        async { told.await.unwrap_or(Msat::ZERO) }
+    }
+
     fn resolve(mut self, how: Resolution, measured: Option<Box<Measured>>) {
         if let Some(to) = self.to.take() {
-            to.resolve(&self.granted, how, measured);
+            to.resolve(&self.granted, Ended::of(how, measured));
+        }
+    }
+}
+
+impl Ended {
+    /// An end of which nobody waits to hear.
+    pub(crate) const fn of(how: Resolution, measured: Option<Box<Measured>>) -> Self {
+        Self {
+            how,
+            measured,
+            tell: None,
         }
     }
 }
@@ -171,7 +235,7 @@ impl Drop for Hold {
     fn drop(&mut self) {
         if let Some(to) = self.to.take() {
             let reason = VoidReason::Dropped;
-            to.resolve(&self.granted, Resolution::Void { reason }, None);
+            to.resolve(&self.granted, Ended::of(Resolution::Void { reason }, None));
         }
     }
 }

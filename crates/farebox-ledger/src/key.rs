@@ -209,7 +209,8 @@ pub struct KeyView {
     pub held_today: Msat,
     /// Requests charged so far; on a parent, its own alone.
     pub calls: u32,
-    /// Attempts voided so far, of those that count.
+    /// Releases that its clients caused, beyond as many requests as it was charged for: of a parent those
+    /// of its children too, of a child none.
     pub voids: u32,
     /// What it may spend.
     pub limits: KeyLimits,

@@ -40,7 +40,7 @@ mod view;
 mod working;
 mod writer;
 
-pub use admit::{Admitted, Cost, HoldRequest, Once, Receipt, Remaining, VoidReason};
+pub use admit::{Admitted, ClientFault, Cost, HoldRequest, Once, Receipt, Remaining, VoidReason};
 pub use charge::{
     ChargeBasis, ChargePage, ChargeQuery, ChargeView, MAX_CHARGE_CLASSES, MAX_CHARGE_MODEL,
     MAX_CHARGE_RATE, Measured, RECOVERED, RateUsed,

@@ -135,6 +135,28 @@ pub(crate) fn charge(
     lose(book, &payer, &revenue, used.saturating_sub(charged), at)
 }
 
+/// Moves the whole price of a pass to revenue, and lets it run until `expires_at`: once.
+pub(crate) fn begin_pass(
+    book: &mut Book<'_>,
+    id: &AccountId,
+    expires_at: UnixMillis,
+    at: UnixMillis,
+) -> Result<(), StoreError> {
+    let account = book.account(id)?;
+    let price = account.balance.saturating_sub(account.excess);
+    let Some(terms) = account.terms().filter(|_| !price.is_zero()) else {
+        return Ok(());
+    };
+    let revenue = HouseName::Revenue(terms.route.clone());
+    let transfer = book.fresh_id(at);
+    let moved = Moved::new(price, TransferKind::Pass, at);
+    take(book, id, &revenue, transfer, moved)?;
+    book.notes.charged = price;
+    book.rewrite(id)?;
+    book.change_account(id)?.expires_at = expires_at;
+    Ok(())
+}
+
 /// What earns the money of a hold.
 pub(crate) fn route_of(book: &Book<'_>, hold: &OpenHold) -> Result<RouteName, StoreError> {
     if let Some(route) = &hold.route {

@@ -16,11 +16,11 @@ use std::time::Duration;
 use farebox_core::{Clock, HoldId, Msat, UnixMillis};
 use tokio::sync::oneshot;
 
-use crate::hold::{EndHold, Granted, Resolution};
+use crate::hold::{EndHold, Ended, Granted};
 use crate::operation::{Command, Progress, Resolve};
 use crate::stats::Counters;
 use crate::store::Safe;
-use crate::{LedgerError, Measured, Pruned};
+use crate::{LedgerError, Pruned};
 
 /// What the writer found in the line.
 #[derive(Debug, Default)]
@@ -270,7 +270,7 @@ impl Queue {
 
 impl EndHold for Queue {
     /// Comes in even while closing: what was served must be charged.
-    fn resolve(&self, hold: &Granted, how: Resolution, measured: Option<Box<Measured>>) {
+    fn resolve(&self, hold: &Granted, ended: Ended) {
         let (id, facts) = (hold.hold, hold.facts);
         let at = self.clock.now();
         let mut state = self.lock();
@@ -282,8 +282,8 @@ impl EndHold for Queue {
         state.commands.push(Command::Resolve(Resolve {
             hold: id,
             facts,
-            how,
-            measured,
+            ended,
+            max_voids: hold.max_voids,
             at,
         }));
         self.wake(state);

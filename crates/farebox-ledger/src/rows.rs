@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use farebox_core::{
     AccountId, HoldId, KeyEpoch, KeyHash, Kind, Msat, PayoutId, ProcessEpoch, RequestDigest,
@@ -81,10 +82,11 @@ pub struct Account {
     pub excess: Msat,
     /// What open holds and an open payout reserve of it.
     pub held: Held,
-    /// Requests charged so far.
+    /// Requests settled so far.
     pub calls_used: u32,
-    /// Attempts voided so far, of those that count.
-    pub voids: u32,
+    /// Releases that its clients caused, less the requests that it was charged money for: of a key
+    /// those of its children too.
+    pub voids: i64,
     /// When it came to be.
     pub claimed_at: UnixMillis,
     /// Until when it may be spent.
@@ -486,6 +488,12 @@ impl Account {
         }
     }
 
+    /// Whether its clients caused so many more releases than it was charged for that the next is
+    /// charged.
+    pub(crate) fn has_no_excuse(&self, max_voids: u32) -> bool {
+        self.voids >= i64::from(max_voids)
+    }
+
     fn is_in_use(&self) -> bool {
         let asks = self.key().is_some_and(|key| key.holds > 0);
         self.held.calls > 0 || self.held.payout.is_some() || asks
@@ -555,6 +563,12 @@ impl HoldFacts {
     }
 }
 
+/// What views show of [`Account::voids`]: how many they are beyond the requests that were charged.
+#[must_use]
+pub fn shown_voids(voids: i64) -> u32 {
+    u32::try_from(voids.max(0)).unwrap_or(u32::MAX)
+}
+
 fn moved(sum: Msat, amount: Msat, up: bool) -> Msat {
     if up {
         sum.checked_add(amount).unwrap_or(Msat::MAX)
@@ -571,10 +585,14 @@ const fn counted(count: u32, up: bool) -> u32 {
     }
 }
 
-/// When a payment claimed at `now` can no longer be spent. Claimed too late, it never could.
+/// How long a pass can be begun after it was first tried. It does not run meanwhile.
+const PASS_WAITS: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// When a payment claimed at `now` can no longer be spent, or a pass no longer be begun. Claimed too
+/// late, it never could.
 fn first_expiry(terms: &Terms, now: UnixMillis) -> UnixMillis {
     let span = match terms.kind {
-        Kind::Pass(span) => span,
+        Kind::Pass(_) => PASS_WAITS,
         Kind::Single | Kind::Calls(_) | Kind::Balance => terms.valid_for,
     };
     if now > terms.claim_by {

@@ -75,19 +75,10 @@ pub(crate) fn admit(
     if request.now >= account.expires_at {
         return Ok(Admitted::Expired);
     }
-    if has_too_many_voids(request, account) {
-        return Ok(Admitted::TooManyVoids);
-    }
     hold(request, account)
 }
 
-/// Beyond as many as were charged: a token of many calls meets many failures that are nobody's
-/// fault, and must not lose its value to them.
-fn has_too_many_voids(request: &HoldRequest, account: &Account) -> bool {
-    account.voids >= request.max_voids.saturating_add(account.calls_used)
-}
-
-/// Decides a request with a pass whose claim is known to be written.
+/// Decides a request with a pass that is known to run.
 pub(crate) fn known_pass<H>(
     request: &HoldRequest,
     terms: &Terms,
@@ -145,14 +136,27 @@ fn hold(request: &HoldRequest, account: &Account) -> Result<Admitted<Grant>, Led
     }
 }
 
-/// A pass that was paid out is none, and one that is being paid out may come back.
+/// A pass that was paid out is none, and one that is being paid out may come back. One that does not
+/// run yet begins with the first answer that is charged, whichever of those under way that is: each
+/// has a hold, of nothing, since all of them together cost the price once.
 fn pass(request: &HoldRequest, account: &Account, terms: &Terms) -> Admitted<Grant> {
     if account.calls_used > 0 {
         Admitted::Exhausted
     } else if !account.held.msat.is_zero() {
         Admitted::Reserved
-    } else {
+    } else if for_sale(account).is_zero() {
         known_pass(request, terms, account.expires_at)
+    } else if is_limited(&request.allowance, terms.amount) {
+        Admitted::Exhausted
+    } else {
+        Admitted::Held(Grant {
+            charge: Msat::ZERO,
+            remaining: Remaining {
+                calls: None,
+                msat: None,
+            },
+            expires_at: account.expires_at,
+        })
     }
 }
 
@@ -171,9 +175,14 @@ fn call(request: &HoldRequest, account: &Account, count: u32) -> Admitted<Grant>
     let verdict = within
         .and(calls_within(account, request.allowance.calls))
         .and(amount_within(account, charge, request.allowance.amount));
+    let own = request.allowance.calls.map(|most| {
+        let taken = account.calls_used.saturating_add(account.held.calls);
+        most.saturating_sub(taken)
+    });
+    let calls = own.map_or(free_calls, |own| own.min(free_calls));
     let remaining = Remaining {
-        calls: Some(free_calls - 1),
-        msat: Some(free.saturating_sub(charge)),
+        calls: Some(calls.saturating_sub(1)),
+        msat: Some(left_of(request, account, free).saturating_sub(charge)),
     };
     verdict.grant(Grant {
         charge,
@@ -190,7 +199,7 @@ fn draw(request: &HoldRequest, account: &Account, charge: Msat) -> Admitted<Gran
         .and(amount_within(account, charge, request.allowance.amount));
     let remaining = Remaining {
         calls: None,
-        msat: Some(free.saturating_sub(charge)),
+        msat: Some(left_of(request, account, free).saturating_sub(charge)),
     };
     verdict.grant(Grant {
         charge,
@@ -253,6 +262,14 @@ fn fit(most: Option<Msat>, spent: Msat, held: Msat, amount: Msat) -> Fit {
         sum.is_some_and(|sum| sum <= most)
     };
     Fit::of(fits(spent.checked_add(held)), fits(Some(spent)))
+}
+
+/// What of the free money is the holder's by its own limit on the amount: the rest is others' affair.
+fn left_of(request: &HoldRequest, account: &Account, free: Msat) -> Msat {
+    request.allowance.amount.map_or(free, |most| {
+        let own = most.saturating_sub(spent(account));
+        own.saturating_sub(account.held.msat).min(free)
+    })
 }
 
 fn balance_covers(account: &Account, charge: Msat) -> Fit {

@@ -25,11 +25,11 @@ pub struct AccountView {
     pub excess: Msat,
     /// The part of the balance that open holds and open payouts have reserved.
     pub held: Msat,
-    /// Requests charged so far.
+    /// Requests settled so far.
     pub calls_used: u32,
     /// Requests held at present, by open requests or by an open payout.
     pub calls_held: u32,
-    /// Attempts voided so far, of those that count.
+    /// Releases that its clients caused, beyond as many requests as it was charged for.
     pub voids: u32,
     /// When the payment was first claimed.
     pub claimed_at: UnixMillis,

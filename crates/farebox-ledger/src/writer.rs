@@ -242,6 +242,7 @@ impl Writer {
         for (command, told) in commands.drain(..).zip(told) {
             match (command, told) {
                 (Command::Asked(asked), Ok(_)) => asked.answer(&self.desk),
+                (Command::Resolve(resolve), Ok(notes)) => resolve.tell(notes.charged),
                 (Command::Asked(asked), Err(error)) => asked.fail(LedgerError::Store(error)),
                 (ending, Err(error)) => {
                     let error: &dyn std::error::Error = &*error;

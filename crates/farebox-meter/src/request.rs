@@ -59,6 +59,22 @@ pub enum LimitField {
     Both,
 }
 
+impl LimitField {
+    /// For a model of which the seller says nothing. Every server obeys `max_tokens` but for OpenAI's,
+    /// whose newer models refuse it. Elsewhere `max_completion_tokens` alone may bound nothing.
+    fn of(model: &str, body: &Object) -> Self {
+        const OPENAIS: [&str; 7] = ["gpt-3.5", "gpt-4", "gpt-5", "chatgpt-", "o1", "o3", "o4"];
+        let name = model.rsplit('/').next().unwrap_or(model);
+        let name = name.strip_prefix("ft:").unwrap_or(name);
+        let is_openais = OPENAIS.iter().any(|start| name.starts_with(start));
+        if is_openais || body.has("max_tokens") {
+            Self::AsWritten
+        } else {
+            Self::Both
+        }
+    }
+}
+
 /// A request that may be priced.
 #[derive(Clone)]
 pub struct ModelRequest {
@@ -172,10 +188,11 @@ impl ModelRequest {
             return Err(Refused::Feature("stream".to_owned()));
         }
         let limit_field = rules.limit_fields.get(&model).copied();
+        let limit_field = limit_field.unwrap_or_else(|| LimitField::of(&model, &body));
         let mut request = Self {
             endpoint,
             length,
-            limit_field: limit_field.unwrap_or_default(),
+            limit_field,
             model,
             stream,
             wants_usage: false,

@@ -4,6 +4,7 @@
 //! can. Nothing is marked spent before every check has passed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use farebox_core::{Allowance, KeyHash, Kind, Msat, PaymentHash, UnixMillis};
@@ -43,6 +44,13 @@ pub enum Payment {
     Pass {
         /// Which.
         expires_at: UnixMillis,
+    },
+    /// A pass that does not run yet, and begins with the answer to this request if that is charged.
+    FirstOfPass {
+        /// Held on its account.
+        hold: Hold,
+        /// How long it runs.
+        span: Duration,
     },
     /// The payment itself is held at the node, and is taken when the answer is stored.
     Accepted,
@@ -149,34 +157,36 @@ impl Paywall {
         }
         let once = spender.once(fingerprint, ask);
         let (admitted, quote) = self.hold_within_means(&spender, once, quote, ask).await?;
-        let payment = match admitted {
-            Admitted::Held(hold) => {
+        let payment = match (admitted, spender.kind()) {
+            (Admitted::Held(hold), Kind::Pass(span)) => Payment::FirstOfPass { hold, span },
+            (Admitted::Held(hold), _) => {
                 let once = once.is_some() && fingerprint.is_whole();
                 return Ok(Verdict::Admitted(Admission {
-                    tenure: Some(self.tenure(spender)),
+                    tenure: Some(self.tenure(spender, ask)),
                     ..Admission::held(hold, once, quote, permit)
                 }));
             }
-            Admitted::Pass { expires_at } => Payment::Pass { expires_at },
-            Admitted::Finished(receipt) => {
+            (Admitted::Pass { expires_at }, _) => Payment::Pass { expires_at },
+            (Admitted::Finished(receipt), _) => {
                 let bought_by = spender.bought_alone();
                 return Ok(Verdict::Finished(Finished { receipt, bought_by }));
             }
-            other => return spender.refused(&other, quote, ask),
+            (other, _) => return spender.refused(&other, quote, ask),
         };
         Ok(Verdict::Admitted(Admission {
             payment,
             permit: Some(permit),
             body: quote.into_body(),
-            tenure: Some(self.tenure(spender)),
+            tenure: Some(self.tenure(spender, ask)),
         }))
     }
 
-    fn tenure(&self, spender: Spender) -> Tenure {
+    fn tenure(&self, spender: Spender, ask: &Ask<'_>) -> Tenure {
         Tenure {
             spender,
             ledger: self.ledger.clone(),
             clock: Arc::clone(&self.clock),
+            since: ask.received_at,
         }
     }
 
@@ -311,7 +321,6 @@ impl Spender {
             Admitted::InFlight => AdmissionError::InFlight,
             Admitted::Conflict => AdmissionError::IdempotencyConflict,
             Admitted::Reserved => AdmissionError::Reserved,
-            Admitted::TooManyVoids => AdmissionError::TooManyVoids,
             _ => {
                 return match self {
                     Self::Token(_) => Ok(Verdict::owed(owed(admitted), quote)),

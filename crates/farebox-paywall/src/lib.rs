@@ -28,6 +28,7 @@ pub mod keyring;
 pub mod keys;
 pub mod metrics;
 pub mod model_headers;
+pub mod model_query;
 pub mod payer;
 pub mod payment_fields;
 pub mod payout;

@@ -21,6 +21,7 @@ use crate::capability::RouteCapabilities;
 use crate::error::Unsold;
 use crate::gauge::Billing;
 use crate::model_headers::HeaderRules;
+use crate::model_query::QueryRules;
 use crate::webhook::Webhook;
 
 /// What a route sells, and on which conditions.
@@ -40,7 +41,8 @@ pub struct Sale {
     pub charge_on: ChargeOn,
     /// How finished answers are kept for a client that lost the connection; not at all when absent.
     pub replay: Option<ReplayPolicy>,
-    /// How many voided attempts a token has before it is refused.
+    /// How many requests more than the paying account was charged for may cost nothing by their clients'
+    /// doing. The next one is charged.
     pub max_voids: u32,
     /// The invoice's memo.
     pub description: String,
@@ -144,6 +146,8 @@ pub struct ModelSale {
     pub rules: RequestRules,
     /// Which headers of requests reach the upstream.
     pub headers: HeaderRules,
+    /// Which parameters of the query do.
+    pub query: QueryRules,
     /// Millionths on top of the listed prices.
     pub markup: u64,
     /// What is charged where an answer does not end well.
@@ -166,14 +170,16 @@ farebox_core::words! {
     }
 }
 
-/// Which upstream answers are charged. Whatever this says, no connection, a time-out before the
-/// headers, 401, 402, 403, 407 and a body cut by the upstream are never charged.
+/// Which upstream answers are charged. No connection never is; a time-out before the headers, 401,
+/// 402, 403, 407 and a body cut by the upstream are only where the act is what is sold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChargeOn {
     /// 2xx and 3xx.
     Success,
     /// 2xx, 3xx and 4xx: for upstreams whose "not found" is a valuable answer.
     SuccessAndClientError,
+    /// Whatever was forwarded, whatever comes back: for upstreams whose act is the value.
+    Forwarded,
 }
 
 impl Sale {
@@ -381,9 +387,13 @@ impl ChargeOn {
     /// Whether an answer with `status` is charged.
     #[must_use]
     pub fn charges(self, status: http::StatusCode) -> bool {
-        status.is_success()
-            || status.is_redirection()
-            || (self == Self::SuccessAndClientError && status.is_client_error())
+        match self {
+            Self::Success => status.is_success() || status.is_redirection(),
+            Self::SuccessAndClientError => {
+                Self::Success.charges(status) || status.is_client_error()
+            }
+            Self::Forwarded => true,
+        }
     }
 }
 

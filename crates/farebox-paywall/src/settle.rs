@@ -1,16 +1,18 @@
 //! What becomes of a hold once the answer is known.
 //!
 //! A [`Settlement`] travels with the answer's body and resolves its hold exactly once: charged when
-//! the answer is complete, voided when the upstream failed (unless a gauge says what was used until then), and when the client left, charged or
-//! voided by whether a first byte had gone out. The resolution is queued before the last byte
+//! the answer is complete, or has begun and its client left it; voided when the upstream failed (unless
+//! a gauge says what was used until then). Where a client brings it about that it gets nothing, it is
+//! excused: the ledger counts that, and charges it all the same beyond a few times. Where the act is
+//! what is sold, whatever was forwarded is charged. The resolution is queued before the last byte
 //! leaves. Dropping a settlement resolves it too; nothing here can forget money.
 
 use std::time::{Duration, Instant};
 
-use farebox_core::Msat;
-use farebox_ledger::{Hold, VoidReason};
+use farebox_core::{Msat, UnixMillis};
+use farebox_ledger::{ClientFault, Hold, VoidReason};
 
-use crate::gauge::bill::Charged;
+use crate::gauge::bill::{Bill, Charged};
 use crate::gauge::finding::{Billed, Finding, OpenHold};
 use crate::gauge::{Ending, Gauge};
 
@@ -18,16 +20,24 @@ use crate::gauge::{Ending, Gauge};
 const PROGRESS_EVERY: Duration = Duration::from_millis(500);
 
 /// The money side of one answer.
-pub struct Settlement(State);
+pub struct Settlement {
+    state: State,
+    /// The request is on a connection to the upstream.
+    is_forwarded: bool,
+    /// That alone is what is sold.
+    sells_act: bool,
+}
 
 enum State {
-    /// No money moves: free, or under a pass.
+    /// No money moves: free, or under a pass that runs.
     Nothing,
     /// A fixed price is held.
     Fixed {
         hold: Hold,
         /// Bytes of the answer have gone out.
         has_begun: bool,
+        /// Since when a pass runs that begins with this answer.
+        since: Option<UnixMillis>,
     },
     /// The most is held, and a gauge finds out the charge.
     Gauged {
@@ -36,8 +46,9 @@ enum State {
         /// What recovery would charge, once bytes of the answer have gone out.
         progress: Option<Progress>,
     },
-    /// The answer is read to its end before any of it goes out. Its gauge is with whoever reads.
-    Reading(Hold),
+    /// The answer is read to its end before any of it goes out. Its gauge is with whoever reads; `used`
+    /// is what it knew before.
+    Reading { hold: Hold, used: Msat },
     /// The hold is settled or voided, or waits with whoever finds out its charge.
     Ended(Charge),
 }
@@ -77,15 +88,26 @@ impl Charge {
             } => charged,
         }
     }
+
+    /// The same, once it is found out.
+    pub async fn found(self) -> Self {
+        match self {
+            Self::Open { otherwise, finding } => {
+                Self::Known(finding.found().await.unwrap_or(otherwise))
+            }
+            known @ Self::Known(_) => known,
+        }
+    }
 }
 
 impl Settlement {
     /// For an answer whose payment is held: the whole of it, or what a gauge finds.
     pub fn of(hold: Hold, gauge: Option<Box<dyn Gauge>>) -> Self {
-        Self(match gauge {
+        Self::new(match gauge {
             None => State::Fixed {
                 hold,
                 has_begun: false,
+                since: None,
             },
             Some(gauge) => State::Gauged {
                 hold,
@@ -95,14 +117,44 @@ impl Settlement {
         })
     }
 
-    /// For an answer that moves no money: free, or under a pass.
+    /// For an answer that moves no money: free, or under a pass that runs.
     pub const fn nothing() -> Self {
-        Self(State::Nothing)
+        Self::new(State::Nothing)
+    }
+
+    const fn new(state: State) -> Self {
+        Self {
+            state,
+            is_forwarded: false,
+            sells_act: false,
+        }
+    }
+
+    /// A fixed price is charged once the request is forwarded, whatever becomes of it.
+    pub const fn sell_act(&mut self) {
+        self.sells_act = true;
+    }
+
+    /// Whether forwarding alone is charged.
+    pub const fn sells_act(&self) -> bool {
+        self.sells_act
+    }
+
+    /// The request is on a connection to the upstream, or came back from one that did not take it.
+    pub const fn forwarded(&mut self, is_forwarded: bool) {
+        self.is_forwarded = is_forwarded;
+    }
+
+    /// A pass that begins with this answer runs since then.
+    pub const fn begin_pass(&mut self, now: UnixMillis) {
+        if let State::Fixed { since, .. } = &mut self.state {
+            *since = Some(now);
+        }
     }
 
     /// What finds out the charge, until the answer has ended.
     pub fn gauge(&mut self) -> Option<&mut dyn Gauge> {
-        match &mut self.0 {
+        match &mut self.state {
             State::Gauged { gauge, .. } => Some(&mut **gauge),
             _ => None,
         }
@@ -110,13 +162,13 @@ impl Settlement {
 
     /// Whether a gauge finds out the charge.
     pub const fn is_gauged(&self) -> bool {
-        matches!(self.0, State::Gauged { .. })
+        matches!(self.state, State::Gauged { .. })
     }
 
     /// Whether bytes have gone out of an answer that a gauge finds the charge of.
     pub const fn is_gauging(&self) -> bool {
         matches!(
-            self.0,
+            self.state,
             State::Gauged {
                 progress: Some(_),
                 ..
@@ -124,20 +176,32 @@ impl Settlement {
         )
     }
 
+    /// Whether bytes have gone out of an answer that is charged.
+    pub const fn has_begun(&self) -> bool {
+        self.is_gauging()
+            || matches!(
+                self.state,
+                State::Fixed {
+                    has_begun: true,
+                    ..
+                }
+            )
+    }
+
     /// Whether the answer is sold although it cannot be read.
     pub fn sells_unread(&self) -> bool {
-        matches!(&self.0, State::Gauged { gauge, .. } if gauge.sells_unread())
+        matches!(&self.state, State::Gauged { gauge, .. } if gauge.sells_unread())
     }
 
     /// Whether leaving the answer early can cost more than what was seen.
     pub fn leaving_costs(&self) -> bool {
-        matches!(&self.0, State::Gauged { gauge, .. } if gauge.leaving_costs())
+        matches!(&self.state, State::Gauged { gauge, .. } if gauge.leaving_costs())
     }
 
     /// How long the upstream is listened to after the client left, where the seller wants that and
     /// the client has had something.
     pub fn drains(&self) -> Option<Duration> {
-        match &self.0 {
+        match &self.state {
             State::Gauged {
                 gauge,
                 progress: Some(_),
@@ -149,8 +213,10 @@ impl Settlement {
 
     /// Bytes of the answer go out, and more will follow.
     pub fn went_on(&mut self) {
-        match &mut self.0 {
-            State::Fixed { hold, has_begun } if !*has_begun => {
+        match &mut self.state {
+            State::Fixed {
+                hold, has_begun, ..
+            } if !*has_begun => {
                 hold.first_byte();
                 *has_begun = true;
             }
@@ -168,34 +234,72 @@ impl Settlement {
 
     /// The answer has ended so. A second end changes nothing.
     pub fn end(&mut self, ending: Ending) {
-        self.0 = match (self.take(), ending) {
-            (State::Nothing, _) => State::Nothing,
-            (State::Ended(charge), _) => State::Ended(charge),
-            (State::Fixed { hold, has_begun }, Ending::CutByClient) if !has_begun => {
-                void(hold, VoidReason::ClientGone)
-            }
-            (State::Fixed { hold, .. }, Ending::Complete | Ending::CutByClient) => charge(hold),
-            (State::Fixed { hold, .. }, Ending::CutByUpstream) => void(hold, VoidReason::CutShort),
-            (State::Gauged { hold, progress, .. }, Ending::CutByClient) if progress.is_none() => {
-                void(hold, VoidReason::ClientGone)
-            }
-            (State::Gauged { hold, gauge, .. }, _) => settle(hold, gauge.bill(ending)),
+        if ending == Ending::CutByClient && !self.has_begun() {
+            return self.excuse(ClientFault::Gone);
+        }
+        let sells_act = self.is_sold_act();
+        self.state = match self.take() {
+            State::Fixed { hold, since, .. } => match ending {
+                Ending::CutByUpstream if !sells_act => void(hold, VoidReason::CutShort),
+                Ending::Complete | Ending::CutByClient | Ending::CutByUpstream => {
+                    charge(hold, since)
+                }
+            },
+            State::Gauged { hold, gauge, .. } => settle(hold, gauge.bill(ending)),
             // None of it has gone out.
-            (State::Reading(hold), Ending::Complete | Ending::CutByClient) => {
-                void(hold, VoidReason::ClientGone)
-            }
-            (State::Reading(hold), Ending::CutByUpstream) => void(hold, VoidReason::CutShort),
+            State::Reading { hold, used } => match ending {
+                Ending::Complete | Ending::CutByClient => excuse(hold, ClientFault::Gone, used),
+                Ending::CutByUpstream => void(hold, VoidReason::CutShort),
+            },
+            other @ (State::Nothing | State::Ended(_)) => other,
         };
     }
 
-    /// Nothing is charged.
+    /// Nothing is charged, and that is not the client's doing; but an act that was sold is.
     pub fn void(&mut self, reason: VoidReason) {
-        self.0 = match self.take() {
-            State::Fixed { hold, .. } | State::Gauged { hold, .. } | State::Reading(hold) => {
-                void(hold, reason)
+        let sells_act = self.is_sold_act();
+        self.state = match self.take() {
+            State::Fixed { hold, since, .. } if sells_act => charge(hold, since),
+            State::Fixed { hold, .. }
+            | State::Gauged { hold, .. }
+            | State::Reading { hold, .. } => void(hold, reason),
+            other @ (State::Nothing | State::Ended(_)) => other,
+        };
+    }
+
+    /// Nothing is charged by the client's own doing, unless that happened too often: then it is charged
+    /// as if its answer had begun. [`Settlement::found`] knows which.
+    pub fn excuse(&mut self, fault: ClientFault) {
+        if !self.is_forwarded {
+            return self.void(VoidReason::NotForwarded);
+        }
+        let sells_act = self.sells_act;
+        self.state = match self.take() {
+            State::Fixed { hold, since, .. } if sells_act => charge(hold, since),
+            State::Fixed { hold, .. } => {
+                let used = hold.charge();
+                excuse(hold, fault, used)
             }
+            State::Gauged { hold, gauge, .. } => {
+                let bill = gauge.bill(Ending::CutByClient).at_hand();
+                State::Ended(bill.excused().excuse(hold, fault))
+            }
+            State::Reading { hold, used } => excuse(hold, fault, used),
+            other @ (State::Nothing | State::Ended(_)) => other,
+        };
+    }
+
+    const fn is_sold_act(&self) -> bool {
+        self.is_forwarded && self.sells_act
+    }
+
+    /// What was charged, once that is found out.
+    pub async fn found(&mut self) -> Msat {
+        self.state = match self.take() {
+            State::Ended(charge) => State::Ended(charge.found().await),
             other => other,
         };
+        self.charged()
     }
 
     /// The answer is about to be read to its end before any of it goes out. Gives its gauge, and the
@@ -204,11 +308,12 @@ impl Settlement {
         match self.take() {
             State::Gauged { hold, gauge, .. } => {
                 let held = hold.charge();
-                self.0 = State::Reading(hold);
+                let used = gauge.progress().unwrap_or(held);
+                self.state = State::Reading { hold, used };
                 Some((gauge, held))
             }
             other => {
-                self.0 = other;
+                self.state = other;
                 None
             }
         }
@@ -216,15 +321,15 @@ impl Settlement {
 
     /// The answer was read to its end, and this is what its gauge found.
     pub fn settle(&mut self, billed: Billed) {
-        self.0 = match self.take() {
-            State::Reading(hold) => settle(hold, billed),
+        self.state = match self.take() {
+            State::Reading { hold, .. } => settle(hold, billed),
             other => other,
         };
     }
 
     /// What was charged so far.
     pub fn charged(&self) -> Msat {
-        match &self.0 {
+        match &self.state {
             State::Ended(charge) => charge.so_far().msat,
             _ => Msat::ZERO,
         }
@@ -235,14 +340,14 @@ impl Settlement {
         match self.take() {
             State::Ended(charge) => charge,
             other => {
-                self.0 = other;
+                self.state = other;
                 Charge::default()
             }
         }
     }
 
     const fn take(&mut self) -> State {
-        std::mem::replace(&mut self.0, State::Nothing)
+        std::mem::replace(&mut self.state, State::Nothing)
     }
 }
 
@@ -268,10 +373,13 @@ impl Progress {
     }
 }
 
-/// Charges the whole hold.
-fn charge(hold: Hold) -> State {
+/// Charges the whole hold; of a pass, it begins.
+fn charge(hold: Hold, since: Option<UnixMillis>) -> State {
     let msat = hold.charge();
-    hold.settle();
+    match since {
+        Some(since) => hold.begin_pass(since),
+        None => hold.settle(),
+    }
     State::Ended(Charge::Known(Charged { msat, bill: None }))
 }
 
@@ -280,9 +388,22 @@ fn void(hold: Hold, reason: VoidReason) -> State {
     State::Ended(Charge::default())
 }
 
+/// Charges `used` where the ledger excuses the client no more.
+fn excuse(hold: Hold, fault: ClientFault, used: Msat) -> State {
+    let charged = hold.excuse(fault, used, None);
+    State::Ended(Charge::Open {
+        otherwise: Charged::default(),
+        finding: Finding::new(async {
+            let (msat, bill) = (charged.await, None);
+            Some(Charged { msat, bill })
+        }),
+    })
+}
+
 /// Charges a hold by its bill. Where that is still found out, the hold waits there.
 fn settle(hold: Hold, billed: Billed) -> State {
     State::Ended(match billed {
+        Billed::Known(bill) if bill.is_excused => bill.excuse(hold, ClientFault::Gone),
         Billed::Known(bill) => Charge::Known(Box::new(bill).settle(hold)),
         Billed::Open { otherwise, find } => {
             let held = hold.charge();
@@ -296,6 +417,24 @@ fn settle(hold: Hold, billed: Billed) -> State {
             }
         }
     })
+}
+
+impl Bill {
+    /// Charges a hold by this bill where the ledger excuses the client no more.
+    fn excuse(self, hold: Hold, fault: ClientFault) -> Charge {
+        let charged = hold.excuse(fault, self.used.unwrap_or_default(), Some(self.kept()));
+        let bill = Box::new(self);
+        Charge::Open {
+            otherwise: Charged {
+                msat: Msat::ZERO,
+                bill: Some(bill.clone()),
+            },
+            finding: Finding::new(async {
+                let (msat, bill) = (charged.await, Some(bill));
+                Some(Charged { msat, bill })
+            }),
+        }
+    }
 }
 
 impl Drop for Settlement {

@@ -15,6 +15,8 @@ pub struct Tenure {
     pub(crate) spender: Spender,
     pub(crate) ledger: Ledger,
     pub(crate) clock: Arc<dyn Clock>,
+    /// When the request was admitted.
+    pub(crate) since: UnixMillis,
 }
 
 impl Tenure {
@@ -35,9 +37,13 @@ impl Tenure {
             return Ok(false);
         };
         let narrowed = token.granted.holder.allowance.expires_at;
-        let has_ended = || account.expires_at <= now || narrowed.is_some_and(|end| end <= now);
-        let is_pass = matches!(account.terms.kind, Kind::Pass(_));
-        Ok(account.revoked_at.is_some() || (is_pass && has_ended()))
+        let has_ended = |span| {
+            // Where this answer is to begin the pass, it does not outlast it either.
+            let end = account.expires_at.min(self.since.plus(span));
+            end <= now || narrowed.is_some_and(|end| end <= now)
+        };
+        let is_over = matches!(account.terms.kind, Kind::Pass(span) if has_ended(span));
+        Ok(account.revoked_at.is_some() || is_over)
     }
 
     /// A child's money is its parent's.

@@ -10,7 +10,7 @@ use http::HeaderName;
 
 use super::at::At;
 use super::models::{Market, no_rate};
-use crate::choice::{Money, UsePrice};
+use crate::choice::{MissingSetting, Money, UsePrice};
 use crate::units::Lasting;
 
 /// How long an upstream is listened to whose client left before it had said the cost, unless the
@@ -188,7 +188,8 @@ fn check_keys(written: &UsePrice, teller: &Teller, at: &At<'_>) {
 
 fn billing(written: &UsePrice, teller: &Teller, at: &At<'_>) -> Billing {
     Billing {
-        usage_missing: written.missing.unwrap_or_default().into(),
+        // Whoever asks can often choose a form of the answer that says nothing.
+        usage_missing: written.missing.unwrap_or(MissingSetting::Hold).into(),
         broken_off: written.broken_off.unwrap_or_default().into(),
         on_disconnect: match teller {
             Teller::Header { .. } | Teller::Json(_) => {

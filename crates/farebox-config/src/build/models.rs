@@ -13,6 +13,7 @@ use farebox_meter::request::LimitField;
 use farebox_meter::{Currency, Decimal, ModelPrice, RequestRules, Unit};
 use farebox_paywall::gauge::{Billing, OnDisconnect};
 use farebox_paywall::model_headers::HeaderRules;
+use farebox_paywall::model_query::QueryRules;
 use farebox_paywall::sale::{FiatPrice, ModelSale};
 use farebox_paywall::webhook::is_credential;
 use http::HeaderName;
@@ -71,6 +72,9 @@ impl Market {
                 limit_fields: self.limit_fields.clone(),
             },
             headers: header_rules(settings, at),
+            query: QueryRules {
+                allow: settings.allow_query.iter().cloned().collect(),
+            },
             markup: settings.markup_percent.millionths(),
             billing: Billing {
                 usage_missing: settings.usage_missing.into(),

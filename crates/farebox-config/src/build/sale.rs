@@ -6,7 +6,7 @@ use std::time::Duration;
 use farebox_core::Msat;
 use farebox_http::limits::TokenLimit;
 use farebox_http::replay::ReplayPolicy;
-use farebox_paywall::sale::{Bind, Buys, FlatPrice, Offer, OnFailure, Pricing, Sale};
+use farebox_paywall::sale::{Bind, Buys, ChargeOn, FlatPrice, Offer, OnFailure, Pricing, Sale};
 use farebox_paywall::webhook::Webhook;
 
 use super::at::At;
@@ -46,7 +46,7 @@ pub(super) fn sale(
         valid_for,
         charge_on: route.charge_on.into(),
         replay: replay(route, server, at),
-        max_voids: max_voids(route, at),
+        max_voids: route.max_voids,
         description: description(route, at),
     })
 }
@@ -140,6 +140,11 @@ pub(super) fn sells_quotes(route: &RouteSection) -> bool {
     route.calls == Some(1) || route.bind == Some(BindSetting::Request)
 }
 
+/// Whether whatever is forwarded is charged.
+fn sells_act(route: &RouteSection) -> bool {
+    ChargeOn::from(route.charge_on) == ChargeOn::Forwarded
+}
+
 /// A quote is for one request, and so is what is bought at it.
 fn check_quoted(route: &RouteSection, at: &At<'_>) {
     let others = [
@@ -159,6 +164,7 @@ fn deposit(route: &RouteSection, at: &At<'_>) -> Msat {
         ("pass", route.pass.is_some()),
         ("bind", route.bind == Some(BindSetting::Request)),
         ("on_failure", route.on_failure == OnFailureSetting::Cancel),
+        ("charge_on", sells_act(route)),
     ];
     at.note_each(
         others,
@@ -228,6 +234,9 @@ fn bind(route: &RouteSection, at: &At<'_>) -> Bind {
             Bind::Route
         }
         None | Some(BindSetting::Request) if is_held => {
+            if sells_act(route) {
+                note("only where the answer is what is sold: not with charge_on = \"forwarded\"");
+            }
             if route.protocol == ProtocolSetting::Http2 {
                 note("only where answers are kept whole: not for gRPC (protocol = \"http2\")");
             }
@@ -277,14 +286,6 @@ fn replay(route: &RouteSection, server: &ServerSection, at: &At<'_>) -> Option<R
         max_bytes: key.key("max_bytes").bytes(kept.max_bytes)?,
         ttl: key.key("ttl").not_zero(kept.ttl),
     })
-}
-
-fn max_voids(route: &RouteSection, at: &At<'_>) -> u32 {
-    if route.max_voids == 0 {
-        let reason = "at least one: the first attempt may fail by the upstream's fault";
-        at.key("max_voids").note(reason);
-    }
-    route.max_voids
 }
 
 fn description(route: &RouteSection, at: &At<'_>) -> String {

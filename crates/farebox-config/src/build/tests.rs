@@ -159,7 +159,14 @@ fn combinations_that_make_no_sense_are_refused() {
             "price = { msat = 5 }\nmax_concurrent = 0",
             "no request could run",
         ),
-        ("price = { msat = 5 }\nmax_voids = 0", "at least one"),
+        (
+            "price = { msat = 5 }\ncharge_on = \"forwarded\"\non_failure = \"cancel\"",
+            "only where the answer is what is sold",
+        ),
+        (
+            "price = { per_second = { msat = 5 }, at_most = { msat = 50 } }\ncharge_on = \"forwarded\"",
+            "one payment buys a balance",
+        ),
         (
             "price = { msat = 5 }\nmax_body = \"1GiB\"",
             "server.body_budget",

@@ -94,8 +94,8 @@ section! {
         pub least: Option<Money>,
         /// Percent on top of what the upstream says.
         pub markup_percent: Option<Percent>,
-        /// What is charged where the upstream does not say it. Default: nothing; that is logged and
-        /// counted.
+        /// What is charged for an answer with 2xx where the upstream does not say it. Default: the hold, since a
+        /// client may ask for a form of the answer that says nothing. It is logged and counted.
         pub missing: Option<MissingSetting>,
         /// What is charged for an answer that the upstream broke off. Default: what was said or counted
         /// until then.

@@ -65,7 +65,8 @@ section! {
         /// The most tokens that it writes in one call: what is held for a request without a limit.
         pub max_output_tokens: Option<u64>,
         /// By which member of a chat's request its server bounds the answer: some obey only one of them.
-        /// Default: the one that the client wrote, else `max_completion_tokens`.
+        /// Default: the one that the client wrote; where that is not `max_tokens`, both, but for models of
+        /// OpenAI (`gpt-4…`, `gpt-5…`, `o3…` and their like), which refuse the older one.
         pub limit_field: Option<LimitFieldSetting>,
         /// Whether it is given away. Without this, a price of nothing is taken for a mistake.
         pub free: bool,
@@ -158,6 +159,9 @@ section! {
         /// Headers of requests that reach the upstream beyond those that are known to change nothing
         /// about who pays and where the call goes. All others are taken off.
         pub allow_headers: Vec<String>,
+        /// Parameters of the query that reach the upstream beyond `api-version`, `beta` and those of
+        /// listings. All others are taken off.
+        pub allow_query: Vec<String>,
         /// Betas (`anthropic-beta`, `openai-beta`) that pass beyond those that are known to cost no more
         /// than their tokens. Others are refused by their name.
         pub pass_betas: Vec<String>,

@@ -69,8 +69,10 @@ section! {
         pub page: bool = true,
         /// How finished answers are kept for clients that lost their connection, or `false`.
         pub replay: ReplaySetting,
-        /// How many more attempts may fail uncharged than were charged, before a token is refused.
-        pub max_voids: u32 = 100,
+        /// How many more requests than the paying account was charged for may cost nothing by the client's own
+        /// doing: it left before the first byte, spoilt its own upload, or asked for what is not delivered
+        /// yet (304 and the like). The next one is charged. What the upstream fails at never counts.
+        pub max_voids: u32 = 3,
         /// The memo of invoices. Default: the route's name.
         pub description: Option<String>,
         /// The longest request body. Default: 1MiB where it goes into a template (`request`), else 8MiB
@@ -140,6 +142,8 @@ choices! {
         Success,
         /// 4xx as well, save 401, 402, 403 and 407.
         SuccessAndClientError,
+        /// Whatever was forwarded, whatever comes back: where the act is what is sold. At a fixed price.
+        Forwarded,
     }
 
     /// What becomes of the payment when the upstream fails.

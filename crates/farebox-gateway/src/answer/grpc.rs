@@ -65,6 +65,24 @@ impl GrpcCall {
             Some(_) => Ending::CutByUpstream,
         }
     }
+
+    /// The same after messages that were worth something: where the status says that what was asked is
+    /// wrong, that makes none of them free.
+    fn ending_after_messages(self, status: Option<&[u8]>) -> Ending {
+        const INVALID_ARGUMENT: &[u8] = b"3";
+        const NOT_FOUND: &[u8] = b"5";
+        const ALREADY_EXISTS: &[u8] = b"6";
+        const FAILED_PRECONDITION: &[u8] = b"9";
+        const ABORTED: &[u8] = b"10";
+        const OUT_OF_RANGE: &[u8] = b"11";
+        match status {
+            Some(
+                INVALID_ARGUMENT | NOT_FOUND | ALREADY_EXISTS | FAILED_PRECONDITION | ABORTED
+                | OUT_OF_RANGE,
+            ) => Ending::CutByClient,
+            status => self.ending_by(status),
+        }
+    }
 }
 
 impl GrpcAnswer {
@@ -82,8 +100,8 @@ impl GrpcAnswer {
             false => Ok(trailers.block),
         };
         let block = block.unwrap_or_default();
-        let ending = self.call.ending_by(status_in(&block));
         let has_message = web.body.has_message();
+        let ending = self.call.ending_after_messages(status_in(&block));
         web.failure = (ending != Ending::Complete).then_some(match has_message {
             true => Failure::Ended(ending),
             false => Failure::Refused,
@@ -96,8 +114,13 @@ impl GrpcAnswer {
     }
 
     /// How the call ended by its real trailers.
-    pub(super) fn ending_by(&self, trailers: &HeaderMap) -> Ending {
-        self.call.ending_by(status(trailers))
+    pub(super) fn ending_by(&self, trailers: &HeaderMap, has_messages: bool) -> Ending {
+        let status = status(trailers);
+        if has_messages {
+            self.call.ending_after_messages(status)
+        } else {
+            self.call.ending_by(status)
+        }
     }
 
     /// Whether the body stops amid a frame.
@@ -168,6 +191,8 @@ mod tests {
             (after("0"), None),
             (after("13"), Some(Failure::Ended(Ending::CutByUpstream))),
             (after("1"), Some(Failure::Ended(Ending::CutByClient))),
+            (after("3"), Some(Failure::Ended(Ending::CutByClient))),
+            (trailers("3"), Some(Failure::Refused)),
             (message.to_vec(), None),
         ] {
             assert_eq!(heard(&body, None), (failure, false));

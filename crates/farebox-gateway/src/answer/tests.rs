@@ -4,7 +4,7 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
-use super::pace::MAX_PAUSE;
+use super::pace::MAX_WAIT_OF_HALF;
 use super::*;
 
 pub(super) const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -60,8 +60,8 @@ async fn ending_after(pause: Duration) -> Ending {
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_breaks_off_is_the_upstreams_fault_unless_the_client_kept_it_waiting() {
     assert_eq!(ending_after(Duration::ZERO).await, Ending::CutByUpstream);
-    assert_eq!(ending_after(MAX_PAUSE).await, Ending::CutByUpstream);
-    let longer = MAX_PAUSE + Duration::from_millis(1);
+    assert_eq!(ending_after(MAX_WAIT_OF_HALF).await, Ending::CutByUpstream);
+    let longer = MAX_WAIT_OF_HALF + Duration::from_millis(1);
     assert_eq!(ending_after(longer).await, Ending::CutByClient);
 }
 

@@ -13,11 +13,11 @@ use farebox_http::upstream::Answer;
 use http::Response;
 
 use super::whole::MAX_WHOLE;
-use super::{Coming, Fare, Forwarder, ReceiptHeaders};
+use super::{Coming, Fare, Forwarder, ReceiptHeaders, Refused, Waiting};
 use crate::access_log::Exchange;
 use crate::answer::{AnswerBody, GrpcCall, has_failed};
 use crate::plan::Route;
-use crate::refusal::{Refusal, UpstreamError};
+use crate::refusal::UpstreamError;
 use farebox_paywall::gauge::{Form, Gauge, Whole};
 use farebox_paywall::payment_fields;
 use farebox_paywall::settle::Charge;
@@ -31,10 +31,11 @@ impl Forwarder {
         (answer, lease): Answer,
         fare: Fare,
         call: GrpcCall,
-    ) -> Result<Response<AnswerBody>, Refusal> {
+    ) -> Result<Response<AnswerBody>, Refused> {
         let (mut parts, incoming) = answer.into_parts();
         let mut fare = fare.answered(parts.status, route)?;
-        fare.judge(parts.status, route, has_failed(&parts.headers));
+        let has_failed = has_failed(&parts.headers);
+        fare.judge(parts.status, route, has_failed).await;
         let form = match fare.settlement.gauge() {
             Some(gauge) => gauge.head(parts.status, &mut parts.headers),
             None => Form::AsSent { cost: None },
@@ -80,7 +81,7 @@ impl Forwarder {
         route: &Route,
         coming: Coming,
         mut fare: Fare,
-    ) -> Result<Response<AnswerBody>, Refusal> {
+    ) -> Result<Response<AnswerBody>, Refused> {
         let Coming {
             parts,
             incoming,
@@ -88,8 +89,11 @@ impl Forwarder {
             mut lease,
         } = coming;
         let room = fare.room.take();
+        let waiting = Waiting::of(&mut fare, exchange);
         let read = self.read_whole(route, (incoming, decoder), MAX_WHOLE, room);
-        let (mut body, memory) = match read.await {
+        let read = read.await;
+        waiting.over();
+        let (mut body, memory) = match read {
             Ok(read) => read,
             Err(error) => return Err(fare.refuse_whole(error)),
         };
@@ -128,7 +132,7 @@ async fn bill_beside(gauge: Box<dyn Gauge>, body: &Bytes, held: Msat) -> Result<
 impl ReceiptHeaders {
     /// The cost is known: what of the hold it left is back on the balance. Above the hold
     /// it is not the payer's.
-    fn settle(&mut self, cost: Msat) {
+    pub(super) fn settle(&mut self, cost: Msat) {
         if let Self::Held {
             charge,
             left,

@@ -43,8 +43,13 @@ impl Asker<'_> {
             ..
         } = arrival;
         let upstream = &route.upstream;
+        let models = route.sale.as_ref().and_then(|sale| sale.offer.models());
         let query = parts.uri.query().filter(|_| route.keeps_query());
-        parts.uri = target_for(upstream, &path, query)?;
+        let query = query.and_then(|query| match models {
+            Some(models) => models.query.pass(query),
+            None => Some(query.into()),
+        });
+        parts.uri = target_for(upstream, &path, query.as_deref())?;
         if let Some(shape) = &route.shape {
             shape.prepare(&mut parts.method, &mut parts.headers)?;
         }
@@ -59,7 +64,6 @@ impl Asker<'_> {
             },
             payment_fields::in_requests,
         );
-        let models = route.sale.as_ref().and_then(|sale| sale.offer.models());
         if let Some(models) = models {
             models.headers.prepare(&mut parts.headers);
         }

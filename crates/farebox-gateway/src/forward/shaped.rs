@@ -22,11 +22,11 @@ use http::response::Parts;
 use hyper::body::Incoming;
 
 use super::whole::WholeError;
-use super::{Fare, Forwarder, ReceiptHeaders};
+use super::{Fare, Forwarder, ReceiptHeaders, Refused, Waiting};
 use crate::access_log::Exchange;
 use crate::answer::AnswerBody;
 use crate::plan::Route;
-use crate::refusal::{Refusal, UpstreamError};
+use crate::refusal::UpstreamError;
 use crate::shape::{Extract, Extracted, Form, MAX_ANSWER_BYTES, NotThere};
 use farebox_paywall::gauge::Ending;
 use farebox_paywall::payment_fields;
@@ -72,17 +72,20 @@ impl Forwarder {
         extract: &Arc<Extract>,
         (answer, mut lease): Answer,
         mut fare: Fare,
-    ) -> Result<Response<AnswerBody>, Refusal> {
+    ) -> Result<Response<AnswerBody>, Refused> {
         let (mut parts, incoming) = answer.into_parts();
         headers::prepare_response(&mut parts.headers, false, payment_fields::in_answers);
         let room = fare.room.take();
         let part = self.read_part(route, extract, (&parts.headers, incoming), room);
-        let (extracted, memory) = match part.await {
+        let waiting = Waiting::of(&mut fare, exchange);
+        let part = part.await;
+        waiting.over();
+        let (extracted, memory) = match part {
             Ok(read) => read,
             Err(error) => return Err(fare.refuse_part(error)),
         };
         lease.give_back();
-        fare.judge(parts.status, route, false);
+        fare.judge(parts.status, route, false).await;
         let body = memory.keep(relabel(&mut parts, extracted));
         fare.mark(&mut parts.headers, route);
         if extract.form == Form::LsatProxy {
@@ -125,7 +128,7 @@ fn relabel(parts: &mut Parts, extracted: Extracted) -> Bytes {
 
 impl Fare {
     /// The upstream's answer does not have what the route sells.
-    fn refuse_part(self, error: Unsellable) -> Refusal {
+    fn refuse_part(self, error: Unsellable) -> Refused {
         match error {
             Unsellable::Whole(error) => self.refuse_whole(error),
             Unsellable::Busy(busy) => self.refuse(busy.into()),

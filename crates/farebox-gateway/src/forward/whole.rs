@@ -10,10 +10,10 @@ use http::header::{CONTENT_LENGTH, HeaderValue};
 use http::response::Parts;
 use hyper::body::Incoming;
 
-use super::{Fare, Forwarder};
+use super::{Fare, Forwarder, Refused};
 use crate::answer::AnswerBody;
 use crate::plan::Route;
-use crate::refusal::{Overload, Refusal, UpstreamError};
+use crate::refusal::{Overload, UpstreamError};
 
 /// The longest whole answer, in bytes: ten large pictures in base64.
 pub(super) const MAX_WHOLE: usize = 64 * 1024 * 1024;
@@ -87,7 +87,7 @@ impl Forwarder {
 
 impl Fare {
     /// Nothing is charged for an answer that there is not.
-    pub(super) fn refuse_whole(self, error: WholeError) -> Refusal {
+    pub(super) fn refuse_whole(self, error: WholeError) -> Refused {
         self.refuse(match (error.no_room(), error) {
             (Some(full), _) => Overload::Answers(full).into(),
             (None, WholeError::Read(BodyError::TimedOut)) => UpstreamError::TimedOut.into(),

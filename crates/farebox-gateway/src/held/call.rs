@@ -129,7 +129,7 @@ impl KeptAnswer {
         let mut response = Response::new(AnswerBody::stored(self.body, None));
         *response.status_mut() = self.status;
         *response.headers_mut() = self.headers;
-        forward::write_receipt(response.headers_mut(), receipt);
+        forward::write_charge(response.headers_mut(), receipt.charged, receipt.hold);
         response
     }
 }

@@ -142,13 +142,16 @@ impl UpstreamPool {
         &self.authority
     }
 
-    /// Sends a request, whose URI is path and query alone, on a connection of this worker.
+    /// Sends a request, whose URI is path and query alone, on a connection of this worker. `on_way` is
+    /// told when it is on one, and when it came back from one that had not taken a byte of it.
     pub async fn send(
         &self,
         worker: usize,
         mut request: Request<RequestBody>,
+        mut on_way: impl FnMut(bool),
     ) -> Result<Answer, SendError> {
         while let Some(connection) = self.take(worker) {
+            on_way(true);
             match self.send_on(connection, worker, request).await {
                 Ok(answer) => return Ok(answer),
                 Err(Unsent {
@@ -157,6 +160,7 @@ impl UpstreamPool {
                 }) => request = unsent,
                 Err(Unsent { error, .. }) => return Err(error),
             }
+            on_way(false);
         }
         let connection = self
             .connect(&self.transport.connector, self.transport.protocol)
@@ -164,18 +168,25 @@ impl UpstreamPool {
         if let Connection::Http2(sender) = &connection {
             self.idle(worker).http2 = Some(sender.clone());
         }
+        on_way(true);
         let sent = self.send_on(connection, worker, request).await;
         sent.map_err(|unsent| unsent.error)
     }
 
-    /// Sends a request that asks for an upgrade, on an HTTP/1.1 connection of its own.
-    pub async fn send_upgrade(&self, request: Request<RequestBody>) -> Result<Answer, SendError> {
+    /// Sends a request that asks for an upgrade, on an HTTP/1.1 connection of its own. `on_way` is told
+    /// when it is on it.
+    pub async fn send_upgrade(
+        &self,
+        request: Request<RequestBody>,
+        mut on_way: impl FnMut(bool),
+    ) -> Result<Answer, SendError> {
         let connector = &self.transport.http1_connector;
         let Connection::Http1(mut sender) =
             self.connect(connector, UpstreamProtocol::Http1).await?
         else {
             return Err(SendError::NoUpgrade);
         };
+        on_way(true);
         let answer = sender.send_request(request).await?;
         Ok((answer, Lease::default()))
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, MutexGuard};
 use farebox_core::{
     AccountId, HoldId, KeyEpoch, KeyHash, Msat, PaymentHash, PayoutId, ProcessEpoch, UnixMillis,
 };
-use farebox_ledger::seam::{Account, Charge, Entry, Is, Key, Origin, TransferId};
+use farebox_ledger::seam::{Account, Charge, Entry, Is, Key, Origin, TransferId, shown_voids};
 use farebox_ledger::{
     AccountName, AccountView, ChangeView, ChargePage, ChargeQuery, ChargeView, Deposit, HeldCall,
     HeldSummary, KeyView, PayoutState, PayoutView, PendingDeposit, Reader, StoreError,
@@ -310,7 +310,7 @@ fn account_view(id: &AccountId, entry: &Entry) -> Option<AccountView> {
         held: held.unwrap_or(Msat::MAX),
         calls_used: account.calls_used,
         calls_held: account.held.calls,
-        voids: account.voids,
+        voids: shown_voids(account.voids),
         claimed_at: account.claimed_at,
         expires_at: account.expires_at,
         revoked_at: account.revoked_at,
@@ -346,7 +346,7 @@ fn key_view(id: &AccountId, account: &Account, key: &Key, today: u32, tables: &T
         spent_today: on.spent,
         held_today: on.held,
         calls: account.calls_used,
-        voids: account.voids,
+        voids: shown_voids(account.voids),
         limits: key.limits.clone(),
     }
 }

@@ -154,8 +154,8 @@ fn settle(payer: u8, asker: u8, hold: u8, used: u64) -> Command {
             day: Some(TODAY),
             once: None,
         },
-        how: Resolution::Settle { used, rest },
-        measured: None,
+        ended: Ended::of(Resolution::Settle { used, rest }, None),
+        max_voids: 0,
         at: NOON,
     })
 }

@@ -3,13 +3,12 @@
 use super::Operation;
 use crate::book::{Book, Moment};
 use crate::hold::Granted;
-use crate::money::{self, Moved, Verdict};
-use crate::name::{HouseName, Name};
+use crate::money::{self, Verdict};
+use crate::name::Name;
 use crate::passes::Passes;
 use crate::rows::{HoldFacts, OnceRow, OnceState, OpenHold};
 use crate::rules::{self, Earlier, Grant, OnDay};
 use crate::store::{Safe, StoreError};
-use crate::view::TransferKind;
 use crate::{Admitted, ClaimPolicy, Cost, Funding, HoldRequest, KeyRefusal, LedgerError, day};
 
 impl Operation for HoldRequest {
@@ -78,9 +77,6 @@ fn of_payment(
         Ok(answer) => answer,
         Err(error) => return Ok(Err(error)),
     };
-    if let Admitted::Pass { .. } = answer {
-        sell_pass(request, book)?;
-    }
     let facts = HoldFacts {
         payer: *id,
         asker: *id,
@@ -92,19 +88,6 @@ fn of_payment(
         book.notes.is_early = is_early && matches!(answer, Admitted::Held(_));
         Ok(answer)
     })
-}
-
-/// Moves the whole price of a pass to revenue, once.
-fn sell_pass(request: &HoldRequest, book: &mut Book<'_>) -> Result<(), StoreError> {
-    let account = book.account(&request.account)?;
-    let price = account.balance.saturating_sub(account.excess);
-    let Some(terms) = account.terms().filter(|_| !price.is_zero()) else {
-        return Ok(());
-    };
-    let revenue = HouseName::Revenue(terms.route.clone());
-    let transfer = book.fresh_id(request.now);
-    let moved = Moved::new(price, TransferKind::Pass, request.now);
-    money::take(book, &request.account, &revenue, transfer, moved)
 }
 
 fn of_key(request: &HoldRequest, book: &mut Book<'_>) -> Verdict<Admitted<Granted>> {
@@ -180,5 +163,6 @@ fn granted(
         remaining: grant.remaining,
         expires_at: grant.expires_at,
         facts,
+        max_voids: request.max_voids,
     }))
 }

@@ -1,25 +1,25 @@
 //! The end of a hold, and how far it has come before.
 
-use farebox_core::{AccountId, HoldId, Msat, UnixMillis};
+use farebox_core::{AccountId, HoldId, Kind, Msat, UnixMillis};
 
 use super::Operation;
 use crate::book::{Book, Moment};
-use crate::hold::{Resolution, Rest};
+use crate::hold::{Ended, Resolution, Rest};
 use crate::money::{self, Moved, Verdict};
 use crate::name::{HouseName, Name};
 use crate::rows::{ChangeRow, Charge, HoldFacts, OnceRow, OnceState, OpenHold};
 use crate::store::StoreError;
 use crate::view::TransferKind;
-use crate::{ChangeView, Measured, Receipt};
+use crate::{ChangeView, Receipt};
 
 /// Ends a hold.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Resolve {
     pub(crate) hold: HoldId,
     pub(crate) facts: HoldFacts,
-    pub(crate) how: Resolution,
-    /// What its answer showed, which is kept with the charge.
-    pub(crate) measured: Option<Box<Measured>>,
+    pub(crate) ended: Ended,
+    /// How often its client may be excused beyond as many requests as were charged.
+    pub(crate) max_voids: u32,
     pub(crate) at: UnixMillis,
 }
 
@@ -51,7 +51,7 @@ impl Operation for Resolve {
         }
         if let Resolution::Settle {
             rest: Rest::Owed, ..
-        } = self.how
+        } = self.ended.how
         {
             names.push(Name::Change(self.hold));
         }
@@ -62,24 +62,48 @@ impl Operation for Resolve {
         let Some(mut hold) = book.end_hold(&self.hold)? else {
             return Ok(Ok(()));
         };
-        note_charge(self, &mut hold, book)?;
-        match self.how {
-            Resolution::Settle { used, rest } => {
-                settle(self, &hold, used, book)?;
-                if rest == Rest::Owed {
-                    owe(self, book)?;
-                }
+        let charge = charge_of(self, &hold, book)?;
+        note_charge(self, charge, &mut hold, book)?;
+        match charge {
+            Some(used) => settle(self, &hold, used, book)?,
+            None => release_once(&hold, book)?,
+        }
+        match self.ended.how {
+            Resolution::Settle {
+                rest: Rest::Owed, ..
+            } => owe(self, book)?,
+            Resolution::Excuse { .. } if charge.is_none() => {
+                let payer = book.change_account(&self.facts.payer)?;
+                payer.voids = payer.voids.saturating_add(1);
             }
-            Resolution::Void { reason } => {
-                release_once(&hold, book)?;
-                if reason.counts() {
-                    let asker = book.change_account(&self.facts.asker)?;
-                    asker.voids = asker.voids.saturating_add(1);
-                }
-            }
+            _ => {}
         }
         Ok(Ok(()))
     }
+}
+
+impl Resolve {
+    /// Tells whoever waits what was charged.
+    pub(crate) fn tell(self, charged: Msat) {
+        if let Some(tell) = self.ended.tell {
+            let _ = tell.send(charged);
+        }
+    }
+}
+
+/// What a hold is charged; none where it is released.
+fn charge_of(
+    resolve: &Resolve,
+    hold: &OpenHold,
+    book: &Book<'_>,
+) -> Result<Option<Msat>, StoreError> {
+    let payer = book.account(&hold.facts.payer)?;
+    Ok(match resolve.ended.how {
+        Resolution::Settle { used, .. } => Some(used),
+        Resolution::Begin { .. } => Some(hold.amount),
+        Resolution::Void { .. } => None,
+        Resolution::Excuse { used, .. } => payer.has_no_excuse(resolve.max_voids).then_some(used),
+    })
 }
 
 fn settle(
@@ -88,12 +112,23 @@ fn settle(
     used: Msat,
     book: &mut Book<'_>,
 ) -> Result<(), StoreError> {
+    let payer = hold.facts.payer;
+    if let Kind::Pass(span) = book.account(&payer)?.kind() {
+        let since = match resolve.ended.how {
+            Resolution::Begin { since } => since,
+            _ => resolve.at,
+        };
+        return money::begin_pass(book, &payer, since.plus(span), resolve.at);
+    }
     let charged = used.min(hold.amount);
     money::charge(book, resolve.hold, hold, used, resolve.at)?;
+    book.notes.charged = charged;
     if !charged.is_zero() {
         for (id, day) in hold.facts.counted() {
             book.spend_on(&id, day, charged)?;
         }
+        let payer = book.change_account(&payer)?;
+        payer.voids = payer.voids.saturating_sub(1);
     }
     let asker = book.change_account(&hold.facts.asker)?;
     asker.calls_used = asker.calls_used.saturating_add(1);
@@ -149,16 +184,17 @@ fn owe(resolve: &Resolve, book: &mut Book<'_>) -> Result<(), StoreError> {
 /// Notes what the end of a hold tells: nothing, for the whole charge of a fixed price.
 fn note_charge(
     resolve: &Resolve,
+    charge: Option<Msat>,
     hold: &mut OpenHold,
     book: &mut Book<'_>,
 ) -> Result<(), StoreError> {
-    let (used, charged) = match resolve.how {
-        Resolution::Settle { used, .. } => (used, Some(used.min(hold.amount))),
-        Resolution::Void { .. } => (Msat::ZERO, None),
-    };
+    // What a pass was charged is a transfer of its own.
+    if let Kind::Pass(_) = book.account(&hold.facts.payer)?.kind() {
+        return Ok(());
+    }
+    let measured = &resolve.ended.measured;
     let is_childs = hold.facts.child().is_some();
-    let is_told =
-        resolve.measured.is_some() || (charged.is_some() && (hold.basis.is_some() || is_childs));
+    let is_told = measured.is_some() || (charge.is_some() && (hold.basis.is_some() || is_childs));
     if !is_told {
         return Ok(());
     }
@@ -168,11 +204,11 @@ fn note_charge(
         facts: hold.facts,
         route,
         held: hold.amount,
-        used,
-        charged,
+        used: charge.unwrap_or(Msat::ZERO),
+        charged: charge.map(|used| used.min(hold.amount)),
         at: resolve.at,
         basis: hold.basis.take(),
-        measured: resolve.measured.as_deref().cloned(),
+        measured: measured.as_deref().cloned(),
     });
     Ok(())
 }

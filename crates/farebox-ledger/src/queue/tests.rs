@@ -6,7 +6,7 @@ use farebox_core::AccountId;
 
 use super::*;
 use crate::Remaining;
-use crate::hold::Rest;
+use crate::hold::{Ended, Resolution, Rest};
 use crate::operation::{FinishPayout, Revoke};
 use crate::rows::HoldFacts;
 
@@ -44,6 +44,7 @@ fn granted(number: u8) -> Granted {
             day: None,
             once: None,
         },
+        max_voids: 3,
     }
 }
 
@@ -93,7 +94,8 @@ fn an_ending_takes_the_progress_of_others_along_and_makes_its_own_pointless() {
     queue.progress(hold(1), msat(5), false);
     queue.progress(hold(2), msat(6), false);
     let (used, rest) = (msat(8), Rest::Stays);
-    queue.resolve(&granted(2), Resolution::Settle { used, rest }, None);
+    let how = Resolution::Settle { used, rest };
+    queue.resolve(&granted(2), Ended::of(how, None));
     queue.take(&mut batch, 10, LONG);
     assert_eq!(batch.commands.len(), 2);
     assert_eq!(progress_in(&batch), [(hold(1), 5)]);

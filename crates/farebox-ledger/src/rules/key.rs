@@ -7,7 +7,7 @@ use crate::day::Day;
 use crate::rows::{Account, Key, Use};
 use crate::store::StoreError;
 
-use super::{Earlier, Fit, Grant, balance_covers, fit, free, has_too_many_voids, repeated};
+use super::{Earlier, Fit, Grant, balance_covers, fit, free, repeated};
 use crate::{Admitted, HoldRequest, KeyLimits, KeyRefusal, Remaining, day};
 
 /// A key on the day of a request.
@@ -58,9 +58,6 @@ pub(crate) fn key(
     }
     if let Some(refusal) = both().find_map(|on| not_allowed(request, &on.key.limits)) {
         return Admitted::Key(refusal);
-    }
-    if has_too_many_voids(request, asker.account) {
-        return Admitted::TooManyVoids;
     }
     let mut verdict = balance_covers(payer.account, amount);
     for on in both() {

@@ -17,7 +17,11 @@ pub(crate) fn payout(
     if request.amount.is_zero() || request.amount < request.limits.least {
         return Err(PayoutAnswer::BelowLeast.into());
     }
-    let free = free(account);
+    let free = match account.kind() {
+        // The first of them that is charged takes the whole of it.
+        Kind::Pass(_) if account.held.calls > 0 => Msat::ZERO,
+        _ => free(account),
+    };
     let free_excess = match account.kind() {
         Kind::Balance => Msat::ZERO,
         Kind::Single | Kind::Calls(_) | Kind::Pass(_) => {

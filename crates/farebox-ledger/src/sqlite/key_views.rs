@@ -5,6 +5,7 @@ use rusqlite::{Connection, Params, Row};
 
 use super::columns::{self, LIMITS, instant, maybe_instant, msat, read_limits};
 use super::sql::Sql as _;
+use crate::rows::shown_voids;
 use crate::store::StoreError;
 use crate::{Deposit, KeyView, PendingDeposit};
 
@@ -62,7 +63,7 @@ fn read(row: &Row<'_>) -> Result<KeyView, StoreError> {
         revoked_at: maybe_instant(row.get(12)?)?,
         balance: msat(row.get(13)?)?,
         calls: row.get(14)?,
-        voids: row.get(15)?,
+        voids: shown_voids(row.get(15)?),
         deposited: msat(row.get(16)?)?,
         spent: msat(row.get(17)?)?,
         spent_today: msat(row.get(18)?)?,

@@ -9,6 +9,7 @@ use super::columns::{self, CLAIM, CLAIM_WIDTH, Claim};
 use super::sql::Sql as _;
 use super::{change, charges, held, key_views, payouts, trial};
 use crate::day::Day;
+use crate::rows::shown_voids;
 use crate::store::{OpenReader, Reader, StoreError};
 use crate::view::{AccountView, TransferKind, TransferView, TrialBalance};
 use crate::{
@@ -217,7 +218,7 @@ fn read_view(row: &Row<'_>) -> Result<AccountView, StoreError> {
         held: columns::msat(row.get(CLAIM_WIDTH + 3)?)?,
         calls_used: row.get(CLAIM_WIDTH + 1)?,
         calls_held: row.get(CLAIM_WIDTH + 4)?,
-        voids: row.get(CLAIM_WIDTH + 2)?,
+        voids: shown_voids(row.get(CLAIM_WIDTH + 2)?),
         claimed_at: claim.claimed_at,
         expires_at: claim.expires_at,
         revoked_at: claim.revoked_at,

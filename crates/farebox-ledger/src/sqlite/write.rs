@@ -135,9 +135,12 @@ impl Write<'_> {
         match &account.origin {
             Origin::Payment { .. } if is_new => self.insert_claim(id, account),
             Origin::Payment { .. } => {
-                let sql = "UPDATE claims SET revoked_at = ?2, excess = ?3 WHERE account = ?1";
+                let sql = "UPDATE claims SET revoked_at = ?2, excess = ?3, expires_at = ?4 \
+                           WHERE account = ?1";
                 let revoked_at = account.revoked_at.map(instant_column);
-                let columns = (account.row, revoked_at, signed(account.excess));
+                let expires_at = instant_column(account.expires_at);
+                let excess = signed(account.excess);
+                let columns = (account.row, revoked_at, excess, expires_at);
                 self.connection.change_one("a claim", sql, columns)
             }
             Origin::Key(key) => {
@@ -404,7 +407,7 @@ impl Write<'_> {
     }
 }
 
-type AccountColumns = (i64, i64, u32, u32, Option<TransferId>);
+type AccountColumns = (i64, i64, u32, i64, Option<TransferId>);
 
 const fn account_columns(account: &Account) -> AccountColumns {
     (

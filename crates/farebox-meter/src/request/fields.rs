@@ -44,7 +44,6 @@ const CHAT: &[&str] = &[
     "store",
     "modalities",
     "audio",
-    "prediction",
     "service_tier",
     "random_seed",
     "safe_prompt",
@@ -148,7 +147,7 @@ const fn own(endpoint: Endpoint) -> &'static [&'static str] {
 }
 
 /// Members that are known and deliberately not sold: the seller's account, other people's data, and
-/// work at the provider that the tokens do not tell.
+/// work at the provider that the tokens do not tell or no limit bounds (rejected predictions).
 fn is_known_feature(name: &str) -> bool {
     const FEATURES: &[&str] = &[
         "background",
@@ -167,6 +166,7 @@ fn is_known_feature(name: &str) -> bool {
         "plugins",
         "transforms",
         "preset",
+        "prediction",
     ];
     FEATURES.contains(&name)
 }

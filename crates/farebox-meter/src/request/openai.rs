@@ -67,11 +67,21 @@ impl ModelRequest {
 
     pub(super) fn read_images(&mut self, rules: &RequestRules) -> Result<(), Refused> {
         self.read_choices("n", rules)?;
-        let word = |name: &str| self.body.read::<String>(name);
-        let quality = word("quality")?.unwrap_or_else(|| "auto".to_owned());
-        let size = word("size")?.unwrap_or_else(|| "auto".to_owned());
+        let quality = self.read_word("quality")?;
+        let size = self.read_word("size")?;
         self.images = Some((self.choices.max(1), format!("{quality}/{size}")));
         Ok(())
+    }
+
+    /// A choice of the client, in small letters from here on: servers may take "HD" for "hd", and that
+    /// has a price of its own.
+    fn read_word(&mut self, name: &str) -> Result<String, Refused> {
+        let written: Option<String> = self.body.read(name)?;
+        let Some(word) = written.map(|word| word.trim().to_lowercase()) else {
+            return Ok("auto".to_owned());
+        };
+        self.body.set(name, &word.as_str().into());
+        Ok(word)
     }
 
     pub(super) fn read_speech(&mut self) -> Result<(), Refused> {

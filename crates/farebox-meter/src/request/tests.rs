@@ -367,7 +367,57 @@ fn the_limit_is_lowered_under_the_name_that_the_endpoint_knows() {
     let mut request = read(Endpoint::ChatCompletions, &body).ok().unwrap();
     request.lower_output(5);
     assert_eq!(forwarded(&request)["max_completion_tokens"], 5);
-    assert!(forwarded(&request)["max_tokens"].is_null());
+    assert_eq!(forwarded(&request)["max_tokens"], 5);
+}
+
+#[test]
+fn a_limit_that_only_openais_servers_obey_is_written_for_others_too() {
+    let limits = |model: &str, more: Value| {
+        let mut body = json!({ "model": model, "messages": [] });
+        let (Value::Object(all), Value::Object(more)) = (&mut body, more) else {
+            panic!("an object");
+        };
+        all.extend(more);
+        let body = forwarded(&read(Endpoint::ChatCompletions, &body).ok().unwrap());
+        let limit = |name: &str| body.get(name).and_then(Value::as_u64);
+        (limit("max_tokens"), limit("max_completion_tokens"))
+    };
+    let new = || json!({ "max_tokens": null, "max_completion_tokens": 1 });
+    for model in ["llama-3", "mistral/gpt-j", "gpt-oss-120b"] {
+        assert_eq!(limits(model, new()), (Some(1), Some(1)), "{model}");
+    }
+    for model in [
+        "gpt-4o",
+        "openai/o3-mini",
+        "ft:gpt-5:me",
+        "chatgpt-4o-latest",
+    ] {
+        assert_eq!(limits(model, new()), (None, Some(1)), "{model}");
+    }
+    assert_eq!(
+        limits("llama-3", json!({ "max_tokens": 2 })),
+        (Some(2), None)
+    );
+    assert_eq!(limits("llama-3", json!({})), (None, None));
+}
+
+#[test]
+fn the_words_for_a_picture_are_priced_and_forwarded_in_one_spelling() {
+    let body = json!({ "model": "m", "prompt": "a dog", "quality": " HD", "size": "1024X1024" });
+    let request = read(Endpoint::Images, &body).ok().unwrap();
+    assert_eq!(request.image_kind(), Some("hd/1024x1024"));
+    let body = forwarded(&request);
+    assert_eq!(
+        (&body["quality"], &body["size"]),
+        (&json!("hd"), &json!("1024x1024"))
+    );
+}
+
+#[test]
+fn rejected_predictions_have_no_bound_and_are_not_sold() {
+    let body = chat(json!({ "prediction": { "type": "content", "content": "a" } }));
+    let refused = read(Endpoint::ChatCompletions, &body).err().unwrap();
+    assert_eq!(refused, Refused::Feature("prediction".to_owned()));
 }
 
 #[test]

@@ -32,8 +32,6 @@ pub enum AdmissionError {
     Unlike(Box<Unlike>),
     #[error("what is left on the token is held by requests in flight")]
     Reserved,
-    #[error("too many attempts with this token failed; what is left on it is not lost")]
-    TooManyVoids,
     #[error(transparent)]
     Limit(#[from] TokenRefusal),
 }
@@ -54,7 +52,6 @@ impl AdmissionError {
             Self::Finished(_) => Entry::new(ProblemKind::ANSWER_GONE),
             Self::Unlike(_) => Entry::new(ProblemKind::ANSWER_UNLIKE),
             Self::Reserved => Entry::new(ProblemKind::VALUE_RESERVED).again_in(BRIEFLY),
-            Self::TooManyVoids => Entry::new(ProblemKind::CREDENTIAL_SUSPENDED),
             Self::Limit(refusal) => {
                 Entry::new(ProblemKind::RATE_LIMITED).again_in(refusal.retry_after().0)
             }

@@ -52,6 +52,9 @@ pub struct Bill {
     /// What the use costs, which may be more than was held: that is the seller's loss. None where
     /// the answer failed before it was worth anything; its hold is voided.
     pub used: Option<Msat>,
+    /// The client brought it about that it got nothing. It is charged only where that happened too
+    /// often.
+    pub is_excused: bool,
     /// How much was used.
     pub measured: Measure,
     /// How the answer ended.
@@ -92,19 +95,11 @@ impl Bill {
         let charged = self.charged(hold.charge());
         match self.used {
             Some(used) => hold.settle_part_with(used, self.kept()),
-            None => hold.void_with(self.void_reason(), self.kept()),
+            None => hold.void_with(VoidReason::CutShort, self.kept()),
         }
         Charged {
             msat: charged,
             bill: Some(self),
-        }
-    }
-
-    /// Who made an answer end before it was worth anything.
-    const fn void_reason(&self) -> VoidReason {
-        match self.end {
-            End::CutByClient => VoidReason::ClientGone,
-            _ => VoidReason::CutShort,
         }
     }
 
@@ -113,8 +108,18 @@ impl Bill {
         self.used.unwrap_or(Msat::ZERO).min(held)
     }
 
+    /// The same bill for a client that got nothing.
+    pub(crate) fn excused(self) -> Self {
+        Self {
+            is_excused: true,
+            end: End::CutByClient,
+            complaint: None,
+            ..self
+        }
+    }
+
     /// What the ledger keeps of it.
-    fn kept(&self) -> Measured {
+    pub(crate) fn kept(&self) -> Measured {
         let (usage, quantity) = match &self.measured {
             Measure::Usage { usage, .. } => {
                 let used = usage.iter().map(|(unit, count)| (unit.as_str(), count));

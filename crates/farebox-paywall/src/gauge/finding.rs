@@ -26,6 +26,18 @@ pub enum Billed {
     },
 }
 
+impl Billed {
+    /// The bill as far as it is known here and now.
+    pub(crate) fn at_hand(self) -> Bill {
+        match self {
+            Self::Known(bill)
+            | Self::Open {
+                otherwise: bill, ..
+            } => bill,
+        }
+    }
+}
+
 /// Begins to find out a bill, and settles the hold by it.
 pub type Find = Box<dyn FnOnce(OpenHold) -> Finding + Send>;
 

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use farebox_core::Msat;
 use farebox_meter::Decimal;
+use http::header::{ACCEPT_ENCODING, HeaderValue};
 use http::{HeaderMap, StatusCode};
 
 use super::finding::Billed;
@@ -93,7 +94,15 @@ impl Measuring {
 }
 
 impl Gauge for Measuring {
-    fn request(&mut self, _: &mut HeaderMap) -> Option<Arc<AtomicU64>> {
+    fn request(&mut self, fields: &mut HeaderMap) -> Option<Arc<AtomicU64>> {
+        if let What::Bytes {
+            of: Of::Answer | Of::Both,
+            ..
+        } = self.what
+        {
+            // Whoever pays by the byte does not choose how few there are.
+            fields.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        }
         match &mut self.what {
             What::Seconds { forwarded_at } => {
                 *forwarded_at = Instant::now();

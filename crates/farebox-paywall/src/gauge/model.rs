@@ -6,7 +6,7 @@
 //! | complete, without a usage | what was seen: a token for four bytes. A report of one side alone counts for that |
 //! | cut by the client | the usage if it was reported, else what was seen, and never less than the prompt once a byte has passed |
 //! | cut by the upstream, or failed after it had begun | the same; nothing before its first word |
-//! | before the first byte | nothing |
+//! | before the first byte | nothing; the prompt, where the client left so too often |
 //!
 //! A model whose vocabulary is public is counted by that instead, after the answer has ended and on
 //! another thread. What was used beyond the hold is the seller's loss. The text of an error is not output.
@@ -386,11 +386,14 @@ impl Gauge for ModelUsage {
     }
 }
 
-/// What costs nothing was worth nothing, and is void.
+/// What the upstream failed at is void where it costs nothing. What was delivered at no cost, such as a
+/// count of tokens, is no failure.
 fn bill(model: Arc<str>, tally: Tally) -> Bill {
     let usage = tally.usage;
+    let has_failed = matches!(tally.end, End::CutByUpstream | End::ErrorAfterStart);
     Bill {
-        used: (!tally.used.is_zero()).then_some(tally.used),
+        used: (!has_failed || !tally.used.is_zero()).then_some(tally.used),
+        is_excused: tally.is_excused,
         measured: Measure::Usage { model, usage },
         end: tally.end,
         complaint: None,

@@ -3,7 +3,8 @@
 //! | end | charged, unless the seller says otherwise |
 //! |---|---|
 //! | complete | what was reported |
-//! | complete, and nothing that can be true was reported | nothing; counted and logged as `cost_missing` |
+//! | complete, with 2xx, and nothing that can be true was reported | all that was held; counted and logged as `cost_missing` |
+//! | the same with another status that is charged | nothing |
 //! | cut by the client | what was reported; all that was held, where the upstream did not report in time |
 //! | cut by the upstream, or by our own end | what was reported until then |
 //! | before the first byte | nothing |
@@ -33,6 +34,8 @@ pub struct Report {
     place: Place,
     tariff: Tariff,
     reported: Reported,
+    /// The answer's status is of those that deliver something.
+    is_success: bool,
 }
 
 /// Where the upstream reports.
@@ -81,6 +84,7 @@ impl Report {
             place,
             tariff,
             reported: Reported::Missing,
+            is_success: true,
         }
     }
 
@@ -118,7 +122,8 @@ impl Gauge for Report {
         None
     }
 
-    fn head(&mut self, _: StatusCode, fields: &mut HeaderMap) -> Form {
+    fn head(&mut self, status: StatusCode, fields: &mut HeaderMap) -> Form {
+        self.is_success = status.is_success();
         self.hear(fields);
         match &self.place {
             Place::Header(_) => Form::AsSent { cost: self.cost() },
@@ -157,7 +162,10 @@ impl Gauge for Report {
         if let Place::Events(events) = &mut self.place {
             events.finish();
         }
-        let cost = self.cost().ok_or(self.reported.complaint());
+        let cost = match self.cost() {
+            None if !self.is_success => Ok(Msat::ZERO),
+            cost => cost.ok_or(self.reported.complaint()),
+        };
         Billed::Known(self.tariff.bill(ending, self.quantity(), cost))
     }
 

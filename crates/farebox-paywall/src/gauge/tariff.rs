@@ -56,9 +56,10 @@ impl Tariff {
             (Ending::CutByClient, cost) => (End::CutByClient, cost.unwrap_or(self.at_most)),
         };
         // Delivered is delivered, even where it costs nothing.
-        let is_void = used.is_zero() && ending != Ending::Complete;
+        let is_void = used.is_zero() && ending == Ending::CutByUpstream;
         Bill {
             used: (!is_void).then_some(used),
+            is_excused: false,
             measured: Measure::Quantity(quantity),
             end,
             complaint: cost.err().filter(|_| end == End::CostMissing),

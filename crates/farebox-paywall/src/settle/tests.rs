@@ -40,6 +40,10 @@ impl Till {
     }
 
     async fn hold(&self) -> Hold {
+        self.hold_with(1_000).await
+    }
+
+    async fn hold_with(&self, max_voids: u32) -> Hold {
         static SERIAL: AtomicU64 = AtomicU64::new(1);
         let mut random = [0; 10];
         random[2..].copy_from_slice(&SERIAL.fetch_add(1, Ordering::Relaxed).to_be_bytes());
@@ -61,7 +65,7 @@ impl Till {
             model: None,
             cost: Cost::Amount(msat(HELD)),
             once: None,
-            max_voids: 1_000,
+            max_voids,
             now,
             basis: None,
         };
@@ -120,6 +124,7 @@ fn msat(amount: u64) -> Msat {
 fn bill(used: Option<u64>) -> Bill {
     Bill {
         used: used.map(msat),
+        is_excused: false,
         measured: Measure::Quantity(None),
         end: End::Complete,
         complaint: None,
@@ -195,6 +200,56 @@ fn finding(charge: Charge) -> Finding {
     match charge {
         Charge::Open { finding, .. } => finding,
         Charge::Known(charged) => panic!("{charged:?} is known"),
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_before_the_first_byte_is_excused_a_few_times() {
+    let till = Till::open();
+    let mut sum = 0;
+    for (is_gauged, charged) in [(false, 0), (true, 0), (false, HELD), (true, 0), (true, 400)] {
+        let hold = till.hold_with(2).await;
+        let mut settlement = match is_gauged {
+            true => gauged(hold, Some(400)),
+            false => Settlement::of(hold, None),
+        };
+        settlement.forwarded(true);
+        settlement.end(Ending::CutByClient);
+        assert_eq!(settlement.found().await.get(), charged);
+        let bill = settlement.charge().so_far().bill.clone();
+        assert_eq!(
+            bill.map(|bill| bill.end),
+            is_gauged.then_some(End::CutByClient)
+        );
+        sum += charged;
+        assert_eq!(till.charged_and_held().await, (sum, 0));
+    }
+    // What never left for the upstream costs nothing, and does not count.
+    let mut settlement = Settlement::of(till.hold_with(0).await, None);
+    settlement.end(Ending::CutByClient);
+    assert_eq!(settlement.found().await.get(), 0);
+    drop(settlement);
+    assert_eq!(till.charged_and_held().await, (sum, 0));
+}
+
+#[tokio::test]
+async fn an_act_is_charged_once_it_is_forwarded_whatever_comes_back() {
+    let till = Till::open();
+    let mut sum = 0;
+    for is_forwarded in [false, true] {
+        for ending in [None, Some(Ending::CutByUpstream), Some(Ending::CutByClient)] {
+            let mut settlement = Settlement::of(till.hold().await, None);
+            settlement.sell_act();
+            settlement.forwarded(true);
+            settlement.forwarded(is_forwarded);
+            match ending {
+                None => settlement.void(VoidReason::TimedOut),
+                Some(ending) => settlement.end(ending),
+            }
+            drop(settlement);
+            sum += u64::from(is_forwarded) * HELD;
+            assert_eq!(till.charged_and_held().await, (sum, 0), "{ending:?}");
+        }
     }
 }
 

@@ -153,7 +153,7 @@ impl Webhook {
         question: Vec<u8>,
     ) -> Result<Bytes, AskError> {
         let request = self.request(now, question);
-        let (answer, mut lease) = self.pool.send(thread, request).await?;
+        let (answer, mut lease) = self.pool.send(thread, request, |_| {}).await?;
         if answer.status() != StatusCode::OK {
             return Err(AskError::Status(answer.status()));
         }

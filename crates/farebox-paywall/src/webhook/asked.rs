@@ -150,6 +150,7 @@ impl Gauge for Inquiry {
 fn said(ending: Ending, charge: Msat) -> Bill {
     Bill {
         used: used(ending, charge),
+        is_excused: false,
         measured: Measure::Quantity(Some(Decimal::from(charge.get()))),
         end: ending.into(),
         complaint: None,
@@ -160,6 +161,7 @@ fn said(ending: Ending, charge: Msat) -> Bill {
 fn unsaid(ending: Ending, charge: Msat) -> Bill {
     Bill {
         used: used(ending, charge),
+        is_excused: false,
         measured: Measure::Quantity(None),
         end: End::CostMissing,
         complaint: Some("the price webhook did not say what a call came to"),

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use farebox_core::Kind;
+use farebox_core::{Clock as _, Kind};
 use farebox_http::limits::{TokenLimit, TokenRefusal};
 use farebox_paywall::admit::Payment;
 use farebox_paywall::error::{AdmissionError, Error, Owed};
@@ -117,6 +117,9 @@ async fn a_pass_holds_nothing_however_often_it_is_used() {
         let bought = shop.buy(&sale, &request).await;
         assert_eq!(bought.paid, PRICE);
         let request = request.with(&bought);
+        let mut first = shop.serve(&sale, &request).await;
+        first.begin_pass(shop.clock.now());
+        first.end(Ending::Complete);
         for _ in 0..3 {
             let admission = shop.admission(&sale, &request).await;
             assert!(matches!(admission.payment, Payment::Pass { .. }));

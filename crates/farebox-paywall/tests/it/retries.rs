@@ -126,23 +126,22 @@ async fn a_named_request_that_failed_is_sold_again() {
 }
 
 #[tokio::test]
-async fn a_token_with_too_many_attempts_that_came_to_nothing_is_refused_and_loses_nothing() {
+async fn a_client_that_leaves_too_often_is_charged_and_never_refused() {
     let (shop, request) = (Shop::open(), Request::get("/a"));
     for buys in [ONE_REQUEST, ONE_CALL, Buys::Calls(2), balance()] {
         let mut sale = flat(buys);
         sale.max_voids = 2;
         let bought = shop.buy(&sale, &request).await;
         let paid = request.with(&bought);
-        for _ in 0..2 {
-            shop.serve(&sale, &paid).await.end(Ending::CutByClient);
+        for charged in [0, 0, PRICE] {
+            let mut settlement = shop.serve(&sale, &paid).await;
+            settlement.end(Ending::CutByClient);
+            assert_eq!(settlement.found().await.get(), charged, "{buys}");
         }
-        let refused = shop.refusal(&sale, &paid).await;
-        let is_too_many = matches!(refused, Error::Admission(AdmissionError::TooManyVoids));
-        assert!(is_too_many, "{buys}: {refused}");
         let books = Books {
-            charged: 0,
+            charged: PRICE,
             held: 0,
-            left: bought.paid,
+            left: bought.paid - PRICE,
         };
         assert_eq!(shop.books(&bought).await, books, "{buys}");
     }

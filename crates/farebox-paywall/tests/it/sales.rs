@@ -13,6 +13,7 @@ use farebox_meter::{Currency, ModelPrice, RequestRules, Unit};
 use farebox_paywall::by_use::{ByUse, Rated, Teller};
 use farebox_paywall::gauge::{Billing, Unsaid};
 use farebox_paywall::model_headers::HeaderRules;
+use farebox_paywall::model_query::QueryRules;
 use farebox_paywall::sale::{
     Bind, Buys, ChargeOn, FiatPrice, FlatPrice, MethodScope, ModelSale, Offer, OnFailure, Pricing,
     Sale,
@@ -146,6 +147,7 @@ fn models_in(currency: Currency, [input, output]: [&str; 2], rates: &Arc<Rates>)
         rates: Arc::clone(rates),
         rules: RequestRules::default(),
         headers: HeaderRules::default(),
+        query: QueryRules::default(),
         markup: 0,
         billing: Billing::default(),
         knows_vocabularies: false,

@@ -233,7 +233,7 @@ impl Shop {
         match self.call(sale, request).await.unwrap() {
             Verdict::Admitted(admission) => match admission.payment {
                 Payment::Free => Outcome::Free,
-                Payment::Pass { .. } => Outcome::Pass,
+                Payment::Pass { .. } | Payment::FirstOfPass { .. } => Outcome::Pass,
                 Payment::Accepted => Outcome::Accepted,
                 Payment::Held { hold, .. } => Outcome::Held(hold.charge().get()),
             },
@@ -504,9 +504,15 @@ impl Books {
 /// The money side of the answer to a request for which money is held.
 pub(crate) fn forwarded(admission: Admission) -> Settlement {
     match admission.payment {
-        Payment::Held { hold, gauge, .. } => Settlement::of(hold, gauge),
+        Payment::Held { hold, gauge, .. } => to_upstream(Settlement::of(hold, gauge)),
+        Payment::FirstOfPass { hold, .. } => to_upstream(Settlement::of(hold, None)),
         Payment::Free | Payment::Pass { .. } | Payment::Accepted => panic!("nothing is held"),
     }
+}
+
+fn to_upstream(mut settlement: Settlement) -> Settlement {
+    settlement.forwarded(true);
+    settlement
 }
 
 /// Gives an answer with these header fields and pieces, which ends so, as whoever serves does.

@@ -70,7 +70,6 @@ kinds! {
     /// Everything it bought has been used.
     CREDENTIAL_EXHAUSTED = "credential-exhausted", 402, ResourceExhausted, "The credential is used up";
     /// Too many of its attempts came to nothing.
-    CREDENTIAL_SUSPENDED = "credential-suspended", 429, ResourceExhausted, "Too many failed attempts with this credential";
     /// The same sale is still being served.
     REQUEST_IN_FLIGHT = "request-in-flight", 409, Aborted, "The same paid request is still in progress";
     /// The idempotency key belongs to another request.

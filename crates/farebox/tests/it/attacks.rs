@@ -3,6 +3,7 @@
 
 mod bodies;
 mod chaos;
+mod ends;
 mod flood;
 mod forgeries;
 mod framing;

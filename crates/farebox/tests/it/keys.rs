@@ -79,7 +79,7 @@ pub(crate) fn buy(gateway: &TestGateway, msat: u64) -> Bought {
     bought
 }
 
-fn bearer(call: Call, key: &str) -> Call {
+pub(crate) fn bearer(call: Call, key: &str) -> Call {
     call.header("Authorization", &format!("Bearer {key}"))
 }
 

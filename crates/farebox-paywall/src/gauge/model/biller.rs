@@ -39,6 +39,8 @@ pub(super) struct Tally {
     pub(super) used: Msat,
     pub(super) usage: Usage,
     pub(super) end: End,
+    /// The client left before it could have read anything.
+    pub(super) is_excused: bool,
     /// Nobody told the tokens, or not all of them: those here are made of bytes.
     pub(super) is_estimate: bool,
 }
@@ -95,6 +97,7 @@ impl Biller {
                 used,
                 usage,
                 end,
+                is_excused: false,
                 is_estimate: !seen.is_exact,
             };
         }
@@ -110,11 +113,9 @@ impl Biller {
         };
         // An answer of which bytes went out is never cheaper than its prompt, unless its upstream
         // failed before it said a word.
-        let nothing_came = match end {
-            End::Complete | End::UsageMissing | End::CostMissing => false,
-            End::CutByClient => !seen.has_passed,
-            End::CutByUpstream | End::ErrorAfterStart => seen.output_bytes == 0,
-        };
+        let has_failed = matches!(end, End::CutByUpstream | End::ErrorAfterStart);
+        let nothing_came = has_failed && seen.output_bytes == 0;
+        let is_excused = end == End::CutByClient && !seen.has_passed;
         let used = match unsaid {
             _ if nothing_came => Msat::ZERO,
             Unsaid::Nothing => Msat::ZERO,
@@ -132,7 +133,8 @@ impl Biller {
             used,
             usage,
             end,
-            is_estimate: unsaid == Unsaid::Observed && !nothing_came,
+            is_excused,
+            is_estimate: unsaid == Unsaid::Observed && !nothing_came && !is_excused,
         }
     }
 

@@ -186,20 +186,20 @@ fn where_the_seller_charges_nothing_or_the_hold_nothing_is_counted() {
 fn a_stream_of_which_bytes_went_out_is_never_cheaper_than_its_prompt() {
     let role = "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\"}}]}\n\n";
     let used = |events: &[&str], ending| {
-        let bill = streaming(meter(), events).reckon_stream(ending);
-        known(&bill).used.get()
+        let tally = known(&streaming(meter(), events).reckon_stream(ending));
+        (tally.used.get(), tally.is_excused)
     };
-    assert_eq!(used(&[], Ending::CutByClient), 0);
+    // Who leaves before the first word is excused, and charged the prompt where it is so no more.
     let ping = ": ping\n\n";
-    assert_eq!(used(&[ping], Ending::CutByClient), 0);
+    assert_eq!(used(&[], Ending::CutByClient), (25 * 100, true));
+    assert_eq!(used(&[ping], Ending::CutByClient), (25 * 100, true));
     assert_eq!(streaming(meter(), &[ping]).progress(), None);
-    assert_eq!(used(&[ping, role], Ending::CutByClient), 25 * 100);
-    assert_eq!(used(&[role], Ending::CutByClient), 25 * 100);
-    assert_eq!(
-        used(&[role, STOP, "data: [DONE]\n\n"], Ending::Complete),
-        25 * 100
-    );
-    assert_eq!(used(&[role], Ending::CutByUpstream), 0);
+    for events in [&[ping, role][..], &[role]] {
+        assert_eq!(used(events, Ending::CutByClient), (25 * 100, false));
+    }
+    let complete = used(&[role, STOP, "data: [DONE]\n\n"], Ending::Complete);
+    assert_eq!(complete, (25 * 100, false));
+    assert_eq!(used(&[role], Ending::CutByUpstream), (0, false));
 }
 
 #[test]

@@ -55,7 +55,7 @@ fn a_cost_above_the_hold_is_the_sellers_loss() {
 #[test]
 fn what_is_not_said_is_counted_and_costs_what_the_seller_chose() {
     let garbled: [&[&str]; 6] = [&[], &["-1"], &["much"], &["1", "1"], &["1e28"], &[""]];
-    let shop = Shop::new(HEADER);
+    let shop = Shop::new(&format!("{HEADER}, missing = \"nothing\""));
     for lines in garbled {
         assert_eq!(shop.charge_for(costs(lines)), 0, "{lines:?}");
     }
@@ -65,7 +65,7 @@ fn what_is_not_said_is_counted_and_costs_what_the_seller_chose() {
     shop.gateway.wait_for_log("\"ended\":\"cost_missing\"");
     shop.gateway
         .wait_for_log("the upstream did not say what its answer cost");
-    let strict = Shop::new(&format!("{HEADER}, missing = \"hold\""));
+    let strict = Shop::new(HEADER);
     assert_eq!(strict.charge_for(costs(&["-1"])), 5000);
     assert!(strict.loss().is_null());
 }
