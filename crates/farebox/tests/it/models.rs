@@ -18,6 +18,8 @@ use crate::harness::{Call, Route, Setup, TestGateway};
 /// msat for a token read, and for one written.
 const INPUT: u64 = 100;
 const OUTPUT: u64 = 1000;
+/// What the scripted upstream is told in the query by the requests that it answers.
+const TOLD_BY_QUERY: &str = "allow_query = [\"content-encoding\", \"content-type\", \"etag\"]";
 /// What one payment deposits, in msat.
 const DEPOSIT: u64 = 1_000_000;
 
@@ -32,7 +34,9 @@ fn model(name: &str) -> String {
 /// A route that sells what lies at `upstream_url`.
 fn route(upstream_url: &str) -> Route {
     Route::to("/v1", upstream_url)
-        .line("price = { model_tokens = {} }")
+        .line(&format!(
+            "price = {{ model_tokens = {{ {TOLD_BY_QUERY} }} }}"
+        ))
         .line(&format!("balance = {{ msat = {DEPOSIT} }}"))
 }
 
