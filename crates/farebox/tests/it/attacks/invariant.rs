@@ -24,7 +24,7 @@ const PER_BYTE: u64 = 9;
 const INPUT: u64 = 10;
 const OUTPUT: u64 = 100;
 /// Calls of each payer at each price.
-const CALLS: u64 = 24;
+const CALLS: u32 = 24;
 
 /// How a call is sold, each under a path of its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +71,7 @@ impl Price {
         };
         let told = "unit = \"msat\", missing = \"hold\"";
         match self {
-            Self::Fixed => return route.msat(PRICE).calls(CALLS as u32 * 2),
+            Self::Fixed => return route.msat(PRICE).calls(CALLS * 2),
             Self::Pass => return route.msat(PRICE).line("pass = \"1h\""),
             Self::Bytes => by_use(&format!("per_byte = {{ msat = {PER_BYTE} }}")),
             Self::Header => by_use(&format!("upstream_header = \"x-cost\", {told}")),
@@ -390,7 +390,7 @@ fn worth(price: Price, script: &Script, got: usize) -> u64 {
 fn trade(market: &Market, price: Price, payer: &Payer, dice: &mut Dice) {
     let mut earned = market.earned(price);
     let mut pass_is_paid = false;
-    for round in 0..CALLS {
+    for round in 0..u64::from(CALLS) {
         let script = Script::new(price, dice);
         let client = Client::new(price, dice);
         let call = payer.pays(client.call(price, &script, dice));
