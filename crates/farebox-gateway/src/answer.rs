@@ -392,6 +392,9 @@ impl UpstreamBody {
                 self.settlement.void(VoidReason::Refused);
                 None
             }
+            Failure::Ended(Ending::CutByUpstream) if self.was_provoked() => {
+                Some(Ending::CutByClient)
+            }
             Failure::Ended(ending) => Some(ending),
         }
     }
