@@ -5,15 +5,16 @@
 
 mod gauged;
 mod location;
+mod receipt;
 mod request;
 mod shaped;
+mod waiting;
 mod whole;
 
 use std::error::Error;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use farebox_core::{HoldId, Msat, UnixMillis};
 use farebox_http::body::{BodyFault, RequestBody, Silence, Upload};
 use farebox_http::body_budget::{Holder, Lease as Memory, Shares};
 use farebox_http::decode::{DecodedBody, Decoder};
@@ -31,7 +32,10 @@ use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
+use self::receipt::ReceiptHeaders;
+pub(crate) use self::receipt::write_charge;
 use self::request::Asker;
+use self::waiting::Waiting;
 use self::whole::ROOM_BYTES;
 use crate::access_log::Exchange;
 use crate::answer::{AnswerBody, GrpcAnswer, GrpcCall, Overtime, Pace, UpstreamBody, has_failed};
@@ -46,12 +50,6 @@ use farebox_paywall::payment_fields;
 use farebox_paywall::sale::ChargeOn;
 use farebox_paywall::settle::{Charge, Settlement};
 
-const CHARGE: HeaderName = HeaderName::from_static("farebox-charge-msat");
-const HELD: HeaderName = HeaderName::from_static("farebox-held-msat");
-const BALANCE: HeaderName = HeaderName::from_static("farebox-balance-msat");
-const CALLS_LEFT: HeaderName = HeaderName::from_static("farebox-calls-left");
-const RECEIPT: HeaderName = HeaderName::from_static("farebox-receipt");
-const EXPIRES: HeaderName = HeaderName::from_static("farebox-expires");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 const PAYMENT_VARY: &str = "Authorization, X-Cashu, X-PAYMENT-SATS, Farebox-Claim, Cookie";
@@ -103,13 +101,6 @@ struct Refused {
     charge: Charge,
 }
 
-/// A request under way whose client may leave. Then its log line tells what that cost.
-struct Waiting<'a> {
-    fare: &'a mut Fare,
-    exchange: &'a mut Exchange,
-    is_over: bool,
-}
-
 /// An answer whose body is yet to come.
 struct Coming {
     parts: Parts,
@@ -122,26 +113,6 @@ struct Coming {
 /// Stands in the extensions of an answer that is not charged, for those who take the payment later.
 #[derive(Clone, Copy)]
 pub(crate) struct Uncharged;
-
-/// What a paying client is told in headers.
-enum ReceiptHeaders {
-    Nothing,
-    /// Under a pass that runs until then.
-    Pass(UnixMillis),
-    /// Under one that runs for so long from this answer on, if that is charged.
-    FirstOfPass {
-        hold: HoldId,
-        span: Duration,
-        until: Option<UnixMillis>,
-    },
-    Held {
-        hold: HoldId,
-        charge: Msat,
-        left: farebox_ledger::Remaining,
-        /// The charge is known only when the answer has ended; this is the most it can be.
-        is_most: bool,
-    },
-}
 
 impl Forwarder {
     /// Forwards an admitted request and gives the upstream's answer.
@@ -217,13 +188,8 @@ impl Forwarder {
         });
         crash_point(crash::FORWARD_BEFORE_SEND);
         let sent_at = Instant::now();
-        let waiting = Waiting::of(&mut fare, exchange);
-        let sent = self.send(route, request, upgrade.is_some(), |is_forwarded| {
-            waiting.fare.settlement.forwarded(is_forwarded);
-        });
-        let sent = sent.await;
-        waiting.over();
-        let mut answer = match sent {
+        let sent = self.send(route, request, upgrade.is_some(), (&mut fare, exchange));
+        let mut answer = match sent.await {
             Ok(answer) => answer,
             Err(refusal) => return Err(fare.refuse_unanswered(refusal)),
         };
@@ -260,9 +226,11 @@ impl Forwarder {
         route: &Route,
         request: Request<RequestBody>,
         upgrades: bool,
-        on_way: impl FnMut(bool),
+        (fare, exchange): (&mut Fare, &mut Exchange),
     ) -> Result<Answer, Refusal> {
         let pool = &route.upstream.pool;
+        let waiting = Waiting::of(fare, exchange);
+        let on_way = |is_forwarded| waiting.fare.settlement.forwarded(is_forwarded);
         let sent = async {
             if upgrades {
                 Box::pin(pool.send_upgrade(request, on_way)).await
@@ -270,7 +238,9 @@ impl Forwarder {
                 pool.send(self.thread, request, on_way).await
             }
         };
-        match tokio::time::timeout(route.timeout, sent).await {
+        let sent = tokio::time::timeout(route.timeout, sent).await;
+        waiting.over();
+        match sent {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(upstream_error(error)),
             Err(_) => Err(UpstreamError::TimedOut.into()),
@@ -536,96 +506,6 @@ impl Fare {
     ) -> Option<Recorder> {
         let keep = self.keep.take()?;
         Some(replays.record(keep, parts.status, parts.headers.clone()))
-    }
-}
-
-impl<'a> Waiting<'a> {
-    const fn of(fare: &'a mut Fare, exchange: &'a mut Exchange) -> Self {
-        Self {
-            fare,
-            exchange,
-            is_over: false,
-        }
-    }
-
-    /// The client stayed.
-    fn over(mut self) {
-        self.is_over = true;
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        if !self.is_over {
-            self.fare.settlement.end(Ending::CutByClient);
-            self.exchange.charge = self.fare.settlement.charge();
-        }
-    }
-}
-
-/// Tells a payer what was charged for an answer that it comes back for, or does not get.
-pub(crate) fn write_charge(headers: &mut HeaderMap, charged: Msat, hold: HoldId) {
-    write_sale(headers, CHARGE, charged, hold);
-}
-
-fn write_sale(headers: &mut HeaderMap, name: HeaderName, amount: Msat, hold: HoldId) {
-    headers.insert(name, HeaderValue::from(amount.get()));
-    if let Ok(hold) = HeaderValue::from_str(&hold.to_string()) {
-        headers.insert(RECEIPT, hold);
-    }
-}
-
-impl ReceiptHeaders {
-    const fn hold(&self) -> Option<HoldId> {
-        match self {
-            Self::Held { hold, .. } | Self::FirstOfPass { hold, .. } => Some(*hold),
-            Self::Nothing | Self::Pass(_) => None,
-        }
-    }
-
-    /// A pass that begins with this answer runs from now on, if it is charged.
-    fn answered(&mut self, now: UnixMillis, settlement: &mut Settlement) {
-        if let Self::FirstOfPass { span, until, .. } = self {
-            settlement.begin_pass(now);
-            *until = Some(now.plus(*span));
-        }
-    }
-
-    /// Nothing is charged: what was held is back, the call with it, and a pass has not begun.
-    fn release(&mut self) {
-        self.settle(Msat::ZERO);
-        match self {
-            Self::Held { left, .. } => left.calls = left.calls.map(|calls| calls.saturating_add(1)),
-            Self::FirstOfPass { .. } => *self = Self::Nothing,
-            Self::Nothing | Self::Pass(_) => {}
-        }
-    }
-
-    fn write(&self, headers: &mut HeaderMap) {
-        match self {
-            Self::Nothing | Self::FirstOfPass { until: None, .. } => {}
-            Self::Pass(expires)
-            | Self::FirstOfPass {
-                until: Some(expires),
-                ..
-            } => {
-                headers.insert(EXPIRES, HeaderValue::from(expires.as_secs()));
-            }
-            Self::Held {
-                hold,
-                charge,
-                left,
-                is_most,
-            } => {
-                let name = if *is_most { HELD } else { CHARGE };
-                write_sale(headers, name, *charge, *hold);
-                if let Some(calls) = left.calls {
-                    headers.insert(CALLS_LEFT, HeaderValue::from(calls));
-                } else if let Some(msat) = left.msat {
-                    headers.insert(BALANCE, HeaderValue::from(msat.get()));
-                }
-            }
-        }
     }
 }
 

@@ -160,14 +160,6 @@ fn combinations_that_make_no_sense_are_refused() {
             "no request could run",
         ),
         (
-            "price = { msat = 5 }\ncharge_on = \"forwarded\"\non_failure = \"cancel\"",
-            "only where the answer is what is sold",
-        ),
-        (
-            "price = { per_second = { msat = 5 }, at_most = { msat = 50 } }\ncharge_on = \"forwarded\"",
-            "one payment buys a balance",
-        ),
-        (
             "price = { msat = 5 }\nmax_body = \"1GiB\"",
             "server.body_budget",
         ),
@@ -199,6 +191,16 @@ fn combinations_that_make_no_sense_are_refused() {
     ] {
         refuses_route(lines, expected);
     }
+}
+
+#[test]
+fn an_act_is_sold_at_a_fixed_price_that_is_not_given_back() {
+    let act = "charge_on = \"forwarded\"";
+    let held = format!("price = {{ msat = 5 }}\non_failure = \"cancel\"\n{act}");
+    refuses_route(&held, "only where the answer is what is sold");
+    let used =
+        format!("price = {{ per_second = {{ msat = 5 }}, at_most = {{ msat = 50 }} }}\n{act}");
+    refuses_route(&used, "one payment buys a balance");
 }
 
 #[test]
