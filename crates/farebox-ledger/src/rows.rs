@@ -488,12 +488,6 @@ impl Account {
         }
     }
 
-    /// Whether its clients caused so many more releases than it was charged for that the next is
-    /// charged.
-    pub(crate) fn has_no_excuse(&self, max_voids: u32) -> bool {
-        self.voids >= i64::from(max_voids)
-    }
-
     fn is_in_use(&self) -> bool {
         let asks = self.key().is_some_and(|key| key.holds > 0);
         self.held.calls > 0 || self.held.payout.is_some() || asks

@@ -102,7 +102,10 @@ fn charge_of(
         Resolution::Settle { used, .. } => Some(used),
         Resolution::Begin { .. } => Some(hold.amount),
         Resolution::Void { .. } => None,
-        Resolution::Excuse { used, .. } => payer.has_no_excuse(resolve.max_voids).then_some(used),
+        Resolution::Excuse { used, .. } => {
+            let is_too_often = payer.voids >= i64::from(resolve.max_voids);
+            is_too_often.then_some(used)
+        }
     })
 }
 
