@@ -9,6 +9,7 @@ mod anthropic;
 mod bound;
 mod fields;
 mod openai;
+mod parts;
 mod prompt;
 #[cfg(test)]
 mod tests;
@@ -69,8 +70,10 @@ impl LimitField {
         let is_openais = OPENAIS.iter().any(|start| name.starts_with(start));
         if is_openais || body.has("max_tokens") {
             Self::AsWritten
-        } else {
+        } else if body.has("max_completion_tokens") {
             Self::Both
+        } else {
+            Self::MaxTokens
         }
     }
 }
@@ -109,6 +112,7 @@ struct Media {
     /// Documents and whatever else is fetched or unpacked.
     file_in: bool,
     audio_out: bool,
+    image_out: bool,
 }
 
 /// Why a request is not sold.
@@ -149,6 +153,30 @@ pub enum Refused {
     /// The body of this endpoint is not JSON, and nothing bounds its price.
     #[error("this endpoint is sold by the call only")]
     NotJson,
+}
+
+/// Whether a model of this name thinks before it answers unless it is told not to.
+fn thinks_unasked(model: &str) -> bool {
+    const FAMILIES: [&str; 14] = [
+        "o1",
+        "o3",
+        "o4",
+        "gpt-5",
+        "gpt-oss",
+        "deepseek-r",
+        "qwq",
+        "qwen3",
+        "gemini-2.5",
+        "gemini-3",
+        "grok-3-mini",
+        "grok-4",
+        "magistral",
+        "minimax-m",
+    ];
+    const WORDS: [&str; 3] = ["think", "reason", "-r1"];
+    let name = model.rsplit('/').next().unwrap_or(model).to_lowercase();
+    FAMILIES.iter().any(|start| name.starts_with(start))
+        || WORDS.iter().any(|word| name.contains(word))
 }
 
 /// A member that the API demands.
@@ -213,11 +241,12 @@ impl ModelRequest {
         match self.endpoint {
             Endpoint::ChatCompletions => self.read_chat(rules),
             Endpoint::Completions => self.read_completion(rules),
-            Endpoint::Responses => self.read_response(),
-            Endpoint::Messages | Endpoint::CountTokens => self.read_messages(),
+            Endpoint::Responses => self.read_response(rules),
+            Endpoint::Messages | Endpoint::CountTokens => self.read_messages(rules),
             Endpoint::Images => self.read_images(rules),
             Endpoint::Speech => self.read_speech(),
-            Endpoint::Embeddings | Endpoint::Moderations => Ok(()),
+            Endpoint::Embeddings => self.read_embeddings(),
+            Endpoint::Moderations => self.read_moderations(rules),
             Endpoint::Transcriptions | Endpoint::Models => Err(Refused::NotJson),
         }
     }
@@ -240,9 +269,15 @@ impl ModelRequest {
         };
         let read = |name: &str| self.body.read::<Value>(name).ok().flatten();
         let said = ["reasoning_effort", "reasoning", "thinking"];
-        said.into_iter().filter_map(read).any(|value| {
+        let said: Vec<Value> = said.into_iter().filter_map(read).collect();
+        if said.is_empty() {
+            return thinks_unasked(&self.model);
+        }
+        said.iter().any(|value| {
             let switches = ["effort", "type", "enabled"].map(|name| value.get(name));
-            asks(&value) && switches.into_iter().flatten().all(asks)
+            let limits = ["max_tokens", "budget_tokens"].map(|name| value.get(name));
+            let has_limit = limits.into_iter().flatten().any(asks);
+            asks(value) && (has_limit || switches.into_iter().flatten().all(asks))
         })
     }
 

@@ -154,7 +154,8 @@ section! {
         /// Percent on top of the listed prices.
         pub markup_percent: Percent,
         /// Members of request bodies that are let through beyond those that are known to cost nothing
-        /// but their tokens.
+        /// but their tokens. What stands in a message, a part of a content, an item or a tool has that before
+        /// its name: `messages.mood`, `content.mood`, `input.mood`, `tools.mood`.
         pub allow_fields: Vec<String>,
         /// Headers of requests that reach the upstream beyond those that are known to change nothing
         /// about who pays and where the call goes. All others are taken off.

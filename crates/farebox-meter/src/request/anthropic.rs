@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
-use super::{ModelRequest, Refused, needed};
+use super::{ModelRequest, Refused, RequestRules, needed, parts};
 
 impl ModelRequest {
-    pub(super) fn read_messages(&mut self) -> Result<(), Refused> {
+    pub(super) fn read_messages(&mut self, rules: &RequestRules) -> Result<(), Refused> {
         self.read_limits(&["max_tokens"])?;
         self.check_tier()?;
         self.check_context()?;
@@ -13,17 +13,21 @@ impl ModelRequest {
         let system: Value = self.body.read("system")?.unwrap_or_default();
         let control: Value = self.body.read("cache_control")?.unwrap_or_default();
         self.note_cache(&control)?;
-        self.read_blocks(&system)?;
+        self.read_blocks(&system, rules)?;
         for message in &messages {
-            self.read_blocks(&message["content"])?;
+            parts::TURN.check(message, rules)?;
+            self.note_cache(&message["cache_control"])?;
+            self.read_blocks(&message["content"], rules)?;
         }
         let tools: Vec<Value> = self.body.read("tools")?.unwrap_or_default();
         for tool in &tools {
+            parts::TOOL.check(tool, rules)?;
             self.note_cache(&tool["cache_control"])?;
             // Anthropic's own tools come with text that is not in the request, or run at the
             // provider.
-            if let Some(kind) = tool["type"].as_str().filter(|kind| *kind != "custom") {
-                return Err(Refused::Feature(format!("the tool {kind:?}")));
+            let kind = &tool["type"];
+            if !kind.is_null() && kind != "custom" {
+                return Err(Refused::Feature(format!("the tool {kind}")));
             }
         }
         Ok(())
@@ -45,7 +49,7 @@ impl ModelRequest {
     }
 
     /// What is written to the cache has one price, that of the usual five minutes.
-    fn note_cache(&mut self, control: &Value) -> Result<(), Refused> {
+    pub(super) fn note_cache(&mut self, control: &Value) -> Result<(), Refused> {
         self.writes_cache |= !control.is_null();
         match &control["ttl"] {
             Value::Null => Ok(()),
@@ -54,14 +58,13 @@ impl ModelRequest {
         }
     }
 
-    fn read_blocks(&mut self, content: &Value) -> Result<(), Refused> {
-        for block in content.as_array().into_iter().flatten() {
-            self.read_block(block)?;
-        }
-        Ok(())
+    fn read_blocks(&mut self, content: &Value, rules: &RequestRules) -> Result<(), Refused> {
+        let mut blocks = parts::parts_of(content)?.iter();
+        blocks.try_for_each(|block| self.read_block(block, rules))
     }
 
-    fn read_block(&mut self, block: &Value) -> Result<(), Refused> {
+    fn read_block(&mut self, block: &Value, rules: &RequestRules) -> Result<(), Refused> {
+        parts::BLOCK.check(block, rules)?;
         self.note_cache(&block["cache_control"])?;
         if block["source"]["type"] == "file" || !block["source"]["file_id"].is_null() {
             return Err(Refused::Feature("a stored file".to_owned()));
@@ -76,7 +79,7 @@ impl ModelRequest {
                 self.media.file_in = true;
                 Ok(())
             }
-            Some("tool_result" | "search_result") => self.read_blocks(&block["content"]),
+            Some("tool_result" | "search_result") => self.read_blocks(&block["content"], rules),
             other => {
                 let kind = other.unwrap_or("without a type");
                 Err(Refused::Feature(format!("content of kind {kind:?}")))

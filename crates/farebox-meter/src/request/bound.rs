@@ -7,6 +7,7 @@
 use farebox_core::Msat;
 
 use super::{ModelRequest, Refused};
+use crate::endpoint::Endpoint;
 use crate::price::{Exchange, ModelPrice, Unpriced};
 use crate::usage::{Unit, Usage};
 
@@ -39,13 +40,17 @@ impl ModelRequest {
         }
         Ok(Bound {
             input: (self.most_input(price)?, self.input_classes()),
-            output: (self.most_output(price)?, self.output_classes()),
+            output: (self.most_output(price)?, self.output_classes(price)),
             exact,
             images: self.images.clone(),
         })
     }
 
     fn most_input(&self, price: &ModelPrice) -> Result<u64, Refused> {
+        // Its characters are sold, and nobody tells its tokens.
+        if self.endpoint == Endpoint::Speech {
+            return Ok(0);
+        }
         let media = self.media.image_in || self.media.audio_in || self.media.file_in;
         let tools = if self.has_tools { TOOL_OVERHEAD } else { 0 };
         let text = self.length.saturating_add(OVERHEAD + tools);
@@ -61,15 +66,30 @@ impl ModelRequest {
         if !self.endpoint.writes() {
             return Ok(0);
         }
-        let cap = match (price.max_output_tokens, price.context_tokens) {
-            (Some(output), Some(context)) => Some(output.min(context)),
-            (output, context) => output.or(context),
-        };
-        let one = match (self.output_limit, cap) {
-            (Some(limit), Some(cap)) => limit.min(cap),
-            (limit, cap) => limit.or(cap).ok_or(Refused::NoLimit)?,
-        };
+        let most = least_of(self.output_limit, longest_answer(price));
+        let one = most.ok_or(Refused::NoLimit)?;
         Ok(one.saturating_mul(self.choices))
+    }
+
+    /// Writes the listed limit of a model into the body where the client asks for more: no server
+    /// has to know the list, and what is held counts on it. Where the client asks for none, the listed
+    /// limit of an answer is written if prompt and answer fit into the context together, however
+    /// they are counted; else the context alone bounds them at the server.
+    pub fn keep_to(&mut self, price: &ModelPrice) {
+        if !self.endpoint.writes() {
+            return;
+        }
+        let limit = match self.output_limit {
+            Some(limit) => longest_answer(price).filter(|longest| *longest < limit),
+            None => price.max_output_tokens.filter(|most| {
+                let all = self.length.saturating_add(OVERHEAD + TOOL_OVERHEAD);
+                let all = all.saturating_add(*most);
+                price.context_tokens.is_none_or(|context| all <= context)
+            }),
+        };
+        if let Some(limit) = limit {
+            self.lower_output(limit);
+        }
     }
 
     fn input_classes(&self) -> Vec<Unit> {
@@ -86,10 +106,14 @@ impl ModelRequest {
         classes
     }
 
-    fn output_classes(&self) -> Vec<Unit> {
+    fn output_classes(&self, price: &ModelPrice) -> Vec<Unit> {
         let mut classes = vec![Unit::Output, Unit::Reasoning];
         if self.media.audio_out {
             classes.push(Unit::AudioOutput);
+        }
+        // A model of pictures makes them unasked.
+        if self.media.image_out || price.rows.contains_key(&Unit::ImageOutput) {
+            classes.push(Unit::ImageOutput);
         }
         classes
     }
@@ -157,6 +181,14 @@ impl Bound {
     /// [`Unpriced`] where a class that could be used has no price at all.
     pub fn cost(&self, price: &ModelPrice, exchange: &Exchange) -> Result<Msat, Unpriced> {
         let mut usage = self.exact;
+        let is_spoken = usage.get(Unit::Character) > 0;
+        if is_spoken
+            && !price.is_free
+            && price.row(Unit::Character).is_some_and(|row| row.is_zero())
+        {
+            // What else it costs, nobody tells.
+            return Err(Unpriced::Unit(Unit::Character));
+        }
         for (count, classes) in [&self.input, &self.output] {
             if *count > 0 {
                 let dearest = dearest(price, classes)?;
@@ -173,6 +205,18 @@ impl Bound {
             usage = usage.with(Unit::ImageOutput, most.saturating_mul(*count));
         }
         price.cost(&usage, exchange)
+    }
+}
+
+/// The most tokens that one answer of a model can have, as the list knows it.
+fn longest_answer(price: &ModelPrice) -> Option<u64> {
+    least_of(price.max_output_tokens, price.context_tokens)
+}
+
+fn least_of(one: Option<u64>, other: Option<u64>) -> Option<u64> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{ModelRequest, Refused, RequestRules, needed};
+use super::{ModelRequest, Refused, RequestRules, needed, parts};
 
 impl ModelRequest {
     pub(super) fn read_chat(&mut self, rules: &RequestRules) -> Result<(), Refused> {
@@ -12,16 +12,25 @@ impl ModelRequest {
         self.check_tier()?;
         let messages: Vec<Value> = needed(&self.body, "messages")?;
         for message in &messages {
-            self.read_content(&message["content"])?;
+            parts::MESSAGE.check(message, rules)?;
+            self.note_cache(&message["cache_control"])?;
+            self.read_content(&message["content"], rules)?;
             if !message["audio"].is_null() {
                 return Err(Refused::Feature("messages.audio".to_owned()));
             }
         }
         let tools: Vec<Value> = self.body.read("tools")?.unwrap_or_default();
-        check_tools(&tools)?;
+        self.read_tools(&tools, rules)?;
         let modalities: Vec<String> = self.body.read("modalities")?.unwrap_or_default();
-        self.media.audio_out =
-            self.body.has("audio") || modalities.iter().any(|modality| modality != "text");
+        self.media.audio_out = self.body.has("audio");
+        for modality in modalities {
+            match modality.as_str() {
+                "text" => {}
+                "audio" => self.media.audio_out = true,
+                "image" => self.media.image_out = true,
+                other => return Err(Refused::Feature(format!("the modality {other:?}"))),
+            }
+        }
         self.forbid_storing();
         self.ask_for_usage(rules)
     }
@@ -31,6 +40,7 @@ impl ModelRequest {
         self.read_choices("best_of", rules)?;
         self.read_limits(&["max_tokens"])?;
         let prompt: Value = needed(&self.body, "prompt")?;
+        parts::check_plain("a prompt", &prompt)?;
         // A list of texts is as many prompts, each with as many answers; a list of numbers is one.
         if let Value::Array(prompts) = &prompt
             && prompts.iter().any(|one| !one.is_number())
@@ -48,15 +58,15 @@ impl ModelRequest {
         self.ask_for_usage(rules)
     }
 
-    pub(super) fn read_response(&mut self) -> Result<(), Refused> {
+    pub(super) fn read_response(&mut self, rules: &RequestRules) -> Result<(), Refused> {
         self.read_limits(&["max_output_tokens"])?;
         self.check_tier()?;
         let input: Value = needed(&self.body, "input")?;
-        for item in input.as_array().into_iter().flatten() {
-            self.read_item(item)?;
+        for item in parts::parts_of(&input)? {
+            self.read_item(item, rules)?;
         }
         let tools: Vec<Value> = self.body.read("tools")?.unwrap_or_default();
-        check_tools(&tools)?;
+        self.read_tools(&tools, rules)?;
         if let Value::Object(_) = self.body.read::<Value>("tool_choice")?.unwrap_or_default() {
             self.check_tool_choice()?;
         }
@@ -86,9 +96,27 @@ impl ModelRequest {
 
     pub(super) fn read_speech(&mut self) -> Result<(), Refused> {
         let input: String = needed(&self.body, "input")?;
-        let characters = input.chars().count();
+        let instructions: Option<String> = self.body.read("instructions")?;
+        let characters = input
+            .chars()
+            .chain(instructions.iter().flat_map(|text| text.chars()));
+        let characters = characters.count();
         self.characters = Some(u64::try_from(characters).unwrap_or(u64::MAX));
         Ok(())
+    }
+
+    pub(super) fn read_embeddings(&mut self) -> Result<(), Refused> {
+        let input: Value = needed(&self.body, "input")?;
+        parts::check_plain("an input", &input)
+    }
+
+    pub(super) fn read_moderations(&mut self, rules: &RequestRules) -> Result<(), Refused> {
+        let input: Value = needed(&self.body, "input")?;
+        let mut inputs = parts::parts_of(&input)?.iter();
+        inputs.try_for_each(|part| match part {
+            Value::String(_) => Ok(()),
+            part => self.read_part(part, rules),
+        })
     }
 
     /// Faster and dearer lanes have no price here; the slow and the usual ones cost no more.
@@ -104,19 +132,24 @@ impl ModelRequest {
     }
 
     /// The content of one message: a text, or parts.
-    fn read_content(&mut self, content: &Value) -> Result<(), Refused> {
-        for part in content.as_array().into_iter().flatten() {
-            self.read_part(part)?;
-        }
-        Ok(())
+    fn read_content(&mut self, content: &Value, rules: &RequestRules) -> Result<(), Refused> {
+        let mut parts = parts::parts_of(content)?.iter();
+        parts.try_for_each(|part| self.read_part(part, rules))
     }
 
-    fn read_part(&mut self, part: &Value) -> Result<(), Refused> {
+    fn read_part(&mut self, part: &Value, rules: &RequestRules) -> Result<(), Refused> {
+        parts::PART.check(part, rules)?;
+        self.note_cache(&part["cache_control"])?;
         if refers_to_stored(part) {
             return Err(Refused::Feature("a stored file".to_owned()));
         }
+        let has = |name: &str| !part[name].is_null();
+        self.media.image_in |= has("image_url");
+        self.media.audio_in |= has("input_audio");
+        self.media.file_in |= ["file", "file_data", "file_url"].into_iter().any(has);
         match part["type"].as_str() {
             Some("text" | "input_text" | "output_text" | "refusal" | "summary_text") => {}
+            Some("reasoning_text") => {}
             Some("image_url" | "input_image") => self.media.image_in = true,
             Some("input_audio") => self.media.audio_in = true,
             Some("file" | "input_file") => self.media.file_in = true,
@@ -129,17 +162,43 @@ impl ModelRequest {
     }
 
     /// One item of a Responses request's input.
-    fn read_item(&mut self, item: &Value) -> Result<(), Refused> {
-        match item["type"].as_str() {
-            // Without a type it is a message; without content too, it names a stored item.
-            None if item["content"].is_null() => Err(Refused::Feature("a stored item".to_owned())),
-            None | Some("message") => self.read_content(&item["content"]),
-            Some("function_call_output" | "custom_tool_call_output") => {
-                self.read_content(&item["output"])
-            }
-            Some("function_call" | "custom_tool_call" | "reasoning") => Ok(()),
-            Some(other) => Err(Refused::Feature(format!("input of kind {other:?}"))),
+    fn read_item(&mut self, item: &Value, rules: &RequestRules) -> Result<(), Refused> {
+        parts::ITEM.check(item, rules)?;
+        let content = &item["content"];
+        match &item["type"] {
+            // Without a type it is a message.
+            Value::Null => {}
+            Value::String(kind) => match kind.as_str() {
+                "message" | "reasoning" => {}
+                "function_call" | "custom_tool_call" => return Ok(()),
+                "function_call_output" | "custom_tool_call_output" => {
+                    return self.read_content(&item["output"], rules);
+                }
+                other => return Err(Refused::Feature(format!("input of kind {other:?}"))),
+            },
+            other => return Err(Refused::Feature(format!("input of kind {other}"))),
         }
+        // Without anything in it, it names what is stored.
+        if content.is_null() && item["encrypted_content"].is_null() {
+            return Err(Refused::Feature("a stored item".to_owned()));
+        }
+        self.read_content(content, rules)
+    }
+
+    /// Tools that the client runs itself are text; what runs at the provider costs more than tokens.
+    fn read_tools(&mut self, tools: &[Value], rules: &RequestRules) -> Result<(), Refused> {
+        for tool in tools {
+            parts::TOOL.check(tool, rules)?;
+            self.note_cache(&tool["cache_control"])?;
+            match tool["type"].as_str() {
+                Some("function" | "custom") => {}
+                other => {
+                    let kind = other.unwrap_or("without a type");
+                    return Err(Refused::Feature(format!("the tool {kind:?}")));
+                }
+            }
+        }
+        Ok(())
     }
 
     fn check_tool_choice(&self) -> Result<(), Refused> {
@@ -158,18 +217,4 @@ impl ModelRequest {
 fn refers_to_stored(part: &Value) -> bool {
     let holders = [part, &part["file"], &part["image_url"], &part["source"]];
     holders.iter().any(|holder| !holder["file_id"].is_null())
-}
-
-/// Tools that the client runs itself are text; what runs at the provider costs more than tokens.
-fn check_tools(tools: &[Value]) -> Result<(), Refused> {
-    for tool in tools {
-        match tool["type"].as_str() {
-            Some("function" | "custom") => {}
-            other => {
-                let kind = other.unwrap_or("without a type");
-                return Err(Refused::Feature(format!("the tool {kind:?}")));
-            }
-        }
-    }
-    Ok(())
 }

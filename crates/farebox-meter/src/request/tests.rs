@@ -414,6 +414,193 @@ fn the_words_for_a_picture_are_priced_and_forwarded_in_one_spelling() {
 }
 
 #[test]
+fn a_limit_beyond_the_listed_one_is_not_forwarded() {
+    let kept = |more: Value, price: &ModelPrice| {
+        let mut body = json!({ "model": "m", "messages": [] });
+        merge(&mut body, more);
+        let mut request = read(Endpoint::ChatCompletions, &body).unwrap();
+        request.keep_to(price);
+        let body = forwarded(&request);
+        let limit = |name: &str| body.get(name).and_then(Value::as_u64);
+        (limit("max_tokens"), limit("max_completion_tokens"))
+    };
+    let old = |limit: u64| json!({ "max_tokens": limit });
+    let roomy = ModelPrice {
+        context_tokens: Some(100_000),
+        ..price()
+    };
+    assert_eq!(kept(old(50_000), &roomy), (Some(400), None));
+    assert_eq!(kept(old(399), &roomy), (Some(399), None));
+    let new = json!({ "max_completion_tokens": 50_000 });
+    assert_eq!(kept(new, &roomy), (Some(400), Some(400)));
+    // Where the client sets none, the listed one is set if all of it fits into the context.
+    assert_eq!(kept(json!({}), &roomy), (Some(400), None));
+    assert_eq!(kept(json!({}), &price()), (None, None));
+    let by_context = ModelPrice {
+        max_output_tokens: None,
+        ..price()
+    };
+    assert_eq!(kept(old(50_000), &by_context), (Some(1000), None));
+    assert_eq!(kept(json!({}), &by_context), (None, None));
+    let mut request = read(
+        Endpoint::Responses,
+        &response(json!({ "max_output_tokens": 9000 })),
+    );
+    request.as_mut().unwrap().keep_to(&roomy);
+    assert_eq!(forwarded(&request.unwrap())["max_output_tokens"], 400);
+}
+
+#[test]
+fn what_nobody_looks_at_is_not_sold() {
+    let picture = json!({ "type": "image_url", "image_url": { "url": "https://example.com/x" } });
+    let text = |more: Value| {
+        let mut part = json!({ "type": "text", "text": "x" });
+        merge(&mut part, more);
+        json!([part])
+    };
+    for messages in [
+        json!([{ "role": "user", "content": picture }]),
+        json!([[{ "role": "user", "content": "x" }]]),
+        json!([{ "role": "user", "content": "x", "images": ["https://example.com/x"] }]),
+        json!([{ "role": "user", "content": "x", "Content": [picture] }]),
+        json!([{ "role": "user", "content": text(json!({ "TYPE": "image_url" })) }]),
+        json!([{ "role": "user", "content": [[picture]] }]),
+    ] {
+        refused(
+            Endpoint::ChatCompletions,
+            &chat(json!({ "messages": messages })),
+        );
+        refused(
+            Endpoint::Messages,
+            &message(json!({ "messages": messages })),
+        );
+        refused(Endpoint::Responses, &response(json!({ "input": messages })));
+    }
+    let tool = json!([{ "type": "function", "function": {}, "Type": "web_search" }]);
+    refused(Endpoint::ChatCompletions, &chat(json!({ "tools": tool })));
+    let tool = json!([{ "type": ["web_search_20250305"], "name": "web_search" }]);
+    refused(Endpoint::Messages, &message(json!({ "tools": tool })));
+    for input in [
+        json!({ "role": "user", "content": [picture] }),
+        json!([{ "type": "message", "id": "msg_1" }]),
+        json!([{ "type": "reasoning", "id": "rs_1", "summary": [] }]),
+        json!([{ "type": ["message"], "content": "x" }]),
+    ] {
+        refused(Endpoint::Responses, &response(json!({ "input": input })));
+    }
+    for input in [
+        json!([{ "image": "https://example.com/x" }]),
+        json!([{ "content": [picture] }]),
+        json!({ "text": "x" }),
+    ] {
+        refused(
+            Endpoint::Embeddings,
+            &json!({ "model": "m", "input": input }),
+        );
+        let prompt = json!({ "model": "m", "prompt": input, "max_tokens": 5 });
+        refused(Endpoint::Completions, &prompt);
+    }
+}
+
+#[test]
+fn what_sdks_give_back_of_an_answer_is_sold_and_the_seller_may_allow_more() {
+    let call =
+        json!([{ "id": "c", "type": "function", "function": { "name": "f", "arguments": "" } }]);
+    let said = json!({
+        "role": "assistant", "content": null, "refusal": null, "audio": null, "function_call": null,
+        "annotations": [], "tool_calls": call, "reasoning_content": "hm", "images": null
+    });
+    let answer = json!({ "role": "tool", "tool_call_id": "c", "content": [{ "type": "text", "text": "x" }] });
+    let messages = json!({ "messages": [said, answer] });
+    read(Endpoint::ChatCompletions, &chat(messages)).unwrap();
+    let input = json!([
+        { "type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "x" },
+        { "type": "reasoning", "content": [{ "type": "reasoning_text", "text": "x" }] },
+        { "type": "message", "id": "msg_1", "status": "completed", "role": "assistant",
+          "content": [{ "type": "output_text", "text": "x", "annotations": [], "logprobs": [] }] },
+        { "type": "function_call", "call_id": "c", "name": "f", "arguments": "{}" },
+        { "type": "function_call_output", "call_id": "c", "output": "x" }
+    ]);
+    read(Endpoint::Responses, &response(json!({ "input": input }))).unwrap();
+    let odd = chat(json!({ "messages": [{ "role": "user", "content": "x", "mood": "good" }] }));
+    let error = refused(Endpoint::ChatCompletions, &odd);
+    assert!(error.contains("messages.mood"), "{error}");
+    let rules = RequestRules {
+        allow_fields: ["messages.mood".to_owned()].into(),
+        ..RequestRules::default()
+    };
+    let body = odd.to_string();
+    ModelRequest::read(Endpoint::ChatCompletions, body.as_bytes(), &rules).unwrap();
+}
+
+#[test]
+fn classes_that_a_model_may_count_unasked_are_held() {
+    let mut painter = price();
+    painter.rows.insert(Unit::ImageOutput, "9".parse().unwrap());
+    painter.rows.insert(Unit::CacheWrite, "5".parse().unwrap());
+    let length = |body: &Value| u64::try_from(body.to_string().len()).unwrap() + 64;
+    let plain = chat(json!({}));
+    let held = bound_sat(Endpoint::ChatCompletions, &plain, &painter);
+    assert_eq!(held, length(&plain) + 9 * 100);
+    let part = json!([{ "type": "text", "text": "x", "cache_control": { "type": "ephemeral" } }]);
+    let cached = chat(json!({ "messages": [{ "role": "user", "content": part }] }));
+    let held = bound_sat(Endpoint::ChatCompletions, &cached, &painter);
+    assert_eq!(held, 5 * length(&cached) + 9 * 100);
+    let pictures = chat(json!({ "modalities": ["text", "image"] }));
+    let bound = read(Endpoint::ChatCompletions, &pictures).unwrap();
+    let cost = bound.bound(&price()).unwrap().cost(&price(), &sat());
+    assert_eq!(cost, Err(Unpriced::Unit(Unit::ImageOutput)));
+    refused(
+        Endpoint::ChatCompletions,
+        &chat(json!({ "modalities": ["video"] })),
+    );
+}
+
+#[test]
+fn speech_costs_all_its_characters_and_needs_no_price_of_tokens() {
+    let body = json!({ "model": "m", "input": "abc", "instructions": "low", "voice": "alloy" });
+    let of_characters = |row: &str| ModelPrice {
+        rows: BTreeMap::from([(Unit::Character, row.parse().unwrap())]),
+        ..price()
+    };
+    assert_eq!(bound_sat(Endpoint::Speech, &body, &of_characters("2")), 12);
+    let bound = read(Endpoint::Speech, &body)
+        .unwrap()
+        .bound(&price())
+        .unwrap();
+    let unpriced = Err(Unpriced::Unit(Unit::Character));
+    assert_eq!(bound.cost(&price(), &sat()), unpriced);
+    assert_eq!(bound.cost(&of_characters("0"), &sat()), unpriced);
+}
+
+#[test]
+fn some_models_think_unless_they_are_told_not_to() {
+    let thinks = |model: &str, more: Value| {
+        let mut body = chat(more);
+        merge(&mut body, json!({ "model": model }));
+        read(Endpoint::ChatCompletions, &body)
+            .unwrap()
+            .asks_to_think()
+    };
+    for model in [
+        "gpt-5-mini",
+        "openai/o3",
+        "deepseek-ai/DeepSeek-R1",
+        "Qwen3-8B",
+        "gemini-2.5-pro",
+    ] {
+        assert!(thinks(model, json!({})), "{model}");
+        assert!(
+            !thinks(model, json!({ "reasoning_effort": "none" })),
+            "{model}"
+        );
+    }
+    assert!(!thinks("gpt-4o", json!({})));
+    let both = json!({ "reasoning": { "effort": "none", "max_tokens": 4000 } });
+    assert!(thinks("gpt-4o", both));
+}
+
+#[test]
 fn rejected_predictions_have_no_bound_and_are_not_sold() {
     let body = chat(json!({ "prediction": { "type": "content", "content": "a" } }));
     let refused = read(Endpoint::ChatCompletions, &body).err().unwrap();

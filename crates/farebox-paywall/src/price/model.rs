@@ -26,6 +26,15 @@ impl ModelSale {
         Endpoint::of(method, path.unwrap_or_default()).ok_or(Unsold::Endpoint)
     }
 
+    /// Reads a call, which asks for no longer an answer than its model's price counts on.
+    fn read(&self, endpoint: Endpoint, body: &[u8]) -> Result<ModelRequest, Refused> {
+        let mut request = ModelRequest::read(endpoint, body, &self.rules)?;
+        if let Some(price) = self.prices.find(&request.model) {
+            request.keep_to(price);
+        }
+        Ok(request)
+    }
+
     /// Who counts the tokens of a model where nobody tells them.
     fn counts(
         &self,
@@ -81,12 +90,12 @@ async fn read_request(
     holder: Holder,
 ) -> Result<(ModelRequest, Option<Bytes>), Error> {
     if body.len() <= MAX_INLINE {
-        let request = ModelRequest::read(endpoint, &body, &models.rules);
+        let request = models.read(endpoint, &body);
         return Ok((request.map_err(Unsold::from)?, None));
     }
     let models = Arc::clone(models);
     let read = aside_for(holder, move || {
-        let request = ModelRequest::read(endpoint, &body, &models.rules)?;
+        let request = models.read(endpoint, &body)?;
         let body = Bytes::from(request.to_body());
         Ok((request, Some(body)))
     });
