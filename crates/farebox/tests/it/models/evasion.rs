@@ -57,6 +57,20 @@ fn an_answer_becomes_shorter_by_every_name_of_its_limit() {
 }
 
 #[test]
+fn a_limit_beyond_the_listed_one_never_reaches_the_upstream() {
+    let (upstream, gateway) = with_upstream(shop);
+    let key = crate::keys::buy(&gateway, 10 * DEPOSIT).key;
+    let paid = |call: Call| call.header("Authorization", &format!("Bearer {key}"));
+    for limit in [json!(50_000), json!(null)] {
+        let call = chat(json!({ "max_tokens": limit }));
+        gateway.send(&paid(call)).expect(200);
+        let asked = upstream.asked().pop().unwrap();
+        let forwarded: Value = serde_json::from_slice(&asked).unwrap();
+        assert_eq!(forwarded["max_tokens"], 2000);
+    }
+}
+
+#[test]
 fn a_limit_stands_where_the_seller_says_that_it_is_obeyed_and_nowhere_else() {
     let upstream = ScriptedUpstream::start().unwrap();
     let model = [&model("small"), "limit_field = \"max_tokens\""].join("\n");

@@ -56,6 +56,47 @@ fn what_has_no_price_is_refused_by_name_and_reaches_nobody() {
 }
 
 #[test]
+fn what_nobody_looks_at_is_refused_and_reaches_nobody() {
+    let (upstream, gateway) = with_upstream(shop);
+    let picture = json!({ "type": "image_url", "image_url": { "url": "https://example.com/x" } });
+    let said = |message| chat(json!({ "messages": [message] }));
+    for (call, name) in [
+        (
+            said(json!({ "role": "user", "content": picture })),
+            "content",
+        ),
+        (
+            said(json!({ "role": "user", "content": "x", "images": ["https://example.com/x"] })),
+            "messages.images",
+        ),
+        (
+            said(
+                json!({ "role": "user", "content": [{ "type": "text", "text": "x", "TYPE": "file" }] }),
+            ),
+            "content.TYPE",
+        ),
+        (
+            chat(
+                json!({ "tools": [{ "type": "function", "function": {}, "Type": "web_search" }] }),
+            ),
+            "tools.Type",
+        ),
+        (
+            post(
+                "/v1/embeddings",
+                &json!({ "model": "small", "input": [{ "image": "x" }] }),
+            ),
+            "input",
+        ),
+    ] {
+        let refused = gateway.send(&call).expect(400).json();
+        let detail = refused["detail"].as_str().unwrap();
+        assert!(detail.contains(name), "{name}: {detail}");
+    }
+    assert_eq!(upstream.total(), 0);
+}
+
+#[test]
 fn a_paid_token_buys_nothing_that_has_no_price() {
     let (upstream, gateway) = with_upstream(shop);
     let token = gateway.buy(&chat(json!({})));
