@@ -9,13 +9,13 @@ pub mod matador;
 use std::path::PathBuf;
 
 use farebox_core::RouteName;
+use farebox_wire::credential::names_secret;
 use yaml_rust2::Yaml;
 
 use crate::choice::{HeaderText, SecretSource};
 use crate::file::{
     ApiSection, BackendKind, ConfigFile, LightningAddressSection, LightningSection, LndSection,
 };
-use crate::show::is_sensitive;
 
 /// Where LND's REST API listens unless `restlisten` says otherwise.
 const REST_PORT: u16 = 8080;
@@ -81,7 +81,7 @@ impl Notes<'_> {
 
     /// A header that is written out, which a secret had better not be.
     fn header(&mut self, name: &str, value: &str) -> HeaderText {
-        if is_sensitive(name) {
+        if names_secret(name) {
             let text = "stands in clear in the result; better move it to { env = \"…\" } or \
                         { file = \"…\" }";
             self.add(&format!("headers.{name}"), text);

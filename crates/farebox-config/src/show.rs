@@ -1,6 +1,7 @@
 //! A configuration as text for people: without its defaults, or with all of them; never with its
 //! secrets.
 
+use farebox_wire::credential::names_secret;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
@@ -8,17 +9,6 @@ use crate::choice::{HeaderText, SecretSource};
 use crate::file::ConfigFile;
 use crate::schema::Place;
 use crate::secrets::{self, SecretError};
-
-/// Parts of header names that hold secrets.
-const SENSITIVE: [&str; 7] = [
-    "auth", "key", "token", "secret", "cookie", "pass", "macaroon",
-];
-
-/// Whether a header of this name usually holds a secret.
-pub fn is_sensitive(header: &str) -> bool {
-    let header = header.to_ascii_lowercase();
-    SENSITIVE.iter().any(|part| header.contains(part))
-}
 
 /// The configuration as data, with its defaults in the place of what was left out.
 ///
@@ -80,7 +70,7 @@ fn drop_nulls(value: &mut Value) {
 
 fn hide(value: &mut Value, key: &str, place: &Place, look_up: bool) {
     if place.is("HeaderText") {
-        let secret = value.as_str().filter(|_| is_sensitive(key));
+        let secret = value.as_str().filter(|_| names_secret(key));
         let secret = secret.map(|text| Ok(fingerprint(text.as_bytes())));
         replace(value, secret.or_else(|| look_up.then(|| of_header(value))?));
     } else if place.is("SecretSource") {

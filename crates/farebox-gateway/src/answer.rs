@@ -30,6 +30,7 @@ use tokio::runtime::Handle;
 
 use crate::access_log::Exchange;
 use crate::crash;
+use crate::plan::Credential;
 use farebox_paywall::gauge::Ending;
 use farebox_paywall::payment_fields;
 use farebox_paywall::settle::{Charge, Settlement};
@@ -93,6 +94,8 @@ pub(crate) struct UpstreamBody {
     pub(crate) trailers: Option<Frame<Bytes>>,
     /// A trailer that is the seller's own business.
     pub(crate) hidden: Option<HeaderName>,
+    /// What no trailer may tell of either.
+    pub(crate) credential: Arc<Credential>,
     /// The request's body, where it may still be coming.
     pub(crate) upload: Option<Arc<Upload>>,
     pub(crate) silence: Silence,
@@ -240,8 +243,10 @@ impl UpstreamBody {
                     grpc.hear(data);
                 }
                 let frame = self.hear_trailers(frame);
-                let frame =
-                    self.gauge(prepare_response_trailers(frame, payment_fields::in_answers));
+                let credential = &self.credential;
+                let frame = self.gauge(prepare_response_trailers(frame, |name, value| {
+                    payment_fields::in_answers(name) || credential.is_told_in(name, value)
+                }));
                 self.pass(&frame);
                 Poll::Ready(Some(Ok(frame)))
             }

@@ -198,6 +198,10 @@ impl Forwarder {
         crash_point(crash::FORWARD_HEADERS_RECEIVED);
         let leads_on = location::map_back(answer.0.headers_mut(), &route.upstream);
         fare.leads_on = leads_on && answer.0.status().is_redirection();
+        let credential = &route.upstream.credential;
+        headers::drop_lines(answer.0.headers_mut(), |name, value| {
+            credential.is_told_in(name, value)
+        });
         if fare.settlement.is_gauged() {
             return Box::pin(self.pass_back_gauged(exchange, route, answer, fare, call)).await;
         }
@@ -327,6 +331,7 @@ impl Forwarder {
             trailers: None,
             upload: fare.upload,
             hidden: route.hidden_cost().cloned(),
+            credential: Arc::clone(&route.upstream.credential),
             silence: Silence::new(route.idle_timeout),
             overtime: fare.overtime,
             drain: spares_cut.then(|| self.drain.clone()),
@@ -588,6 +593,7 @@ mod tests {
             },
             scheme: http::uri::Scheme::HTTP,
             headers: Vec::new(),
+            credential: Arc::default(),
             host_header: HeaderValue::from_static("upstream.test"),
             preserve_host: false,
             pool: farebox_http::upstream::UpstreamPool::new(

@@ -4,8 +4,10 @@
 //! behind this type meets an unchecked setting. A reload builds a whole new plan and swaps it. Each
 //! request keeps the plan it began with to its end, so a swap never waits for a stream.
 
+mod credential;
 mod mapping;
 
+pub use credential::Credential;
 pub use mapping::PathMapping;
 
 use std::sync::{Arc, OnceLock};
@@ -160,6 +162,8 @@ pub struct Upstream {
     pub scheme: Scheme,
     /// Headers set on every forwarded request, replacing the client's.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// The seller's credential among these.
+    pub credential: Arc<Credential>,
     /// The `Host` it is asked for.
     pub host_header: HeaderValue,
     /// Whether the client's `Host` goes to the upstream instead of the upstream's own.

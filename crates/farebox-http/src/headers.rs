@@ -257,9 +257,12 @@ pub fn prepare_request_trailers(frame: Frame<Bytes>, withheld: TrailerFilter) ->
 /// Makes the trailer fields of an answer fit for the client, as [`prepare_response`] does with its
 /// header fields.
 #[must_use]
-pub fn prepare_response_trailers(frame: Frame<Bytes>, withheld: FieldFilter) -> Frame<Bytes> {
-    without_trailers(frame, |name, _| {
-        is_dropped_from_response(name) || withheld(name)
+pub fn prepare_response_trailers(
+    frame: Frame<Bytes>,
+    withheld: impl Fn(&str, &HeaderValue) -> bool,
+) -> Frame<Bytes> {
+    without_trailers(frame, |name, value| {
+        is_dropped_from_response(name) || withheld(name, value)
     })
 }
 
@@ -269,17 +272,22 @@ fn without_trailers(
 ) -> Frame<Bytes> {
     match frame.into_trailers() {
         Ok(mut trailers) => {
-            let lines = trailers.iter();
-            let dropped: Vec<HeaderName> = lines
-                .filter(|(name, value)| is_dropped(name.as_str(), value))
-                .map(|(name, _)| name.clone())
-                .collect();
-            for name in dropped {
-                trailers.remove(name);
-            }
+            drop_lines(&mut trailers, is_dropped);
             Frame::trailers(trailers)
         }
         Err(data) => data,
+    }
+}
+
+/// Takes off the fields of which any line `is_dropped`, by name in small letters and value.
+pub fn drop_lines(headers: &mut HeaderMap, is_dropped: impl Fn(&str, &HeaderValue) -> bool) {
+    let dropped: Vec<HeaderName> = headers
+        .iter()
+        .filter(|(name, value)| is_dropped(name.as_str(), value))
+        .map(|(name, _)| name.clone())
+        .collect();
+    for name in dropped {
+        headers.remove(name);
     }
 }
 

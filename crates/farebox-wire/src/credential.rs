@@ -54,6 +54,16 @@ pub const CREDENTIAL_HEADERS: [&str; 12] = [
     "ocp-apim-subscription-key",
 ];
 
+/// Whether a header of this name usually holds a secret.
+#[must_use]
+pub fn names_secret(header: &str) -> bool {
+    const PARTS: [&str; 7] = [
+        "auth", "key", "token", "secret", "cookie", "pass", "macaroon",
+    ];
+    let header = header.to_ascii_lowercase();
+    PARTS.iter().any(|part| header.contains(part))
+}
+
 /// What the payment headers of one request hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PaymentHeaders {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use farebox_gateway::plan::{PathMapping, Upstream};
+use farebox_gateway::plan::{Credential, PathMapping, Upstream};
 use farebox_http::headers::ASK_OTHERWISE;
 use farebox_http::upstream::{Transport, TransportOptions, UpstreamPool};
 use http::header::{HeaderName, HeaderValue};
@@ -116,6 +116,7 @@ pub(super) fn upstream(
             strip_prefix,
         },
         scheme: target.scheme.clone(),
+        credential: Arc::new(Credential::of(&headers)),
         headers,
         preserve_host: route.preserve_host,
         pool: UpstreamPool::new(transport?, target.scheme, target.authority),

@@ -23,6 +23,7 @@ pub(super) async fn answered(head: &str) -> (UpstreamBody, DuplexStream) {
         incoming: DecodedBody::new(answer.unwrap().into_body(), None),
         trailers: None,
         hidden: None,
+        credential: Arc::default(),
         upload: None,
         silence: Silence::new(Duration::from_secs(24 * 3600)),
         settlement: Settlement::nothing(),

@@ -9,7 +9,8 @@ use farebox_paywall::payment_fields;
 use farebox_wire::credential::CREDENTIAL_HEADERS;
 use farebox_wire::grpc::ContentType;
 use http::header::{
-    ACCEPT_ENCODING, HOST, HeaderMap, HeaderValue, SEC_WEBSOCKET_PROTOCOL, TRANSFER_ENCODING,
+    ACCEPT_ENCODING, COOKIE, HOST, HeaderMap, HeaderValue, SEC_WEBSOCKET_PROTOCOL,
+    TRANSFER_ENCODING,
 };
 use http::{Method, Request, Uri, Version};
 
@@ -72,7 +73,7 @@ impl Asker<'_> {
             let plain = HeaderValue::from_static("identity");
             parts.headers.insert(ACCEPT_ENCODING, plain);
         }
-        if upstream.has_credential() {
+        if upstream.credential.is_set() {
             take_credentials(&mut parts.headers);
         }
         if !upstream.preserve_host || !parts.headers.contains_key(HOST) {
@@ -132,6 +133,7 @@ fn target_for(upstream: &Upstream, path: &str, query: Option<&str>) -> Result<Ur
 /// Takes off what a client sends as a credential for the upstream, which gets the seller's: it would
 /// have two, and may believe the other.
 fn take_credentials(headers: &mut HeaderMap) {
+    headers.remove(COOKIE);
     headers::keep_only(headers, |name| !CREDENTIAL_HEADERS.contains(&name));
     let offered = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
     let entries = offered.flat_map(|line| line.as_bytes().split(|&byte| byte == b','));
@@ -144,14 +146,6 @@ fn take_credentials(headers: &mut HeaderMap) {
         Ok(left) if !left.is_empty() => headers.insert(SEC_WEBSOCKET_PROTOCOL, left),
         _ => headers.remove(SEC_WEBSOCKET_PROTOCOL),
     };
-}
-
-impl Upstream {
-    /// Whether the route has a credential of its own for it.
-    fn has_credential(&self) -> bool {
-        let mut names = self.headers.iter();
-        names.any(|(name, _)| CREDENTIAL_HEADERS.contains(&name.as_str()))
-    }
 }
 
 #[cfg(test)]
@@ -180,6 +174,7 @@ mod tests {
         let lines = [
             ("authorization", "Bearer dummy"),
             ("x-api-key", "dummy"),
+            ("cookie", "session=dummy"),
             (
                 "sec-websocket-protocol",
                 "realtime, openai-insecure-api-key.dummy, v1",

@@ -263,3 +263,41 @@ fn what_the_upstream_says_about_the_seller_s_account_never_comes_back() {
     );
     assert_eq!(reply.find("x-kept"), Some("yes"));
 }
+
+#[test]
+fn neither_the_seller_s_session_nor_its_credential_comes_back_and_no_cookie_goes_along() {
+    let upstream = ScriptedUpstream::start().unwrap();
+    let bearer = "headers = { Authorization = \"Bearer sk-seller-1\" }";
+    let setup = Setup::new()
+        .route(Route::at("/bearer", &upstream).free().line(bearer))
+        .route(
+            Route::at("/sold", &upstream)
+                .msat(1000)
+                .calls(5)
+                .line(bearer),
+        )
+        .route(Route::at("/own", &upstream).free());
+    let gateway = TestGateway::start(setup);
+    let token = gateway.buy(&Call::post("/sold/say", "x"));
+    let told = json!({ "headers": [
+        ["set-cookie", "JSESSIONID=seller; Path=/"],
+        ["x-auth-token", "seller"],
+        ["x-subject-token", "seller"],
+        ["authorization", "Bearer sk-seller-1"],
+        ["x-request-echo", "authorization: Bearer sk-seller-1"],
+        ["x-kept", "yes"],
+    ], "trailers": [["x-echo", "sk-seller-1"]], "body": "x" });
+    for path in ["/bearer/say", "/sold/say"] {
+        let call = Call::post(path, told.to_string()).header("Cookie", "JSESSIONID=dummy");
+        let reply = gateway.send(&call.with(&token)).expect(200);
+        let mut lines = reply.headers.iter().chain(&reply.trailers);
+        assert!(!lines.any(|(_, line)| line.contains("seller")), "{reply:?}");
+        assert_eq!(reply.find("x-kept"), Some("yes"));
+    }
+    assert_eq!(upstream.total(), 2);
+    assert_unseen(&upstream, "dummy");
+    let own = Call::post("/own/say", told.to_string()).header("Cookie", "JSESSIONID=mine");
+    let reply = gateway.send(&own).expect(200);
+    assert_eq!(reply.find("x-auth-token"), Some("seller"));
+    assert_eq!(upstream.requests()[2].all("cookie"), ["JSESSIONID=mine"]);
+}
