@@ -69,6 +69,11 @@ pub struct Observed {
     /// Bytes of the answer's content: text, thoughts, arguments of tools. Neither frames nor
     /// errors.
     pub output_bytes: u64,
+    /// What events with less than a token's bytes lack of these: who sends a text by itself has
+    /// written a token of it at least, were it a digit.
+    padding: u64,
+    /// The same, since the last report.
+    unreported_padding: u64,
     /// How the stream ended, as far as it says.
     pub end: StreamEnd,
 }
@@ -94,7 +99,25 @@ impl Observed {
     /// where a stream is cut that told nothing but its prompt yet: that is counted as it was seen.
     #[must_use]
     pub fn usage(&self) -> Option<Usage> {
-        self.usage_by(|bytes| bytes.div_ceil(BYTES_PER_TOKEN))
+        self.usage_by(|bytes| self.estimated(bytes))
+    }
+
+    /// What was reported, even of one side only, and what came after that as it was seen.
+    #[must_use]
+    pub fn told(&self) -> Usage {
+        self.told_by(|bytes| self.estimated(bytes))
+    }
+
+    /// Tokens of all content, as they are counted where nobody tells them.
+    #[must_use]
+    pub const fn output_tokens(&self) -> u64 {
+        let bytes = self.output_bytes.saturating_add(self.padding);
+        bytes.div_ceil(BYTES_PER_TOKEN)
+    }
+
+    const fn estimated(&self, unreported_bytes: u64) -> u64 {
+        let bytes = unreported_bytes.saturating_add(self.unreported_padding);
+        bytes.div_ceil(BYTES_PER_TOKEN)
     }
 
     /// The same, with `unreported_tokens` telling the tokens of the bytes that came after the last
@@ -132,6 +155,16 @@ impl Observed {
         self.unreported_bytes = self.unreported_bytes.saturating_add(bytes);
     }
 
+    /// An event brings so many bytes of text.
+    const fn see_event(&mut self, bytes: u64) {
+        self.see(bytes);
+        if bytes > 0 {
+            let lacking = BYTES_PER_TOKEN.saturating_sub(bytes);
+            self.padding = self.padding.saturating_add(lacking);
+            self.unreported_padding = self.unreported_padding.saturating_add(lacking);
+        }
+    }
+
     /// What repeats the answer says how much of it there is at least.
     fn see_repeated(&mut self, bytes: u64) {
         self.see(bytes.saturating_sub(self.output_bytes));
@@ -143,6 +176,7 @@ impl Observed {
         self.reported = self.report.to_usage(endpoint);
         if report.tells_output(endpoint) {
             self.unreported_bytes = 0;
+            self.unreported_padding = 0;
         }
     }
 }
@@ -336,7 +370,7 @@ impl StreamMeter {
         });
         let is_answer = |chunk: &Chunk| !chunk.is_error();
         if chunk.as_ref().is_some_and(is_answer) {
-            self.observed.see(bytes);
+            self.observed.see_event(bytes);
         } else if let Some(kept) = kept {
             kept.truncate(before);
         }

@@ -425,3 +425,21 @@ fn an_event_beyond_the_limit_passes_unread_and_the_next_is_read_again() {
     assert!(observed.output_bytes >= u64::try_from(frame::MAX_EVENT).unwrap());
     assert_eq!(observed.end, StreamEnd::Complete);
 }
+
+#[test]
+fn an_event_with_a_text_is_a_token_at_least() {
+    let mut meter = StreamMeter::new(Endpoint::ChatCompletions, false, Box::new(|_| None));
+    let say = |meter: &mut StreamMeter, text: &str| {
+        let delta = format!(r#"{{"choices":[{{"index":0,"delta":{{"content":"{text}"}}}}]}}"#);
+        drop(meter.pass(format!("data: {delta}\n\n").as_bytes()));
+    };
+    for text in ["1", "2", "3", "", "four", "five and six"] {
+        say(&mut meter, text);
+    }
+    assert_eq!(meter.observed().output_tokens(), 3 + 1 + 3);
+    assert_eq!(meter.observed().output_bytes, 3 + 4 + 12);
+    let usage = r#"{"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":9}}"#;
+    drop(meter.pass(format!("data: {usage}\n\n").as_bytes()));
+    say(&mut meter, "7");
+    assert_eq!(meter.observed().usage().unwrap().get(Unit::Output), 9 + 1);
+}

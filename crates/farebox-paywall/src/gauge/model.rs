@@ -170,7 +170,8 @@ impl ModelUsage {
     fn reckon_stream(&self, ending: Ending) -> Reckoning {
         let observed = self.observed();
         let seen = Seen {
-            told: observed.told_by(by_bytes),
+            told: observed.told(),
+            output_tokens: observed.output_tokens(),
             is_exact: observed.unreported_bytes() == 0,
             has_passed: self.has_passed(),
             ..Seen::by_bytes(self.reported(observed.usage()), observed.output_bytes)
@@ -338,8 +339,8 @@ impl Gauge for ModelUsage {
         }
         let observed = self.observed();
         let usage = observed.usage().unwrap_or_else(|| {
-            let output = by_bytes(observed.output_bytes);
-            self.biller.filled(observed.told_by(by_bytes), None, output)
+            let output = observed.output_tokens();
+            self.biller.filled(observed.told(), None, output)
         });
         self.biller.cost(&usage).ok()
     }
