@@ -146,6 +146,7 @@ impl Forwarder {
             permit,
             body,
             tenure,
+            retry_words,
         } = admission;
         if let Some(body) = body {
             arrival.replace_body(body);
@@ -173,6 +174,7 @@ impl Forwarder {
             exchange,
             route,
             scheme: self.scheme,
+            retry_words: retry_words.as_ref(),
         };
         let mut request = match asker.request(arrival) {
             Ok(request) => request,

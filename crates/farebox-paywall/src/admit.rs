@@ -20,6 +20,7 @@ use crate::error::{AdmissionError, Error, KeyFault, Owed};
 use crate::gauge::Gauge;
 use crate::payer::{Payer, Spender};
 use crate::price::Quote;
+use crate::retry_words::RetryWords;
 use crate::tenure::Tenure;
 
 /// The permission to forward one request. [`Paywall::admit`] makes one, and so does whoever knows that a
@@ -34,6 +35,8 @@ pub struct Admission {
     pub body: Option<Bytes>,
     /// How long what pays lasts, where that can be over before the answer is.
     pub tenure: Option<Tenure>,
+    /// What the upstream is told in the place of the payer's idempotency keys.
+    pub retry_words: Option<RetryWords>,
 }
 
 /// How an admitted request is paid for.
@@ -101,8 +104,11 @@ impl Admission {
     }
 
     /// A request whose payment the node has accepted and holds.
-    pub const fn accepted() -> Self {
-        Self::by(Payment::Accepted)
+    pub fn accepted(retry_words: Option<RetryWords>) -> Self {
+        Self {
+            retry_words,
+            ..Self::by(Payment::Accepted)
+        }
     }
 
     /// A call that was bought is paid for by that call, whatever it uses.
@@ -114,6 +120,7 @@ impl Admission {
             permit: Some(permit),
             body,
             tenure: None,
+            retry_words: None,
         }
     }
 
@@ -123,6 +130,7 @@ impl Admission {
             permit: None,
             body: None,
             tenure: None,
+            retry_words: None,
         }
     }
 }
@@ -157,12 +165,14 @@ impl Paywall {
         }
         let once = spender.once(fingerprint, ask);
         let (admitted, quote) = self.hold_within_means(&spender, once, quote, ask).await?;
+        let retry_words = RetryWords::of(&self.keyring, spender.account(), ask.headers);
         let payment = match (admitted, spender.kind()) {
             (Admitted::Held(hold), Kind::Pass(span)) => Payment::FirstOfPass { hold, span },
             (Admitted::Held(hold), _) => {
                 let once = once.is_some() && fingerprint.is_whole();
                 return Ok(Verdict::Admitted(Admission {
                     tenure: Some(self.tenure(spender, ask)),
+                    retry_words,
                     ..Admission::held(hold, once, quote, permit)
                 }));
             }
@@ -178,6 +188,7 @@ impl Paywall {
             permit: Some(permit),
             body: quote.into_body(),
             tenure: Some(self.tenure(spender, ask)),
+            retry_words,
         }))
     }
 

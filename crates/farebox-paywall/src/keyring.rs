@@ -61,6 +61,8 @@ pub enum Purpose {
     HeldPreimage,
     /// What brings a client back to the challenge that was made for it.
     Claim,
+    /// What an upstream is told in the place of an account's idempotency keys.
+    RetryWords,
 }
 
 impl Purpose {
@@ -69,6 +71,7 @@ impl Purpose {
         match self {
             Self::HeldPreimage => b"farebox held preimage v1\n",
             Self::Claim => b"farebox claim v1\n",
+            Self::RetryWords => b"farebox retry words v1\n",
         }
     }
 }
@@ -354,6 +357,13 @@ impl Keyring {
         mac.update(&epoch.0.to_be_bytes());
         mac.update(data);
         Some(Secret::new(mac.finalize().into_bytes().into()))
+    }
+
+    /// A secret that stays the same over rotations: it is derived from the oldest epoch.
+    #[must_use]
+    pub fn derive_lasting(&self, purpose: Purpose, data: &[u8]) -> Option<Secret<[u8; 32]>> {
+        let oldest = self.epochs.load().first()?.epoch;
+        self.derive(oldest, purpose, data)
     }
 
     /// Whether tokens of `epoch` may still be claimed for the first time; for an epoch that we

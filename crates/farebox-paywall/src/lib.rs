@@ -34,6 +34,7 @@ pub mod payment_fields;
 pub mod payout;
 pub mod price;
 pub mod receipt;
+pub mod retry_words;
 pub mod sale;
 pub mod settle;
 pub mod settled;

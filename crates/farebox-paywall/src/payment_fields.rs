@@ -5,6 +5,7 @@ use farebox_wire::credential::PAYMENT_HEADERS;
 use http::HeaderValue;
 
 use crate::keys::holds_key;
+use crate::retry_words::names_retry;
 
 /// Whether a field of a request pays or looks like one of ours; `name` is in small letters.
 pub fn in_requests(name: &str) -> bool {
@@ -12,9 +13,9 @@ pub fn in_requests(name: &str) -> bool {
 }
 
 /// Whether a line that comes after a request's body is for us alone: nobody pays with it there, but
-/// whoever reads a key can.
+/// whoever reads a key can. Nor does anybody name a retry there.
 pub fn in_request_trailers(name: &str, value: &HeaderValue) -> bool {
-    in_requests(name) || holds_key(value.as_bytes())
+    in_requests(name) || names_retry(name) || holds_key(value.as_bytes())
 }
 
 /// Whether a field of an answer is about payment or credentials, or looks like one of ours; `name`
@@ -60,6 +61,8 @@ mod tests {
     fn a_key_after_the_body_goes_no_further() {
         let key = HeaderValue::from_static("a sk-farebox-1");
         assert!(in_request_trailers("x-checksum", &key));
+        let retry = HeaderValue::from_static("1");
+        assert!(in_request_trailers("idempotency-key", &retry));
         assert!(!in_request_trailers(
             "x-checksum",
             &HeaderValue::from_static("abc")

@@ -6,6 +6,7 @@ use farebox_http::body::RequestBody;
 use farebox_http::body_budget::ReadBody;
 use farebox_http::headers;
 use farebox_paywall::payment_fields;
+use farebox_paywall::retry_words::RetryWords;
 use farebox_wire::credential::CREDENTIAL_HEADERS;
 use farebox_wire::grpc::ContentType;
 use http::header::{
@@ -30,6 +31,8 @@ pub(super) struct Asker<'a> {
     pub(super) route: &'a Route,
     /// How the client's side is spoken to.
     pub(super) scheme: &'static str,
+    /// What stands for the payer's idempotency keys.
+    pub(super) retry_words: Option<&'a RetryWords>,
 }
 
 impl Asker<'_> {
@@ -65,6 +68,9 @@ impl Asker<'_> {
             },
             payment_fields::in_requests,
         );
+        if route.sale.is_some() {
+            RetryWords::replace(self.retry_words, &mut parts.headers);
+        }
         if let Some(models) = models {
             models.headers.prepare(&mut parts.headers);
         }

@@ -21,6 +21,7 @@ use crate::plan::{Plan, Route};
 use crate::refusal::{AdmissionError, Refusal};
 use crate::render;
 use farebox_paywall::admit::Admission;
+use farebox_paywall::retry_words::RetryWords;
 
 /// Why there is no answer to sell.
 type Failure = &'static str;
@@ -42,7 +43,10 @@ impl HeldCalls {
         let arrival = request
             .into_arrival()
             .map_err(|_| "its address cannot be read")?;
-        let admission = Admission::accepted();
+        let payer = call.payment_hash.account();
+        let keyring = &self.paywall.keyring;
+        let words = RetryWords::of(keyring, payer, &arrival.parts.headers);
+        let admission = Admission::accepted(words);
         let answer = self
             .forwarder
             .forward(plan, &mut exchange, route, admission, arrival)

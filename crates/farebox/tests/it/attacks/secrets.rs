@@ -301,3 +301,34 @@ fn neither_the_seller_s_session_nor_its_credential_comes_back_and_no_cookie_goes
     assert_eq!(reply.find("x-auth-token"), Some("seller"));
     assert_eq!(upstream.requests()[2].all("cookie"), ["JSESSIONID=mine"]);
 }
+
+#[test]
+fn an_upstream_never_takes_two_buyers_for_one_by_their_idempotency_key() {
+    let upstream = ScriptedUpstream::start().unwrap();
+    let route = Route::at("/sold", &upstream).msat(1000).calls(5);
+    let gateway = TestGateway::start(Setup::new().route(route));
+    let call = |key: &str, body: &str| {
+        Call::post("/sold/a", body)
+            .header("Authorization", &format!("Bearer {key}"))
+            .header("Idempotency-Key", "order-1")
+            .header("X-Idempotency-Key", "order-1")
+    };
+    let buyers = [buy(&gateway, 100_000).key, buy(&gateway, 100_000).key];
+    for key in &buyers {
+        gateway.send(&call(key, "order")).expect(200);
+    }
+    let token = gateway.buy(&Call::post("/sold/a", "order"));
+    let unnamed = Call::post("/sold/a", "order").with(&token);
+    for body in ["one", "two"] {
+        let mut again = unnamed.clone().header("X-Idempotency-Key", "order-1");
+        again.body = body.into();
+        gateway.send(&again).expect(200);
+    }
+    let seen = upstream.requests();
+    let word = |at: usize, name: &str| seen[at].all(name)[0].to_owned();
+    assert_ne!(word(0, "idempotency-key"), word(1, "idempotency-key"));
+    assert_ne!(word(0, "x-idempotency-key"), word(1, "x-idempotency-key"));
+    // A retry that is forwarded again says the same as before.
+    assert_eq!(word(2, "x-idempotency-key"), word(3, "x-idempotency-key"));
+    assert_unseen(&upstream, "order-1");
+}
