@@ -472,16 +472,19 @@ impl Fare {
         }
         let charge_on = route.charges_on();
         let charged = charge_on.charges(status) || status == StatusCode::SWITCHING_PROTOCOLS;
-        // At a fixed price these would use up a call for what is still to be fetched, or is there.
-        let is_flat = !self.settlement.is_gauged();
-        let delivers = !(is_flat && (self.leads_on || status == StatusCode::NOT_MODIFIED));
+        // These would use up a call for what is still to be fetched, or is there.
+        let is_elsewhere = self.leads_on || status == StatusCode::NOT_MODIFIED;
+        let delivers = match self.settlement.gauge() {
+            Some(gauge) => gauge.sells(status),
+            None => !is_elsewhere,
+        };
         if charged && delivers && !grpc_failed {
             return true;
         }
         let is_spoilt = self.upload.as_ref().is_some_and(|it| it.is_spoilt());
         if is_spoilt {
             self.settlement.excuse(ClientFault::Upload);
-        } else if charged && !grpc_failed {
+        } else if charged && is_elsewhere && !grpc_failed {
             self.settlement.excuse(ClientFault::NotDelivered);
         } else {
             self.settlement.void(VoidReason::Refused);

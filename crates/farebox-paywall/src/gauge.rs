@@ -118,6 +118,11 @@ pub trait Gauge: Send + Sync {
     /// can be read. Gives where the bytes of its body are to be counted, if they are.
     fn request(&mut self, headers: &mut HeaderMap) -> Option<Arc<AtomicU64>>;
 
+    /// Whether an answer with this status can be what was asked for.
+    fn sells(&self, _status: StatusCode) -> bool {
+        true
+    }
+
     /// The head of an answer that will be charged.
     fn head(&mut self, status: StatusCode, headers: &mut HeaderMap) -> Form;
 

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use super::{Report, See, Texts, images, is_credible, length, priced_usage};
 use crate::endpoint::Endpoint;
 use crate::json::{Name, Object};
-use crate::usage::Usage;
+use crate::usage::{Unit, Usage};
 
 /// A whole answer and what of it matters here, each part as it was written.
 pub struct Whole<'a> {
@@ -109,6 +109,16 @@ impl<'a> Whole<'a> {
         };
         let object = parts.object.map(RawValue::get);
         parts.error.is_some() || object == Some("\"error\"")
+    }
+
+    /// Whether there is anything in it of what its endpoint sells.
+    #[must_use]
+    pub fn delivers(&self) -> bool {
+        match self.endpoint {
+            endpoint if endpoint.writes() => self.content_bytes() > 0,
+            Endpoint::Images => self.usage().is_some_and(|usage| usage.get(Unit::Image) > 0),
+            _ => !self.body.trim_ascii().is_empty() && !self.is_error(),
+        }
     }
 
     /// Bytes of what it says.

@@ -3,6 +3,7 @@
 //! | end | charged, unless the seller says otherwise |
 //! |---|---|
 //! | complete | the usage that was reported |
+//! | complete, without a usage or any content; no 2xx | nothing |
 //! | complete, without a usage | what was seen: a token for four bytes. A report of one side alone counts for that |
 //! | cut by the client | the usage if it was reported, else what was seen, and never less than the prompt once a byte has passed |
 //! | cut by the upstream, or failed after it had begun | the same; nothing before its first word |
@@ -184,16 +185,23 @@ impl ModelUsage {
 
     /// What a whole answer comes to.
     fn reckon_whole(&self, answer: &answer::Whole<'_>) -> Reckoning {
+        let delivers = answer.delivers();
+        // What is sold by the piece is worth nothing where no piece came, whatever its report says.
+        let is_piece = !self.endpoint.writes() && self.endpoint != Endpoint::Embeddings;
         let usage = self.reported(answer.usage());
+        let usage = usage.filter(|_| delivers || !is_piece);
+        let told = answer.told();
+        let is_told_some = !is_piece && told.all_input() + told.all_output() > 0;
         let end = match usage {
             Some(_) => End::Complete,
             None if answer.is_error() => End::ErrorAfterStart,
+            None if !delivers && !is_told_some => End::CutByUpstream,
             None => End::UsageMissing,
         };
         let is_told = usage.is_some_and(|usage| self.biller.cost(&usage).is_ok());
         let output_bytes = if is_told { 0 } else { answer.content_bytes() };
         let seen = Seen {
-            told: answer.told(),
+            told,
             ..Seen::by_bytes(usage, output_bytes)
         };
         self.reckon(end, seen, None, || {
@@ -303,6 +311,11 @@ impl Gauge for ModelUsage {
     fn request(&mut self, headers: &mut HeaderMap) -> Option<Arc<AtomicU64>> {
         headers::ask_for_whole(headers);
         None
+    }
+
+    /// No model answers with a redirect.
+    fn sells(&self, status: StatusCode) -> bool {
+        status.is_success()
     }
 
     fn head(&mut self, _: StatusCode, headers: &mut HeaderMap) -> Form {

@@ -73,6 +73,50 @@ fn an_error_under_a_good_status_costs_nothing() {
 }
 
 #[test]
+fn an_answer_with_neither_content_nor_a_usage_is_a_void() {
+    let voided = |endpoint, asked: Usage, body: &str| {
+        let mut meter = meter();
+        meter.endpoint = endpoint;
+        meter.biller.known = asked;
+        meter.biller.billing.usage_missing = Unsaid::Hold;
+        let answer = answer::Whole::read(endpoint, body.as_bytes());
+        let tally = known(&meter.reckon_whole(&answer));
+        bill("small".into(), tally).used.is_none()
+    };
+    let request = Usage::of_request();
+    for body in ["", "{}", r#"{"choices":[{"message":{"content":""}}]}"#] {
+        assert!(voided(Endpoint::ChatCompletions, request, body), "{body}");
+    }
+    let told = r#"{"choices":[],"usage":{"prompt_tokens":25,"completion_tokens":0}}"#;
+    assert!(!voided(Endpoint::ChatCompletions, request, told));
+    assert!(voided(Endpoint::Embeddings, request, ""));
+    assert!(!voided(
+        Endpoint::Embeddings,
+        request,
+        r#"{"data":[{"embedding":[1]}]}"#
+    ));
+    let characters = request.with(Unit::Input, 300);
+    let error = r#"{"error":{"message":"no such voice"}}"#;
+    for body in ["", error] {
+        assert!(voided(Endpoint::Speech, characters, body), "{body}");
+    }
+    assert!(!voided(Endpoint::Speech, characters, "sound"));
+    let pictures = request.with(Unit::Input, 4);
+    let empty = r#"{"data":[],"usage":{"input_tokens":25,"output_tokens":0}}"#;
+    for body in ["", r#"{"status":"queued"}"#, empty, error] {
+        assert!(voided(Endpoint::Images, pictures, body), "{body}");
+    }
+}
+
+#[test]
+fn no_redirect_of_a_model_is_sold() {
+    for status in [204, 304, 302, 307] {
+        let status = StatusCode::from_u16(status).unwrap();
+        assert_eq!(meter().sells(status), status.is_success());
+    }
+}
+
+#[test]
 fn an_error_beside_an_answer_costs_what_was_seen() {
     let answer = json!({
         "choices": [{ "message": { "content": "12345678" } }],
