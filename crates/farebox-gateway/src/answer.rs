@@ -3,6 +3,7 @@
 //! It moves bytes, and at the end tells three parties what happened: the settlement, the store of
 //! answers kept for a retry, and the request's log line.
 
+mod fault;
 mod grpc;
 mod overtime;
 mod pace;
@@ -35,6 +36,7 @@ use farebox_paywall::gauge::Ending;
 use farebox_paywall::payment_fields;
 use farebox_paywall::settle::{Charge, Settlement};
 
+pub(crate) use fault::AnswerFault;
 use grpc::Failure;
 pub(crate) use grpc::{GrpcAnswer, GrpcCall, has_failed};
 pub(crate) use overtime::Overtime;
@@ -51,23 +53,6 @@ const FINISH_FOR_REPLAY: Duration = Duration::from_secs(60);
 
 /// The most of a whole body that is handed over at once, in bytes: what was handed over counts as sent.
 const WHOLE_PIECE_BYTES: usize = 64 * 1024;
-
-/// Why an answer broke off. The client sees a closed connection or a reset stream.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum AnswerFault {
-    /// The upstream connection broke, or what came over it cannot be read.
-    #[error(transparent)]
-    Upstream(InflowError),
-    /// The upstream said nothing for too long.
-    #[error("the upstream was silent for {0:?}")]
-    Silent(Duration),
-    /// What paid for it is over.
-    #[error("what paid for the answer is over")]
-    Over,
-    /// The client did not read on, and the upstream's part was let go.
-    #[error("the client stopped reading")]
-    Unread,
-}
 
 /// The body of an answer.
 pub(crate) struct AnswerBody {
