@@ -3,6 +3,7 @@
 //! Bodies stream both ways. What the client sent for payment never leaves; what the upstream says
 //! about payment or its own credentials never comes back.
 
+mod fare;
 mod gauged;
 mod location;
 mod receipt;
@@ -15,23 +16,23 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Instant;
 
-use farebox_http::body::{BodyFault, RequestBody, Silence, Upload};
-use farebox_http::body_budget::{Holder, Lease as Memory, Shares};
+use farebox_http::body::{BodyFault, RequestBody, Silence};
+use farebox_http::body_budget::{Holder, Shares};
 use farebox_http::decode::{DecodedBody, Decoder};
 use farebox_http::drain::DrainSignal;
 use farebox_http::headers;
-use farebox_http::limits::TokenPermit;
-use farebox_http::replay::{Asked, Keep, Recorder, ReplayStore};
+use farebox_http::replay::ReplayStore;
 use farebox_http::subprotocols::Subprotocols;
 use farebox_http::tunnel::{self, Traffic};
 use farebox_http::upstream::{Answer, Lease, SendError};
-use farebox_ledger::{ClientFault, VoidReason, crash_point};
-use http::header::{HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_PROTOCOL, VARY};
+use farebox_ledger::crash_point;
+use http::header::{HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_PROTOCOL};
 use http::response::Parts;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
+use self::fare::{Fare, Refused};
 use self::receipt::ReceiptHeaders;
 pub(crate) use self::receipt::write_charge;
 use self::request::Asker;
@@ -41,18 +42,14 @@ use crate::access_log::Exchange;
 use crate::answer::{AnswerBody, GrpcAnswer, GrpcCall, Overtime, Pace, UpstreamBody, has_failed};
 use crate::arrival::Arrival;
 use crate::crash;
-use crate::outcome::Outcome;
-use crate::plan::{PaidCache, Plan, Route};
+use crate::plan::{Plan, Route};
 use crate::refusal::{Overload, Refusal, RequestError, UpstreamError};
-use farebox_paywall::admit::{Admission, Payment};
+use farebox_paywall::admit::Admission;
 use farebox_paywall::gauge::Ending;
 use farebox_paywall::payment_fields;
-use farebox_paywall::sale::ChargeOn;
-use farebox_paywall::settle::{Charge, Settlement};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
-const PAYMENT_VARY: &str = "Authorization, X-Cashu, X-PAYMENT-SATS, Farebox-Claim, Cookie";
 
 /// Sends to upstreams, for one data thread.
 #[derive(Clone)]
@@ -69,36 +66,11 @@ pub(crate) struct Forwarder {
     pub(crate) drain: DrainSignal,
 }
 
-/// The payment side of one forwarded request.
-struct Fare {
-    settlement: Settlement,
-    permit: Option<TokenPermit>,
-    receipt: ReceiptHeaders,
-    keep: Option<Keep>,
-    paid: bool,
-    /// Whether the answer leads to another place of the upstream's own.
-    leads_on: bool,
-    /// The request's body, where it comes only while it is forwarded.
-    upload: Option<Arc<Upload>>,
-    /// What ends the answer when what pays for it is over.
-    overtime: Option<Overtime>,
-    /// What is reserved for the answer, where it may be read to its end before it leaves.
-    room: Memory,
-    /// Both sides speak in turn: a body that goes on keeps nobody waiting.
-    is_dialogue: bool,
-}
-
 /// A request that asks to become a WebSocket.
 struct Upgrade {
     client: OnUpgrade,
     /// A subprotocol that was taken off it: the client's key stood there.
     taken: Option<HeaderValue>,
-}
-
-/// A request that gets no answer of its upstream's, and what is charged all the same.
-struct Refused {
-    refusal: Refusal,
-    charge: Charge,
 }
 
 /// An answer whose body is yet to come.
@@ -151,11 +123,8 @@ impl Forwarder {
         if let Some(body) = body {
             arrival.replace_body(body);
         }
-        let client = arrival
-            .parts
-            .extensions
-            .remove::<OnUpgrade>()
-            .filter(|_| headers::is_websocket_upgrade(&arrival.parts.headers));
+        let client = arrival.parts.extensions.remove::<OnUpgrade>();
+        let client = client.filter(|_| headers::is_websocket_upgrade(&arrival.parts.headers));
         let offered = arrival.parts.extensions.remove::<Subprotocols>();
         let room = self.answers.whole().lease();
         let fare = Fare::of(payment, permit, route, room, &arrival.parts.headers);
@@ -200,10 +169,7 @@ impl Forwarder {
         crash_point(crash::FORWARD_HEADERS_RECEIVED);
         let leads_on = location::map_back(answer.0.headers_mut(), &route.upstream);
         fare.leads_on = leads_on && answer.0.status().is_redirection();
-        let credential = &route.upstream.credential;
-        headers::drop_lines(answer.0.headers_mut(), |name, value| {
-            credential.is_told_in(name, value)
-        });
+        route.hide_credential(answer.0.headers_mut());
         if fare.settlement.is_gauged() {
             return Box::pin(self.pass_back_gauged(exchange, route, answer, fare, call)).await;
         }
@@ -349,176 +315,6 @@ impl Forwarder {
     }
 }
 
-impl Fare {
-    /// `headers` are those of the request as its client sent it, but for what pays.
-    fn of(
-        payment: Payment,
-        permit: Option<TokenPermit>,
-        route: &Route,
-        room: Memory,
-        headers: &HeaderMap,
-    ) -> Self {
-        let free = Self {
-            settlement: Settlement::nothing(),
-            permit,
-            receipt: ReceiptHeaders::Nothing,
-            keep: None,
-            paid: false,
-            leads_on: false,
-            upload: None,
-            overtime: None,
-            room,
-            is_dialogue: false,
-        };
-        let mut fare = match payment {
-            Payment::Free => free,
-            Payment::Pass { expires_at } => Self {
-                receipt: ReceiptHeaders::Pass(expires_at),
-                paid: true,
-                ..free
-            },
-            Payment::FirstOfPass { hold, span } => Self {
-                receipt: ReceiptHeaders::FirstOfPass {
-                    hold: hold.id(),
-                    span,
-                    until: None,
-                },
-                settlement: Settlement::of(hold, None),
-                paid: true,
-                ..free
-            },
-            Payment::Accepted => Self { paid: true, ..free },
-            Payment::Held { hold, once, gauge } => {
-                let replay = route.sale.as_ref().and_then(|sale| sale.replay);
-                Self {
-                    receipt: ReceiptHeaders::Held {
-                        hold: hold.id(),
-                        charge: hold.charge(),
-                        left: hold.remaining(),
-                        is_most: gauge.is_some(),
-                    },
-                    keep: replay.filter(|_| once).map(|policy| Keep {
-                        hold: hold.id(),
-                        policy,
-                        asked: Asked::of(headers),
-                    }),
-                    settlement: Settlement::of(hold, gauge),
-                    paid: true,
-                    ..free
-                }
-            }
-        };
-        if route.charges_on() == ChargeOn::Forwarded {
-            fare.settlement.sell_act();
-        }
-        fare
-    }
-
-    /// How the request ends, unless something goes wrong.
-    const fn outcome(&self) -> Outcome {
-        if self.paid {
-            Outcome::Paid
-        } else {
-            Outcome::Free
-        }
-    }
-
-    /// Releases the hold of a request that gets no answer.
-    fn refuse(mut self, refusal: Refusal) -> Refused {
-        self.settlement.void(refusal.entry().void);
-        let charge = self.settlement.charge();
-        Refused { refusal, charge }
-    }
-
-    /// The same where the upstream gave none.
-    fn refuse_unanswered(mut self, refusal: Refusal) -> Refused {
-        let timed_out = refusal.entry().void == VoidReason::TimedOut;
-        if self.upload.as_ref().is_some_and(|upload| {
-            let stalls = if self.is_dialogue {
-                upload.is_awaited()
-            } else {
-                !upload.has_ended()
-            };
-            upload.is_spoilt() || (timed_out && stalls)
-        }) {
-            self.settlement.excuse(ClientFault::Upload);
-        }
-        self.refuse(refusal)
-    }
-
-    /// An answer is there that can be one to what was asked: it does not tell of a broken seller,
-    /// and does not speak another protocol from here on.
-    fn answered(self, status: StatusCode, route: &Route) -> Result<Self, Refused> {
-        let fare = self.open_to(status, route)?;
-        if status == StatusCode::SWITCHING_PROTOCOLS {
-            let unasked = UpstreamError::broken("it switched protocols unasked");
-            return Err(fare.refuse(unasked.into()));
-        }
-        Ok(fare)
-    }
-
-    /// Refuses an answer that speaks to the seller instead of the client.
-    fn open_to(self, status: StatusCode, route: &Route) -> Result<Self, Refused> {
-        if route.hides(status) {
-            return Err(self.refuse(UpstreamError::RefusesSeller.into()));
-        }
-        Ok(self)
-    }
-
-    /// Releases the hold of an answer that is not charged; answers whether it is.
-    async fn judge(&mut self, status: StatusCode, route: &Route, grpc_failed: bool) -> bool {
-        if self.settlement.sells_act() {
-            return true;
-        }
-        let charge_on = route.charges_on();
-        let charged = charge_on.charges(status) || status == StatusCode::SWITCHING_PROTOCOLS;
-        // These would use up a call for what is still to be fetched, or is there.
-        let is_elsewhere = self.leads_on || status == StatusCode::NOT_MODIFIED;
-        let delivers = match self.settlement.gauge() {
-            Some(gauge) => gauge.sells(status),
-            None => !is_elsewhere,
-        };
-        if charged && delivers && !grpc_failed {
-            return true;
-        }
-        let is_spoilt = self.upload.as_ref().is_some_and(|it| it.is_spoilt());
-        if is_spoilt {
-            self.settlement.excuse(ClientFault::Upload);
-        } else if charged && is_elsewhere && !grpc_failed {
-            self.settlement.excuse(ClientFault::NotDelivered);
-        } else {
-            self.settlement.void(VoidReason::Refused);
-        }
-        let charged = self.settlement.found().await;
-        if charged.is_zero() {
-            self.keep = None;
-            self.receipt.release();
-        }
-        !charged.is_zero()
-    }
-
-    /// Marks a paid answer for caches and tells the payer what it cost.
-    fn mark(&self, headers: &mut HeaderMap, route: &Route) {
-        if route.sale.is_none() {
-            return;
-        }
-        if route.paid_cache == PaidCache::PrivateNoStore {
-            headers::forbid_storing(headers);
-        }
-        headers.append(VARY, HeaderValue::from_static(PAYMENT_VARY));
-        self.receipt.write(headers);
-    }
-
-    fn recorder(
-        &mut self,
-        replays: &Arc<ReplayStore>,
-        parts: &http::response::Parts,
-    ) -> Option<Recorder> {
-        let keep = self.keep.take()?;
-        Some(replays.record(keep, parts.status, parts.headers.clone()))
-    }
-}
-
 /// Tells a fault of the request's own body from one of the upstream.
 fn upstream_error(error: SendError) -> Refusal {
     let mut cause: Option<&(dyn Error + 'static)> = Some(&error);
@@ -546,15 +342,16 @@ fn micros(since: Instant) -> u64 {
 }
 
 impl Route {
-    fn charges_on(&self) -> ChargeOn {
-        let sale = self.sale.as_ref();
-        sale.map_or(ChargeOn::Success, |sale| sale.charge_on)
-    }
-
     /// The header in which the upstream tells the seller, and nobody else, what an answer cost.
     /// Those that paid by the call do not see it either.
     fn hidden_cost(&self) -> Option<&HeaderName> {
         self.sale.as_ref()?.offer.by_use()?.hidden()
+    }
+
+    /// Takes off what would tell the client the seller's own credential.
+    fn hide_credential(&self, headers: &mut HeaderMap) {
+        let credential = &self.upstream.credential;
+        headers::drop_lines(headers, |name, value| credential.is_told_in(name, value));
     }
 
     /// Whether an upstream's answer with `status` tells of the seller's own credentials, which is
