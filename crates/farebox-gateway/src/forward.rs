@@ -126,8 +126,7 @@ impl Forwarder {
         let client = arrival.parts.extensions.remove::<OnUpgrade>();
         let client = client.filter(|_| headers::is_websocket_upgrade(&arrival.parts.headers));
         let offered = arrival.parts.extensions.remove::<Subprotocols>();
-        let room = self.answers.whole().lease();
-        let fare = Fare::of(payment, permit, route, room, &arrival.parts.headers);
+        let fare = Fare::of(payment, permit, route, &arrival.parts.headers);
         let mut fare = self.reserve(exchange.holder, route, fare)?;
         fare.overtime = tenure.map(|tenure| Overtime::new(tenure, plan.server.overtime));
         fare.is_dialogue = arrival.grpc;
@@ -159,7 +158,8 @@ impl Forwarder {
         });
         crash_point(crash::FORWARD_BEFORE_SEND);
         let sent_at = Instant::now();
-        let sent = self.send(route, request, upgrade.is_some(), (&mut fare, exchange));
+        let waiting = Waiting::of(&mut fare, exchange);
+        let sent = self.send(route, request, upgrade.is_some(), waiting);
         let mut answer = match sent.await {
             Ok(answer) => answer,
             Err(refusal) => return Err(fare.refuse_unanswered(refusal)),
@@ -186,7 +186,7 @@ impl Forwarder {
     fn reserve(&self, holder: Holder, route: &Route, mut fare: Fare) -> Result<Fare, Refused> {
         if fare.settlement.is_gauged() || route.extract().is_some() {
             match self.answers.of(holder).begin(ROOM_BYTES) {
-                Ok(room) => fare.room = room,
+                Ok(room) => fare.room = Some(room),
                 Err(full) => return Err(fare.refuse(Overload::Room(full).into())),
             }
         }
@@ -198,10 +198,9 @@ impl Forwarder {
         route: &Route,
         request: Request<RequestBody>,
         upgrades: bool,
-        (fare, exchange): (&mut Fare, &mut Exchange),
+        waiting: Waiting<'_>,
     ) -> Result<Answer, Refusal> {
         let pool = &route.upstream.pool;
-        let waiting = Waiting::of(fare, exchange);
         let on_way = |is_forwarded| waiting.fare.settlement.forwarded(is_forwarded);
         let sent = async {
             if upgrades {

@@ -15,7 +15,6 @@ use farebox_http::listen::Serve;
 use farebox_ledger::Receipt;
 use farebox_paywall::admit::{Admission, Finished, Verdict};
 use farebox_paywall::ask::{Ask, Fingerprint};
-use farebox_paywall::credential::Presented;
 use farebox_paywall::keys;
 use farebox_paywall::payer::{Known, Payer};
 use farebox_paywall::price::Quote;
@@ -34,7 +33,7 @@ use crate::held::kept_answer;
 use crate::lookalike::find_route;
 use crate::outcome::Outcome;
 use crate::plan::{Plan, Route, Sold};
-use crate::refusal::{AdmissionError, KeyFault, Overload, PresentedError, Refusal, RequestError};
+use crate::refusal::{AdmissionError, KeyFault, Overload, Refusal, RequestError};
 use crate::render;
 use crate::shape::Shape;
 use crate::worker::Worker;
@@ -195,7 +194,7 @@ impl Worker {
             return Box::pin(self.shared.claims.status(plan, exchange, route, visit)).await;
         }
         if sale.is_free(&arrival.parts.method, &arrival.path)? {
-            exchange.holder = self.holder_of(exchange, &presented).await;
+            exchange.holder = paywall.holder_of(&presented, exchange.client).await;
             paywall.free.try_take(exchange.holder, Instant::now())?;
             self.fill(exchange.holder, route, &mut arrival).await?;
             return self
@@ -233,22 +232,6 @@ impl Worker {
             Verdict::Owed(debt) => {
                 Box::pin(self.demand(sold, exchange, arrival, visit.as_deref(), debt)).await
             }
-        }
-    }
-
-    /// Whose share is taken for what costs nothing, by what was presented with it.
-    async fn holder_of(
-        &self,
-        exchange: &Exchange,
-        presented: &Result<Presented, PresentedError>,
-    ) -> Holder {
-        match presented {
-            Ok(Presented::L402(token)) => Holder::Payer(token.account()),
-            Ok(Presented::Key(key)) => {
-                let holder = self.shared.paywall.keys.holder(*key, exchange.client);
-                holder.await.unwrap_or(exchange.holder)
-            }
-            Ok(Presented::BadKey(_) | Presented::Nothing) | Err(_) => exchange.holder,
         }
     }
 

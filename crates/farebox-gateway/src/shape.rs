@@ -12,7 +12,7 @@ mod template;
 
 use std::sync::Arc;
 
-use farebox_http::aside::beside_for;
+use farebox_http::aside::beside;
 use farebox_http::body_budget::{ByteBudget, Holder, Keep};
 use farebox_http::headers::{ask_for_whole, is_websocket_upgrade};
 use farebox_paywall::ask::is_probe;
@@ -60,7 +60,7 @@ impl Shape {
         arrival.digest(limit, budget, Keep::Bytes).await?;
         let sent = arrival.read_bytes().ok_or(PaywallError::BodyNotKept)?;
         let (length, template) = (sent.len(), Arc::clone(template));
-        let body = beside_for(holder, length, move || template.fill(&sent)).await??;
+        let body = beside(Some(holder), length, move || template.fill(&sent)).await??;
         arrival.replace_body(body.into());
         Ok(())
     }

@@ -110,60 +110,39 @@ impl Place {
     }
 }
 
-/// Waits for a place from the share of `holder`, and has `work` on its request done there.
+/// Waits for a place, and has `work` done there: on a request from the share of its `client`, or, without
+/// one, on what was paid for.
 ///
 /// # Errors
 /// [`Busy`] where too many wait already, or too many of this client.
-pub async fn aside_for<T: Send + 'static>(
-    holder: Holder,
+pub async fn aside<T: Send + 'static>(
+    client: Option<Holder>,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Busy> {
-    let client = ClientPlace::of(holder).await?;
+    let client = match client {
+        Some(holder) => Some(ClientPlace::of(holder).await?),
+        None => None,
+    };
     let place = Place {
-        _client: Some(client),
+        _client: client,
         ..place().await?
     };
     place.work(work).await
 }
 
-/// Does some work on so many bytes of a request: here, or aside where they are many.
-///
-/// # Errors
-/// As of [`aside_for`].
-pub async fn beside_for<T: Send + 'static>(
-    holder: Holder,
-    length: usize,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Busy> {
-    if length <= MAX_INLINE {
-        Ok(work())
-    } else {
-        aside_for(holder, work).await
-    }
-}
-
-/// Waits for a place, and has `work` done there on what was paid for.
-///
-/// # Errors
-/// [`Busy`] where too many wait already.
-pub async fn aside<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Busy> {
-    place().await?.work(work).await
-}
-
-/// Does some work on so many bytes that were paid for: here, or aside where they are many.
+/// The same on so many bytes: here, or aside where they are many.
 ///
 /// # Errors
 /// As of [`aside`].
 pub async fn beside<T: Send + 'static>(
+    client: Option<Holder>,
     length: usize,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Busy> {
     if length <= MAX_INLINE {
         Ok(work())
     } else {
-        aside(work).await
+        aside(client, work).await
     }
 }
 
@@ -178,7 +157,7 @@ mod tests {
     #[tokio::test]
     async fn work_is_done_elsewhere_a_few_at_a_time_and_too_much_of_it_is_refused() {
         let here = std::thread::current().id();
-        let there = aside(|| std::thread::current().id()).await.unwrap();
+        let there = aside(None, || std::thread::current().id()).await.unwrap();
         assert_ne!(there, here);
         let (end, wait) = mpsc::channel::<()>();
         let wait = std::sync::Arc::new(std::sync::Mutex::new(wait));
@@ -188,20 +167,25 @@ mod tests {
         };
         let stranger = |network| Holder::Stranger(AddressPrefix::V4([192, 0, network]));
         let strangers: Vec<_> = (0..MAX_WAITING)
-            .map(|count| aside_for(stranger(u8::try_from(count % 4).unwrap()), until_the_end()))
+            .map(|count| {
+                aside(
+                    Some(stranger(u8::try_from(count % 4).unwrap())),
+                    until_the_end(),
+                )
+            })
             .map(tokio::spawn)
             .collect();
         while CLIENTS.in_use() < 60 {
             tokio::task::yield_now().await;
         }
-        assert_eq!(aside(|| 6).await, Ok(6), "strangers leave a place");
-        let blocked = move || aside(until_the_end());
+        assert_eq!(aside(None, || 6).await, Ok(6), "strangers leave a place");
+        let blocked = move || aside(None, until_the_end());
         // One of the strangers is at work.
         let waiting: Vec<_> = (1..MAX_WAITING).map(|_| tokio::spawn(blocked())).collect();
         while WAITING.load(Ordering::Relaxed) < MAX_WAITING {
             tokio::task::yield_now().await;
         }
-        assert_eq!(aside(|| ()).await, Err(Busy));
+        assert_eq!(aside(None, || ()).await, Err(Busy));
         drop(end);
         let mut refused = 0;
         for one in strangers {
@@ -211,6 +195,6 @@ mod tests {
         for one in waiting {
             assert_eq!(one.await.unwrap(), Ok(true));
         }
-        assert_eq!(aside(|| 7).await, Ok(7));
+        assert_eq!(aside(None, || 7).await, Ok(7));
     }
 }

@@ -27,7 +27,8 @@ impl Subprotocols {
     }
 }
 
-fn entries(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+/// What a request offers, entry by entry, over all lines.
+pub fn entries(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
     let lines = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
     let entries = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b','));
     let entries = entries.map(<[u8]>::trim_ascii);

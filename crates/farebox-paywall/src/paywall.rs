@@ -1,11 +1,13 @@
 //! What selling shares over all requests. Each step adds its own part: [`payer`](crate::payer),
 //! [`price`](crate::price), [`admit`](crate::admit), [`challenge`](crate::challenge).
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use farebox_core::{Clock, KeyHash};
 use farebox_http::body_budget::Holder;
+use farebox_http::client_addr::AddressPrefix;
 use farebox_http::drain::DrainSignal;
 use farebox_http::limits::{ChallengeLimits, ChallengeRates, Rate, TokenLimits};
 use farebox_ledger::Ledger;
@@ -13,8 +15,8 @@ use farebox_lightning::follow::Settlements;
 
 use crate::ask::Ask;
 use crate::challenge::Invoices;
-use crate::credential::Token;
-use crate::error::{Error, KeyFault, Owed, PaymentError};
+use crate::credential::{Presented, Token};
+use crate::error::{Error, KeyFault, Owed, PaymentError, PresentedError};
 use crate::keyring::Keyring;
 use crate::keys::{Deposits, KnownKey, KnownKeys, Pending};
 use crate::metrics::PaymentCounters;
@@ -141,6 +143,24 @@ impl Paywall {
             return Ok(Payer::nobody(owed));
         }
         Ok(Payer::Account { spender, permit })
+    }
+
+    /// Whose share is taken for what costs nothing, by what was presented with it. Who presents what
+    /// is worth nothing is a stranger like others.
+    pub async fn holder_of(
+        &self,
+        presented: &Result<Presented, PresentedError>,
+        client: IpAddr,
+    ) -> Holder {
+        let stranger = || Holder::Stranger(AddressPrefix::of(client));
+        match presented {
+            Ok(Presented::L402(token)) => Holder::Payer(token.account()),
+            Ok(Presented::Key(key)) => {
+                let holder = self.keys.holder(*key, client).await;
+                holder.unwrap_or_else(|_| stranger())
+            }
+            Ok(Presented::BadKey(_) | Presented::Nothing) | Err(_) => stranger(),
+        }
     }
 
     /// Finds a key that was paid for. Before that it is nobody's, and pays for nothing.

@@ -38,7 +38,7 @@ pub(super) struct Fare {
     /// What ends the answer when what pays for it is over.
     pub(super) overtime: Option<Overtime>,
     /// What is reserved for the answer, where it may be read to its end before it leaves.
-    pub(super) room: Memory,
+    pub(super) room: Option<Memory>,
     /// Both sides speak in turn: a body that goes on keeps nobody waiting.
     pub(super) is_dialogue: bool,
 }
@@ -55,7 +55,6 @@ impl Fare {
         payment: Payment,
         permit: Option<TokenPermit>,
         route: &Route,
-        room: Memory,
         headers: &HeaderMap,
     ) -> Self {
         let free = Self {
@@ -67,7 +66,7 @@ impl Fare {
             leads_on: false,
             upload: None,
             overtime: None,
-            room,
+            room: None,
             is_dialogue: false,
         };
         let mut fare = match payment {

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use farebox_http::body::RequestBody;
 use farebox_http::body_budget::ReadBody;
 use farebox_http::headers;
+use farebox_http::subprotocols;
 use farebox_paywall::payment_fields;
 use farebox_paywall::retry_words::RetryWords;
 use farebox_wire::credential::CREDENTIAL_HEADERS;
@@ -141,10 +142,8 @@ fn target_for(upstream: &Upstream, path: &str, query: Option<&str>) -> Result<Ur
 fn take_credentials(headers: &mut HeaderMap) {
     headers.remove(COOKIE);
     headers::keep_only(headers, |name| !CREDENTIAL_HEADERS.contains(&name));
-    let offered = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
-    let entries = offered.flat_map(|line| line.as_bytes().split(|&byte| byte == b','));
-    let entries = entries.map(<[u8]>::trim_ascii);
-    let (keys, others): (Vec<_>, Vec<_>) = entries.partition(|it| it.starts_with(KEY_PROTOCOL));
+    let offered = subprotocols::entries(headers);
+    let (keys, others): (Vec<_>, Vec<_>) = offered.partition(|it| it.starts_with(KEY_PROTOCOL));
     if keys.is_empty() {
         return;
     }

@@ -101,13 +101,13 @@ impl Forwarder {
         route: &Route,
         extract: &Arc<Extract>,
         (headers, incoming): (&HeaderMap, Incoming),
-        room: Lease,
+        room: Option<Lease>,
     ) -> Result<(Extracted, Lease), Unsellable> {
         let body = (incoming, Decoder::of(headers)?);
         let read = self.read_whole(route, body, MAX_ANSWER_BYTES, room);
         let (bytes, memory) = read.await?;
         let (length, extract) = (bytes.len(), Arc::clone(extract));
-        let extracted = beside(length, move || extract.apply(&bytes)).await??;
+        let extracted = beside(None, length, move || extract.apply(&bytes)).await??;
         Ok((extracted, memory))
     }
 }

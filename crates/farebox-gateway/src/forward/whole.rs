@@ -44,20 +44,21 @@ impl WholeError {
 }
 
 impl Forwarder {
-    /// Reads an answer of at most `limit` bytes in the clear, into the room that was reserved for it
-    /// and more. The lease is for the memory that it takes.
+    /// Reads an answer of at most `limit` bytes in the clear, into the room that was reserved for it, if
+    /// any was, and more. The lease is for the memory that it takes.
     pub(super) async fn read_whole(
         &self,
         route: &Route,
         (incoming, decoder): (Incoming, Option<Decoder>),
         limit: usize,
-        room: Lease,
+        room: Option<Lease>,
     ) -> Result<(Bytes, Lease), WholeError> {
         let patience = Patience {
             grace: route.idle_timeout,
             min_bytes_per_second: SLOWEST,
             total: route.timeout.max(route.idle_timeout),
         };
+        let room = room.unwrap_or_else(|| self.answers.whole().lease());
         let (body, lease) = read_bytes(incoming, limit, patience, room).await?;
         let Some(decoder) = decoder else {
             return Ok((body, lease));

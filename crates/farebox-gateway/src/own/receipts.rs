@@ -5,7 +5,6 @@
 //! never was, the answer is the same.
 
 use farebox_core::HoldId;
-use farebox_http::body_budget::Holder;
 use farebox_ledger::{AccountName, ChargeView};
 use farebox_paywall::receipt::receipt;
 use http::{Method, Response};
@@ -33,16 +32,10 @@ impl Own {
         }
         let headers = &mut arrival.parts.headers;
         let presented = reader.take(headers, &self.paywall.keyring);
+        exchange.holder = self.paywall.holder_of(&presented, exchange.client).await;
         let payer = match presented {
-            Ok(Presented::L402(token)) => {
-                exchange.holder = Holder::Payer(token.account());
-                AccountName::Payer(token.account())
-            }
-            Ok(Presented::Key(key)) => {
-                let holder = self.paywall.keys.holder(key, exchange.client).await;
-                exchange.holder = holder.unwrap_or(exchange.holder);
-                AccountName::Key(key)
-            }
+            Ok(Presented::L402(token)) => AccountName::Payer(token.account()),
+            Ok(Presented::Key(key)) => AccountName::Key(key),
             Ok(Presented::BadKey(fault)) => return Err(fault.into()),
             Ok(Presented::Nothing) => return Err(HolderError::Missing(HolderOf::Receipt).into()),
             Err(error) => return Err(HolderError::Unproven(HolderOf::Receipt, error).into()),

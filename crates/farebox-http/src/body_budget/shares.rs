@@ -1,7 +1,7 @@
 //! What each client may take of a budget that all share.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use farebox_core::AccountId;
 
@@ -37,7 +37,7 @@ pub struct Shares {
 
 #[derive(Debug)]
 struct Holders {
-    shares: HashMap<Holder, Weak<ByteBudget>>,
+    shares: HashMap<Holder, Arc<ByteBudget>>,
     /// How many are remembered before they are looked through.
     enough: usize,
 }
@@ -75,20 +75,22 @@ impl Shares {
         &self.whole
     }
 
-    /// The share of `holder`. It is forgotten when nothing of it is leased.
+    /// The share of `holder`. It is forgotten some time after the last of it was given back.
     #[must_use]
     pub fn of(&self, holder: Holder) -> Arc<ByteBudget> {
         let mut holders = self.holders.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(share) = holders.shares.get(&holder).and_then(Weak::upgrade) {
-            return share;
+        if let Some(share) = holders.shares.get(&holder) {
+            return Arc::clone(share);
         }
         let share = match holder {
             Holder::Payer(_) => self.whole.part(self.whole.limit / OF_A_PAYER),
             Holder::Stranger(_) => self.strangers.part(self.whole.limit / OF_A_PREFIX),
         };
-        holders.shares.insert(holder, Arc::downgrade(&share));
+        holders.shares.insert(holder, Arc::clone(&share));
         if holders.shares.len() > holders.enough {
-            holders.shares.retain(|_, share| share.strong_count() > 0);
+            holders
+                .shares
+                .retain(|_, share| Arc::strong_count(share) > 1);
             holders.enough = FEW.max(holders.shares.len() * 2);
         }
         share

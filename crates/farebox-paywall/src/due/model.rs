@@ -73,7 +73,7 @@ impl ModelQuote {
             let is_worth_it = self.lower_to(most);
             return Ok((self, is_worth_it));
         }
-        aside(move || {
+        aside(None, move || {
             let is_worth_it = self.lower_to(most);
             self.body = Some(self.call.request.to_body().into());
             (self, is_worth_it)

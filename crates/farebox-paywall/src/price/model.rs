@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use farebox_core::UnixMillis;
-use farebox_http::aside::{MAX_INLINE, aside_for};
+use farebox_http::aside::{MAX_INLINE, aside};
 use farebox_http::body_budget::Holder;
 use farebox_meter::{Endpoint, ModelRequest, Refused};
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
@@ -94,7 +94,7 @@ async fn read_request(
         return Ok((request.map_err(Unsold::from)?, None));
     }
     let models = Arc::clone(models);
-    let read = aside_for(holder, move || {
+    let read = aside(Some(holder), move || {
         let request = models.read(endpoint, &body)?;
         let body = Bytes::from(request.to_body());
         Ok((request, Some(body)))

@@ -9,16 +9,18 @@ use crate::rules::{MANY_CHALLENGES, eventually};
 /// prefix one.
 const LONG: usize = 600_000;
 
+/// A model whose calls cost little and whose prompts may be long.
+pub(super) const MODEL: &str = "[[model]]\nname = \"small\"\ncurrency = \"msat\"\nper = \"unit\"\n\
+    input = 1\noutput = 1\ncontext_tokens = 1000000\nmax_output_tokens = 20";
+
 /// Sells calls of one model, and has room for eight bodies of a mebibyte.
 fn shop(upstream: &ScriptedUpstream) -> TestGateway {
-    let model = "[[model]]\nname = \"small\"\ncurrency = \"msat\"\nper = \"unit\"\ninput = 1\n\
-                 output = 1\ncontext_tokens = 1000000\nmax_output_tokens = 20";
     let route = Route::to("/v1", &upstream.url())
         .line("price = { model_tokens = {} }")
         .line("balance = { msat = 10000000 }");
     let setup = Setup::new()
         .section(MANY_CHALLENGES)
-        .section(model)
+        .section(MODEL)
         .server("body_budget = \"8MiB\"")
         .server("trusted_proxies = [\"127.0.0.0/8\"]");
     TestGateway::start(setup.route(route))

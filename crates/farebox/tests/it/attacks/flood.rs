@@ -4,7 +4,7 @@ use std::fs;
 
 use farebox_testkit::ScriptedUpstream;
 
-use super::bodies::{chat, held_back};
+use super::bodies::{MODEL, chat, held_back};
 use super::shares::{bearer, from, funded};
 use crate::harness::{Call, Connection, Route, Setup, TestGateway};
 use crate::rules::MANY_CHALLENGES;
@@ -20,15 +20,13 @@ const LONG: usize = 600_000;
 const NETWORKS: usize = 8;
 
 fn shop(upstream: &ScriptedUpstream) -> TestGateway {
-    let model = "[[model]]\nname = \"small\"\ncurrency = \"msat\"\nper = \"unit\"\ninput = 1\n\
-                 output = 1\ncontext_tokens = 1000000\nmax_output_tokens = 20";
     let models = Route::to("/v1", &upstream.url())
         .line("price = { model_tokens = {} }")
         .line("balance = { msat = 10000000 }");
     let held = Route::at("/held", upstream).msat(PRICE);
     let setup = Setup::new()
         .section(MANY_CHALLENGES)
-        .section(model)
+        .section(MODEL)
         .server(&format!("body_budget = {BODIES}"))
         .server("trusted_proxies = [\"127.0.0.0/8\"]")
         .route(models)

@@ -14,11 +14,15 @@ const INPUT: u64 = 100;
 const OUTPUT: u64 = 1000;
 
 fn shop(upstream: &ScriptedUpstream) -> TestGateway {
+    shop_at(&format!("{}/stream/s", upstream.url()))
+}
+
+fn shop_at(upstream_url: &str) -> TestGateway {
     let model = format!(
         "[[model]]\nname = \"m\"\ncurrency = \"msat\"\nper = \"unit\"\ninput = {INPUT}\n\
          output = {OUTPUT}\ncontext_tokens = 10000\nmax_output_tokens = 2000"
     );
-    let route = Route::to("/v1", &format!("{}/stream/s", upstream.url()))
+    let route = Route::to("/v1", upstream_url)
         .line("price = { model_tokens = { tokenizer = \"bytes\" } }")
         .line("balance = { msat = 5000000 }");
     TestGateway::start(Setup::new().section(&model).route(route))
@@ -338,14 +342,7 @@ fn a_cache_write_of_five_minutes_costs_the_price_of_five_minutes() {
 fn an_answer_of_a_model_that_is_no_success_costs_nothing() {
     let upstream = ScriptedUpstream::start().unwrap();
     for status in [302, 304, 307] {
-        let model = format!(
-            "[[model]]\nname = \"m\"\ncurrency = \"msat\"\nper = \"unit\"\ninput = {INPUT}\n\
-             output = {OUTPUT}\ncontext_tokens = 10000\nmax_output_tokens = 2000"
-        );
-        let route = Route::to("/v1", &format!("{}/status/{status}", upstream.url()))
-            .line("price = { model_tokens = { tokenizer = \"bytes\" } }")
-            .line("balance = { msat = 5000000 }");
-        let gateway = TestGateway::start(Setup::new().section(&model).route(route));
+        let gateway = shop_at(&format!("{}/status/{status}", upstream.url()));
         let call = chat(json!({}));
         let token = gateway.buy(&call);
         gateway.send(&call.with(&token)).expect(status);
