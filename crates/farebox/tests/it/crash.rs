@@ -7,6 +7,7 @@ use std::os::unix::process::ExitStatusExt;
 use farebox_testkit::ScriptedUpstream;
 
 use crate::harness::{Call, Connection, Reply, Route, Setup, TestGateway, Token};
+use crate::rules::account_when;
 
 const SIGKILL: i32 = 9;
 const PRICE: u64 = 2000;
@@ -338,14 +339,17 @@ fn a_pass_that_died_at_its_first_use_is_sold_once() {
         assert!(call.try_send(gateway.address).is_err(), "at {point}");
         gateway.wait_for_exit();
         gateway.start_again(&[]);
-        let account = gateway
-            .find_account(&token)
-            .expect("claimed before it died");
-        for _ in 0..2 {
-            gateway.send(&call).expect(200);
-        }
+        let died = gateway.find_account(&token);
+        let died = died.expect("claimed before it died");
+        assert_eq!(died["balance_msat"], PRICE, "at {point}: it has not begun");
+        let first = gateway.send(&call).expect(200);
+        let begun = account_when(&gateway, &token, |account| account["balance_msat"] == 0);
+        assert_ne!(begun["expires_at"], died["expires_at"], "at {point}");
+        let second = gateway.send(&call).expect(200);
+        let expires = |reply: &Reply| reply.find("farebox-expires").unwrap().to_owned();
+        assert_eq!(expires(&second), expires(&first), "at {point}");
         let later = gateway.find_account(&token).unwrap();
-        assert_eq!(later["expires_at"], account["expires_at"], "at {point}");
+        assert_eq!(later["expires_at"], begun["expires_at"], "at {point}");
         assert_eq!(gateway.charged(&token), PRICE, "at {point}");
     }
 }

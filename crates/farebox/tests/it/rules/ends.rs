@@ -126,6 +126,7 @@ fn a_pass_works_many_times_writes_once_and_ends() {
         let call = Call::get(&format!("/pass/{number}"));
         gateway.send(&call.with(&token)).expect(200);
     }
+    books_when(&gateway, &Books::settled(5000, 5000));
     let books = gateway.trial_balance();
     // The payment and its one transfer to the seller; twenty uses left no other trace.
     assert_eq!(books["transfers"], 2, "{books}");
