@@ -169,6 +169,20 @@ impl Arrival {
         }
     }
 
+    /// Leaves a request that needs no body without one.
+    pub(crate) fn drop_body(&mut self) {
+        self.body = ArrivedBody::Taken;
+        let headers = &mut self.parts.headers;
+        for name in [
+            CONTENT_LENGTH,
+            CONTENT_TYPE,
+            CONTENT_ENCODING,
+            TRANSFER_ENCODING,
+        ] {
+            headers.remove(name);
+        }
+    }
+
     /// Reads the body to its end, if that has not happened yet, and gives the request's digest.
     pub(crate) async fn digest(
         &mut self,

@@ -196,6 +196,7 @@ impl Worker {
         if sale.is_free(&arrival.parts.method, &arrival.path)? {
             exchange.holder = paywall.holder_of(&presented, exchange.client).await;
             paywall.free.try_take(exchange.holder, Instant::now())?;
+            arrival.drop_body();
             self.fill(exchange.holder, route, &mut arrival).await?;
             return self
                 .forwarder

@@ -1,5 +1,9 @@
 //! What a lenient server may read in a path: everything that some server is known to take for the same.
 
+use std::borrow::Cow;
+
+use percent_encoding::percent_encode_byte;
+
 /// Formats that frameworks let a client ask for behind the name of a resource.
 const FORMATS: [&str; 18] = [
     "action", "asp", "aspx", "atom", "csv", "do", "htm", "html", "js", "json", "jsonp", "jsp",
@@ -7,8 +11,8 @@ const FORMATS: [&str; 18] = [
 ];
 
 /// The path that a lenient server may read instead of a canonical one: parameters and what only
-/// Windows takes off (`::$DATA`, dots and spaces at the end) cut off its segments, capitals made small,
-/// no empty segments, no slash at the end.
+/// Windows takes off (`::$DATA`, dots and spaces at the end) cut off its segments, capitals made small and
+/// Unicode's other forms of a letter made that letter, no empty segments, no slash at the end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LenientReading {
     path: String,
@@ -32,6 +36,7 @@ impl LenientReading {
     #[must_use]
     pub fn always(canonical: &str) -> Self {
         let mut path = String::with_capacity(canonical.len());
+        let canonical = plain_letters(canonical);
         for segment in canonical.split('/') {
             let name = name(segment);
             if !name.is_empty() {
@@ -91,6 +96,68 @@ fn is_strict(canonical: &str) -> bool {
     }
     let ends_oddly = matches!(before, b'/' | b'.') && canonical.len() > 1;
     !ends_oddly && format_at(canonical).is_none()
+}
+
+/// The path with Unicode's other forms of a letter made that letter: capitals (the Kelvin sign), what
+/// shares its capital with another (the long s), and full width. What is no text stays.
+fn plain_letters(canonical: &str) -> Cow<'_, str> {
+    let Some(bytes) = unescaped(canonical) else {
+        return Cow::Borrowed(canonical);
+    };
+    let mut path = String::with_capacity(canonical.len());
+    for chunk in bytes.utf8_chunks() {
+        for letter in chunk.valid().chars() {
+            if letter.is_ascii() {
+                path.push(letter);
+            } else {
+                push_plain(&mut path, letter);
+            }
+        }
+        let escapes = chunk.invalid().iter().copied().map(percent_encode_byte);
+        path.extend(escapes);
+    }
+    Cow::Owned(path)
+}
+
+/// The path with only what is not ASCII unescaped; nothing where all of it is.
+fn unescaped(canonical: &str) -> Option<Vec<u8>> {
+    let escaped = |part: &str| {
+        let byte = u8::from_str_radix(part.get(..2)?, 16).ok()?;
+        (!byte.is_ascii()).then_some(byte)
+    };
+    let mut parts = canonical.split('%');
+    let first = parts.next()?;
+    let others = parts.clone();
+    others.into_iter().find_map(escaped)?;
+    let mut bytes = first.as_bytes().to_vec();
+    for part in parts {
+        if let Some(byte) = escaped(part) {
+            bytes.push(byte);
+            bytes.extend_from_slice(&part.as_bytes()[2..]);
+        } else {
+            bytes.push(b'%');
+            bytes.extend_from_slice(part.as_bytes());
+        }
+    }
+    Some(bytes)
+}
+
+fn push_plain(path: &mut String, letter: char) {
+    const FULL_WIDTH: std::ops::RangeInclusive<char> = '\u{ff01}'..='\u{ff5e}';
+    let usual = if FULL_WIDTH.contains(&letter) {
+        char::from_u32(u32::from(letter) - 0xfee0).unwrap_or(letter)
+    } else {
+        letter
+    };
+    for small in usual.to_uppercase().flat_map(char::to_lowercase) {
+        if small.is_ascii() {
+            path.push(small);
+        } else {
+            let mut bytes = [0; 4];
+            let bytes = small.encode_utf8(&mut bytes).bytes();
+            path.extend(bytes.map(percent_encode_byte));
+        }
+    }
 }
 
 /// The part of a segment that counts.
@@ -165,6 +232,17 @@ mod tests {
             assert_eq!(readings(spelling), ["/files"], "{spelling}");
         }
         assert_eq!(readings("/a;x/B/c."), ["/a/b/c"]);
+        // The Kelvin sign, the long s, full width.
+        for spelling in [
+            "/boo%E2%84%AAs",
+            "/book%C5%BF",
+            "/%EF%BD%82ook%EF%BC%B3",
+            "/books%EF%BC%8F",
+            "/books%EF%BC%8E",
+        ] {
+            assert_eq!(readings(spelling), ["/books"], "{spelling}");
+        }
+        assert_eq!(readings("/%C3%84%FF"), ["/%c3%a4%ff"]);
     }
 
     #[test]

@@ -12,6 +12,9 @@ use serde::Deserialize;
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+/// May stand at the beginning of an answer, and is no part of what it says.
+pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// How deep objects and lists may lie in each other.
 pub const MAX_DEPTH: usize = 64;
 

@@ -11,7 +11,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use serde_json::value::RawValue;
 
 use crate::decimal::{BadDecimal, Decimal};
-use crate::json::{Name, scalars};
+use crate::json::{BYTE_ORDER_MARK, Name, scalars};
 
 /// The most steps of a pointer.
 pub const MAX_STEPS: usize = 16;
@@ -77,6 +77,7 @@ impl Pointer {
     /// # Errors
     /// Where the document is not JSON.
     pub fn find<'a>(&self, document: &'a [u8]) -> serde_json::Result<Option<&'a RawValue>> {
+        let document = document.strip_prefix(BYTE_ORDER_MARK).unwrap_or(document);
         let mut input = serde_json::Deserializer::from_slice(document);
         let found = Seek(&self.0).deserialize(&mut input)?;
         input.end()?;

@@ -287,3 +287,12 @@ fn sound_and_pictures_count_by_what_their_tokens_cost_and_text_by_all_its_bytes(
 fn content_bytes(body: &[u8]) -> u64 {
     Whole::read(Endpoint::ChatCompletions, body).content_bytes()
 }
+
+#[test]
+fn a_byte_order_mark_hides_nothing_of_an_answer() {
+    let body = "\u{feff}{\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":1}}";
+    let whole = Whole::read(Endpoint::ChatCompletions, body.as_bytes());
+    let usage = whole.usage().unwrap();
+    assert_eq!(usage.all_output(), 1);
+    assert!(!whole.is_error());
+}

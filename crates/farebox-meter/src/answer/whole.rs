@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use super::{Report, See, Texts, images, is_credible, length, priced_usage};
 use crate::endpoint::Endpoint;
-use crate::json::{Name, Object};
+use crate::json::{BYTE_ORDER_MARK, Name, Object};
 use crate::usage::{Unit, Usage};
 
 /// A whole answer and what of it matters here, each part as it was written.
@@ -50,6 +50,7 @@ impl<'a> Whole<'a> {
     /// Reads an answer.
     #[must_use]
     pub fn read(endpoint: Endpoint, body: &'a [u8]) -> Self {
+        let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
         let is_object = body.trim_ascii_start().starts_with(b"{");
         let parts = serde_json::from_slice(body).ok().filter(|_| is_object);
         Self {

@@ -3,11 +3,10 @@
 
 use std::borrow::Cow;
 
+use crate::json::BYTE_ORDER_MARK;
+
 /// The longest event that is looked into; a longer one passes on as it comes.
 pub(super) const MAX_EVENT: usize = 4 * 1024 * 1024;
-
-/// May stand at the beginning of a stream.
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Cuts a stream into events, each with the empty line that ends it.
 #[derive(Default)]

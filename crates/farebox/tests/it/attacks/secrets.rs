@@ -332,3 +332,15 @@ fn an_upstream_never_takes_two_buyers_for_one_by_their_idempotency_key() {
     assert_eq!(word(2, "x-idempotency-key"), word(3, "x-idempotency-key"));
     assert_unseen(&upstream, "order-1");
 }
+
+#[test]
+fn a_free_list_of_models_takes_no_body_to_the_upstream() {
+    let (upstream, gateway) = with_upstream(crate::models::shop);
+    let mut call = Call::get("/v1/models");
+    call.body = b"evil".to_vec();
+    gateway.send(&call).expect(200);
+    let seen = upstream.requests();
+    for framing in ["content-length", "transfer-encoding"] {
+        assert!(seen[0].all(framing).is_empty(), "{seen:?}");
+    }
+}

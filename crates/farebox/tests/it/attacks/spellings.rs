@@ -27,6 +27,8 @@ fn no_spelling_of_a_priced_path_is_served_by_a_free_route_beside_it() {
         "/files.JSON",
         "/files::$DATA",
         "/FILES~1",
+        "/file%C5%BF",
+        "/%EF%BD%86iles",
     ] {
         gateway.send(&Call::get(spelling)).expect(400);
     }
