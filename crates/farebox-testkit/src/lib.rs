@@ -9,6 +9,8 @@ mod clock;
 pub mod lab;
 #[cfg(feature = "fake-lnd")]
 pub mod lnd;
+#[cfg(feature = "mint")]
+pub mod mint;
 #[cfg(feature = "mock-node")]
 pub mod mock_node;
 #[cfg(feature = "lab")]

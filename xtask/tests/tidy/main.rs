@@ -26,7 +26,7 @@ const LAYERS: [&[&str]; 9] = [
         "farebox-ledger",
         "farebox-meter",
     ],
-    &["farebox-lightning"],
+    &["farebox-lightning", "farebox-ecash"],
     &["farebox-market"],
     &["farebox-paywall"],
     &["farebox-gateway"],

@@ -1,0 +1,21 @@
+//! Cashu mints: tokens, keysets, swaps and their recovery, for both sides.
+//!
+//! What a swap sends is planned and written down first, by whoever keeps the books; this crate sends it,
+//! reads what the mint says, and finds out what became of it where nobody knows. It decides no price.
+
+mod address;
+mod keyset;
+mod proof;
+mod seed;
+mod split;
+mod token;
+mod unit;
+
+pub use address::{BadMintUrl, MintUrl};
+pub use keyset::{KeysetError, KeysetId, KeysetInfo, KeysetKeys, Keysets, Resolved, fee};
+pub use proof::{Dleq, NoPoint, Proof, Y};
+pub use seed::{Branch, BranchSeed, NoSecret, Output, Seed};
+pub use split::{choose, ladder, split};
+pub use token::{WithDleq, write as write_token};
+pub use token::{KeysetName, Lock, MAX_PROOFS, MAX_TOKEN, Token, TokenError, TokenProof};
+pub use unit::Unit;
