@@ -317,7 +317,10 @@ mod tests {
         assert_eq!((resolved.fee, resolved.unit), (2, Unit::Sat));
         let free = keysets.resolve(&token(None, &coins[..1])).unwrap();
         assert_eq!(free.fee, 0);
-        assert_eq!(fee([u64::MAX, u64::MAX].into_iter()), u64::MAX.div_ceil(1000));
+        assert_eq!(
+            fee([u64::MAX, u64::MAX].into_iter()),
+            u64::MAX.div_ceil(1000)
+        );
     }
 
     #[test]
@@ -370,7 +373,11 @@ mod tests {
         let right = keys(&[1, 2, 4, 1 << 63]);
         let info = of(&right);
         let checked = KeysetKeys::checked(&info, right.clone()).unwrap();
-        assert_eq!(checked.denominations(), [1, 2, 4], "2^63 is above what we count");
+        assert_eq!(
+            checked.denominations(),
+            [1, 2, 4],
+            "2^63 is above what we count"
+        );
         assert_eq!(checked.key(4), right.get(&4).copied());
         let mut less = right;
         less.remove(&4);

@@ -4,18 +4,27 @@
 //! reads what the mint says, and finds out what became of it where nobody knows. It decides no price.
 
 mod address;
+mod client;
+mod fault;
 mod keyset;
+mod mint;
 mod proof;
 mod seed;
 mod split;
+mod swap;
 mod token;
 mod unit;
+mod wire;
 
 pub use address::{BadMintUrl, MintUrl};
+pub use fault::MintFault;
 pub use keyset::{KeysetError, KeysetId, KeysetInfo, KeysetKeys, Keysets, Resolved, fee};
+pub use mint::{Examined, KeysFault, Mint, MintOptions, Open, Outcome, TokenRefusal};
 pub use proof::{Dleq, NoPoint, Proof, Y};
 pub use seed::{Branch, BranchSeed, NoSecret, Output, Seed};
 pub use split::{choose, ladder, split};
-pub use token::{WithDleq, write as write_token};
+pub use swap::{BadWriting, Misfit, PlanError, Signature, Swap};
 pub use token::{KeysetName, Lock, MAX_PROOFS, MAX_TOKEN, Token, TokenError, TokenProof};
+pub use token::{WithDleq, write as write_token};
 pub use unit::Unit;
+pub use wire::{CoinState, MintInfo};

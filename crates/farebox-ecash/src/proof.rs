@@ -3,7 +3,8 @@
 use std::fmt;
 
 use cashu::dhke::hash_to_curve;
-use cashu::nuts::{PublicKey, SecretKey};
+use cashu::nuts::{ProofDleq, PublicKey, SecretKey};
+use cashu::secret::Secret as CoinSecret;
 use farebox_core::Secret;
 
 use crate::KeysetId;
@@ -94,6 +95,19 @@ impl Proof {
     /// [`NoPoint`].
     pub fn y(&self) -> Result<Y, NoPoint> {
         Y::of(self.secret.reveal())
+    }
+
+    /// Whether it shows that the key of its amount did not sign it. One that shows nothing is not known to
+    /// be forged.
+    #[must_use]
+    pub fn is_forged(&self, key: &PublicKey) -> bool {
+        let Some(Dleq { e, s, r }) = self.dleq.clone() else {
+            return false;
+        };
+        let secret = CoinSecret::new(self.secret.reveal().clone());
+        let mut proof = cashu::nuts::Proof::new(self.amount.into(), self.keyset, secret, self.c);
+        proof.dleq = Some(ProofDleq::new(e, s, r));
+        proof.verify_dleq(*key).is_err()
     }
 }
 

@@ -102,6 +102,7 @@ pub(crate) fn recorded(status: u16, body: &str) -> Answer {
         host: "node".into(),
         status: http::StatusCode::from_u16(status).unwrap(),
         is_web_page: false,
+        retry_after: None,
         body: bytes::Bytes::copy_from_slice(body.as_bytes()),
     }
 }

@@ -126,8 +126,7 @@ fn first(bytes: &[u8]) -> Result<Token, TokenError> {
 }
 
 fn second(mut bytes: &[u8]) -> Result<Token, TokenError> {
-    let form: SecondForm =
-        ciborium::from_reader(&mut bytes).map_err(|_| TokenError::Content)?;
+    let form: SecondForm = ciborium::from_reader(&mut bytes).map_err(|_| TokenError::Content)?;
     // Two texts of one token would otherwise not be one payment.
     if !bytes.is_empty() {
         return Err(TokenError::Content);
@@ -243,7 +242,11 @@ mod tests {
         assert_eq!(token.unit.as_deref(), Some("sat"));
         let coins: Vec<_> = token.proofs.iter().map(|it| it.amount).collect();
         assert_eq!(coins, [1, 2, 1]);
-        let ids: Vec<_> = token.proofs.iter().map(|it| it.keyset.to_string()).collect();
+        let ids: Vec<_> = token
+            .proofs
+            .iter()
+            .map(|it| it.keyset.to_string())
+            .collect();
         let (one, two) = ("00ffd48b8f5ecf80", "00ad268c4d1f5826");
         assert_eq!(ids, [one, two, two]);
         assert_eq!(token.lock(), None);
@@ -320,7 +323,9 @@ mod tests {
     #[test]
     fn coins_of_several_mints_are_refused() {
         let entries = [(MINT, coin("")), ("https://other.example.com", coin(""))];
-        let entries = entries.each_ref().map(|(mint, coin)| (*mint, coin.as_str()));
+        let entries = entries
+            .each_ref()
+            .map(|(mint, coin)| (*mint, coin.as_str()));
         assert_eq!(read_error(&first_form(&entries)), TokenError::Mints);
     }
 

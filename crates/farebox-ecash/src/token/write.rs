@@ -109,7 +109,12 @@ mod tests {
             assert_eq!((token.mint.clone(), token.face()), (mint.clone(), Ok(7)));
             assert_eq!(token.unit.as_deref(), Some("msat"));
             let shown = |it: &crate::token::TokenProof| it.dleq.is_some();
-            assert!(token.proofs.iter().all(|it| shown(it) == (with == WithDleq::Shown)));
+            assert!(
+                token
+                    .proofs
+                    .iter()
+                    .all(|it| shown(it) == (with == WithDleq::Shown))
+            );
             let last = &token.proofs[2].keyset;
             assert!(matches!(last, KeysetName::Short(short) if short.len() == 8));
 

@@ -1,9 +1,10 @@
 //! An answer as it comes: whole, within a limit, or line by line, each within one.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, Response, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
@@ -22,6 +23,8 @@ pub struct Answer {
     pub status: StatusCode,
     /// Whether it calls itself HTML.
     pub is_web_page: bool,
+    /// How long it asks to wait before the next call, where it says so in seconds.
+    pub retry_after: Option<Duration>,
     /// The body.
     pub body: Bytes,
 }
@@ -31,6 +34,7 @@ pub struct Lines {
     host: Arc<str>,
     status: StatusCode,
     is_web_page: bool,
+    retry_after: Option<Duration>,
     body: Incoming,
     /// How long the body may be where all of it is read, in bytes.
     limit: usize,
@@ -46,6 +50,7 @@ impl Lines {
             host,
             status: response.status(),
             is_web_page: is_web_page(response.headers()),
+            retry_after: retry_after(response.headers()),
             body: response.into_body(),
             limit,
             buffer: BytesMut::new(),
@@ -88,6 +93,7 @@ impl Lines {
                 host: self.host,
                 status: self.status,
                 is_web_page: self.is_web_page,
+                retry_after: self.retry_after,
                 body: body.to_bytes(),
             }),
             Err(error) if error.is::<LengthLimitError>() => Err(CallError::TooLarge {
@@ -162,6 +168,12 @@ fn is_web_page(headers: &HeaderMap) -> bool {
         .get(CONTENT_TYPE)
         .map_or(&b""[..], |value| value.as_bytes());
     kind.len() >= 9 && kind[..9].eq_ignore_ascii_case(b"text/html")
+}
+
+/// The seconds of `Retry-After` (RFC 9110 section 10.2.3); a date is not read, as clocks differ.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?;
+    value.trim().parse().ok().map(Duration::from_secs)
 }
 
 fn trim(line: &Bytes) -> Bytes {

@@ -1,0 +1,1 @@
+//! A mint of ecash that fails as it is told.
