@@ -13,7 +13,8 @@ mod words;
 
 pub use hash::{AccountId, BadHex, KeyHash, PaymentHash, Preimage, RequestDigest};
 pub use id::{
-    HoldId, IdError, KeyEpoch, PayoutId, ProcessEpoch, RequestId, RouteName, RouteNameError,
+    HoldId, IdError, KeyEpoch, MintId, PayoutId, ProcessEpoch, RequestId, RouteName,
+    RouteNameError, SwapId,
 };
 pub use money::{Msat, MsatOverflow};
 pub use secret::Secret;

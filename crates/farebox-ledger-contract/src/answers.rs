@@ -377,6 +377,7 @@ pub async fn a_holders_limit_only_lowers(place: &dyn Place) {
     let shop = Shop::open(place);
     let token = shop.token(Kind::Calls(3), 30);
     let limited = |calls, amount| HoldRequest {
+        swapped: None,
         allowance: Allowance {
             calls,
             amount,

@@ -225,6 +225,7 @@ pub async fn an_overpayment_does_not_raise_a_holders_limit(place: &dyn Place) {
     let token = shop.token(Kind::Balance, 100);
     shop.receive(&token, 300).await;
     let limited = |amount| HoldRequest {
+        swapped: None,
         allowance: Allowance {
             amount: Some(msat(120)),
             ..Allowance::default()

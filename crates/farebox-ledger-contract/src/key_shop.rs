@@ -133,6 +133,7 @@ impl Shop {
             hold: HoldId::new(self.clock.now(), random),
             account: key.account(),
             funding: None,
+            swapped: None,
             allowance: Allowance::default(),
             route: route("chat"),
             model: None,

@@ -5,6 +5,7 @@
 
 mod answers;
 mod charges;
+mod coins;
 mod conservation;
 mod excess;
 mod held;
@@ -32,6 +33,7 @@ use farebox_core::Clock;
 
 pub use answers::*;
 pub use charges::*;
+pub use coins::*;
 pub use conservation::*;
 pub use excess::*;
 pub use held::*;
@@ -201,6 +203,16 @@ macro_rules! every_store {
             change_is_told_once_and_survives_restarts
             a_part_that_is_held_is_not_owed
             an_account_that_owes_change_is_never_pruned
+            coins_pay_for_a_request_and_change_is_told_in_coins
+            what_is_below_a_coin_stays_on_its_account
+            change_in_coins_is_told_once_and_the_other_coins_are_free
+            a_coin_is_given_once
+            a_voided_request_gives_all_of_its_coins_back
+            a_coin_is_received_once
+            coins_that_turn_up_late_are_credited_once
+            an_open_swap_is_found_by_the_next_run
+            a_mint_is_trusted_with_so_much_and_no_more
+            swaps_are_forgotten_with_their_accounts_and_free_coins_stay
         }
     };
 }

@@ -1,7 +1,10 @@
 //! What a settlement leaves over: it stays on the account, or is owed as change and told.
 
-use farebox_core::Kind;
-use farebox_ledger::{Admitted, Cost, Hold, HoldRequest, LedgerError, Rail, Rest, TransferKind};
+use farebox_core::{Kind, UnixMillis};
+use farebox_ledger::{
+    Admitted, ChangeRequest, Cost, Hold, HoldRequest, LedgerError, Rail, Rest, TransferKind,
+    VoidReason,
+};
 
 use crate::Place;
 use crate::shop::{DAY, Shop, Token, held, house, msat};
@@ -15,6 +18,18 @@ async fn hold_of(shop: &Shop, token: &Token) -> Hold {
     held(shop.admit(request).await)
 }
 
+/// Change that goes back without coins, as that of the fake rail does.
+fn told(token: &Token, amount: u64, bytes: &[u8], at: UnixMillis) -> ChangeRequest {
+    ChangeRequest {
+        account: token.account(),
+        given: Vec::new(),
+        freed: Vec::new(),
+        amount: msat(amount),
+        bytes: bytes.into(),
+        at,
+    }
+}
+
 /// A settlement says what becomes of the rest: it stays, or leaves the account in the same step.
 pub async fn what_is_left_stays_or_is_owed(place: &dyn Place) {
     let shop = Shop::open(place);
@@ -26,13 +41,12 @@ pub async fn what_is_left_stays_or_is_owed(place: &dyn Place) {
         .await
         .settle_and(msat(50), Rest::Stays);
     let hold = hold_of(&shop, &owed).await;
-    let id = hold.id();
     hold.settle_and(msat(50), Rest::Owed);
     assert_eq!(shop.account(&stays).await.balance, msat(50));
     assert_eq!(shop.account(&owed).await.balance, msat(0));
     let change = shop
         .ledger
-        .change(id)
+        .change(owed.account())
         .await
         .expect("reads")
         .expect("is owed");
@@ -53,27 +67,43 @@ pub async fn change_is_told_once_and_survives_restarts(place: &dyn Place) {
     let mut shop = Shop::open(place);
     let token = shop.token(Kind::Balance, 100);
     let hold = hold_of(&shop, &token).await;
-    let id = hold.id();
     hold.settle_and(msat(60), Rest::Owed);
     shop.ledger.flush().await.expect("the store works");
     shop = shop.reopen(place).await;
     let owed = shop.ledger.owed_change().await.expect("reads");
-    assert_eq!(owed.iter().map(|it| it.hold).collect::<Vec<_>>(), [id]);
-    let tell = |bytes: &[u8]| shop.ledger.tell_change(id, bytes.to_vec(), owed[0].owed_at);
-    let told = tell(b"first").await.expect("the store works");
-    assert_eq!(told.told.as_deref(), Some(b"first".as_slice()));
+    assert_eq!(
+        owed.iter().map(|it| it.account).collect::<Vec<_>>(),
+        [token.account()]
+    );
+    let tell = |bytes: &[u8]| {
+        shop.ledger
+            .tell_change(told(&token, 40, bytes, owed[0].owed_at))
+    };
+    let first = tell(b"first").await.expect("the store works");
+    assert_eq!(first.told.as_deref(), Some(b"first".as_slice()));
     let again = tell(b"second").await.expect("the store works");
-    assert_eq!(again, told);
+    assert_eq!(again, first);
     assert_eq!(shop.ledger.owed_change().await.expect("reads"), []);
     let trial = shop.sound().await;
     assert_eq!(
         (house(&trial, "owed:fake"), house(&trial, "fake")),
         (0, -60)
     );
-    let other = hold_of(&shop, &shop.token(Kind::Balance, 60)).await;
+    let other = shop.token(Kind::Balance, 60);
+    let hold = hold_of(&shop, &other).await;
+    let tell = |amount| {
+        shop.ledger
+            .tell_change(told(&other, amount, b"", owed[0].owed_at))
+    };
+    assert!(matches!(tell(60).await, Err(LedgerError::InUse)));
+    hold.void(VoidReason::Refused);
+    assert!(matches!(tell(61).await, Err(LedgerError::NoChange)));
+    assert_eq!(tell(60).await.expect("the store works").amount, msat(60));
+    assert!(matches!(shop.draw(&other, 1).await, Admitted::Expired));
+    let unknown = shop.token(Kind::Balance, 60);
     let none = shop
         .ledger
-        .tell_change(other.id(), Vec::new(), owed[0].owed_at);
+        .tell_change(told(&unknown, 60, b"", owed[0].owed_at));
     assert!(matches!(none.await, Err(LedgerError::NoChange)));
 }
 
@@ -83,12 +113,11 @@ pub async fn a_part_that_is_held_is_not_owed(place: &dyn Place) {
     let token = shop.token(Kind::Balance, 100);
     let first = hold_of(&shop, &token).await;
     let second = held(shop.draw(&token, 30).await);
-    let id = first.id();
     first.settle_and(msat(20), Rest::Owed);
     shop.ledger.flush().await.expect("the store works");
     let change = shop
         .ledger
-        .change(id)
+        .change(token.account())
         .await
         .expect("reads")
         .expect("is owed");
@@ -103,14 +132,13 @@ pub async fn an_account_that_owes_change_is_never_pruned(place: &dyn Place) {
     let shop = Shop::open(place);
     let token = shop.token(Kind::Balance, 100);
     let hold = hold_of(&shop, &token).await;
-    let id = hold.id();
     hold.settle_and(msat(60), Rest::Owed);
     shop.ledger.flush().await.expect("the store works");
     shop.clock.forward(200 * DAY);
     assert_eq!(shop.ledger.prune().await.expect("prunes").accounts, 0);
     let at = shop.request(&token, Cost::Call).now;
     shop.ledger
-        .tell_change(id, vec![1], at)
+        .tell_change(told(&token, 40, &[1], at))
         .await
         .expect("the store works");
     shop.clock.forward(200 * DAY);

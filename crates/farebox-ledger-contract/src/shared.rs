@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use farebox_core::{Binding, KeyEpoch, Kind, PaymentHash, RequestDigest};
 use farebox_ledger::{
-    Admitted, Cost, Deposited, HeldCall, HeldLimits, HeldState, KeyLimits, KeyRefusal, Ledger,
-    LedgerError, PayoutAnswer, PayoutEnd, Rest, VoidReason,
+    Admitted, ChangeRequest, Cost, Deposited, HeldCall, HeldLimits, HeldState, KeyLimits,
+    KeyRefusal, Ledger, LedgerError, PayoutAnswer, PayoutEnd, Rest, VoidReason,
 };
 use tokio::task::JoinSet;
 
@@ -305,18 +305,20 @@ pub async fn change_is_told_with_the_same_bytes_by_two_engines(place: &dyn Place
     let Admitted::Held(hold) = shops[0].draw(&token, 10).await else {
         panic!("there is money")
     };
-    let id = hold.id();
     hold.settle_and(msat(10), Rest::Owed);
     flush(&shops).await;
     let at = shops[0].request(&token, Cost::Call).now;
     let tell = |shop: &Arc<Shop>, byte: u8| {
         let shop = Arc::clone(shop);
-        async move {
-            shop.ledger
-                .tell_change(id, vec![byte], at)
-                .await
-                .expect("tells")
-        }
+        let request = ChangeRequest {
+            account: token.account(),
+            given: Vec::new(),
+            freed: Vec::new(),
+            amount: msat(90),
+            bytes: [byte].into(),
+            at,
+        };
+        async move { shop.ledger.tell_change(request).await.expect("tells") }
     };
     let (one, two) = tokio::join!(tell(&shops[0], 1), tell(&shops[1], 2));
     assert_eq!(one, two);

@@ -80,7 +80,6 @@ impl Token {
     pub(crate) fn funding(&self) -> Funding {
         Funding {
             rail: Rail::Lightning,
-            id: self.hash,
             amount: self.terms.amount,
             terms: self.terms.clone(),
             key_epoch: KeyEpoch(1),
@@ -151,6 +150,7 @@ impl Shop {
             hold: HoldId::new(self.clock.now(), random),
             account: token.account(),
             funding: Some(token.funding()),
+            swapped: None,
             allowance: Allowance::default(),
             route: token.terms.route.clone(),
             model: None,

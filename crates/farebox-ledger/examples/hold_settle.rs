@@ -144,12 +144,12 @@ impl Bench {
             account: hash.account(),
             funding: Some(Funding {
                 rail: Rail::Lightning,
-                id: hash,
                 amount: terms.amount,
                 terms,
                 key_epoch: KeyEpoch(1),
                 claims: ClaimPolicy::Open,
             }),
+            swapped: None,
             allowance: Allowance::default(),
             route,
             model: None,

@@ -6,7 +6,7 @@ use farebox_core::{
     AccountId, Allowance, HoldId, Msat, RequestDigest, RouteName, Terms, UnixMillis,
 };
 
-use crate::{ChargeBasis, Funding, Hold, KeyRefusal, LedgerError};
+use crate::{ChargeBasis, Funding, Hold, KeyRefusal, LedgerError, Swapped};
 
 /// One request for a hold, and for the credit of its account where that was never seen: decided
 /// together.
@@ -18,6 +18,8 @@ pub struct HoldRequest {
     pub account: AccountId,
     /// What credits the account at its first sight. None for an account that must exist: a key's.
     pub funding: Option<Funding>,
+    /// The swap that brought the money, where it is not ended yet: it ends in the same step.
+    pub swapped: Option<Box<Swapped>>,
     /// What the holder's own caveats leave of what was sold. It only lowers it, and means nothing
     /// without `funding`.
     pub allowance: Allowance,

@@ -1,6 +1,8 @@
 //! What one command may see and change of the working set: the rows it named, and no other.
 
-use farebox_core::{AccountId, HoldId, Msat, PaymentHash, PayoutId, ProcessEpoch, UnixMillis};
+use farebox_core::{
+    AccountId, HoldId, Msat, PaymentHash, PayoutId, ProcessEpoch, SwapId, UnixMillis,
+};
 
 use crate::day::Day;
 use crate::name::Name;
@@ -9,6 +11,7 @@ use crate::rows::{
     TransferId,
 };
 use crate::store::StoreError;
+use crate::swap::{CoinName, CoinView, SwapRow, SwapView};
 use crate::working::{Changes, Rows};
 
 /// What an engine counts for itself. These limits hold for each gateway.
@@ -50,6 +53,9 @@ pub(crate) enum Moment {
     PayoutEnd,
     HeldEnd,
     Deposit,
+    Swap,
+    SwapEnd,
+    Change,
 }
 
 impl Moment {
@@ -61,6 +67,9 @@ impl Moment {
             Self::PayoutEnd => "payout-end-before-commit",
             Self::HeldEnd => "held-end-before-commit",
             Self::Deposit => "deposit-before-commit",
+            Self::Swap => "swap-before-commit",
+            Self::SwapEnd => "swap-end-before-commit",
+            Self::Change => "change-before-commit",
         }
     }
 
@@ -72,6 +81,9 @@ impl Moment {
             Self::PayoutEnd => "payout-end-after-commit",
             Self::HeldEnd => "held-end-after-commit",
             Self::Deposit => "deposit-after-commit",
+            Self::Swap => "swap-after-commit",
+            Self::SwapEnd => "swap-end-after-commit",
+            Self::Change => "change-after-commit",
         }
     }
 }
@@ -299,19 +311,80 @@ impl<'a> Book<'a> {
         Ok(self.rows.public_ids.get(public_id).copied())
     }
 
-    pub(crate) fn owed(&self, hold: &HoldId) -> Result<Option<&ChangeRow>, StoreError> {
+    pub(crate) fn owed(&self, account: &AccountId) -> Result<Option<&ChangeRow>, StoreError> {
         self.check(
             "change",
-            |name| matches!(name, Name::Change(named) if named == hold),
+            |name| matches!(name, Name::Change(named) if named == account),
         )?;
-        Ok(self.rows.change.get(hold))
+        Ok(self.rows.change.get(account))
     }
 
     pub(crate) fn put_owed(&mut self, row: ChangeRow) -> Result<(), StoreError> {
-        let hold = row.view.hold;
-        self.owed(&hold)?;
-        self.rows.change.insert(hold, row);
-        self.changes.change.push(hold);
+        let account = row.view.account;
+        self.owed(&account)?;
+        self.rows.change.insert(account, row);
+        self.changes.change.push(account);
+        Ok(())
+    }
+
+    pub(crate) fn swap(&self, id: &SwapId) -> Result<Option<&SwapRow>, StoreError> {
+        self.check(
+            "a swap",
+            |name| matches!(name, Name::Swap(named) if named == id),
+        )?;
+        Ok(self.rows.swaps.get(id))
+    }
+
+    pub(crate) fn put_swap(&mut self, row: SwapRow) -> Result<(), StoreError> {
+        let id = row.view.id;
+        self.swap(&id)?;
+        self.rows.swaps.insert(id, row);
+        self.changes.swaps.push(id);
+        Ok(())
+    }
+
+    /// The swap that a coin was received for, where it was.
+    pub(crate) fn received(&self, coin: &CoinName) -> Result<Option<&SwapView>, StoreError> {
+        self.check(
+            "a coin that was received",
+            |name| matches!(name, Name::Received(named) if named == coin),
+        )?;
+        let swap = self.rows.received.get(coin);
+        let swap = swap.map(|id| self.rows.swaps.get(id).map(|row| &row.view));
+        match swap {
+            Some(None) => Err(StoreError::Corrupt("the swap of a coin")),
+            Some(swap) => Ok(swap),
+            None => Ok(None),
+        }
+    }
+
+    pub(crate) fn put_received(
+        &mut self,
+        coin: CoinName,
+        swap: Option<SwapId>,
+    ) -> Result<(), StoreError> {
+        self.received(&coin)?;
+        match swap {
+            Some(id) => self.rows.received.insert(coin, id),
+            None => self.rows.received.remove(&coin),
+        };
+        self.changes.received.push(coin);
+        Ok(())
+    }
+
+    pub(crate) fn coin(&self, coin: &CoinName) -> Result<Option<&CoinView>, StoreError> {
+        self.check(
+            "a coin",
+            |name| matches!(name, Name::Coin(named) if named == coin),
+        )?;
+        Ok(self.rows.coins.get(coin))
+    }
+
+    pub(crate) fn put_coin(&mut self, coin: CoinView) -> Result<(), StoreError> {
+        let name = coin.name;
+        self.coin(&name)?;
+        self.rows.coins.insert(name, coin);
+        self.changes.coins.push(name);
         Ok(())
     }
 

@@ -87,9 +87,18 @@ pub enum LedgerError {
     /// Only a single call can be held.
     #[error("only a single call can be held")]
     NotHoldable,
-    /// No change was owed for this hold.
-    #[error("no change was owed for this hold")]
+    /// Not so much change is owed to this account.
+    #[error("no such change is owed to this account")]
     NoChange,
+    /// A request of this account is still open.
+    #[error("a request of this account is still open")]
+    InUse,
+    /// A coin was given, or is no coin of ours: choose others.
+    #[error("a coin cannot be given")]
+    CoinTaken,
+    /// The account of a swap was credited before, and is over.
+    #[error("the account of this swap was credited before")]
+    SwapEnded,
     /// A deposit of nothing.
     #[error("a deposit needs an amount")]
     NoDeposit,

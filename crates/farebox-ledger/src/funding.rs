@@ -2,15 +2,17 @@
 //!
 //! A payment is credited once, for ever, whatever it is used for first. Values only.
 
-use farebox_core::{KeyEpoch, Msat, PaymentHash, Terms};
+use std::fmt;
 
-use crate::code::codes;
+use farebox_core::{KeyEpoch, MintId, Msat, Terms};
 
 /// The way by which money comes in and goes out. Each has a clearing account of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Rail {
     /// Payments to the operator's own Lightning nodes.
     Lightning,
+    /// Coins of one unit of one mint.
+    Ecash(MintId),
     /// Stands in for rails to come, in tests: no money comes by it.
     Fake,
 }
@@ -20,8 +22,6 @@ pub enum Rail {
 pub struct Funding {
     /// How it came.
     pub rail: Rail,
-    /// What names the payment on its rail: on Lightning, its payment hash.
-    pub id: PaymentHash,
     /// What it brought. More than the terms say is excess of the account.
     pub amount: Msat,
     /// What was sold, as the token says.
@@ -41,22 +41,55 @@ pub enum ClaimPolicy {
     ClaimedOnly,
 }
 
-impl Rail {
-    /// The name of its clearing account, where money comes from and goes to: it stands below zero by
-    /// all that came in and did not go out.
-    #[must_use]
-    pub const fn clearing(self) -> &'static str {
+/// The name of the clearing account, where money comes from and goes to: it stands below zero by all that
+/// came in and did not go out.
+impl fmt::Display for Rail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Lightning => "lightning",
-            Self::Fake => "fake",
+            Self::Lightning => f.write_str(LIGHTNING),
+            Self::Ecash(mint) => write!(f, "{ECASH}{mint}"),
+            Self::Fake => f.write_str(FAKE),
+        }
+    }
+}
+
+const LIGHTNING: &str = "lightning";
+const ECASH: &str = "ecash:";
+const FAKE: &str = "fake";
+
+impl Rail {
+    /// The rail whose clearing account has this name.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        match text {
+            LIGHTNING => Some(Self::Lightning),
+            FAKE => Some(Self::Fake),
+            _ => {
+                let mint = MintId::parse(text.strip_prefix(ECASH)?);
+                mint.ok().map(Self::Ecash)
+            }
         }
     }
 
-    /// Every rail.
-    pub(crate) const ALL: [Self; 2] = [Self::Lightning, Self::Fake];
-}
+    /// The number it is stored under. Never change one.
+    #[must_use]
+    pub const fn code(self) -> i64 {
+        match self {
+            Self::Lightning => 1,
+            Self::Fake => 255,
+            Self::Ecash(mint) => mint.number().cast_signed(),
+        }
+    }
 
-codes!(pub Rail {
-    Lightning = 1,
-    Fake = 255,
-});
+    /// The rail with this number.
+    #[must_use]
+    pub const fn from_code(code: i64) -> Option<Self> {
+        match code {
+            1 => Some(Self::Lightning),
+            255 => Some(Self::Fake),
+            _ => match MintId::from_number(code.cast_unsigned()) {
+                Some(mint) => Some(Self::Ecash(mint)),
+                None => None,
+            },
+        }
+    }
+}

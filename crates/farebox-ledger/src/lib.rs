@@ -36,6 +36,7 @@ mod rules;
 mod sqlite;
 mod stats;
 mod store;
+mod swap;
 mod view;
 mod working;
 mod writer;
@@ -65,6 +66,10 @@ pub use payout::{
 };
 pub use stats::{BATCH_BOUNDS, COMMIT_BOUNDS_US, LedgerStats};
 pub use store::{OpenReader, Reader, Store, StoreError};
+pub use swap::{
+    ChangeRequest, CoinName, CoinState, CoinView, MAX_SWAP_BYTES, MAX_SWAP_COINS, MAX_TOLD,
+    NewCoin, SwapBegun, SwapEnd, SwapFacts, SwapRequest, SwapState, SwapView, Swapped,
+};
 pub use view::{
     AccountName, AccountView, ChangeView, Pruned, TransferKind, TransferView, TrialBalance,
 };
@@ -75,5 +80,6 @@ pub mod seam {
     pub use crate::name::{HouseName, Name};
     pub use crate::rows::*;
     pub use crate::store::{Closed, PruneStep, Safe, Totals};
+    pub use crate::swap::SwapRow;
     pub use crate::working::{Changes, House, OnceName, Removed, Rows};
 }

@@ -1,6 +1,6 @@
 //! Movements of money: every one takes from one account what it gives another.
 
-use farebox_core::{AccountId, HoldId, Msat, RouteName, UnixMillis};
+use farebox_core::{AccountId, HoldId, MintId, Msat, RouteName, UnixMillis};
 
 use crate::book::Book;
 use crate::name::HouseName;
@@ -80,14 +80,7 @@ pub(crate) fn credit(
     rail: Rail,
     moved: Moved,
 ) -> Result<(), StoreError> {
-    let account = book.change_account(id)?;
-    account.balance = account
-        .balance
-        .checked_add(moved.amount)
-        .unwrap_or(Msat::MAX);
-    let from = house(book, &HouseName::Clearing(rail), -signed(moved.amount));
-    let transfer = book.fresh_id(moved.at);
-    append(book, id, transfer, (from, Side::Payer(*id)), moved)
+    give_back(book, id, &HouseName::Clearing(rail), moved)
 }
 
 /// Moves money from a payer's account to one of the house's.
@@ -102,6 +95,21 @@ pub(crate) fn take(
     account.balance = account.balance.saturating_sub(moved.amount);
     let to = house(book, to, signed(moved.amount));
     append(book, id, transfer, (Side::Payer(*id), to), moved)
+}
+
+/// Moves money from one of the house's accounts to a payer's.
+pub(crate) fn give_back(
+    book: &mut Book<'_>,
+    id: &AccountId,
+    from: &HouseName,
+    moved: Moved,
+) -> Result<(), StoreError> {
+    let account = book.change_account(id)?;
+    let sum = account.balance.checked_add(moved.amount);
+    account.balance = sum.unwrap_or(Msat::MAX);
+    let from = house(book, from, -signed(moved.amount));
+    let transfer = book.fresh_id(moved.at);
+    append(book, id, transfer, (from, Side::Payer(*id)), moved)
 }
 
 /// Moves money between two of the house's accounts, in the chain of the account that it was of.
@@ -193,6 +201,13 @@ pub(crate) fn fits(book: &mut Book<'_>, rail: Rail, amount: Msat) -> bool {
         .unsigned_abs()
         .checked_add(amount.get());
     sum.is_some_and(|sum| sum <= Msat::MAX.get())
+}
+
+/// Whether so much more of a unit of a mint may be ours, where no more than `most` may.
+pub(crate) fn has_room(book: &mut Book<'_>, mint: MintId, amount: Msat, most: Msat) -> bool {
+    let ours = shard(book, &HouseName::Clearing(Rail::Ecash(mint))).unsigned_abs();
+    let sum = ours.checked_add(amount.get());
+    sum.is_some_and(|sum| sum <= most.get())
 }
 
 /// An amount as a database column has it.

@@ -5,10 +5,10 @@
 
 use std::fmt;
 
-use farebox_core::{AccountId, HoldId, PaymentHash, PayoutId, RouteName, UnixMillis};
+use farebox_core::{AccountId, HoldId, PaymentHash, PayoutId, RouteName, SwapId, UnixMillis};
 
-use crate::Rail;
 use crate::day::Day;
+use crate::{CoinName, Rail};
 
 /// The name of a row, or of rows that never change hands.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -34,8 +34,14 @@ pub enum Name {
     /// What counts against the limits of payouts since an instant: of all, and of one account. At
     /// most one command of a batch has it.
     PayoutGate(AccountId, UnixMillis),
-    /// Change that is owed for a hold.
-    Change(HoldId),
+    /// Change that is owed to an account.
+    Change(AccountId),
+    /// A swap at a mint.
+    Swap(SwapId),
+    /// The swap that a coin was received for, if it was received.
+    Received(CoinName),
+    /// A coin of ours.
+    Coin(CoinName),
 }
 
 /// One of the house's accounts. Each writer has a shard of it; they are added up on reading.
@@ -60,13 +66,16 @@ impl HouseName {
     /// The name that was written.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let rail = |name: &str| Rail::ALL.into_iter().find(|rail| rail.clearing() == name);
         match text {
             "seller_loss" => Some(Self::SellerLoss),
             "lightning_fees" => Some(Self::RoutingFees),
-            _ => rail(text)
+            _ => Rail::parse(text)
                 .map(Self::Clearing)
-                .or_else(|| text.strip_prefix(OWED).and_then(rail).map(Self::Owed))
+                .or_else(|| {
+                    text.strip_prefix(OWED)
+                        .and_then(Rail::parse)
+                        .map(Self::Owed)
+                })
                 .or_else(|| {
                     RouteName::parse(text.strip_prefix(REVENUE)?)
                         .ok()
@@ -89,11 +98,11 @@ impl HouseName {
 impl fmt::Display for HouseName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Clearing(rail) => f.write_str(rail.clearing()),
+            Self::Clearing(rail) => rail.fmt(f),
             Self::Revenue(route) => write!(f, "{REVENUE}{route}"),
             Self::SellerLoss => f.write_str("seller_loss"),
             Self::RoutingFees => f.write_str("lightning_fees"),
-            Self::Owed(rail) => write!(f, "{OWED}{}", rail.clearing()),
+            Self::Owed(rail) => write!(f, "{OWED}{rail}"),
         }
     }
 }
@@ -105,6 +114,7 @@ mod tests {
     #[test]
     fn a_name_of_the_house_is_read_as_it_was_written() {
         let route = RouteName::parse("weather").unwrap();
+        let mint = farebox_core::MintId::of("https://mint.example.com", "msat");
         for name in [
             HouseName::Clearing(Rail::Lightning),
             HouseName::Clearing(Rail::Fake),
@@ -112,6 +122,8 @@ mod tests {
             HouseName::SellerLoss,
             HouseName::RoutingFees,
             HouseName::Owed(Rail::Fake),
+            HouseName::Clearing(Rail::Ecash(mint)),
+            HouseName::Owed(Rail::Ecash(mint)),
         ] {
             assert_eq!(HouseName::parse(&name.to_string()), Some(name));
         }

@@ -13,6 +13,7 @@ mod keys;
 mod prune;
 mod received;
 mod resolve;
+mod swap;
 
 use std::fmt;
 use std::sync::Arc;
@@ -29,7 +30,6 @@ use crate::{Admitted, HoldRequest, LedgerError};
 
 pub(crate) use account::Revoke;
 pub(crate) use begin_payout::{BeginPayout, Beginning};
-pub(crate) use change::TellChange;
 pub(crate) use deposit::{ForgetUnpaid, NotePending, TakeDeposit};
 pub(crate) use finish_payout::FinishPayout;
 pub(crate) use held::{HeldMove, HeldStep, OpenHeld};
@@ -37,6 +37,7 @@ pub(crate) use keys::{KeyDone, LimitKey, NewKey, RevokeKey};
 pub(crate) use prune::{CloseAccount, ForgetPast, RemoveKey};
 pub(crate) use received::Received;
 pub(crate) use resolve::{Progress, Resolve};
+pub(crate) use swap::EndSwap;
 
 /// One thing to decide.
 pub(crate) trait Operation: Send {

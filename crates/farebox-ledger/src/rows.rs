@@ -488,7 +488,7 @@ impl Account {
         }
     }
 
-    fn is_in_use(&self) -> bool {
+    pub(crate) fn is_in_use(&self) -> bool {
         let asks = self.key().is_some_and(|key| key.holds > 0);
         self.held.calls > 0 || self.held.payout.is_some() || asks
     }

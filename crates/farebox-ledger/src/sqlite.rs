@@ -16,6 +16,7 @@ mod read;
 mod removed;
 mod schema;
 mod sql;
+mod swaps;
 mod trial;
 mod write;
 

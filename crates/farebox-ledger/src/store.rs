@@ -7,15 +7,16 @@ use std::error::Error;
 use std::time::Duration;
 
 use farebox_core::{
-    AccountId, HoldId, KeyEpoch, KeyHash, PaymentHash, PayoutId, ProcessEpoch, UnixMillis,
+    AccountId, HoldId, KeyEpoch, KeyHash, MintId, PaymentHash, PayoutId, ProcessEpoch, SwapId,
+    UnixMillis,
 };
 
 use crate::name::Name;
 use crate::rows::{OpenHold, TransferId};
 use crate::working::{Changes, Rows};
 use crate::{
-    AccountView, ChangeView, ChargePage, ChargeQuery, ChargeView, Deposit, HeldCall, HeldSummary,
-    KeyView, PayoutView, PendingDeposit, TransferView, TrialBalance,
+    AccountView, ChangeView, ChargePage, ChargeQuery, ChargeView, CoinView, Deposit, HeldCall,
+    HeldSummary, KeyView, PayoutView, PendingDeposit, SwapView, TransferView, TrialBalance,
 };
 
 /// Why a store could not do its work. What it was doing is rolled back as a whole.
@@ -261,11 +262,29 @@ pub trait Reader {
     /// Up to `limit` charges, the latest admitted first.
     fn charges(&mut self, query: &ChargeQuery, limit: u32) -> Result<ChargePage, StoreError>;
 
-    /// The change of a hold, if there was any.
-    fn change(&mut self, hold: HoldId) -> Result<Option<ChangeView>, StoreError>;
+    /// The change of an account, if there was any.
+    fn change(&mut self, account: AccountId) -> Result<Option<ChangeView>, StoreError>;
 
     /// All change that is owed and not told: of closed runs, and of the reader's own.
     fn owed_change(&mut self) -> Result<Vec<ChangeView>, StoreError>;
+
+    /// One swap.
+    fn swap(&mut self, id: SwapId) -> Result<Option<SwapView>, StoreError>;
+
+    /// The latest swap for an account that is open or done.
+    fn swap_of(&mut self, account: AccountId) -> Result<Option<SwapView>, StoreError>;
+
+    /// All open swaps, of closed runs and of the reader's own, the oldest first.
+    fn open_swaps(&mut self) -> Result<Vec<SwapView>, StoreError>;
+
+    /// Up to `limit` swaps that came to nothing from an instant on, the oldest first.
+    fn vain_swaps(&mut self, since: UnixMillis, limit: u32) -> Result<Vec<SwapView>, StoreError>;
+
+    /// Coins that the swaps for an account made.
+    fn coins_of(&mut self, account: AccountId) -> Result<Vec<CoinView>, StoreError>;
+
+    /// Up to `limit` coins of a unit of a mint that may be given to anybody, the smallest first.
+    fn free_coins(&mut self, mint: MintId, limit: u32) -> Result<Vec<CoinView>, StoreError>;
 
     /// Adds up everything, in one snapshot.
     fn trial_balance(&mut self) -> Result<TrialBalance, StoreError>;

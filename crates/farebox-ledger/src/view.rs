@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use farebox_core::{AccountId, HoldId, KeyEpoch, KeyHash, Msat, Terms, UnixMillis};
+use farebox_core::{AccountId, KeyEpoch, KeyHash, Msat, Terms, UnixMillis};
 
 use crate::Rail;
 use crate::code::codes;
@@ -106,11 +106,9 @@ codes!(pub TransferKind {
     Change = 10,
 });
 
-/// Change that is owed for a settled hold, or was.
+/// Change that is owed to an account, or was told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChangeView {
-    /// The hold.
-    pub hold: HoldId,
     /// Whose money it was.
     pub account: AccountId,
     /// The rail that the money came by and goes back by.

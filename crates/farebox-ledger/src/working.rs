@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::num::NonZeroUsize;
 
-use farebox_core::{AccountId, HoldId, Msat, PaymentHash, PayoutId, UnixMillis};
+use farebox_core::{AccountId, HoldId, Msat, PaymentHash, PayoutId, SwapId, UnixMillis};
 use lru::LruCache;
 
 use crate::day::Day;
@@ -16,6 +16,7 @@ use crate::rows::{
     PayoutRow, Transfer, Unsaved,
 };
 use crate::store::StoreError;
+use crate::swap::{CoinName, CoinView, SwapRow};
 
 /// Days of one key that are kept; more than ever have open holds at once, but by a clock that is set
 /// to and fro.
@@ -42,8 +43,14 @@ pub struct Rows {
     pub public_ids: HashMap<Box<str>, AccountId>,
     /// What counts against the limits of payouts, for the one command that named it.
     pub gate: Option<PayoutGate>,
-    /// Change that is owed, by its hold.
-    pub change: HashMap<HoldId, ChangeRow>,
+    /// Change that is owed or was told, by its account.
+    pub change: HashMap<AccountId, ChangeRow>,
+    /// Swaps, those of coins that were received among them.
+    pub swaps: HashMap<SwapId, SwapRow>,
+    /// The swap that a coin was received for.
+    pub received: HashMap<CoinName, SwapId>,
+    /// Coins of ours.
+    pub coins: HashMap<CoinName, CoinView>,
     house: Vec<House>,
     house_of: HashMap<HouseName, usize>,
 }
@@ -94,7 +101,13 @@ pub struct Changes {
     /// Payouts, begun or ended.
     pub payouts: Vec<PayoutId>,
     /// Change, owed or told.
-    pub change: Vec<HoldId>,
+    pub change: Vec<AccountId>,
+    /// Swaps, begun or ended.
+    pub swaps: Vec<SwapId>,
+    /// Coins that were received, or are not any more.
+    pub received: Vec<CoinName>,
+    /// Coins of ours.
+    pub coins: Vec<CoinName>,
     /// Parts of held calls to keep.
     pub bodies: Vec<(AccountId, Body)>,
     /// Held calls that are forgotten.
@@ -123,6 +136,9 @@ impl Rows {
             public_ids: HashMap::new(),
             gate: None,
             change: HashMap::new(),
+            swaps: HashMap::new(),
+            received: HashMap::new(),
+            coins: HashMap::new(),
             house: Vec::new(),
             house_of: HashMap::new(),
         }
@@ -210,7 +226,10 @@ impl Rows {
             | Name::Outgoing(_)
             | Name::PublicId(_)
             | Name::PayoutGate(..)
-            | Name::Change(_) => true,
+            | Name::Change(_)
+            | Name::Swap(_)
+            | Name::Received(_)
+            | Name::Coin(_) => true,
         }
     }
 
@@ -280,6 +299,9 @@ impl Rows {
         self.outgoing.clear();
         self.public_ids.clear();
         self.change.clear();
+        self.swaps.clear();
+        self.received.clear();
+        self.coins.clear();
         self.gate = None;
         if !self.onces.is_empty() {
             self.onces
@@ -323,6 +345,8 @@ impl Changes {
             && self.ended.is_empty()
             && self.cursors.is_empty()
             && self.change.is_empty()
+            && self.swaps.is_empty()
+            && self.coins.is_empty()
             && self.payouts.is_empty()
     }
 
@@ -337,6 +361,9 @@ impl Changes {
         self.onces.clear();
         self.payouts.clear();
         self.change.clear();
+        self.swaps.clear();
+        self.received.clear();
+        self.coins.clear();
         self.bodies.clear();
         self.calls.clear();
         self.house.clear();

@@ -243,6 +243,7 @@ impl Paywall {
                 Spender::Token(token) => Some(self.funding(token)),
                 Spender::Key(_) => None,
             },
+            swapped: None,
             allowance: match spender {
                 Spender::Token(token) => token.granted.holder.allowance,
                 Spender::Key(_) => Allowance::default(),
@@ -262,7 +263,6 @@ impl Paywall {
     fn funding(&self, token: &Token) -> Funding {
         Funding {
             rail: Rail::Lightning,
-            id: token.payment_hash,
             amount: token.granted.terms.amount,
             terms: token.granted.terms.clone(),
             key_epoch: token.key_epoch,

@@ -190,7 +190,6 @@ impl Own {
     fn claim(&self, token: Token) -> Funding {
         Funding {
             rail: Rail::Lightning,
-            id: token.payment_hash,
             amount: token.granted.terms.amount,
             key_epoch: token.key_epoch,
             claims: self.paywall.keyring.claim_policy(token.key_epoch),

@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, MutexGuard};
 
 use farebox_core::{
-    AccountId, HoldId, KeyEpoch, KeyHash, Msat, PaymentHash, PayoutId, ProcessEpoch, UnixMillis,
+    AccountId, HoldId, KeyEpoch, KeyHash, MintId, Msat, PaymentHash, PayoutId, ProcessEpoch,
+    SwapId, UnixMillis,
 };
-use farebox_ledger::seam::{Account, Charge, Entry, Is, Key, Origin, TransferId, shown_voids};
+use farebox_ledger::seam::{
+    Account, Charge, Entry, Is, Key, Origin, SwapRow, TransferId, shown_voids,
+};
 use farebox_ledger::{
-    AccountName, AccountView, ChangeView, ChargePage, ChargeQuery, ChargeView, Deposit, HeldCall,
-    HeldSummary, KeyView, PayoutState, PayoutView, PendingDeposit, Reader, StoreError,
-    TransferKind, TransferView, TrialBalance,
+    AccountName, AccountView, ChangeView, ChargePage, ChargeQuery, ChargeView, CoinState, CoinView,
+    Deposit, HeldCall, HeldSummary, KeyView, PayoutState, PayoutView, PendingDeposit, Reader,
+    StoreError, SwapState, SwapView, TransferKind, TransferView, TrialBalance,
 };
 
 use super::tables::{Moved, Party, Tables};
@@ -28,6 +31,21 @@ impl MemoryReader {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.shared.lock()
+    }
+
+    fn swaps(&self, which: impl Fn(&SwapRow) -> bool) -> Vec<SwapView> {
+        let state = self.lock();
+        let all = state.tables.swaps.iter().filter(|row| which(row));
+        all.map(|row| row.view.clone()).collect()
+    }
+
+    /// By what they are worth.
+    fn coins(&self, which: impl Fn(&CoinView) -> bool) -> Vec<CoinView> {
+        let state = self.lock();
+        let all = state.tables.coins.values().filter(|coin| which(coin));
+        let mut coins: Vec<_> = all.cloned().collect();
+        coins.sort_by_key(|coin| (coin.worth, coin.name));
+        coins
     }
 
     fn find_payouts(&self, which: impl Fn(&PayoutView) -> bool) -> Vec<PayoutView> {
@@ -274,9 +292,10 @@ impl Reader for MemoryReader {
         Ok(ChargePage { charges, next })
     }
 
-    fn change(&mut self, hold: HoldId) -> Result<Option<ChangeView>, StoreError> {
+    fn change(&mut self, account: AccountId) -> Result<Option<ChangeView>, StoreError> {
         let state = self.lock();
-        Ok(state.tables.change.get(&hold).map(|row| row.view.clone()))
+        let found = state.tables.change.get(&account);
+        Ok(found.map(|row| row.view.clone()))
     }
 
     fn owed_change(&mut self) -> Result<Vec<ChangeView>, StoreError> {
@@ -287,6 +306,44 @@ impl Reader for MemoryReader {
         let mut views: Vec<_> = free.map(|row| row.view.clone()).collect();
         views.sort_by_key(|view| view.owed_at);
         Ok(views)
+    }
+
+    fn swap(&mut self, id: SwapId) -> Result<Option<SwapView>, StoreError> {
+        Ok(self.swaps(|row| row.view.id == id).pop())
+    }
+
+    fn swap_of(&mut self, account: AccountId) -> Result<Option<SwapView>, StoreError> {
+        let is = |row: &SwapRow| row.view.account == account && !row.view.state.came_to_nothing();
+        Ok(self.swaps(is).pop())
+    }
+
+    fn open_swaps(&mut self) -> Result<Vec<SwapView>, StoreError> {
+        let (epoch, state) = (self.epoch, self.lock());
+        let open = |row: &&SwapRow| {
+            row.view.state == SwapState::Open && state.tables.is_free(row.epoch, epoch)
+        };
+        let swaps = state.tables.swaps.iter().filter(open);
+        Ok(swaps.map(|row| row.view.clone()).collect())
+    }
+
+    fn vain_swaps(&mut self, since: UnixMillis, limit: u32) -> Result<Vec<SwapView>, StoreError> {
+        let mut swaps = self.swaps(|row| row.view.state.came_to_nothing());
+        swaps.retain(|view| view.ended_at >= Some(since));
+        swaps.sort_by_key(|view| view.ended_at);
+        swaps.truncate(limit as usize);
+        Ok(swaps)
+    }
+
+    fn coins_of(&mut self, account: AccountId) -> Result<Vec<CoinView>, StoreError> {
+        let swaps = self.swaps(|row| row.view.account == account);
+        Ok(self.coins(|coin| swaps.iter().any(|swap| swap.id == coin.made_by)))
+    }
+
+    fn free_coins(&mut self, mint: MintId, limit: u32) -> Result<Vec<CoinView>, StoreError> {
+        let is_free = |coin: &CoinView| coin.state == CoinState::Free && coin.name.mint == mint;
+        let mut coins = self.coins(is_free);
+        coins.truncate(limit as usize);
+        Ok(coins)
     }
 
     fn trial_balance(&mut self) -> Result<TrialBalance, StoreError> {
@@ -470,6 +527,7 @@ fn trial_balance(tables: &Tables) -> TrialBalance {
     trial.payers = Msat::new(payers).unwrap_or(Msat::MAX);
     add_open(tables, &mut trial);
     trial.unproven += proof.values().filter(|sum| **sum != 0).count() as u64;
+    trial.unproven += tables.miscounted_coins();
     trial
 }
 

@@ -4,17 +4,22 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use farebox_core::{AccountId, HoldId, KeyHash, Msat, PaymentHash, ProcessEpoch, UnixMillis};
+use farebox_core::{
+    AccountId, HoldId, KeyHash, Msat, PaymentHash, ProcessEpoch, SwapId, UnixMillis,
+};
 use farebox_ledger::seam::{
     Account, Body, ChangeRow, Changes, Charge, Closed, Day, Entry, HouseName, Is, Name, OnceName,
-    OnceRow, OnceState, OpenHold, PayoutGate, PayoutRow, PruneStep, Rows, Side, Totals, TransferId,
-    Unsaved,
+    OnceRow, OnceState, OpenHold, PayoutGate, PayoutRow, PruneStep, Rows, Side, SwapRow, Totals,
+    TransferId, Unsaved,
 };
-use farebox_ledger::{HeldState, PayoutState, TransferKind};
+use farebox_ledger::{
+    CoinName, CoinState, CoinView, HeldState, PayoutState, Rail, SwapView, TransferKind,
+};
 
 const HOUR: u64 = 60 * 60;
 const ANSWER_KEEP: Duration = Duration::from_secs(25 * HOUR);
 const UNCLAIMED_KEEP: Duration = Duration::from_secs(365 * 24 * HOUR);
+const VAIN_KEEP: Duration = Duration::from_secs(8 * 24 * HOUR);
 const PENDING_KEEP: Duration = Duration::from_secs(7 * 24 * HOUR);
 
 /// One side of a transfer.
@@ -43,7 +48,11 @@ pub(super) struct Tables {
     /// By their cursor, from 1.
     pub(super) payouts: Vec<PayoutRow>,
     public_ids: HashMap<Box<str>, AccountId>,
-    pub(super) change: HashMap<HoldId, ChangeRow>,
+    pub(super) change: HashMap<AccountId, ChangeRow>,
+    /// In the order in which they were begun.
+    pub(super) swaps: Vec<SwapRow>,
+    received: HashMap<CoinName, SwapId>,
+    pub(super) coins: BTreeMap<CoinName, CoinView>,
     /// The shards of the house's accounts; those of closed runs are folded into run 0.
     pub(super) house: BTreeMap<(HouseName, u32), i64>,
     pub(super) transfers: BTreeMap<TransferId, Moved>,
@@ -150,10 +159,20 @@ impl Tables {
                     }
                 }
                 Name::PayoutGate(id, since) => rows.gate = Some(self.gate(id, *since)),
-                Name::Change(hold) => {
-                    if let Some(row) = self.change.get(hold) {
-                        rows.change.insert(*hold, row.clone());
+                Name::Change(account) => {
+                    let row = self.change.get(account);
+                    rows.change.extend(row.map(|row| (*account, row.clone())));
+                }
+                Name::Swap(id) => self.load_swap(id, rows),
+                Name::Received(coin) => {
+                    if let Some(id) = self.received.get(coin) {
+                        rows.received.insert(*coin, *id);
+                        self.load_swap(id, rows);
                     }
+                }
+                Name::Coin(name) => {
+                    let coin = self.coins.get(name);
+                    rows.coins.extend(coin.map(|coin| (*name, coin.clone())));
                 }
             }
         }
@@ -186,6 +205,50 @@ impl Tables {
             rows.outgoing.insert(view.destination_hash, view.id);
             rows.payouts.insert(view.id, row.clone());
         }
+    }
+
+    fn load_swap(&self, id: &SwapId, rows: &mut Rows) {
+        let row = self.swaps.iter().find(|row| row.view.id == *id);
+        rows.swaps.extend(row.map(|row| (*id, row.clone())));
+    }
+
+    fn write_swaps(&mut self, rows: &Rows, changes: &Changes) {
+        for row in changes.swaps.iter().filter_map(|id| rows.swaps.get(id)) {
+            let id = row.view.id;
+            match self.swaps.iter_mut().find(|known| known.view.id == id) {
+                Some(known) => *known = row.clone(),
+                None => self.swaps.push(row.clone()),
+            }
+        }
+        for coin in &changes.received {
+            match rows.received.get(coin) {
+                Some(id) => self.received.insert(*coin, *id),
+                None => self.received.remove(coin),
+            };
+        }
+        let coins = changes.coins.iter();
+        for coin in coins.filter_map(|name| rows.coins.get(name)) {
+            self.coins.insert(coin.name, coin.clone());
+        }
+    }
+
+    /// Whether the coins of each unit of a mint are worth what its clearing account says.
+    pub(super) fn miscounted_coins(&self) -> u64 {
+        let mut worth: BTreeMap<String, i64> = BTreeMap::new();
+        for ((name, _), balance) in &self.house {
+            if let HouseName::Clearing(rail @ Rail::Ecash(_)) = name {
+                *worth.entry(rail.to_string()).or_default() += balance;
+            }
+        }
+        for coin in self
+            .coins
+            .values()
+            .filter(|coin| coin.state != CoinState::Given)
+        {
+            let rail = Rail::Ecash(coin.name.mint).to_string();
+            *worth.entry(rail).or_default() += coin.worth.get().cast_signed();
+        }
+        worth.values().filter(|sum| **sum != 0).count() as u64
     }
 
     fn gate(&self, id: &AccountId, since: UnixMillis) -> PayoutGate {
@@ -225,8 +288,9 @@ impl Tables {
             self.write_payout(row.clone());
         }
         for row in changes.change.iter().filter_map(|id| rows.change.get(id)) {
-            self.change.insert(row.view.hold, row.clone());
+            self.change.insert(row.view.account, row.clone());
         }
+        self.write_swaps(rows, changes);
         for (id, body) in &changes.bodies {
             match body {
                 Body::Request(bytes) => self.requests.insert(*id, Arc::clone(bytes)),
@@ -341,6 +405,17 @@ impl Tables {
             }
         }
         self.onces.retain(|(asker, _), _| asker != id);
+        self.change.remove(id);
+        let swaps: Vec<_> = self
+            .swaps
+            .iter()
+            .filter(|row| row.view.account == *id)
+            .collect();
+        let gone: BTreeSet<_> = swaps.iter().map(|row| row.view.id).collect();
+        self.received.retain(|_, swap| !gone.contains(swap));
+        self.coins
+            .retain(|_, coin| coin.state != CoinState::Given || !gone.contains(&coin.made_by));
+        self.swaps.retain(|row| row.view.account != *id);
         self.charges
             .retain(|_, charge| charge.charged.is_some() || charge.facts.payer != *id);
         if let Some(key) = account.key() {
@@ -385,6 +460,9 @@ impl Tables {
             let call = entries.get(id).and_then(|entry| entry.call.as_ref());
             call.is_some_and(|row| row.ended_at.is_none_or(|at| at >= old))
         });
+        let vain = before(step.now, VAIN_KEEP);
+        let is_old = |view: &SwapView| view.state.came_to_nothing() && view.ended_at < Some(vain);
+        self.swaps.retain(|row| !is_old(&row.view));
         let all = self.onces.len();
         self.onces.retain(|_, row| match row.state {
             OnceState::Settled(receipt) => receipt.settled_at >= step.before,
@@ -444,10 +522,12 @@ impl Tables {
             Kind::Pass(_) => false,
             Kind::Balance => true,
         } || account.expires_at < step.before;
-        let owes = |row: &ChangeRow| row.view.account == *id && row.view.told.is_none();
+        let owes = |row: &ChangeRow| row.view.told.is_none();
         let is_old = self.transfers.get(&last)?.at < step.before;
-        let is_closed =
-            account.balance.is_zero() && is_old && is_over && !self.change.values().any(owes);
+        let is_closed = account.balance.is_zero()
+            && is_old
+            && is_over
+            && !self.change.get(id).is_some_and(owes);
         is_closed.then(|| (*id, last, self.chain(Some(last)).len() as u64))
     }
 }

@@ -131,6 +131,7 @@ fn spend(number: u8, hold: u8, amount: u64) -> HoldRequest {
         hold: hold_id(hold),
         account: key(number).account(),
         funding: None,
+        swapped: None,
         allowance: Allowance::default(),
         route: RouteName::parse("chat").unwrap(),
         model: None,

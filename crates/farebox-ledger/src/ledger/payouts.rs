@@ -1,12 +1,10 @@
 //! Money out and money on top: payouts, overpayments, and how far a node's settlements were read.
 
-use farebox_core::{AccountId, HoldId, KeyHash, Msat, PaymentHash, PayoutId, UnixMillis};
+use farebox_core::{AccountId, KeyHash, Msat, PaymentHash, PayoutId, UnixMillis};
 
 use super::{Ledger, MAX_PAGE};
-use crate::operation::{BeginPayout, Beginning, FinishPayout, Received, TellChange};
-use crate::{
-    ChangeView, LedgerError, PayoutAnswer, PayoutEnd, PayoutRequest, PayoutView, Refundable,
-};
+use crate::operation::{BeginPayout, Beginning, FinishPayout, Received};
+use crate::{LedgerError, PayoutAnswer, PayoutEnd, PayoutRequest, PayoutView, Refundable};
 
 impl Ledger {
     /// Reserves the money of a payout, with the claim of its token where that was never used.
@@ -116,38 +114,6 @@ impl Ledger {
             at,
         };
         self.ask(noted).await
-    }
-
-    /// Writes down with which exact bytes change is given back, before anybody sees them, and takes
-    /// it off what is owed. What was told before stays: it is the answer.
-    ///
-    /// # Errors
-    /// [`LedgerError::NoChange`] where none was owed for this hold; nothing was changed.
-    pub async fn tell_change(
-        &self,
-        hold: HoldId,
-        bytes: Vec<u8>,
-        at: UnixMillis,
-    ) -> Result<ChangeView, LedgerError> {
-        let owed = self.change(hold).await?.ok_or(LedgerError::NoChange)?;
-        let (account, bytes) = (owed.account, bytes.into());
-        let tell = TellChange {
-            hold,
-            account,
-            bytes,
-            at,
-        };
-        self.ask(tell).await
-    }
-
-    /// The change that is or was owed for a hold.
-    pub async fn change(&self, hold: HoldId) -> Result<Option<ChangeView>, LedgerError> {
-        self.read(move |reader| reader.change(hold)).await
-    }
-
-    /// All change of this run or a closed one that is owed and not told, the oldest first.
-    pub async fn owed_change(&self) -> Result<Vec<ChangeView>, LedgerError> {
-        self.read(|reader| reader.owed_change()).await
     }
 
     /// How far the settlements of the backend of this name were read, as of the last commit before

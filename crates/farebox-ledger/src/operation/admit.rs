@@ -1,6 +1,6 @@
 //! A hold, after the claim where there was none.
 
-use super::Operation;
+use super::{Operation, swap};
 use crate::book::{Book, Moment};
 use crate::hold::Granted;
 use crate::money::{self, Verdict};
@@ -21,6 +21,9 @@ impl Operation for HoldRequest {
             None => Name::Asker(self.account, day::of(self.now)),
         });
         names.push(Name::Hold(self.hold));
+        if let Some(swapped) = &self.swapped {
+            swap::name_all(&swapped.facts, &swapped.coins, names);
+        }
         if let Some(once) = self.once {
             names.push(Name::Once(self.account, once.key));
         }
@@ -56,6 +59,12 @@ fn of_payment(
     book: &mut Book<'_>,
 ) -> Verdict<Admitted<Granted>> {
     let id = &request.account;
+    if let Some(swapped) = &request.swapped {
+        let ended = swap::done(&swapped.facts, &swapped.coins, book, request.now)?;
+        if let Err(error) = ended {
+            return Ok(Err(error));
+        }
+    }
     let entry = book.entry(id)?;
     if entry.claimed().is_none() {
         if entry.is_of_key() || matches!(entry.is, crate::rows::Is::Spent) {

@@ -153,7 +153,6 @@ impl HeldMove {
         let received = received.max(entry.noted());
         let funding = Funding {
             rail: Rail::Lightning,
-            id: call.payment_hash,
             amount: received.max(call.terms.amount),
             terms: call.terms.clone(),
             key_epoch: call.key_epoch,

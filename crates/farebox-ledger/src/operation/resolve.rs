@@ -53,7 +53,7 @@ impl Operation for Resolve {
             rest: Rest::Owed, ..
         } = self.ended.how
         {
-            names.push(Name::Change(self.hold));
+            names.push(Name::Change(payer));
         }
     }
 
@@ -166,18 +166,23 @@ fn owe(resolve: &Resolve, book: &mut Book<'_>) -> Result<(), StoreError> {
     if amount.is_zero() {
         return Ok(());
     }
+    let before = book.owed(&payer)?.cloned();
+    // What was told is over: what comes after it stays on the account.
+    if before.as_ref().is_some_and(|row| row.view.told.is_some()) {
+        return Ok(());
+    }
     let account = book.rewrite(&payer)?.account_mut();
     let account = account.ok_or(StoreError::Corrupt("the account of a hold"))?;
     account.excess = account.excess.min(account.held.excess);
     let moved = Moved::new(amount, TransferKind::Change, resolve.at);
     let transfer = book.fresh_id(resolve.at);
     money::take(book, &payer, &HouseName::Owed(rail), transfer, moved)?;
+    let owed = before.as_ref().map_or(Msat::ZERO, |row| row.view.amount);
     let view = ChangeView {
-        hold: resolve.hold,
         account: payer,
         rail,
-        amount,
-        owed_at: resolve.at,
+        amount: owed.checked_add(amount).unwrap_or(Msat::MAX),
+        owed_at: before.map_or(resolve.at, |row| row.view.owed_at),
         told: None,
     };
     let epoch = book.counts.epoch;

@@ -1,6 +1,6 @@
 //! Change that is owed, or was told.
 
-use farebox_core::{AccountId, HoldId, ProcessEpoch};
+use farebox_core::{AccountId, ProcessEpoch};
 use rusqlite::{Connection, Params, Row};
 
 use super::columns::{self, instant, instant_column, msat};
@@ -12,9 +12,8 @@ use crate::store::StoreError;
 
 pub(super) fn write(connection: &Connection, row: &ChangeRow) -> Result<(), StoreError> {
     let ChangeRow { view, epoch } = row;
-    let sql = "INSERT OR REPLACE INTO change VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    let sql = "INSERT OR REPLACE INTO change VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     let values = (
-        view.hold.as_bytes(),
         view.account.as_bytes(),
         epoch.0,
         view.rail.code(),
@@ -27,9 +26,9 @@ pub(super) fn write(connection: &Connection, row: &ChangeRow) -> Result<(), Stor
 
 pub(super) fn find(
     connection: &Connection,
-    hold: &HoldId,
+    account: &AccountId,
 ) -> Result<Option<ChangeRow>, StoreError> {
-    let mut found = list(connection, "hold = ?1", [hold.as_bytes()])?;
+    let mut found = list(connection, "account = ?1", [account.as_bytes()])?;
     Ok(found.pop())
 }
 
@@ -39,22 +38,20 @@ pub(super) fn list(
     which: &str,
     values: impl Params,
 ) -> Result<Vec<ChangeRow>, StoreError> {
-    let sql =
-        format!("SELECT hold, account, epoch, rail, msat, at, told FROM change WHERE {which}");
+    let sql = format!("SELECT account, epoch, rail, msat, at, told FROM change WHERE {which}");
     connection.readable(&sql, values, read)
 }
 
 fn read(row: &Row<'_>) -> Result<ChangeRow, StoreError> {
-    let told: Option<Vec<u8>> = row.get(6)?;
+    let told: Option<Vec<u8>> = row.get(5)?;
     Ok(ChangeRow {
         view: ChangeView {
-            hold: columns::hold_id(row.get(0)?),
-            account: AccountId::from_bytes(row.get(1)?),
-            rail: columns::rail(row.get(3)?)?,
-            amount: msat(row.get(4)?)?,
-            owed_at: instant(row.get(5)?)?,
+            account: AccountId::from_bytes(row.get(0)?),
+            rail: columns::rail(row.get(2)?)?,
+            amount: msat(row.get(3)?)?,
+            owed_at: instant(row.get(4)?)?,
             told: told.map(Into::into),
         },
-        epoch: ProcessEpoch(row.get(2)?),
+        epoch: ProcessEpoch(row.get(1)?),
     })
 }

@@ -11,8 +11,8 @@ use farebox_core::{AccountId, KeyHash, PaymentHash, UnixMillis};
 use rusqlite::{Connection, Row};
 
 use super::columns::instant_column;
-use super::removed;
 use super::sql::Sql as _;
+use super::{removed, swaps};
 use crate::rows::TransferId;
 use crate::store::{Closed, PruneStep, StoreError};
 
@@ -27,6 +27,9 @@ const UNCLAIMED_KEEP: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// How long an invoice for a key is remembered after it expired: while Farebox does not run, it may
 /// have been paid in time.
 const PENDING_KEEP: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// How long a swap that came to nothing is kept: a request that was under way may land all the same.
+const VAIN_KEEP: Duration = Duration::from_secs(8 * 24 * 60 * 60);
 
 /// The key of a remembered retry: its account, and what the client named it by.
 type Retry = (i64, Vec<u8>);
@@ -67,6 +70,7 @@ pub(super) fn find(
         ..Closed::default()
     };
     if let Some(from) = walk.retry.take() {
+        swaps::forget(connection, before(step.now, VAIN_KEEP))?;
         (closed.retries, walk.retry) = forget_retries(connection, from, step.before)?;
     }
     if let Some(from) = walk.name.take() {

@@ -9,7 +9,7 @@ use super::columns::{
     self, CLAIM, CLAIM_WIDTH, Claim, LIMITS, instant, maybe_instant, maybe_msat, msat, read_limits,
 };
 use super::sql::Sql as _;
-use super::{change, charges, held, payouts};
+use super::{change, charges, held, payouts, swaps};
 use crate::Receipt;
 use crate::day::Day;
 use crate::name::{HouseName, Name};
@@ -62,10 +62,26 @@ impl Load<'_> {
                 rows.gate = Some(payouts::gate(self.connection, id, *since)?);
                 Ok(())
             }
-            Name::Change(hold) => {
-                if let Some(row) = change::find(self.connection, hold)? {
-                    rows.change.insert(*hold, row);
+            Name::Change(account) => {
+                let found = change::find(self.connection, account)?;
+                rows.change.extend(found.map(|row| (*account, row)));
+                Ok(())
+            }
+            Name::Swap(id) => {
+                let found = swaps::find(self.connection, id)?;
+                rows.swaps.extend(found.map(|row| (*id, row)));
+                Ok(())
+            }
+            Name::Received(coin) => {
+                if let Some(swap) = swaps::received_for(self.connection, coin)? {
+                    rows.received.insert(*coin, swap.view.id);
+                    rows.swaps.insert(swap.view.id, swap);
                 }
+                Ok(())
+            }
+            Name::Coin(name) => {
+                let found = swaps::find_coin(self.connection, name)?;
+                rows.coins.extend(found.map(|coin| (*name, coin)));
                 Ok(())
             }
         }

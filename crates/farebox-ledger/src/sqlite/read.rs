@@ -2,19 +2,21 @@
 
 use std::path::PathBuf;
 
-use farebox_core::{AccountId, HoldId, KeyEpoch, KeyHash, PaymentHash, PayoutId, UnixMillis};
+use farebox_core::{
+    AccountId, HoldId, KeyEpoch, KeyHash, MintId, PaymentHash, PayoutId, SwapId, UnixMillis,
+};
 use rusqlite::{Connection, OpenFlags, Row, Transaction};
 
 use super::columns::{self, CLAIM, CLAIM_WIDTH, Claim};
 use super::sql::Sql as _;
-use super::{change, charges, held, key_views, payouts, trial};
+use super::{change, charges, held, key_views, payouts, swaps, trial};
 use crate::day::Day;
 use crate::rows::shown_voids;
 use crate::store::{OpenReader, Reader, StoreError};
 use crate::view::{AccountView, TransferKind, TransferView, TrialBalance};
 use crate::{
-    ChangeView, ChargePage, ChargeQuery, ChargeView, Deposit, HeldCall, HeldSummary, KeyView,
-    PayoutView, PendingDeposit,
+    ChangeView, ChargePage, ChargeQuery, ChargeView, CoinView, Deposit, HeldCall, HeldSummary,
+    KeyView, PayoutView, PendingDeposit, SwapView,
 };
 
 /// Opens read-only connections on one file.
@@ -174,14 +176,46 @@ impl Reader for SqliteReader {
         charges::list(&self.connection.transaction()?, query, limit)
     }
 
-    fn change(&mut self, hold: HoldId) -> Result<Option<ChangeView>, StoreError> {
-        let found = change::find(&self.connection, &hold)?;
+    fn change(&mut self, account: AccountId) -> Result<Option<ChangeView>, StoreError> {
+        let found = change::find(&self.connection, &account)?;
         Ok(found.map(|row| row.view))
     }
 
     fn owed_change(&mut self) -> Result<Vec<ChangeView>, StoreError> {
         let owed = change::list(&self.connection, "told IS NULL ORDER BY at", ())?;
         Ok(owed.into_iter().map(|row| row.view).collect())
+    }
+
+    fn swap(&mut self, id: SwapId) -> Result<Option<SwapView>, StoreError> {
+        let found = swaps::find(&self.connection, &id)?;
+        Ok(found.map(|row| row.view))
+    }
+
+    fn swap_of(&mut self, account: AccountId) -> Result<Option<SwapView>, StoreError> {
+        let which = "account = ?1 AND state IN (1, 2) ORDER BY number DESC LIMIT 1";
+        let mut found = swaps::list(&self.connection, which, [account.as_bytes()])?;
+        Ok(found.pop())
+    }
+
+    fn open_swaps(&mut self) -> Result<Vec<SwapView>, StoreError> {
+        swaps::list(&self.connection, "state = 1 ORDER BY number", ())
+    }
+
+    fn vain_swaps(&mut self, since: UnixMillis, limit: u32) -> Result<Vec<SwapView>, StoreError> {
+        let which = "state IN (3, 4, 5) AND ended_at >= ?1 ORDER BY ended_at LIMIT ?2";
+        let since = columns::instant_column(since);
+        swaps::list(&self.connection, which, (since, limit))
+    }
+
+    fn coins_of(&mut self, account: AccountId) -> Result<Vec<CoinView>, StoreError> {
+        let which = "made_by IN (SELECT id FROM swaps WHERE account = ?1) ORDER BY msat, y";
+        swaps::list_coins(&self.connection, which, [account.as_bytes()])
+    }
+
+    fn free_coins(&mut self, mint: MintId, limit: u32) -> Result<Vec<CoinView>, StoreError> {
+        let which = "mint = ?1 AND state = 2 ORDER BY msat, y LIMIT ?2";
+        let mint = mint.number().cast_signed();
+        swaps::list_coins(&self.connection, which, (mint, limit))
     }
 
     fn trial_balance(&mut self) -> Result<TrialBalance, StoreError> {

@@ -7,6 +7,7 @@ use rusqlite::Connection;
 
 use super::columns::instant_column;
 use super::sql::Sql as _;
+use super::swaps;
 use super::write::Numbers;
 use crate::rows::{Account, TransferId};
 use crate::store::StoreError;
@@ -25,6 +26,7 @@ pub(super) fn remove(
 ) -> Result<(), StoreError> {
     let mut net = Net::new();
     for removed in gone {
+        swaps::remove(connection, &removed.id)?;
         remove_one(connection, &removed.account, &mut net)?;
     }
     let at = gone.iter().map(|removed| removed.at).max();

@@ -12,10 +12,14 @@ use crate::store::StoreError;
 
 /// Marks the file as a ledger of Farebox ("Fare").
 const APPLICATION_ID: i64 = 0x4661_7265;
-/// The form of a ledger of this version: the first one that later versions must read.
+/// The first form that later versions must read, but for change.
 const SCHEMA: &str = include_str!("schema.sql");
-/// Its version. Forms before it were never released.
-pub(crate) const SCHEMA_VERSION: u32 = 5;
+/// Swaps, coins, and change by its account.
+const ECASH: &str = include_str!("ecash.sql");
+/// The version of the first form. Those before it were never released.
+const FIRST_VERSION: u32 = 5;
+/// The version of the form with both.
+pub(crate) const SCHEMA_VERSION: u32 = 6;
 
 /// How long a statement waits for another process's lock, in milliseconds.
 const BUSY_TIMEOUT_MS: u32 = 5_000;
@@ -31,15 +35,17 @@ pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
     make_private(path);
     let mut connection = Connection::open(path).map_err(StoreError::from)?;
     let found = identify(&connection)?;
-    if found != 0 && found != SCHEMA_VERSION {
+    if !matches!(found, 0 | FIRST_VERSION | SCHEMA_VERSION) {
         return Err(OpenError::Version {
             found,
             known: SCHEMA_VERSION,
         });
     }
     configure(&connection).map_err(StoreError::from)?;
-    if found == 0 {
-        create(&mut connection).map_err(StoreError::from)?;
+    match found {
+        0 => create(&mut connection).map_err(StoreError::from)?,
+        FIRST_VERSION => migrate_first(&mut connection).map_err(StoreError::from)?,
+        _ => {}
     }
     Ok(connection)
 }
@@ -144,7 +150,21 @@ pub(super) fn open_log(path: &Path) -> Result<File, StoreError> {
 fn create(connection: &mut Connection) -> rusqlite::Result<()> {
     let step = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     step.execute_batch(SCHEMA)?;
+    step.execute_batch(ECASH)?;
     step.pragma_update(None, "application_id", APPLICATION_ID)?;
+    step.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    step.commit()
+}
+
+/// Brings a ledger of the first form into the present one: change belongs to an account, not to a hold.
+fn migrate_first(connection: &mut Connection) -> rusqlite::Result<()> {
+    let step = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    step.execute_batch("ALTER TABLE change RENAME TO change_by_hold; DROP INDEX change_owed;")?;
+    step.execute_batch(ECASH)?;
+    step.execute_batch(
+        "INSERT INTO change SELECT account, max(epoch), rail, sum(msat), min(at), max(told) \
+         FROM change_by_hold GROUP BY account; DROP TABLE change_by_hold;",
+    )?;
     step.pragma_update(None, "user_version", SCHEMA_VERSION)?;
     step.commit()
 }

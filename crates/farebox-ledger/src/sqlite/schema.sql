@@ -147,18 +147,6 @@ CREATE UNIQUE INDEX payouts_open ON payouts (account) WHERE state = 1;
 CREATE INDEX payouts_paid ON payouts (ended_at) WHERE state = 2;
 CREATE INDEX payouts_account ON payouts (account, asked_at);
 
--- Change that is owed, or was told with these bytes.
-CREATE TABLE change (
-    hold    BLOB PRIMARY KEY,
-    account BLOB NOT NULL,     -- the name
-    epoch   INTEGER NOT NULL,  -- the run of the process that owes it
-    rail    INTEGER NOT NULL,
-    msat    INTEGER NOT NULL,
-    at      INTEGER NOT NULL,
-    told    BLOB
-) STRICT, WITHOUT ROWID;
-CREATE INDEX change_owed ON change (account) WHERE told IS NULL;
-
 -- Requests that are served while their payment is held: kind 1 (single) of terms.
 CREATE TABLE held_calls (
     name        BLOB PRIMARY KEY,

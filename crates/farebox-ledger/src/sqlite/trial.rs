@@ -91,6 +91,7 @@ fn add_up_holds(snapshot: &Transaction<'_>, trial: &mut TrialBalance) -> Result<
         MISCOUNTED_CHILDREN,
         UNPROVEN_CHARGES,
         MISCOUNTED_CHANGE,
+        MISCOUNTED_COINS,
     ] {
         let (found, _) = sums(wrong)?;
         trial.unproven += found.unsigned_abs();
@@ -139,6 +140,12 @@ const UNPROVEN_CHARGES: &str = "SELECT count(*), 0 FROM charges c \
 const MISCOUNTED_CHANGE: &str = "SELECT (SELECT coalesce(sum(a.balance), 0) FROM house h \
      JOIN accounts a ON a.id = h.account WHERE h.name LIKE 'owed:%') \
      <> (SELECT coalesce(sum(msat), 0) FROM change WHERE told IS NULL), 0";
+/// Units of mints of which the coins that are ours are not worth what came in and did not go out.
+const MISCOUNTED_COINS: &str = "SELECT count(*), 0 FROM (SELECT coalesce(sum(worth), 0) AS worth \
+     FROM (SELECT 'ecash:' || printf('%016x', mint) AS name, msat AS worth FROM coins \
+     WHERE state IN (1, 2) UNION ALL SELECT h.name, a.balance FROM house h \
+     JOIN accounts a ON a.id = h.account WHERE h.name LIKE 'ecash:%') GROUP BY name) \
+     WHERE worth <> 0";
 /// A hold on an account that does not exist holds nobody's money.
 const STRAY_HOLDS: &str = "SELECT count(*), 0 FROM holds \
      WHERE account NOT IN (SELECT account FROM claims UNION ALL SELECT account FROM keys)";

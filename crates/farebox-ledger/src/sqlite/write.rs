@@ -7,7 +7,7 @@ use super::columns::{
     binding_column, instant_column, kind_columns, lines, methods_column, span_column,
 };
 use super::sql::Sql as _;
-use super::{change, charges, held, payouts, removed};
+use super::{change, charges, held, payouts, removed, swaps};
 use crate::money::signed;
 use crate::rows::{
     Account, Entry, Is, Key, OnceState, OpenHold, Origin, Side, Transfer, TransferId,
@@ -395,6 +395,17 @@ impl Write<'_> {
         let change = self.changes.change.iter();
         for row in change.filter_map(|id| rows.change.get(id)) {
             change::write(self.connection, row)?;
+        }
+        let swaps = self.changes.swaps.iter();
+        for row in swaps.filter_map(|id| rows.swaps.get(id)) {
+            swaps::write(self.connection, row)?;
+        }
+        for coin in &self.changes.received {
+            swaps::write_received(self.connection, coin, rows.received.get(coin))?;
+        }
+        let coins = self.changes.coins.iter();
+        for coin in coins.filter_map(|name| rows.coins.get(name)) {
+            swaps::write_coin(self.connection, coin)?;
         }
         for name in &self.changes.calls {
             held::remove(self.connection, name)?;

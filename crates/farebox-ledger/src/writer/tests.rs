@@ -173,12 +173,12 @@ fn request(number: u8) -> HoldRequest {
         model: None,
         funding: Some(Funding {
             rail: Rail::Lightning,
-            id: hash,
             amount: terms.amount,
             terms,
             key_epoch: KeyEpoch(1),
             claims: ClaimPolicy::Open,
         }),
+        swapped: None,
         allowance: Allowance::default(),
         cost: Cost::Call,
         once: None,

@@ -53,6 +53,7 @@ fn call(number: u8) -> HoldRequest {
         hold: HoldId::new(NOW, [number; 10]),
         account: child().account(),
         funding: None,
+        swapped: None,
         allowance: Allowance::default(),
         route: RouteName::parse("images").unwrap(),
         model: None,

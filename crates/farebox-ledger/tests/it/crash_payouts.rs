@@ -42,7 +42,7 @@ fn held_call() -> HeldCall {
     let mut terms = funding.terms;
     terms.kind = Kind::Single;
     HeldCall {
-        payment_hash: funding.id,
+        payment_hash: PaymentHash::from_bytes(*token.account.as_bytes()),
         token_id: [1; 32],
         key_epoch: KeyEpoch(1),
         terms,

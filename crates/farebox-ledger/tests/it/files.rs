@@ -26,7 +26,7 @@ async fn another_schema_is_refused_and_left_alone() {
         error,
         OpenError::Version {
             found: 77,
-            known: 5
+            known: 6
         }
     ));
     assert!(error.to_string().contains("version 77"));

@@ -69,12 +69,12 @@ pub(crate) fn request(token: u8, number: u8) -> HoldRequest {
         account: hash.account(),
         funding: Some(Funding {
             rail: Rail::Lightning,
-            id: hash,
             amount: terms(now).amount,
             terms: terms(now),
             key_epoch: KeyEpoch(1),
             claims: ClaimPolicy::Open,
         }),
+        swapped: None,
         allowance: Allowance::default(),
         route: terms(now).route,
         model: None,

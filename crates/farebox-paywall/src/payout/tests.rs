@@ -117,7 +117,6 @@ impl House {
                 payment_hash: paid.payment_hash,
                 claim: Some(Funding {
                     rail: Rail::Lightning,
-                    id: paid.payment_hash,
                     amount: terms.amount,
                     key_epoch: KeyEpoch(1),
                     terms,

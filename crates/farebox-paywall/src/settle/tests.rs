@@ -54,12 +54,12 @@ impl Till {
             account: PAYMENT.account(),
             funding: Some(Funding {
                 rail: Rail::Lightning,
-                id: PAYMENT,
                 amount: msat(BALANCE),
                 terms: terms(&route, now),
                 key_epoch: KeyEpoch(1),
                 claims: ClaimPolicy::Open,
             }),
+            swapped: None,
             allowance: Allowance::default(),
             route,
             model: None,

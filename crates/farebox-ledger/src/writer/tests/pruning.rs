@@ -39,7 +39,6 @@ fn of_payment(number: u8) -> HoldRequest {
     let id = PaymentHash::from_bytes([number; 32]);
     request.account = id.account();
     let funding = request.funding.as_mut().unwrap();
-    funding.id = id;
     funding.terms.kind = Kind::Single;
     request
 }

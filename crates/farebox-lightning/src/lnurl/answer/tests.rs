@@ -212,6 +212,7 @@ fn a_status_is_judged_before_the_body() {
         host: "provider".into(),
         status: StatusCode::from_u16(status).unwrap(),
         is_web_page,
+        retry_after: None,
         body: body.to_owned().into(),
     };
     let judged = |answer: &Answer| judge(answer, parse_invoice_answer);

@@ -1,0 +1,92 @@
+//! Swaps at mints, coins, and change.
+
+use farebox_core::{AccountId, MintId, SwapId, UnixMillis};
+
+use super::{Ledger, MAX_PAGE};
+use crate::operation::EndSwap;
+use crate::{
+    ChangeRequest, ChangeView, CoinView, LedgerError, MAX_TOLD, SwapBegun, SwapEnd, SwapFacts,
+    SwapRequest, SwapView,
+};
+
+impl Ledger {
+    /// Writes a swap down. Only after [`SwapBegun::Begun`] may its mint be called.
+    ///
+    /// # Errors
+    /// [`LedgerError`]; nothing was written.
+    pub async fn begin_swap(&self, request: SwapRequest) -> Result<SwapBegun, LedgerError> {
+        request.check()?;
+        self.ask(request).await
+    }
+
+    /// Writes down what became of a swap, and credits its account where its coins are ours: once, however
+    /// often it is told, and also where it had come to nothing before.
+    ///
+    /// # Errors
+    /// [`LedgerError`]; nothing was changed.
+    pub async fn end_swap(
+        &self,
+        facts: SwapFacts,
+        end: SwapEnd,
+        at: UnixMillis,
+    ) -> Result<(), LedgerError> {
+        self.ask(EndSwap { facts, end, at }).await
+    }
+
+    /// One swap.
+    pub async fn swap(&self, id: SwapId) -> Result<Option<SwapView>, LedgerError> {
+        self.read(move |reader| reader.swap(id)).await
+    }
+
+    /// The latest swap for an account that is open or done.
+    pub async fn swap_of(&self, account: AccountId) -> Result<Option<SwapView>, LedgerError> {
+        self.read(move |reader| reader.swap_of(account)).await
+    }
+
+    /// All swaps of this run or a closed one of which it is not known what became, the oldest first.
+    pub async fn open_swaps(&self) -> Result<Vec<SwapView>, LedgerError> {
+        self.read(|reader| reader.open_swaps()).await
+    }
+
+    /// Up to 1,000 swaps that came to nothing from this instant on, the oldest first: something may turn up
+    /// of them.
+    pub async fn vain_swaps(&self, since: UnixMillis) -> Result<Vec<SwapView>, LedgerError> {
+        self.read(move |reader| reader.vain_swaps(since, MAX_PAGE))
+            .await
+    }
+
+    /// Coins that the swaps for an account made, wherever they are now.
+    pub async fn coins_of(&self, account: AccountId) -> Result<Vec<CoinView>, LedgerError> {
+        self.read(move |reader| reader.coins_of(account)).await
+    }
+
+    /// Up to `limit` coins of a unit of a mint that may be given to anybody, the smallest first.
+    pub async fn free_coins(&self, mint: MintId, limit: u32) -> Result<Vec<CoinView>, LedgerError> {
+        self.read(move |reader| reader.free_coins(mint, limit))
+            .await
+    }
+
+    /// Writes down with which exact bytes change is given back, before anybody sees them; takes it off
+    /// what is owed to the account and what is on it, and closes the account. What was told before stays:
+    /// it is the answer.
+    ///
+    /// # Errors
+    /// [`LedgerError::NoChange`], [`LedgerError::InUse`], [`LedgerError::CoinTaken`], [`LedgerError::TooLarge`];
+    /// nothing was changed.
+    pub async fn tell_change(&self, request: ChangeRequest) -> Result<ChangeView, LedgerError> {
+        if request.bytes.len() > MAX_TOLD {
+            return Err(LedgerError::TooLarge);
+        }
+        self.ask(request).await
+    }
+
+    /// The change that is owed to an account, or was told.
+    pub async fn change(&self, account: AccountId) -> Result<Option<ChangeView>, LedgerError> {
+        self.read(move |reader| reader.change(account)).await
+    }
+
+    /// All change of this run or a closed one that is owed and not told, the oldest first.
+    pub async fn owed_change(&self) -> Result<Vec<ChangeView>, LedgerError> {
+        self.read(|reader| reader.owed_change()).await
+    }
+}
