@@ -9,10 +9,12 @@ use farebox_core::{HoldId, RequestDigest, RequestId, RouteName, UnixMillis};
 use farebox_http::body_budget::Holder;
 use farebox_lightning::Backend;
 use farebox_lightning::backends::Backends;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderName, Method};
 use sha2::{Digest, Sha256};
 
 use crate::sale::Sale;
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// How payments are taken at present. A reload replaces them as a whole.
 #[derive(Clone)]
@@ -128,7 +130,7 @@ pub fn is_probe(method: &Method) -> bool {
 /// upstream sees all: what differs in any is another sale.
 #[must_use]
 pub fn idempotency_key(headers: &HeaderMap) -> Option<[u8; 32]> {
-    let mut lines = headers.get_all("idempotency-key").iter();
+    let mut lines = headers.get_all(IDEMPOTENCY_KEY).iter();
     let mut hasher = Sha256::new();
     hasher.update(b"idempotency-key\n");
     hasher.update(lines.next()?.as_bytes());

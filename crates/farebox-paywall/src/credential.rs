@@ -11,10 +11,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::keyring::Keyring;
 use crate::keys;
 use farebox_core::{AccountId, KeyEpoch, KeyHash, MethodClass, PaymentHash, RouteName, UnixMillis};
+use farebox_http::headers::drop_lines;
 use farebox_wire::caveat::Granted;
 use farebox_wire::credential::{L402Credential, PAYMENT_HEADERS, PaymentHeaders, read_credentials};
-use http::HeaderMap;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, HeaderMap, HeaderName};
 use lru::LruCache;
 
 use crate::error::{KeyFault, Owed, PresentedError};
@@ -123,9 +123,7 @@ impl Reader {
         if !matches!(presented, Ok(Presented::Nothing)) || pays_in_another_way(headers) {
             headers.remove(AUTHORIZATION);
         }
-        for name in PAYMENT_HEADERS {
-            headers.remove(name);
-        }
+        drop_lines(headers, |name, _| PAYMENT_HEADERS.contains(&name));
         presented
     }
 
@@ -163,15 +161,16 @@ impl Reader {
 /// Whether any line could be a credential: one pass, because most requests have none.
 fn carries_payment(headers: &HeaderMap) -> bool {
     headers.iter().any(|(name, value)| {
-        name == AUTHORIZATION
-            || PAYMENT_HEADERS.contains(&name.as_str())
-            || keys::holds_key(value.as_bytes())
+        name == AUTHORIZATION || is_payment_header(name) || keys::holds_key(value.as_bytes())
     })
 }
 
 fn has_payment_header(headers: &HeaderMap) -> bool {
-    let mut names = PAYMENT_HEADERS.iter();
-    names.any(|name| headers.contains_key(*name))
+    headers.keys().any(is_payment_header)
+}
+
+fn is_payment_header(name: &HeaderName) -> bool {
+    PAYMENT_HEADERS.contains(&name.as_str())
 }
 
 /// Whether an `Authorization` line is money under a scheme that is not taken yet: whoever reads it

@@ -104,7 +104,9 @@ pub fn take(headers: &mut HeaderMap) -> Result<Option<KeyHash>, BadKey> {
 /// Whether a line holds what could be a key of ours: nobody else may see it.
 #[must_use]
 pub fn holds_key(line: &[u8]) -> bool {
-    key_at(line).is_some() || basic(line).is_some_and(|pair| key_at(&pair).is_some())
+    let is_long_enough = line.len() >= PREFIX.len();
+    is_long_enough
+        && (key_at(line).is_some() || basic(line).is_some_and(|pair| key_at(&pair).is_some()))
 }
 
 /// Whether the address of a request holds what could be a key of ours: it would be in the logs of
