@@ -17,7 +17,7 @@ use std::time::Instant;
 
 use farebox_core::{RequestId, UnixMillis};
 use farebox_http::body_budget::Holder;
-use farebox_http::client_addr::AddressPrefix;
+use farebox_http::client_addr::{AddressPrefix, push_address};
 use farebox_http::tunnel::Traffic;
 use farebox_market::rates::Rate;
 use farebox_wire::grpc::ContentType;
@@ -353,7 +353,8 @@ impl Exchange {
         let mut line = JsonLine(out);
         line.number("{\"at_ms\":", self.received_at.get());
         line.plain(",\"request_id\":\"", self.request_id_header.as_bytes());
-        write!(line.0, "\",\"client\":\"{}", self.client)?;
+        line.plain("\",\"client\":\"", b"");
+        push_address(line.0, self.client);
         line.plain("\",\"method\":\"", self.method.as_str().as_bytes());
         line.text("\",\"path\":", &self.path)?;
         line.plain(",\"route\":\"", self.route_name().as_bytes());

@@ -160,8 +160,7 @@ impl AnswerBody {
     }
 
     /// An upstream's body.
-    pub(crate) fn upstream(body: UpstreamBody) -> Self {
-        let mut body = Box::new(body);
+    pub(crate) fn upstream(mut body: Box<UpstreamBody>) -> Self {
         if body.incoming.is_end_stream() {
             body.end(Ending::Complete);
         }

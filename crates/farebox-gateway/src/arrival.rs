@@ -30,7 +30,8 @@ pub(crate) struct Arrival {
     pub(crate) host: Arc<str>,
     pub(crate) path: Arc<str>,
     pub(crate) body: ArrivedBody,
-    pub(crate) grpc: bool,
+    /// Which gRPC it speaks, if any.
+    pub(crate) grpc: Option<ContentType>,
 }
 
 /// The body of a request, before forwarding.
@@ -47,8 +48,9 @@ impl Arrival {
     pub(crate) fn read(
         parameters: PathParameters,
         names: UnusualNames,
+        grpc: Option<ContentType>,
         request: Request<Incoming>,
-    ) -> Result<Self, Refusal> {
+    ) -> Result<Box<Self>, Refusal> {
         let (mut parts, body) = request.into_parts();
         check_framing(&parts.headers)?;
         if let Some(offered) = Subprotocols::offered(&parts.headers) {
@@ -65,14 +67,13 @@ impl Arrival {
         let host = host_of(&parts)?;
         let path = CanonicalPath::parse(parts.uri.path(), parameters)?;
         let path = Arc::from(path.as_str());
-        let grpc = ContentType::of(&parts.headers).is_some();
-        Ok(Self {
+        Ok(Box::new(Self {
             parts,
             host,
             path,
             body: ArrivedBody::Unread(body),
             grpc,
-        })
+        }))
     }
 
     /// Takes the whole body of a request for ourselves, which nobody has read before.

@@ -26,6 +26,7 @@ use farebox_http::subprotocols::Subprotocols;
 use farebox_http::tunnel::{self, Traffic};
 use farebox_http::upstream::{Answer, Lease, SendError};
 use farebox_ledger::crash_point;
+use farebox_wire::grpc::ContentType;
 use http::header::{HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_PROTOCOL};
 use http::response::Parts;
 use http::{Request, Response, StatusCode};
@@ -94,7 +95,7 @@ impl Forwarder {
         exchange: &mut Exchange,
         route: &Arc<Route>,
         admission: Admission,
-        arrival: Arrival,
+        arrival: Box<Arrival>,
     ) -> Result<Response<AnswerBody>, Refusal> {
         let answered = self.pass_on(plan, exchange, route, admission, arrival);
         let Refused { refusal, charge } = match answered.await {
@@ -111,7 +112,7 @@ impl Forwarder {
         exchange: &mut Exchange,
         route: &Arc<Route>,
         admission: Admission,
-        mut arrival: Arrival,
+        mut arrival: Box<Arrival>,
     ) -> Result<Response<AnswerBody>, Refused> {
         let Admission {
             payment,
@@ -129,7 +130,7 @@ impl Forwarder {
         let fare = Fare::of(payment, permit, route, &arrival.parts.headers);
         let mut fare = self.reserve(exchange.holder, route, fare)?;
         fare.overtime = tenure.map(|tenure| Overtime::new(tenure, plan.server.overtime));
-        fare.is_dialogue = arrival.grpc;
+        fare.is_dialogue = arrival.grpc.is_some();
         let gauge = fare.settlement.gauge();
         let counted = gauge.and_then(|gauge| gauge.request(&mut arrival.parts.headers));
         let call = GrpcCall {
@@ -169,12 +170,8 @@ impl Forwarder {
         crash_point(crash::FORWARD_HEADERS_RECEIVED);
         let leads_on = location::map_back(answer.0.headers_mut(), &route.upstream);
         fare.leads_on = leads_on && answer.0.status().is_redirection();
-        route.hide_credential(answer.0.headers_mut());
         if fare.settlement.is_gauged() {
             return Box::pin(self.pass_back_gauged(exchange, route, answer, fare, call)).await;
-        }
-        if let Some(name) = route.hidden_cost() {
-            answer.0.headers_mut().remove(name);
         }
         if let Some(extract) = route.extract().filter(|_| answer.0.status().is_success()) {
             return Box::pin(self.pass_back_shaped(exchange, route, extract, answer, fare)).await;
@@ -183,7 +180,12 @@ impl Forwarder {
     }
 
     /// Reserves memory for an answer that may be read to its end before it leaves.
-    fn reserve(&self, holder: Holder, route: &Route, mut fare: Fare) -> Result<Fare, Refused> {
+    fn reserve(
+        &self,
+        holder: Holder,
+        route: &Route,
+        mut fare: Box<Fare>,
+    ) -> Result<Box<Fare>, Refused> {
         if fare.settlement.is_gauged() || route.extract().is_some() {
             match self.answers.of(holder).begin(ROOM_BYTES) {
                 Ok(room) => fare.room = Some(room),
@@ -222,7 +224,7 @@ impl Forwarder {
         &self,
         route: &Route,
         (answer, lease): Answer,
-        fare: Fare,
+        fare: Box<Fare>,
         upgrade: Option<Upgrade>,
         call: GrpcCall,
     ) -> Result<Response<AnswerBody>, Refused> {
@@ -233,11 +235,12 @@ impl Forwarder {
             let unasked = UpstreamError::broken("it switched protocols unasked");
             return Err(fare.refuse(unasked.into()));
         }
-        let has_failed = has_failed(&parts.headers);
+        let kind = ContentType::of(&parts.headers);
+        let has_failed = has_failed(kind, &parts.headers);
         if !fare.judge(parts.status, route, has_failed).await {
             parts.extensions.insert(Uncharged);
         }
-        headers::prepare_response(&mut parts.headers, switching, payment_fields::in_answers);
+        route.prepare_answer(&mut parts.headers, switching);
         fare.mark(&mut parts.headers, route);
         if let (true, Some(upgrade)) = (switching, upgrade) {
             let Some(upstream) = parts.extensions.remove::<OnUpgrade>() else {
@@ -251,7 +254,7 @@ impl Forwarder {
             let answer = self.tunnel((upgrade.client, upstream), fare);
             return Ok(Response::from_parts(parts, answer));
         }
-        let grpc = call.answered_by(&parts.headers);
+        let grpc = call.answered_by(kind, &parts.headers);
         let coming = Coming {
             parts,
             incoming,
@@ -262,17 +265,24 @@ impl Forwarder {
     }
 
     /// Joins both sides of an upgraded connection, which is charged when it opens.
-    fn tunnel(&self, (client, upstream): (OnUpgrade, OnUpgrade), mut fare: Fare) -> AnswerBody {
+    fn tunnel(
+        &self,
+        (client, upstream): (OnUpgrade, OnUpgrade),
+        mut fare: Box<Fare>,
+    ) -> AnswerBody {
         fare.settlement.end(Ending::Complete);
         let traffic = Arc::new(Traffic::default());
         let (answer, line) = AnswerBody::tunnel(Arc::clone(&traffic), fare.settlement.charge());
+        let Fare {
+            overtime, permit, ..
+        } = *fare;
         let over = async move {
-            match fare.overtime {
+            match overtime {
                 Some(overtime) => overtime.over().await,
                 None => std::future::pending().await,
             }
         };
-        let kept = (fare.permit, line);
+        let kept = (permit, line);
         tunnel::join(client, upstream, self.drain.clone(), traffic, over, kept);
         answer
     }
@@ -282,7 +292,7 @@ impl Forwarder {
         &self,
         route: &Route,
         coming: Coming,
-        mut fare: Fare,
+        mut fare: Box<Fare>,
         grpc: Option<GrpcAnswer>,
     ) -> Response<AnswerBody> {
         let Coming {
@@ -293,7 +303,7 @@ impl Forwarder {
         } = coming;
         let recorder = fare.recorder(&self.replays, &parts);
         let spares_cut = fare.settlement.leaving_costs();
-        let body = UpstreamBody {
+        let body = Box::new(UpstreamBody {
             incoming: DecodedBody::new(incoming, decoder),
             trailers: None,
             upload: fare.upload,
@@ -309,7 +319,7 @@ impl Forwarder {
             pace: Pace::default(),
             lease,
             _permit: fare.permit,
-        };
+        });
         Response::from_parts(parts, AnswerBody::upstream(body))
     }
 }
@@ -347,10 +357,15 @@ impl Route {
         self.sale.as_ref()?.offer.by_use()?.hidden()
     }
 
-    /// Takes off what would tell the client the seller's own credential.
-    fn hide_credential(&self, headers: &mut HeaderMap) {
-        let credential = &self.upstream.credential;
-        headers::drop_lines(headers, |name, value| credential.is_told_in(name, value));
+    /// Makes the header fields of an answer fit for the client: takes off as well what is about payment,
+    /// and what would tell the seller's own credential or cost.
+    fn prepare_answer(&self, headers: &mut HeaderMap, switching: bool) {
+        let (credential, hidden) = (&self.upstream.credential, self.hidden_cost());
+        headers::prepare_response(headers, switching, |name, value| {
+            payment_fields::in_answers(name)
+                || credential.is_told_in(name, value)
+                || hidden.is_some_and(|hidden| hidden == name)
+        });
     }
 
     /// Whether an upstream's answer with `status` tells of the seller's own credentials, which is

@@ -69,10 +69,11 @@ impl Serve for Worker {
         let plan = self.shared.plan.load_full();
         let version = request.version();
         let mut exchange = self.begin(&plan, &request, peer);
-        if let Some(kind) = ContentType::of(request.headers()) {
+        let grpc = ContentType::of(request.headers());
+        if let Some(kind) = grpc {
             exchange.audience = Audience::Grpc(kind);
         }
-        let mut response = match self.steps(&plan, &mut exchange, request).await {
+        let mut response = match self.steps(&plan, &mut exchange, grpc, request).await {
             Ok(response) => response,
             Err(refusal) => render::refuse(&mut exchange, &refusal),
         };
@@ -111,21 +112,22 @@ impl Worker {
         &self,
         plan: &Plan,
         exchange: &mut Exchange,
+        grpc: Option<ContentType>,
         request: Request<Incoming>,
     ) -> Result<Response<AnswerBody>, Refusal> {
         let (parameters, names) = (plan.server.parameters(), plan.server.unusual_names());
-        let arrival = Arrival::read(parameters, names, request)?;
+        let arrival = Arrival::read(parameters, names, grpc, request)?;
         // Before our own log has it.
         if keys::is_in_address(&arrival.path, arrival.parts.uri.query()) {
             return Err(KeyFault::InAddress.into());
         }
         exchange.path = Arc::clone(&arrival.path);
         if &*arrival.path == form::PATH {
-            return Box::pin(self.shared.claims.take_form(plan, exchange, arrival)).await;
+            return Box::pin(self.shared.claims.take_form(plan, exchange, *arrival)).await;
         }
         if crate::own::is_own(&arrival.path) {
             let own = &self.shared.own;
-            let answer = Box::pin(own.answer(&self.reader, plan, exchange, arrival)).await?;
+            let answer = Box::pin(own.answer(&self.reader, plan, exchange, *arrival)).await?;
             return self.lease(exchange.holder, answer);
         }
         let route = find_route(&plan.routes, &arrival.host, &arrival.path)?;
@@ -152,7 +154,7 @@ impl Worker {
         plan: &Plan,
         exchange: &mut Exchange,
         route: &Arc<Route>,
-        mut arrival: Arrival,
+        mut arrival: Box<Arrival>,
     ) -> Result<Response<AnswerBody>, Refusal> {
         let scheme = self.forwarder.scheme;
         let mut visit = Visit::take(plan, scheme, exchange.peer, route, &mut arrival);
@@ -173,7 +175,7 @@ impl Worker {
         plan: &Plan,
         exchange: &mut Exchange,
         route: &Arc<Route>,
-        mut arrival: Arrival,
+        mut arrival: Box<Arrival>,
         mut visit: Option<&mut Visit>,
     ) -> Result<Response<AnswerBody>, Refusal> {
         route.check_method(&arrival.parts.method)?;

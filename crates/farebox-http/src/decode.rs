@@ -67,7 +67,8 @@ pub enum DecodeFault {
 /// Reads one compressed answer piece by piece: gzip members one after another (RFC 1952), each with
 /// its checksum.
 pub struct Decoder {
-    gzip: MultiGzDecoder<Sink>,
+    /// In a box: it is large, and most answers have none.
+    gzip: Box<MultiGzDecoder<Sink>>,
     taken: usize,
     given: usize,
 }
@@ -102,7 +103,7 @@ pub fn forget_encoding(headers: &mut HeaderMap) {
 impl Default for Decoder {
     fn default() -> Self {
         Self {
-            gzip: MultiGzDecoder::new(Sink::default()),
+            gzip: Box::new(MultiGzDecoder::new(Sink::default())),
             taken: 0,
             given: 0,
         }

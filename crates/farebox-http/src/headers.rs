@@ -15,6 +15,8 @@ use http::header::{
 };
 use http_body::Frame;
 
+use crate::client_addr::push_address;
+
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -123,12 +125,14 @@ fn announces_body(headers: &HeaderMap) -> bool {
 pub fn prepare_request(headers: &mut HeaderMap, forwarded: &Forwarded<'_>, withheld: FieldFilter) {
     let upgrade = is_websocket_upgrade(headers);
     let trailers = headers.contains_key(TE) && has_token(headers, &TE, "trailers");
-    strip(headers, |name| {
+    let is_dropped = |name: &str| is_dropped_from_request(name) || withheld(name);
+    strip(headers, |name, _| {
+        if is_usual(name) {
+            return is_dropped(name);
+        }
         // Under an unusual name stands what servers may take for a field that is set here.
-        let (name, unusual) = (usual(name), !is_usual(name));
-        is_dropped_from_request(&name)
-            || withheld(&name)
-            || (unusual && is_set_by_the_gateway(&name))
+        let name = usual(name);
+        is_dropped(&name) || is_set_by_the_gateway(&name)
     });
     if upgrade {
         insert_upgrade(headers);
@@ -157,17 +161,18 @@ pub fn drop_unusual_names(headers: &mut HeaderMap) -> Option<HeaderName> {
     let mut names = headers.keys();
     let dropped = names.find(|name| !is_usual(name.as_str())).cloned();
     if dropped.is_some() {
-        remove(headers, |name| !is_usual(name));
+        drop_lines(headers, |name, _| !is_usual(name));
     }
     dropped
 }
 
 /// Sets the fields of the route in the place of the client's, however those are spelled.
 pub fn inject(headers: &mut HeaderMap, injected: &[(HeaderName, HeaderValue)]) {
-    if headers.keys().any(|name| !is_usual(name.as_str())) {
-        let is_meant = |name: &str| injected.iter().any(|(own, _)| usual(own.as_str()) == name);
-        remove(headers, |name| !is_usual(name) && is_meant(&usual(name)));
+    if injected.is_empty() {
+        return;
     }
+    let is_meant = |name: &str| injected.iter().any(|(own, _)| usual(own.as_str()) == name);
+    drop_lines(headers, |name, _| !is_usual(name) && is_meant(&usual(name)));
     for (name, value) in injected {
         headers.insert(name, value.clone());
     }
@@ -175,7 +180,7 @@ pub fn inject(headers: &mut HeaderMap, injected: &[(HeaderName, HeaderValue)]) {
 
 /// Keeps only the fields that `passes`.
 pub fn keep_only(headers: &mut HeaderMap, passes: impl Fn(&str) -> bool) {
-    remove(headers, |name| !passes(name));
+    drop_lines(headers, |name, _| !passes(name));
 }
 
 /// HTTP/2 may cut the cookies into lines of their own; HTTP/1.1 and many servers know one line only
@@ -196,9 +201,17 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
+/// Whether it has only letters, digits and hyphens. Every name of every request is looked at.
 fn is_usual(name: &str) -> bool {
-    name.bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    const USUAL: [bool; 256] = {
+        let (mut usual, mut byte) = ([false; 256], 0u8);
+        while byte < u8::MAX {
+            usual[byte as usize] = byte.is_ascii_alphanumeric() || byte == b'-';
+            byte += 1;
+        }
+        usual
+    };
+    name.bytes().all(|byte| USUAL[usize::from(byte)])
 }
 
 /// The name that a server may make of this one.
@@ -231,10 +244,15 @@ pub fn ask_for_whole(headers: &mut HeaderMap) {
 }
 
 /// Makes the header fields of an answer fit for the client: takes off what is hop-by-hop and what is
-/// `withheld`. An answer that switches to a WebSocket keeps saying so.
-pub fn prepare_response(headers: &mut HeaderMap, switching: bool, withheld: FieldFilter) {
-    strip(headers, |name| {
-        is_dropped_from_response(name) || withheld(name)
+/// `withheld`, by name in small letters or by the value of any line. An answer that switches to a
+/// WebSocket keeps saying so.
+pub fn prepare_response(
+    headers: &mut HeaderMap,
+    switching: bool,
+    withheld: impl Fn(&str, &HeaderValue) -> bool,
+) {
+    strip(headers, |name, value| {
+        is_dropped_from_response(name) || withheld(name, value)
     });
     if switching {
         insert_upgrade(headers);
@@ -294,7 +312,7 @@ pub fn drop_lines(headers: &mut HeaderMap, is_dropped: impl Fn(&str, &HeaderValu
 /// Tells every cache on the way that an answer is for one client alone. Fields that address certain
 /// caches go as well: those obey them before `Cache-Control` (RFC 9213, nginx's `X-Accel-Expires`).
 pub fn forbid_storing(headers: &mut HeaderMap) {
-    remove(headers, is_for_certain_caches);
+    drop_lines(headers, |name, _| is_for_certain_caches(name));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
 }
 
@@ -311,26 +329,15 @@ fn insert_upgrade(headers: &mut HeaderMap) {
 }
 
 /// Removes the fields that `is_dropped`, and those that `Connection` names.
-fn strip(headers: &mut HeaderMap, is_dropped: impl Fn(&str) -> bool) {
+fn strip(headers: &mut HeaderMap, is_dropped: impl Fn(&str, &HeaderValue) -> bool) {
     let named: Vec<HeaderName> = headers
         .get_all(CONNECTION)
         .iter()
         .flat_map(tokens)
         .filter_map(|token| HeaderName::from_bytes(token).ok())
         .collect();
-    remove(headers, is_dropped);
+    drop_lines(headers, is_dropped);
     for name in named {
-        headers.remove(name);
-    }
-}
-
-fn remove(headers: &mut HeaderMap, is_dropped: impl Fn(&str) -> bool) {
-    let dropped: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| is_dropped(name.as_str()))
-        .cloned()
-        .collect();
-    for name in dropped {
         headers.remove(name);
     }
 }
@@ -405,16 +412,10 @@ fn set_forwarded(headers: &mut HeaderMap, forwarded: &Forwarded<'_>) {
     } else {
         None
     };
-    let addresses = match before {
-        Some(before) => format!("{before}, {}", peer.to_canonical()),
-        None => peer.to_canonical().to_string(),
-    };
-    set(
-        headers,
-        X_FORWARDED_FOR,
-        HeaderValue::try_from(addresses).ok(),
-        false,
-    );
+    let mut addresses = before.map_or_else(Vec::new, |before| (before + ", ").into_bytes());
+    push_address(&mut addresses, peer.to_canonical());
+    let addresses = HeaderValue::from_maybe_shared(Bytes::from(addresses));
+    set(headers, X_FORWARDED_FOR, addresses.ok(), false);
     set(
         headers,
         X_FORWARDED_PROTO,
@@ -427,13 +428,18 @@ fn set_forwarded(headers: &mut HeaderMap, forwarded: &Forwarded<'_>) {
 /// Puts one line with `value` in the place of all lines, or takes them off; with `keep` a line that
 /// is there stays.
 fn set(headers: &mut HeaderMap, name: HeaderName, value: Option<HeaderValue>, keep: bool) {
-    if keep && headers.contains_key(&name) {
-        return;
+    match (value, keep) {
+        (Some(value), true) => {
+            headers.entry(name).or_insert(value);
+        }
+        (Some(value), false) => {
+            headers.insert(name, value);
+        }
+        (None, true) => {}
+        (None, false) => {
+            headers.remove(name);
+        }
     }
-    match value {
-        Some(value) => headers.insert(name, value),
-        None => headers.remove(name),
-    };
 }
 
 /// All lines of a field as one; `None` where there is none or one is no text.

@@ -100,7 +100,7 @@ pub struct Keep {
 
 /// Collects one answer while it streams to its client. Dropped before [`Recorder::finish`], or
 /// grown too large, it leaves nothing behind.
-pub struct Recorder(Option<Recording>);
+pub struct Recorder(Option<Box<Recording>>);
 
 struct Recording {
     store: Arc<ReplayStore>,
@@ -178,14 +178,14 @@ impl ReplayStore {
             trailers: None,
         };
         let (store, lease) = (Arc::clone(self), self.budget.lease());
-        let mut recording = Recording {
+        let mut recording = Box::new(Recording {
             store,
             hold,
             policy,
             answer,
             body: Vec::new(),
             lease,
-        };
+        });
         let fits = recording.lease_more(ANSWER_OVERHEAD + size);
         Recorder(fits.then_some(recording))
     }
@@ -325,7 +325,7 @@ impl Recorder {
     /// longer fits.
     #[must_use]
     pub fn finish_alone(&self) -> Option<Finishing> {
-        let Recording { store, hold, .. } = self.0.as_ref()?;
+        let Recording { store, hold, .. } = self.0.as_deref()?;
         store.shard(shard_of(*hold)).finishing.insert(*hold);
         Some(Finishing {
             store: Arc::clone(store),

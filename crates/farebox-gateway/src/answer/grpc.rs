@@ -22,7 +22,7 @@ pub(crate) struct GrpcCall {
 pub(crate) struct GrpcAnswer {
     call: GrpcCall,
     /// Reads the body where the trailers stand in it.
-    web: Option<Web>,
+    web: Option<Box<Web>>,
 }
 
 #[derive(Debug)]
@@ -43,14 +43,20 @@ pub(super) enum Failure {
 }
 
 impl GrpcCall {
-    /// What is to be watched of an answer with these headers; none where it is not gRPC.
-    pub(crate) fn answered_by(self, headers: &HeaderMap) -> Option<GrpcAnswer> {
-        ContentType::of(headers)?;
+    /// What is to be watched of an answer of this kind with these headers; none where it is not gRPC.
+    pub(crate) fn answered_by(
+        self,
+        kind: Option<ContentType>,
+        headers: &HeaderMap,
+    ) -> Option<GrpcAnswer> {
+        kind?;
         let is_plain = !headers.contains_key(CONTENT_ENCODING);
-        let web = WebBody::of(headers).filter(|_| is_plain).map(|body| Web {
-            body,
-            is_gzip: headers.get(ENCODING).is_some_and(|name| name == "gzip"),
-            failure: None,
+        let web = WebBody::of(headers).filter(|_| is_plain).map(|body| {
+            Box::new(Web {
+                body,
+                is_gzip: headers.get(ENCODING).is_some_and(|name| name == "gzip"),
+                failure: None,
+            })
         });
         Some(GrpcAnswer { call: self, web })
     }
@@ -132,8 +138,8 @@ impl GrpcAnswer {
 }
 
 /// Whether the headers of a trailers-only answer of gRPC tell of a failed call.
-pub(crate) fn has_failed(headers: &HeaderMap) -> bool {
-    ContentType::of(headers).is_some() && status(headers).is_some_and(|status| status != OK)
+pub(crate) fn has_failed(kind: Option<ContentType>, headers: &HeaderMap) -> bool {
+    kind.is_some() && status(headers).is_some_and(|status| status != OK)
 }
 
 fn status(headers: &HeaderMap) -> Option<&[u8]> {
@@ -170,7 +176,9 @@ mod tests {
         if let Some(encoding) = encoding {
             headers.insert(ENCODING, HeaderValue::from_static(encoding));
         }
-        let mut answer = CALL.answered_by(&headers).unwrap();
+        let mut answer = CALL
+            .answered_by(ContentType::of(&headers), &headers)
+            .unwrap();
         answer.hear(body);
         (answer.take_failure(), answer.is_cut())
     }

@@ -156,7 +156,10 @@ mod tests {
 
     async fn watched(head: &str) -> (WatchedAnswers, AnswerBody, DuplexStream) {
         let (body, upstream) = answered(head).await;
-        let (answers, mut answer) = (WatchedAnswers::default(), AnswerBody::upstream(body));
+        let (answers, mut answer) = (
+            WatchedAnswers::default(),
+            AnswerBody::upstream(Box::new(body)),
+        );
         answer.watched_by(&answers);
         (answers, answer, upstream)
     }

@@ -269,7 +269,9 @@ pub(super) fn is_secure(plan: &Plan, scheme: &str, peer: IpAddr, headers: &Heade
 }
 
 fn is_plain(arrival: &Arrival) -> bool {
-    !arrival.grpc && !arrival.has_unread_body() && !is_websocket_upgrade(&arrival.parts.headers)
+    arrival.grpc.is_none()
+        && !arrival.has_unread_body()
+        && !is_websocket_upgrade(&arrival.parts.headers)
 }
 
 fn says(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {

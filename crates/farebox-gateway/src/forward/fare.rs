@@ -24,12 +24,12 @@ use crate::refusal::{Refusal, UpstreamError};
 
 const PAYMENT_VARY: &str = "Authorization, X-Cashu, X-PAYMENT-SATS, Farebox-Claim, Cookie";
 
-/// The payment side of one forwarded request.
+/// The payment side of one forwarded request. It is kept in a box: it goes from hand to hand.
 pub(super) struct Fare {
     pub(super) settlement: Settlement,
     pub(super) permit: Option<TokenPermit>,
     pub(super) receipt: ReceiptHeaders,
-    keep: Option<Keep>,
+    keep: Option<Box<Keep>>,
     paid: bool,
     /// Whether the answer leads to another place of the upstream's own.
     pub(super) leads_on: bool,
@@ -56,57 +56,48 @@ impl Fare {
         permit: Option<TokenPermit>,
         route: &Route,
         headers: &HeaderMap,
-    ) -> Self {
-        let free = Self {
+    ) -> Box<Self> {
+        let mut fare = Box::new(Self {
             settlement: Settlement::nothing(),
             permit,
             receipt: ReceiptHeaders::Nothing,
             keep: None,
-            paid: false,
+            paid: !matches!(payment, Payment::Free),
             leads_on: false,
             upload: None,
             overtime: None,
             room: None,
             is_dialogue: false,
-        };
-        let mut fare = match payment {
-            Payment::Free => free,
-            Payment::Pass { expires_at } => Self {
-                receipt: ReceiptHeaders::Pass(expires_at),
-                paid: true,
-                ..free
-            },
-            Payment::FirstOfPass { hold, span } => Self {
-                receipt: ReceiptHeaders::FirstOfPass {
+        });
+        match payment {
+            Payment::Free | Payment::Accepted => {}
+            Payment::Pass { expires_at } => fare.receipt = ReceiptHeaders::Pass(expires_at),
+            Payment::FirstOfPass { hold, span } => {
+                fare.receipt = ReceiptHeaders::FirstOfPass {
                     hold: hold.id(),
                     span,
                     until: None,
-                },
-                settlement: Settlement::of(hold, None),
-                paid: true,
-                ..free
-            },
-            Payment::Accepted => Self { paid: true, ..free },
+                };
+                fare.settlement = Settlement::of(hold, None);
+            }
             Payment::Held { hold, once, gauge } => {
+                fare.receipt = ReceiptHeaders::Held {
+                    hold: hold.id(),
+                    charge: hold.charge(),
+                    left: hold.remaining(),
+                    is_most: gauge.is_some(),
+                };
                 let replay = route.sale.as_ref().and_then(|sale| sale.replay);
-                Self {
-                    receipt: ReceiptHeaders::Held {
-                        hold: hold.id(),
-                        charge: hold.charge(),
-                        left: hold.remaining(),
-                        is_most: gauge.is_some(),
-                    },
-                    keep: replay.filter(|_| once).map(|policy| Keep {
+                fare.keep = replay.filter(|_| once).map(|policy| {
+                    Box::new(Keep {
                         hold: hold.id(),
                         policy,
                         asked: Asked::of(headers),
-                    }),
-                    settlement: Settlement::of(hold, gauge),
-                    paid: true,
-                    ..free
-                }
+                    })
+                });
+                fare.settlement = Settlement::of(hold, gauge);
             }
-        };
+        }
         if route.charges_on() == ChargeOn::Forwarded {
             fare.settlement.sell_act();
         }
@@ -147,7 +138,11 @@ impl Fare {
 
     /// An answer is there that can be one to what was asked: it does not tell of a broken seller,
     /// and does not speak another protocol from here on.
-    pub(super) fn answered(self, status: StatusCode, route: &Route) -> Result<Self, Refused> {
+    pub(super) fn answered(
+        self: Box<Self>,
+        status: StatusCode,
+        route: &Route,
+    ) -> Result<Box<Self>, Refused> {
         let fare = self.open_to(status, route)?;
         if status == StatusCode::SWITCHING_PROTOCOLS {
             let unasked = UpstreamError::broken("it switched protocols unasked");
@@ -157,7 +152,11 @@ impl Fare {
     }
 
     /// Refuses an answer that speaks to the seller instead of the client.
-    pub(super) fn open_to(self, status: StatusCode, route: &Route) -> Result<Self, Refused> {
+    pub(super) fn open_to(
+        self: Box<Self>,
+        status: StatusCode,
+        route: &Route,
+    ) -> Result<Box<Self>, Refused> {
         if route.hides(status) {
             return Err(self.refuse(UpstreamError::RefusesSeller.into()));
         }
@@ -219,7 +218,7 @@ impl Fare {
         parts: &Parts,
     ) -> Option<Recorder> {
         let keep = self.keep.take()?;
-        Some(replays.record(keep, parts.status, parts.headers.clone()))
+        Some(replays.record(*keep, parts.status, parts.headers.clone()))
     }
 }
 

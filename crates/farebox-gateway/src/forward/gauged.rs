@@ -8,7 +8,6 @@ use bytes::Bytes;
 use farebox_core::Msat;
 use farebox_http::aside::{self, Busy, MAX_INLINE};
 use farebox_http::decode::{self, Decoder};
-use farebox_http::headers;
 use farebox_http::upstream::Answer;
 use http::Response;
 
@@ -19,8 +18,8 @@ use crate::answer::{AnswerBody, GrpcCall, has_failed};
 use crate::plan::Route;
 use crate::refusal::UpstreamError;
 use farebox_paywall::gauge::{Form, Gauge, Whole};
-use farebox_paywall::payment_fields;
 use farebox_paywall::settle::Charge;
+use farebox_wire::grpc::ContentType;
 
 impl Forwarder {
     /// Gives the upstream's answer to a request whose charge a gauge finds.
@@ -29,21 +28,19 @@ impl Forwarder {
         exchange: &mut Exchange,
         route: &Route,
         (answer, lease): Answer,
-        fare: Fare,
+        fare: Box<Fare>,
         call: GrpcCall,
     ) -> Result<Response<AnswerBody>, Refused> {
         let (mut parts, incoming) = answer.into_parts();
         let mut fare = fare.answered(parts.status, route)?;
-        let has_failed = has_failed(&parts.headers);
+        let kind = ContentType::of(&parts.headers);
+        let has_failed = has_failed(kind, &parts.headers);
         fare.judge(parts.status, route, has_failed).await;
         let form = match fare.settlement.gauge() {
             Some(gauge) => gauge.head(parts.status, &mut parts.headers),
             None => Form::AsSent { cost: None },
         };
-        if let Some(name) = route.hidden_cost() {
-            parts.headers.remove(name);
-        }
-        headers::prepare_response(&mut parts.headers, false, payment_fields::in_answers);
+        route.prepare_answer(&mut parts.headers, false);
         let decoder = if let Form::AsSent { cost } = form {
             if let Some(cost) = cost {
                 fare.receipt.settle(cost);
@@ -60,7 +57,7 @@ impl Forwarder {
         if decoder.is_some() {
             decode::forget_encoding(&mut parts.headers);
         }
-        let grpc = call.answered_by(&parts.headers);
+        let grpc = call.answered_by(kind, &parts.headers);
         let mut coming = Coming {
             parts,
             incoming,
@@ -80,7 +77,7 @@ impl Forwarder {
         exchange: &mut Exchange,
         route: &Route,
         coming: Coming,
-        mut fare: Fare,
+        mut fare: Box<Fare>,
     ) -> Result<Response<AnswerBody>, Refused> {
         let Coming {
             parts,

@@ -4,7 +4,7 @@
 //! ones where a prefix was put in front or taken off. What lies elsewhere is left as it is.
 
 use farebox_http::path::reference;
-use http::header::{CONTENT_LOCATION, HeaderMap, HeaderName, HeaderValue, LINK, LOCATION, REFRESH};
+use http::header::{CONTENT_LOCATION, HeaderMap, HeaderValue, LINK, LOCATION, REFRESH};
 
 use crate::plan::Upstream;
 
@@ -13,11 +13,18 @@ use crate::plan::Upstream;
 pub(super) fn map_back(headers: &mut HeaderMap, upstream: &Upstream) -> bool {
     let moved = headers.get(LOCATION).and_then(|line| line.to_str().ok());
     let is_own = moved.is_some_and(|place| Place::of(place, upstream) != Place::Elsewhere);
-    let whole = |line: &str| upstream.public(line.trim());
-    rewrite(headers, &LOCATION, whole);
-    rewrite(headers, &CONTENT_LOCATION, whole);
-    rewrite(headers, &LINK, |line| between(line, "<", '>', upstream));
-    rewrite(headers, &REFRESH, |line| refreshed(line, upstream));
+    for (name, line) in headers.iter_mut() {
+        let public: fn(&str, &Upstream) -> Option<String> = match name {
+            _ if *name == LOCATION || *name == CONTENT_LOCATION => whole,
+            _ if *name == LINK => linked,
+            _ if *name == REFRESH => refreshed,
+            _ => continue,
+        };
+        let written = line.to_str().ok().and_then(|line| public(line, upstream));
+        if let Some(written) = written.and_then(|text| HeaderValue::try_from(text).ok()) {
+            *line = written;
+        }
+    }
     is_own
 }
 
@@ -98,13 +105,18 @@ impl Upstream {
     }
 }
 
-/// The line with every reference between these marks in its public form.
-fn between(line: &str, open: &str, close: char, upstream: &Upstream) -> Option<String> {
+/// The line of a field that is one reference.
+fn whole(line: &str, upstream: &Upstream) -> Option<String> {
+    upstream.public(line.trim())
+}
+
+/// The line of `Link: <…>; rel=next, <…>`.
+fn linked(line: &str, upstream: &Upstream) -> Option<String> {
     let mut written = String::with_capacity(line.len());
     let mut rest = line;
-    while let Some(at) = rest.find(open) {
-        let (before, behind) = rest.split_at(at + open.len());
-        let end = behind.find(close).unwrap_or(behind.len());
+    while let Some(at) = rest.find('<') {
+        let (before, behind) = rest.split_at(at + 1);
+        let end = behind.find('>').unwrap_or(behind.len());
         let (place, after) = behind.split_at(end);
         written.push_str(before);
         written.push_str(upstream.public(place).as_deref().unwrap_or(place));
@@ -121,22 +133,11 @@ fn refreshed(line: &str, upstream: &Upstream) -> Option<String> {
     Some(format!("{before}={}", upstream.public(place)?))
 }
 
-fn rewrite(headers: &mut HeaderMap, name: &HeaderName, public: impl Fn(&str) -> Option<String>) {
-    if !headers.contains_key(name) {
-        return;
-    }
-    for line in headers.iter_mut().filter(|(field, _)| *field == name) {
-        let written = line.1.to_str().ok().and_then(&public);
-        if let Some(written) = written.and_then(|text| HeaderValue::try_from(text).ok()) {
-            *line.1 = written;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::tests::upstream;
     use super::*;
+    use http::header::HeaderName;
 
     fn mapped(base: &str, prefix: &str, name: HeaderName, line: &'static str) -> String {
         let mut headers = HeaderMap::new();

@@ -38,15 +38,16 @@ pub(super) struct Asker<'a> {
 
 impl Asker<'_> {
     /// The request as it is sent.
-    pub(super) fn request(&self, arrival: Arrival) -> Result<Request<RequestBody>, Refusal> {
+    pub(super) fn request(&self, arrival: Box<Arrival>) -> Result<Request<RequestBody>, Refusal> {
         let (route, peer) = (self.route, self.exchange.peer);
         let host = arrival.authority();
         let Arrival {
             mut parts,
             path,
             body,
+            grpc,
             ..
-        } = arrival;
+        } = *arrival;
         let upstream = &route.upstream;
         let models = route.sale.as_ref().and_then(|sale| sale.offer.models());
         let query = parts.uri.query().filter(|_| route.keeps_query());
@@ -75,7 +76,7 @@ impl Asker<'_> {
         if let Some(models) = models {
             models.headers.prepare(&mut parts.headers);
         }
-        if ContentType::of(&parts.headers).is_some_and(ContentType::is_web) {
+        if grpc.is_some_and(ContentType::is_web) {
             // Its trailers are read in the body.
             let plain = HeaderValue::from_static("identity");
             parts.headers.insert(ACCEPT_ENCODING, plain);

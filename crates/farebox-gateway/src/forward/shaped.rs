@@ -10,7 +10,6 @@ use bytes::Bytes;
 use farebox_http::aside::{Busy, beside};
 use farebox_http::body_budget::Lease;
 use farebox_http::decode::{Decoder, Undecodable};
-use farebox_http::headers;
 use farebox_http::upstream::Answer;
 use http::Response;
 use http::header::{
@@ -29,7 +28,6 @@ use crate::plan::Route;
 use crate::refusal::UpstreamError;
 use crate::shape::{Extract, Extracted, Form, MAX_ANSWER_BYTES, NotThere};
 use farebox_paywall::gauge::Ending;
-use farebox_paywall::payment_fields;
 
 /// What is left of the payment, as lsat-proxy says it.
 const QUOTA: HeaderName = HeaderName::from_static("x-msats-quota");
@@ -71,10 +69,10 @@ impl Forwarder {
         route: &Route,
         extract: &Arc<Extract>,
         (answer, mut lease): Answer,
-        mut fare: Fare,
+        mut fare: Box<Fare>,
     ) -> Result<Response<AnswerBody>, Refused> {
         let (mut parts, incoming) = answer.into_parts();
-        headers::prepare_response(&mut parts.headers, false, payment_fields::in_answers);
+        route.prepare_answer(&mut parts.headers, false);
         let room = fare.room.take();
         let part = self.read_part(route, extract, (&parts.headers, incoming), room);
         let waiting = Waiting::of(&mut fare, exchange);

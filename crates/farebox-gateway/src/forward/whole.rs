@@ -73,7 +73,7 @@ impl Forwarder {
         route: &Route,
         mut parts: Parts,
         body: Bytes,
-        mut fare: Fare,
+        mut fare: Box<Fare>,
     ) -> Response<AnswerBody> {
         let length = HeaderValue::from(body.len());
         parts.headers.insert(CONTENT_LENGTH, length);

@@ -139,7 +139,7 @@ impl KeptAnswer {
 }
 
 impl KeptRequest {
-    fn into_arrival(self) -> Result<Arrival, InvalidUri> {
+    fn into_arrival(self) -> Result<Box<Arrival>, InvalidUri> {
         let target = match &self.query {
             Some(query) => format!("{}?{query}", self.path),
             None => self.path.clone(),
@@ -148,12 +148,12 @@ impl KeptRequest {
         parts.method = self.method;
         parts.uri = target.parse()?;
         parts.headers = self.headers;
-        Ok(Arrival {
+        Ok(Box::new(Arrival {
             parts,
             host: self.host.into(),
             path: self.path.into(),
             body: ArrivedBody::Read(ReadBody::whole(self.body)),
-            grpc: false,
-        })
+            grpc: None,
+        }))
     }
 }

@@ -14,7 +14,7 @@ impl KeptRequest {
         let ArrivedBody::Read(ReadBody { bytes, .. }) = &arrival.body else {
             return Err(RequestError::CannotHold.into());
         };
-        if upgrades || arrival.grpc {
+        if upgrades || arrival.grpc.is_some() {
             return Err(RequestError::CannotHold.into());
         }
         Ok(Self {

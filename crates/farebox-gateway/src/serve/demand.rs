@@ -42,7 +42,7 @@ impl Worker {
         &self,
         sold: Sold<'_>,
         exchange: &mut Exchange,
-        mut arrival: Arrival,
+        mut arrival: Box<Arrival>,
         visit: Option<&Visit>,
         debt: Debt,
     ) -> Result<Response<AnswerBody>, Refusal> {

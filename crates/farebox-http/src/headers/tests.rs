@@ -49,7 +49,7 @@ fn passed(sent: &[(&'static str, &'static str)]) -> Vec<(String, String)> {
 
 fn returned(sent: &[(&'static str, &'static str)], switching: bool) -> Vec<(String, String)> {
     let mut headers = fields(sent);
-    prepare_response(&mut headers, switching, withheld);
+    prepare_response(&mut headers, switching, |name, _| withheld(name));
     listed(&headers)
 }
 
