@@ -4,7 +4,7 @@ use farebox_core::{HoldId, KeyHash, RouteName, UnixMillis};
 use rusqlite::{Connection, Row, Transaction};
 
 use super::columns::{self, account_name, instant, instant_column, maybe_msat};
-use super::sql::Sql as _;
+use super::sql::{Each, Sql as _};
 use crate::charge::{MAX_CHARGE_CLASSES, MAX_CHARGE_RATE};
 use crate::money::signed;
 use crate::name::HouseName;
@@ -45,17 +45,18 @@ pub(super) fn read_basis_column(text: &str) -> Result<ChargeBasis, StoreError> {
     Ok(ChargeBasis { rate, model })
 }
 
-/// Writes what the end of a hold tells.
+pub(super) const INSERT: &str = "INSERT INTO charges VALUES \
+    (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
+
+/// Writes what the end of a hold tells, by [`INSERT`].
 pub(super) fn insert(
-    connection: &Connection,
+    statement: &mut Each<'_>,
     account: i64,
     charge: &Charge,
 ) -> Result<(), StoreError> {
     let (rate, model) = basis_columns(charge.basis.as_deref());
     let measured = charge.measured.as_ref();
     let child = charge.facts.child();
-    let sql = "INSERT INTO charges VALUES \
-               (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
     let values = (
         charge.id.as_bytes(),
         account,
@@ -73,7 +74,7 @@ pub(super) fn insert(
         measured.and_then(usage_column),
         measured.and_then(quantity_column),
     );
-    connection.run(sql, values).map(drop)
+    statement.run(values).map(drop)
 }
 
 /// The columns of what a price was found by.

@@ -1,8 +1,50 @@
 //! Statements: prepared once, kept, and run.
 
-use rusqlite::{Connection, Params, Row};
+use rusqlite::{CachedStatement, Connection, Params, Row};
 
 use crate::store::StoreError;
+
+/// One statement for row after row: looked up for the first, and kept to the last.
+pub(super) struct Each<'c> {
+    connection: &'c Connection,
+    sql: &'static str,
+    statement: Option<CachedStatement<'c>>,
+}
+
+impl<'c> Each<'c> {
+    pub(super) const fn of(connection: &'c Connection, sql: &'static str) -> Self {
+        Self {
+            connection,
+            sql,
+            statement: None,
+        }
+    }
+
+    /// Runs it, and says how many rows it changed.
+    pub(super) fn run(&mut self, values: impl Params) -> Result<usize, StoreError> {
+        let statement = match &mut self.statement {
+            Some(statement) => statement,
+            none => none.insert(self.connection.prepare_cached(self.sql)?),
+        };
+        Ok(statement.execute(values)?)
+    }
+
+    /// Changes one row, as [`Sql::change_one`] does.
+    pub(super) fn change_one(
+        &mut self,
+        row: &'static str,
+        values: impl Params,
+    ) -> Result<(), StoreError> {
+        one(row, self.run(values)?)
+    }
+}
+
+const fn one(row: &'static str, changed: usize) -> Result<(), StoreError> {
+    match changed {
+        1 => Ok(()),
+        _ => Err(StoreError::Corrupt(row)),
+    }
+}
 
 pub(super) trait Sql {
     /// Runs a statement, and says how many rows it changed.
@@ -15,10 +57,7 @@ pub(super) trait Sql {
         sql: &str,
         values: impl Params,
     ) -> Result<(), StoreError> {
-        match self.run(sql, values)? {
-            1 => Ok(()),
-            _ => Err(StoreError::Corrupt(row)),
-        }
+        one(row, self.run(sql, values)?)
     }
 
     /// Every row that is found.

@@ -6,12 +6,10 @@ use rusqlite::Connection;
 use super::columns::{
     binding_column, instant_column, kind_columns, lines, methods_column, span_column,
 };
-use super::sql::Sql as _;
+use super::sql::{Each, Sql as _};
 use super::{change, charges, held, payouts, removed, swaps};
 use crate::money::signed;
-use crate::rows::{
-    Account, Entry, Is, Key, OnceState, OpenHold, Origin, Side, Transfer, TransferId,
-};
+use crate::rows::{Account, Entry, Is, Key, OnceState, OpenHold, Origin, Side, TransferId};
 use crate::store::StoreError;
 use crate::working::{Changes, Rows};
 
@@ -40,21 +38,15 @@ impl Write<'_> {
         for (name, body) in &self.changes.bodies {
             held::put_body(self.connection, name, body)?;
         }
-        for id in &self.changes.entries {
-            if let Some(entry) = rows.entry(id) {
-                self.entry(id, entry, rows)?;
-            }
-        }
+        self.entries(rows)?;
         self.house(rows)?;
-        for transfer in &self.changes.transfers {
-            self.transfer(transfer, rows)?;
-            numbers.newest = numbers.newest.max(transfer.id);
-        }
+        self.transfers(rows, &mut numbers.newest)?;
         self.holds(rows, first_hold)?;
         self.onces(rows)?;
+        let mut insert = self.each(charges::INSERT);
         for charge in &self.changes.charges {
             let account = number_of(&charge.facts.payer, rows)?;
-            charges::insert(self.connection, account, charge)?;
+            charges::insert(&mut insert, account, charge)?;
         }
         self.days(rows)?;
         self.seldom(rows)?;
@@ -89,39 +81,38 @@ impl Write<'_> {
         }
     }
 
-    fn entry(&self, id: &AccountId, entry: &Entry, rows: &Rows) -> Result<(), StoreError> {
-        let unsaved = entry.unsaved;
-        if let Some(account) = entry.account() {
-            if unsaved.new {
-                self.insert_account(account)?;
-            } else {
-                self.update_account(account)?;
+    fn each(&self, sql: &'static str) -> Each<'_> {
+        Each::of(self.connection, sql)
+    }
+
+    fn entries(&self, rows: &Rows) -> Result<(), StoreError> {
+        let mut insert = self.each("INSERT INTO accounts VALUES (?1, ?2, ?3, ?4, ?5)");
+        let mut update = self.each(
+            "UPDATE accounts SET balance = ?2, calls_used = ?3, voids = ?4, last_transfer = ?5 \
+             WHERE id = ?1",
+        );
+        let entries = self.changes.entries.iter();
+        for (id, entry) in entries.filter_map(|id| Some((id, rows.entry(id)?))) {
+            let unsaved = entry.unsaved;
+            if let Some(account) = entry.account() {
+                let values = account_columns(account);
+                if unsaved.new {
+                    insert.run(values)?;
+                } else {
+                    update.change_one("an account that was loaded", values)?;
+                }
+                if unsaved.whole {
+                    self.origin(id, account, unsaved.new, rows)?;
+                }
             }
             if unsaved.whole {
-                self.origin(id, account, unsaved.new, rows)?;
-            }
-        }
-        if unsaved.whole {
-            self.name(id, entry, rows)?;
-            if let Some(call) = &entry.call {
-                held::write(self.connection, call)?;
+                self.name(id, entry, rows)?;
+                if let Some(call) = &entry.call {
+                    held::write(self.connection, call)?;
+                }
             }
         }
         Ok(())
-    }
-
-    fn insert_account(&self, account: &Account) -> Result<(), StoreError> {
-        let sql = "INSERT INTO accounts VALUES (?1, ?2, ?3, ?4, ?5)";
-        let values = account_columns(account);
-        self.connection.run(sql, values).map(drop)
-    }
-
-    fn update_account(&self, account: &Account) -> Result<(), StoreError> {
-        let sql = "UPDATE accounts SET balance = ?2, calls_used = ?3, voids = ?4, \
-                   last_transfer = ?5 WHERE id = ?1";
-        let values = account_columns(account);
-        self.connection
-            .change_one("an account that was loaded", sql, values)
     }
 
     /// What made the account, new or as far as it changes.
@@ -291,7 +282,7 @@ impl Write<'_> {
         Ok(())
     }
 
-    fn transfer(&self, transfer: &Transfer, rows: &Rows) -> Result<(), StoreError> {
+    fn transfers(&self, rows: &Rows, newest: &mut TransferId) -> Result<(), StoreError> {
         let number = |side: Side| match side {
             Side::Payer(id) => number_of(&id, rows),
             Side::House(place) => {
@@ -300,61 +291,47 @@ impl Write<'_> {
                 Ok(house.row)
             }
         };
-        let values = (
-            transfer.id,
-            number(transfer.debit)?,
-            number(transfer.credit)?,
-            signed(transfer.amount),
-            transfer.kind.code(),
-            instant_column(transfer.at),
-            transfer.previous,
-        );
-        let sql = "INSERT INTO transfers VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-        self.connection.run(sql, values).map(drop)
+        let mut insert = self.each("INSERT INTO transfers VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)");
+        for transfer in &self.changes.transfers {
+            insert.run((
+                transfer.id,
+                number(transfer.debit)?,
+                number(transfer.credit)?,
+                signed(transfer.amount),
+                transfer.kind.code(),
+                instant_column(transfer.at),
+                transfer.previous,
+            ))?;
+            *newest = (*newest).max(transfer.id);
+        }
+        Ok(())
     }
 
     /// New holds, progress of those that the store had before, and ends.
     fn holds(&self, rows: &Rows, first: i64) -> Result<(), StoreError> {
         let open = |id| Some((id, rows.holds.get(id)?));
+        let mut insert = self
+            .each("INSERT INTO holds VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)");
         for (id, hold) in self.changes.holds.iter().filter_map(open) {
-            self.insert_hold(id, hold, rows)?;
+            insert_hold(&mut insert, id, hold, rows)?;
         }
+        let mut update = self.each("UPDATE holds SET progress = ?2 WHERE number = ?1");
         let moved = self.changes.progress.iter().filter_map(open);
         for (_, hold) in moved.filter(|(_, hold)| hold.number <= first) {
-            let sql = "UPDATE holds SET progress = ?2 WHERE number = ?1";
             let values = (hold.number, hold.progress.map(signed));
-            self.connection.change_one("an open hold", sql, values)?;
+            update.change_one("an open hold", values)?;
         }
+        let mut delete = self.each("DELETE FROM holds WHERE number = ?1");
         for (_, number) in self.changes.ended.iter().filter(|(_, number)| *number > 0) {
-            let sql = "DELETE FROM holds WHERE number = ?1";
-            self.connection.change_one("an open hold", sql, [number])?;
+            delete.change_one("an open hold", [number])?;
         }
         Ok(())
     }
 
-    fn insert_hold(&self, id: &HoldId, hold: &OpenHold, rows: &Rows) -> Result<(), StoreError> {
-        let facts = &hold.facts;
-        let asker = facts.day.map(|_| number_of(&facts.asker, rows));
-        let values = (
-            hold.number,
-            id.as_bytes(),
-            number_of(&facts.payer, rows)?,
-            hold.epoch.0,
-            signed(hold.amount),
-            hold.progress.map(signed),
-            facts.once,
-            hold.digest.as_ref().map(|digest| digest.as_bytes()),
-            asker.transpose()?,
-            hold.route.as_ref().map(RouteName::as_str),
-            facts.day,
-            hold.basis.as_deref().map(charges::basis_column),
-        );
-        let sql = "INSERT INTO holds VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
-        self.connection.run(sql, values).map(drop)
-    }
-
     /// What was charged once; that something is held once, its hold says.
     fn onces(&self, rows: &Rows) -> Result<(), StoreError> {
+        let mut insert =
+            self.each("INSERT OR REPLACE INTO retries VALUES (?1, ?2, ?3, ?4, ?5, ?6)");
         for name in &self.changes.onces {
             let Some(once) = rows.onces.get(name) else {
                 continue;
@@ -370,19 +347,17 @@ impl Write<'_> {
                 signed(receipt.charged),
                 instant_column(receipt.settled_at),
             );
-            let sql = "INSERT OR REPLACE INTO retries VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-            self.connection.run(sql, values)?;
+            insert.run(values)?;
         }
         Ok(())
     }
 
     fn days(&self, rows: &Rows) -> Result<(), StoreError> {
+        let mut insert = self.each("INSERT OR REPLACE INTO key_days VALUES (?1, ?2, ?3)");
         for (id, day) in &self.changes.days {
             let account = rows.account(id).ok_or(StoreError::Unloaded("a key"))?;
             let on = account.key().map(|key| key.on(*day)).transpose()?;
-            let sql = "INSERT OR REPLACE INTO key_days VALUES (?1, ?2, ?3)";
-            let values = (account.row, day, on.map(|on| signed(on.spent)));
-            self.connection.run(sql, values)?;
+            insert.run((account.row, day, on.map(|on| signed(on.spent))))?;
         }
         Ok(())
     }
@@ -416,6 +391,31 @@ impl Write<'_> {
         }
         Ok(())
     }
+}
+
+fn insert_hold(
+    statement: &mut Each<'_>,
+    id: &HoldId,
+    hold: &OpenHold,
+    rows: &Rows,
+) -> Result<(), StoreError> {
+    let facts = &hold.facts;
+    let asker = facts.day.map(|_| number_of(&facts.asker, rows));
+    let values = (
+        hold.number,
+        id.as_bytes(),
+        number_of(&facts.payer, rows)?,
+        hold.epoch.0,
+        signed(hold.amount),
+        hold.progress.map(signed),
+        facts.once,
+        hold.digest.as_ref().map(|digest| digest.as_bytes()),
+        asker.transpose()?,
+        hold.route.as_ref().map(RouteName::as_str),
+        facts.day,
+        hold.basis.as_deref().map(charges::basis_column),
+    );
+    statement.run(values).map(drop)
 }
 
 type AccountColumns = (i64, i64, u32, i64, Option<TransferId>);

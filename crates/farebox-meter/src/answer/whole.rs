@@ -20,6 +20,7 @@ pub struct Whole<'a> {
     body: &'a [u8],
     /// Nothing where it is no JSON object, or names a member twice.
     parts: Option<Parts<'a>>,
+    report: Option<Report>,
 }
 
 #[derive(Deserialize)]
@@ -39,6 +40,13 @@ struct Parts<'a> {
     object: Option<&'a RawValue>,
 }
 
+impl Parts<'_> {
+    fn report(&self, endpoint: Endpoint) -> Option<Report> {
+        let mut places = [self.usage, self.usage_metadata].into_iter().flatten();
+        places.find_map(|usage| Report::read(endpoint, usage))
+    }
+}
+
 /// A member that says `null` has its place all the same.
 fn even_null<'de: 'a, 'a, D: Deserializer<'de>>(
     deserializer: D,
@@ -52,11 +60,13 @@ impl<'a> Whole<'a> {
     pub fn read(endpoint: Endpoint, body: &'a [u8]) -> Self {
         let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
         let is_object = body.trim_ascii_start().starts_with(b"{");
-        let parts = serde_json::from_slice(body).ok().filter(|_| is_object);
+        let parts: Option<Parts<'_>> = serde_json::from_slice(body).ok().filter(|_| is_object);
+        let report = parts.as_ref().and_then(|parts| parts.report(endpoint));
         Self {
             endpoint,
             body,
             parts,
+            report,
         }
     }
 
@@ -83,13 +93,11 @@ impl<'a> Whole<'a> {
     }
 
     fn reported(&self) -> Option<Usage> {
-        Some(self.report()?.to_usage(self.endpoint))
+        Some(self.report?.to_usage(self.endpoint))
     }
 
-    pub(crate) fn report(&self) -> Option<Report> {
-        let parts = self.parts.as_ref()?;
-        let mut places = [parts.usage, parts.usage_metadata].into_iter().flatten();
-        places.find_map(|usage| Report::read(self.endpoint, usage))
+    pub(crate) const fn report(&self) -> Option<Report> {
+        self.report
     }
 
     /// Whether it is a whole JSON document.
