@@ -2,7 +2,7 @@
 //! the hold, to the msat.
 
 mod evasion;
-mod hook;
+pub(crate) mod hook;
 mod measured;
 mod told;
 mod webhook;

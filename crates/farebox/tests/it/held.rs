@@ -23,10 +23,10 @@ fn start(upstream: &ScriptedUpstream) -> TestGateway {
 
 /// A payment under way, as a wallet makes it: it has an outcome when the payment is taken or given
 /// back.
-struct Payment(JoinHandle<Reply>);
+pub(crate) struct Payment(JoinHandle<Reply>);
 
 impl Payment {
-    fn begin(gateway: &TestGateway, challenge: &Challenge) -> Self {
+    pub(crate) fn begin(gateway: &TestGateway, challenge: &Challenge) -> Self {
         let body = json!({ "invoice": challenge.invoice }).to_string();
         let call = Call::post("/test/pay", body)
             .header("Content-Type", "application/json")
@@ -40,7 +40,7 @@ impl Payment {
     }
 
     /// The preimage, if the payment was taken.
-    fn outcome(self) -> Option<String> {
+    pub(crate) fn outcome(self) -> Option<String> {
         let reply = self.0.join().unwrap();
         let preimage = (reply.status == 200).then(|| reply.json()["preimage"].clone());
         preimage.map(|preimage| preimage.as_str().unwrap().to_owned())

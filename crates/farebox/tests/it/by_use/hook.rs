@@ -13,7 +13,7 @@ const WAIT_AT_MOST: Duration = Duration::from_secs(30);
 
 /// What it says to one question.
 #[derive(Clone, Debug)]
-pub(super) enum Answer {
+pub(crate) enum Answer {
     /// 200 with this.
     Json(String),
     /// This status, whatever stands in the body.
@@ -26,9 +26,9 @@ pub(super) enum Answer {
 
 /// A question as it came.
 #[derive(Clone, Debug)]
-pub(super) struct Question {
-    pub(super) signature: String,
-    pub(super) text: String,
+pub(crate) struct Question {
+    pub(crate) signature: String,
+    pub(crate) text: String,
 }
 
 #[derive(Debug, Default)]
@@ -41,20 +41,20 @@ struct State {
 
 /// The program. Its thread ends with the test's process.
 #[derive(Debug)]
-pub(super) struct Hook {
+pub(crate) struct Hook {
     address: SocketAddr,
     state: Arc<State>,
 }
 
 impl Question {
-    pub(super) fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap()
     }
 }
 
 impl Hook {
     /// One that quotes `quote` and settles with `settle`, the last of them again and again.
-    pub(super) fn start(quote: &str, settle: &[Answer]) -> Self {
+    pub(crate) fn start(quote: &str, settle: &[Answer]) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let state = Arc::new(State::default());
@@ -70,17 +70,17 @@ impl Hook {
         Self { address, state }
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}/price", self.address)
     }
 
     /// From now on it quotes this.
-    pub(super) fn quote(&self, answer: Answer) {
+    pub(crate) fn quote(&self, answer: Answer) {
         *self.state.quote.lock().unwrap() = Some(answer);
     }
 
     /// The questions of this event so far.
-    pub(super) fn asked(&self, event: &str) -> Vec<Question> {
+    pub(crate) fn asked(&self, event: &str) -> Vec<Question> {
         let asked = self.state.asked.lock().unwrap();
         let of_event = asked
             .iter()
@@ -90,7 +90,7 @@ impl Hook {
 
     /// Waits until it has been asked so often.
     #[track_caller]
-    pub(super) fn wait_for(&self, event: &str, count: usize) {
+    pub(crate) fn wait_for(&self, event: &str, count: usize) {
         let give_up_at = Instant::now() + WAIT_AT_MOST;
         while self.asked(event).len() < count {
             assert!(Instant::now() < give_up_at, "not asked {count} times");

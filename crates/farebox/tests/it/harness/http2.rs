@@ -38,10 +38,14 @@ impl Http2 {
 
     /// A connection that takes no byte of an answer's body.
     pub(crate) fn without_window(to: SocketAddr) -> hyper::Result<Self> {
-        Self::with_window(to, Some(0))
+        Self::with_window(to, 0)
     }
 
-    fn with_window(to: SocketAddr, window: Option<u32>) -> hyper::Result<Self> {
+    /// A connection that takes so many bytes of an answer's body before they are read.
+    pub(crate) fn with_window(
+        to: SocketAddr,
+        window: impl Into<Option<u32>>,
+    ) -> hyper::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -50,7 +54,7 @@ impl Http2 {
             let stream = TcpStream::connect(to).await.unwrap();
             stream.set_nodelay(true).unwrap();
             let mut builder = Builder::new(TokioExecutor::new());
-            builder.initial_stream_window_size(window);
+            builder.initial_stream_window_size(window.into());
             builder.handshake(TokioIo::new(stream)).await
         })?;
         runtime.spawn(connection);
@@ -74,6 +78,15 @@ impl Http2 {
             connection: self,
             sent,
         }
+    }
+
+    /// The next bytes of an answer's body; none behind the last of them, or where it breaks off.
+    pub(crate) fn read(&mut self, body: &mut Incoming) -> Option<Bytes> {
+        self.runtime.block_on(async {
+            let frame = tokio::time::timeout(WAIT_AT_MOST, body.frame()).await;
+            let frame = frame.expect("bytes within half a minute")?;
+            frame.ok()?.into_data().ok()
+        })
     }
 
     /// Moves bytes until `done` says so, without waiting for an answer.
