@@ -12,6 +12,7 @@ mod headers;
 mod http2;
 mod invariant;
 mod leaving;
+mod pacing;
 mod paid;
 mod paths;
 mod presentations;
