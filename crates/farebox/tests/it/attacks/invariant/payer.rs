@@ -77,11 +77,11 @@ impl Payer for Tokens {
                 if matches!(trial.client, Client::Spoils(_)) {
                     asked.body.extend(b"0\r\n\r\n");
                 }
-                let token = stall.gateway.buy(&stall.from_here(asked));
+                let token = stall.gateway.buy(&stall.ask(asked));
                 self.take(stall.gateway, token)
             }
         };
-        let call = stall.from_here(trial.call.clone());
+        let call = stall.ask(trial.call.clone());
         stall.exchange(trial, &call.with(&token))
     }
 
@@ -118,13 +118,13 @@ impl Key {
             return None;
         }
         let amount = json!({ "amount_msat": DEPOSIT }).to_string();
-        let order = stall.from_here(json_call("/.farebox/keys", amount));
+        let order = stall.ask(json_call("/.farebox/keys", amount));
         let told = stall.gateway.send(&order).expect(201).json();
         let text = |name: &str| told[name].as_str().unwrap().to_owned();
         stall.gateway.pay(&text("invoice"));
         // Asking for it credits what was paid.
-        let ask = keys::bearer(Call::get("/.farebox/keys/self"), &text("key"));
-        stall.gateway.send(&stall.from_here(ask)).expect(200);
+        let own = keys::bearer(Call::get("/.farebox/keys/self"), &text("key"));
+        stall.gateway.send(&stall.ask(own)).expect(200);
         let shown = if is_child {
             let child = json!({ "parent": text("id") }).to_string();
             let made = stall.gateway.admin(json_call("/admin/v1/keys", child));
@@ -149,7 +149,7 @@ impl Key {
 
 impl Payer for Key {
     fn buy(&mut self, stall: &Stall<'_>, trial: &Trial) -> Got {
-        let call = stall.from_here(trial.call.clone());
+        let call = stall.ask(trial.call.clone());
         stall.exchange(trial, &keys::bearer(call, &self.shown))
     }
 
@@ -176,7 +176,7 @@ impl HeldCalls {
     /// Fetches the stored answer as its client does, who may have tried something else before.
     fn fetch(stall: &Stall<'_>, trial: &Trial, token: &Token) -> Got {
         let address = stall.gateway.address;
-        let call = stall.from_here(trial.call.clone()).with(token);
+        let call = stall.ask(trial.call.clone()).with(token);
         match trial.client {
             Client::Leaves(_) | Client::HalfCloses(_) => {
                 let mut client = Connection::open(address).unwrap();
@@ -186,7 +186,7 @@ impl HeldCalls {
                 }
             }
             _ => {
-                let other = stall.from_here(Call::post("/held/other", "body"));
+                let other = stall.ask(Call::post("/held/other", "body"));
                 let reply = stall.gateway.send(&other.with(token));
                 assert!(reply.status >= 400, "{}", reply.text());
             }
@@ -205,9 +205,7 @@ impl Payer for HeldCalls {
     fn buy(&mut self, stall: &Stall<'_>, trial: &Trial) -> Got {
         let before = stall.upstream.total();
         let stream = stall.upstream.stream(&stall.price.name());
-        let challenge = stall
-            .gateway
-            .challenge(&stall.from_here(trial.call.clone()));
+        let challenge = stall.gateway.challenge(&stall.ask(trial.call.clone()));
         let payment = Payment::begin(stall.gateway, &challenge);
         for event in &trial.script.events {
             stream.send(event.clone());

@@ -21,7 +21,7 @@ pub(super) struct Stall<'a> {
 
 impl Stall<'_> {
     /// The call as it comes from this stall's own clients: what all share is taken in shares.
-    pub(super) fn from_here(&self, call: Call) -> Call {
+    pub(super) fn ask(&self, call: Call) -> Call {
         let address = format!("198.51.{}.1", self.price as u8);
         call.header("X-Forwarded-For", &address)
     }
