@@ -85,7 +85,7 @@ fn trade(stall: &Stall<'_>, who: &str, payer: &mut dyn Payer, trials: &[Trial]) 
         );
         let worth_it = charged >= worth;
         assert!(worth_it, "{charged} for what is worth {worth}: {seen}");
-        assert!(charged <= price.most(), "{charged} is too much: {seen}");
+        assert!(charged <= trial.most(got), "{charged} is too much: {seen}");
         pass_is_paid |= charged > 0;
     }
     Sums {
@@ -156,7 +156,7 @@ fn nobody_gets_more_than_is_charged_and_nobody_is_charged_more_than_was_held() {
 }
 
 #[test]
-#[ignore = "takes a minute"]
+#[ignore = "long"]
 fn nobody_gets_more_in_many_more_rounds_that_are_new_each_time() {
     let now = std::time::UNIX_EPOCH.elapsed().unwrap();
     let extent = Extent {

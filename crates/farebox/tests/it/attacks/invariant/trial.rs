@@ -87,6 +87,27 @@ impl Trial {
         };
         worth.min(self.price.most())
     }
+
+    /// The most that this call can cost, in msat, of which the client got so much: what was told or
+    /// sent, where that decides, and else what is held.
+    pub(super) fn most(&self, got: Got) -> u64 {
+        let held = self.price.most();
+        if got.bytes == 0 {
+            return held;
+        }
+        let sent: usize = self.script.events.iter().map(String::len).sum();
+        let per_bytes = |bytes: usize| u64::try_from(bytes).unwrap() * PER_BYTE;
+        let most = match self.price {
+            Price::Bytes => per_bytes(sent),
+            Price::Both => per_bytes(sent + self.call.body.len()),
+            // Who spoils its upload may never let the upstream come to the report.
+            Price::Json if matches!(self.client, Client::Spoils(_)) => held,
+            Price::Header | Price::Least | Price::Json => self.script.reported.unwrap_or(held),
+            Price::Hook => HOOKED,
+            _ => held,
+        };
+        most.min(held)
+    }
 }
 
 /// What the upstream does with one call.
