@@ -242,5 +242,7 @@ fn host_of(parts: &Parts) -> Result<Arc<str>, Refusal> {
     if authority.as_str().contains('@') {
         return Err(RequestError::Host.into());
     }
-    Ok(authority.host().to_ascii_lowercase().into())
+    let mut host = Arc::from(authority.host());
+    str::make_ascii_lowercase(Arc::make_mut(&mut host));
+    Ok(host)
 }

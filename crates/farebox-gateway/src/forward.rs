@@ -165,7 +165,7 @@ impl Forwarder {
             Ok(answer) => answer,
             Err(refusal) => return Err(fare.refuse_unanswered(refusal)),
         };
-        fare.receipt.answered(exchange.now(), &mut fare.settlement);
+        fare.receipt.answered(exchange, &mut fare.settlement);
         exchange.upstream_micros = Some(micros(sent_at));
         crash_point(crash::FORWARD_HEADERS_RECEIVED);
         let leads_on = location::map_back(answer.0.headers_mut(), &route.upstream);

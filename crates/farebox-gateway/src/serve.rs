@@ -317,7 +317,7 @@ impl Worker {
         arrival: &mut Arrival,
     ) -> Result<Fingerprint, Refusal> {
         let limit = sold.route.max_read_bytes;
-        let known = payer.knows(&self.ask(sold, exchange, arrival));
+        let known = payer.knows(&arrival.parts.headers);
         let (length, _) = arrival.body_length();
         match known {
             Known::Not => return Ok(Fingerprint::None),

@@ -334,6 +334,8 @@ fn strip(headers: &mut HeaderMap, is_dropped: impl Fn(&str, &HeaderValue) -> boo
         .get_all(CONNECTION)
         .iter()
         .flat_map(tokens)
+        // In nearly every message, and dropped by its own name.
+        .filter(|token| !token.eq_ignore_ascii_case(b"keep-alive"))
         .filter_map(|token| HeaderName::from_bytes(token).ok())
         .collect();
     drop_lines(headers, is_dropped);

@@ -215,9 +215,8 @@ impl Paywall {
             && matches!(admitted, Admitted::Exhausted)
         {
             let node = ask.rules.node.as_deref();
-            self.deposits
-                .credit_waiting(node, known.key, ask.holder)
-                .await?;
+            // In a box, as all that is rare and large: it would be a part of every request otherwise.
+            Box::pin(self.deposits.credit_waiting(node, known.key, ask.holder)).await?;
             admitted = self.hold(spender, once, &quote, ask).await?;
         }
         if matches!(admitted, Admitted::Exhausted)

@@ -10,8 +10,9 @@ use farebox_core::{AccountId, KeyHash, Kind, PaymentHash, RequestDigest};
 use farebox_http::body_budget::Holder;
 use farebox_http::client_addr::AddressPrefix;
 use farebox_http::limits::TokenPermit;
+use http::HeaderMap;
 
-use crate::ask::Ask;
+use crate::ask::{Ask, idempotency_key};
 use crate::capability;
 use crate::claim::OpenClaim;
 use crate::credential::Token;
@@ -110,16 +111,16 @@ impl Payer {
         }
     }
 
-    /// How exactly the request has to be known to be admitted for this payer.
+    /// How exactly a request with these fields has to be known to be admitted for this payer.
     #[must_use]
-    pub fn knows(&self, ask: &Ask<'_>) -> Known {
+    pub fn knows(&self, headers: &HeaderMap) -> Known {
         let Self::Account { spender, .. } = self else {
             return Known::Not;
         };
         match spender.kind() {
             _ if spender.bound_to().is_some() => Known::Exactly,
             Kind::Single => Known::Told,
-            Kind::Calls(_) | Kind::Balance if ask.idempotency_key().is_some() => Known::Told,
+            Kind::Calls(_) | Kind::Balance if idempotency_key(headers).is_some() => Known::Told,
             Kind::Calls(_) | Kind::Balance | Kind::Pass(_) => Known::Not,
         }
     }

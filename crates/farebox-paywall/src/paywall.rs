@@ -169,7 +169,7 @@ impl Paywall {
             return Ok(known);
         }
         let node = ask.rules.node.as_deref();
-        self.deposits.credit_waiting(node, key, ask.holder).await?;
+        Box::pin(self.deposits.credit_waiting(node, key, ask.holder)).await?;
         let known = self.keys.find(key, ask.client).await?;
         Ok(known.ok_or(KeyFault::NotFunded)?)
     }

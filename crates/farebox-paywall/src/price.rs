@@ -227,7 +227,7 @@ impl Paywall {
                 ..
             }
             | Offer::Quoted(webhook) => {
-                let quoted = webhook.price(ask, &self.clock, &self.drain).await;
+                let quoted = Box::pin(webhook.price(ask, &self.clock, &self.drain)).await;
                 if let (Payer::Nobody { .. }, Err(_) | Ok(None)) = (payer, &quoted) {
                     self.note_stranger(ask);
                 }

@@ -7,6 +7,8 @@ use farebox_ledger::Remaining;
 use farebox_paywall::settle::Settlement;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::access_log::Exchange;
+
 const CHARGE: HeaderName = HeaderName::from_static("farebox-charge-msat");
 const HELD: HeaderName = HeaderName::from_static("farebox-held-msat");
 const BALANCE: HeaderName = HeaderName::from_static("farebox-balance-msat");
@@ -55,8 +57,9 @@ impl ReceiptHeaders {
     }
 
     /// A pass that begins with this answer runs from now on, if it is charged.
-    pub(super) fn answered(&mut self, now: UnixMillis, settlement: &mut Settlement) {
+    pub(super) fn answered(&mut self, exchange: &Exchange, settlement: &mut Settlement) {
         if let Self::FirstOfPass { span, until, .. } = self {
+            let now = exchange.now();
             settlement.begin_pass(now);
             *until = Some(now.plus(*span));
         }

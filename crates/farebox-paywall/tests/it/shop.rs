@@ -221,7 +221,7 @@ impl Shop {
         let payer = self.payer(sale, request).await?;
         let quote = self.price(&payer, sale, request).await?;
         let ask = self.ask(sale, request);
-        let fingerprint = match payer.knows(&ask) {
+        let fingerprint = match payer.knows(ask.headers) {
             Known::Not => Fingerprint::None,
             Known::Told | Known::Exactly => Fingerprint::Whole(request.digest()),
         };
