@@ -252,7 +252,7 @@ impl Exchange {
             holder: Holder::Stranger(AddressPrefix::of(begun.client)),
             audience: Audience::Program,
             method,
-            path: Arc::from(""),
+            path: Arc::default(),
             route: None,
             status: NO_ANSWER,
             outcome: Outcome::Refused,

@@ -95,6 +95,7 @@ fn read_hop(hop: &[u8]) -> Option<IpAddr> {
 pub fn push_address(text: &mut Vec<u8>, address: IpAddr) {
     match address {
         IpAddr::V4(address) => {
+            text.reserve("255.255.255.255".len());
             let [first, rest @ ..] = address.octets();
             let mut digits = itoa::Buffer::new();
             text.extend_from_slice(digits.format(first).as_bytes());
