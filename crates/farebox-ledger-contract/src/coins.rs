@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use farebox_core::{AccountId, Kind, MintId, Msat, SwapId, Terms, UnixMillis};
+use farebox_core::{AccountId, Kind, MintId, SwapId, Terms, UnixMillis};
 use farebox_ledger::{
     Admitted, ChangeRequest, CoinName, CoinState, CoinView, Cost, HoldRequest, LedgerError,
     NewCoin, Rail, Rest, SwapBegun, SwapEnd, SwapFacts, SwapRequest, SwapState, Swapped,
@@ -112,10 +112,11 @@ impl Purse {
         };
         ChangeRequest {
             account: self.account,
+            part: 0,
             given: names(true),
             freed: names(false),
             amount: msat(amount),
-            bytes: Arc::from(format!("cashuB of {amount}").as_bytes()),
+            text: format!("cashuB of {amount}").into(),
             at: now(shop),
         }
     }
@@ -161,7 +162,7 @@ pub async fn what_is_below_a_coin_stays_on_its_account(place: &dyn Place) {
         .ledger
         .tell_change(purse.change(&shop, 36, &coins))
         .await;
-    assert_eq!(told.expect("tells").amount, msat(36));
+    assert_eq!(told.expect("tells").told.len(), 1);
     let account = shop.ledger.account(purse.account).await.expect("reads");
     assert_eq!(account.expect("is there").balance, msat(27));
     let trial = shop.sound().await;
@@ -181,10 +182,10 @@ pub async fn change_in_coins_is_told_once_and_the_other_coins_are_free(place: &d
         .tell_change(request.clone())
         .await
         .expect("tells");
-    assert_eq!(told.told.as_deref(), Some(&b"cashuB of 36"[..]));
+    assert_eq!(told.told, [Arc::from("cashuB of 36")]);
     shop = shop.reopen(place).await;
     let mut other = purse.change(&shop, 36, &coins);
-    other.bytes = Arc::from(*b"other bytes");
+    other.text = "other text".into();
     assert_eq!(shop.ledger.tell_change(other).await.expect("tells"), told);
     let coins = shop.ledger.coins_of(purse.account).await.expect("reads");
     assert_eq!(worth(&coins, CoinState::Given), 36);
@@ -205,7 +206,7 @@ pub async fn a_coin_is_given_once(place: &dyn Place) {
         .ledger
         .tell_change(first.change(&shop, 0, &coins))
         .await;
-    assert_eq!(told.expect("tells").amount, Msat::ZERO);
+    assert_eq!(told.expect("tells").told.len(), 1);
     let own = second.buy(&shop, 0, Rest::Owed).await;
     let mut request = second.change(&shop, 64, &coins);
     request.freed = own.iter().map(|coin| coin.name).collect();
@@ -236,7 +237,7 @@ pub async fn a_voided_request_gives_all_of_its_coins_back(place: &dyn Place) {
         .ledger
         .tell_change(purse.change(&shop, 100, &coins))
         .await;
-    assert!(matches!(early, Err(LedgerError::InUse)), "{early:?}");
+    assert!(matches!(early, Err(LedgerError::NoChange)), "{early:?}");
     hold.void(VoidReason::Refused);
     // Until it is told, the same coins may be used again, without another swap.
     let again = held(
@@ -251,7 +252,7 @@ pub async fn a_voided_request_gives_all_of_its_coins_back(place: &dyn Place) {
         .ledger
         .tell_change(purse.change(&shop, 100, &coins))
         .await;
-    assert_eq!(told.expect("tells").amount, msat(100));
+    assert_eq!(told.expect("tells").told.len(), 1);
     let trial = shop.sound().await;
     assert_eq!(house(&trial, &Rail::Ecash(mint()).to_string()), 0);
 }
@@ -374,4 +375,60 @@ pub async fn swaps_are_forgotten_with_their_accounts_and_free_coins_stay(place: 
     assert_eq!(worth(&free, CoinState::Free), 64);
     let trial = shop.sound().await;
     assert_eq!(house(&trial, &Rail::Ecash(mint()).to_string()), -64);
+}
+
+/// The first part of change is told while the rest is held; what comes of that is told as the next part.
+pub async fn change_is_told_in_parts(place: &dyn Place) {
+    let shop = Shop::open(place);
+    let purse = Purse::new(&shop, 96);
+    let facts = purse.begin(&shop).await;
+    let coins = purse.coins();
+    let request = purse.hold(&shop, 32, Some(Swapped { facts, coins }));
+    let hold = held(shop.ledger.hold(request).await.expect("the store works"));
+    let coins = shop.ledger.coins_of(purse.account).await.expect("reads");
+    let mut first = purse.change(&shop, 64, &coins);
+    let freed = std::mem::take(&mut first.freed);
+    let mut early = first.clone();
+    early.freed = freed.clone();
+    let refused = shop.ledger.tell_change(early).await;
+    assert!(matches!(refused, Err(LedgerError::InUse)), "{refused:?}");
+    shop.ledger.tell_change(first.clone()).await.expect("tells");
+    let standing = shop.ledger.standing(purse.account).await.expect("looks");
+    let standing = standing.expect("there is an account");
+    assert_eq!((standing.free, standing.is_in_use), (msat(0), true));
+    hold.void(VoidReason::Refused);
+    let standing = shop.ledger.standing(purse.account).await.expect("looks");
+    assert_eq!(standing.expect("is there").free, msat(32));
+    let second = ChangeRequest {
+        part: 1,
+        given: freed,
+        amount: msat(32),
+        text: "cashuB of the rest".into(),
+        ..first.clone()
+    };
+    let told = shop
+        .ledger
+        .tell_change(second.clone())
+        .await
+        .expect("tells");
+    assert_eq!(told.told, [first.text.clone(), second.text.clone()]);
+    let again = shop.ledger.tell_change(first).await.expect("tells");
+    assert_eq!(again, told);
+    let skipped = ChangeRequest { part: 3, ..second };
+    let skipped = shop.ledger.tell_change(skipped).await;
+    assert!(matches!(skipped, Err(LedgerError::NoChange)), "{skipped:?}");
+    let trial = shop.sound().await;
+    assert_eq!(house(&trial, &Rail::Ecash(mint()).to_string()), 0);
+}
+
+/// A number of a counter is given once, over restarts too.
+pub async fn a_number_is_given_once(place: &dyn Place) {
+    let mut shop = Shop::open(place);
+    assert_eq!(shop.ledger.take_numbers("a", 100).await.expect("takes"), 0);
+    assert_eq!(shop.ledger.take_numbers("a", 1).await.expect("takes"), 100);
+    shop = shop.reopen(place).await;
+    assert_eq!(shop.ledger.take_numbers("a", 5).await.expect("takes"), 101);
+    assert_eq!(shop.ledger.take_numbers("b", 5).await.expect("takes"), 0);
+    let all = shop.ledger.take_numbers("a", u32::MAX).await;
+    assert!(matches!(all, Err(LedgerError::TooLarge)), "{all:?}");
 }

@@ -1,5 +1,7 @@
 //! What a settlement leaves over: it stays on the account, or is owed as change and told.
 
+use std::sync::Arc;
+
 use farebox_core::{Kind, UnixMillis};
 use farebox_ledger::{
     Admitted, ChangeRequest, Cost, Hold, HoldRequest, LedgerError, Rail, Rest, TransferKind,
@@ -19,13 +21,14 @@ async fn hold_of(shop: &Shop, token: &Token) -> Hold {
 }
 
 /// Change that goes back without coins, as that of the fake rail does.
-fn told(token: &Token, amount: u64, bytes: &[u8], at: UnixMillis) -> ChangeRequest {
+fn told(token: &Token, amount: u64, text: &str, at: UnixMillis) -> ChangeRequest {
     ChangeRequest {
         account: token.account(),
+        part: 0,
         given: Vec::new(),
         freed: Vec::new(),
         amount: msat(amount),
-        bytes: bytes.into(),
+        text: text.into(),
         at,
     }
 }
@@ -51,8 +54,8 @@ pub async fn what_is_left_stays_or_is_owed(place: &dyn Place) {
         .expect("reads")
         .expect("is owed");
     assert_eq!(
-        (change.rail, change.amount, change.told),
-        (Rail::Fake, msat(50), None)
+        (change.rail, change.owed, change.told),
+        (Rail::Fake, msat(50), Vec::new())
     );
     let trial = shop.sound().await;
     assert_eq!(house(&trial, "owed:fake"), 50);
@@ -75,13 +78,13 @@ pub async fn change_is_told_once_and_survives_restarts(place: &dyn Place) {
         owed.iter().map(|it| it.account).collect::<Vec<_>>(),
         [token.account()]
     );
-    let tell = |bytes: &[u8]| {
+    let tell = |text: &str| {
         shop.ledger
-            .tell_change(told(&token, 40, bytes, owed[0].owed_at))
+            .tell_change(told(&token, 40, text, owed[0].since))
     };
-    let first = tell(b"first").await.expect("the store works");
-    assert_eq!(first.told.as_deref(), Some(b"first".as_slice()));
-    let again = tell(b"second").await.expect("the store works");
+    let first = tell("first").await.expect("the store works");
+    assert_eq!(first.told, [Arc::from("first")]);
+    let again = tell("second").await.expect("the store works");
     assert_eq!(again, first);
     assert_eq!(shop.ledger.owed_change().await.expect("reads"), []);
     let trial = shop.sound().await;
@@ -93,17 +96,17 @@ pub async fn change_is_told_once_and_survives_restarts(place: &dyn Place) {
     let hold = hold_of(&shop, &other).await;
     let tell = |amount| {
         shop.ledger
-            .tell_change(told(&other, amount, b"", owed[0].owed_at))
+            .tell_change(told(&other, amount, "all", owed[0].since))
     };
-    assert!(matches!(tell(60).await, Err(LedgerError::InUse)));
+    assert!(matches!(tell(1).await, Err(LedgerError::NoChange)));
     hold.void(VoidReason::Refused);
     assert!(matches!(tell(61).await, Err(LedgerError::NoChange)));
-    assert_eq!(tell(60).await.expect("the store works").amount, msat(60));
+    assert_eq!(tell(60).await.expect("the store works").told.len(), 1);
     assert!(matches!(shop.draw(&other, 1).await, Admitted::Expired));
     let unknown = shop.token(Kind::Balance, 60);
     let none = shop
         .ledger
-        .tell_change(told(&unknown, 60, b"", owed[0].owed_at));
+        .tell_change(told(&unknown, 60, "all", owed[0].since));
     assert!(matches!(none.await, Err(LedgerError::NoChange)));
 }
 
@@ -121,7 +124,7 @@ pub async fn a_part_that_is_held_is_not_owed(place: &dyn Place) {
         .await
         .expect("reads")
         .expect("is owed");
-    assert_eq!(change.amount, msat(50));
+    assert_eq!(change.owed, msat(50));
     second.settle();
     assert_eq!(shop.account(&token).await.balance, msat(0));
     shop.sound().await;
@@ -138,7 +141,7 @@ pub async fn an_account_that_owes_change_is_never_pruned(place: &dyn Place) {
     assert_eq!(shop.ledger.prune().await.expect("prunes").accounts, 0);
     let at = shop.request(&token, Cost::Call).now;
     shop.ledger
-        .tell_change(told(&token, 40, &[1], at))
+        .tell_change(told(&token, 40, "it", at))
         .await
         .expect("the store works");
     shop.clock.forward(200 * DAY);

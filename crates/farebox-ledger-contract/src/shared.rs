@@ -312,10 +312,11 @@ pub async fn change_is_told_with_the_same_bytes_by_two_engines(place: &dyn Place
         let shop = Arc::clone(shop);
         let request = ChangeRequest {
             account: token.account(),
+            part: 0,
             given: Vec::new(),
             freed: Vec::new(),
             amount: msat(90),
-            bytes: [byte].into(),
+            text: byte.to_string().into(),
             at,
         };
         async move { shop.ledger.tell_change(request).await.expect("tells") }

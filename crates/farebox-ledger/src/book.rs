@@ -372,6 +372,22 @@ impl<'a> Book<'a> {
         Ok(())
     }
 
+    /// The next number of a counter that is not used.
+    pub(crate) fn counter(&self, counter: &str) -> Result<u32, StoreError> {
+        self.check(
+            "a counter",
+            |name| matches!(name, Name::Counter(named) if **named == *counter),
+        )?;
+        Ok(self.rows.counters.get(counter).copied().unwrap_or(0))
+    }
+
+    pub(crate) fn put_counter(&mut self, counter: &str, next: u32) -> Result<(), StoreError> {
+        self.counter(counter)?;
+        self.rows.counters.insert(counter.into(), next);
+        self.changes.counters.push(counter.into());
+        Ok(())
+    }
+
     pub(crate) fn coin(&self, coin: &CoinName) -> Result<Option<&CoinView>, StoreError> {
         self.check(
             "a coin",

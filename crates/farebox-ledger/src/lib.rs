@@ -68,7 +68,7 @@ pub use stats::{BATCH_BOUNDS, COMMIT_BOUNDS_US, LedgerStats};
 pub use store::{OpenReader, Reader, Store, StoreError};
 pub use swap::{
     ChangeRequest, CoinName, CoinState, CoinView, MAX_SWAP_BYTES, MAX_SWAP_COINS, MAX_TOLD,
-    NewCoin, SwapBegun, SwapEnd, SwapFacts, SwapRequest, SwapState, SwapView, Swapped,
+    NewCoin, Standing, SwapBegun, SwapEnd, SwapFacts, SwapRequest, SwapState, SwapView, Swapped,
 };
 pub use view::{
     AccountName, AccountView, ChangeView, Pruned, TransferKind, TransferView, TrialBalance,

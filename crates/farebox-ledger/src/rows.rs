@@ -488,6 +488,12 @@ impl Account {
         }
     }
 
+    /// What is neither spent nor held.
+    pub(crate) fn free(&self) -> Msat {
+        let held = self.held.msat.checked_add(self.held.excess);
+        self.balance.saturating_sub(held.unwrap_or(Msat::MAX))
+    }
+
     pub(crate) fn is_in_use(&self) -> bool {
         let asks = self.key().is_some_and(|key| key.holds > 0);
         self.held.calls > 0 || self.held.payout.is_some() || asks

@@ -186,16 +186,30 @@ codes!(pub CoinState {
 pub struct ChangeRequest {
     /// Whose change it is.
     pub account: AccountId,
+    /// Which part of it, from 0: the first may be told while the rest is still held.
+    pub part: usize,
     /// The coins that are given: together as much as is told.
     pub given: Vec<CoinName>,
-    /// Coins that were reserved for this account and are not needed.
+    /// Coins that were reserved for this account and are not needed, where nothing is held any more.
     pub freed: Vec<CoinName>,
     /// What is told. What the account has beyond it stays on it.
     pub amount: Msat,
-    /// The exact bytes that give it, at most [`MAX_TOLD`].
-    pub bytes: Arc<[u8]>,
+    /// The exact text that gives it, in one line, at most [`MAX_TOLD`] bytes; empty where nothing is told and
+    /// coins are freed alone.
+    pub text: Arc<str>,
     /// The present instant by the caller's clock.
     pub at: UnixMillis,
+}
+
+/// What an account stands at, in the order of all that was asked before.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// What is neither spent nor held, with what is owed.
+    pub free: Msat,
+    /// Whether something of it is held.
+    pub is_in_use: bool,
+    /// The change that was told of it, a part each.
+    pub told: Vec<Arc<str>>,
 }
 
 /// A swap as it is kept.

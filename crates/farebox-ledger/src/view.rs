@@ -113,12 +113,13 @@ pub struct ChangeView {
     pub account: AccountId,
     /// The rail that the money came by and goes back by.
     pub rail: Rail,
-    /// How much.
-    pub amount: Msat,
-    /// Since when.
-    pub owed_at: UnixMillis,
-    /// The exact bytes that give it back, once they are told: the same to whoever asks again.
-    pub told: Option<Arc<[u8]>>,
+    /// How much is owed and not told.
+    pub owed: Msat,
+    /// Since when, or when it was told first.
+    pub since: UnixMillis,
+    /// The exact texts that were told, a part each: the same to whoever asks again. From the first on the
+    /// account is closed.
+    pub told: Vec<Arc<str>>,
 }
 
 /// The proof that the books are right, taken from one consistent snapshot of the store.

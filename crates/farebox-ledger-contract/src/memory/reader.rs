@@ -301,10 +301,10 @@ impl Reader for MemoryReader {
     fn owed_change(&mut self) -> Result<Vec<ChangeView>, StoreError> {
         let (epoch, state) = (self.epoch, self.lock());
         let owed = state.tables.change.values();
-        let owed = owed.filter(|row| row.view.told.is_none());
+        let owed = owed.filter(|row| !row.view.owed.is_zero());
         let free = owed.filter(|row| state.tables.is_free(row.epoch, epoch));
         let mut views: Vec<_> = free.map(|row| row.view.clone()).collect();
-        views.sort_by_key(|view| view.owed_at);
+        views.sort_by_key(|view| view.since);
         Ok(views)
     }
 

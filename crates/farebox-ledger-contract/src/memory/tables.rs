@@ -53,6 +53,7 @@ pub(super) struct Tables {
     pub(super) swaps: Vec<SwapRow>,
     received: HashMap<CoinName, SwapId>,
     pub(super) coins: BTreeMap<CoinName, CoinView>,
+    counters: HashMap<Box<str>, u32>,
     /// The shards of the house's accounts; those of closed runs are folded into run 0.
     pub(super) house: BTreeMap<(HouseName, u32), i64>,
     pub(super) transfers: BTreeMap<TransferId, Moved>,
@@ -170,6 +171,10 @@ impl Tables {
                         self.load_swap(id, rows);
                     }
                 }
+                Name::Counter(name) => {
+                    let next = self.counters.get(name);
+                    rows.counters.extend(next.map(|next| (name.clone(), *next)));
+                }
                 Name::Coin(name) => {
                     let coin = self.coins.get(name);
                     rows.coins.extend(coin.map(|coin| (*name, coin.clone())));
@@ -225,6 +230,10 @@ impl Tables {
                 Some(id) => self.received.insert(*coin, *id),
                 None => self.received.remove(coin),
             };
+        }
+        for name in &changes.counters {
+            let next = rows.counters.get(name).copied().unwrap_or_default();
+            self.counters.insert(name.clone(), next);
         }
         let coins = changes.coins.iter();
         for coin in coins.filter_map(|name| rows.coins.get(name)) {
@@ -522,7 +531,7 @@ impl Tables {
             Kind::Pass(_) => false,
             Kind::Balance => true,
         } || account.expires_at < step.before;
-        let owes = |row: &ChangeRow| row.view.told.is_none();
+        let owes = |row: &ChangeRow| !row.view.owed.is_zero();
         let is_old = self.transfers.get(&last)?.at < step.before;
         let is_closed = account.balance.is_zero()
             && is_old

@@ -3,10 +3,10 @@
 use farebox_core::{AccountId, MintId, SwapId, UnixMillis};
 
 use super::{Ledger, MAX_PAGE};
-use crate::operation::EndSwap;
+use crate::operation::{EndSwap, Look, TakeNumbers};
 use crate::{
-    ChangeRequest, ChangeView, CoinView, LedgerError, MAX_TOLD, SwapBegun, SwapEnd, SwapFacts,
-    SwapRequest, SwapView,
+    ChangeRequest, ChangeView, CoinView, LedgerError, MAX_TOLD, Standing, SwapBegun, SwapEnd,
+    SwapFacts, SwapRequest, SwapView,
 };
 
 impl Ledger {
@@ -74,10 +74,27 @@ impl Ledger {
     /// [`LedgerError::NoChange`], [`LedgerError::InUse`], [`LedgerError::CoinTaken`], [`LedgerError::TooLarge`];
     /// nothing was changed.
     pub async fn tell_change(&self, request: ChangeRequest) -> Result<ChangeView, LedgerError> {
-        if request.bytes.len() > MAX_TOLD {
+        if request.text.len() > MAX_TOLD || request.text.contains('\n') {
             return Err(LedgerError::TooLarge);
         }
         self.ask(request).await
+    }
+
+    /// What an account stands at after all that was asked before; none where there is no such account.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub async fn standing(&self, account: AccountId) -> Result<Option<Standing>, LedgerError> {
+        self.ask(Look(account)).await
+    }
+
+    /// Takes `count` numbers that are never given again from the counter of this name: the first of them.
+    ///
+    /// # Errors
+    /// [`LedgerError::TooLarge`] where the counter has come to its end.
+    pub async fn take_numbers(&self, counter: &str, count: u32) -> Result<u32, LedgerError> {
+        let counter = counter.into();
+        self.ask(TakeNumbers { counter, count }).await
     }
 
     /// The change that is owed to an account, or was told.

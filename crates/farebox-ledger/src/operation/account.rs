@@ -1,6 +1,6 @@
-//! The account of a payment is revoked.
+//! The account of a payment is revoked, or looked at; and counters.
 
-use farebox_core::{AccountId, UnixMillis};
+use farebox_core::{AccountId, Msat, UnixMillis};
 
 use super::Operation;
 use crate::book::Book;
@@ -8,6 +8,8 @@ use crate::money::Verdict;
 use crate::name::Name;
 use crate::passes::Passes;
 use crate::rows::Is;
+use crate::store::Safe;
+use crate::{LedgerError, Standing};
 
 /// Stops an account from being spent. Its value stays.
 pub(crate) struct Revoke {
@@ -41,5 +43,55 @@ impl Operation for Revoke {
 
     fn written(&self, _: &bool, passes: &Passes) {
         passes.forget(&self.account);
+    }
+}
+
+/// Asks what an account stands at.
+pub(crate) struct Look(pub(crate) AccountId);
+
+impl Operation for Look {
+    const SAFE: Safe = Safe::FromDeath;
+    type Answer = Option<Standing>;
+
+    fn footprint(&self, names: &mut Vec<Name>) {
+        names.push(Name::Account(self.0));
+        names.push(Name::Change(self.0));
+    }
+
+    fn decide(&self, book: &mut Book<'_>) -> Verdict<Self::Answer> {
+        let change = book.owed(&self.0)?.cloned();
+        let (owed, told) = match change {
+            Some(row) => (row.view.owed, row.view.told),
+            None => (Msat::ZERO, Vec::new()),
+        };
+        let account = book.entry(&self.0)?.account();
+        Ok(Ok(account.map(|account| Standing {
+            free: account.free().checked_add(owed).unwrap_or(Msat::MAX),
+            is_in_use: account.is_in_use(),
+            told,
+        })))
+    }
+}
+
+/// Takes numbers that are never used again, from a counter of this name.
+pub(crate) struct TakeNumbers {
+    pub(crate) counter: Box<str>,
+    pub(crate) count: u32,
+}
+
+impl Operation for TakeNumbers {
+    type Answer = u32;
+
+    fn footprint(&self, names: &mut Vec<Name>) {
+        names.push(Name::Counter(self.counter.clone()));
+    }
+
+    fn decide(&self, book: &mut Book<'_>) -> Verdict<u32> {
+        let first = book.counter(&self.counter)?;
+        let Some(next) = first.checked_add(self.count) else {
+            return Ok(Err(LedgerError::TooLarge));
+        };
+        book.put_counter(&self.counter, next)?;
+        Ok(Ok(first))
     }
 }

@@ -26,35 +26,38 @@ impl Operation for ChangeRequest {
 
     fn decide(&self, book: &mut Book<'_>) -> Verdict<ChangeView> {
         let owed = book.owed(&self.account)?.cloned();
-        if let Some(row) = owed.as_ref().filter(|row| row.view.told.is_some()) {
+        let told = owed.as_ref().map_or(0, |row| row.view.told.len());
+        if let Some(row) = owed.as_ref().filter(|_| self.part < told) {
             return Ok(Ok(row.view.clone()));
         }
         let Some(account) = book.entry(&self.account)?.account() else {
             return Ok(Err(LedgerError::NoChange));
         };
-        if account.is_in_use() {
+        if account.is_in_use() && !self.freed.is_empty() {
             return Ok(Err(LedgerError::InUse));
         }
         let mut row = owed.unwrap_or_else(|| ChangeRow {
             view: ChangeView {
                 account: self.account,
                 rail: account.rail(),
-                amount: Msat::ZERO,
-                owed_at: self.at,
-                told: None,
+                owed: Msat::ZERO,
+                since: self.at,
+                told: Vec::new(),
             },
             epoch: book.counts.epoch,
         });
-        let all = account.balance.checked_add(row.view.amount);
-        if all.is_none_or(|all| all < self.amount) {
+        let free = account.free().checked_add(row.view.owed);
+        if self.part > told || free.is_none_or(|free| free < self.amount) {
             return Ok(Err(LedgerError::NoChange));
         }
         if let Err(error) = self.give(book)? {
             return Ok(Err(error));
         }
         self.take(&row, book)?;
-        row.view.amount = self.amount;
-        row.view.told = Some(Arc::clone(&self.bytes));
+        row.view.owed = Msat::ZERO;
+        if !self.text.is_empty() {
+            row.view.told.push(Arc::clone(&self.text));
+        }
         let view = row.view.clone();
         book.put_owed(row)?;
         book.notes.moment = Some(Moment::Change);
@@ -69,8 +72,8 @@ impl ChangeRequest {
         let id = &self.account;
         let rail = row.view.rail;
         let moved = |amount| Moved::new(amount, TransferKind::Change, self.at);
-        if !row.view.amount.is_zero() {
-            money::give_back(book, id, &HouseName::Owed(rail), moved(row.view.amount))?;
+        if !row.view.owed.is_zero() {
+            money::give_back(book, id, &HouseName::Owed(rail), moved(row.view.owed))?;
         }
         if !self.amount.is_zero() {
             let transfer = book.fresh_id(self.at);

@@ -159,16 +159,13 @@ fn owe(resolve: &Resolve, book: &mut Book<'_>) -> Result<(), StoreError> {
     let payer: AccountId = resolve.facts.payer;
     let account = book.account(&payer)?;
     let rail = account.rail();
-    let reserved = account.held.msat.checked_add(account.held.excess);
-    let amount = account
-        .balance
-        .saturating_sub(reserved.unwrap_or(Msat::MAX));
+    let amount = account.free();
     if amount.is_zero() {
         return Ok(());
     }
     let before = book.owed(&payer)?.cloned();
     // What was told is over: what comes after it stays on the account.
-    if before.as_ref().is_some_and(|row| row.view.told.is_some()) {
+    if before.as_ref().is_some_and(|row| !row.view.told.is_empty()) {
         return Ok(());
     }
     let account = book.rewrite(&payer)?.account_mut();
@@ -177,13 +174,13 @@ fn owe(resolve: &Resolve, book: &mut Book<'_>) -> Result<(), StoreError> {
     let moved = Moved::new(amount, TransferKind::Change, resolve.at);
     let transfer = book.fresh_id(resolve.at);
     money::take(book, &payer, &HouseName::Owed(rail), transfer, moved)?;
-    let owed = before.as_ref().map_or(Msat::ZERO, |row| row.view.amount);
+    let owed = before.as_ref().map_or(Msat::ZERO, |row| row.view.owed);
     let view = ChangeView {
         account: payer,
         rail,
-        amount: owed.checked_add(amount).unwrap_or(Msat::MAX),
-        owed_at: before.map_or(resolve.at, |row| row.view.owed_at),
-        told: None,
+        owed: owed.checked_add(amount).unwrap_or(Msat::MAX),
+        since: before.map_or(resolve.at, |row| row.view.since),
+        told: Vec::new(),
     };
     let epoch = book.counts.epoch;
     book.put_owed(ChangeRow { view, epoch })

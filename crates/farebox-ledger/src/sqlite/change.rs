@@ -17,9 +17,9 @@ pub(super) fn write(connection: &Connection, row: &ChangeRow) -> Result<(), Stor
         view.account.as_bytes(),
         epoch.0,
         view.rail.code(),
-        signed(view.amount),
-        instant_column(view.owed_at),
-        view.told.as_deref(),
+        signed(view.owed),
+        instant_column(view.since),
+        (!view.told.is_empty()).then(|| view.told.join("\n")),
     );
     connection.run(sql, values).map(drop)
 }
@@ -43,14 +43,15 @@ pub(super) fn list(
 }
 
 fn read(row: &Row<'_>) -> Result<ChangeRow, StoreError> {
-    let told: Option<Vec<u8>> = row.get(5)?;
+    let told: Option<String> = row.get(5)?;
+    let parts = told.as_deref().into_iter().flat_map(str::lines);
     Ok(ChangeRow {
         view: ChangeView {
             account: AccountId::from_bytes(row.get(0)?),
             rail: columns::rail(row.get(2)?)?,
-            amount: msat(row.get(3)?)?,
-            owed_at: instant(row.get(4)?)?,
-            told: told.map(Into::into),
+            owed: msat(row.get(3)?)?,
+            since: instant(row.get(4)?)?,
+            told: parts.map(Into::into).collect(),
         },
         epoch: ProcessEpoch(row.get(1)?),
     })

@@ -1,15 +1,15 @@
 -- What the second form added to schema.sql.
 
--- Change that is owed, or was told with these bytes.
+-- Change that is owed, and what was told, a part in each line.
 CREATE TABLE change (
     account BLOB PRIMARY KEY,  -- the name
     epoch   INTEGER NOT NULL,  -- the run of the process that owes it
     rail    INTEGER NOT NULL,
-    msat    INTEGER NOT NULL,
+    msat    INTEGER NOT NULL,  -- what is owed and not told
     at      INTEGER NOT NULL,
-    told    BLOB
+    told    TEXT
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX change_owed ON change (at) WHERE told IS NULL;
+CREATE INDEX change_owed ON change (at) WHERE msat > 0;
 
 -- Swaps of coins at mints: written down before the mint is called.
 CREATE TABLE swaps (
@@ -60,3 +60,9 @@ CREATE TABLE coins (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX coins_free ON coins (mint, msat) WHERE state = 2;
 CREATE INDEX coins_made_by ON coins (made_by);
+
+-- Numbers that are used once: the next of each counter.
+CREATE TABLE counters (
+    name TEXT PRIMARY KEY,
+    next INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;

@@ -182,7 +182,7 @@ impl Reader for SqliteReader {
     }
 
     fn owed_change(&mut self) -> Result<Vec<ChangeView>, StoreError> {
-        let owed = change::list(&self.connection, "told IS NULL ORDER BY at", ())?;
+        let owed = change::list(&self.connection, "msat > 0 ORDER BY at", ())?;
         Ok(owed.into_iter().map(|row| row.view).collect())
     }
 

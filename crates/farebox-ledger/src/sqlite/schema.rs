@@ -162,7 +162,7 @@ fn migrate_first(connection: &mut Connection) -> rusqlite::Result<()> {
     step.execute_batch("ALTER TABLE change RENAME TO change_by_hold; DROP INDEX change_owed;")?;
     step.execute_batch(ECASH)?;
     step.execute_batch(
-        "INSERT INTO change SELECT account, max(epoch), rail, sum(msat), min(at), max(told) \
+        "INSERT INTO change SELECT account, max(epoch), rail, sum(CASE WHEN told IS NULL THEN msat ELSE 0 END), min(at), CAST(max(told) AS TEXT) \
          FROM change_by_hold GROUP BY account; DROP TABLE change_by_hold;",
     )?;
     step.pragma_update(None, "user_version", SCHEMA_VERSION)?;

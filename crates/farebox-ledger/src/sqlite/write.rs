@@ -382,6 +382,10 @@ impl Write<'_> {
         for coin in coins.filter_map(|name| rows.coins.get(name)) {
             swaps::write_coin(self.connection, coin)?;
         }
+        for name in &self.changes.counters {
+            let sql = "INSERT OR REPLACE INTO counters VALUES (?1, ?2)";
+            self.connection.run(sql, (name, rows.counters.get(name)))?;
+        }
         for name in &self.changes.calls {
             held::remove(self.connection, name)?;
         }
