@@ -10,6 +10,7 @@ mod by_use;
 mod capabilities;
 mod lightning;
 mod lookalikes;
+mod mints;
 mod models;
 mod overlap;
 mod rates;
@@ -124,7 +125,10 @@ fn build_noting(file: ConfigFile, context: &Context, root: &At<'_>) -> Option<Bu
     let refunds = refunds::rules(&file, &root.key("refunds"));
     let rules = server::rules(&file, &root.key("server"));
     let backends = node.as_ref().map(|node| Arc::clone(&node.backends));
-    let payments = server::payments(&file, backends, &root.key("server").key("invoice_expiry"));
+    let mints = mints::mints(&file, context, &root.key("mint"));
+    mints::check(&file, root);
+    let key = root.key("server").key("invoice_expiry");
+    let payments = server::payments(&file, backends, mints, &key);
     if let Some(node) = &node {
         abilities::check(&file, node, root);
     }

@@ -5,6 +5,7 @@
 //! the work of [`crate::build`].
 
 mod lightning;
+mod mint;
 mod models;
 mod refunds;
 mod route;
@@ -14,6 +15,7 @@ pub use lightning::{
     ApiSection, BackendKind, BackendSection, ClnSection, LightningAddressSection, LightningSection,
     LnbitsSection, LndSection, MockSection, NetworkSetting, NwcSection, PhoenixdSection,
 };
+pub use mint::{MintSection, RequestFormSetting, UnitSetting};
 pub use models::{
     LimitFieldSetting, ModelSection, ModelTokensTable, PerSetting, RateSourceSection, RatesSection,
     TokenizerSetting, UnsaidSetting,
@@ -45,6 +47,11 @@ section! {
         pub store: StoreSection,
         /// The Lightning node or wallet that is paid. Needed as soon as a route has a price.
         pub lightning: Option<LightningSection>,
+        /// The mints whose ecash is taken. Needed where a route takes `cashu`.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        pub mint: Vec<MintSection>,
+        /// How ecash is asked for in the header of a 402.
+        pub ecash_request: RequestFormSetting,
         /// Whether and how holders of tokens get back what they did not use.
         pub refunds: RefundsSection,
         /// Prepaid keys: `sk-farebox-…`, paid for once and used like a provider's API key.

@@ -117,6 +117,8 @@ fn idle_gateway(ledger: &Ledger, keyring: &Arc<Keyring>, clock: &Arc<dyn Clock>)
             routes,
             payments: PaymentRules {
                 node: None,
+                mints: Default::default(),
+                request_form: Default::default(),
                 invoice_expiry: std::time::Duration::from_secs(600),
                 strict_settlement: false,
             },

@@ -18,7 +18,7 @@ use crate::proof::Y;
 use crate::wire::{CoinState, MintInfo};
 use crate::{MintUrl, Unit};
 
-pub use examine::{Examined, TokenRefusal};
+pub use examine::{Examined, TokenRefusal, digest};
 pub use outcome::{Open, Outcome};
 
 /// From the start of a call to the last byte of its answer.

@@ -34,10 +34,10 @@ pub fn ladder(value: u64, denominations: &[u64]) -> Vec<u64> {
     coins
 }
 
-/// Which of these coins sum to exactly `amount`, by their places: as few as there can be. `None` where no
-/// choice does. Each coin is a power of two, so the largest that fits is always right.
+/// Which of these coins sum to `amount`, or else to as much below it as can be, by their places: as few as
+/// there can be. Each coin is a power of two, so the largest that fits is always right.
 #[must_use]
-pub fn choose(coins: &[u64], amount: u64) -> Option<Vec<usize>> {
+pub fn choose(coins: &[u64], amount: u64) -> Vec<usize> {
     let mut places: Vec<_> = (0..coins.len()).collect();
     places.sort_by_key(|place| std::cmp::Reverse(coins.get(*place).copied()));
     let mut left = amount;
@@ -49,7 +49,7 @@ pub fn choose(coins: &[u64], amount: u64) -> Option<Vec<usize>> {
             left -= coin;
         }
     }
-    (left == 0).then_some(chosen)
+    chosen
 }
 
 #[cfg(test)]
@@ -70,7 +70,7 @@ mod tests {
                 let coins = ladder(value, denominations);
                 assert_eq!(coins.iter().sum::<u64>(), value);
                 for change in 0..=value {
-                    let chosen = choose(&coins, change).unwrap();
+                    let chosen = choose(&coins, change);
                     let sum: u64 = chosen.iter().map(|place| coins[*place]).sum();
                     assert_eq!(sum, change, "of {value}");
                 }
@@ -86,10 +86,11 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_given_exactly_is_not_given() {
-        assert_eq!(choose(&[2, 4], 5), None);
-        assert_eq!(choose(&[], 1), None);
-        assert_eq!(choose(&[], 0), Some(Vec::new()));
+    fn what_cannot_be_given_exactly_is_given_as_far_as_it_can() {
+        assert_eq!(choose(&[2, 4], 5), [1]);
+        assert_eq!(choose(&[8, 2, 4], 7), [2, 1]);
+        assert!(choose(&[], 1).is_empty());
+        assert!(choose(&[1], 0).is_empty());
     }
 
     proptest! {

@@ -190,6 +190,48 @@ struct WrittenProof {
     amount: u64,
     secret: String,
     c: PublicKey,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    dleq: Option<[SecretKey; 3]>,
+}
+
+impl WrittenProof {
+    fn of(proof: &Proof) -> Self {
+        let dleq = proof.dleq.clone();
+        Self {
+            id: proof.keyset,
+            amount: proof.amount,
+            secret: proof.secret.reveal().clone(),
+            c: proof.c,
+            dleq: dleq.map(|Dleq { e, s, r }| [e, s, r]),
+        }
+    }
+
+    fn read(self) -> Proof {
+        Proof {
+            keyset: self.id,
+            amount: self.amount,
+            secret: Secret::new(self.secret),
+            c: self.c,
+            dleq: self.dleq.map(|[e, s, r]| Dleq { e, s, r }),
+        }
+    }
+}
+
+/// A coin as it is written down: whoever reads it can spend it.
+///
+/// # Errors
+/// [`BadWriting`], never for a coin.
+pub fn proof_to_bytes(proof: &Proof) -> Result<Vec<u8>, BadWriting> {
+    serde_json::to_vec(&WrittenProof::of(proof)).map_err(|_| BadWriting)
+}
+
+/// Reads a coin that was written down.
+///
+/// # Errors
+/// [`BadWriting`].
+pub fn proof_from_bytes(bytes: &[u8]) -> Result<Proof, BadWriting> {
+    let written: WrittenProof = serde_json::from_slice(bytes).map_err(|_| BadWriting)?;
+    Ok(written.read())
 }
 
 #[derive(Serialize, Deserialize)]
@@ -212,12 +254,7 @@ impl Swap {
     /// # Errors
     /// [`BadWriting`], never for a swap that was planned.
     pub fn to_bytes(&self) -> Result<Vec<u8>, BadWriting> {
-        let inputs = self.inputs.iter().map(|proof| WrittenProof {
-            id: proof.keyset,
-            amount: proof.amount,
-            secret: proof.secret.reveal().clone(),
-            c: proof.c,
-        });
+        let inputs = self.inputs.iter().map(WrittenProof::of);
         let outputs = self.outputs.iter().map(|output| WrittenOutput {
             id: output.keyset,
             amount: output.amount,
@@ -238,13 +275,7 @@ impl Swap {
     /// [`BadWriting`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, BadWriting> {
         let written: Written = serde_json::from_slice(bytes).map_err(|_| BadWriting)?;
-        let inputs = written.inputs.into_iter().map(|it| Proof {
-            keyset: it.id,
-            amount: it.amount,
-            secret: Secret::new(it.secret),
-            c: it.c,
-            dleq: None,
-        });
+        let inputs = written.inputs.into_iter().map(WrittenProof::read);
         let outputs = written.outputs.into_iter().map(|it| Output {
             keyset: it.id,
             amount: it.amount,

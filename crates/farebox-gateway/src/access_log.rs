@@ -28,6 +28,7 @@ use tokio::runtime::Handle;
 use crate::metrics::Metrics;
 use crate::outcome::Outcome;
 use crate::plan::Route;
+use farebox_paywall::ecash::ChangeDue;
 use farebox_paywall::gauge::Ending;
 use farebox_paywall::gauge::bill::{Bill, Charged, Measure};
 use farebox_paywall::gauge::finding::Finding;
@@ -227,6 +228,8 @@ pub(crate) struct Exchange {
     pub(crate) charge: Charge,
     /// What a bitcoin cost when the price was found.
     pub(crate) rate: Option<Rate>,
+    /// What goes back of the coins that paid.
+    pub(crate) change: Option<Box<ChangeDue>>,
     bytes_sent: u64,
     /// Of a tunnel.
     bytes_received: Option<u64>,
@@ -261,6 +264,7 @@ impl Exchange {
             hold: None,
             charge: Charge::default(),
             rate: None,
+            change: None,
             bytes_sent: 0,
             bytes_received: None,
             reported: false,

@@ -4,6 +4,8 @@
 use std::time::Duration;
 
 use farebox_core::Msat;
+use farebox_ecash::payment_request;
+use farebox_paywall::ask::is_probe;
 use farebox_paywall::challenge::{Amount, Challenge, Offered};
 use farebox_paywall::claim::OpenClaim;
 use farebox_wire::challenge::{L402Challenge, LegacyLsat};
@@ -24,8 +26,7 @@ use crate::render::render;
 
 const PRICE: HeaderName = HeaderName::from_static("farebox-price-msat");
 const METHODS: HeaderName = HeaderName::from_static("farebox-methods");
-/// The way to pay, as documents and headers name it.
-const L402: &str = "l402";
+const CASHU: HeaderName = HeaderName::from_static("x-cashu");
 
 /// What is asked of somebody who has to pay.
 pub(crate) struct Demand<'a> {
@@ -109,6 +110,7 @@ fn show_invoice(
     let mut response = render(exchange, &entry.with_grpc(grpc::UNPAID), problem);
     tell_price(demand, &mut response);
     challenge.append_to(response.headers_mut(), legacy);
+    ask_for_coins(demand, &mut response);
     claims.add_way_back(exchange, demand, offered, &mut response);
     response
 }
@@ -119,12 +121,23 @@ fn price_alone(
     wait: Option<Duration>,
 ) -> Response<AnswerBody> {
     // No gRPC client should take it for a challenge and try to pay.
-    let mut entry = demand.owed.entry().with_grpc(Code::ResourceExhausted);
+    let is_asked = asks_for_coins(demand);
+    let code = if is_asked {
+        grpc::UNPAID
+    } else {
+        Code::ResourceExhausted
+    };
+    let mut entry = demand.owed.entry().with_grpc(code);
     entry = entry.with_status(StatusCode::PAYMENT_REQUIRED);
     if let Some(wait) = wait {
         entry = entry.again_in(wait);
     }
-    (exchange.outcome, exchange.reason) = (Outcome::OwedBriefly, entry.word());
+    exchange.reason = entry.word();
+    exchange.outcome = if is_asked {
+        Outcome::Owed
+    } else {
+        Outcome::OwedBriefly
+    };
     let mut problem = problem(exchange, &entry, demand);
     if wait.is_some() {
         problem =
@@ -132,6 +145,7 @@ fn price_alone(
     }
     let mut response = render(exchange, &entry, problem);
     tell_price(demand, &mut response);
+    ask_for_coins(demand, &mut response);
     response
 }
 
@@ -139,7 +153,42 @@ fn price_alone(
 fn tell_price(demand: &Demand<'_>, response: &mut Response<AnswerBody>) {
     let headers = response.headers_mut();
     headers.insert(PRICE, HeaderValue::from(demand.price.get()));
-    headers.insert(METHODS, HeaderValue::from_static(L402));
+    headers.insert(
+        METHODS,
+        HeaderValue::from_static(demand.sold.sale.ways.names()),
+    );
+}
+
+/// Asks for coins in one line, in the finest unit: a line of each would be joined by some clients. The
+/// document has all units.
+fn ask_for_coins(demand: &Demand<'_>, response: &mut Response<AnswerBody>) {
+    if !asks_for_coins(demand) {
+        return;
+    }
+    let Some((unit, mints)) = demand.sold.plan.payments.mints.by_unit().next() else {
+        return;
+    };
+    let amount = unit.covering(demand.price);
+    let form = demand.sold.plan.payments.request_form;
+    let asked = payment_request(amount, unit, &mints, form);
+    if let Some(Ok(asked)) = asked.map(HeaderValue::try_from) {
+        response.headers_mut().insert(CASHU, asked);
+    }
+}
+
+/// Whether coins are asked for. A probe gets the price alone.
+fn asks_for_coins(demand: &Demand<'_>) -> bool {
+    demand.sold.sale.ways.ecash && !is_probe(demand.method)
+}
+
+/// What is asked in coins, unit by unit.
+fn coins(demand: &Demand<'_>) -> Vec<serde_json::Value> {
+    let units = demand.sold.plan.payments.mints.by_unit();
+    let asked = units.map(|(unit, mints)| {
+        let mints: Vec<_> = mints.iter().map(|mint| mint.as_str()).collect();
+        json!({ "unit": unit.as_str(), "amount": unit.covering(demand.price), "mints": mints })
+    });
+    asked.collect()
 }
 
 /// Says in the 402 what the larger amount is for.
@@ -175,7 +224,12 @@ fn problem(exchange: &Exchange, entry: &Entry, demand: &Demand<'_>) -> Problem {
     let problem = entry
         .problem(exchange.request_id)
         .with("price_msat", demand.price.get())
-        .with("methods", vec![L402]);
+        .with("methods", demand.sold.sale.ways.list());
+    let problem = if demand.sold.sale.ways.ecash {
+        problem.with("ecash", coins(demand))
+    } else {
+        problem
+    };
     let detail = match demand.owed {
         Owed::Unproven(error) => Some(error.to_string()),
         _ => problem.spoken_reason(),

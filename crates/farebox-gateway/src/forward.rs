@@ -120,6 +120,7 @@ impl Forwarder {
             body,
             tenure,
             retry_words,
+            change: _,
         } = admission;
         if let Some(body) = body {
             arrival.replace_body(body);

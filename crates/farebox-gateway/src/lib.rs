@@ -13,6 +13,7 @@
 mod answer;
 mod arrival;
 mod challenge;
+mod change;
 mod claim;
 mod crash;
 mod forward;

@@ -11,8 +11,10 @@
 //! | `GET /.farebox/receipts/{id}` | what a request was charged, for whoever paid for it |
 //! | `GET /.farebox/refund` | what could be paid back on the presented token, and its refunds |
 //! | `POST /.farebox/refund` | pays back what is left on the presented token |
+//! | `POST /.farebox/change` | what is left of the coins that paid for a request |
 //! | `POST /.farebox/webhooks/phoenixd` | phoenixd says that a payment came in |
 
+mod change;
 mod keys;
 mod receipts;
 mod refund;
@@ -101,6 +103,7 @@ impl Own {
                 Ok(json(&b"{\"status\":\"ok\"}\n"[..]))
             }
             REFUND => self.refund(exchange, arrival).await,
+            change::CHANGE => Box::pin(self.change(reader, plan, exchange, arrival)).await,
             webhook::PHOENIXD => self.webhook(plan, exchange, arrival).await,
             path if is_in(RECEIPTS, path) => {
                 Box::pin(self.receipt(reader, exchange, arrival)).await

@@ -20,8 +20,8 @@ use farebox_wire::problem::{Problem, ProblemKind};
 use http::Method;
 
 pub(crate) use farebox_paywall::error::{
-    AdmissionError, Blame, Entry, Error as PaywallError, HolderError, HolderOf, KeyFault, OUTAGE,
-    Owed, PaymentError, PresentedError, PriceError, Unsold,
+    AdmissionError, Blame, EcashError, Entry, Error as PaywallError, HolderError, HolderOf,
+    KeyFault, OUTAGE, Owed, PaymentError, PresentedError, PriceError, Unsold,
 };
 pub(crate) use fields::BadFields;
 pub(crate) use request::{FormError, RequestError};
@@ -164,6 +164,7 @@ by_way_of! {
     PriceError => PaywallError;
     Unsold => PaywallError;
     PaymentError => PaywallError;
+    EcashError => PaywallError;
     Busy => PaywallError;
     RetryAfter => PaywallError;
     LedgerError => PaywallError;

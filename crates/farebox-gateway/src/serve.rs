@@ -27,6 +27,7 @@ use hyper::body::Incoming;
 use crate::access_log::{Audience, Begun, Exchange};
 use crate::answer::AnswerBody;
 use crate::arrival::Arrival;
+use crate::change;
 use crate::claim::form;
 use crate::claim::visit::Visit;
 use crate::held::kept_answer;
@@ -77,6 +78,9 @@ impl Serve for Worker {
             Ok(response) => response,
             Err(refusal) => render::refuse(&mut exchange, &refusal),
         };
+        if let Some(due) = exchange.change.take() {
+            Box::pin(change::tell(&due, response.headers_mut())).await;
+        }
         exchange.status = response.status();
         response
             .headers_mut()
@@ -223,7 +227,8 @@ impl Worker {
         }
         let ask = self.ask(sold, exchange, &arrival);
         match paywall.admit(payer, quote, fingerprint, &ask).await? {
-            Verdict::Admitted(admission) => {
+            Verdict::Admitted(mut admission) => {
+                exchange.change = admission.change.take().map(Box::new);
                 self.forwarder
                     .forward(plan, exchange, route, admission, arrival)
                     .await
@@ -339,7 +344,12 @@ impl Worker {
         finished: Finished,
         headers: &HeaderMap,
     ) -> Result<Response<AnswerBody>, Refusal> {
-        let Finished { receipt, bought_by } = finished;
+        let Finished {
+            receipt,
+            bought_by,
+            change,
+        } = finished;
+        exchange.change = change.map(Box::new);
         let again = self.replay(exchange, receipt, headers);
         let answer = match (again, bought_by) {
             (Err(AdmissionError::Finished(receipt)), Some(payment)) => {

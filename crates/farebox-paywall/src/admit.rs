@@ -16,7 +16,8 @@ use crate::ask::{Ask, Fingerprint};
 use crate::claim::OpenClaim;
 use crate::credential::Token;
 use crate::due::Due;
-use crate::error::{AdmissionError, Error, KeyFault, Owed};
+use crate::ecash::{ChangeDue, Needs};
+use crate::error::{AdmissionError, EcashError, Error, KeyFault, Owed};
 use crate::gauge::Gauge;
 use crate::payer::{Payer, Spender};
 use crate::price::Quote;
@@ -37,6 +38,8 @@ pub struct Admission {
     pub tenure: Option<Tenure>,
     /// What the upstream is told in the place of the payer's idempotency keys.
     pub retry_words: Option<RetryWords>,
+    /// What goes back of the coins that paid.
+    pub change: Option<ChangeDue>,
 }
 
 /// How an admitted request is paid for.
@@ -79,12 +82,13 @@ pub enum Verdict {
 }
 
 /// A request that was served and charged before.
-#[derive(Clone, Copy, Debug)]
 pub struct Finished {
     /// What it was charged.
     pub receipt: Receipt,
     /// The payment that bought it alone, if one did: its answer may be with the payment.
     pub bought_by: Option<PaymentHash>,
+    /// What goes back of the coins that paid.
+    pub change: Option<ChangeDue>,
 }
 
 /// Something that has to be paid before a request is served.
@@ -121,6 +125,7 @@ impl Admission {
             body,
             tenure: None,
             retry_words: None,
+            change: None,
         }
     }
 
@@ -131,6 +136,7 @@ impl Admission {
             body: None,
             tenure: None,
             retry_words: None,
+            change: None,
         }
     }
 }
@@ -164,6 +170,10 @@ impl Paywall {
             return Ok(Verdict::owed(Owed::WrongRequest, quote));
         }
         let once = spender.once(fingerprint, ask);
+        let change = match &spender {
+            Spender::Coins(coins) => Some(ChangeDue::of(&self.ecash, coins)),
+            Spender::Token(_) | Spender::Key(_) => None,
+        };
         let (admitted, quote) = self.hold_within_means(&spender, once, quote, ask).await?;
         let retry_words = RetryWords::of(&self.keyring, spender.account(), ask.headers);
         let payment = match (admitted, spender.kind()) {
@@ -173,13 +183,18 @@ impl Paywall {
                 return Ok(Verdict::Admitted(Admission {
                     tenure: Some(self.tenure(spender, ask)),
                     retry_words,
+                    change,
                     ..Admission::held(hold, once, quote, permit)
                 }));
             }
             (Admitted::Pass { expires_at }, _) => Payment::Pass { expires_at },
             (Admitted::Finished(receipt), _) => {
                 let bought_by = spender.bought_alone();
-                return Ok(Verdict::Finished(Finished { receipt, bought_by }));
+                return Ok(Verdict::Finished(Finished {
+                    receipt,
+                    bought_by,
+                    change,
+                }));
             }
             (other, _) => return spender.refused(&other, quote, ask),
         };
@@ -189,6 +204,7 @@ impl Paywall {
             body: quote.into_body(),
             tenure: Some(self.tenure(spender, ask)),
             retry_words,
+            change,
         }))
     }
 
@@ -210,6 +226,12 @@ impl Paywall {
         mut quote: Quote,
         ask: &Ask<'_>,
     ) -> Result<(Admitted, Quote), Error> {
+        if let Spender::Coins(coins) = spender
+            && quote.can_shrink()
+            && coins.worth() < quote.at_most()
+        {
+            quote.shrink_to(coins.worth()).await?;
+        }
         let mut admitted = self.hold(spender, once, &quote, ask).await?;
         if let Spender::Key(known) = spender
             && matches!(admitted, Admitted::Exhausted)
@@ -241,11 +263,12 @@ impl Paywall {
             funding: match spender {
                 Spender::Token(token) => Some(self.funding(token)),
                 Spender::Key(_) => None,
+                Spender::Coins(coins) => Some(coins.funding(quote.at_most(), ask)?),
             },
             swapped: None,
             allowance: match spender {
                 Spender::Token(token) => token.granted.holder.allowance,
-                Spender::Key(_) => Allowance::default(),
+                Spender::Key(_) | Spender::Coins(_) => Allowance::default(),
             },
             route: ask.route.clone(),
             model: quote.model().map(str::to_owned),
@@ -255,6 +278,14 @@ impl Paywall {
             now: ask.received_at,
             basis: quote.basis(ask.received_at),
         };
+        if let Spender::Coins(coins) = spender {
+            let needs = Needs {
+                at_most: quote.at_most(),
+                is_exact: quote.is_exact(),
+                holder: ask.holder,
+            };
+            return self.ecash.hold(Arc::clone(coins), request, needs).await;
+        }
         Ok(self.ledger.hold(request).await?)
     }
 
@@ -274,6 +305,7 @@ impl Paywall {
         match spender {
             Spender::Token(token) => self.free_on_token(token).await,
             Spender::Key(known) => self.free_on_key(known.key).await,
+            Spender::Coins(coins) => Ok(coins.worth()),
         }
     }
 
@@ -317,6 +349,7 @@ impl Spender {
         const SINGLE: [u8; 32] = [0; 32];
         let digest = fingerprint.digest()?;
         let key = match self.kind() {
+            _ if matches!(self, Self::Coins(_)) => SINGLE,
             Kind::Single => SINGLE,
             Kind::Calls(_) | Kind::Balance => ask.idempotency_key()?,
             Kind::Pass(_) => return None,
@@ -335,6 +368,8 @@ impl Spender {
                 return match self {
                     Self::Token(_) => Ok(Verdict::owed(owed(admitted), quote)),
                     Self::Key(_) => Err(key_fault(admitted, ask.received_at).into()),
+                    // An invoice would be for another purse, and `X-Cashu` of a 402 is taken for change.
+                    Self::Coins(_) => Err(EcashError::Used.into()),
                 };
             }
         };

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use farebox_core::{HoldId, RequestDigest, RequestId, RouteName, UnixMillis};
+use farebox_ecash::RequestForm;
 use farebox_http::body_budget::Holder;
 use farebox_lightning::Backend;
 use farebox_lightning::backends::Backends;
 use http::{HeaderMap, HeaderName, Method};
 use sha2::{Digest, Sha256};
 
+use crate::ecash::Mints;
 use crate::sale::Sale;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -21,6 +23,10 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 pub struct PaymentRules {
     /// The Lightning nodes that make invoices; absent when nothing is sold for Lightning.
     pub node: Option<Arc<Backends>>,
+    /// The mints whose coins are taken.
+    pub mints: Mints,
+    /// In which form coins are asked for.
+    pub request_form: RequestForm,
     /// How long an invoice can be paid.
     pub invoice_expiry: Duration,
     /// Whether a token's first use also needs the node to say that its invoice is settled.

@@ -90,7 +90,7 @@ impl Paywall {
         to_hold: Option<ToHold>,
         ask: &Ask<'_>,
     ) -> Result<Challenge, Error> {
-        if is_probe(ask.method) {
+        if is_probe(ask.method) || !ask.sale.ways.l402 {
             return Ok(Challenge::Price { retry_after: None });
         }
         let refused = if ask.sale.offer.binds_request() && digest.is_none() {

@@ -17,6 +17,7 @@ use farebox_wire::credential::{L402Credential, PAYMENT_HEADERS, PaymentHeaders, 
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName};
 use lru::LruCache;
 
+use crate::ecash::{EcashHeader, EcashText};
 use crate::error::{KeyFault, Owed, PresentedError};
 /// Verified credentials one worker remembers.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(8192).expect("not zero");
@@ -33,6 +34,10 @@ pub enum Presented {
     Key(KeyHash),
     /// Something that was meant as a prepaid key.
     BadKey(KeyFault),
+    /// A token of ecash for this request.
+    Ecash(EcashText),
+    /// More than one token of ecash, or one beside another credential.
+    AmbiguousEcash,
 }
 
 /// A token whose preimage, signature and caveats hold.
@@ -101,9 +106,17 @@ impl Reader {
         if !carries_payment(headers) {
             return Ok(Presented::Nothing);
         }
+        let ecash = take_ecash(headers);
         let key = keys::take(headers);
         let other_money = pays_in_another_way(headers) || has_payment_header(headers);
         let beside = self.take_tokens(headers, keyring);
+        if let Some(ecash) = ecash {
+            let is_alone = matches!(key, Ok(None)) && matches!(beside, Ok(Presented::Nothing));
+            return Ok(match ecash {
+                Some(text) if is_alone => Presented::Ecash(text),
+                _ => Presented::AmbiguousEcash,
+            });
+        }
         match (key, beside) {
             (Ok(None), beside) => beside,
             (Ok(Some(key)), Ok(Presented::Nothing)) if !other_money => Ok(Presented::Key(key)),
@@ -156,6 +169,21 @@ impl Reader {
         let mut verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
         verified.put(text.into(), Arc::clone(token));
     }
+}
+
+/// Takes the token out of the headers that bring one for a request; none where it is not one alone, or no
+/// text.
+fn take_ecash(headers: &mut HeaderMap) -> Option<Option<EcashText>> {
+    let kinds = [EcashHeader::Cashu, EcashHeader::PaymentSats];
+    let lines = kinds.map(|kind| (kind, headers.get_all(kind.brings()).iter().count()));
+    let (header, _) = *lines.iter().find(|(_, count)| *count > 0)?;
+    let all: usize = lines.iter().map(|(_, count)| count).sum();
+    let text = headers.remove(header.brings())?;
+    let text = text.to_str().ok().filter(|_| all == 1);
+    Some(text.map(|text| EcashText {
+        text: farebox_core::Secret::new(text.into()),
+        header,
+    }))
 }
 
 /// Whether any line could be a credential: one pass, because most requests have none.

@@ -5,6 +5,7 @@
 
 mod admission;
 mod credential;
+mod ecash;
 mod entry;
 mod key;
 mod payment;
@@ -17,6 +18,7 @@ use farebox_wire::problem::{Problem, ProblemKind};
 
 pub use admission::{AdmissionError, Unlike};
 pub use credential::{HolderError, HolderOf, Owed, PresentedError};
+pub use ecash::EcashError;
 pub use entry::{BRIEFLY, Blame, Entry, OUTAGE};
 pub use key::KeyFault;
 pub use payment::PaymentError;
@@ -37,6 +39,9 @@ pub enum Error {
     /// How it would be paid.
     #[error(transparent)]
     Payment(#[from] PaymentError),
+    /// The coins that pay for it.
+    #[error(transparent)]
+    Ecash(#[from] EcashError),
     /// A large request that has to be read beside the data threads.
     #[error("as many large requests as are kept waiting wait to be read; ask again")]
     Reading(#[from] Busy),
@@ -62,6 +67,7 @@ impl Error {
             Self::Admission(error) => error.entry(),
             Self::Price(error) => error.entry(),
             Self::Payment(error) => error.entry(),
+            Self::Ecash(error) => error.entry(),
             Self::Reading(_) | Self::HeldCalls => Entry::new(ProblemKind::OVERLOADED)
                 .blaming(Blame::Client)
                 .again_in(OUTAGE),
@@ -79,6 +85,7 @@ impl Error {
         match self {
             Self::Key(fault) => fault.describe(problem),
             Self::Admission(error) => error.describe(problem),
+            Self::Ecash(error) => error.describe(problem),
             _ => problem,
         }
     }

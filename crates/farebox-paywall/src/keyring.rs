@@ -63,6 +63,8 @@ pub enum Purpose {
     Claim,
     /// What an upstream is told in the place of an account's idempotency keys.
     RetryWords,
+    /// What the secrets of the coins that mints sign for us are derived from.
+    EcashSeed,
 }
 
 impl Purpose {
@@ -72,6 +74,7 @@ impl Purpose {
             Self::HeldPreimage => b"farebox held preimage v1\n",
             Self::Claim => b"farebox claim v1\n",
             Self::RetryWords => b"farebox retry words v1\n",
+            Self::EcashSeed => b"farebox ecash seed v1\n",
         }
     }
 }

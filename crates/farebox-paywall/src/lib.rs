@@ -22,6 +22,7 @@ pub mod challenge;
 pub mod claim;
 pub mod credential;
 pub mod due;
+pub mod ecash;
 pub mod error;
 pub mod gauge;
 pub mod keyring;

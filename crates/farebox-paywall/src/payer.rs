@@ -16,6 +16,7 @@ use crate::ask::{Ask, idempotency_key};
 use crate::capability;
 use crate::claim::OpenClaim;
 use crate::credential::Token;
+use crate::ecash::{Coins, EcashText};
 use crate::error::Owed;
 use crate::keys::KnownKey;
 
@@ -29,6 +30,8 @@ pub enum Credential {
     Token(Arc<Token>),
     /// A prepaid key, known or not.
     Key(KeyHash),
+    /// A token of ecash, not looked at.
+    Ecash(EcashText),
 }
 
 /// Who pays for a request. Whoever can pay has a place among the requests that its account has in
@@ -57,6 +60,8 @@ pub enum Spender {
     Token(Arc<Token>),
     /// A prepaid key.
     Key(KnownKey),
+    /// Coins for this request.
+    Coins(Arc<Coins>),
 }
 
 /// How exactly a request has to be known before its payer is admitted.
@@ -88,6 +93,11 @@ impl Payer {
     #[must_use]
     pub fn holder(&self, client: IpAddr) -> Holder {
         match self {
+            // Coins are worth nothing before their mint has swapped them.
+            Self::Account {
+                spender: Spender::Coins(_),
+                ..
+            } => Holder::Stranger(AddressPrefix::of(client)),
             Self::Account { spender, .. } => Holder::Payer(spender.purse()),
             Self::Nobody { .. } => Holder::Stranger(AddressPrefix::of(client)),
         }
@@ -119,6 +129,7 @@ impl Payer {
         };
         match spender.kind() {
             _ if spender.bound_to().is_some() => Known::Exactly,
+            _ if matches!(spender, Spender::Coins(_)) => Known::Told,
             Kind::Single => Known::Told,
             Kind::Calls(_) | Kind::Balance if idempotency_key(headers).is_some() => Known::Told,
             Kind::Calls(_) | Kind::Balance | Kind::Pass(_) => Known::Not,
@@ -133,6 +144,7 @@ impl Spender {
         match self {
             Self::Token(token) => token.account(),
             Self::Key(known) => known.key.account(),
+            Self::Coins(coins) => coins.account(),
         }
     }
 
@@ -142,14 +154,15 @@ impl Spender {
         match self {
             Self::Token(token) => token.account(),
             Self::Key(known) => known.purse,
+            Self::Coins(coins) => coins.account(),
         }
     }
 
-    /// What was bought: a key's money is a balance.
+    /// What was bought: the money of a key or of coins is a balance.
     pub fn kind(&self) -> Kind {
         match self {
             Self::Token(token) => token.granted.terms.kind,
-            Self::Key(_) => Kind::Balance,
+            Self::Key(_) | Self::Coins(_) => Kind::Balance,
         }
     }
 
@@ -157,7 +170,7 @@ impl Spender {
     pub(crate) fn bought_alone(&self) -> Option<PaymentHash> {
         match self {
             Self::Token(token) if self.kind() == Kind::Single => Some(token.payment_hash),
-            Self::Token(_) | Self::Key(_) => None,
+            Self::Token(_) | Self::Key(_) | Self::Coins(_) => None,
         }
     }
 
@@ -165,7 +178,7 @@ impl Spender {
     pub fn bound_to(&self) -> Option<RequestDigest> {
         match self {
             Self::Token(token) => token.granted.holder.request,
-            Self::Key(_) => None,
+            Self::Key(_) | Self::Coins(_) => None,
         }
     }
 }

@@ -16,6 +16,7 @@ use farebox_lightning::follow::Settlements;
 use crate::ask::Ask;
 use crate::challenge::Invoices;
 use crate::credential::{Presented, Token};
+use crate::ecash::Ecash;
 use crate::error::{Error, KeyFault, Owed, PaymentError, PresentedError};
 use crate::keyring::Keyring;
 use crate::keys::{Deposits, KnownKey, KnownKeys, Pending};
@@ -73,6 +74,8 @@ pub struct Paywall {
     pub deposits: Arc<Deposits>,
     /// Has the nodes make invoices.
     pub invoices: Invoices,
+    /// Redeems coins and gives change.
+    pub ecash: Arc<Ecash>,
     /// Whether the process is about to end.
     pub drain: DrainSignal,
 }
@@ -89,6 +92,8 @@ impl Paywall {
     /// A paywall in front of which nobody has been yet.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
+        let clock = Arc::clone(&parts.clock);
+        let ecash = Ecash::new(parts.ledger.clone(), &parts.keyring, clock);
         let counters = PaymentCounters::default();
         let settled = Settled::new(parts.ledger.clone(), parts.settlements);
         let settled = Arc::new(settled);
@@ -106,6 +111,7 @@ impl Paywall {
             }),
             settled,
             invoices: Invoices::new(parts.ledger.clone(), counters.clone(), pending),
+            ecash: Arc::new(ecash),
             counters,
             ledger: parts.ledger,
             keyring: parts.keyring,
@@ -131,6 +137,10 @@ impl Paywall {
                 Err(owed) => return Ok(Payer::nobody(owed)),
             },
             Credential::Key(key) => Spender::Key(self.find_key(key, ask).await?),
+            Credential::Ecash(_) if !ask.sale.ways.ecash => {
+                return Ok(Payer::nobody(Owed::Nothing));
+            }
+            Credential::Ecash(text) => Spender::Coins(self.ecash.examine(text, ask).await?),
         };
         let limit = ask.sale.token_limit;
         let permit = self
@@ -159,7 +169,14 @@ impl Paywall {
                 let holder = self.keys.holder(*key, client).await;
                 holder.unwrap_or_else(|_| stranger())
             }
-            Ok(Presented::BadKey(_) | Presented::Nothing) | Err(_) => stranger(),
+            // Until its mint has swapped them, coins are worth nothing.
+            Ok(
+                Presented::BadKey(_)
+                | Presented::Nothing
+                | Presented::Ecash(_)
+                | Presented::AmbiguousEcash,
+            )
+            | Err(_) => stranger(),
         }
     }
 

@@ -113,6 +113,15 @@ impl Quote {
         is_known.then(|| Box::new(ChargeBasis { rate, model }))
     }
 
+    /// Whether the price is the charge, whatever the answer uses.
+    #[must_use]
+    pub const fn is_exact(&self) -> bool {
+        match self {
+            Self::Due(due) => matches!(due.charge, Charge::Exactly),
+            Self::Free | Self::Prepaid(_) => true,
+        }
+    }
+
     /// Whether the answer can be made to cost less.
     pub const fn can_shrink(&self) -> bool {
         matches!(self, Self::Due(due) if due.can_shrink())

@@ -44,10 +44,45 @@ pub struct Sale {
     /// How many requests more than the paying account was charged for may cost nothing by their clients'
     /// doing. The next one is charged.
     pub max_voids: u32,
+    /// By which ways a request can be paid.
+    pub ways: Ways,
     /// The invoice's memo.
     pub description: String,
     /// The fingerprint of the terms: [`Offer::terms_epoch`].
     pub epoch: TermsEpoch,
+}
+
+/// By which ways a request can be paid. A prepaid key is good wherever something is sold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ways {
+    /// By an invoice and its token.
+    pub l402: bool,
+    /// By coins in the request.
+    pub ecash: bool,
+}
+
+impl Ways {
+    /// By an invoice alone.
+    pub const L402: Self = Self {
+        l402: true,
+        ecash: false,
+    };
+
+    /// Their names, as documents list them.
+    #[must_use]
+    pub fn list(self) -> Vec<&'static str> {
+        self.names().split(", ").collect()
+    }
+
+    /// Their names, as a header has them.
+    #[must_use]
+    pub const fn names(self) -> &'static str {
+        match (self.l402, self.ecash) {
+            (_, false) => "l402",
+            (true, true) => "l402, cashu",
+            (false, true) => "cashu",
+        }
+    }
 }
 
 /// What one payment buys, and how the price of a request is found.

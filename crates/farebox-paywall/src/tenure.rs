@@ -27,6 +27,8 @@ impl Tenure {
         let over = match &self.spender {
             Spender::Token(token) => self.is_token_over(token, now).await,
             Spender::Key(known) => self.is_key_over(known.key, now).await,
+            // They paid for this request alone.
+            Spender::Coins(_) => Ok(false),
         };
         // Where the ledger does not tell, it is asked again.
         over.unwrap_or(false)

@@ -15,7 +15,9 @@ use farebox_lightning::{Backend, Network};
 use super::Context;
 use super::at::At;
 use crate::choice::PriceSetting;
-use crate::file::{BackendSection, ConfigFile, LightningSection, OnFailureSetting};
+use crate::file::{
+    BackendSection, ConfigFile, LightningSection, OnFailureSetting, PaymentMethod, RouteSection,
+};
 use site::{Fingerprint, Site};
 
 /// More backends than this is a slip.
@@ -149,11 +151,12 @@ pub(super) fn node(file: &ConfigFile, context: &Context, at: &At<'_>) -> Option<
 }
 
 fn note_missing(file: &ConfigFile, at: &At<'_>) {
-    let is_priced = |price: &Option<PriceSetting>| {
-        let price = price.as_ref();
-        price.is_some_and(|price| !matches!(price, PriceSetting::Free(_)))
+    let takes_lightning = |route: &RouteSection| {
+        let price = route.price.as_ref();
+        let is_priced = price.is_some_and(|price| !matches!(price, PriceSetting::Free(_)));
+        is_priced && route.methods.contains(&PaymentMethod::L402)
     };
-    if file.route.iter().any(|route| is_priced(&route.price)) {
+    if file.route.iter().any(takes_lightning) {
         at.note("is missing: a route has a price, so somebody has to be paid");
     }
 }

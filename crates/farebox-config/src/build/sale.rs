@@ -6,14 +6,18 @@ use std::time::Duration;
 use farebox_core::Msat;
 use farebox_http::limits::TokenLimit;
 use farebox_http::replay::ReplayPolicy;
-use farebox_paywall::sale::{Bind, Buys, ChargeOn, FlatPrice, Offer, OnFailure, Pricing, Sale};
+use farebox_paywall::sale::{
+    Bind, Buys, ChargeOn, FlatPrice, Offer, OnFailure, Pricing, Sale, Ways,
+};
 use farebox_paywall::webhook::Webhook;
 
 use super::at::At;
 use super::by_use;
 use super::models::Market;
 use crate::choice::{PriceSetting, ReplaySetting};
-use crate::file::{BindSetting, OnFailureSetting, ProtocolSetting, RouteSection, ServerSection};
+use crate::file::{
+    BindSetting, OnFailureSetting, PaymentMethod, ProtocolSetting, RouteSection, ServerSection,
+};
 
 /// LUD-06 and many wallets cut longer memos.
 const MAX_DESCRIPTION_CHARS: usize = 200;
@@ -47,6 +51,7 @@ pub(super) fn sale(
         charge_on: route.charge_on.into(),
         replay: replay(route, server, at),
         max_voids: route.max_voids,
+        ways: ways(route, at),
         description: description(route, at),
     })
 }
@@ -244,6 +249,23 @@ fn bind(route: &RouteSection, at: &At<'_>) -> Bind {
         }
         None | Some(BindSetting::Request) => Bind::Request(OnFailure::Void),
     }
+}
+
+/// By which ways it can be paid.
+fn ways(route: &RouteSection, at: &At<'_>) -> Ways {
+    let ways = Ways {
+        l402: route.methods.contains(&PaymentMethod::L402),
+        ecash: route.methods.contains(&PaymentMethod::Cashu),
+    };
+    if ways.ecash && route.pass.is_some() {
+        let reason = "`cashu` pays for one request, and a pass is for a time";
+        at.key("methods").note(reason);
+    }
+    if ways.ecash && route.on_failure == OnFailureSetting::Cancel {
+        let reason = "only a Lightning payment can be held: not with `cashu`";
+        at.key("on_failure").note(reason);
+    }
+    ways
 }
 
 fn check_methods(route: &RouteSection, at: &At<'_>) {

@@ -14,6 +14,7 @@ use farebox_http::limits::{ChallengeRates, Rate};
 use farebox_http::listen::ListenLimits;
 use farebox_lightning::backends::Backends;
 use farebox_paywall::ask::PaymentRules;
+use farebox_paywall::ecash::Mints;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tracing_subscriber::EnvFilter;
@@ -261,6 +262,7 @@ fn held(held: &HeldSection, at: &At<'_>) -> Option<HeldRules> {
 pub(super) fn payments(
     file: &ConfigFile,
     node: Option<Arc<Backends>>,
+    mints: Mints,
     at: &At<'_>,
 ) -> PaymentRules {
     let expiry = file.server.invoice_expiry;
@@ -271,6 +273,8 @@ pub(super) fn payments(
     let lightning = file.lightning.as_ref();
     PaymentRules {
         node,
+        mints,
+        request_form: file.ecash_request.into(),
         invoice_expiry,
         strict_settlement: lightning.is_some_and(|lightning| lightning.strict),
     }

@@ -68,7 +68,7 @@ section! {
 }
 
 /// An amount that is known when the program is written.
-const fn msat(msat: u64) -> Amount {
+pub(super) const fn msat(msat: u64) -> Amount {
     match Msat::new(msat) {
         Ok(amount) => Amount(amount),
         Err(_) => panic!("more than all bitcoin"),

@@ -114,6 +114,8 @@ choices! {
     pub enum PaymentMethod {
         /// A Lightning invoice and a macaroon.
         L402,
+        /// Ecash in the request: `X-Cashu`, with the change in the answer.
+        Cashu,
     }
 
     /// What a token is good for.

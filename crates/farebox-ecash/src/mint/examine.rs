@@ -208,7 +208,7 @@ impl Examined {
 
 /// What names an exact set of coins of a mint, in whatever order they came.
 #[must_use]
-fn digest(mint: &MintUrl, names: &[Y]) -> [u8; 32] {
+pub fn digest(mint: &MintUrl, names: &[Y]) -> [u8; 32] {
     let mut sorted: Vec<_> = names.iter().collect();
     sorted.sort_unstable();
     let mut hasher = Sha256::new();

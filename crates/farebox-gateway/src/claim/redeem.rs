@@ -13,7 +13,7 @@ use super::cookies::Cookie;
 use super::visit::{UsedCookie, Visit};
 use crate::access_log::Exchange;
 use crate::plan::{Plan, Route};
-use crate::refusal::{KeyFault, Owed, PaymentError, PresentedError, Refusal};
+use crate::refusal::{EcashError, KeyFault, Owed, PaymentError, PresentedError, Refusal};
 use farebox_paywall::credential::{Presented, Token};
 
 /// The longest that browsers keep a cookie.
@@ -53,6 +53,9 @@ impl Claims {
             (Ok(Presented::Key(_)), _) if header => Err(KeyFault::Ambiguous.into()),
             (Ok(Presented::Key(key)), _) => Ok(Credential::Key(key)),
             (Ok(Presented::BadKey(fault)), _) => Err(fault.into()),
+            (Ok(Presented::AmbiguousEcash), _) => Err(EcashError::Ambiguous.into()),
+            (Ok(Presented::Ecash(_)), _) if header => Err(EcashError::Ambiguous.into()),
+            (Ok(Presented::Ecash(text)), _) => Ok(Credential::Ecash(text)),
             (Ok(Presented::Nothing), Some(visit)) if visit.brings_claim() => {
                 Box::pin(self.redeem_claims(plan, exchange, route, visit)).await
             }

@@ -86,6 +86,8 @@ fn plan(node: Arc<MockNode>) -> Plan {
         routes: RouteTable::build([]).unwrap(),
         payments: PaymentRules {
             node: Some(Arc::new(Backends::new(vec![backend]).unwrap())),
+            mints: Default::default(),
+            request_form: Default::default(),
             invoice_expiry: EXPIRY,
             strict_settlement: false,
         },

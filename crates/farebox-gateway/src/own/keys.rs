@@ -68,7 +68,7 @@ impl KeyPaths {
         let key = match presented {
             Ok(Presented::Key(key)) => Ok(key),
             Ok(Presented::BadKey(fault)) => Err(fault),
-            Ok(Presented::Nothing | Presented::L402(_)) | Err(_) => Err(KeyFault::Missing),
+            Ok(_) | Err(_) => Err(KeyFault::Missing),
         };
         let path = arrival.path.clone();
         let method = arrival.parts.method.clone();

@@ -37,7 +37,9 @@ impl Own {
             Ok(Presented::L402(token)) => AccountName::Payer(token.account()),
             Ok(Presented::Key(key)) => AccountName::Key(key),
             Ok(Presented::BadKey(fault)) => return Err(fault.into()),
-            Ok(Presented::Nothing) => return Err(HolderError::Missing(HolderOf::Receipt).into()),
+            Ok(Presented::Nothing | Presented::Ecash(_) | Presented::AmbiguousEcash) => {
+                return Err(HolderError::Missing(HolderOf::Receipt).into());
+            }
             Err(error) => return Err(HolderError::Unproven(HolderOf::Receipt, error).into()),
         };
         self.refunds.may_ask(exchange)?;

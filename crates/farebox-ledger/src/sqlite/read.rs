@@ -101,7 +101,7 @@ impl Reader for SqliteReader {
 
     fn newest_claim(&mut self) -> Result<Option<(KeyEpoch, UnixMillis)>, StoreError> {
         let sql = "SELECT key_epoch, max(claimed_at) FROM claims \
-                   GROUP BY key_epoch ORDER BY key_epoch DESC LIMIT 1";
+                   WHERE rail = 1 GROUP BY key_epoch ORDER BY key_epoch DESC LIMIT 1";
         let read = |row: &Row<'_>| Ok((KeyEpoch(row.get(0)?), columns::instant(row.get(1)?)?));
         self.connection.first(sql, (), read)
     }

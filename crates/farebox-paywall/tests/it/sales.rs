@@ -16,7 +16,7 @@ use farebox_paywall::model_headers::HeaderRules;
 use farebox_paywall::model_query::QueryRules;
 use farebox_paywall::sale::{
     Bind, Buys, ChargeOn, FiatPrice, FlatPrice, MethodScope, ModelSale, Offer, OnFailure, Pricing,
-    Sale,
+    Sale, Ways,
 };
 use farebox_paywall::webhook::{Webhook, WebhookRules};
 use farebox_testkit::{ManualClock, ScriptedUpstream};
@@ -209,6 +209,7 @@ fn sale(offer: Offer) -> Sale {
         valid_for: VALID_FOR,
         charge_on: ChargeOn::Success,
         replay: None,
+        ways: Ways::L402,
         max_voids: 1_000,
         description: "data".to_owned(),
     }

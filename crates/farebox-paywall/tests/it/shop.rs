@@ -27,7 +27,7 @@ use farebox_paywall::ask::{Ask, BodyFacts, Fingerprint, PaymentRules};
 use farebox_paywall::challenge::{Challenge, Offered, ToHold};
 use farebox_paywall::credential::{Presented, Reader};
 use farebox_paywall::due::Due;
-use farebox_paywall::error::{Error, Owed};
+use farebox_paywall::error::{EcashError, Error, Owed};
 use farebox_paywall::gauge::{Ending, Form};
 use farebox_paywall::keyring::Keyring;
 use farebox_paywall::keys::KeySecret;
@@ -147,6 +147,8 @@ impl Shop {
             clock,
             rules: PaymentRules {
                 node: Some(Arc::new(Backends::new(vec![backend]).unwrap())),
+                mints: Default::default(),
+                request_form: Default::default(),
                 invoice_expiry: EXPIRY,
                 strict_settlement: false,
             },
@@ -197,6 +199,8 @@ impl Shop {
             Ok(Presented::L402(token)) => Credential::Token(token),
             Ok(Presented::Key(key)) => Credential::Key(key),
             Ok(Presented::BadKey(fault)) => return Err(fault.into()),
+            Ok(Presented::Ecash(text)) => Credential::Ecash(text),
+            Ok(Presented::AmbiguousEcash) => return Err(EcashError::Ambiguous.into()),
             Err(error) => Credential::None(Owed::Unproven(error)),
         };
         self.paywall

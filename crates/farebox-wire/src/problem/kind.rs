@@ -124,6 +124,10 @@ kinds! {
     INTERNAL = "internal", 500, Internal, "Something went wrong on our side";
     /// The upstream gave no usable answer.
     UPSTREAM_FAILED = "upstream-failed", 502, Unavailable, "The service behind this gateway failed";
+    /// Another token would pay (NUT-24).
+    ECASH_REFUSED = "ecash-refused", 400, InvalidArgument, "The ecash is not taken";
+    /// A mint does not answer, or not in time.
+    MINT_UNAVAILABLE = "mint-unavailable", 503, Unavailable, "The mint does not redeem ecash at the moment";
     /// No invoice can be made at present.
     PAYMENT_UNAVAILABLE = "payment-unavailable", 503, Unavailable, "Payment is not possible at the moment";
     /// The process is at one of its limits, or its ledger cannot be reached.

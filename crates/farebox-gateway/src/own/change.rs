@@ -1,0 +1,44 @@
+//! `/.farebox/change`: what is left of coins that paid for a request, for whoever still has the token. The
+//! token is never redeemed here.
+
+use farebox_paywall::credential::{Presented, Reader};
+use farebox_paywall::ecash::PickUp;
+use http::{Method, Response};
+use serde_json::json;
+
+use super::Own;
+use crate::access_log::Exchange;
+use crate::answer::AnswerBody;
+use crate::arrival::Arrival;
+use crate::outcome::Outcome;
+use crate::plan::Plan;
+use crate::refusal::{EcashError, Refusal, RequestError};
+
+pub(super) const CHANGE: &str = "/.farebox/change";
+
+impl Own {
+    pub(super) async fn change(
+        &self,
+        reader: &Reader,
+        plan: &Plan,
+        exchange: &mut Exchange,
+        mut arrival: Arrival,
+    ) -> Result<Response<AnswerBody>, Refusal> {
+        if arrival.parts.method != Method::POST {
+            let allowed = vec![Method::POST];
+            return Err(RequestError::Method { allowed }.into());
+        }
+        self.refunds.may_ask(exchange)?;
+        let headers = &mut arrival.parts.headers;
+        let presented = reader.take(headers, &self.paywall.keyring);
+        let Ok(Presented::Ecash(text)) = presented else {
+            return Err(EcashError::NoToken.into());
+        };
+        let (mints, holder) = (&plan.payments.mints, exchange.holder);
+        let found = self.paywall.ecash.pick_up(text, mints, holder).await?;
+        let PickUp { told, unit } = found;
+        exchange.outcome = Outcome::Free;
+        let body = json!({ "change": told, "unit": unit.as_str() });
+        Ok(super::json(body.to_string()))
+    }
+}

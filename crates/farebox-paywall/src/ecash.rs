@@ -1,0 +1,233 @@
+//! Ecash that pays for requests: coins are examined, swapped at their mint, and what is not used goes back
+//! in coins.
+//!
+//! Everything that can be refused is refused before the swap, while the token is still its holder's.
+//! A swap is in the ledger before its mint is called. After it only the ledger can refuse, and the
+//! credit stays where its holder can fetch it.
+
+mod change;
+mod counters;
+mod redeem;
+
+use std::collections::HashSet;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use farebox_core::{AccountId, Clock, MintId, Msat, Secret};
+use farebox_ecash::{Examined, Mint, MintUrl, Seed, Token, TokenError, Unit};
+use farebox_http::aside::aside;
+use farebox_http::body_budget::Holder;
+use farebox_http::limits::Places;
+use farebox_ledger::Ledger;
+use lru::LruCache;
+
+use crate::ask::Ask;
+use crate::error::EcashError;
+use crate::keyring::{Keyring, Purpose};
+use counters::Counters;
+
+pub use change::{ChangeDue, PickUp};
+pub(crate) use redeem::Needs;
+
+/// How many tokens that were spent elsewhere are remembered, so that nobody makes a mint say so again.
+const DEAD_TOKENS: NonZeroUsize = NonZeroUsize::new(8_192).expect("not zero");
+
+/// The mints whose coins are taken, under a plan.
+#[derive(Clone, Default)]
+pub struct Mints(Vec<TrustedMint>);
+
+/// A mint whose coins are taken.
+#[derive(Clone)]
+pub struct TrustedMint {
+    /// The mint.
+    pub mint: Arc<Mint>,
+    /// How much of each of its units may be ours at most.
+    pub most: Msat,
+}
+
+/// A token as a request brought it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EcashText {
+    /// Its text.
+    pub text: Secret<Box<str>>,
+    /// The header that it came in, which says where its change goes.
+    pub header: EcashHeader,
+}
+
+/// A header that brings a token for one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EcashHeader {
+    /// `X-Cashu` (NUT-24).
+    Cashu,
+    /// `X-PAYMENT-SATS`, of the ecash-402 gateway.
+    PaymentSats,
+}
+
+/// Coins that pay for one request, as far as they are known before they are swapped.
+pub struct Coins {
+    pub(crate) mint: TrustedMint,
+    pub(crate) examined: Examined,
+    /// The account that the exact set of them is.
+    pub(crate) account: AccountId,
+    pub(crate) header: EcashHeader,
+}
+
+/// What redeems coins and gives change, for all data threads.
+pub struct Ecash {
+    ledger: Ledger,
+    clock: Arc<dyn Clock>,
+    counters: Counters,
+    /// None where there are no signing keys.
+    seed: Option<Seed>,
+    /// Accounts whose coins are being swapped by this process.
+    running: Mutex<HashSet<AccountId>>,
+    /// Whose coins were spent elsewhere.
+    dead: Mutex<LruCache<AccountId, ()>>,
+    /// Swaps that wait for a mint.
+    waiting: Arc<Places>,
+}
+
+impl Mints {
+    /// These mints; those named first are offered first.
+    #[must_use]
+    pub const fn new(mints: Vec<TrustedMint>) -> Self {
+        Self(mints)
+    }
+
+    /// The one that a token names.
+    #[must_use]
+    pub fn find(&self, url: &MintUrl) -> Option<&TrustedMint> {
+        self.0.iter().find(|trusted| trusted.mint.url() == url)
+    }
+
+    /// The one that a unit of is called so.
+    #[must_use]
+    pub fn find_unit(&self, id: MintId) -> Option<(&TrustedMint, Unit)> {
+        self.0.iter().find_map(|trusted| {
+            let units = trusted.mint.units().iter().copied();
+            let mut named = units.filter(|unit| mint_id(trusted.mint.url(), *unit) == id);
+            Some((trusted, named.next()?))
+        })
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &TrustedMint> {
+        self.0.iter()
+    }
+
+    /// Every unit in which somebody can pay, with the mints that have it: the finest first.
+    pub fn by_unit(&self) -> impl Iterator<Item = (Unit, Vec<&MintUrl>)> {
+        Unit::ALL.into_iter().filter_map(|unit| {
+            let with = self.0.iter().map(|trusted| &trusted.mint);
+            let urls: Vec<_> = with
+                .filter(|mint| mint.units().contains(&unit))
+                .map(|mint| mint.url())
+                .collect();
+            (!urls.is_empty()).then_some((unit, urls))
+        })
+    }
+}
+
+/// What the ledger calls a unit of a mint.
+pub(crate) fn mint_id(url: &MintUrl, unit: Unit) -> MintId {
+    MintId::of(url.as_str(), unit.as_str())
+}
+
+impl EcashHeader {
+    /// The header that brings it.
+    #[must_use]
+    pub const fn brings(self) -> &'static str {
+        match self {
+            Self::Cashu => "x-cashu",
+            Self::PaymentSats => "x-payment-sats",
+        }
+    }
+
+    /// The header in which change is told.
+    #[must_use]
+    pub const fn change(self) -> &'static str {
+        match self {
+            Self::Cashu => "x-cashu",
+            Self::PaymentSats => "x-change-sats",
+        }
+    }
+}
+
+impl Coins {
+    /// The account that they credit.
+    #[must_use]
+    pub const fn account(&self) -> AccountId {
+        self.account
+    }
+
+    /// What their swap brings, as far as there is so much money.
+    pub(crate) fn worth(&self) -> Msat {
+        self.examined.worth().unwrap_or(Msat::MAX)
+    }
+
+    /// What the ledger calls the unit of their mint.
+    pub(crate) fn mint_id(&self) -> MintId {
+        mint_id(self.mint.mint.url(), self.examined.unit)
+    }
+}
+
+impl Ecash {
+    pub(crate) fn new(ledger: Ledger, keyring: &Keyring, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            counters: Counters::new(ledger.clone()),
+            seed: seed(keyring),
+            running: Mutex::default(),
+            dead: Mutex::new(LruCache::new(DEAD_TOKENS)),
+            waiting: Arc::default(),
+            ledger,
+            clock,
+        }
+    }
+
+    /// Looks at a token that a request brought. It is not touched.
+    ///
+    /// # Errors
+    /// Why it is not taken.
+    pub(crate) async fn examine(
+        &self,
+        brought: EcashText,
+        ask: &Ask<'_>,
+    ) -> Result<Arc<Coins>, EcashError> {
+        let EcashText { text, header } = brought;
+        let holder = ask.holder;
+        let token = read(text, holder).await?;
+        let mint = ask.rules.mints.find(&token.mint);
+        let mint = mint.ok_or_else(|| EcashError::Mint(token.mint.clone()))?;
+        let examined = mint.mint.examine(token, holder, ask.received_at).await?;
+        let account = AccountId::from_bytes(examined.digest(mint.mint.url()));
+        if self.dead().get(&account).is_some() {
+            return Err(EcashError::Spent);
+        }
+        Ok(Arc::new(Coins {
+            mint: mint.clone(),
+            examined,
+            account,
+            header,
+        }))
+    }
+
+    fn dead(&self) -> MutexGuard<'_, LruCache<AccountId, ()>> {
+        self.dead.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn read(text: Secret<Box<str>>, holder: Holder) -> Result<Token, EcashError> {
+    let read = aside(Some(holder), move || Token::parse(text.reveal())).await;
+    let token: Result<Token, TokenError> = read.map_err(|_| EcashError::Busy)?;
+    Ok(token?)
+}
+
+/// What the secrets of all coins are derived from: the same over rotations of the keyring.
+fn seed(keyring: &Keyring) -> Option<Seed> {
+    let mut bytes = [0; 64];
+    for (half, data) in bytes.chunks_mut(32).zip([b"first", b"other"]) {
+        let derived = keyring.derive_lasting(Purpose::EcashSeed, data)?;
+        half.copy_from_slice(derived.reveal());
+    }
+    Some(Seed::new(bytes))
+}

@@ -1,0 +1,280 @@
+//! From somebody's coins to ours: the swap is written down, sent, and ended in the step that holds its
+//! request.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use farebox_core::{AccountId, Binding, KeyEpoch, Kind, MethodClass, Msat, SwapId, Terms};
+use farebox_ecash::{
+    Branch, KeysetKeys, Open, Outcome, Output, Proof, Swap, Unit, ladder, proof_to_bytes, split,
+};
+use farebox_http::aside::aside;
+use farebox_http::body_budget::Holder;
+use farebox_ledger::{
+    Admitted, ClaimPolicy, Funding, HoldRequest, NewCoin, Rail, SwapBegun, SwapEnd, SwapFacts,
+    SwapRequest, SwapState, SwapView, Swapped,
+};
+use tokio::time::Instant;
+
+use super::{Coins, Ecash};
+use crate::ask::Ask;
+use crate::error::{EcashError, Error};
+
+/// How long a request waits for its mint.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// How many swaps may wait for mints at once.
+const MAX_WAITING: u64 = 256;
+
+/// What a request needs of its coins.
+pub(crate) struct Needs {
+    /// The most that it can cost.
+    pub(crate) at_most: Msat,
+    /// Whether it costs exactly that.
+    pub(crate) is_exact: bool,
+    /// Whose share of the calls to mints it is.
+    pub(crate) holder: Holder,
+}
+
+/// The account of coins that are being swapped, until this is dropped.
+struct Running {
+    ecash: Arc<Ecash>,
+    account: AccountId,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let running = &self.ecash.running;
+        let mut running = running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.remove(&self.account);
+    }
+}
+
+impl Coins {
+    /// What credits their account: a balance of what their swap brings.
+    ///
+    /// # Errors
+    /// They do not pay for the request. Nothing was done with them.
+    pub(crate) fn funding(&self, at_most: Msat, ask: &Ask<'_>) -> Result<Funding, EcashError> {
+        let unit = self.examined.unit;
+        let brings = self.examined.worth().ok_or(EcashError::TooMuch)?;
+        if brings < at_most {
+            let needed = unit.covering(at_most).saturating_add(self.examined.fee);
+            return Err(EcashError::TooLittle {
+                face: self.examined.face,
+                needed,
+                unit,
+            });
+        }
+        Ok(Funding {
+            rail: Rail::Ecash(self.mint_id()),
+            amount: brings,
+            terms: Terms {
+                amount: brings,
+                kind: Kind::Balance,
+                route: ask.route.clone(),
+                methods: MethodClass::Any,
+                binding: Binding::Route,
+                epoch: ask.sale.epoch,
+                valid_for: ask.sale.valid_for,
+                claim_by: ask.received_at.plus(ask.sale.valid_for),
+            },
+            key_epoch: KeyEpoch(0),
+            claims: ClaimPolicy::Open,
+        })
+    }
+}
+
+impl Ecash {
+    /// Holds what a request costs on the account of its coins, and swaps them first where that was not
+    /// done. It goes on to its end where nobody waits for it any more: what it brought is then on the
+    /// account.
+    ///
+    /// # Errors
+    /// Why nothing is held: the mint refused or does not answer, and the coins are still their holder's
+    /// as far as is known; or the ledger does not answer.
+    pub(crate) async fn hold(
+        self: &Arc<Self>,
+        coins: Arc<Coins>,
+        request: HoldRequest,
+        needs: Needs,
+    ) -> Result<Admitted, Error> {
+        let running = self.run(coins.account)?;
+        let ecash = Arc::clone(self);
+        let task = tokio::spawn(async move {
+            let held = ecash.redeem(&coins, request, needs).await;
+            drop(running);
+            held
+        });
+        task.await.map_err(|_| EcashError::Busy)?
+    }
+
+    fn run(self: &Arc<Self>, account: AccountId) -> Result<Running, EcashError> {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        if !running.insert(account) {
+            return Err(EcashError::InFlight);
+        }
+        Ok(Running {
+            ecash: Arc::clone(self),
+            account,
+        })
+    }
+
+    async fn redeem(
+        &self,
+        coins: &Coins,
+        mut request: HoldRequest,
+        needs: Needs,
+    ) -> Result<Admitted, Error> {
+        let known = self.ledger.swap_of(coins.account).await?;
+        // What was sold is what the first request wrote down.
+        if let Some(known) = &known {
+            request.funding = Some(known.funding());
+        }
+        let (facts, swap) = match known {
+            Some(known) if known.state == SwapState::Done => {
+                return Ok(self.ledger.hold(request).await?);
+            }
+            Some(open) => (open.facts(), Arc::new(read(&open)?)),
+            None => self.begin(coins, &request, &needs).await?,
+        };
+        let place = self.waiting.take(MAX_WAITING, needs.holder, 1);
+        let _place = place.map_err(|_| EcashError::Busy)?;
+        let deadline = Instant::now() + PATIENCE;
+        let outcome = coins.mint.mint.swap_until(&swap, deadline).await;
+        let proofs = self.judge(coins, &facts, outcome).await?;
+        let unit = coins.examined.unit;
+        let coins = aside(None, move || new_coins(&proofs, unit)).await;
+        request.swapped = Some(Box::new(Swapped {
+            facts,
+            coins: coins.map_err(|_| EcashError::Busy)??,
+        }));
+        Ok(self.ledger.hold(request).await?)
+    }
+
+    /// Plans a swap and writes it down.
+    async fn begin(
+        &self,
+        coins: &Coins,
+        request: &HoldRequest,
+        needs: &Needs,
+    ) -> Result<(SwapFacts, Arc<Swap>), Error> {
+        let (funding, at) = (request.funding.as_ref(), request.now);
+        let terms = funding.ok_or(EcashError::Plan)?.terms.clone();
+        let swap = Arc::new(self.plan(coins, needs).await?);
+        let mut random = [0; 10];
+        getrandom::fill(&mut random).map_err(crate::error::PaymentError::from)?;
+        let names = coins.examined.names.iter().map(|y| *y.as_bytes());
+        let facts = SwapFacts {
+            id: SwapId::new(at, random),
+            mint: coins.mint_id(),
+            account: coins.account,
+            received: names.collect(),
+        };
+        let body = swap.to_bytes().map_err(|_| EcashError::Plan)?;
+        let request = SwapRequest {
+            facts: facts.clone(),
+            terms,
+            body: body.into(),
+            most: coins.mint.most,
+            at,
+        };
+        match self.ledger.begin_swap(request).await? {
+            SwapBegun::Begun => Ok((facts, swap)),
+            SwapBegun::Exists(_) => Err(EcashError::InFlight.into()),
+            SwapBegun::Overlaps => Err(EcashError::Overlaps.into()),
+            SwapBegun::Exposed => Err(EcashError::Exposed.into()),
+        }
+    }
+
+    /// What the coins are swapped for: what the request can cost apart from the rest, which goes back
+    /// with the first byte, so that any part of it can go back later without a second swap.
+    async fn plan(&self, coins: &Coins, needs: &Needs) -> Result<Swap, Error> {
+        let seed = self.seed.as_ref().ok_or(EcashError::NoSeed)?;
+        let seed = seed.branch(Branch::Change);
+        let mint = &coins.mint.mint;
+        let keysets = mint.keysets().await.map_err(EcashError::Away)?;
+        let active = keysets.active(coins.examined.unit);
+        let keyset = active.map_err(EcashError::from)?.id;
+        let keys = mint.keys(keyset).await.map_err(EcashError::from)?;
+        let amounts = amounts(&keys, coins, needs);
+        let count = u32::try_from(amounts.len()).map_err(|_| EcashError::Plan)?;
+        let first = self.counters.take(keyset, Branch::Change, count).await?;
+        let (inputs, fee) = (coins.examined.proofs.clone(), coins.examined.fee);
+        let planned = aside(Some(needs.holder), move || {
+            let outputs: Result<Vec<Output>, _> = (first..)
+                .zip(amounts)
+                .map(|(number, amount)| seed.output(keyset, number, amount))
+                .collect();
+            Swap::plan(inputs, fee, outputs.map_err(|_| EcashError::Plan)?)
+                .map_err(|_| EcashError::Plan)
+        });
+        Ok(planned.await.map_err(|_| EcashError::Busy)??)
+    }
+
+    /// Writes down what became of a swap, where its coins are not ours.
+    async fn judge(
+        &self,
+        coins: &Coins,
+        facts: &SwapFacts,
+        outcome: Outcome,
+    ) -> Result<Vec<Proof>, Error> {
+        let (end, error) = match outcome {
+            Outcome::Done(proofs) => return Ok(proofs),
+            Outcome::Refused(fault) => {
+                if fault.is_of_keysets() {
+                    // The next attempt finds what is new.
+                    let _ = coins.mint.mint.fresh_keysets().await;
+                }
+                (SwapEnd::Refused, EcashError::Refused(fault))
+            }
+            Outcome::Spent => {
+                self.dead().put(coins.account, ());
+                (SwapEnd::Spent, EcashError::Spent)
+            }
+            Outcome::Open(Open::Unspent) => (SwapEnd::LetGo, EcashError::Untold),
+            // It stays open: what was really signed is ours, and found again.
+            Outcome::Misfit(misfit, _) => {
+                tracing::error!(
+                    mint = coins.mint.mint.url().as_str(), %misfit,
+                    "a mint signed something else than it was asked for"
+                );
+                return Err(EcashError::Untold.into());
+            }
+            Outcome::Open(Open::Pending) => return Err(EcashError::Untold.into()),
+            Outcome::Open(Open::Fault(fault)) => return Err(EcashError::Away(fault).into()),
+        };
+        let at = self.clock.now();
+        self.ledger.end_swap(facts.clone(), end, at).await?;
+        Err(error.into())
+    }
+}
+
+fn read(open: &SwapView) -> Result<Swap, EcashError> {
+    Swap::from_bytes(&open.body).map_err(|_| EcashError::Plan)
+}
+
+/// The amounts of the new coins, the smallest first, so that none tells what it is for.
+fn amounts(keys: &KeysetKeys, coins: &Coins, needs: &Needs) -> Vec<u64> {
+    let denominations = keys.denominations();
+    let credit = coins.examined.credit();
+    let held = coins.examined.unit.covering(needs.at_most).min(credit);
+    let mut amounts = if needs.is_exact {
+        split(held, denominations)
+    } else {
+        ladder(held, denominations)
+    };
+    amounts.extend(split(credit - held, denominations));
+    amounts.sort_unstable();
+    amounts
+}
+
+fn new_coins(proofs: &[Proof], unit: Unit) -> Result<Vec<NewCoin>, EcashError> {
+    let coins = proofs.iter().map(|proof| {
+        Ok(NewCoin {
+            y: *proof.y().map_err(|_| EcashError::Plan)?.as_bytes(),
+            worth: unit.worth(proof.amount).ok_or(EcashError::TooMuch)?,
+            bytes: proof_to_bytes(proof).map_err(|_| EcashError::Plan)?.into(),
+        })
+    });
+    coins.collect()
+}
