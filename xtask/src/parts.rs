@@ -12,12 +12,13 @@ use crate::cache::provide;
 use crate::process::{command, is_ci, run, works};
 
 /// What goes into the cache.
-const PINNED: [Part; 5] = [
+const PINNED: [Part; 6] = [
     Part::Node,
     Part::Python,
     Part::Sdks,
     Part::Lnbits,
     Part::Litellm,
+    Part::Nutshell,
 ];
 /// What the system has: how the closing summary calls it, as which program it is found, and the Debian
 /// package that brings it.
@@ -94,7 +95,7 @@ fn pinned(part: Part) -> Result<()> {
     let place = part.folder()?;
     match part {
         Part::Node => provide(&place, |_| true, |folder| npm(part, folder)),
-        Part::Python | Part::Sdks | Part::Lnbits | Part::Litellm => {
+        Part::Python | Part::Sdks | Part::Lnbits | Part::Litellm | Part::Nutshell => {
             provide(&place, has_python, |folder| environment(part, folder))
         }
     }

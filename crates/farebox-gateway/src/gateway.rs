@@ -16,9 +16,9 @@ use farebox_http::replay::{DEFAULT_MAX_ANSWERS, ReplayLimits, ReplayStore};
 use farebox_ledger::Ledger;
 use farebox_lightning::follow::Settlements;
 use farebox_paywall::keyring::Keyring;
-use farebox_paywall::keys;
 use farebox_paywall::payout::Payouts;
 use farebox_paywall::{Parts, Paywall};
+use farebox_paywall::{ecash, keys};
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 
@@ -281,7 +281,7 @@ async fn keep_house(worker: Arc<Worker>, write_timeout: Duration) {
 }
 
 /// Calls whose payment is held run on a thread of their own, beside those of the clients, and so
-/// does what looks after payments for keys.
+/// does what looks after payments for keys and swaps of coins.
 fn spawn_held(calls: HeldCalls, offered: mpsc::Receiver<Offered>) -> io::Result<JoinHandle<()>> {
     let calls = Arc::new(calls);
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -293,10 +293,13 @@ fn spawn_held(calls: HeldCalls, offered: mpsc::Receiver<Offered>) -> io::Result<
             let deposits = Arc::clone(&calls.paywall.deposits);
             let plan = Arc::clone(&calls.plan);
             let backends = || plan.load().payments.node.clone();
+            let coins = Arc::clone(&calls.paywall.ecash);
+            let mints = || plan.load().payments.mints.clone();
             runtime.block_on(async {
                 tokio::select! {
                     () = held::follow_all(calls, offered) => {}
                     () = keys::sweep(deposits, backends) => {}
+                    () = ecash::sweep(coins, mints) => {}
                 }
             });
         })

@@ -7,6 +7,7 @@
 
 mod change;
 mod counters;
+mod recover;
 mod redeem;
 
 use std::collections::HashSet;
@@ -27,6 +28,7 @@ use crate::keyring::{Keyring, Purpose};
 use counters::Counters;
 
 pub use change::{ChangeDue, PickUp};
+pub use recover::sweep;
 pub(crate) use redeem::Needs;
 
 /// How many tokens that were spent elsewhere are remembered, so that nobody makes a mint say so again.

@@ -35,6 +35,8 @@ pub enum Part {
     Lnbits,
     /// A gateway to models.
     Litellm,
+    /// A mint of ecash, and its wallet.
+    Nutshell,
 }
 
 impl Part {
@@ -47,6 +49,7 @@ impl Part {
             Self::Sdks => "SDKs",
             Self::Lnbits => "LNbits",
             Self::Litellm => "LiteLLM",
+            Self::Nutshell => "nutshell",
         }
     }
 
@@ -59,6 +62,7 @@ impl Part {
             Self::Sdks => &["sdk-requirements.txt"],
             Self::Lnbits => &["lnbits-requirements.txt"],
             Self::Litellm => &["litellm-requirements.txt"],
+            Self::Nutshell => &["nutshell-requirements.txt"],
         }
     }
 
@@ -73,6 +77,7 @@ impl Part {
             Self::Sdks => "sdks",
             Self::Lnbits => "lnbits",
             Self::Litellm => "litellm",
+            Self::Nutshell => "nutshell",
         };
         let mut pins = String::new();
         for file in self.pins() {

@@ -36,7 +36,7 @@ pub(crate) struct Needs {
 }
 
 /// The account of coins that are being swapped, until this is dropped.
-struct Running {
+pub(super) struct Running {
     ecash: Arc<Ecash>,
     account: AccountId,
 }
@@ -108,7 +108,7 @@ impl Ecash {
         task.await.map_err(|_| EcashError::Busy)?
     }
 
-    fn run(self: &Arc<Self>, account: AccountId) -> Result<Running, EcashError> {
+    pub(super) fn run(self: &Arc<Self>, account: AccountId) -> Result<Running, EcashError> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         if !running.insert(account) {
             return Err(EcashError::InFlight);
@@ -268,7 +268,7 @@ fn amounts(keys: &KeysetKeys, coins: &Coins, needs: &Needs) -> Vec<u64> {
     amounts
 }
 
-fn new_coins(proofs: &[Proof], unit: Unit) -> Result<Vec<NewCoin>, EcashError> {
+pub(super) fn new_coins(proofs: &[Proof], unit: Unit) -> Result<Vec<NewCoin>, EcashError> {
     let coins = proofs.iter().map(|proof| {
         Ok(NewCoin {
             y: *proof.y().map_err(|_| EcashError::Plan)?.as_bytes(),

@@ -21,6 +21,7 @@ mod buyers;
 mod by_use;
 #[cfg(feature = "crash-points")]
 mod crash;
+mod ecash;
 mod fiat;
 mod first_sale;
 mod grpc;

@@ -10,6 +10,7 @@ use farebox_testkit::ScriptedUpstream;
 pub(crate) struct Setup {
     server: String,
     lightning: Option<String>,
+    is_without_lightning: bool,
     sections: String,
     routes: Vec<Route>,
 }
@@ -40,6 +41,12 @@ impl Setup {
         self
     }
 
+    /// No Lightning at all.
+    pub(crate) fn without_lightning(mut self) -> Self {
+        self.is_without_lightning = true;
+        self
+    }
+
     /// Whole sections of their own, header included.
     pub(crate) fn section(mut self, toml: &str) -> Self {
         writeln!(self.sections, "{toml}\n").unwrap();
@@ -61,12 +68,16 @@ impl Setup {
              listen = \"127.0.0.1:{console_port}\"\n\n\
              [store]\n\
              url = \"sqlite://{store}\"\n\n\
-             [lightning]\n\
              {lightning}\n\n\
              {sections}",
             server = self.server,
             store = store.display(),
-            lightning = self.lightning.as_deref().unwrap_or("backend = \"mock\""),
+            lightning = if self.is_without_lightning {
+                String::new()
+            } else {
+                let lines = self.lightning.as_deref();
+                format!("[lightning]\n{}", lines.unwrap_or("backend = \"mock\""))
+            },
             sections = self.sections,
         );
         for route in &self.routes {
