@@ -7,11 +7,10 @@ use farebox_core::{
 use crate::day::Day;
 use crate::name::Name;
 use crate::rows::{
-    Account, ChangeRow, Entry, HoldFacts, OnceRow, OnceState, OpenHold, PayoutGate, PayoutRow,
-    TransferId,
+    Account, Entry, HoldFacts, OnceRow, OnceState, OpenHold, PayoutGate, PayoutRow, TransferId,
 };
 use crate::store::StoreError;
-use crate::swap::{CoinName, CoinView, SwapRow, SwapView};
+use crate::swap::{ChangeRow, CoinName, CoinView, SwapRow, SwapView};
 use crate::working::{Changes, Rows};
 
 /// What an engine counts for itself. These limits hold for each gateway.

@@ -80,6 +80,6 @@ pub mod seam {
     pub use crate::name::{HouseName, Name};
     pub use crate::rows::*;
     pub use crate::store::{Closed, PruneStep, Safe, Totals};
-    pub use crate::swap::SwapRow;
+    pub use crate::swap::{ChangeRow, SwapRow};
     pub use crate::working::{Changes, House, OnceName, Removed, Rows};
 }

@@ -15,8 +15,7 @@ use crate::day::Day;
 use crate::store::StoreError;
 use crate::view::TransferKind;
 use crate::{
-    ChangeView, ChargeBasis, Funding, HeldCall, HeldState, KeyLimits, Measured, PayoutView, Rail,
-    Receipt,
+    ChargeBasis, Funding, HeldCall, HeldState, KeyLimits, Measured, PayoutView, Rail, Receipt,
 };
 
 const NO_DAY: StoreError = StoreError::Unloaded("what counts against a key on a day");
@@ -282,15 +281,6 @@ pub struct PayoutGate {
     pub own: u64,
     /// Payouts of the account begun since, however they ended.
     pub begun: u64,
-}
-
-/// Change that is owed.
-#[derive(Clone, Debug)]
-pub struct ChangeRow {
-    /// What people read of it.
-    pub view: ChangeView,
-    /// The run of a process that owes it.
-    pub epoch: ProcessEpoch,
 }
 
 /// An ended hold of which there is more to tell than its transfer does.

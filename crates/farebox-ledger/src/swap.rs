@@ -10,7 +10,7 @@ use std::sync::Arc;
 use farebox_core::{AccountId, MintId, Msat, ProcessEpoch, SwapId, Terms, UnixMillis};
 
 use crate::code::codes;
-use crate::{ClaimPolicy, Funding, LedgerError, Rail};
+use crate::{ChangeView, ClaimPolicy, Funding, LedgerError, Rail};
 
 /// The most coins that one swap takes or makes.
 pub const MAX_SWAP_COINS: usize = 1_000;
@@ -218,6 +218,15 @@ pub struct SwapRow {
     /// What people read of it.
     pub view: SwapView,
     /// The run of a process that wrote it down.
+    pub epoch: ProcessEpoch,
+}
+
+/// Change that is owed.
+#[derive(Clone, Debug)]
+pub struct ChangeRow {
+    /// What people read of it.
+    pub view: ChangeView,
+    /// The run of a process that owes it.
     pub epoch: ProcessEpoch,
 }
 

@@ -12,11 +12,11 @@ use lru::LruCache;
 use crate::day::Day;
 use crate::name::{HouseName, Name};
 use crate::rows::{
-    Account, Body, ChangeRow, Charge, Entry, HoldFacts, OnceRow, OnceState, OpenHold, PayoutGate,
-    PayoutRow, Transfer, Unsaved,
+    Account, Body, Charge, Entry, HoldFacts, OnceRow, OnceState, OpenHold, PayoutGate, PayoutRow,
+    Transfer, Unsaved,
 };
 use crate::store::StoreError;
-use crate::swap::{CoinName, CoinView, SwapRow};
+use crate::swap::{ChangeRow, CoinName, CoinView, SwapRow};
 
 /// Days of one key that are kept; more than ever have open holds at once, but by a clock that is set
 /// to and fro.

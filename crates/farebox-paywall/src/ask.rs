@@ -13,7 +13,7 @@ use farebox_lightning::backends::Backends;
 use http::{HeaderMap, HeaderName, Method};
 use sha2::{Digest, Sha256};
 
-use crate::ecash::Mints;
+use crate::mints::Mints;
 use crate::sale::Sale;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");

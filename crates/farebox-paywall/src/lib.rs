@@ -28,6 +28,7 @@ pub mod gauge;
 pub mod keyring;
 pub mod keys;
 pub mod metrics;
+pub mod mints;
 pub mod model_headers;
 pub mod model_query;
 pub mod payer;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use farebox_ecash::{Mint, MintOptions, MintUrl, Unit};
 use farebox_http::client::Trust;
-use farebox_paywall::ecash::{Mints, TrustedMint};
+use farebox_paywall::mints::{Mints, TrustedMint};
 
 use super::at::At;
 use super::{Context, Lookups};

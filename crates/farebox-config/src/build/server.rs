@@ -14,7 +14,7 @@ use farebox_http::limits::{ChallengeRates, Rate};
 use farebox_http::listen::ListenLimits;
 use farebox_lightning::backends::Backends;
 use farebox_paywall::ask::PaymentRules;
-use farebox_paywall::ecash::Mints;
+use farebox_paywall::mints::Mints;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tracing_subscriber::EnvFilter;

@@ -16,29 +16,27 @@ use crate::refusal::{EcashError, Refusal, RequestError};
 
 pub(super) const CHANGE: &str = "/.farebox/change";
 
-impl Own {
-    pub(super) async fn change(
-        &self,
-        reader: &Reader,
-        plan: &Plan,
-        exchange: &mut Exchange,
-        mut arrival: Arrival,
-    ) -> Result<Response<AnswerBody>, Refusal> {
-        if arrival.parts.method != Method::POST {
-            let allowed = vec![Method::POST];
-            return Err(RequestError::Method { allowed }.into());
-        }
-        self.refunds.may_ask(exchange)?;
-        let headers = &mut arrival.parts.headers;
-        let presented = reader.take(headers, &self.paywall.keyring);
-        let Ok(Presented::Ecash(text)) = presented else {
-            return Err(EcashError::NoToken.into());
-        };
-        let (mints, holder) = (&plan.payments.mints, exchange.holder);
-        let found = self.paywall.ecash.pick_up(text, mints, holder).await?;
-        let PickUp { told, unit } = found;
-        exchange.outcome = Outcome::Free;
-        let body = json!({ "change": told, "unit": unit.as_str() });
-        Ok(super::json(body.to_string()))
+pub(super) async fn answer(
+    own: &Own,
+    reader: &Reader,
+    plan: &Plan,
+    exchange: &mut Exchange,
+    mut arrival: Arrival,
+) -> Result<Response<AnswerBody>, Refusal> {
+    if arrival.parts.method != Method::POST {
+        let allowed = vec![Method::POST];
+        return Err(RequestError::Method { allowed }.into());
     }
+    own.refunds.may_ask(exchange)?;
+    let headers = &mut arrival.parts.headers;
+    let presented = reader.take(headers, &own.paywall.keyring);
+    let Ok(Presented::Ecash(text)) = presented else {
+        return Err(EcashError::NoToken.into());
+    };
+    let (mints, holder) = (&plan.payments.mints, exchange.holder);
+    let found = own.paywall.ecash.pick_up(text, mints, holder).await?;
+    let PickUp { told, unit } = found;
+    exchange.outcome = Outcome::Free;
+    let body = json!({ "change": told, "unit": unit.as_str() });
+    Ok(super::json(body.to_string()))
 }

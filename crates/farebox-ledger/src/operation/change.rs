@@ -8,9 +8,8 @@ use super::Operation;
 use crate::book::{Book, Moment};
 use crate::money::{self, Moved, Verdict};
 use crate::name::{HouseName, Name};
-use crate::rows::ChangeRow;
 use crate::store::StoreError;
-use crate::swap::{ChangeRequest, CoinName, CoinState};
+use crate::swap::{ChangeRequest, ChangeRow, CoinName, CoinState};
 use crate::view::TransferKind;
 use crate::{ChangeView, LedgerError};
 

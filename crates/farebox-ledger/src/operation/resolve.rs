@@ -7,8 +7,9 @@ use crate::book::{Book, Moment};
 use crate::hold::{Ended, Resolution, Rest};
 use crate::money::{self, Moved, Verdict};
 use crate::name::{HouseName, Name};
-use crate::rows::{ChangeRow, Charge, HoldFacts, OnceRow, OnceState, OpenHold};
+use crate::rows::{Charge, HoldFacts, OnceRow, OnceState, OpenHold};
 use crate::store::StoreError;
+use crate::swap::ChangeRow;
 use crate::view::TransferKind;
 use crate::{ChangeView, Receipt};
 

@@ -7,8 +7,8 @@ use super::columns::{self, instant, instant_column, msat};
 use super::sql::Sql as _;
 use crate::ChangeView;
 use crate::money::signed;
-use crate::rows::ChangeRow;
 use crate::store::StoreError;
+use crate::swap::ChangeRow;
 
 pub(super) fn write(connection: &Connection, row: &ChangeRow) -> Result<(), StoreError> {
     let ChangeRow { view, epoch } = row;

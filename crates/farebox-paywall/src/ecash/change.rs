@@ -12,8 +12,9 @@ use farebox_ledger::{
     ChangeRequest, CoinName, CoinState, CoinView, LedgerError, Standing, SwapState,
 };
 
-use super::{Coins, Ecash, EcashHeader, EcashText, Mints, read};
+use super::{Coins, Ecash, EcashHeader, EcashText, read};
 use crate::error::{EcashError, Error};
+use crate::mints::Mints;
 
 /// How often coins are chosen anew, where others took one of them meanwhile.
 const ATTEMPTS: usize = 3;

@@ -36,7 +36,7 @@ impl Counters {
             Branch::Change => "change",
         };
         let name = format!("{keyset}/{branch}");
-        if let Some(first) = self.from_block(&name, count) {
+        if let Some(first) = self.take_from_block(&name, count) {
             return Ok(first);
         }
         let size = count.max(BLOCK);
@@ -47,7 +47,7 @@ impl Counters {
         Ok(first)
     }
 
-    fn from_block(&self, name: &str, count: u32) -> Option<u32> {
+    fn take_from_block(&self, name: &str, count: u32) -> Option<u32> {
         let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
         let block = blocks.get_mut(name)?;
         let first = block.start;

@@ -11,9 +11,10 @@ use farebox_http::aside::aside;
 use farebox_ledger::{SwapEnd, SwapView};
 use tokio::time::MissedTickBehavior;
 
+use super::Ecash;
 use super::redeem::new_coins;
-use super::{Ecash, Mints};
 use crate::error::{EcashError, Error};
+use crate::mints::Mints;
 
 /// How often open swaps are looked at.
 const EVERY: Duration = Duration::from_secs(5);

@@ -113,18 +113,20 @@ fn what_fails_costs_nothing_and_the_change_comes_under_the_name_that_was_used() 
 
 #[test]
 fn a_retry_is_told_what_was_charged_and_the_same_change() {
-    let Some((mint, upstream, gateway)) = opened() else {
+    let Some(mint) = super::Nutshell::shared() else {
         return;
     };
+    let upstream = farebox_testkit::ScriptedUpstream::start().unwrap();
+    let route = Route::at("/paid", &upstream).msat(1_500);
+    let gateway = shop(&mint, [route.line("replay = false")]);
     let token = mint.wallet("msat", 10_000).send(4_000);
     let call = with_token(&Call::get("/paid/a"), &token);
     let first = gateway.send(&call).expect(200);
     let again = gateway.send(&call).expect(410);
     assert_eq!(again.json()["charged_msat"], 1_500);
     assert_eq!(change(&again), change(&first));
-    let other = gateway
-        .send(&with_token(&Call::get("/paid/b"), &token))
-        .expect(409);
+    let other = with_token(&Call::get("/paid/b"), &token);
+    let other = gateway.send(&other).expect(409);
     assert_eq!(other.find("x-cashu"), None);
     assert_eq!(upstream.total(), 1);
 }
