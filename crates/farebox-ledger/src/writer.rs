@@ -218,8 +218,9 @@ impl Writer {
                 return self.fail(batch, error);
             }
         }
-        self.answer(&mut batch.commands, told);
+        // Whoever gets an answer finds it counted.
         self.counters.committed(commands, at.elapsed());
+        self.answer(&mut batch.commands, told);
     }
 
     fn commit(&mut self, commands: &mut [Command], safe: Safe) -> Result<Vec<Told>, Broken> {
