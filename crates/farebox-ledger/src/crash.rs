@@ -25,6 +25,14 @@ pub const HELD_CRASH_POINTS: [&str; 2] = ["held-end-before-commit", "held-end-af
 /// Every point that a deposit on a prepaid key passes through, in order.
 pub const KEY_CRASH_POINTS: [&str; 2] = ["deposit-before-commit", "deposit-after-commit"];
 
+/// Every point of the ledger that a request paid with coins passes through besides, in order.
+pub const SWAP_CRASH_POINTS: [&str; 4] = [
+    "swap-before-commit",
+    "swap-after-commit",
+    "change-before-commit",
+    "change-after-commit",
+];
+
 /// Kills the own process with SIGKILL when `FAREBOX_CRASH_AT` names this point and it was passed
 /// `FAREBOX_CRASH_AFTER` times (default: at the first time).
 #[cfg(feature = "crash-points")]

@@ -47,7 +47,8 @@ pub use charge::{
     MAX_CHARGE_RATE, Measured, RECOVERED, RateUsed,
 };
 pub use crash::{
-    CRASH_POINTS, HELD_CRASH_POINTS, KEY_CRASH_POINTS, PAYOUT_CRASH_POINTS, crash_point,
+    CRASH_POINTS, HELD_CRASH_POINTS, KEY_CRASH_POINTS, PAYOUT_CRASH_POINTS, SWAP_CRASH_POINTS,
+    crash_point,
 };
 pub use error::{LedgerError, OpenError};
 pub use funding::{ClaimPolicy, Funding, Rail};

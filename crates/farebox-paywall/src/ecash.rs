@@ -31,6 +31,7 @@ use counters::Counters;
 pub use change::{ChangeDue, PickUp};
 pub use recover::sweep;
 pub(crate) use redeem::Needs;
+pub use redeem::SWAPPED;
 
 /// How many tokens that were spent elsewhere are remembered, so that nobody makes a mint say so again.
 const DEAD_TOKENS: NonZeroUsize = NonZeroUsize::new(8_192).expect("not zero");

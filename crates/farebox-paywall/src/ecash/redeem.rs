@@ -12,7 +12,7 @@ use farebox_http::aside::aside;
 use farebox_http::body_budget::Holder;
 use farebox_ledger::{
     Admitted, ClaimPolicy, Funding, HoldRequest, NewCoin, Rail, SwapBegun, SwapEnd, SwapFacts,
-    SwapRequest, SwapState, SwapView, Swapped,
+    SwapRequest, SwapState, SwapView, Swapped, crash_point,
 };
 use tokio::time::Instant;
 
@@ -24,6 +24,9 @@ use crate::error::{EcashError, Error};
 const PATIENCE: Duration = Duration::from_secs(15);
 /// How many swaps may wait for mints at once.
 const MAX_WAITING: u64 = 256;
+
+/// The mint has swapped, and nobody has written so: a test kills the process here.
+pub const SWAPPED: &str = "swapped";
 
 /// What a request needs of its coins.
 pub(crate) struct Needs {
@@ -141,6 +144,7 @@ impl Ecash {
         let _place = place.map_err(|_| EcashError::Busy)?;
         let deadline = Instant::now() + PATIENCE;
         let outcome = coins.mint.mint.swap_until(&swap, deadline).await;
+        crash_point(SWAPPED);
         let proofs = self.judge(coins, &facts, outcome).await?;
         let unit = coins.examined.unit;
         let coins = aside(None, move || new_coins(&proofs, unit)).await;

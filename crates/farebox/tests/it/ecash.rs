@@ -1,5 +1,7 @@
 //! Ecash that pays for requests, at a mint that many run, with its wallet.
 
+#[cfg(feature = "crash-points")]
+mod crash;
 mod nutshell;
 mod refused;
 mod sales;
