@@ -74,6 +74,8 @@ pub async fn children_share_what_their_parent_has(place: &dyn Place) {
     shop.sound().await;
 }
 
+const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
+
 /// A daily limit counts by day of UTC, on the day of the hold; a clock that goes back finds the
 /// day as it was left.
 pub async fn a_daily_limit_counts_on_the_day_of_the_hold(place: &dyn Place) {
@@ -82,10 +84,10 @@ pub async fn a_daily_limit_counts_on_the_day_of_the_hold(place: &dyn Place) {
     let child = shop.new_child(parent, at_most(None, Some(100))).await;
     let today = shop.clock.now();
     let overnight = shop.key_hold(child, 90).await;
-    let resets_at = match refusal(&shop.spend(child, 101).await) {
-        KeyRefusal::DayLimit { resets_at } => resets_at,
-        other => panic!("unexpected {other:?}"),
-    };
+    // No day ever allows so much.
+    let never = KeyRefusal::DayLimit { resets_at: None };
+    assert_eq!(refusal(&shop.spend(child, 101).await), never);
+    let resets_at = UnixMillis::new((today.get() / DAY_MS + 1) * DAY_MS);
     assert!(matches!(shop.spend(child, 11).await, Admitted::Reserved));
     shop.clock.set(UnixMillis::new(resets_at.get() - 1));
     assert!(matches!(shop.spend(child, 11).await, Admitted::Reserved));
@@ -100,7 +102,8 @@ pub async fn a_daily_limit_counts_on_the_day_of_the_hold(place: &dyn Place) {
     tomorrow.settle_part(msat(99));
     let shop = shop.reopen(place).await;
     shop.key_hold(child, 1).await.settle();
-    let day_limit = |answer: &Admitted| matches!(refusal(answer), KeyRefusal::DayLimit { .. });
+    let day_limit =
+        |answer: &Admitted| matches!(refusal(answer), KeyRefusal::DayLimit { resets_at: Some(_) });
     assert!(day_limit(&shop.spend(child, 1).await));
     shop.clock.set(today);
     assert!(day_limit(&shop.spend(child, 11).await));

@@ -120,8 +120,9 @@ pub enum KeyRefusal {
     TotalLimit,
     /// It would exceed what it may spend on this day.
     DayLimit {
-        /// When the next day begins.
-        resets_at: UnixMillis,
+        /// When the next day begins; none where the request costs more than a whole day allows, and so
+        /// waiting does not help.
+        resets_at: Option<UnixMillis>,
     },
 }
 
@@ -214,6 +215,19 @@ pub struct KeyView {
     pub voids: u32,
     /// What it may spend.
     pub limits: KeyLimits,
+}
+
+impl KeyView {
+    /// What its own limits leave for one more request now; none where it has none.
+    #[must_use]
+    pub fn left_by_limits(&self) -> Option<Msat> {
+        let rest = |most: Msat, spent, held| most.saturating_sub(spent).saturating_sub(held);
+        let total = self.limits.total;
+        let total = total.map(|most| rest(most, self.spent, self.held));
+        let today = self.limits.per_day;
+        let today = today.map(|most| rest(most, self.spent_today, self.held_today));
+        [total, today].into_iter().flatten().min()
+    }
 }
 
 impl TopUpBy {

@@ -234,6 +234,10 @@ pub trait Reader {
     /// The prepaid key of this public name.
     fn key_by_public_id(&mut self, id: &str, today: u32) -> Result<Option<KeyView>, StoreError>;
 
+    /// Up to `limit` names of prepaid keys with cursors above `after`, in the order of opening, each with
+    /// its cursor.
+    fn key_names(&mut self, after: u64, limit: u32) -> Result<Vec<(u64, KeyHash)>, StoreError>;
+
     /// Up to `limit` prepaid keys with cursors above `after`, in the order of opening.
     fn keys(&mut self, after: u64, limit: u32, today: u32) -> Result<Vec<KeyView>, StoreError>;
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use farebox_core::{Allowance, KeyHash, Kind, Msat, PaymentHash, UnixMillis};
 use farebox_http::limits::TokenPermit;
-use farebox_ledger::{Admitted, Cost, Funding, Hold, HoldRequest, Once, Rail, Receipt};
+use farebox_ledger::{Admitted, Cost, Funding, Hold, HoldRequest, KeyRefusal, Once, Rail, Receipt};
 
 use crate::Paywall;
 use crate::ask::{Ask, Fingerprint};
@@ -241,7 +241,12 @@ impl Paywall {
             Box::pin(self.deposits.credit_waiting(node, known.key, ask.holder)).await?;
             admitted = self.hold(spender, once, &quote, ask).await?;
         }
-        if matches!(admitted, Admitted::Exhausted)
+        let is_short = matches!(
+            admitted,
+            Admitted::Exhausted
+                | Admitted::Key(KeyRefusal::TotalLimit | KeyRefusal::DayLimit { .. })
+        );
+        if is_short
             && quote.can_shrink()
             && quote.shrink_to(self.free_balance(spender).await?).await?
         {
@@ -323,15 +328,19 @@ impl Paywall {
         Ok(most.map_or(free, |most| free.min(within(most))))
     }
 
-    /// Of the money that a key spends: its own, or its parent's.
+    /// Of the money that a key spends, its own or its parent's, and within the limits of both.
     async fn free_on_key(&self, key: KeyHash) -> Result<Msat, Error> {
-        let view = self.ledger.key(key).await?;
-        let view = match view.as_ref().and_then(|view| view.parent) {
-            Some(parent) => self.ledger.key(parent).await?,
-            None => view,
+        let Some(asker) = self.ledger.key(key).await? else {
+            return Ok(Msat::ZERO);
         };
-        let free = view.map(|view| view.balance.saturating_sub(view.held));
-        Ok(free.unwrap_or(Msat::ZERO))
+        let parent = match asker.parent {
+            Some(parent) => self.ledger.key(parent).await?,
+            None => None,
+        };
+        let payer = parent.as_ref().unwrap_or(&asker);
+        let money = Some(payer.balance.saturating_sub(payer.held));
+        let limits = [asker.left_by_limits(), payer.left_by_limits(), money];
+        Ok(limits.into_iter().flatten().min().unwrap_or(Msat::ZERO))
     }
 }
 

@@ -22,7 +22,7 @@ use crate::keyring::Keyring;
 use crate::keys::{Deposits, KnownKey, KnownKeys, Pending};
 use crate::metrics::PaymentCounters;
 use crate::payer::{Credential, Payer, Spender, check_scope};
-use crate::settled::{Paid, Settled};
+use crate::settled::{LookUpFor, Paid, Settled};
 use crate::tokens::TokenCounter;
 
 /// How many lists of models one client may ask for in a minute, and at once after a rest: each is a
@@ -201,7 +201,9 @@ impl Paywall {
         let node = ask.rules.node.as_deref();
         let (hash, amount) = (token.payment_hash, token.granted.terms.amount);
         let holder = Holder::Payer(token.account());
-        let settled = self.settled.is_settled(node, hash, amount, holder);
+        let settled = self
+            .settled
+            .is_settled(node, hash, amount, (LookUpFor::Service, holder));
         match settled.await? {
             Paid::Yes(_) => Ok(Ok(())),
             Paid::No => Err(PaymentError::NotSettled.into()),

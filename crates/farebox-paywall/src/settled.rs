@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use farebox_core::{Msat, PaymentHash};
 use farebox_http::body_budget::Holder;
-use farebox_http::limits::Places;
+use farebox_http::limits::{NoPlace, Place, Places};
 use farebox_ledger::{Ledger, LedgerError};
 use farebox_lightning::backends::Backends;
 use farebox_lightning::follow::Settlements;
@@ -22,8 +22,14 @@ use tokio::sync::Mutex as Turn;
 const FRESH: Duration = Duration::from_secs(1);
 /// How many invoices are remembered.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(4_096).expect("not zero");
-/// How many look-ups the node is given at the same time.
+/// How many look-ups the node is given at the same time for those who want to be served.
 const MAX_IN_FLIGHT: u64 = 64;
+/// How many for those who only ask how it stands.
+const MAX_QUESTIONS: u64 = 16;
+/// How long one who wants to be served waits for a place among the look-ups.
+const PLACE_PATIENCE: Duration = Duration::from_secs(5);
+/// How often he looks for one.
+const PLACE_EVERY: Duration = Duration::from_millis(20);
 /// How long one look-up may take.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -42,6 +48,15 @@ pub enum Paid {
     Unknown,
 }
 
+/// What an invoice is looked up for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LookUpFor {
+    /// Somebody who says he paid wants to be served, or credited.
+    Service,
+    /// Somebody asks how it stands.
+    Question,
+}
+
 /// What is known of payments to our nodes.
 pub struct Settled {
     /// What has been claimed or credited had been proven.
@@ -51,6 +66,7 @@ pub struct Settled {
     /// What they said about each invoice when they were asked last.
     answers: Mutex<LruCache<PaymentHash, Arc<Turn<Option<Answer>>>>>,
     in_flight: Arc<Places>,
+    questions: Arc<Places>,
 }
 
 #[derive(Clone, Copy)]
@@ -74,11 +90,12 @@ impl Settled {
             settlements,
             answers: Mutex::new(LruCache::new(REMEMBERED)),
             in_flight: Arc::default(),
+            questions: Arc::default(),
         }
     }
 
     /// Whether an invoice is settled, for at least `amount`: by what the node told by itself, by what the ledger
-    /// knows, and only then by asking the node, from the share of `holder`.
+    /// knows, and only then by asking the node: what for, and from whose share.
     ///
     /// # Errors
     /// [`LedgerError`].
@@ -87,7 +104,7 @@ impl Settled {
         node: Option<&Backends>,
         hash: PaymentHash,
         amount: Msat,
-        holder: Holder,
+        wanted: (LookUpFor, Holder),
     ) -> Result<Paid, LedgerError> {
         if let Some(told @ Paid::Yes(_)) = self.told(hash, amount) {
             return Ok(told);
@@ -98,7 +115,7 @@ impl Settled {
         let Some(lookup) = node.and_then(Backends::lookup) else {
             return Ok(Paid::Untold);
         };
-        Ok(self.ask(lookup, hash, amount, holder).await)
+        Ok(self.ask(lookup, hash, amount, wanted).await)
     }
 
     /// How many invoices the node is asked about at the moment.
@@ -119,7 +136,7 @@ impl Settled {
         node: &dyn LookupInvoice,
         hash: PaymentHash,
         amount: Msat,
-        holder: Holder,
+        wanted: (LookUpFor, Holder),
     ) -> Paid {
         // Those who come together wait for one answer.
         let turn = self.turn(hash);
@@ -127,13 +144,29 @@ impl Settled {
         if let Some(answer) = last.filter(|answer| answer.is_good(Instant::now())) {
             return answer.paid;
         }
-        let Ok(_place) = self.in_flight.take(MAX_IN_FLIGHT, holder, 1) else {
+        let Ok(_place) = self.place(wanted).await else {
             return Paid::Unknown;
         };
         let paid = look_up(node, hash, amount).await;
         let at = Instant::now();
         *last = Some(Answer { paid, at });
         paid
+    }
+
+    /// A place among the look-ups. Only those who want to be served wait for one.
+    async fn place(&self, (wanted, holder): (LookUpFor, Holder)) -> Result<Place, NoPlace> {
+        if wanted == LookUpFor::Question {
+            return self.questions.take(MAX_QUESTIONS, holder, 1);
+        }
+        let give_up_at = Instant::now() + PLACE_PATIENCE;
+        loop {
+            match self.in_flight.take(MAX_IN_FLIGHT, holder, 1) {
+                Err(NoPlace) if Instant::now() < give_up_at => {
+                    tokio::time::sleep(PLACE_EVERY).await;
+                }
+                taken => return taken,
+            }
+        }
     }
 
     fn turn(&self, hash: PaymentHash) -> Arc<Turn<Option<Answer>>> {
@@ -226,8 +259,8 @@ mod tests {
 
     const HASH: PaymentHash = PaymentHash::from_bytes([7; 32]);
 
-    fn payer() -> Holder {
-        Holder::Payer(HASH.account())
+    fn payer() -> (LookUpFor, Holder) {
+        (LookUpFor::Service, Holder::Payer(HASH.account()))
     }
 
     fn msat(msat: u64) -> Msat {
@@ -244,6 +277,33 @@ mod tests {
         let other = PaymentHash::from_bytes([8; 32]);
         till.settled.ask(&node, other, msat(1000), payer()).await;
         assert_eq!(node.asked.load(Ordering::Relaxed), 2);
+        till.settled.ledger.close().await;
+    }
+
+    #[tokio::test]
+    async fn who_wants_to_be_served_waits_for_a_place_and_who_only_asks_does_not() {
+        let (till, node) = (Till::open(), Node::new(InvoiceState::Open));
+        let settled = &till.settled;
+        let full = settled
+            .in_flight
+            .take(MAX_IN_FLIGHT, payer().1, MAX_IN_FLIGHT);
+        let place = full.unwrap();
+        let asks = settled
+            .questions
+            .take(MAX_QUESTIONS, payer().1, MAX_QUESTIONS);
+        let other = PaymentHash::from_bytes([8; 32]);
+        let question = (LookUpFor::Question, payer().1);
+        let asked = settled.ask(&node, other, msat(1000), question).await;
+        assert_eq!(asked, Paid::Unknown);
+        drop(asks.unwrap());
+        let service = settled.ask(&node, HASH, msat(1000), payer());
+        let leave = async {
+            let asked = settled.ask(&node, other, msat(1000), question).await;
+            assert_eq!(asked, Paid::No, "it needs no place of theirs");
+            drop(place);
+        };
+        let (served, ()) = tokio::join!(service, leave);
+        assert_eq!(served, Paid::No);
         till.settled.ledger.close().await;
     }
 

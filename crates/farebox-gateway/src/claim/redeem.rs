@@ -5,7 +5,7 @@ use std::time::Duration;
 use farebox_core::{Binding, Kind, MethodClass};
 use farebox_paywall::claim::{Claim, Note, OpenClaim};
 use farebox_paywall::payer::Credential;
-use farebox_paywall::settled::Paid;
+use farebox_paywall::settled::{LookUpFor, Paid};
 use farebox_wire::credential::CredentialError;
 
 use super::Claims;
@@ -150,7 +150,8 @@ impl Claims {
         claim: &Claim,
     ) -> Result<Standing, Refusal> {
         let over = exchange.received_at >= claim.expires_at();
-        match self.paid(plan, exchange, claim).await? {
+        let wanted = LookUpFor::Service;
+        match self.paid(plan, exchange, claim, wanted).await? {
             Paid::Yes(_) => Ok(Standing::Paid),
             Paid::No if !over => Ok(Standing::Open { told: true }),
             Paid::Untold if !over => Ok(Standing::Open { told: false }),
@@ -166,6 +167,7 @@ impl Claims {
         plan: &Plan,
         exchange: &Exchange,
         claim: &Claim,
+        wanted: LookUpFor,
     ) -> Result<Paid, Refusal> {
         if claim.note == Note::Paid {
             return Ok(Paid::Yes(None));
@@ -173,8 +175,8 @@ impl Claims {
         let node = plan.payments.node.as_deref();
         let settled = &self.paywall.settled;
         let (hash, amount) = (claim.token.payment_hash, claim.token.granted.terms.amount);
-        let holder = exchange.holder;
-        Ok(settled.is_settled(node, hash, amount, holder).await?)
+        let wanted = (wanted, exchange.holder);
+        Ok(settled.is_settled(node, hash, amount, wanted).await?)
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use farebox_http::limits::{NoPlace, Places};
 use farebox_paywall::claim::Claim;
-use farebox_paywall::settled::Paid;
+use farebox_paywall::settled::{LookUpFor, Paid};
 use http::Response;
 use serde_json::json;
 use tokio::time::Instant;
@@ -77,7 +77,9 @@ impl Claims {
             _ => BETWEEN_LOOKUPS,
         };
         loop {
-            let paid = self.paid(plan, exchange, claim).await?;
+            let paid = self
+                .paid(plan, exchange, claim, LookUpFor::Question)
+                .await?;
             let left = give_up_at.saturating_duration_since(Instant::now());
             let over = self.paywall.clock.now() >= claim.expires_at();
             if matches!(paid, Paid::Yes(_) | Paid::Never | Paid::Untold) || over || left.is_zero() {

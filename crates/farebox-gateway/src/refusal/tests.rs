@@ -30,8 +30,7 @@ const KEYS: [KeyFault; 20] = [
     KeyFault::Model,
     KeyFault::TotalLimit,
     KeyFault::DayLimit {
-        resets_at: UnixMillis::from_secs(60),
-        wait: WAIT.0,
+        resets_at: Some((UnixMillis::from_secs(60), WAIT.0)),
     },
     KeyFault::NoSuchKey,
     KeyFault::NotParent,
@@ -122,7 +121,13 @@ fn a_key_that_proves_nothing_is_asked_for_and_an_empty_one_is_told_where_to_top_
     }
     let now = UnixMillis::from_secs(10);
     let resets_at = UnixMillis::from_secs(70);
-    let limited = KeyFault::of(KeyRefusal::DayLimit { resets_at }, now);
+    let limited = |resets_at| KeyFault::of(KeyRefusal::DayLimit { resets_at }, now);
+    assert_eq!(
+        limited(None).entry().retry_after,
+        None,
+        "waiting does not help"
+    );
+    let limited = limited(Some(resets_at));
     assert_eq!(limited.entry().retry_after, Some(Duration::from_secs(60)));
     let problem = Refusal::from(limited).describe(Problem::new(ProblemKind::RATE_LIMITED));
     assert_eq!(problem.member("resets_at"), Some(&70.into()));

@@ -216,6 +216,12 @@ impl Reader for MemoryReader {
         Ok(self.find_keys(today, |view| view.public_id == id).pop())
     }
 
+    fn key_names(&mut self, after: u64, limit: u32) -> Result<Vec<(u64, KeyHash)>, StoreError> {
+        let mut views = self.find_keys(0, |view| view.cursor > after);
+        views.truncate(limit as usize);
+        Ok(views.iter().map(|view| (view.cursor, view.key)).collect())
+    }
+
     fn keys(&mut self, after: u64, limit: u32, today: u32) -> Result<Vec<KeyView>, StoreError> {
         let mut views = self.find_keys(today, |view| view.cursor > after);
         views.truncate(limit as usize);

@@ -12,6 +12,12 @@ use crate::{
 };
 
 impl Ledger {
+    /// Up to 1,000 names of prepaid keys, in the order of opening, from above the cursor `after`; 0 starts.
+    pub async fn key_names(&self, after: u64) -> Result<Vec<(u64, KeyHash)>, LedgerError> {
+        self.read(move |reader| reader.key_names(after, MAX_PAGE))
+            .await
+    }
+
     /// Opens a key without money. Asking again for the same key changes nothing.
     ///
     /// # Errors

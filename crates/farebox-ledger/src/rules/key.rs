@@ -97,7 +97,8 @@ fn within(request: &HoldRequest, amount: Msat, on: &OnDay<'_>) -> Result<Fit, Ke
     }
     let today = fit(key.limits.per_day, today.spent, today.held, amount);
     if today == Fit::Never {
-        let resets_at = day::end(day::of(request.now));
+        let is_ever_enough = key.limits.per_day >= Some(amount);
+        let resets_at = is_ever_enough.then(|| day::end(day::of(request.now)));
         return Err(KeyRefusal::DayLimit { resets_at });
     }
     Ok(total.and(today))

@@ -131,6 +131,14 @@ impl Reader for SqliteReader {
         key_views::find(&self.connection, which, (today, id))
     }
 
+    fn key_names(&mut self, after: u64, limit: u32) -> Result<Vec<(u64, KeyHash)>, StoreError> {
+        let sql = "SELECT account, name FROM keys WHERE account > ?1 ORDER BY account LIMIT ?2";
+        self.connection.readable(sql, (place(after), limit), |row| {
+            let cursor: i64 = row.get(0)?;
+            Ok((cursor.unsigned_abs(), KeyHash::from_bytes(row.get(1)?)))
+        })
+    }
+
     fn keys(&mut self, after: u64, limit: u32, today: Day) -> Result<Vec<KeyView>, StoreError> {
         let which = "k.account > ?2 ORDER BY k.account LIMIT ?3";
         key_views::list(&self.connection, which, (today, place(after), limit))

@@ -44,6 +44,12 @@ impl Told {
         self.last
     }
 
+    /// Whether an event was too long to be looked into.
+    #[must_use]
+    pub const fn has_missed(&self) -> bool {
+        self.frames.has_unread()
+    }
+
     /// Most events have nothing there, or a null: neither takes back what was told before.
     fn read(&mut self, event: &[u8]) {
         let data = frame::data(event);
@@ -91,6 +97,7 @@ mod tests {
             told.push(&piece);
             assert!(told.frames.capacity() <= 2 * frame::MAX_EVENT);
         }
+        assert!(told.has_missed());
         told.push(b"\n\ndata: {\"a\": 4}\n\n");
         assert_eq!(
             told.last().map(|number| number.to_string()).as_deref(),

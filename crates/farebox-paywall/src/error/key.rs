@@ -50,8 +50,8 @@ pub enum KeyFault {
     TotalLimit,
     #[error("this request would exceed what this key may spend today")]
     DayLimit {
-        resets_at: UnixMillis,
-        wait: Duration,
+        /// None where no day allows so much.
+        resets_at: Option<(UnixMillis, Duration)>,
     },
     #[error("no key has this id")]
     NoSuchKey,
@@ -86,8 +86,10 @@ impl KeyFault {
             KeyRefusal::Model => Self::Model,
             KeyRefusal::TotalLimit => Self::TotalLimit,
             KeyRefusal::DayLimit { resets_at } => Self::DayLimit {
-                resets_at,
-                wait: Duration::from_millis(resets_at.get().saturating_sub(now.get())),
+                resets_at: resets_at.map(|at| {
+                    let wait = at.get().saturating_sub(now.get());
+                    (at, Duration::from_millis(wait))
+                }),
             },
         }
     }
@@ -128,7 +130,9 @@ impl KeyFault {
             Self::Revoked | Self::Expired => entry
                 .with_status(StatusCode::UNAUTHORIZED)
                 .asking_for(AUTHENTICATE),
-            Self::DayLimit { wait, .. } => entry.again_in(wait),
+            Self::DayLimit {
+                resets_at: Some((_, wait)),
+            } => entry.again_in(wait),
             _ => entry,
         }
     }
@@ -136,7 +140,9 @@ impl KeyFault {
     pub fn describe(self, problem: Problem) -> Problem {
         match self {
             Self::NotFunded | Self::UsedUp => problem.with("top_up", TOP_UP),
-            Self::DayLimit { resets_at, .. } => problem.with("resets_at", resets_at.as_secs()),
+            Self::DayLimit {
+                resets_at: Some((at, _)),
+            } => problem.with("resets_at", at.as_secs()),
             _ => problem,
         }
     }

@@ -4,7 +4,8 @@
 //! |---|---|
 //! | complete | what was reported |
 //! | complete, with 2xx, and nothing that can be true was reported | all that was held; counted and logged as `cost_missing` |
-//! | the same with another status that is charged | nothing |
+//! | the same, with an event too long to be looked into | all that was held, whatever the seller says |
+//! | complete with another status that is charged | nothing |
 //! | cut by the client | what was reported; all that was held, where the upstream did not report in time |
 //! | cut by the upstream, or by our own end | what was reported until then |
 //! | before the first byte | nothing |
@@ -27,7 +28,7 @@ use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, TE};
 
 use super::finding::Billed;
 use super::tariff::Tariff;
-use super::{Ending, Form, Gauge, Whole};
+use super::{Ending, Form, Gauge, Unsaid, Whole};
 
 /// Listens for the report of one answer.
 pub struct Report {
@@ -161,6 +162,10 @@ impl Gauge for Report {
     fn bill(mut self: Box<Self>, ending: Ending) -> Billed {
         if let Place::Events(events) = &mut self.place {
             events.finish();
+            // Its client may have asked for an event that nobody can look into: that is not free.
+            if events.has_missed() {
+                self.tariff.billing.usage_missing = Unsaid::Hold;
+            }
         }
         let cost = match self.cost() {
             None if !self.is_success => Ok(Msat::ZERO),

@@ -11,7 +11,7 @@ use farebox_ledger::{Deposit, Deposited, LedgerError, PendingDeposit};
 use farebox_lightning::backends::Backends;
 
 use super::Pending;
-use crate::settled::{Paid, Settled};
+use crate::settled::{LookUpFor, Paid, Settled};
 
 /// How long a request waits for the node's word on all the invoices of its key.
 const LOOK_UP_WITHIN: Duration = Duration::from_secs(10);
@@ -87,7 +87,10 @@ impl Deposits {
         let lookup = backends.and_then(Backends::lookup);
         let paid = match (self.settled.told(hash, amount), lookup) {
             (Some(told), _) => told,
-            (None, Some(lookup)) => self.settled.ask(lookup, hash, amount, holder).await,
+            (None, Some(lookup)) => {
+                let wanted = (LookUpFor::Service, holder);
+                self.settled.ask(lookup, hash, amount, wanted).await
+            }
             (None, None) => Paid::Unknown,
         };
         let Paid::Yes(received) = paid else {

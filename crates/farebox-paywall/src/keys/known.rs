@@ -1,6 +1,7 @@
 //! Which prepaid keys were paid for: asked before a key counts as a payer, so that nobody is one by
 //! inventing names, or by ordering keys.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,7 +11,7 @@ use farebox_core::{AccountId, KeyHash};
 use farebox_http::body_budget::Holder;
 use farebox_http::client_addr::AddressPrefix;
 use farebox_http::limits::{ChallengeLimits, ChallengeRates, Rate};
-use farebox_ledger::Ledger;
+use farebox_ledger::{Ledger, LedgerError};
 use lru::LruCache;
 
 use crate::error::{Error, KeyFault};
@@ -23,12 +24,27 @@ const UNKNOWN_OF_A_PREFIX: (u32, u32) = (10, 100);
 /// The same for all clients together: as many as the ledger's readers can look for.
 const UNKNOWN_OF_ALL: (u32, u32) = (10_000, 20_000);
 
+/// How many keys are known to exist at most; of further ones only those that guess nothing are looked for.
+const MAX_LISTED: usize = 1_000_000;
+/// How often new ones are read, at most.
+const LIST_APART: Duration = Duration::from_secs(1);
+
 /// The keys that were paid for, as they were found in the ledger. One that was revoked since stays
 /// among them: the ledger refuses it.
 pub struct KnownKeys {
     ledger: Ledger,
     found: Mutex<LruCache<KeyHash, KnownKey>>,
     unknown: ChallengeLimits,
+    /// Every key there is, so that those who guess lock nobody out. One reads it for all.
+    listed: tokio::sync::Mutex<Listed>,
+}
+
+/// The names of the keys there are, as far as they were read.
+#[derive(Default)]
+struct Listed {
+    names: HashSet<KeyHash>,
+    after: u64,
+    read_at: Option<Instant>,
 }
 
 /// A key that was paid for, or whose parent was.
@@ -54,6 +70,7 @@ impl KnownKeys {
             ledger,
             found: Mutex::new(LruCache::new(REMEMBERED)),
             unknown: ChallengeLimits::new(rates, Instant::now()),
+            listed: tokio::sync::Mutex::default(),
         }
     }
 
@@ -67,7 +84,11 @@ impl KnownKeys {
             return Ok(Some(*known));
         }
         let stranger = Holder::Stranger(AddressPrefix::of(client));
-        self.unknown.check(stranger, Instant::now())?;
+        if let Err(too_often) = self.unknown.check(stranger, Instant::now())
+            && !self.exists(&key).await?
+        {
+            return Err(too_often.into());
+        }
         if let Some(view) = self.ledger.key(key).await? {
             let is_funded = view.funded_at.is_some() || view.parent.is_some();
             let purse = view.parent.unwrap_or(key).account();
@@ -80,6 +101,24 @@ impl KnownKeys {
         // Taken of the limit only now, as whoever has a key should not pay for those who guess.
         let _ = self.unknown.try_take(stranger, Instant::now());
         Err(KeyFault::Unknown.into())
+    }
+
+    /// Whether there is such a key, by a list in memory: a guess costs the ledger nothing.
+    async fn exists(&self, key: &KeyHash) -> Result<bool, LedgerError> {
+        let mut listed = self.listed.lock().await;
+        if listed.names.contains(key) {
+            return Ok(true);
+        }
+        if listed.read_at.is_none_or(|at| at.elapsed() >= LIST_APART) {
+            while listed.names.len() < MAX_LISTED {
+                let page = self.ledger.key_names(listed.after).await?;
+                let Some((last, _)) = page.last() else { break };
+                listed.after = *last;
+                listed.names.extend(page.iter().map(|(_, name)| *name));
+            }
+            listed.read_at = Some(Instant::now());
+        }
+        Ok(listed.names.contains(key))
     }
 
     /// Whose share is taken for what is asked with a key besides requests that are sold.

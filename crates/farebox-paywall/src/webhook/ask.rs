@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use farebox_core::{Msat, UnixMillis};
 use farebox_http::body::RequestBody;
-use farebox_http::body_budget::{BodyError, ByteBudget, Keep, Patience, read_body};
+use farebox_http::body_budget::{BodyError, ByteBudget, Holder, Keep, Patience, read_body};
 use farebox_http::headers::has_token;
 use farebox_http::limits::NoPlace;
 use farebox_http::upstream::SendError;
@@ -73,11 +73,18 @@ impl Webhook {
             body_sha256: hex::encode(sha256),
         };
         let question = serde_json::to_vec(&question)?;
-        // Who does not find a place is told at once: questions are asked before anybody has paid.
+        // A stranger who does not find a place is told at once. Who paid waits for those that ask what
+        // calls came to.
         let limit = self.rules.max_in_flight as u64;
         let share = self.askers.take(limit, ask.holder, 1);
         let _share = share.map_err(|NoPlace| AskError::Busy)?;
-        let _place = self.places.try_acquire().map_err(|_| AskError::Busy)?;
+        let _place = match ask.holder {
+            Holder::Stranger(_) => self.places.try_acquire().map_err(|_| AskError::Busy)?,
+            Holder::Payer(_) => {
+                let place = tokio::time::timeout(self.rules.timeout, self.places.acquire());
+                place.await.map_err(|_| AskError::Busy)??
+            }
+        };
         let answer = self.ask(ask.thread, ask.received_at, question).await?;
         Ok(read_quote(&answer)?)
     }

@@ -1,7 +1,6 @@
 //! Prepaid keys: they pay for whatever is sold, and are never offered an invoice.
 
-use farebox_core::Clock;
-use farebox_ledger::{KeyLimits, OpenChild, Opened};
+use farebox_ledger::KeyLimits;
 use farebox_paywall::error::{Error, KeyFault};
 use farebox_paywall::gauge::Ending;
 use farebox_paywall::keys::KeySecret;
@@ -100,20 +99,11 @@ async fn a_child_spends_its_parents_money_and_a_payment_that_waits_for_it() {
     shop.top_up(parent.hash(), PRICE).await;
     let own = request.with_key(&parent);
     assert_eq!(shop.outcome(&sale, &own).await, Outcome::Held(PRICE));
-    let child = KeySecret::draw().unwrap();
-    let open = OpenChild {
-        parent: parent.hash(),
-        child: child.hash(),
-        public_id: child.public_id(),
-        limits: KeyLimits {
-            total: Some(msat(2 * PRICE)),
-            ..KeyLimits::default()
-        },
-        created_at: shop.clock.now(),
-        note: None,
+    let limits = KeyLimits {
+        total: Some(msat(2 * PRICE)),
+        ..KeyLimits::default()
     };
-    let opened = shop.paywall.ledger.open_child(open).await.unwrap();
-    assert!(matches!(opened, Opened::Opened(_)));
+    let child = shop.open_child(parent.hash(), limits).await;
     shop.top_up(parent.hash(), 2 * PRICE).await;
     let spends = request.with_key(&child);
     for _ in 0..2 {

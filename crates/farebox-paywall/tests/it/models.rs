@@ -1,12 +1,13 @@
 //! Calls of models: bounded from their requests, and charged by what they used.
 
+use farebox_ledger::KeyLimits;
 use farebox_paywall::admit::Admission;
 use farebox_paywall::error::{Error, KeyFault, Owed, PriceError, Unsold};
 use farebox_paywall::gauge::Ending::{Complete, CutByClient, CutByUpstream};
 use serde_json::{Value, json};
 
 use crate::sales::{DEPOSIT, models};
-use crate::shop::{Books, Outcome, Request, Shop, answer, forwarded};
+use crate::shop::{Books, Outcome, Request, Shop, answer, forwarded, msat};
 
 const CHAT: &str = "/v1/chat/completions";
 const JSON: &[(&str, &str)] = &[("content-type", "application/json")];
@@ -144,6 +145,41 @@ async fn a_key_that_has_too_little_gets_a_shorter_answer_or_is_told_that_it_is_u
         left: 1_000 - USED,
     };
     assert_eq!(shop.key_books(key.hash()).await, books);
+}
+
+#[tokio::test]
+async fn a_child_gets_an_answer_as_short_as_its_own_limit_leaves() {
+    let shop = Shop::open();
+    let (sale, parent) = (models(), shop.open_key().await);
+    shop.top_up(parent.hash(), 1_000_000).await;
+    // Its first use finds the payment.
+    drop(
+        shop.admission(&sale, &chat(20, false).with_key(&parent))
+            .await,
+    );
+    let child = |total, per_day| {
+        let limits = KeyLimits {
+            total,
+            per_day,
+            ..KeyLimits::default()
+        };
+        shop.open_child(parent.hash(), limits)
+    };
+    for limits in [(Some(msat(900)), None), (None, Some(msat(900)))] {
+        let key = child(limits.0, limits.1).await;
+        let request = chat(10_000, false).with_key(&key);
+        let admission = shop.admission(&sale, &request).await;
+        assert!((16..100).contains(&most_of(&admission)));
+    }
+    let poor = child(None, Some(msat(100))).await;
+    let refused = shop
+        .refusal(&sale, &chat(10_000, false).with_key(&poor))
+        .await;
+    let never = KeyFault::DayLimit { resets_at: None };
+    assert!(
+        matches!(refused, Error::Key(fault) if fault == never),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test]

@@ -16,7 +16,8 @@ use farebox_http::client_addr::AddressPrefix;
 use farebox_http::drain::Drain;
 use farebox_http::limits::{ChallengeRates, Rate};
 use farebox_ledger::{
-    AccountName, ChargeQuery, ChargeView, HeldLimits, OpenKey, OpenOptions, TopUpBy,
+    AccountName, ChargeQuery, ChargeView, HeldLimits, KeyLimits, OpenChild, OpenKey, OpenOptions,
+    Opened, TopUpBy,
 };
 use farebox_lightning::AmountLimits;
 use farebox_lightning::backends::{Backends, NamedBackend};
@@ -156,6 +157,22 @@ impl Shop {
             _drain: drain,
             _folder: folder,
         }
+    }
+
+    /// A key that spends the money of another one, within these limits.
+    pub(crate) async fn open_child(&self, parent: KeyHash, limits: KeyLimits) -> KeySecret {
+        let child = KeySecret::draw().unwrap();
+        let open = OpenChild {
+            parent,
+            child: child.hash(),
+            public_id: child.public_id(),
+            limits,
+            created_at: self.clock.now(),
+            note: None,
+        };
+        let opened = self.paywall.ledger.open_child(open).await.unwrap();
+        assert!(matches!(opened, Opened::Opened(_)), "{opened:?}");
+        child
     }
 
     /// A node that knows the preimages of ours, and whose payments ours has never heard of.

@@ -173,3 +173,26 @@ fn only_whole_json_is_read_before_it_passes() {
     }
     assert_eq!(form(HeaderMap::new()), Form::Stream);
 }
+
+#[test]
+fn an_event_that_is_too_long_to_be_looked_into_is_not_free() {
+    let told = |length: usize, more: &str| {
+        let mut report = in_json();
+        report.head(StatusCode::OK, &mut of_type("text/csv"));
+        report.frame(Bytes::from("a".repeat(length)));
+        report.frame(Bytes::copy_from_slice(more.as_bytes()));
+        billed(report, Ending::Complete).used.map(Msat::get)
+    };
+    assert_eq!(
+        told(100, ""),
+        Some(0),
+        "the seller forgives what is not told"
+    );
+    assert_eq!(told(5 * 1024 * 1024, ""), Some(1_000), "all that was held");
+    let report = "\n\ndata: {\"usage\":{\"tokens\":300}}\n\n";
+    assert_eq!(
+        told(5 * 1024 * 1024, report),
+        Some(150),
+        "it was told after all"
+    );
+}

@@ -180,6 +180,24 @@ fn children_are_listed_page_by_page_and_their_limits_are_short() {
 }
 
 #[test]
+fn who_guesses_keys_locks_out_no_key_that_was_not_used_since_the_start() {
+    let upstream = ScriptedUpstream::start().unwrap();
+    let route = Route::at("/paid", &upstream).msat(PRICE);
+    let mut gateway = TestGateway::start(setup().route(route));
+    let key = funded(&gateway, 100_000);
+    gateway.restart();
+    let buy = |key: &str, address: &str| {
+        let call = from(Call::get("/paid/a"), address);
+        gateway.send(&bearer(call, key)).status
+    };
+    let guesses = (0..150).map(|count| buy(&format!("sk-farebox-{count:064x}"), "192.0.2.1"));
+    let refused = guesses.filter(|status| *status == 429).count();
+    assert!(refused > 0, "no more are looked for");
+    assert_eq!(buy(&key.key, "192.0.2.2"), 200, "of the same network");
+    assert_eq!(buy(&format!("sk-farebox-{:064x}", 777), "192.0.2.2"), 429);
+}
+
+#[test]
 fn strangers_who_ask_without_end_do_not_keep_holders_from_their_keys() {
     let upstream = ScriptedUpstream::start().unwrap();
     let route = Route::at("/paid", &upstream).msat(PRICE);
