@@ -39,16 +39,28 @@ pub(crate) struct Background {
 
 impl Background {
     pub(crate) fn start(name: &str, handler: Handler) -> io::Result<Self> {
-        Self::serve(name, None, handler)
+        Self::serve(name, 0, None, handler)
+    }
+
+    /// On this port, which a server before it has left.
+    #[cfg(feature = "mint")]
+    pub(crate) fn start_at(name: &str, port: u16, handler: Handler) -> io::Result<Self> {
+        Self::serve(name, port, None, handler)
     }
 
     #[cfg(feature = "fake-lnd")]
     pub(crate) fn start_tls(name: &str, tls: TlsAcceptor, handler: Handler) -> io::Result<Self> {
-        Self::serve(name, Some(tls), handler)
+        Self::serve(name, 0, Some(tls), handler)
     }
 
-    fn serve(name: &str, tls: Option<TlsAcceptor>, handler: Handler) -> io::Result<Self> {
-        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    /// Port 0 is any that is free.
+    fn serve(
+        name: &str,
+        port: u16,
+        tls: Option<TlsAcceptor>,
+        handler: Handler,
+    ) -> io::Result<Self> {
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let runtime = tokio::runtime::Builder::new_current_thread()

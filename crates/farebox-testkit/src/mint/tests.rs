@@ -1,0 +1,4 @@
+mod client;
+mod coins;
+mod faults;
+mod payments;
