@@ -25,9 +25,9 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use cashu;
 use cashu::MintUrl;
-pub use cashu::nuts::nut10::SpendingConditions;
-pub use cashu::nuts::{Id, Proof, SecretKey};
+use cashu::nuts::{Id, Proof};
 use farebox_core::Clock;
 use serde_json::Value;
 
@@ -60,6 +60,9 @@ pub struct MintOptions {
     pub pays_quotes_at_once: bool,
     /// The code for an output that was signed before: mints say 10002, 11003 or 11008.
     pub signed_code: u32,
+    /// By their numbers, what of the specifications it does not have: it does not tell of them, and 7
+    /// and 9 have no endpoint.
+    pub lacks: Vec<u16>,
 }
 
 impl MintOptions {
@@ -77,6 +80,7 @@ impl MintOptions {
             fee_reserve: 2,
             pays_quotes_at_once: false,
             signed_code: 11_003,
+            lacks: Vec::new(),
         }
     }
 }

@@ -19,6 +19,7 @@ use super::{MAX_COINS, MintOptions, Refusal};
 pub(super) struct Desk {
     pub(super) books: Books,
     pub(super) quotes: Quotes,
+    lacks: Vec<u16>,
 }
 
 impl Desk {
@@ -27,6 +28,7 @@ impl Desk {
         Self {
             books: Books::new(keysets.collect(), options.signed_code),
             quotes: Quotes::default(),
+            lacks: options.lacks.clone(),
         }
     }
 
@@ -46,6 +48,15 @@ impl Desk {
             Endpoint::CheckState => self.states(&read(body)?),
             Endpoint::Restore => self.restore(&read(body)?),
             _ => Err(Refusal::UNREADABLE),
+        }
+    }
+
+    /// Whether it answers such requests at all.
+    pub(super) fn has(&self, endpoint: Endpoint) -> bool {
+        match endpoint {
+            Endpoint::CheckState => !self.lacks.contains(&7),
+            Endpoint::Restore => !self.lacks.contains(&9),
+            _ => true,
         }
     }
 
@@ -87,7 +98,7 @@ impl Desk {
             .map(|unit| json!({"method": "bolt11", "unit": unit}))
             .collect();
         let has = json!({"supported": true});
-        json!({
+        let mut info = json!({
             "name": "Farebox test mint",
             "version": "farebox-testkit/0",
             "description": "For tests alone",
@@ -97,7 +108,11 @@ impl Desk {
                 "5": {"methods": methods, "disabled": false},
                 "7": has, "8": has, "9": has, "10": has, "11": has, "12": has, "14": has, "20": has,
             },
-        })
+        });
+        if let Some(nuts) = info["nuts"].as_object_mut() {
+            nuts.retain(|nut, _| self.lacks.iter().all(|it| it.to_string() != *nut));
+        }
+        info
     }
 
     fn list(&self) -> Value {

@@ -128,7 +128,8 @@ impl State {
         if head.method == Method::OPTIONS {
             return respond(204, "text/plain", String::new());
         }
-        let Some((endpoint, behind)) = Endpoint::of(&head.method, head.uri.path()) else {
+        let asked = Endpoint::of(&head.method, head.uri.path());
+        let Some((endpoint, behind)) = asked.filter(|(it, _)| self.desk().has(*it)) else {
             return respond(404, JSON, r#"{"detail":"Not Found"}"#.to_owned());
         };
         let call = Call {
@@ -139,6 +140,11 @@ impl State {
         let fault = self.faults().take(endpoint);
         self.note(&call);
         match fault {
+            // What decides about payments may take its time, and goes on without the client.
+            None if endpoint == Endpoint::Melt => {
+                let done = tokio::task::spawn_blocking(move || self.perform(&call));
+                told(done.await.map_err(|_| Cut)?)
+            }
             None => told(self.perform(&call)),
             Some(Fault::Instead(reply)) => reply.give(&mut gate).await,
             Some(Fault::After(reply)) => {

@@ -206,6 +206,20 @@ fn tokens_have_the_form_that_is_asked_for() {
 }
 
 #[test]
+fn a_mint_may_lack_the_way_to_restore() {
+    let mint = TestMint::start(MintOptions {
+        lacks: vec![9],
+        ..MintOptions::default()
+    })
+    .unwrap();
+    let info = get(&mint, "/v1/info").unwrap();
+    assert!(info["nuts"].get("9").is_none() && info["nuts"].get("7").is_some());
+    let asked = json!({"outputs": []});
+    let heard = call(&mint, "POST", "/v1/restore", &asked);
+    assert_eq!(heard.unwrap().0, 404);
+}
+
+#[test]
 fn a_mint_that_is_started_again_has_its_port_and_its_books() {
     let mut mint = mint(0);
     let token = mint.token("msat", 8);

@@ -114,6 +114,20 @@ fn what_hangs_is_done_when_it_is_released() {
 }
 
 #[test]
+fn what_hangs_is_not_done_when_the_client_has_gone() {
+    let shop = shop();
+    shop.mint.fault(Endpoint::Swap, Fault::Hang, 1);
+    let waiting = send(&shop.mint, "POST", "/v1/swap", &shop.body.to_string());
+    shop.mint.wait_for(Endpoint::Swap, 1);
+    drop(waiting);
+    // The mint hears of the end before it hears of this.
+    assert_eq!(shop.state(), "UNSPENT");
+    shop.mint.release();
+    assert_eq!(shop.state(), "UNSPENT");
+    assert_eq!(shop.restored(), 0);
+}
+
+#[test]
 fn what_is_delayed_is_done_although_the_client_has_gone() {
     let shop = shop();
     shop.mint.fault(Endpoint::Swap, Fault::Delay, 1);

@@ -119,6 +119,25 @@ fn coins_of_a_payment_under_way_are_pending_and_spent_at_its_end() {
 }
 
 #[test]
+fn a_payment_may_take_its_time_while_others_are_attended_to() {
+    let melt = melt(5);
+    let (begun, is_begun) = std::sync::mpsc::channel();
+    let (end, is_over) = std::sync::mpsc::channel();
+    let is_over = std::sync::Mutex::new(is_over);
+    melt.mint.pay_by(move |invoice| {
+        begun.send(invoice.to_owned()).unwrap();
+        is_over.lock().unwrap().recv().unwrap()
+    });
+    std::thread::scope(|scope| {
+        let sent = scope.spawn(|| melt.send());
+        assert_eq!(is_begun.recv().unwrap(), text(&melt.look(), "request"));
+        assert_eq!(melt.look()["state"], "PENDING");
+        end.send(Payment::PAID).unwrap();
+        assert_eq!(sent.join().unwrap().unwrap()["state"], "PAID");
+    });
+}
+
+#[test]
 fn coins_of_a_payment_that_failed_may_be_spent_again() {
     let melt = melt(5);
     melt.mint.set_payments(Payment::Fails);
