@@ -26,7 +26,8 @@ pub enum Payment {
     Paid {
         /// What the route costs, in the unit of the quote; at most its reserve.
         fee: u64,
-        /// What the payee reveals; random bytes where it is nobody's.
+        /// What the payee reveals. Where there is none: that of an invoice of the mint itself, whose
+        /// quote is paid by this, else random bytes.
         preimage: Option<[u8; 32]>,
     },
     /// It fails: UNPAID, and the coins may be spent again.
@@ -60,6 +61,7 @@ struct MintQuote {
     expiry: u64,
     state: MintQuoteState,
     pubkey: Option<PublicKey>,
+    preimage: [u8; 32],
 }
 
 #[derive(Debug)]
@@ -104,11 +106,11 @@ impl Desk {
         let amount = request.amount.to_u64();
         let msat = amount.checked_mul(msat_in(&request.unit)?);
         let msat = msat.filter(|msat| *msat > 0).ok_or(Refusal::AMOUNT)?;
-        let id = random_id();
+        let (id, preimage) = (random_id(), random());
         let quote = MintQuote {
             unit: request.unit.clone(),
             amount,
-            request: invoice(msat, terms)?,
+            request: invoice(msat, &preimage, terms)?,
             expiry: terms.now + terms.ttl,
             state: if terms.are_paid {
                 MintQuoteState::Paid
@@ -116,6 +118,7 @@ impl Desk {
                 MintQuoteState::Unpaid
             },
             pubkey: request.pubkey,
+            preimage,
         };
         let told = quote.told(&id);
         self.quotes.mint.insert(id, quote);
@@ -230,7 +233,8 @@ impl Desk {
 
     /// What becomes of a melt, once it is known.
     pub(super) fn end_melt(&mut self, id: &str, payment: Payment) -> Result<Value, Refusal> {
-        let quote = self.quotes.melt.get_mut(id).ok_or(Refusal::NO_QUOTE)?;
+        let Quotes { melt, mint: own } = &mut self.quotes;
+        let quote = melt.get_mut(id).ok_or(Refusal::NO_QUOTE)?;
         let Some(attempt) = quote.attempt.as_ref() else {
             return Ok(quote.told(id));
         };
@@ -260,7 +264,8 @@ impl Desk {
                 self.books.enter(entry, &blanks, &change);
                 quote.change = change;
                 quote.state = MeltQuoteState::Paid;
-                quote.preimage = Some(preimage.unwrap_or_else(random));
+                let revealed = preimage.or_else(|| settle(own, &quote.request));
+                quote.preimage = Some(revealed.unwrap_or_else(random));
                 quote.attempt = None;
             }
         }
@@ -306,6 +311,15 @@ fn fill(blanks: &[BlindedMessage], left: u64) -> Vec<BlindedMessage> {
         blank
     });
     filled.collect()
+}
+
+/// Pays an invoice of the mint itself.
+fn settle(own: &mut HashMap<String, MintQuote>, invoice: &str) -> Option<[u8; 32]> {
+    let quote = own.values_mut().find(|quote| quote.request == invoice)?;
+    if quote.state == MintQuoteState::Unpaid {
+        quote.state = MintQuoteState::Paid;
+    }
+    Some(quote.preimage)
 }
 
 impl MintQuote {
@@ -358,10 +372,10 @@ fn msat_in(unit: &CurrencyUnit) -> Result<u64, Refusal> {
     }
 }
 
-/// An invoice that nobody can pay: tests say that it is paid.
-fn invoice(msat: u64, terms: Terms) -> Result<String, Refusal> {
+/// An invoice of a node that does not exist: tests say that it is paid.
+fn invoice(msat: u64, preimage: &[u8; 32], terms: Terms) -> Result<String, Refusal> {
     let key = SecretKey::generate();
-    let hash = hex::encode(Sha256::digest(random()));
+    let hash = hex::encode(Sha256::digest(preimage));
     let hash = hash.parse().map_err(|_| Refusal::UNREADABLE)?;
     let invoice = InvoiceBuilder::new(Currency::Bitcoin)
         .description("ecash of a test mint".to_owned())

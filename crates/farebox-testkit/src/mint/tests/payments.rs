@@ -1,5 +1,6 @@
 use cashu::nuts::{MintRequest, PreMintSecrets, SecretKey};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use super::super::*;
 use super::client::{get, outputs, post, proofs, states, swap, worth};
@@ -199,6 +200,24 @@ fn a_quote_is_minted_once_it_is_paid_and_once() {
     assert_eq!(told["state"], "ISSUED");
     assert_eq!((mint.received("sat"), mint.issued("sat")), (22, 22));
     mint.assert_sound();
+}
+
+#[test]
+fn a_melt_of_an_invoice_of_the_mint_pays_its_quote_and_reveals_its_preimage() {
+    let mint = TestMint::start(options()).unwrap();
+    let asked = json!({"amount": 50, "unit": "sat"});
+    let own = post(&mint, "/v1/mint/quote/bolt11", &asked).unwrap();
+    let asked = json!({"request": own["request"], "unit": "msat"});
+    let quote = post(&mint, "/v1/melt/quote/bolt11", &asked).unwrap();
+    let coins = mint.make(&Coins::worth("msat", 50_021).without_dleq());
+    let body = json!({"quote": quote["quote"], "inputs": coins});
+    let told = post(&mint, "/v1/melt/bolt11", &body).unwrap();
+    let invoice: cashu::Bolt11Invoice = text(&own, "request").parse().unwrap();
+    let preimage = hex::decode(text(&told, "payment_preimage")).unwrap();
+    let hash = hex::encode(Sha256::digest(preimage));
+    assert_eq!(invoice.payment_hash().to_string(), hash);
+    let path = format!("/v1/mint/quote/bolt11/{}", text(&own, "quote"));
+    assert_eq!(get(&mint, &path).unwrap()["state"], "PAID");
 }
 
 #[test]
