@@ -76,6 +76,9 @@ pub struct Observed {
     unreported_padding: u64,
     /// How the stream ended, as far as it says.
     pub end: StreamEnd,
+    /// An event was too long to be looked into that may have told the usage, and was not counted as
+    /// content.
+    pub has_overlooked: bool,
 }
 
 /// How a stream ended by its own account.
@@ -276,8 +279,9 @@ impl StreamMeter {
         }
         let unread = self.frames.take_unread();
         self.has_passed |= unread > 0;
-        if self.endpoint != Endpoint::Responses {
-            self.observed.see(unread);
+        match self.endpoint {
+            Endpoint::Responses => self.observed.has_overlooked |= unread > 0,
+            _ => self.observed.see(unread),
         }
         out.finish()
     }

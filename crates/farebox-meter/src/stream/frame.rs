@@ -155,11 +155,6 @@ impl Frames {
         self.taken_out = true;
     }
 
-    /// Whether bytes passed unread since that was asked last.
-    pub(super) const fn has_unread(&self) -> bool {
-        self.unread > 0
-    }
-
     /// Bytes that passed unread since this was asked last.
     pub(super) fn take_unread(&mut self) -> u64 {
         std::mem::take(&mut self.unread)

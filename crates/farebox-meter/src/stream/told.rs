@@ -6,11 +6,12 @@ use crate::pointer::Pointer;
 
 /// Watches a stream for a number at a JSON pointer. The last event that has one counts, as streams
 /// tell totals. Nothing passes through here: the stream goes on by itself, and no more of it is kept
-/// than one event of at most 4 MiB.
+/// than one event of at most 4 MiB; a longer one is overlooked.
 pub struct Told {
     frames: Frames,
     pointer: Pointer,
     last: Option<Decimal>,
+    has_overlooked: bool,
 }
 
 impl Told {
@@ -21,6 +22,7 @@ impl Told {
             frames: Frames::default(),
             pointer,
             last: None,
+            has_overlooked: false,
         }
     }
 
@@ -28,8 +30,10 @@ impl Told {
     pub fn push(&mut self, mut bytes: &[u8]) {
         let mut passing = Passing::of(bytes);
         while let Some(event) = self.frames.next(&mut bytes, &mut passing) {
+            self.has_overlooked |= self.frames.take_unread() > 0;
             self.read(&event);
         }
+        self.has_overlooked |= self.frames.take_unread() > 0;
     }
 
     /// Looks at what came last, where the stream ended without the end of its event.
@@ -44,16 +48,18 @@ impl Told {
         self.last
     }
 
-    /// Whether an event was too long to be looked into.
+    /// Whether an event was too long to be looked into, and no number came after it: the last number
+    /// may have stood there.
     #[must_use]
-    pub const fn has_missed(&self) -> bool {
-        self.frames.has_unread()
+    pub const fn has_overlooked(&self) -> bool {
+        self.has_overlooked
     }
 
     /// Most events have nothing there, or a null: neither takes back what was told before.
     fn read(&mut self, event: &[u8]) {
         let data = frame::data(event);
         let told = data.and_then(|data| self.pointer.cost(&data).ok());
+        self.has_overlooked &= told.is_none();
         self.last = told.or(self.last);
     }
 }
@@ -97,11 +103,38 @@ mod tests {
             told.push(&piece);
             assert!(told.frames.capacity() <= 2 * frame::MAX_EVENT);
         }
-        assert!(told.has_missed());
+        assert!(told.has_overlooked());
         told.push(b"\n\ndata: {\"a\": 4}\n\n");
         assert_eq!(
             told.last().map(|number| number.to_string()).as_deref(),
             Some("4")
         );
+        assert!(!told.has_overlooked());
+    }
+
+    #[test]
+    fn a_number_is_unsure_once_an_event_after_it_was_too_long_to_be_looked_into() {
+        let long = format!("data: {{\"x\": \"{}\"}}\n\n", "x".repeat(frame::MAX_EVENT));
+        let overlooked = |pieces: &[&str]| {
+            let mut told = Told::new("/a".parse().unwrap());
+            pieces.iter().for_each(|piece| told.push(piece.as_bytes()));
+            told.finish();
+            told.has_overlooked()
+        };
+        let number = "data: {\"a\": 1}\n\n";
+        assert!(overlooked(&[number, &long]));
+        assert!(overlooked(&[&long, "data: {}\n\n"]));
+        assert!(overlooked(&[number, long.trim_ascii_end()]));
+        assert!(overlooked(&[&[number, &long].concat()]));
+        assert!(!overlooked(&[&[&long, number].concat()]));
+        assert!(!overlooked(&[number, "data: {}\n\n"]));
+    }
+
+    #[test]
+    fn no_depth_hides_a_number() {
+        let deep = [&"[".repeat(100_000), &*"]".repeat(100_000)].concat();
+        let event =
+            format!("data: {{\"b\": {deep}, \"usage\": {{\"c\": {deep}, \"cost\": 5}}}}\n\n");
+        assert_eq!(told(&[&event]).as_deref(), Some("5"));
     }
 }

@@ -5,6 +5,7 @@
 //! | complete | the usage that was reported |
 //! | complete, without a usage or any content; no 2xx | nothing |
 //! | complete, without a usage | what was seen: a token for four bytes. A report of one side alone counts for that |
+//! | complete, or cut by the client, without a usage, and an event of Responses was too long to be looked into | all that was held |
 //! | cut by the client | the usage if it was reported, else what was seen, and never less than the prompt once a byte has passed |
 //! | cut by the upstream, or failed after it had begun | the same; nothing before its first word |
 //! | before the first byte | nothing; the prompt, where the client left so too often |
@@ -175,6 +176,7 @@ impl ModelUsage {
             output_tokens: observed.output_tokens(),
             is_exact: observed.unreported_bytes() == 0,
             has_passed: self.has_passed(),
+            has_overlooked: observed.has_overlooked,
             ..Seen::by_bytes(self.reported(observed.usage()), observed.output_bytes)
         };
         self.reckon(end(ending, &observed), seen, Some(observed), || {
@@ -420,7 +422,11 @@ fn end(ending: Ending, observed: &Observed) -> End {
         (Ending::CutByClient, _) => End::CutByClient,
         (Ending::CutByUpstream, StreamEnd::Complete | StreamEnd::Incomplete) => End::Complete,
         (Ending::CutByUpstream, _) => End::CutByUpstream,
-        (Ending::Complete, StreamEnd::Open) if observed.usage().is_none() => End::CutByUpstream,
+        (Ending::Complete, StreamEnd::Open)
+            if observed.usage().is_none() && !observed.has_overlooked =>
+        {
+            End::CutByUpstream
+        }
         (Ending::Complete, _) => End::Complete,
     }
 }

@@ -4,8 +4,8 @@
 //! |---|---|
 //! | complete | what was reported |
 //! | complete, with 2xx, and nothing that can be true was reported | all that was held; counted and logged as `cost_missing` |
-//! | the same, with an event too long to be looked into | all that was held, whatever the seller says |
-//! | complete with another status that is charged | nothing |
+//! | complete, or cut by the client, and an event that was too long to be looked into came after the last report | all that was held, whatever the seller says |
+//! | the same with another status that is charged | nothing |
 //! | cut by the client | what was reported; all that was held, where the upstream did not report in time |
 //! | cut by the upstream, or by our own end | what was reported until then |
 //! | before the first byte | nothing |
@@ -57,6 +57,8 @@ enum Reported {
     Number(Decimal),
     /// Something that is no number, or two that are not one.
     Garbled,
+    /// Perhaps something, in an event that was too long to be looked into.
+    Overlooked,
 }
 
 impl Reported {
@@ -64,6 +66,9 @@ impl Reported {
         match self {
             Self::Missing => "the upstream did not say what its answer cost",
             Self::Garbled => "what the upstream said of its answer's cost is not one number",
+            Self::Overlooked => {
+                "an event of the answer, which may say what it cost, was too long to be looked into"
+            }
             Self::Number(_) => "what the upstream said of its answer's cost cannot be true",
         }
     }
@@ -100,7 +105,7 @@ impl Report {
     fn quantity(&self) -> Option<Decimal> {
         match (self.reported, &self.place) {
             (Reported::Number(number), _) => Some(number),
-            (_, Place::Events(events)) => events.last(),
+            (Reported::Missing, Place::Events(events)) => events.last(),
             _ => None,
         }
     }
@@ -162,8 +167,9 @@ impl Gauge for Report {
     fn bill(mut self: Box<Self>, ending: Ending) -> Billed {
         if let Place::Events(events) = &mut self.place {
             events.finish();
-            // Its client may have asked for an event that nobody can look into: that is not free.
-            if events.has_missed() {
+            // The client can bring it about, so that the seller's leniency is not meant for it.
+            if events.has_overlooked() && ending != Ending::CutByUpstream {
+                self.reported = Reported::Overlooked;
                 self.tariff.billing.usage_missing = Unsaid::Hold;
             }
         }

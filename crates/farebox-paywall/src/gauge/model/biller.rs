@@ -56,6 +56,8 @@ pub(super) struct Seen {
     pub(super) is_exact: bool,
     /// The client can have read something, were it only that the model has begun.
     pub(super) has_passed: bool,
+    /// What may have told the usage was too long to be looked into.
+    pub(super) has_overlooked: bool,
     pub(super) output_bytes: u64,
     pub(super) output_tokens: u64,
     /// What the prompt comes to, where it was counted.
@@ -70,6 +72,7 @@ impl Seen {
             told: Usage::NONE,
             is_exact: true,
             has_passed: true,
+            has_overlooked: false,
             output_bytes,
             output_tokens: by_bytes(output_bytes),
             input_tokens: None,
@@ -107,6 +110,9 @@ impl Biller {
     fn tally_unsaid(&self, end: End, seen: &Seen) -> Tally {
         let usage = self.filled(seen.told, seen.input_tokens, seen.output_tokens);
         let unsaid = match end {
+            End::Complete | End::UsageMissing | End::CutByClient if seen.has_overlooked => {
+                Unsaid::Hold
+            }
             End::Complete | End::UsageMissing | End::CostMissing => self.billing.usage_missing,
             End::CutByUpstream | End::ErrorAfterStart => self.billing.broken_off,
             End::CutByClient => Unsaid::Observed,

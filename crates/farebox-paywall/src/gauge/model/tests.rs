@@ -109,6 +109,31 @@ fn an_answer_with_neither_content_nor_a_usage_is_a_void() {
 }
 
 #[test]
+fn a_report_of_responses_that_is_too_long_to_be_looked_into_costs_the_hold() {
+    let long = format!("data: {{\"x\":\"{}\"}}\n\n", "x".repeat(5 << 20));
+    let report = "data: {\"type\":\"response.completed\",\"response\":{\"usage\":\
+                  {\"input_tokens\":10,\"output_tokens\":2}}}\n\n";
+    let tally = |events: &[&str], ending| {
+        let mut meter = meter();
+        meter.endpoint = Endpoint::Responses;
+        meter.biller.billing.usage_missing = Unsaid::Nothing;
+        meter.begin_stream();
+        for event in events {
+            meter.frame(Bytes::copy_from_slice(event.as_bytes()));
+        }
+        let tally = known(&meter.reckon_stream(ending));
+        (tally.used.get(), tally.end)
+    };
+    let whole = tally(&[&long], Ending::Complete);
+    assert_eq!(whole, (AT_MOST, End::UsageMissing));
+    let left = tally(&[&long], Ending::CutByClient);
+    assert_eq!(left, (AT_MOST, End::CutByClient));
+    assert_eq!(tally(&[&long], Ending::CutByUpstream).0, 0);
+    let told = tally(&[&long, report], Ending::Complete);
+    assert_eq!(told, (10 * 100 + 2 * 1000, End::Complete));
+}
+
+#[test]
 fn no_redirect_of_a_model_is_sold() {
     for status in [204, 304, 302, 307] {
         let status = StatusCode::from_u16(status).unwrap();

@@ -159,6 +159,40 @@ fn a_json_pointer_tells_in_a_whole_answer_and_in_a_stream() {
 }
 
 #[test]
+fn what_was_too_long_to_be_looked_into_costs_the_hold_whatever_the_seller_says_of_missing_costs() {
+    let number = b"data: {\"usage\": {\"tokens\": 100}}\n\n".as_slice();
+    let long = [b"data: ".as_slice(), &[b'x'; 5 << 20], b"\n\n"].concat();
+    let bill = |status, events: &[&[u8]], ending| {
+        let mut stream = in_json();
+        stream.head(status, &mut of_type("text/event-stream"));
+        for event in events {
+            stream.frame(Bytes::copy_from_slice(event));
+        }
+        billed(stream, ending)
+    };
+    let ok = StatusCode::OK;
+    for events in [&[long.as_slice()][..], &[number, &long]] {
+        let missing = bill(ok, events, Ending::Complete);
+        assert_eq!(
+            (missing.used, missing.end),
+            (Some(msat(1000)), End::CostMissing)
+        );
+        assert_eq!(missing.complaint, Some(Reported::Overlooked.complaint()));
+        assert_eq!(bill(ok, events, Ending::CutByClient).used, Some(msat(1000)));
+    }
+    let told_later = bill(ok, &[&long, number], Ending::Complete);
+    assert_eq!(
+        (told_later.used, told_later.end),
+        (Some(msat(50)), End::Complete)
+    );
+    // No client makes an upstream break off, or answer with another status.
+    let broken = bill(ok, &[number, &long], Ending::CutByUpstream);
+    assert_eq!(broken.used, Some(msat(50)));
+    let elsewhere = bill(StatusCode::SEE_OTHER, &[&long], Ending::Complete);
+    assert_eq!(elsewhere.used, Some(Msat::ZERO));
+}
+
+#[test]
 fn only_whole_json_is_read_before_it_passes() {
     let form = |mut headers| in_json().head(StatusCode::OK, &mut headers);
     for json in [

@@ -342,6 +342,29 @@ fn a_form_of_the_answer_that_tells_no_cost_costs_all_that_was_held() {
 }
 
 #[test]
+fn a_cost_in_an_event_that_is_too_long_to_be_looked_into_is_all_that_was_held() {
+    let upstream = ScriptedUpstream::start().unwrap();
+    let event = format!(
+        "data: {{\"echo\": \"{}\", \"cost\": 700}}\n\n",
+        "x".repeat(5 << 20)
+    );
+    let price = "upstream_json = \"/cost\", unit = \"msat\", at_most = { msat = 5000 }, \
+                 missing = \"nothing\"";
+    let route = Route::at("/paid", &upstream).line(&format!("price = {{ {price} }}"));
+    let gateway = start(route.line("balance = { msat = 100000 }"));
+    let call = Call::get("/paid/stream/s");
+    let token = gateway.buy(&call);
+    let control = upstream.stream("s");
+    let mut client = Connection::open(gateway.address).unwrap();
+    client.send(&call.with(&token)).unwrap();
+    assert!(control.send(event));
+    control.finish();
+    assert_eq!(client.read_head().unwrap().status, 200);
+    while client.read_chunk().unwrap().is_some() {}
+    charged(&gateway, &token, 5_000);
+}
+
+#[test]
 fn who_pays_by_the_byte_does_not_choose_how_few_there_are() {
     let upstream = ScriptedUpstream::start().unwrap();
     let price = "per_byte = { msat = 1 }, at_most = { msat = 5000 }";
