@@ -3,6 +3,7 @@
 //! | end | charged, unless the seller says otherwise |
 //! |---|---|
 //! | complete | the usage that was reported |
+//! | complete, with text after the last report of its usage | the usage, and that text as it was seen; the end is a missing usage all the same |
 //! | complete, without a usage or any content; no 2xx | nothing |
 //! | complete, without a usage | what was seen: a token for four bytes. A report of one side alone counts for that |
 //! | complete, or cut by the client, without a usage, and an event of Responses was too long to be looked into | all that was held |
@@ -44,6 +45,9 @@ const USAGE_SOON: Duration = Duration::from_secs(5);
 /// How long it is waited for where the model may have thought out of sight: what a thought costs
 /// stands in the report alone.
 const THOUGHTS_SOON: Duration = Duration::from_secs(60);
+
+/// What the seller is told of a usage that was counted here, all or part.
+const UNTOLD: &str = "the upstream did not tell all that its answer used";
 
 /// A call of a model as it is sold.
 pub struct ModelCall {
@@ -412,12 +416,12 @@ fn bill(model: Arc<str>, tally: Tally) -> Bill {
         is_excused: tally.is_excused,
         measured: Measure::Usage { model, usage },
         end: tally.end,
-        complaint: None,
+        complaint: (tally.end == End::UsageMissing).then_some(UNTOLD),
     }
 }
 
 fn end(ending: Ending, observed: &Observed) -> End {
-    match (ending, observed.end) {
+    let end = match (ending, observed.end) {
         (_, StreamEnd::Failed) => End::ErrorAfterStart,
         (Ending::CutByClient, _) => End::CutByClient,
         (Ending::CutByUpstream, StreamEnd::Complete | StreamEnd::Incomplete) => End::Complete,
@@ -428,6 +432,12 @@ fn end(ending: Ending, observed: &Observed) -> End {
             End::CutByUpstream
         }
         (Ending::Complete, _) => End::Complete,
+    };
+    // What came after the last report was counted, and nobody told it.
+    let is_all_told = observed.unreported_bytes() == 0;
+    match end {
+        End::Complete if !is_all_told => End::UsageMissing,
+        end => end,
     }
 }
 

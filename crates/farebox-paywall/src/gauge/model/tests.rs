@@ -193,6 +193,28 @@ fn an_upstream_is_listened_to_without_its_client_only_while_it_is_about_to_tell_
     assert_eq!(streaming(patient, &[TEXT]).drains(), Some(minute));
 }
 
+#[test]
+fn text_after_the_last_report_is_charged_and_no_complete_end() {
+    let billed = |events: &[&str], ending, unsaid| {
+        let mut meter = meter();
+        meter.biller.billing.usage_missing = unsaid;
+        let tally = known(&streaming(meter, events).reckon_stream(ending));
+        let bill = bill("small".into(), tally);
+        (bill.used.map(Msat::get), bill.end, bill.complaint)
+    };
+    let told = 25 * 100 + 40 * 1000;
+    let exact = billed(&[TEXT, USAGE, STOP], Ending::Complete, Unsaid::Observed);
+    assert_eq!(exact, (Some(told), End::Complete, None));
+    // "hello world" is three tokens by its bytes. What was told stays told, whatever the seller chose
+    // for answers that tell nothing.
+    for unsaid in [Unsaid::Observed, Unsaid::Nothing, Unsaid::Hold] {
+        let after = billed(&[TEXT, USAGE, TEXT, STOP], Ending::Complete, unsaid);
+        assert_eq!(after, (Some(told + 3000), End::UsageMissing, Some(UNTOLD)));
+    }
+    let left = billed(&[TEXT, USAGE, TEXT], Ending::CutByClient, Unsaid::Observed);
+    assert_eq!(left, (Some(told + 3000), End::CutByClient, None));
+}
+
 /// A meter whose tokens somebody can count.
 fn counting() -> ModelUsage {
     let mut meter = meter();

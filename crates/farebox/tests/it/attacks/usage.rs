@@ -43,6 +43,11 @@ fn chat(more: Value) -> Call {
 /// What is charged for a stream of these pieces, of which each has reached the client before the next
 /// is sent. The client leaves after the last one where the stream `ends` not.
 fn charged(pieces: &[String], ends: bool) -> u64 {
+    ended(pieces, ends).0
+}
+
+/// The same, and the line of the log.
+fn ended(pieces: &[String], ends: bool) -> (u64, String) {
     let upstream = ScriptedUpstream::start().unwrap();
     let gateway = shop(&upstream);
     let call = chat(json!({ "stream": true }));
@@ -65,8 +70,8 @@ fn charged(pieces: &[String], ends: bool) -> u64 {
     } else {
         drop(connection);
     }
-    gateway.wait_for_log("\"ended\"");
-    gateway.charged(&token)
+    let line = gateway.wait_for_log("\"ended\"");
+    (gateway.charged(&token), line)
 }
 
 fn delta(delta: &Value) -> String {
@@ -110,6 +115,20 @@ fn a_surplus_of_the_total_is_no_output() {
         format!("data: {usage}\n\n"),
     ];
     assert_eq!(charged(&pieces, true), 408 * INPUT + 9 * OUTPUT);
+}
+
+#[test]
+fn what_a_stream_says_after_its_last_report_is_charged_and_told_as_untold() {
+    let usage = json!({ "choices": [], "usage": { "prompt_tokens": 12, "completion_tokens": 6 } });
+    let pieces = [
+        delta(&json!({ "content": "Hello" })),
+        format!("data: {usage}\n\n"),
+        delta(&json!({ "content": "and all the rest" })),
+        "data: [DONE]\n\n".to_owned(),
+    ];
+    let (charged, ended) = ended(&pieces, true);
+    assert_eq!(charged, 12 * INPUT + (6 + 4) * OUTPUT);
+    assert!(ended.contains("\"ended\":\"usage_missing\""), "{ended}");
 }
 
 #[test]
