@@ -11,7 +11,7 @@ use std::sync::Arc;
 use farebox_core::{Msat, UnixMillis};
 use farebox_market::rates::{Rate, Rates};
 use farebox_meter::{Currency, Decimal, Pointer};
-use http::header::HeaderName;
+use http::header::{CONTENT_ENCODING, HeaderMap, HeaderName, HeaderValue};
 
 use crate::due::Due;
 use crate::error::Unsold;
@@ -20,6 +20,13 @@ use crate::gauge::measured::Measuring;
 use crate::gauge::report::Report;
 use crate::gauge::tariff::Tariff;
 use crate::gauge::{Billing, Gauge};
+
+/// Header fields of a request that name what its body, or each message in it, is compressed by.
+const COMPRESSED_BY: [HeaderName; 3] = [
+    CONTENT_ENCODING,
+    HeaderName::from_static("grpc-encoding"),
+    HeaderName::from_static("connect-content-encoding"),
+];
 
 /// What a route charges by use.
 pub struct ByUse {
@@ -37,6 +44,9 @@ pub struct ByUse {
     pub markup: u64,
     /// What is charged where an answer does not end well.
     pub billing: Billing,
+    /// Whether requests are sold by their bytes even where they come compressed: what the upstream then
+    /// works on may be a thousand times as long.
+    pub takes_compressed: bool,
 }
 
 /// An amount in some currency.
@@ -87,6 +97,25 @@ impl ByUse {
         Ok(Due::gauged(at_most, rate, self.gauge(tariff)))
     }
 
+    /// Refuses a compressed request where its bytes are sold: nobody counts what it expands to.
+    pub(crate) fn check_headers(&self, headers: &HeaderMap) -> Result<(), Unsold> {
+        let is_counted = matches!(
+            self.teller,
+            Teller::Bytes {
+                of: Of::Request | Of::Both,
+                ..
+            }
+        );
+        if !is_counted || self.takes_compressed {
+            return Ok(());
+        }
+        let is_compressed = |name: &HeaderName| headers.get_all(name).iter().any(names_compression);
+        match COMPRESSED_BY.into_iter().find(is_compressed) {
+            Some(header) => Err(Unsold::Compressed { header }),
+            None => Ok(()),
+        }
+    }
+
     fn gauge(&self, tariff: Tariff) -> Box<dyn Gauge> {
         match &self.teller {
             Teller::Header { name, .. } => Box::new(Report::in_header(name.clone(), tariff)),
@@ -131,6 +160,15 @@ impl ByUse {
     }
 }
 
+/// Whether a list of encodings has another one than `identity`.
+fn names_compression(value: &HeaderValue) -> bool {
+    let mut names = value.as_bytes().split(|byte| *byte == b',');
+    names.any(|name| {
+        let name = name.trim_ascii();
+        !name.is_empty() && !name.eq_ignore_ascii_case(b"identity")
+    })
+}
+
 /// What is charged, in words that change only with the terms.
 impl fmt::Display for ByUse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -159,6 +197,62 @@ impl fmt::Display for Teller {
             Self::Json(pointer) => write!(f, "json={pointer}"),
             Self::Bytes { of, per } => write!(f, "bytes={} per={per}", of.as_str()),
             Self::Seconds => f.write_str("seconds"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use farebox_market::rates::Rates;
+
+    use super::*;
+
+    fn sold_by(of: Of, takes_compressed: bool) -> ByUse {
+        let one = Rated {
+            currency: Currency::Msat,
+            amount: Decimal::from(1),
+        };
+        ByUse {
+            teller: Teller::Bytes { of, per: 1 },
+            each: one,
+            at_most: one,
+            least: None,
+            rates: Arc::new(Rates::new(std::time::Duration::ZERO, 0)),
+            markup: 0,
+            billing: Billing::default(),
+            takes_compressed,
+        }
+    }
+
+    fn takes(by_use: &ByUse, name: &'static str, value: &'static str) -> bool {
+        let name = HeaderName::from_static(name);
+        let line = (name, HeaderValue::from_static(value));
+        by_use.check_headers(&HeaderMap::from_iter([line])).is_ok()
+    }
+
+    #[test]
+    fn what_is_sold_by_the_bytes_of_a_request_is_not_taken_compressed() {
+        for of in [Of::Request, Of::Both] {
+            let by_use = sold_by(of, false);
+            for (name, value) in [
+                ("content-encoding", "gzip"),
+                ("content-encoding", "identity, BR"),
+                ("grpc-encoding", "gzip"),
+                ("connect-content-encoding", "zstd"),
+            ] {
+                assert!(!takes(&by_use, name, value), "{name}: {value}");
+                assert!(takes(&sold_by(of, true), name, value), "{name}: {value}");
+                assert!(takes(&sold_by(Of::Answer, false), name, value));
+            }
+            assert!(takes(&by_use, "content-encoding", "Identity"));
+            assert!(takes(&by_use, "content-encoding", ""));
+            assert!(takes(&by_use, "accept-encoding", "gzip"));
+            let lines = ["identity", "gzip"].map(|value| (CONTENT_ENCODING, value));
+            let mut twice = HeaderMap::new();
+            for (name, value) in lines {
+                twice.append(name, HeaderValue::from_static(value));
+            }
+            assert!(by_use.check_headers(&twice).is_err());
         }
     }
 }

@@ -172,6 +172,9 @@ impl Paywall {
             check_headers(models, ask.headers)?;
             return Ok(true);
         }
+        if let Some(by_use) = ask.sale.offer.by_use() {
+            by_use.check_headers(ask.headers)?;
+        }
         if ask.sale.offer.webhook().is_none() || payer.has_prepaid() {
             return Ok(false);
         }

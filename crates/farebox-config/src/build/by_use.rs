@@ -45,6 +45,7 @@ pub(super) fn sale(written: &UsePrice, market: &Market, at: &At<'_>) -> Option<B
         at_most,
         least,
         rates: Arc::clone(&market.rates),
+        takes_compressed: written.compressed.unwrap_or(false),
     })
 }
 
@@ -184,6 +185,16 @@ fn check_keys(written: &UsePrice, teller: &Teller, at: &At<'_>) {
     at.note_each([("show", is_wrong)], "only with `upstream_header`");
     let is_wrong = written.of.is_some() && !matches!(teller, Teller::Bytes { .. });
     at.note_each([("of", is_wrong)], "only with a price by bytes");
+    let counts_requests = matches!(
+        teller,
+        Teller::Bytes {
+            of: Of::Request | Of::Both,
+            ..
+        }
+    );
+    let is_wrong = written.compressed.is_some() && !counts_requests;
+    let reason = "only with a price by the bytes of requests (`of`)";
+    at.note_each([("compressed", is_wrong)], reason);
 }
 
 fn billing(written: &UsePrice, teller: &Teller, at: &At<'_>) -> Billing {

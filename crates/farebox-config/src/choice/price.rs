@@ -87,6 +87,9 @@ section! {
         pub each: Option<Money>,
         /// Whose bytes are counted. Default: the answer's.
         pub of: Option<OfSetting>,
+        /// Whether requests whose bytes are counted may come compressed, and are then charged by what came.
+        /// Default: they are refused with 415, since the upstream works on what they expand to.
+        pub compressed: Option<bool>,
         /// What one call costs at most: held before it is forwarded. What it costs beyond that is the
         /// seller's loss.
         pub at_most: Option<Money>,

@@ -4,7 +4,10 @@ use std::error::Error;
 
 use farebox_market::rates::NoRate;
 use farebox_meter::{Refused, Unpriced};
+use farebox_wire::grpc::Code;
 use farebox_wire::problem::ProblemKind;
+use http::StatusCode;
+use http::header::HeaderName;
 
 use super::entry::{Blame, Entry, OUTAGE};
 
@@ -21,7 +24,7 @@ pub enum PriceError {
     Declined(String),
 }
 
-/// Why a model's call is not sold.
+/// Why a call is not sold.
 #[derive(Debug, thiserror::Error)]
 pub enum Unsold {
     /// The request itself.
@@ -39,6 +42,12 @@ pub enum Unsold {
     /// Prices in fiat, and no rate.
     #[error(transparent)]
     NoRate(#[from] NoRate),
+    /// A compressed request, where its bytes are sold.
+    #[error("{header}: requests are sold by their bytes here, and not taken compressed")]
+    Compressed {
+        /// Which header says so.
+        header: HeaderName,
+    },
     /// A header asks for something that has no price.
     #[error("{beta} in the header {header} is not sold here")]
     Beta {
@@ -60,6 +69,9 @@ impl PriceError {
                 .again_in(OUTAGE),
             Self::Declined(_) => Entry::new(ProblemKind::FORBIDDEN),
             Self::Unsold(Unsold::Endpoint | Unsold::Model(_)) => Entry::new(ProblemKind::NOT_FOUND),
+            Self::Unsold(Unsold::Compressed { .. }) => Entry::new(ProblemKind::NOT_SOLD)
+                .with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE)
+                .with_grpc(Code::Unimplemented),
             Self::Unsold(_) => Entry::new(ProblemKind::NOT_SOLD),
         }
     }

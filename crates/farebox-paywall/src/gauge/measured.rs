@@ -14,12 +14,18 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use farebox_core::Msat;
 use farebox_meter::Decimal;
-use http::header::{ACCEPT_ENCODING, HeaderValue};
+use http::header::{ACCEPT_ENCODING, HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
 
 use super::finding::Billed;
 use super::tariff::Tariff;
 use super::{Ending, Form, Gauge};
+
+/// Where clients of gRPC and Connect say how each message of the answer may be compressed.
+const ACCEPT_COMPRESSED_MESSAGES: [HeaderName; 2] = [
+    HeaderName::from_static("grpc-accept-encoding"),
+    HeaderName::from_static("connect-accept-encoding"),
+];
 
 farebox_core::words! {
     /// Whose bytes are counted.
@@ -101,7 +107,13 @@ impl Gauge for Measuring {
         } = self.what
         {
             // Whoever pays by the byte does not choose how few there are.
-            fields.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+            let identity = HeaderValue::from_static("identity");
+            for name in ACCEPT_COMPRESSED_MESSAGES {
+                if fields.contains_key(&name) {
+                    fields.insert(name, identity.clone());
+                }
+            }
+            fields.insert(ACCEPT_ENCODING, identity);
         }
         match &mut self.what {
             What::Seconds { forwarded_at } => {
@@ -168,6 +180,30 @@ mod tests {
         assert_eq!(charged(Of::Answer), 31);
         assert_eq!(charged(Of::Request), 50);
         assert_eq!(charged(Of::Both), 81);
+    }
+
+    #[test]
+    fn who_pays_by_the_bytes_of_answers_gets_them_uncompressed_however_he_asks() {
+        let asked = |of| {
+            let names = ["accept-encoding", "grpc-accept-encoding"];
+            let mut fields = HeaderMap::new();
+            for name in names {
+                fields.append(name, HeaderValue::from_static("gzip"));
+                fields.append(name, HeaderValue::from_static("br"));
+            }
+            Measuring::bytes(of, tariff(lenient())).request(&mut fields);
+            assert!(!fields.contains_key("connect-accept-encoding"));
+            names.map(|name| {
+                let lines = fields.get_all(name).iter();
+                lines
+                    .map(|line| line.to_str().unwrap().to_owned())
+                    .collect::<Vec<_>>()
+            })
+        };
+        for of in [Of::Answer, Of::Both] {
+            assert_eq!(asked(of), [["identity"], ["identity"]]);
+        }
+        assert_eq!(asked(Of::Request), [["gzip", "br"], ["gzip", "br"]]);
     }
 
     #[test]

@@ -114,6 +114,7 @@ fn use_in(currency: Currency, amounts: [&str; 3], teller: Teller, rates: &Arc<Ra
         rates: Arc::clone(rates),
         markup: 0,
         billing: Billing::default(),
+        takes_compressed: false,
     })))
 }
 

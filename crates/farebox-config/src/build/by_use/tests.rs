@@ -90,6 +90,12 @@ fn keys_of_another_kind_of_price_are_refused_where_they_stand() {
     refuses(&format!("{bytes}, show = true"), "price.show");
     let seconds = "per_second = { msat = 1 }, at_most = { sat = 5 }";
     refuses(&format!("{seconds}, of = \"both\""), "price.of");
+    refuses(&format!("{bytes}, compressed = true"), "price.compressed");
+    let takes = |of: &str| {
+        let sale = priced(&format!("{bytes}, of = \"{of}\", compressed = true"));
+        sale.offer.by_use().unwrap().takes_compressed
+    };
+    assert!(takes("request") && takes("both"));
     refuses(
         "msat = 5, at_most = { sat = 5 }",
         "price.at_most = { sat = 5 }: does not go",

@@ -377,6 +377,41 @@ fn who_pays_by_the_byte_does_not_choose_how_few_there_are() {
 }
 
 #[test]
+fn who_pays_by_the_bytes_of_a_request_does_not_compress_them() {
+    let upstream = ScriptedUpstream::start().unwrap();
+    let price = "per_byte = { msat = 10 }, of = \"request\", at_most = { msat = 5000 }";
+    let shop = |more: &str| {
+        let route = Route::at("/paid", &upstream).line(&format!("price = {{ {price}{more} }}"));
+        start(route.line("balance = { msat = 100000 }"))
+    };
+    let plain = Call::post("/paid/a", "x".repeat(40));
+    let gateway = shop("");
+    let token = gateway.buy(&plain);
+    for (name, value) in [
+        ("Content-Encoding", "gzip"),
+        ("Content-Encoding", "identity, br"),
+        ("Grpc-Encoding", "gzip"),
+        ("Connect-Content-Encoding", "zstd"),
+    ] {
+        let compressed = plain.clone().header(name, value);
+        gateway.send(&compressed).expect(415);
+        let reply = gateway.send(&compressed.with(&token)).expect(415);
+        assert_eq!(
+            reply.json()["type"],
+            "https://farebox.dev/problems/not-sold"
+        );
+    }
+    assert_eq!(upstream.count("/paid/a"), 0);
+    gateway.send(&plain.clone().with(&token)).expect(200);
+    charged(&gateway, &token, 400);
+    let gateway = shop(", compressed = true");
+    let call = plain.header("Content-Encoding", "gzip");
+    let token = gateway.buy(&call);
+    gateway.send(&call.with(&token)).expect(200);
+    charged(&gateway, &token, 400);
+}
+
+#[test]
 fn a_model_is_asked_with_a_limit_that_binds_and_without_a_strange_query() {
     let upstream = ScriptedUpstream::start().unwrap();
     let gateway = crate::models::shop(&upstream);
