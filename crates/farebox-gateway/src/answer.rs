@@ -162,7 +162,7 @@ impl AnswerBody {
     /// An upstream's body.
     pub(crate) fn upstream(mut body: Box<UpstreamBody>) -> Self {
         if body.incoming.is_end_stream() {
-            body.end(Ending::Complete);
+            body.end(body.ending_without_trailers());
         }
         Self {
             source: Source::Upstream(body),
@@ -258,14 +258,8 @@ impl UpstreamBody {
     /// Nobody but the upstream damages what it sends.
     fn broken_off_by(&self, error: &InflowError) -> Ending {
         match error {
-            InflowError::Broken(_) | InflowError::Unreadable(DecodeFault::Truncated)
-                if self.upload.as_ref().is_some_and(|it| it.is_spoilt())
-                    || (self.grpc.is_some() && self.was_provoked()) =>
-            {
-                Ending::CutByClient
-            }
             InflowError::Broken(_) | InflowError::Unreadable(DecodeFault::Truncated) => {
-                self.pace.broken_off_by()
+                self.cut_by()
             }
             InflowError::Unreadable(fault) => {
                 tracing::warn!(%fault, "the upstream's compressed answer cannot be read on");
@@ -335,7 +329,8 @@ impl UpstreamBody {
             if let Some(recorder) = &mut self.recorder {
                 recorder.push_trailers(trailers);
             }
-            self.end(self.ending_by(trailers));
+            let ending = self.ending_by(trailers);
+            self.end(ending);
             return;
         }
         if let (Some(recorder), Some(data)) = (&mut self.recorder, frame.data_ref()) {
@@ -354,21 +349,32 @@ impl UpstreamBody {
         }
     }
 
-    fn ending_by(&self, trailers: &HeaderMap) -> Ending {
-        let Some(grpc) = &self.grpc else {
+    fn ending_by(&mut self, trailers: &HeaderMap) -> Ending {
+        let has_begun = self.settlement.has_begun();
+        let Some(grpc) = &mut self.grpc else {
             return Ending::Complete;
         };
-        match grpc.ending_by(trailers, self.settlement.has_begun()) {
+        match grpc.ending_by(trailers, has_begun) {
             Ending::CutByUpstream if self.was_provoked() => Ending::CutByClient,
+            Ending::Complete => self.ending_without_trailers(),
             ending => ending,
         }
     }
 
     fn ending_without_trailers(&self) -> Ending {
         match &self.grpc {
-            Some(grpc) if grpc.is_cut() => self.pace.broken_off_by(),
+            Some(grpc) if grpc.is_cut() => self.cut_by(),
             _ => Ending::Complete,
         }
+    }
+
+    /// Who brought it about that the upstream did not end its answer.
+    fn cut_by(&self) -> Ending {
+        let is_spoilt = self.upload.as_ref().is_some_and(|it| it.is_spoilt());
+        if is_spoilt || (self.grpc.is_some() && self.was_provoked()) {
+            return Ending::CutByClient;
+        }
+        self.pace.broken_off_by()
     }
 
     /// How a call ended that has failed by what its body says. One that brought no message is as

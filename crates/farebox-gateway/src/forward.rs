@@ -26,10 +26,11 @@ use farebox_http::subprotocols::Subprotocols;
 use farebox_http::tunnel::{self, Traffic};
 use farebox_http::upstream::{Answer, Lease, SendError};
 use farebox_ledger::crash_point;
-use farebox_wire::grpc::ContentType;
+use farebox_wire::grpc::Framing;
 use http::header::{HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_PROTOCOL};
 use http::response::Parts;
 use http::{Request, Response, StatusCode};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
@@ -50,7 +51,6 @@ use farebox_paywall::gauge::Ending;
 use farebox_paywall::payment_fields;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
 /// Sends to upstreams, for one data thread.
 #[derive(Clone)]
@@ -131,12 +131,10 @@ impl Forwarder {
         let fare = Fare::of(payment, permit, route, &arrival.parts.headers);
         let mut fare = self.reserve(exchange.holder, route, fare)?;
         fare.overtime = tenure.map(|tenure| Overtime::new(tenure, plan.server.overtime));
-        fare.is_dialogue = arrival.grpc.is_some();
+        let call = GrpcCall::of(&arrival.parts.method, &arrival.parts.headers);
+        fare.is_dialogue = call.framing.is_some();
         let gauge = fare.settlement.gauge();
         let counted = gauge.and_then(|gauge| gauge.request(&mut arrival.parts.headers));
-        let call = GrpcCall {
-            has_deadline: arrival.parts.headers.contains_key(GRPC_TIMEOUT),
-        };
         exchange.outcome = fare.outcome();
         exchange.hold = fare.receipt.hold();
         let asker = Asker {
@@ -144,6 +142,7 @@ impl Forwarder {
             exchange,
             route,
             scheme: self.scheme,
+            framing: call.framing,
             retry_words: retry_words.as_ref(),
         };
         let mut request = match asker.request(arrival) {
@@ -236,8 +235,9 @@ impl Forwarder {
             let unasked = UpstreamError::broken("it switched protocols unasked");
             return Err(fare.refuse(unasked.into()));
         }
-        let kind = ContentType::of(&parts.headers);
-        let has_failed = has_failed(kind, &parts.headers);
+        let framing = Framing::of(&parts.headers);
+        let is_over = incoming.is_end_stream();
+        let has_failed = has_failed(call, framing, (&parts.headers, is_over));
         if !fare.judge(parts.status, route, has_failed).await {
             parts.extensions.insert(Uncharged);
         }
@@ -255,7 +255,7 @@ impl Forwarder {
             let answer = self.tunnel((upgrade.client, upstream), fare);
             return Ok(Response::from_parts(parts, answer));
         }
-        let grpc = call.answered_by(kind, &parts.headers);
+        let grpc = call.answered_by(framing, &parts.headers);
         let coming = Coming {
             parts,
             incoming,

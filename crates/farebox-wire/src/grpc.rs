@@ -3,14 +3,14 @@
 //! Of an unpaid call Aperture's interceptor looks for exactly one code, one message and an L402 or
 //! LSAT challenge; every other refusal has the code of its meaning.
 
-mod web;
+mod framed;
 
 use std::fmt::Write as _;
 
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue};
 
-pub use web::{MAX_TRAILERS, WebBody, WebTrailers, status_in};
+pub use framed::{EndBlock, FramedBody, Framing, MAX_END_BLOCK};
 
 /// The header that carries a [`Code`].
 pub const STATUS_HEADER: &str = "grpc-status";
@@ -102,9 +102,12 @@ impl ContentType {
 }
 
 fn begins(value: &[u8], kind: ContentType) -> bool {
-    let kind = kind.as_str().as_bytes();
-    let start = value.get(..kind.len());
-    start.is_some_and(|start| start.eq_ignore_ascii_case(kind))
+    begins_with(value, kind.as_str().as_bytes())
+}
+
+fn begins_with(value: &[u8], name: &[u8]) -> bool {
+    let start = value.get(..name.len());
+    start.is_some_and(|start| start.eq_ignore_ascii_case(name))
 }
 
 /// The headers of a trailers-only answer in the client's own form of gRPC; its HTTP status is 200

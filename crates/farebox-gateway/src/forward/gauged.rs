@@ -10,6 +10,7 @@ use farebox_http::aside::{self, Busy, MAX_INLINE};
 use farebox_http::decode::{self, Decoder};
 use farebox_http::upstream::Answer;
 use http::Response;
+use http_body::Body as _;
 
 use super::whole::MAX_WHOLE;
 use super::{Coming, Fare, Forwarder, ReceiptHeaders, Refused, Waiting};
@@ -19,7 +20,7 @@ use crate::plan::Route;
 use crate::refusal::UpstreamError;
 use farebox_paywall::gauge::{Form, Gauge, Whole};
 use farebox_paywall::settle::Charge;
-use farebox_wire::grpc::ContentType;
+use farebox_wire::grpc::Framing;
 
 impl Forwarder {
     /// Gives the upstream's answer to a request whose charge a gauge finds.
@@ -33,8 +34,9 @@ impl Forwarder {
     ) -> Result<Response<AnswerBody>, Refused> {
         let (mut parts, incoming) = answer.into_parts();
         let mut fare = fare.answered(parts.status, route)?;
-        let kind = ContentType::of(&parts.headers);
-        let has_failed = has_failed(kind, &parts.headers);
+        let framing = Framing::of(&parts.headers);
+        let is_over = incoming.is_end_stream();
+        let has_failed = has_failed(call, framing, (&parts.headers, is_over));
         fare.judge(parts.status, route, has_failed).await;
         let form = match fare.settlement.gauge() {
             Some(gauge) => gauge.head(parts.status, &mut parts.headers),
@@ -57,7 +59,7 @@ impl Forwarder {
         if decoder.is_some() {
             decode::forget_encoding(&mut parts.headers);
         }
-        let grpc = call.answered_by(kind, &parts.headers);
+        let grpc = call.answered_by(framing, &parts.headers);
         let mut coming = Coming {
             parts,
             incoming,

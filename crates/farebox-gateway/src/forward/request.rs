@@ -9,9 +9,9 @@ use farebox_http::subprotocols;
 use farebox_paywall::payment_fields;
 use farebox_paywall::retry_words::RetryWords;
 use farebox_wire::credential::CREDENTIAL_HEADERS;
-use farebox_wire::grpc::ContentType;
+use farebox_wire::grpc::Framing;
 use http::header::{
-    ACCEPT_ENCODING, COOKIE, HOST, HeaderMap, HeaderValue, SEC_WEBSOCKET_PROTOCOL,
+    ACCEPT_ENCODING, COOKIE, HOST, HeaderMap, HeaderValue, SEC_WEBSOCKET_PROTOCOL, TE,
     TRANSFER_ENCODING,
 };
 use http::{Method, Request, Uri, Version};
@@ -32,6 +32,8 @@ pub(super) struct Asker<'a> {
     pub(super) route: &'a Route,
     /// How the client's side is spoken to.
     pub(super) scheme: &'static str,
+    /// How its body is framed, where it is a call of gRPC or its kin.
+    pub(super) framing: Option<Framing>,
     /// What stands for the payer's idempotency keys.
     pub(super) retry_words: Option<&'a RetryWords>,
 }
@@ -45,7 +47,6 @@ impl Asker<'_> {
             mut parts,
             path,
             body,
-            grpc,
             ..
         } = *arrival;
         let upstream = &route.upstream;
@@ -76,10 +77,18 @@ impl Asker<'_> {
         if let Some(models) = models {
             models.headers.prepare(&mut parts.headers);
         }
-        if grpc.is_some_and(ContentType::is_web) {
-            // Its trailers are read in the body.
-            let plain = HeaderValue::from_static("identity");
-            parts.headers.insert(ACCEPT_ENCODING, plain);
+        match self.framing {
+            // How the call ended is read in the body.
+            Some(framing) if framing.ends_in_body() => {
+                let plain = HeaderValue::from_static("identity");
+                parts.headers.insert(ACCEPT_ENCODING, plain);
+            }
+            // It is read in trailers, whether the client wants those or not.
+            Some(_) => {
+                let trailers = HeaderValue::from_static("trailers");
+                parts.headers.insert(TE, trailers);
+            }
+            None => {}
         }
         if upstream.credential.is_set() {
             take_credentials(&mut parts.headers);

@@ -1,5 +1,5 @@
-//! Calls of gRPC-Web, whose answers tell in their bodies how they ended: a failed call costs no more
-//! than one that says so in its headers.
+//! Calls of gRPC-Web and Connect, whose answers tell in their bodies how they ended, and of gRPC whose
+//! answers never do: a failed call costs no more than one that says so in its headers.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -10,6 +10,7 @@ use crate::harness::{Call, Connection, Route, Setup, TestGateway, Token, with_up
 
 const PRICE: u64 = 1000;
 const BINARY: &str = "application/grpc-web+proto";
+const CONNECT: &str = "application/connect+proto";
 const TEXT: &str = "application/grpc-web-text";
 
 fn shop(upstream: &ScriptedUpstream) -> TestGateway {
@@ -129,6 +130,57 @@ fn a_failure_counts_as_soon_as_it_is_read_however_its_bytes_come() {
         gateway.wait_for_log("/echo.v1.Echo/stream/s");
         assert_eq!(gateway.charged(&token), 0, "{kind}");
         control.finish();
+    }
+}
+
+#[test]
+fn an_answer_that_never_says_how_its_call_ended_costs_nothing() {
+    for (kind, body) in [
+        ("application/grpc", message("hello")),
+        ("application/grpc+proto", Vec::new()),
+        (BINARY, message("hello")),
+        (CONNECT, message("hello")),
+    ] {
+        let (_upstream, gateway) = with_upstream(shop);
+        let token = gateway.buy(&Call::post("/x", "x"));
+        answered(&gateway, &token, kind, &body);
+        assert_eq!(gateway.charged(&token), 0, "{kind}");
+        assert_eq!(left_after_one(&gateway, &token), "4", "{kind}");
+    }
+}
+
+#[test]
+fn who_gives_an_answer_the_name_of_a_call_pays_for_what_is_none() {
+    for kind in ["application/grpc", BINARY, CONNECT] {
+        let (_upstream, gateway) = with_upstream(shop);
+        let token = gateway.buy(&Call::post("/x", "x"));
+        answered(&gateway, &token, kind, b"plain text");
+        assert_eq!(gateway.charged(&token), PRICE, "{kind}");
+    }
+}
+
+#[test]
+fn a_native_call_is_asked_to_end_with_trailers_whether_its_client_wants_them_or_not() {
+    let (upstream, gateway) = with_upstream(shop);
+    let token = gateway.buy(&Call::post("/x", "x"));
+    let asked = call("x", "application/grpc", "x");
+    gateway.send(&asked.with(&token)).expect(200);
+    assert_eq!(upstream.requests()[0].all("te"), ["trailers"]);
+}
+
+#[test]
+fn a_stream_of_connect_that_ends_with_an_error_is_neither_charged_nor_a_call_used() {
+    let end = |json: &str| frame(2, json);
+    let failed = end("{\"error\":{\"code\":\"internal\",\"message\":\"x\"}}");
+    for (body, charged) in [
+        (failed.clone(), 0),
+        ([message("hello"), failed].concat(), 0),
+        ([message("hello"), end("{}")].concat(), PRICE),
+    ] {
+        let (_upstream, gateway) = with_upstream(shop);
+        let token = gateway.buy(&Call::post("/x", "x"));
+        answered(&gateway, &token, CONNECT, &body);
+        assert_eq!(gateway.charged(&token), charged);
     }
 }
 
