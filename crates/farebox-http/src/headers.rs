@@ -13,6 +13,7 @@ use http::header::{
     HeaderName, HeaderValue, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
     IF_UNMODIFIED_SINCE, RANGE, TE, TRANSFER_ENCODING, UPGRADE,
 };
+use http::{Method, StatusCode};
 use http_body::Frame;
 
 use crate::client_addr::push_address;
@@ -45,6 +46,16 @@ pub enum FramingError {
     /// More than one host (RFC 9112 section 3.2).
     #[error("the request has more than one Host")]
     Host,
+}
+
+/// Says how long a body is that is here as a whole, where its head may say so (RFC 9110 section 8.6): to HEAD
+/// and with 304 the length is that of what stays away, which only the upstream knows; 204 has none.
+pub fn tell_length(headers: &mut HeaderMap, method: &Method, status: StatusCode, length: usize) {
+    if status == StatusCode::NO_CONTENT {
+        headers.remove(CONTENT_LENGTH);
+    } else if *method != Method::HEAD && status != StatusCode::NOT_MODIFIED {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
 }
 
 /// What the upstream is told about the client's side of the connection.

@@ -109,7 +109,8 @@ impl Forwarder {
         if let Charge::Known(charged) = &exchange.charge {
             fare.receipt.settle(charged.msat);
         }
-        Ok(self.give_whole(route, parts, memory.keep(body), fare))
+        let head = (parts, &exchange.method);
+        Ok(self.give_whole(route, head, memory.keep(body), fare))
     }
 }
 

@@ -5,9 +5,9 @@ use std::time::Instant;
 use bytes::Bytes;
 use farebox_http::body_budget::{BodyError, BudgetExhausted, Lease, Patience, read_bytes};
 use farebox_http::decode::{DecodeFault, Decoder};
-use http::Response;
-use http::header::{CONTENT_LENGTH, HeaderValue};
+use farebox_http::headers;
 use http::response::Parts;
+use http::{Method, Response};
 use hyper::body::Incoming;
 
 use super::{Fare, Forwarder, Refused};
@@ -71,12 +71,11 @@ impl Forwarder {
     pub(super) fn give_whole(
         &self,
         route: &Route,
-        mut parts: Parts,
+        (mut parts, method): (Parts, &Method),
         body: Bytes,
         mut fare: Box<Fare>,
     ) -> Response<AnswerBody> {
-        let length = HeaderValue::from(body.len());
-        parts.headers.insert(CONTENT_LENGTH, length);
+        headers::tell_length(&mut parts.headers, method, parts.status, body.len());
         fare.mark(&mut parts.headers, route);
         if let Some(mut recorder) = fare.recorder(&self.replays, &parts) {
             recorder.push(&body);

@@ -430,3 +430,24 @@ fn a_request_without_a_host_tells_of_none() {
     prepare_request(&mut headers, &forwarded, withheld);
     assert!(!headers.contains_key("x-forwarded-host"));
 }
+
+#[test]
+fn a_length_is_told_where_the_head_may_say_so_and_is_the_upstreams_where_only_it_knows() {
+    let told = |method: Method, status: StatusCode, by_upstream: Option<u16>| {
+        let mut headers = HeaderMap::new();
+        headers.extend(by_upstream.map(|length| (CONTENT_LENGTH, HeaderValue::from(length))));
+        tell_length(&mut headers, &method, status, 2);
+        let length = headers.get(CONTENT_LENGTH)?;
+        length.to_str().unwrap().parse::<u16>().ok()
+    };
+    let (get, head) = (Method::GET, Method::HEAD);
+    assert_eq!(told(get.clone(), StatusCode::OK, None), Some(2));
+    assert_eq!(told(get.clone(), StatusCode::OK, Some(9)), Some(2));
+    assert_eq!(told(get.clone(), StatusCode::NO_CONTENT, Some(0)), None);
+    assert_eq!(told(get.clone(), StatusCode::NO_CONTENT, None), None);
+    assert_eq!(told(get.clone(), StatusCode::NOT_MODIFIED, None), None);
+    assert_eq!(told(get, StatusCode::NOT_MODIFIED, Some(9)), Some(9));
+    assert_eq!(told(head.clone(), StatusCode::OK, None), None);
+    assert_eq!(told(head.clone(), StatusCode::OK, Some(9)), Some(9));
+    assert_eq!(told(head, StatusCode::NO_CONTENT, Some(9)), None);
+}

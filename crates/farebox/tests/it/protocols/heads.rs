@@ -41,6 +41,16 @@ fn a_hundred_and_twenty_header_lines_pass_in_a_request() {
 
 /// An upstream for one request, which it answers with so many lines; and what it was sent.
 fn upstream_of_lines(lines: usize) -> (String, JoinHandle<String>) {
+    let links: String = (0..lines)
+        .map(|n| format!("Link: </asset/{n}.js>; rel=preload\r\n"))
+        .collect();
+    upstream_of(format!(
+        "HTTP/1.1 200 OK\r\n{links}Content-Length: 2\r\n\r\nok"
+    ))
+}
+
+/// An upstream that answers one request so; and what it was sent.
+fn upstream_of(answer: String) -> (String, JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let served = std::thread::spawn(move || {
@@ -51,10 +61,6 @@ fn upstream_of_lines(lines: usize) -> (String, JoinHandle<String>) {
             stream.read_exact(&mut byte).unwrap();
             seen.extend(byte);
         }
-        let links: String = (0..lines)
-            .map(|n| format!("Link: </asset/{n}.js>; rel=preload\r\n"))
-            .collect();
-        let answer = format!("HTTP/1.1 200 OK\r\n{links}Content-Length: 2\r\n\r\nok");
         stream.write_all(answer.as_bytes()).unwrap();
         String::from_utf8(seen).unwrap()
     });
@@ -97,4 +103,41 @@ fn the_upstream_is_told_the_host_with_its_port() {
     gateway.send(&call).expect(200);
     let seen = &upstream.requests()[0];
     assert_eq!(seen.all("x-forwarded-host"), ["shop.test:8402"]);
+}
+
+#[test]
+fn an_answer_that_has_no_body_by_its_nature_is_not_said_to_be_empty() {
+    let json = "Content-Type: application/json\r\n";
+    for (method, head, length) in [
+        ("GET", format!("204 No Content\r\n{json}"), None),
+        ("GET", format!("304 Not Modified\r\n{json}"), None),
+        (
+            "GET",
+            format!("304 Not Modified\r\n{json}Content-Length: 7\r\n"),
+            Some("7"),
+        ),
+        (
+            "HEAD",
+            format!("200 OK\r\n{json}Content-Length: 7\r\n"),
+            Some("7"),
+        ),
+        (
+            "GET",
+            format!("200 OK\r\n{json}Content-Length: 2\r\n\r\n{{}}"),
+            Some("2"),
+        ),
+    ] {
+        let (url, _served) = upstream_of(format!("HTTP/1.1 {head}\r\n"));
+        let price = "upstream_json = \"/cost\", unit = \"msat\", at_most = { msat = 5000 }";
+        let route = Route::to("/paid", &url).line(&format!("price = {{ {price} }}"));
+        let route = route.line("balance = { msat = 100000 }");
+        let gateway = TestGateway::start(Setup::new().route(route));
+        let mut call = Call::get("/paid/a");
+        let token = gateway.buy(&call);
+        call.method = method.to_owned();
+        // Over HTTP/1.1 hyper takes most of them off by itself.
+        let mut connection = Http2::open(gateway.address).unwrap();
+        let reply = connection.send(&call.with(&token)).unwrap();
+        assert_eq!(reply.find("content-length"), length, "{method} {head}");
+    }
 }
