@@ -118,8 +118,9 @@ pub trait Gauge: Send + Sync {
     /// can be read. Gives where the bytes of its body are to be counted, if they are.
     fn request(&mut self, headers: &mut HeaderMap) -> Option<Arc<AtomicU64>>;
 
-    /// Whether an answer with this status can be what was asked for.
-    fn sells(&self, _status: StatusCode) -> bool {
+    /// Whether an answer with this status can be what was asked for. One that `is_elsewhere` says where
+    /// that is still to be fetched on the upstream's own origin, or that it is there.
+    fn sells(&self, _status: StatusCode, _is_elsewhere: bool) -> bool {
         true
     }
 

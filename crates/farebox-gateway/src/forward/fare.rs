@@ -178,7 +178,7 @@ impl Fare {
         // These would use up a call for what is still to be fetched, or is there.
         let is_elsewhere = self.leads_on || status == StatusCode::NOT_MODIFIED;
         let delivers = match self.settlement.gauge() {
-            Some(gauge) => gauge.sells(status),
+            Some(gauge) => gauge.sells(status, is_elsewhere),
             None => !is_elsewhere,
         };
         if charged && delivers && !grpc_failed {

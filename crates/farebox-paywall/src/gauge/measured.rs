@@ -6,6 +6,7 @@
 //! | complete, or cut by the client | what was measured |
 //! | cut by the upstream, or by our own end | what was measured until then |
 //! | before the first byte | nothing |
+//! | complete, and says where on the upstream's own origin the thing is, or that it is there (304) | nothing, a few times |
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -125,6 +126,11 @@ impl Gauge for Measuring {
                 Of::Answer => None,
             },
         }
+    }
+
+    /// As at a fixed price: what was asked for is still to be fetched, or is there.
+    fn sells(&self, _: StatusCode, is_elsewhere: bool) -> bool {
+        !is_elsewhere
     }
 
     fn head(&mut self, _: StatusCode, _: &mut HeaderMap) -> Form {

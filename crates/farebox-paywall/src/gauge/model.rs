@@ -320,7 +320,7 @@ impl Gauge for ModelUsage {
     }
 
     /// No model answers with a redirect.
-    fn sells(&self, status: StatusCode) -> bool {
+    fn sells(&self, status: StatusCode, _: bool) -> bool {
         status.is_success()
     }
 

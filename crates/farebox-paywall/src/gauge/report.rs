@@ -5,7 +5,7 @@
 //! | complete | what was reported |
 //! | complete, with 2xx, and nothing that can be true was reported | all that was held; counted and logged as `cost_missing` |
 //! | complete, or cut by the client, and an event that was too long to be looked into came after the last report | all that was held, whatever the seller says |
-//! | the same with another status that is charged | nothing |
+//! | the same with another status that is charged, or with a report of zero there | nothing, not the least either |
 //! | cut by the client | what was reported; all that was held, where the upstream did not report in time |
 //! | cut by the upstream, or by our own end | what was reported until then |
 //! | before the first byte | nothing |
@@ -112,7 +112,11 @@ impl Report {
 
     /// What that costs; none where it cannot be true.
     fn cost(&self) -> Option<Msat> {
-        self.tariff.cost(self.quantity()?)
+        let quantity = self.quantity()?;
+        if quantity.is_zero() && !self.is_success {
+            return Some(Msat::ZERO);
+        }
+        self.tariff.cost(quantity)
     }
 }
 

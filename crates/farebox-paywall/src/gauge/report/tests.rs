@@ -159,6 +159,21 @@ fn a_json_pointer_tells_in_a_whole_answer_and_in_a_stream() {
 }
 
 #[test]
+fn an_answer_that_is_no_success_and_of_which_nothing_was_used_costs_not_even_the_least() {
+    let told = |status, line| {
+        let mut report = in_header(lenient());
+        let form = report.head(status, &mut fields(&[line]));
+        let used = billed(report, Ending::Complete).used;
+        assert_eq!(form, Form::AsSent { cost: used });
+        used.unwrap().get()
+    };
+    assert_eq!(told(StatusCode::NOT_MODIFIED, "0"), 0);
+    assert_eq!(told(StatusCode::SEE_OTHER, "0.0"), 0);
+    assert_eq!(told(StatusCode::SEE_OTHER, "300"), 150);
+    assert_eq!(told(StatusCode::OK, "0"), 10);
+}
+
+#[test]
 fn what_was_too_long_to_be_looked_into_costs_the_hold_whatever_the_seller_says_of_missing_costs() {
     let number = b"data: {\"usage\": {\"tokens\": 100}}\n\n".as_slice();
     let long = [b"data: ".as_slice(), &[b'x'; 5 << 20], b"\n\n"].concat();

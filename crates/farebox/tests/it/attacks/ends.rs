@@ -365,6 +365,36 @@ fn a_cost_in_an_event_that_is_too_long_to_be_looked_into_is_all_that_was_held() 
 }
 
 #[test]
+fn what_is_measured_costs_nothing_where_the_answer_is_elsewhere_or_there_but_not_for_ever() {
+    const LEAST: u64 = 500;
+    let most = "least = { msat = 500 }, at_most = { msat = 5000 }";
+    for price in [
+        format!("per_second = {{ msat = 1 }}, {most}"),
+        format!("per_byte = {{ msat = 1 }}, {most}"),
+        format!("per_byte = {{ msat = 1 }}, of = \"request\", {most}"),
+    ] {
+        let upstream = ScriptedUpstream::start().unwrap();
+        let route = Route::at("/paid", &upstream).line(&format!("price = {{ {price} }}"));
+        let gateway = start(route.line("balance = { msat = 100000 }"));
+        let gone = json!({ "status": 304 });
+        let moved = json!({ "status": 303, "headers": [["location", "/paid/other"]] });
+        let [gone, moved] = [gone, moved].map(|what| Call::post("/paid/say", what.to_string()));
+        let token = gateway.buy(&gone);
+        for call in [&gone, &moved, &gone] {
+            gateway.send(&call.clone().with(&token));
+            charged(&gateway, &token, 0);
+        }
+        // As at a fixed price.
+        gateway.send(&moved.with(&token)).expect(303);
+        charged(&gateway, &token, LEAST);
+        let elsewhere = json!({ "status": 303, "headers": [["location", "https://else.test/"]] });
+        let elsewhere = Call::post("/paid/say", elsewhere.to_string());
+        gateway.send(&elsewhere.with(&token)).expect(303);
+        charged(&gateway, &token, 2 * LEAST);
+    }
+}
+
+#[test]
 fn who_pays_by_the_byte_does_not_choose_how_few_there_are() {
     let upstream = ScriptedUpstream::start().unwrap();
     let price = "per_byte = { msat = 1 }, at_most = { msat = 5000 }";
