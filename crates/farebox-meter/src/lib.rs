@@ -7,6 +7,7 @@
 
 pub mod answer;
 pub mod decimal;
+pub mod density;
 pub mod endpoint;
 pub mod json;
 pub mod pointer;

@@ -22,6 +22,7 @@ use serde_json::{Value, json};
 pub use bound::Bound;
 pub use prompt::Prompt;
 
+use crate::density;
 use crate::endpoint::Endpoint;
 use crate::json::{JsonError, Object, WrongType};
 
@@ -84,6 +85,8 @@ pub struct ModelRequest {
     endpoint: Endpoint,
     body: Object,
     length: u64,
+    /// What its strings weigh beyond their bytes, in bytes of words.
+    surplus: u64,
     /// The model that is asked.
     pub model: String,
     /// Whether the answer is to be a stream.
@@ -202,6 +205,7 @@ impl ModelRequest {
     /// [`Refused`], with the name of what is not sold.
     pub fn read(endpoint: Endpoint, body: &[u8], rules: &RequestRules) -> Result<Self, Refused> {
         let length = u64::try_from(body.len()).unwrap_or(u64::MAX);
+        let surplus = density::surplus_in_json(body);
         let mut body = Object::parse(body)?;
         fields::check(endpoint, &body, rules)?;
         if endpoint == Endpoint::Images && !body.has("model") {
@@ -220,6 +224,8 @@ impl ModelRequest {
         let mut request = Self {
             endpoint,
             length,
+            // The name of the model is no part of the prompt.
+            surplus: surplus.saturating_sub(density::surplus(&model)),
             limit_field,
             model,
             stream,

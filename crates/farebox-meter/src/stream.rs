@@ -18,6 +18,7 @@ use std::borrow::Cow;
 use farebox_core::Msat;
 
 use crate::answer::{Report, Whole, is_credible, length};
+use crate::density::{BYTES_PER_TOKEN, surplus, surplus_of_bytes};
 use crate::endpoint::Endpoint;
 use crate::usage::{Unit, Usage};
 use chunk::Chunk;
@@ -25,9 +26,6 @@ use frame::{Frames, MAX_EVENT, Passing};
 
 pub use kept::{KeptText, MAX_KEPT_TEXT};
 pub use told::Told;
-
-/// How many bytes of content are one token, where nobody tells the tokens.
-const BYTES_PER_TOKEN: u64 = 4;
 
 /// What a usage costs, while the stream is still running.
 pub type Cost = Box<dyn Fn(&Usage) -> Option<Msat> + Send + Sync>;
@@ -69,8 +67,8 @@ pub struct Observed {
     /// Bytes of the answer's content: text, thoughts, arguments of tools. Neither frames nor
     /// errors.
     pub output_bytes: u64,
-    /// What events with less than a token's bytes lack of these: who sends a text by itself has
-    /// written a token of it at least, were it a digit.
+    /// What the content weighs beyond its bytes, and what events with less than a token's bytes lack of
+    /// these: who sends a text by itself has written a token of it at least.
     padding: u64,
     /// The same, since the last report.
     unreported_padding: u64,
@@ -158,19 +156,32 @@ impl Observed {
         self.unreported_bytes = self.unreported_bytes.saturating_add(bytes);
     }
 
-    /// An event brings so many bytes of text.
-    const fn see_event(&mut self, bytes: u64) {
-        self.see(bytes);
-        if bytes > 0 {
-            let lacking = BYTES_PER_TOKEN.saturating_sub(bytes);
-            self.padding = self.padding.saturating_add(lacking);
-            self.unreported_padding = self.unreported_padding.saturating_add(lacking);
+    const fn pad(&mut self, bytes: u64) {
+        self.padding = self.padding.saturating_add(bytes);
+        self.unreported_padding = self.unreported_padding.saturating_add(bytes);
+    }
+
+    /// An event brings so much text.
+    fn see_event(&mut self, text: Length) {
+        self.see(text.bytes);
+        if text.bytes > 0 {
+            let lacking = BYTES_PER_TOKEN.saturating_sub(text.bytes);
+            self.pad(text.surplus.max(lacking));
         }
     }
 
+    /// What cannot be read counts by all its bytes.
+    fn see_unreadable(&mut self, bytes: &[u8]) {
+        self.see(length_of(bytes));
+        self.pad(surplus_of_bytes(bytes));
+    }
+
     /// What repeats the answer says how much of it there is at least.
-    fn see_repeated(&mut self, bytes: u64) {
-        self.see(bytes.saturating_sub(self.output_bytes));
+    fn see_repeated(&mut self, text: Length) {
+        if text.bytes > self.output_bytes {
+            self.see(text.bytes - self.output_bytes);
+            self.pad(text.surplus.saturating_sub(self.padding));
+        }
     }
 
     /// A report that tells no output, where there was some, leaves what was seen.
@@ -181,6 +192,21 @@ impl Observed {
             self.unreported_bytes = 0;
             self.unreported_padding = 0;
         }
+    }
+}
+
+/// How much text there is.
+#[derive(Clone, Copy, Default)]
+struct Length {
+    bytes: u64,
+    /// What it weighs beyond them, in bytes of words.
+    surplus: u64,
+}
+
+impl Length {
+    fn add(&mut self, text: &str) {
+        self.bytes = self.bytes.saturating_add(length(text));
+        self.surplus = self.surplus.saturating_add(surplus(text));
     }
 }
 
@@ -304,6 +330,7 @@ impl StreamMeter {
         let whole = Whole::read(self.endpoint, document);
         whole.each_text(&mut |text| {
             self.observed.see(length(text));
+            self.observed.pad(surplus(text));
             if let Some(kept) = &mut self.text {
                 kept.push(text);
             }
@@ -338,7 +365,7 @@ impl StreamMeter {
         let Some(chunk) = self.take_in(&data) else {
             // Of an event that was cut, nobody has got the end; any other may be read by somebody.
             if ended == Ended::Yes {
-                self.observed.see(length_of(data.trim_ascii()));
+                self.observed.see_unreadable(data.trim_ascii());
             }
             return out.pass(event);
         };
@@ -364,18 +391,18 @@ impl StreamMeter {
 
     /// Counts what an event says, unless that is of an error.
     fn take_in(&mut self, data: &[u8]) -> Option<Chunk> {
-        let (mut bytes, kept) = (0, &mut self.text);
-        let before = kept.as_ref().map_or(0, KeptText::len);
+        let (mut seen, kept) = (Length::default(), &mut self.text);
+        let before = kept.as_ref().map(KeptText::end);
         let chunk = Chunk::read(self.endpoint, data, &mut |text| {
-            bytes += length(text);
+            seen.add(text);
             if let Some(kept) = kept {
                 kept.push(text);
             }
         });
         let is_answer = |chunk: &Chunk| !chunk.is_error();
         if chunk.as_ref().is_some_and(is_answer) {
-            self.observed.see_event(bytes);
-        } else if let Some(kept) = kept {
+            self.observed.see_event(seen);
+        } else if let (Some(kept), Some(before)) = (kept, before) {
             kept.truncate(before);
         }
         let chunk = chunk?;

@@ -188,7 +188,7 @@ pub struct ModelSale {
     /// What is charged where an answer does not end well.
     pub billing: Billing,
     /// Whether the tokens of models whose vocabulary is public are counted by it where nobody tells
-    /// them. A token is four bytes else.
+    /// them. A token is four bytes of words else.
     pub knows_vocabularies: bool,
     /// The canonical path in front of the endpoints, such as `/openai` or nothing.
     pub root: String,

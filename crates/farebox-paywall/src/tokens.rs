@@ -3,7 +3,7 @@
 //! One thread counts, started when the first such answer ends; it loads a vocabulary when it is
 //! needed, and forgets it when it was not for a while. No byte of an answer waits for it, only its
 //! settlement does. Whatever goes wrong here (the queue is full, the thread cannot be made or dies,
-//! the process ends), the asker is told so at once and settles by a token for four bytes: money is
+//! the process ends), the asker is told so at once and settles by a token for four bytes of words: money is
 //! never forgotten.
 
 mod vocabulary;

@@ -185,8 +185,8 @@ section! {
         /// the upstream is told at once, and what was seen is charged.
         pub drain: Option<Lasting>,
         /// How tokens are counted that nobody tells: by the model's vocabulary where that is public
-        /// (OpenAI's, which take up to 80 MB while in use) and else by bytes, or always by bytes, four to
-        /// a token.
+        /// (OpenAI's, which take up to 80 MB while in use) and else by bytes, or always by bytes, four of
+        /// words to a token.
         pub tokenizer: TokenizerSetting,
     }
 }
@@ -196,10 +196,10 @@ choices! {
     #[derive(Default)]
     pub enum TokenizerSetting {
         /// By the vocabulary of the model where that is public (OpenAI's), which takes up to 80 MB while
-        /// it is in use; else a token for four bytes.
+        /// it is in use; else a token for four bytes of words.
         #[default]
         Auto,
-        /// A token for four bytes.
+        /// A token for four bytes of words.
         Bytes,
     }
 

@@ -10,6 +10,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::{Report, See, Texts, images, is_credible, length, priced_usage};
+use crate::density::{BYTES_PER_TOKEN, surplus};
 use crate::endpoint::Endpoint;
 use crate::json::{BYTE_ORDER_MARK, Name, Object};
 use crate::usage::{Unit, Usage};
@@ -136,6 +137,18 @@ impl<'a> Whole<'a> {
         let mut bytes = 0;
         self.each_text(&mut |text| bytes += length(text));
         bytes
+    }
+
+    /// Tokens of what it says, where nobody tells them.
+    #[must_use]
+    pub fn content_tokens(&self) -> u64 {
+        let mut weight = 0_u64;
+        self.each_text(&mut |text| {
+            weight = weight
+                .saturating_add(length(text))
+                .saturating_add(surplus(text));
+        });
+        weight.div_ceil(BYTES_PER_TOKEN)
     }
 
     /// Shows all that it says, where its endpoint's answers say something. What is not JSON is all

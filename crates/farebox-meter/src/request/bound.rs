@@ -7,6 +7,7 @@
 use farebox_core::Msat;
 
 use super::{ModelRequest, Refused};
+use crate::density::BYTES_PER_TOKEN;
 use crate::endpoint::Endpoint;
 use crate::price::{Exchange, ModelPrice, Unpriced};
 use crate::usage::{Unit, Usage};
@@ -150,10 +151,15 @@ impl ModelRequest {
         Ok(Some(fits))
     }
 
-    /// The prompt as it is counted where nobody tells the tokens: a token for four bytes.
+    /// The prompt as it is counted where nobody tells the tokens: by its bytes, and of text by what
+    /// they weigh.
     #[must_use]
     pub const fn estimated_input(&self) -> u64 {
-        self.length.div_ceil(4)
+        let has_media = self.media.image_in || self.media.audio_in || self.media.file_in;
+        let surplus = if has_media { 0 } else { self.surplus };
+        self.length
+            .saturating_add(surplus)
+            .div_ceil(BYTES_PER_TOKEN)
     }
 
     /// What of the usage is known from the request alone.

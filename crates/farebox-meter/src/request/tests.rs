@@ -859,3 +859,25 @@ fn a_request_tells_whether_it_asks_for_thoughts() {
     let request = read(Endpoint::Messages, &message(thinking)).unwrap();
     assert!(request.asks_to_think());
 }
+
+#[test]
+fn a_prompt_is_estimated_by_what_its_texts_weigh_but_for_media() {
+    let estimated = |content: Value| {
+        let body =
+            json!({ "model": "gpt-4o-2024", "messages": [{ "role": "user", "content": content }] });
+        let body = body.to_string();
+        let request = ModelRequest::read(
+            Endpoint::ChatCompletions,
+            body.as_bytes(),
+            &RequestRules::default(),
+        );
+        let bytes = u64::try_from(body.len()).unwrap();
+        request.unwrap().estimated_input() - bytes.div_ceil(4)
+    };
+    assert_eq!(estimated(json!("plain words of a prompt")), 0);
+    // Three bytes more for each of forty digits.
+    assert_eq!(estimated(json!("1234567890".repeat(4))), 30);
+    let picture = format!("data:image/png;base64,{}", "aB1".repeat(400));
+    let picture = json!([{ "type": "image_url", "image_url": { "url": picture } }]);
+    assert_eq!(estimated(picture), 0);
+}

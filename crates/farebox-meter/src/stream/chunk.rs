@@ -7,7 +7,7 @@ use farebox_core::Msat;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::StreamEnd;
+use super::{Length, StreamEnd};
 use crate::answer::{Report, See, Texts, length, priced_usage};
 use crate::endpoint::Endpoint;
 use crate::json::{Name, Object, plain};
@@ -17,8 +17,8 @@ use crate::json::{Name, Object, plain};
 pub(super) struct Chunk {
     pub(super) usage: Option<Report>,
     pub(super) end: StreamEnd,
-    /// Bytes of text that repeat what other events have brought, if they came.
-    pub(super) repeated: u64,
+    /// Text that repeats what other events have brought, if they came.
+    pub(super) repeated: Length,
     /// Bytes of text that it brings.
     said: u64,
     choices: Option<Choices>,
@@ -103,7 +103,7 @@ impl Event<'_> {
 
     fn repeat<'de, A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
         let repeated = &mut self.chunk.repeated;
-        let mut count = |text: &str| *repeated += length(text);
+        let mut count = |text: &str| repeated.add(text);
         Texts::of_answer(&mut count).member(name, map)
     }
 

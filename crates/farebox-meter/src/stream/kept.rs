@@ -1,5 +1,7 @@
 //! The text of an answer, kept for a while to be counted by who knows the model's tokens.
 
+use crate::density::surplus;
+
 /// The most text of one answer that is kept, in bytes: some 30,000 tokens.
 pub const MAX_KEPT_TEXT: usize = 128 * 1024;
 
@@ -8,34 +10,50 @@ pub const MAX_KEPT_TEXT: usize = 128 * 1024;
 pub struct KeptText {
     text: String,
     is_full: bool,
+    /// What the text that was not kept weighs beyond its bytes.
+    left_out: u64,
+}
+
+/// Where a text ended.
+#[derive(Clone, Copy)]
+pub(super) struct EndOfText {
+    length: usize,
+    left_out: u64,
 }
 
 impl KeptText {
     /// Adds a part, unless it is too much already.
     pub fn push(&mut self, part: &str) {
         self.is_full |= self.text.len() + part.len() > MAX_KEPT_TEXT;
-        if !self.is_full {
+        if self.is_full {
+            self.left_out = self.left_out.saturating_add(surplus(part));
+        } else {
             self.text.push_str(part);
         }
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.text.len()
+    pub(super) const fn end(&self) -> EndOfText {
+        EndOfText {
+            length: self.text.len(),
+            left_out: self.left_out,
+        }
     }
 
     /// Takes back what came after that.
-    pub(super) fn truncate(&mut self, length: usize) {
-        self.text.truncate(length);
+    pub(super) fn truncate(&mut self, end: EndOfText) {
+        self.text.truncate(end.length);
+        self.left_out = end.left_out;
     }
 
     pub(super) fn clear(&mut self) {
         self.text.clear();
         self.is_full = false;
+        self.left_out = 0;
     }
 
-    /// What was kept. It may be less than came.
+    /// What was kept, and what the rest weighs beyond its bytes.
     #[must_use]
-    pub fn into_text(self) -> String {
-        self.text
+    pub fn into_text(self) -> (String, u64) {
+        (self.text, self.left_out)
     }
 }

@@ -104,7 +104,7 @@ fn what_passes_as_it_came_is_not_copied() {
 #[test]
 fn the_text_that_no_report_covers_is_kept_up_to_its_limit() {
     let mut meter = meter(Endpoint::ChatCompletions, true).keeping_text();
-    let text = |meter: &StreamMeter| meter.text().unwrap().clone().into_text();
+    let text = |meter: &StreamMeter| meter.text().unwrap().clone().into_text().0;
     meter.pass(TEXT.as_bytes());
     meter.pass(TEXT.as_bytes());
     assert_eq!(text(&meter), "hellohello");
@@ -120,6 +120,9 @@ fn the_text_that_no_report_covers_is_kept_up_to_its_limit() {
     meter.pass(TEXT.as_bytes());
     assert_eq!(text(&meter), "hello");
     assert!(meter.observed().unreported_bytes() > 100_000);
+    let digits = TEXT.replace("hello", "12345");
+    meter.pass(digits.as_bytes());
+    assert_eq!(meter.text().unwrap().clone().into_text().1, 15);
 }
 
 #[test]
@@ -442,4 +445,32 @@ fn an_event_with_a_text_is_a_token_at_least() {
     drop(meter.pass(format!("data: {usage}\n\n").as_bytes()));
     say(&mut meter, "7");
     assert_eq!(meter.observed().usage().unwrap().get(Unit::Output), 9 + 1);
+}
+
+#[test]
+fn dense_text_is_counted_by_what_it_weighs_however_it_comes() {
+    let tokens = |events: &[&str]| {
+        let mut meter = meter(Endpoint::ChatCompletions, false);
+        for text in events {
+            let event =
+                format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"{text}\"}}}}]}}\n\n");
+            meter.pass(event.as_bytes());
+        }
+        meter.observed().output_tokens()
+    };
+    assert_eq!(tokens(&["abcdefgh"]), 2);
+    assert_eq!(tokens(&["12345678"]), 8);
+    assert_eq!(tokens(&["1234", "5678"]), 8);
+    assert_eq!(tokens(&["1", "2", "a"]), 3);
+    assert_eq!(tokens(&["中文"]), 6);
+    let document = "{\"choices\":[{\"message\":{\"content\":\"12345678\"}}]}";
+    let mut one = meter(Endpoint::ChatCompletions, false);
+    one.pass(document.as_bytes());
+    one.finish(&mut Vec::new());
+    assert_eq!(one.observed().output_tokens(), 8);
+    let whole = Whole::read(Endpoint::ChatCompletions, document.as_bytes());
+    assert_eq!(whole.content_tokens(), 8);
+    let mut repeated = meter(Endpoint::Responses, false);
+    repeated.pass(b"data: {\"type\":\"response.output_text.done\",\"text\":\"12345678\"}\n\n");
+    assert_eq!(repeated.observed().output_tokens(), 8);
 }

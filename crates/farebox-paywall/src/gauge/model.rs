@@ -5,7 +5,7 @@
 //! | complete | the usage that was reported |
 //! | complete, with text after the last report of its usage | the usage, and that text as it was seen; the end is a missing usage all the same |
 //! | complete, without a usage or any content; no 2xx | nothing |
-//! | complete, without a usage | what was seen: a token for four bytes. A report of one side alone counts for that |
+//! | complete, without a usage | what was seen: a token for four bytes of words, and more for what is denser. A report of one side alone counts for that |
 //! | complete, or cut by the client, without a usage, and an event of Responses was too long to be looked into | all that was held |
 //! | cut by the client | the usage if it was reported, else what was seen, and never less than the prompt once a byte has passed |
 //! | cut by the upstream, or failed after it had begun | the same; nothing before its first word |
@@ -205,9 +205,13 @@ impl ModelUsage {
             None => End::UsageMissing,
         };
         let is_told = usage.is_some_and(|usage| self.biller.cost(&usage).is_ok());
-        let output_bytes = if is_told { 0 } else { answer.content_bytes() };
+        let (output_bytes, output_tokens) = match is_told {
+            true => (0, 0),
+            false => (answer.content_bytes(), answer.content_tokens()),
+        };
         let seen = Seen {
             told,
+            output_tokens,
             ..Seen::by_bytes(usage, output_bytes)
         };
         self.reckon(end, seen, None, || {
@@ -231,11 +235,11 @@ impl ModelUsage {
             return Reckoning::Known(tally);
         };
         let biller = self.biller.clone();
-        let text = text().into_text();
+        let (text, left_out) = text().into_text();
         let length = u64::try_from(text.len()).unwrap_or_default();
         let again = move |counted: Counted| {
             let tokens = |bytes: u64| {
-                let rest = by_bytes(bytes.saturating_sub(length));
+                let rest = by_bytes(bytes.saturating_sub(length).saturating_add(left_out));
                 counted.output.saturating_add(rest)
             };
             let seen = Seen {

@@ -126,3 +126,64 @@ fn a_full_queue_and_a_closing_one_tell_every_asker_once() {
     assert_eq!(answers.len(), all);
     assert!(answers.contains(&None));
 }
+
+/// Digits of this alphabet, the same each time.
+fn at_random(alphabet: &str, length: usize) -> String {
+    let alphabet: Vec<char> = alphabet.chars().collect();
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        alphabet[usize::try_from(state).unwrap() % alphabet.len()]
+    };
+    std::iter::repeat_with(next).take(length).collect()
+}
+
+/// The vocabularies are those that tiktoken-rs ships. Others, such as those of Llama and Qwen, have one
+/// token for each digit, which is counted too.
+#[test]
+fn what_is_estimated_is_never_less_than_what_vocabularies_count() {
+    const SMALL: &str = "abcdefghijklmnopqrstuvwxyz";
+    let digits = "0123456789";
+    let capitals = SMALL.to_uppercase();
+    let base64 = format!("{capitals}{SMALL}{digits}+/");
+    let every = |first: u32, step: usize| {
+        let characters = (first..first + 11_000).step_by(step);
+        characters.filter_map(char::from_u32).collect::<String>()
+    };
+    let texts = [
+        at_random(digits, 900),
+        at_random("0123456789abcdef", 900),
+        at_random("0123456789ABCDEF", 900),
+        at_random(&base64, 900),
+        at_random(&format!("{capitals}234567"), 900),
+        at_random(&format!("{SMALL}{digits}"), 900),
+        at_random(&capitals, 900),
+        at_random("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~", 900),
+        "1 2 3\n4\n5\n6 7 8 9 ".repeat(20),
+        "3.1415, 2.7182; -1.6180e-19 ".repeat(20),
+        "7f9c2ba4-e88f-4327-8cf8-26b4ee1d3b5a\n".repeat(10),
+        "{\"a\":[1,22,333],\"b\":{\"c\":\"x1\"}}".repeat(10),
+        every(0x4e00, 53),
+        every(0x3400, 31),
+        every(0xac00, 29),
+        every(0x1_f300, 97),
+        "人工智能是计算机科学的一个分支,它企图了解智能的实质。".to_owned(),
+        "人工知能とは、計算という概念とコンピュータを用いて知能を研究する。".to_owned(),
+        "인공지능은 인간의 학습능력, 추론능력을 구현하려는 분야이다.".to_owned(),
+        "The quick brown fox jumps over the lazy dog, and nobody minds.".to_owned(),
+    ];
+    let counter = TokenCounter::default();
+    for text in texts {
+        let bytes = u64::try_from(text.len()).unwrap();
+        let estimate = (bytes + farebox_meter::density::surplus(&text)).div_ceil(4);
+        for vocabulary in [Vocabulary::Cl100k, Vocabulary::O200k] {
+            let tokens = counted(&counter, vocabulary, &text).unwrap().output;
+            assert!(
+                (tokens..=bytes).contains(&estimate),
+                "{estimate} for {tokens} of {vocabulary:?}: {text}"
+            );
+        }
+    }
+}

@@ -3,13 +3,11 @@
 use std::sync::Arc;
 
 use farebox_core::Msat;
+use farebox_meter::density::BYTES_PER_TOKEN;
 use farebox_meter::{Exchange, ModelPrice, Priced, Unit, Unpriced, Usage};
 
 use crate::gauge::bill::End;
 use crate::gauge::{Billing, Unsaid};
-
-/// How many bytes are a token, where nobody knows better.
-const BYTES_PER_TOKEN: u64 = 4;
 
 /// The same usage with all that was read and written counted as text.
 fn as_text(usage: &Usage) -> Usage {

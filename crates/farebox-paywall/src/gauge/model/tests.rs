@@ -144,7 +144,7 @@ fn no_redirect_of_a_model_is_sold() {
 #[test]
 fn an_error_beside_an_answer_costs_what_was_seen() {
     let answer = json!({
-        "choices": [{ "message": { "content": "12345678" } }],
+        "choices": [{ "message": { "content": "abcdefgh" } }],
         "error": { "message": "cut" }
     });
     assert_eq!(used(&answer), (25 * 100 + 2 * 1000, End::ErrorAfterStart));
@@ -152,7 +152,7 @@ fn an_error_beside_an_answer_costs_what_was_seen() {
 
 #[test]
 fn an_answer_that_tells_no_usage_costs_what_was_seen() {
-    let answer = json!({ "choices": [{ "message": { "content": "12345678" } }], "error": null });
+    let answer = json!({ "choices": [{ "message": { "content": "abcdefgh" } }], "error": null });
     assert_eq!(used(&answer), (25 * 100 + 2 * 1000, End::UsageMissing));
 }
 
@@ -296,12 +296,12 @@ fn a_stream_of_which_bytes_went_out_is_never_cheaper_than_its_prompt() {
 #[test]
 fn of_a_report_of_one_side_that_side_counts() {
     let answer = json!({
-        "choices": [{ "message": { "content": "12345678" } }],
+        "choices": [{ "message": { "content": "abcdefgh" } }],
         "usage": { "prompt_tokens": 0, "completion_tokens": 500 }
     });
     assert_eq!(used(&answer), (25 * 100 + 500 * 1000, End::UsageMissing));
     let answer = json!({
-        "choices": [{ "message": { "content": "12345678" } }],
+        "choices": [{ "message": { "content": "abcdefgh" } }],
         "usage": { "prompt_tokens": 7, "completion_tokens": 0 }
     });
     assert_eq!(used(&answer), (7 * 100 + 2 * 1000, End::UsageMissing));

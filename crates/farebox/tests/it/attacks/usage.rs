@@ -132,6 +132,30 @@ fn what_a_stream_says_after_its_last_report_is_charged_and_told_as_untold() {
 }
 
 #[test]
+fn digits_are_not_cheaper_than_the_tokens_that_they_are() {
+    // Each comes in one event, and nobody tells the usage.
+    let prompt = u64::try_from(chat(json!({ "stream": true })).body.len()).unwrap();
+    let prompt = prompt.div_ceil(4) * INPUT;
+    for (text, tokens) in [
+        ("3141592653589793", 16),
+        ("aGVsbG8gd29ybGQh", 12),
+        ("中文字", 9),
+        ("plain old words.", 4),
+    ] {
+        let pieces = [
+            delta(&json!({ "content": text })),
+            "data: [DONE]\n\n".to_owned(),
+        ];
+        let (charged, _) = ended(&pieces, true);
+        assert!(charged >= prompt + tokens * OUTPUT, "{text}: {charged}");
+        assert!(
+            charged <= prompt + (tokens + 3) * OUTPUT,
+            "{text}: {charged}"
+        );
+    }
+}
+
+#[test]
 fn a_limit_of_zero_is_refused() {
     let upstream = ScriptedUpstream::start().unwrap();
     let gateway = shop(&upstream);

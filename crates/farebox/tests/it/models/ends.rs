@@ -122,11 +122,11 @@ fn complete_without_usage_costs_what_was_seen_unless_the_seller_says_otherwise()
 #[test]
 fn an_answer_that_the_upstream_cuts_costs_what_was_seen() {
     let stage = Stage::new("stream/s", "");
-    play_and_cut(&stage, &[piece("12345678")]);
+    play_and_cut(&stage, &[piece("abcdefgh")]);
     assert_eq!(stage.gateway.charged(&stage.token), stage.observed(8));
     stage.gateway.wait_for_log("\"ended\":\"cut_by_upstream\"");
     let generous = Stage::new("stream/s", "broken_off = \"nothing\"");
-    play_and_cut(&generous, &[piece("12345678")]);
+    play_and_cut(&generous, &[piece("abcdefgh")]);
     assert_eq!(generous.gateway.charged(&generous.token), 0);
 }
 
@@ -148,7 +148,7 @@ fn an_error_after_the_beginning_costs_what_came_before_it() {
         "data: {}\n\n",
         json!({ "error": { "message": "a long, long text" } })
     );
-    play(&stage, &[piece("1234"), error.clone()]);
+    play(&stage, &[piece("word"), error.clone()]);
     assert_eq!(stage.gateway.charged(&stage.token), stage.observed(4));
     stage
         .gateway
@@ -162,7 +162,7 @@ fn an_error_after_the_beginning_costs_what_came_before_it() {
 fn a_client_that_hangs_up_pays_for_what_was_sent() {
     let stage = Stage::new("stream/s", "");
     let (mut connection, control) = stage.begin();
-    control.send(piece("12345678"));
+    control.send(piece("abcdefgh"));
     connection.read_head().unwrap();
     connection.read_chunk().unwrap();
     drop(connection);
@@ -175,7 +175,7 @@ fn a_client_that_hangs_up_pays_for_what_was_sent() {
 fn a_client_that_hangs_up_pays_the_true_usage_where_the_seller_waits_for_it() {
     let stage = Stage::new("stream/s", "drain = \"20s\"");
     let (mut connection, control) = stage.begin();
-    control.send(piece("12345678"));
+    control.send(piece("abcdefgh"));
     connection.read_head().unwrap();
     connection.read_chunk().unwrap();
     drop(connection);
@@ -235,7 +235,7 @@ fn who_leaves_between_the_answer_and_its_usage_pays_the_usage() {
     let stage = Stage::new("stream/s", "");
     let (mut connection, control) = stage.begin();
     let last = finish_reason();
-    control.send([piece("12345678"), last.clone()].concat());
+    control.send([piece("abcdefgh"), last.clone()].concat());
     connection.read_head().unwrap();
     let mut seen = Vec::new();
     while !seen.ends_with(last.as_bytes()) {
@@ -253,7 +253,7 @@ fn who_leaves_between_the_answer_and_its_usage_pays_the_usage() {
 fn an_upstream_that_does_not_tell_the_usage_then_is_not_waited_for_long() {
     let stage = Stage::new("stream/s", "");
     let (mut connection, control) = stage.begin();
-    control.send([piece("12345678"), finish_reason()].concat());
+    control.send([piece("abcdefgh"), finish_reason()].concat());
     connection.read_head().unwrap();
     connection.read_chunk().unwrap();
     drop(connection);
@@ -340,7 +340,7 @@ fn usage_above_the_hold_is_the_sellers_loss() {
 fn a_killed_process_charges_what_it_had_recorded_and_no_more() {
     let mut stage = Stage::new("stream/s", "");
     let (mut connection, control) = stage.begin();
-    control.send(piece("12345678"));
+    control.send(piece("abcdefgh"));
     connection.read_head().unwrap();
     connection.read_chunk().unwrap();
     stage.gateway.kill();

@@ -28,7 +28,7 @@ fn who_hangs_up_and_comes_back_for_the_whole_answer_has_paid_for_the_whole() {
     let control = upstream.stream("s");
     let mut connection = Connection::open(gateway.address).unwrap();
     connection.send(&call).unwrap();
-    control.send(piece("12345678"));
+    control.send(piece("abcdefgh"));
     connection.read_head().unwrap();
     connection.read_chunk().unwrap();
     drop(connection);
