@@ -144,17 +144,13 @@ async fn an_answer_that_does_not_fit_is_no_money_unless_the_mint_really_signed()
     ] {
         let place = Place::with_fee(0);
         let swap = place.plan(&place.theirs.token("msat", 1_000)).await;
-        place
-            .theirs
-            .fault(Endpoint::Swap, Fault::Twist(twist), 1);
+        place.theirs.fault(Endpoint::Swap, Fault::Twist(twist), 1);
         // Asked again, it says what it signed.
         let proofs = done(place.mint.swap(&swap).await);
         assert_eq!(place.spend(&proofs), 1_000, "{twist:?}");
         let place = Place::with_fee(0);
         let swap = place.plan(&place.theirs.token("msat", 1_000)).await;
-        place
-            .theirs
-            .fault(Endpoint::Swap, Fault::Twist(twist), 1);
+        place.theirs.fault(Endpoint::Swap, Fault::Twist(twist), 1);
         place
             .theirs
             .fault(Endpoint::Restore, Fault::Twist(twist), ALWAYS);

@@ -134,8 +134,8 @@ impl ChangeDue {
         Err(EcashError::Busy.into())
     }
 
-    /// What is told now: all that is free, as far as whole coins go. Where nothing is held any more, the
-    /// other coins are freed with it.
+    /// What is told now: all that is free, as far as whole coins go. Where nothing is held any more and
+    /// nothing is left to tell, the other coins are freed with it.
     fn choose(
         &self,
         standing: &Standing,
@@ -151,7 +151,7 @@ impl ChangeDue {
             .collect();
         // What no choice makes exactly stays on the account.
         let places = choose(&units, self.unit.within(standing.free));
-        let count = places.iter().filter_map(|place| units.get(*place)).sum();
+        let count: u64 = places.iter().filter_map(|place| units.get(*place)).sum();
         let is_over = !standing.is_in_use;
         let is_given = |place: &usize| places.contains(place);
         let names = |given: bool| -> Vec<CoinName> {
@@ -159,7 +159,12 @@ impl ChangeDue {
             let wanted = all.filter(|(place, _)| is_given(place) == given);
             wanted.map(|(_, coin)| coin.name).collect()
         };
-        let freed = if is_over { names(false) } else { Vec::new() };
+        let is_whole = count == self.unit.within(standing.free);
+        let freed = if is_over && is_whole {
+            names(false)
+        } else {
+            Vec::new()
+        };
         if places.is_empty() && freed.is_empty() {
             return Ok(None);
         }

@@ -257,16 +257,17 @@ fn read(open: &SwapView) -> Result<Swap, EcashError> {
     Swap::from_bytes(&open.body).map_err(|_| EcashError::Plan)
 }
 
-/// The amounts of the new coins, the smallest first, so that none tells what it is for.
+/// The amounts of the new coins, the smallest first, so that none tells what it is for. Of a price that is
+/// exact there is one change, of any amount: a call that was given up may be followed by one at another
+/// price. Of a price by use there are two, and neither may take the other's coins.
 fn amounts(keys: &KeysetKeys, coins: &Coins, needs: &Needs) -> Vec<u64> {
     let denominations = keys.denominations();
     let credit = coins.examined.credit();
+    if needs.is_exact {
+        return ladder(credit, denominations);
+    }
     let held = coins.examined.unit.covering(needs.at_most).min(credit);
-    let mut amounts = if needs.is_exact {
-        split(held, denominations)
-    } else {
-        ladder(held, denominations)
-    };
+    let mut amounts = ladder(held, denominations);
     amounts.extend(split(credit - held, denominations));
     amounts.sort_unstable();
     amounts
