@@ -20,7 +20,9 @@ mod wire;
 pub use address::{BadMintUrl, MintUrl};
 pub use fault::MintFault;
 pub use keyset::{KeysetError, KeysetId, KeysetInfo, KeysetKeys, Keysets, Resolved, fee};
-pub use mint::{Examined, KeysFault, Mint, MintOptions, Open, Outcome, TokenRefusal, digest};
+pub use mint::{
+    Attempt, Examined, KeysFault, Mint, MintOptions, Open, Outcome, TokenRefusal, digest,
+};
 pub use proof::{Dleq, NoPoint, Proof, Y};
 pub use request::{RequestForm, payment_request};
 pub use seed::{Branch, BranchSeed, NoSecret, Output, Seed};

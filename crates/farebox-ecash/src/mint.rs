@@ -19,7 +19,7 @@ use crate::wire::{CoinState, MintInfo};
 use crate::{MintUrl, Unit};
 
 pub use examine::{Examined, TokenRefusal, digest};
-pub use outcome::{Open, Outcome};
+pub use outcome::{Attempt, Open, Outcome};
 
 /// From the start of a call to the last byte of its answer.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);

@@ -57,11 +57,26 @@ impl Outcome {
     }
 }
 
+/// Whether the body of a swap may have reached its mint before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attempt {
+    /// Nobody sent it yet: a refusal that is certain means that nothing was done.
+    First,
+    /// It was sent, or may have been: a refusal says nothing of the body that landed.
+    Again,
+}
+
 impl Mint {
     /// Sends a swap, and again while that may help, until `deadline`. It was written down before.
-    pub async fn swap_until(&self, swap: &Arc<Swap>, deadline: Instant) -> Outcome {
+    pub async fn swap_until(
+        &self,
+        swap: &Arc<Swap>,
+        mut attempt: Attempt,
+        deadline: Instant,
+    ) -> Outcome {
         loop {
-            let outcome = self.swap(swap).await;
+            let outcome = self.swap(swap, attempt).await;
+            attempt = Attempt::Again;
             let pause = match &outcome {
                 Outcome::Open(Open::Fault(MintFault::Limited { retry_after })) => {
                     retry_after.unwrap_or(PAUSE).min(MAX_PAUSE)
@@ -77,10 +92,13 @@ impl Mint {
     }
 
     /// Sends a swap once, and finds out what became of it where its answer does not say.
-    pub async fn swap(&self, swap: &Arc<Swap>) -> Outcome {
+    pub async fn swap(&self, swap: &Arc<Swap>, attempt: Attempt) -> Outcome {
+        let is_first = attempt == Attempt::First;
         let signatures = match self.client.swap(swap).await {
             Ok(signatures) => signatures,
-            Err(fault) if fault.certain_code().is_some() => return Outcome::Refused(fault),
+            Err(fault) if is_first && fault.certain_code().is_some() => {
+                return Outcome::Refused(fault);
+            }
             Err(fault @ (MintFault::NotSent(_) | MintFault::Limited { .. })) => {
                 return Outcome::Open(Open::Fault(fault));
             }
@@ -104,22 +122,33 @@ impl Mint {
         }
     }
 
-    /// Finds out what became of a swap without sending it: first whether our outputs were signed, then
-    /// what the mint says of the coins that were given (NUT-09, NUT-07).
+    /// Finds out what became of a swap without sending it: first what the mint says of the coins that were
+    /// given, then whether our outputs were signed (NUT-07, NUT-09). In this order a swap that lands between
+    /// the two questions is open, and never somebody else's. Signatures count only where what was given for them is spent.
     pub async fn look(&self, swap: &Arc<Swap>, why: Option<MintFault>) -> Outcome {
-        let signed = match self.client.restore(swap.outputs()).await {
-            Ok(signed) => signed,
-            Err(fault) => return Outcome::Open(Open::Fault(fault)),
-        };
-        if !signed.is_empty() {
-            return self.found(swap, signed.into_iter().collect()).await;
-        }
         let names: Result<Vec<_>, NoPoint> = swap.inputs().iter().map(Proof::y).collect();
         let Ok(names) = names else {
             return Outcome::Spent;
         };
-        match self.client.states(&names).await {
-            Ok(states) => judge(&names, &states, why),
+        let states = match self.client.states(&names).await {
+            Ok(states) => states,
+            Err(fault) => return Outcome::Open(Open::Fault(fault)),
+        };
+        let said = judge(&names, &states, why);
+        if !matches!(said, Outcome::Spent) {
+            return said;
+        }
+        match self.client.restore(swap.outputs()).await {
+            Ok(signed) if signed.is_empty() => said,
+            // It landed while the mint was asked: those of a swap are spent together.
+            Ok(_)
+                if names
+                    .iter()
+                    .any(|y| states.get(y) != Some(&CoinState::Spent)) =>
+            {
+                Outcome::Open(Open::Pending)
+            }
+            Ok(signed) => self.found(swap, signed.into_iter().collect()).await,
             Err(fault) => Outcome::Open(Open::Fault(fault)),
         }
     }

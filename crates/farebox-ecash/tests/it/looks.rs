@@ -1,6 +1,6 @@
 //! What is found out of a swap without sending it.
 
-use farebox_ecash::{Open, Outcome};
+use farebox_ecash::{Attempt, Open, Outcome};
 use farebox_testkit::mint::{ALWAYS, Endpoint, Fault, Reply, Twist};
 
 use crate::purse::Place;
@@ -14,7 +14,7 @@ async fn a_swap_that_was_done_is_found_after_a_restart_of_both() {
     place
         .theirs
         .fault(Endpoint::Restore, Fault::Instead(Reply::Html(503)), 1);
-    let open = place.mint.swap(&swap).await;
+    let open = place.mint.swap(&swap, Attempt::First).await;
     assert!(matches!(open, Outcome::Open(Open::Fault(_))), "{open:?}");
     place.theirs.stop();
     place.theirs.start_again().unwrap();
@@ -52,7 +52,7 @@ async fn a_request_that_lands_late_is_found_later() {
     // Its client gives up, and the mint has it all the same.
     let sent = tokio::time::timeout(
         std::time::Duration::from_millis(300),
-        place.mint.swap(&swap),
+        place.mint.swap(&swap, Attempt::First),
     );
     assert!(sent.await.is_err());
     let early = place.mint.look(&swap, None).await;

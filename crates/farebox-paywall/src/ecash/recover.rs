@@ -50,7 +50,7 @@ pub async fn sweep(ecash: Arc<Ecash>, mints: impl Fn() -> Mints) {
 impl Ecash {
     async fn sweep(self: &Arc<Self>, mints: &Mints, looked: &mut Looked) -> Result<(), Error> {
         for swap in self.ledger.open_swaps().await? {
-            self.finish(mints, &swap).await?;
+            self.try_to_finish(mints, &swap).await;
         }
         let now = self.clock.now();
         let since = UnixMillis::new(now.get().saturating_sub(millis(VAIN_FOR)));
@@ -59,10 +59,18 @@ impl Ecash {
             let is_due = |after: &Duration| ended_at.plus(*after) <= now;
             let due = AGAIN_AFTER.iter().filter(|after| is_due(after)).count();
             if due > 0 && looked.0.insert((swap.id, due)) {
-                self.finish(mints, &swap).await?;
+                self.try_to_finish(mints, &swap).await;
             }
         }
         Ok(())
+    }
+
+    /// What cannot be finished keeps nobody else's from it.
+    async fn try_to_finish(self: &Arc<Self>, mints: &Mints, swap: &SwapView) {
+        if let Err(error) = self.finish(mints, swap).await {
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(error, swap = %swap.id, "a swap of ecash cannot be looked at; later again");
+        }
     }
 
     /// Finds out what became of a swap, without sending it again.

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use farebox_core::{AccountId, Binding, KeyEpoch, Kind, MethodClass, Msat, SwapId, Terms};
 use farebox_ecash::{
-    Branch, KeysetKeys, Open, Outcome, Output, Proof, Swap, Unit, ladder, proof_to_bytes, split,
+    Attempt, Branch, KeysetKeys, Open, Outcome, Output, Proof, Swap, Unit, ladder, proof_to_bytes,
+    split,
 };
 use farebox_http::aside::aside;
 use farebox_http::body_budget::Holder;
@@ -133,17 +134,20 @@ impl Ecash {
         if let Some(known) = &known {
             request.funding = Some(known.funding());
         }
-        let (facts, swap) = match known {
+        let (facts, swap, attempt) = match known {
             Some(known) if known.state == SwapState::Done => {
                 return Ok(self.ledger.hold(request).await?);
             }
-            Some(open) => (open.facts(), Arc::new(read(&open)?)),
-            None => self.begin(coins, &request, &needs).await?,
+            Some(open) => (open.facts(), Arc::new(read(&open)?), Attempt::Again),
+            None => {
+                let (facts, swap) = self.begin(coins, &request, &needs).await?;
+                (facts, swap, Attempt::First)
+            }
         };
         let place = self.waiting.take(MAX_WAITING, needs.holder, 1);
         let _place = place.map_err(|_| EcashError::Busy)?;
         let deadline = Instant::now() + PATIENCE;
-        let outcome = coins.mint.mint.swap_until(&swap, deadline).await;
+        let outcome = coins.mint.mint.swap_until(&swap, attempt, deadline).await;
         crash_point(SWAPPED);
         let proofs = self.judge(coins, &facts, outcome).await?;
         let unit = coins.examined.unit;
