@@ -426,14 +426,11 @@ impl Route {
     /// are compared as they were sent.
     fn check_method(&self, method: &Method) -> Result<(), Refusal> {
         if method.as_str().eq_ignore_ascii_case("TRACE") {
-            let allowed = self.http_methods.clone().unwrap_or_default();
-            return Err(RequestError::Method { allowed }.into());
+            let allowed = self.http_methods.as_deref().unwrap_or_default();
+            return Err(RequestError::only(allowed).into());
         }
         match &self.http_methods {
-            Some(allowed) if !allowed.contains(method) => {
-                let allowed = allowed.clone();
-                Err(RequestError::Method { allowed }.into())
-            }
+            Some(allowed) if !allowed.contains(method) => Err(RequestError::only(allowed).into()),
             _ => Ok(()),
         }
     }

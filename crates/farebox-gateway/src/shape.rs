@@ -69,8 +69,7 @@ impl Shape {
     /// to take anything out of.
     pub(crate) fn check_method(method: &Method) -> Result<(), Refusal> {
         if is_probe(method) {
-            let allowed = vec![Method::GET, Method::POST];
-            return Err(RequestError::Method { allowed }.into());
+            return Err(RequestError::only(&[Method::GET, Method::POST]).into());
         }
         Ok(())
     }

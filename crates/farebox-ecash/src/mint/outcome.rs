@@ -123,8 +123,8 @@ impl Mint {
     }
 
     /// Finds out what became of a swap without sending it: first what the mint says of the coins that were
-    /// given, then whether our outputs were signed (NUT-07, NUT-09). In this order a swap that lands between
-    /// the two questions is open, and never somebody else's. Signatures count only where what was given for them is spent.
+    /// given (NUT-07), then whether our outputs were signed (NUT-09). A swap that lands between the two
+    /// questions is open, and never somebody else's. Signatures count only beside spent coins.
     pub async fn look(&self, swap: &Arc<Swap>, why: Option<MintFault>) -> Outcome {
         let names: Result<Vec<_>, NoPoint> = swap.inputs().iter().map(Proof::y).collect();
         let Ok(names) = names else {

@@ -60,8 +60,7 @@ impl Claims {
         mut arrival: Arrival,
     ) -> Result<Response<AnswerBody>, Refusal> {
         if arrival.parts.method != Method::POST {
-            let allowed = vec![Method::POST];
-            return Err(RequestError::Method { allowed }.into());
+            return Err(RequestError::only(&[Method::POST]).into());
         }
         let body = arrival
             .take_bytes(MAX_FORM, &self.bodies.of(exchange.holder))

@@ -24,8 +24,7 @@ pub(super) async fn answer(
     mut arrival: Arrival,
 ) -> Result<Response<AnswerBody>, Refusal> {
     if arrival.parts.method != Method::POST {
-        let allowed = vec![Method::POST];
-        return Err(RequestError::Method { allowed }.into());
+        return Err(RequestError::only(&[Method::POST]).into());
     }
     own.refunds.may_ask(exchange)?;
     let headers = &mut arrival.parts.headers;

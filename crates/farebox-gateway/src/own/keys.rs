@@ -94,9 +94,11 @@ impl KeyPaths {
                 let key = self.let_in(exchange, key).await?;
                 self.make_child(plan, exchange, key, arrival).await?
             }
-            ("" | TOP_UP, _) => return Err(only(&[Method::POST])),
-            (SELF, _) => return Err(only(&[Method::GET])),
-            (CHILDREN | REFUND, _) => return Err(only(&[Method::GET, Method::POST])),
+            ("" | TOP_UP, _) => return Err(RequestError::only(&[Method::POST]).into()),
+            (SELF, _) => return Err(RequestError::only(&[Method::GET]).into()),
+            (CHILDREN | REFUND, _) => {
+                return Err(RequestError::only(&[Method::GET, Method::POST]).into());
+            }
             (below, &Method::DELETE) => {
                 let key = self.let_in(exchange, key).await?;
                 let id = below
@@ -295,11 +297,6 @@ fn deposit(view: &KeyView, invoice: &CreatedInvoice) -> Value {
         "amount_msat": invoice.amount.get(),
         "expires_at": invoice.expires_at.as_secs(),
     })
-}
-
-fn only(allowed: &[Method]) -> Refusal {
-    let allowed = allowed.to_vec();
-    RequestError::Method { allowed }.into()
 }
 
 /// What the ledger finds too long was the client's own text.

@@ -27,8 +27,7 @@ impl Own {
         mut arrival: Arrival,
     ) -> Result<Response<AnswerBody>, Refusal> {
         if !matches!(arrival.parts.method, Method::GET | Method::HEAD) {
-            let allowed = vec![Method::GET];
-            return Err(RequestError::Method { allowed }.into());
+            return Err(RequestError::only(&[Method::GET]).into());
         }
         let headers = &mut arrival.parts.headers;
         let presented = reader.take(headers, &self.paywall.keyring);

@@ -150,8 +150,7 @@ impl Own {
     ) -> Result<Response<AnswerBody>, Refusal> {
         let method = arrival.parts.method.clone();
         if !matches!(method, Method::GET | Method::POST) {
-            let allowed = vec![Method::GET, Method::POST];
-            return Err(RequestError::Method { allowed }.into());
+            return Err(RequestError::only(&[Method::GET, Method::POST]).into());
         }
         let token = self.holder(&arrival.parts.headers)?;
         exchange.holder = Holder::Payer(token.account());

@@ -37,8 +37,7 @@ impl Own {
             return Err(RequestError::NoRoute.into());
         };
         if arrival.parts.method != Method::POST {
-            let allowed = vec![Method::POST];
-            return Err(RequestError::Method { allowed }.into());
+            return Err(RequestError::only(&[Method::POST]).into());
         }
         let Some(signature) = signature(&arrival.parts.headers) else {
             return Err(self.unsigned());

@@ -62,6 +62,12 @@ pub(crate) enum FormError {
 }
 
 impl RequestError {
+    /// The path takes these methods alone.
+    pub(crate) fn only(allowed: &[Method]) -> Self {
+        let allowed = allowed.to_vec();
+        Self::Method { allowed }
+    }
+
     pub(super) const fn entry(&self) -> Entry {
         match self {
             Self::NoRoute | Self::NoClaim => Entry::new(ProblemKind::NOT_FOUND),

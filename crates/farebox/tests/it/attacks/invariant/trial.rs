@@ -34,13 +34,7 @@ impl Trial {
     pub(super) fn new(price: Price, dice: &mut Dice) -> Self {
         let script = Script::new(price, dice);
         let client = Client::new(price, dice);
-        let call = client.call(price, &script, dice);
-        Self {
-            price,
-            script,
-            client,
-            call,
-        }
+        Self::of(price, script, client, dice)
     }
 
     /// One whose client reads slowly, until its upstream breaks off.
@@ -48,6 +42,10 @@ impl Trial {
         let mut script = Script::new(price, dice);
         script.ends = false;
         let client = Client::Paces(PAUSES[dice.index(PAUSES.len())]);
+        Self::of(price, script, client, dice)
+    }
+
+    fn of(price: Price, script: Script, client: Client, dice: &mut Dice) -> Self {
         let call = client.call(price, &script, dice);
         Self {
             price,
