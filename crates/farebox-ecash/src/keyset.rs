@@ -200,11 +200,10 @@ impl KeysetKeys {
         if set.verify_id().is_err() {
             return Err(KeysetError::OtherKeys(info.id));
         }
-        let usable = keys.keys().copied();
-        let denominations: Vec<_> = usable
-            .filter(|amount| amount.is_power_of_two() && i64::try_from(*amount).is_ok())
-            .collect();
-        if denominations.first() != Some(&1) {
+        // Up to the first gap: of these any amount is made.
+        let sizes = (0..63).map(|power| 1_u64 << power);
+        let denominations: Vec<_> = sizes.take_while(|size| keys.contains_key(size)).collect();
+        if denominations.is_empty() {
             return Err(KeysetError::NoOne(info.id));
         }
         Ok(Self {
@@ -220,7 +219,7 @@ impl KeysetKeys {
         self.keys.get(&amount).copied()
     }
 
-    /// The amounts that coins are made of, sorted; the first is 1.
+    /// The amounts that coins are made of, sorted: 1, and the powers of two without a gap.
     #[must_use]
     pub fn denominations(&self) -> &[u64] {
         &self.denominations

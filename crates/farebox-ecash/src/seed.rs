@@ -68,17 +68,29 @@ impl Seed {
     /// The secrets of a branch.
     #[must_use]
     pub fn branch(&self, branch: Branch) -> BranchSeed {
-        let mut derived = [0; 64];
-        // A key of this type may be of any length.
-        if let Ok(mut mac) = Hmac::<Sha512>::new_from_slice(self.0.reveal()) {
-            mac.update(branch.name());
-            derived.copy_from_slice(&mac.finalize().into_bytes());
-        }
-        BranchSeed(Secret::new(derived))
+        BranchSeed(derive(&self.0, branch.name()))
     }
 }
 
+/// Other secrets for each `data`.
+fn derive(from: &Secret<[u8; 64]>, data: &[u8]) -> Secret<[u8; 64]> {
+    let mut derived = [0; 64];
+    // A key of this type may be of any length.
+    if let Ok(mut mac) = Hmac::<Sha512>::new_from_slice(from.reveal()) {
+        mac.update(data);
+        derived.copy_from_slice(&mac.finalize().into_bytes());
+    }
+    Secret::new(derived)
+}
+
 impl BranchSeed {
+    /// The secrets of one swap, whose id nobody used before: a store that was put back from a copy has
+    /// the same seed, and no id of it comes again.
+    #[must_use]
+    pub fn of_swap(&self, id: &[u8]) -> Self {
+        Self(derive(&self.0, id))
+    }
+
     /// The coin of this counter, which must never be used for two.
     ///
     /// # Errors
@@ -143,6 +155,16 @@ mod tests {
             }
         }
         assert_eq!(format!("{seed:?}"), "Seed(…)");
+    }
+
+    #[test]
+    fn each_swap_has_secrets_of_its_own() {
+        let branch = Seed::new([7; 64]).branch(Branch::Change);
+        let id = KeysetId::from_str(IDS[0]).unwrap();
+        let first = |swap: &[u8]| branch.of_swap(swap).output(id, 0, 1).unwrap().blinded;
+        assert_eq!(first(b"one"), first(b"one"));
+        assert_ne!(first(b"one"), first(b"other"));
+        assert_ne!(first(b"one"), branch.output(id, 0, 1).unwrap().blinded);
     }
 
     #[test]

@@ -103,7 +103,7 @@ impl Own {
                 Ok(json(&b"{\"status\":\"ok\"}\n"[..]))
             }
             REFUND => self.refund(exchange, arrival).await,
-            change::CHANGE => Box::pin(change::answer(self, reader, plan, exchange, arrival)).await,
+            change::CHANGE => Box::pin(change::answer(self, reader, exchange, arrival)).await,
             webhook::PHOENIXD => self.webhook(plan, exchange, arrival).await,
             path if is_in(RECEIPTS, path) => {
                 Box::pin(self.receipt(reader, exchange, arrival)).await

@@ -208,7 +208,6 @@ macro_rules! every_store {
             change_in_coins_is_told_once_and_the_other_coins_are_free
             a_coin_is_given_once
             change_is_told_in_parts
-            a_number_is_given_once
             a_voided_request_gives_all_of_its_coins_back
             a_coin_is_received_once
             coins_that_turn_up_late_are_credited_once

@@ -342,6 +342,14 @@ impl<'a> Book<'a> {
         Ok(())
     }
 
+    /// Forgets a swap of which nothing came, as if it had not been begun.
+    pub(crate) fn drop_swap(&mut self, id: SwapId) -> Result<(), StoreError> {
+        self.swap(&id)?;
+        self.rows.swaps.remove(&id);
+        self.changes.swaps.push(id);
+        Ok(())
+    }
+
     /// The swap that a coin was received for, where it was.
     pub(crate) fn received(&self, coin: &CoinName) -> Result<Option<&SwapView>, StoreError> {
         self.check(
@@ -368,22 +376,6 @@ impl<'a> Book<'a> {
             None => self.rows.received.remove(&coin),
         };
         self.changes.received.push(coin);
-        Ok(())
-    }
-
-    /// The next number of a counter that is not used.
-    pub(crate) fn counter(&self, counter: &str) -> Result<u32, StoreError> {
-        self.check(
-            "a counter",
-            |name| matches!(name, Name::Counter(named) if **named == *counter),
-        )?;
-        Ok(self.rows.counters.get(counter).copied().unwrap_or(0))
-    }
-
-    pub(crate) fn put_counter(&mut self, counter: &str, next: u32) -> Result<(), StoreError> {
-        self.counter(counter)?;
-        self.rows.counters.insert(counter.into(), next);
-        self.changes.counters.push(counter.into());
         Ok(())
     }
 

@@ -4,6 +4,7 @@
 //! waits: the ledger's queue has room for every open hold.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use farebox_core::{HoldId, Msat, UnixMillis};
 
@@ -11,6 +12,24 @@ use tokio::sync::oneshot;
 
 use crate::rows::HoldFacts;
 use crate::{ClientFault, Measured, Remaining, VoidReason};
+
+/// How often a client was excused beyond as many requests as it was charged for, where its accounts live
+/// too short for each to count it. It counts for as long as the process runs.
+#[derive(Debug, Default)]
+pub struct Excuses(AtomicI64);
+
+impl Excuses {
+    /// Whether it may be excused once more.
+    pub(crate) fn reach(&self, most: u32) -> bool {
+        self.0.load(Ordering::Relaxed) >= i64::from(most)
+    }
+
+    /// A request of it was charged, or released by its doing.
+    pub(crate) fn count(&self, is_charged: bool) {
+        let more = if is_charged { -1 } else { 1 };
+        self.0.fetch_add(more, Ordering::Relaxed);
+    }
+}
 
 /// How a hold ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +95,8 @@ pub(crate) struct Ended {
     pub(crate) measured: Option<Box<Measured>>,
     /// Who wants to know what was charged.
     pub(crate) tell: Option<oneshot::Sender<Msat>>,
+    /// Where excuses are counted besides its account.
+    pub(crate) excuses: Option<Arc<Excuses>>,
 }
 
 /// Where holds report how far they have come and how they end. Nothing of it waits.
@@ -91,6 +112,7 @@ pub(crate) trait EndHold: Send + Sync {
 pub struct Hold {
     granted: Box<Granted>,
     to: Option<Arc<dyn EndHold>>,
+    excuses: Option<Arc<Excuses>>,
 }
 
 impl Hold {
@@ -98,7 +120,14 @@ impl Hold {
         Self {
             granted: Box::new(granted),
             to: Some(to),
+            excuses: None,
         }
+    }
+
+    /// Counts here too how often its client is excused, and excuses it no more beyond as often as its
+    /// account may be.
+    pub fn count_in(&mut self, excuses: Arc<Excuses>) {
+        self.excuses = Some(excuses);
     }
 
     /// The id; the receipt and the transfer of this request carry it.
@@ -202,6 +231,7 @@ impl Hold {
                 how: Resolution::Excuse { fault, used },
                 measured: measured.map(Box::new),
                 tell: Some(tell),
+                excuses: self.excuses.take(),
             };
             to.resolve(&self.granted, ended);
         }
@@ -210,7 +240,12 @@ impl Hold {
 
     fn resolve(mut self, how: Resolution, measured: Option<Box<Measured>>) {
         if let Some(to) = self.to.take() {
-            to.resolve(&self.granted, Ended::of(how, measured));
+            let excuses = self.excuses.take();
+            let ended = Ended {
+                excuses,
+                ..Ended::of(how, measured)
+            };
+            to.resolve(&self.granted, ended);
         }
     }
 }
@@ -222,6 +257,7 @@ impl Ended {
             how,
             measured,
             tell: None,
+            excuses: None,
         }
     }
 }

@@ -53,7 +53,7 @@ pub use crash::{
 pub use error::{LedgerError, OpenError};
 pub use funding::{ClaimPolicy, Funding, Rail};
 pub use held::{HeldCall, HeldLimits, HeldState, HeldSummary, MAX_HELD_ANSWER};
-pub use hold::{Granted, Hold, Resolution, Rest};
+pub use hold::{Excuses, Granted, Hold, Resolution, Rest};
 pub use key::{
     Deposit, Deposited, KeyLimits, KeyRefusal, KeyView, MAX_CHILDREN, MAX_KEY_ID, MAX_KEY_MODEL,
     MAX_KEY_NAMES, MAX_KEY_NAMES_BYTES, MAX_KEY_NOTE, MAX_PENDING, MAX_PENDING_OF_STRANGERS,

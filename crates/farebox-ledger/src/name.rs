@@ -42,8 +42,6 @@ pub enum Name {
     Received(CoinName),
     /// A coin of ours.
     Coin(CoinName),
-    /// A counter whose numbers are used once.
-    Counter(Box<str>),
 }
 
 /// One of the house's accounts. Each writer has a shard of it; they are added up on reading.

@@ -28,7 +28,7 @@ use crate::passes::Passes;
 use crate::store::{Safe, StoreError};
 use crate::{Admitted, HoldRequest, LedgerError};
 
-pub(crate) use account::{Look, Revoke, TakeNumbers};
+pub(crate) use account::{Look, Revoke};
 pub(crate) use begin_payout::{BeginPayout, Beginning};
 pub(crate) use deposit::{ForgetUnpaid, NotePending, TakeDeposit};
 pub(crate) use finish_payout::FinishPayout;

@@ -4,6 +4,7 @@
 //! Readers are opened on the side and see committed data only.
 
 use std::error::Error;
+use std::ops::Range;
 use std::time::Duration;
 
 use farebox_core::{
@@ -281,8 +282,13 @@ pub trait Reader {
     /// All open swaps, of closed runs and of the reader's own, the oldest first.
     fn open_swaps(&mut self) -> Result<Vec<SwapView>, StoreError>;
 
-    /// Up to `limit` swaps that came to nothing from an instant on, the oldest first.
-    fn vain_swaps(&mut self, since: UnixMillis, limit: u32) -> Result<Vec<SwapView>, StoreError>;
+    /// Up to `limit` swaps at a unit of a mint that came to nothing in a span of time, the oldest first.
+    fn vain_swaps(
+        &mut self,
+        mint: MintId,
+        span: Range<UnixMillis>,
+        limit: u32,
+    ) -> Result<Vec<SwapView>, StoreError>;
 
     /// Coins that the swaps for an account made.
     fn coins_of(&mut self, account: AccountId) -> Result<Vec<CoinView>, StoreError>;

@@ -100,8 +100,6 @@ pub enum SwapState {
     Open,
     /// Its coins are ours.
     Done,
-    /// The mint refused it.
-    Refused,
     /// The coins that were received had been spent by somebody else.
     Spent,
     /// The mint had nothing of it, and nobody waited any longer.
@@ -111,9 +109,8 @@ pub enum SwapState {
 codes!(pub SwapState {
     Open = 1,
     Done = 2,
-    Refused = 3,
-    Spent = 4,
-    LetGo = 5,
+    Spent = 3,
+    LetGo = 4,
 });
 
 /// A coin that a swap made.
@@ -132,7 +129,7 @@ pub struct NewCoin {
 pub enum SwapEnd {
     /// Its coins are ours. They are reserved for the change of its account.
     Done(Vec<NewCoin>),
-    /// The mint refused it.
+    /// The mint refused it, or was never reached: nothing can come of it, and nothing is kept.
     Refused,
     /// What was received had been spent by somebody else.
     Spent,
@@ -280,7 +277,6 @@ impl SwapState {
         match self {
             Self::Open => "open",
             Self::Done => "done",
-            Self::Refused => "refused",
             Self::Spent => "spent",
             Self::LetGo => "let_go",
         }
@@ -289,6 +285,6 @@ impl SwapState {
     /// Whether nothing came of it. What turns up later all the same is credited.
     #[must_use]
     pub const fn came_to_nothing(self) -> bool {
-        matches!(self, Self::Refused | Self::Spent | Self::LetGo)
+        matches!(self, Self::Spent | Self::LetGo)
     }
 }

@@ -51,8 +51,6 @@ pub struct Rows {
     pub received: HashMap<CoinName, SwapId>,
     /// Coins of ours.
     pub coins: HashMap<CoinName, CoinView>,
-    /// The next number of each counter.
-    pub counters: HashMap<Box<str>, u32>,
     house: Vec<House>,
     house_of: HashMap<HouseName, usize>,
 }
@@ -110,8 +108,6 @@ pub struct Changes {
     pub received: Vec<CoinName>,
     /// Coins of ours.
     pub coins: Vec<CoinName>,
-    /// Counters.
-    pub counters: Vec<Box<str>>,
     /// Parts of held calls to keep.
     pub bodies: Vec<(AccountId, Body)>,
     /// Held calls that are forgotten.
@@ -143,7 +139,6 @@ impl Rows {
             swaps: HashMap::new(),
             received: HashMap::new(),
             coins: HashMap::new(),
-            counters: HashMap::new(),
             house: Vec::new(),
             house_of: HashMap::new(),
         }
@@ -234,8 +229,7 @@ impl Rows {
             | Name::Change(_)
             | Name::Swap(_)
             | Name::Received(_)
-            | Name::Coin(_)
-            | Name::Counter(_) => true,
+            | Name::Coin(_) => true,
         }
     }
 
@@ -308,7 +302,6 @@ impl Rows {
         self.swaps.clear();
         self.received.clear();
         self.coins.clear();
-        self.counters.clear();
         self.gate = None;
         if !self.onces.is_empty() {
             self.onces
@@ -354,7 +347,6 @@ impl Changes {
             && self.change.is_empty()
             && self.swaps.is_empty()
             && self.coins.is_empty()
-            && self.counters.is_empty()
             && self.payouts.is_empty()
     }
 
@@ -372,7 +364,6 @@ impl Changes {
         self.swaps.clear();
         self.received.clear();
         self.coins.clear();
-        self.counters.clear();
         self.bodies.clear();
         self.calls.clear();
         self.house.clear();

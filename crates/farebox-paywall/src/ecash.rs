@@ -6,35 +6,35 @@
 //! credit stays where its holder can fetch it.
 
 mod change;
-mod counters;
 mod recover;
 mod redeem;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use farebox_core::{AccountId, Clock, MintId, Msat, Secret};
-use farebox_ecash::{Examined, Seed, Token, TokenError};
+use farebox_ecash::{Branch, BranchSeed, Examined, Seed, Token, TokenError, Y};
 use farebox_http::aside::aside;
 use farebox_http::body_budget::Holder;
 use farebox_http::limits::Places;
-use farebox_ledger::Ledger;
+use farebox_ledger::{Excuses, Ledger};
 use lru::LruCache;
 
 use crate::ask::Ask;
 use crate::error::EcashError;
 use crate::keyring::{Keyring, Purpose};
 use crate::mints::{TrustedMint, mint_id};
-use counters::Counters;
 
 pub use change::{ChangeDue, PickUp};
 pub use recover::sweep;
 pub(crate) use redeem::Needs;
 pub use redeem::SWAPPED;
 
-/// How many tokens that were spent elsewhere are remembered, so that nobody makes a mint say so again.
-const DEAD_TOKENS: NonZeroUsize = NonZeroUsize::new(8_192).expect("not zero");
+/// How many coins that were spent elsewhere are remembered, so that nobody makes a mint say so again.
+const DEAD_COINS: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
+/// Of how many address prefixes it is remembered how often they left without paying.
+const LEAVERS: NonZeroUsize = NonZeroUsize::new(8_192).expect("not zero");
 
 /// A token as a request brought it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,13 +67,14 @@ pub struct Coins {
 pub struct Ecash {
     ledger: Ledger,
     clock: Arc<dyn Clock>,
-    counters: Counters,
-    /// None where there are no signing keys.
-    seed: Option<Seed>,
-    /// Accounts whose coins are being swapped by this process.
-    running: Mutex<HashSet<AccountId>>,
-    /// Whose coins were spent elsewhere.
-    dead: Mutex<LruCache<AccountId, ()>>,
+    /// What the secrets of coins that swaps make are derived from. None where there are no signing keys.
+    seed: Option<BranchSeed>,
+    /// Accounts whose coins are being swapped by this process, and what that brings.
+    running: Mutex<HashMap<AccountId, (MintId, Msat)>>,
+    /// Coins that were spent elsewhere.
+    dead: Mutex<LruCache<Y, ()>>,
+    /// How often the clients of an address prefix were excused: the next token is a new account.
+    leavers: Mutex<LruCache<Holder, Arc<Excuses>>>,
     /// Swaps that wait for a mint.
     waiting: Arc<Places>,
 }
@@ -119,10 +120,10 @@ impl Coins {
 impl Ecash {
     pub(crate) fn new(ledger: Ledger, keyring: &Keyring, clock: Arc<dyn Clock>) -> Self {
         Self {
-            counters: Counters::new(ledger.clone()),
-            seed: seed(keyring),
+            seed: seed(keyring).map(|seed| seed.branch(Branch::Change)),
             running: Mutex::default(),
-            dead: Mutex::new(LruCache::new(DEAD_TOKENS)),
+            dead: Mutex::new(LruCache::new(DEAD_COINS)),
+            leavers: Mutex::new(LruCache::new(LEAVERS)),
             waiting: Arc::default(),
             ledger,
             clock,
@@ -145,7 +146,7 @@ impl Ecash {
         let mint = mint.ok_or_else(|| EcashError::Mint(token.mint.clone()))?;
         let examined = mint.mint.examine(token, holder, ask.received_at).await?;
         let account = AccountId::from_bytes(examined.digest(mint.mint.url()));
-        if self.dead().get(&account).is_some() {
+        if self.is_dead(&examined.names) {
             return Err(EcashError::Spent);
         }
         Ok(Arc::new(Coins {
@@ -156,8 +157,18 @@ impl Ecash {
         }))
     }
 
-    fn dead(&self) -> MutexGuard<'_, LruCache<AccountId, ()>> {
+    fn is_dead(&self, names: &[Y]) -> bool {
+        let mut dead = self.dead();
+        names.iter().any(|name| dead.get(name).is_some())
+    }
+
+    fn dead(&self) -> MutexGuard<'_, LruCache<Y, ()>> {
         self.dead.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn excuses(&self, holder: Holder) -> Arc<Excuses> {
+        let mut leavers = self.leavers.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(leavers.get_or_insert(holder, Arc::default))
     }
 }
 

@@ -24,10 +24,11 @@ const MAX_PAUSE: Duration = Duration::from_secs(5);
 pub enum Outcome {
     /// The coins are ours, in the order of the outputs.
     Done(Vec<Proof>),
-    /// The mint did nothing and says why: the coins that were given are still whose they were.
+    /// The mint did nothing, and says why or was never reached: the coins that were given are still whose
+    /// they were.
     Refused(MintFault),
-    /// The coins that were given are spent, and not for our outputs.
-    Spent,
+    /// These of the coins that were given are spent, and not for our outputs.
+    Spent(Vec<Y>),
     /// The mint signed something else than was asked for. What of it is good is ours.
     Misfit(Misfit, Vec<Proof>),
     /// It is not known yet.
@@ -52,7 +53,7 @@ impl Outcome {
     pub const fn may_try_again(&self) -> bool {
         match self {
             Self::Open(_) => true,
-            Self::Done(_) | Self::Refused(_) | Self::Spent | Self::Misfit(..) => false,
+            Self::Done(_) | Self::Refused(_) | Self::Spent(_) | Self::Misfit(..) => false,
         }
     }
 }
@@ -76,7 +77,10 @@ impl Mint {
     ) -> Outcome {
         loop {
             let outcome = self.swap(swap, attempt).await;
-            attempt = Attempt::Again;
+            let is_unsent = matches!(&outcome, Outcome::Open(Open::Fault(MintFault::NotSent(_))));
+            if !is_unsent {
+                attempt = Attempt::Again;
+            }
             let pause = match &outcome {
                 Outcome::Open(Open::Fault(MintFault::Limited { retry_after })) => {
                     retry_after.unwrap_or(PAUSE).min(MAX_PAUSE)
@@ -85,7 +89,10 @@ impl Mint {
             };
             let next = Instant::now() + pause;
             if !outcome.may_try_again() || next >= deadline {
-                return outcome;
+                return match (outcome, attempt) {
+                    (Outcome::Open(Open::Fault(fault)), Attempt::First) => Outcome::Refused(fault),
+                    (outcome, _) => outcome,
+                };
             }
             tokio::time::sleep_until(next).await;
         }
@@ -115,7 +122,7 @@ impl Mint {
             Ok(Err(misfit)) => match self.look(swap, None).await {
                 Outcome::Done(proofs) => Outcome::Done(proofs),
                 Outcome::Misfit(_, proofs) => Outcome::Misfit(misfit, proofs),
-                Outcome::Spent | Outcome::Refused(_) => Outcome::Misfit(misfit, Vec::new()),
+                Outcome::Spent(_) | Outcome::Refused(_) => Outcome::Misfit(misfit, Vec::new()),
                 open @ Outcome::Open(_) => open,
             },
             Err(_) => Outcome::Open(Open::Fault(no_place())),
@@ -128,14 +135,14 @@ impl Mint {
     pub async fn look(&self, swap: &Arc<Swap>, why: Option<MintFault>) -> Outcome {
         let names: Result<Vec<_>, NoPoint> = swap.inputs().iter().map(Proof::y).collect();
         let Ok(names) = names else {
-            return Outcome::Spent;
+            return Outcome::Spent(Vec::new());
         };
         let states = match self.client.states(&names).await {
             Ok(states) => states,
             Err(fault) => return Outcome::Open(Open::Fault(fault)),
         };
         let said = judge(&names, &states, why);
-        if !matches!(said, Outcome::Spent) {
+        if !matches!(said, Outcome::Spent(_)) {
             return said;
         }
         match self.client.restore(swap.outputs()).await {
@@ -182,7 +189,7 @@ impl Mint {
 
     async fn keys_of(&self, swap: &Swap) -> Result<Arc<crate::KeysetKeys>, Outcome> {
         let Some(id) = swap.keyset() else {
-            return Err(Outcome::Spent);
+            return Err(Outcome::Spent(Vec::new()));
         };
         self.keys(id).await.map_err(|fault| {
             Outcome::Open(Open::Fault(match fault {
@@ -199,8 +206,13 @@ impl Mint {
 /// What the states of the coins that were given say, where none of our outputs was signed.
 fn judge(names: &[Y], states: &BTreeMap<Y, CoinState>, why: Option<MintFault>) -> Outcome {
     let is = |state| move |y: &Y| states.get(y) == Some(&state);
-    if names.iter().any(is(CoinState::Spent)) {
-        Outcome::Spent
+    let spent: Vec<_> = names
+        .iter()
+        .filter(|y| is(CoinState::Spent)(y))
+        .copied()
+        .collect();
+    if !spent.is_empty() {
+        Outcome::Spent(spent)
     } else if names.iter().all(is(CoinState::Unspent)) {
         Outcome::Open(Open::Unspent)
     } else if names.iter().any(is(CoinState::Pending)) {
@@ -230,7 +242,7 @@ mod tests {
         assert!(matches!(both, Outcome::Open(Open::Unspent)));
         let pending = says(&[Unspent, Pending]);
         assert!(matches!(pending, Outcome::Open(Open::Pending)));
-        assert!(matches!(says(&[Pending, Spent]), Outcome::Spent));
-        assert!(matches!(says(&[Spent]), Outcome::Spent));
+        assert!(matches!(says(&[Pending, Spent]), Outcome::Spent(spent) if spent == [names[1]]));
+        assert!(matches!(says(&[Spent]), Outcome::Spent(_)));
     }
 }

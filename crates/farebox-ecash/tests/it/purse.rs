@@ -55,7 +55,7 @@ impl Place {
         let keysets = self.mint.keysets().await.unwrap();
         let keyset = keysets.active(examined.unit).unwrap().id;
         let keys = self.mint.keys(keyset).await.unwrap();
-        let amounts = ladder(examined.credit(), keys.denominations());
+        let amounts = ladder(examined.credit(), keys.denominations()).unwrap();
         let seed = Seed::new([7; 64]).branch(Branch::Change);
         let count = u32::try_from(amounts.len()).unwrap();
         let first = self.counter.fetch_add(count, Ordering::Relaxed);

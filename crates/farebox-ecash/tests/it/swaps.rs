@@ -107,7 +107,7 @@ async fn a_token_that_was_spent_by_somebody_else_is_spent() {
     let swap = place.plan(&token).await;
     place.theirs.redeem(&token).unwrap();
     let spent = place.mint.swap(&swap, Attempt::First).await;
-    assert!(matches!(spent, Outcome::Spent), "{spent:?}");
+    assert!(matches!(spent, Outcome::Spent(_)), "{spent:?}");
 }
 
 #[tokio::test]
@@ -195,7 +195,7 @@ async fn an_answer_that_does_not_fit_is_no_money_unless_the_mint_really_signed()
                 assert_eq!(sum, 1_000, "{twist:?}");
             }
             Outcome::Misfit(..) | Outcome::Open(_) => {}
-            Outcome::Refused(_) | Outcome::Spent => panic!("{twist:?}: {outcome:?}"),
+            Outcome::Refused(_) | Outcome::Spent(_) => panic!("{twist:?}: {outcome:?}"),
         }
     }
 }

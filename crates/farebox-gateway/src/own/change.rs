@@ -11,7 +11,6 @@ use crate::access_log::Exchange;
 use crate::answer::AnswerBody;
 use crate::arrival::Arrival;
 use crate::outcome::Outcome;
-use crate::plan::Plan;
 use crate::refusal::{EcashError, Refusal, RequestError};
 
 pub(super) const CHANGE: &str = "/.farebox/change";
@@ -19,7 +18,6 @@ pub(super) const CHANGE: &str = "/.farebox/change";
 pub(super) async fn answer(
     own: &Own,
     reader: &Reader,
-    plan: &Plan,
     exchange: &mut Exchange,
     mut arrival: Arrival,
 ) -> Result<Response<AnswerBody>, Refusal> {
@@ -32,8 +30,7 @@ pub(super) async fn answer(
     let Ok(Presented::Ecash(text)) = presented else {
         return Err(EcashError::NoToken.into());
     };
-    let (mints, holder) = (&plan.payments.mints, exchange.holder);
-    let found = own.paywall.ecash.pick_up(text, mints, holder).await?;
+    let found = own.paywall.ecash.pick_up(text, exchange.holder).await?;
     let PickUp { told, unit } = found;
     exchange.outcome = Outcome::Free;
     let body = json!({ "change": told, "unit": unit.as_str() });

@@ -1,6 +1,7 @@
 //! Reading the store in memory.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::{Arc, MutexGuard};
 
 use farebox_core::{
@@ -332,9 +333,15 @@ impl Reader for MemoryReader {
         Ok(swaps.map(|row| row.view.clone()).collect())
     }
 
-    fn vain_swaps(&mut self, since: UnixMillis, limit: u32) -> Result<Vec<SwapView>, StoreError> {
+    fn vain_swaps(
+        &mut self,
+        mint: MintId,
+        span: Range<UnixMillis>,
+        limit: u32,
+    ) -> Result<Vec<SwapView>, StoreError> {
         let mut swaps = self.swaps(|row| row.view.state.came_to_nothing());
-        swaps.retain(|view| view.ended_at >= Some(since));
+        let is_in = |at: UnixMillis| span.contains(&at);
+        swaps.retain(|view| view.mint == mint && view.ended_at.is_some_and(is_in));
         swaps.sort_by_key(|view| view.ended_at);
         swaps.truncate(limit as usize);
         Ok(swaps)

@@ -53,7 +53,6 @@ pub(super) struct Tables {
     pub(super) swaps: Vec<SwapRow>,
     received: HashMap<CoinName, SwapId>,
     pub(super) coins: BTreeMap<CoinName, CoinView>,
-    counters: HashMap<Box<str>, u32>,
     /// The shards of the house's accounts; those of closed runs are folded into run 0.
     pub(super) house: BTreeMap<(HouseName, u32), i64>,
     pub(super) transfers: BTreeMap<TransferId, Moved>,
@@ -171,10 +170,6 @@ impl Tables {
                         self.load_swap(id, rows);
                     }
                 }
-                Name::Counter(name) => {
-                    let next = self.counters.get(name);
-                    rows.counters.extend(next.map(|next| (name.clone(), *next)));
-                }
                 Name::Coin(name) => {
                     let coin = self.coins.get(name);
                     rows.coins.extend(coin.map(|coin| (*name, coin.clone())));
@@ -218,11 +213,13 @@ impl Tables {
     }
 
     fn write_swaps(&mut self, rows: &Rows, changes: &Changes) {
-        for row in changes.swaps.iter().filter_map(|id| rows.swaps.get(id)) {
-            let id = row.view.id;
-            match self.swaps.iter_mut().find(|known| known.view.id == id) {
-                Some(known) => *known = row.clone(),
-                None => self.swaps.push(row.clone()),
+        for id in &changes.swaps {
+            let known = self.swaps.iter().position(|known| known.view.id == *id);
+            match (rows.swaps.get(id), known) {
+                (Some(row), Some(known)) => self.swaps[known] = row.clone(),
+                (Some(row), None) => self.swaps.push(row.clone()),
+                (None, Some(known)) => drop(self.swaps.remove(known)),
+                (None, None) => {}
             }
         }
         for coin in &changes.received {
@@ -230,10 +227,6 @@ impl Tables {
                 Some(id) => self.received.insert(*coin, *id),
                 None => self.received.remove(coin),
             };
-        }
-        for name in &changes.counters {
-            let next = rows.counters.get(name).copied().unwrap_or_default();
-            self.counters.insert(name.clone(), next);
         }
         let coins = changes.coins.iter();
         for coin in coins.filter_map(|name| rows.coins.get(name)) {

@@ -1,9 +1,11 @@
 //! Swaps at mints, coins, and change.
 
+use std::ops::Range;
+
 use farebox_core::{AccountId, MintId, SwapId, UnixMillis};
 
 use super::{Ledger, MAX_PAGE};
-use crate::operation::{EndSwap, Look, TakeNumbers};
+use crate::operation::{EndSwap, Look};
 use crate::{
     ChangeRequest, ChangeView, CoinView, LedgerError, MAX_TOLD, Standing, SwapBegun, SwapEnd,
     SwapFacts, SwapRequest, SwapView,
@@ -48,10 +50,14 @@ impl Ledger {
         self.read(|reader| reader.open_swaps()).await
     }
 
-    /// Up to 1,000 swaps that came to nothing from this instant on, the oldest first: something may turn up
-    /// of them.
-    pub async fn vain_swaps(&self, since: UnixMillis) -> Result<Vec<SwapView>, LedgerError> {
-        self.read(move |reader| reader.vain_swaps(since, MAX_PAGE))
+    /// Up to 1,000 swaps at a unit of a mint that came to nothing in a span of time, its end left out, the
+    /// oldest first: something may turn up of them.
+    pub async fn vain_swaps(
+        &self,
+        mint: MintId,
+        span: Range<UnixMillis>,
+    ) -> Result<Vec<SwapView>, LedgerError> {
+        self.read(move |reader| reader.vain_swaps(mint, span, MAX_PAGE))
             .await
     }
 
@@ -86,15 +92,6 @@ impl Ledger {
     /// [`LedgerError`].
     pub async fn standing(&self, account: AccountId) -> Result<Option<Standing>, LedgerError> {
         self.ask(Look(account)).await
-    }
-
-    /// Takes `count` numbers that are never given again from the counter of this name: the first of them.
-    ///
-    /// # Errors
-    /// [`LedgerError::TooLarge`] where the counter has come to its end.
-    pub async fn take_numbers(&self, counter: &str, count: u32) -> Result<u32, LedgerError> {
-        let counter = counter.into();
-        self.ask(TakeNumbers { counter, count }).await
     }
 
     /// The change that is owed to an account, or was told.

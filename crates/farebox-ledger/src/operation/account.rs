@@ -1,15 +1,15 @@
-//! The account of a payment is revoked, or looked at; and counters.
+//! The account of a payment is revoked, or looked at.
 
 use farebox_core::{AccountId, Msat, UnixMillis};
 
 use super::Operation;
+use crate::Standing;
 use crate::book::Book;
 use crate::money::Verdict;
 use crate::name::Name;
 use crate::passes::Passes;
 use crate::rows::Is;
 use crate::store::Safe;
-use crate::{LedgerError, Standing};
 
 /// Stops an account from being spent. Its value stays.
 pub(crate) struct Revoke {
@@ -70,28 +70,5 @@ impl Operation for Look {
             is_in_use: account.is_in_use(),
             told,
         })))
-    }
-}
-
-/// Takes numbers that are never used again, from a counter of this name.
-pub(crate) struct TakeNumbers {
-    pub(crate) counter: Box<str>,
-    pub(crate) count: u32,
-}
-
-impl Operation for TakeNumbers {
-    type Answer = u32;
-
-    fn footprint(&self, names: &mut Vec<Name>) {
-        names.push(Name::Counter(self.counter.clone()));
-    }
-
-    fn decide(&self, book: &mut Book<'_>) -> Verdict<u32> {
-        let first = book.counter(&self.counter)?;
-        let Some(next) = first.checked_add(self.count) else {
-            return Ok(Err(LedgerError::TooLarge));
-        };
-        book.put_counter(&self.counter, next)?;
-        Ok(Ok(first))
     }
 }

@@ -86,6 +86,12 @@ impl Operation for Resolve {
 impl Resolve {
     /// Tells whoever waits what was charged.
     pub(crate) fn tell(self, charged: Msat) {
+        let is_excused = matches!(self.ended.how, Resolution::Excuse { .. });
+        if let Some(excuses) = self.ended.excuses
+            && (is_excused || !charged.is_zero())
+        {
+            excuses.count(!charged.is_zero());
+        }
         if let Some(tell) = self.ended.tell {
             let _ = tell.send(charged);
         }
@@ -104,7 +110,10 @@ fn charge_of(
         Resolution::Begin { .. } => Some(hold.amount),
         Resolution::Void { .. } => None,
         Resolution::Excuse { used, .. } => {
-            let is_too_often = payer.voids >= i64::from(resolve.max_voids);
+            let most = resolve.max_voids;
+            let elsewhere = resolve.ended.excuses.as_ref();
+            let is_too_often = payer.voids >= i64::from(most)
+                || elsewhere.is_some_and(|excuses| excuses.reach(most));
             is_too_often.then_some(used)
         }
     })

@@ -87,7 +87,7 @@ impl Operation for EndSwap {
         book.notes.moment = Some(Moment::SwapEnd);
         let state = match &self.end {
             SwapEnd::Done(coins) => return done(&self.facts, coins, book, self.at),
-            SwapEnd::Refused => SwapState::Refused,
+            SwapEnd::Refused => return forget(&self.facts, book),
             SwapEnd::Spent => SwapState::Spent,
             SwapEnd::LetGo => SwapState::LetGo,
         };
@@ -98,12 +98,27 @@ impl Operation for EndSwap {
         row.view.state = state;
         row.view.ended_at = Some(self.at);
         book.put_swap(row)?;
-        // They are still whoever's they were, who may come again with them.
-        for name in self.facts.names() {
-            book.put_received(name, None)?;
-        }
+        release(&self.facts, book)?;
         Ok(Ok(()))
     }
+}
+
+/// Nothing came of a swap, and nothing can.
+fn forget(facts: &SwapFacts, book: &mut Book<'_>) -> Verdict<()> {
+    let row = book.swap(&facts.id)?;
+    if row.is_some_and(|row| row.view.state == SwapState::Open) {
+        release(facts, book)?;
+        book.drop_swap(facts.id)?;
+    }
+    Ok(Ok(()))
+}
+
+/// The coins are still whoever's they were, who may come again with them.
+fn release(facts: &SwapFacts, book: &mut Book<'_>) -> Result<(), StoreError> {
+    for name in facts.names() {
+        book.put_received(name, None)?;
+    }
+    Ok(())
 }
 
 /// The rows of a swap that ends, but for its account.

@@ -219,7 +219,7 @@ fn find_claims(
                JOIN transfers t ON t.id = a.last_transfer \
                WHERE c.account > ?1 AND c.account <= ?2 AND a.balance = 0 AND t.at < ?3 \
                AND (c.expires_at < ?3 OR c.kind = 4 OR a.calls_used >= c.calls) AND NOT EXISTS \
-               (SELECT 1 FROM change o WHERE o.account = c.name AND o.told IS NULL) \
+               (SELECT 1 FROM change o WHERE o.account = c.name AND o.msat > 0) \
                ORDER BY c.account LIMIT ?4";
     let values = (from, to, instant_column(before), STEP_ACCOUNTS);
     connection.readable(sql, values, |row| {

@@ -31,12 +31,13 @@ CREATE TABLE swaps (
     epoch       INTEGER NOT NULL,  -- the run of the process that wrote it down
     received    BLOB NOT NULL,     -- the points of the coins that were received, 33 bytes each
     body        BLOB NOT NULL,     -- what its coins can be found by
-    state       INTEGER NOT NULL,  -- 1 open, 2 done, 3 refused, 4 spent by others, 5 let go
+    state       INTEGER NOT NULL,  -- 1 open, 2 done, 3 spent by others, 4 let go
     begun_at    INTEGER NOT NULL,
     ended_at    INTEGER
 ) STRICT;
 CREATE INDEX swaps_open ON swaps (number) WHERE state = 1;
-CREATE INDEX swaps_vain ON swaps (ended_at) WHERE state IN (3, 4, 5);
+CREATE INDEX swaps_vain ON swaps (mint, ended_at) WHERE state IN (3, 4);
+CREATE INDEX swaps_over ON swaps (ended_at) WHERE state IN (3, 4);
 CREATE INDEX swaps_account ON swaps (account);
 
 -- Coins that were received: none is received twice.
@@ -60,9 +61,3 @@ CREATE TABLE coins (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX coins_free ON coins (mint, msat) WHERE state = 2;
 CREATE INDEX coins_made_by ON coins (made_by);
-
--- Numbers that are used once: the next of each counter.
-CREATE TABLE counters (
-    name TEXT PRIMARY KEY,
-    next INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;

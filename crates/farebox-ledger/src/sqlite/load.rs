@@ -79,12 +79,6 @@ impl Load<'_> {
                 }
                 Ok(())
             }
-            Name::Counter(name) => {
-                let sql = "SELECT next FROM counters WHERE name = ?1";
-                let found = self.connection.first(sql, [name], |row| Ok(row.get(0)?))?;
-                rows.counters.extend(found.map(|next| (name.clone(), next)));
-                Ok(())
-            }
             Name::Coin(name) => {
                 let found = swaps::find_coin(self.connection, name)?;
                 rows.coins.extend(found.map(|coin| (*name, coin)));

@@ -1,5 +1,6 @@
 //! Readers: connections of their own, on committed data, that cannot write.
 
+use std::ops::Range;
 use std::path::PathBuf;
 
 use farebox_core::{
@@ -209,10 +210,20 @@ impl Reader for SqliteReader {
         swaps::list(&self.connection, "state = 1 ORDER BY number", ())
     }
 
-    fn vain_swaps(&mut self, since: UnixMillis, limit: u32) -> Result<Vec<SwapView>, StoreError> {
-        let which = "state IN (3, 4, 5) AND ended_at >= ?1 ORDER BY ended_at LIMIT ?2";
-        let since = columns::instant_column(since);
-        swaps::list(&self.connection, which, (since, limit))
+    fn vain_swaps(
+        &mut self,
+        mint: MintId,
+        span: Range<UnixMillis>,
+        limit: u32,
+    ) -> Result<Vec<SwapView>, StoreError> {
+        let which = "state IN (3, 4) AND mint = ?1 AND ended_at >= ?2 AND ended_at < ?3 \
+                     ORDER BY ended_at LIMIT ?4";
+        let (from, to) = (
+            columns::instant_column(span.start),
+            columns::instant_column(span.end),
+        );
+        let mint = mint.number().cast_signed();
+        swaps::list(&self.connection, which, (mint, from, to, limit))
     }
 
     fn coins_of(&mut self, account: AccountId) -> Result<Vec<CoinView>, StoreError> {

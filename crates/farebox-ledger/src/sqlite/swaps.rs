@@ -48,7 +48,13 @@ pub(super) fn write(connection: &Connection, row: &SwapRow) -> Result<(), StoreE
         instant_column(view.begun_at),
         view.ended_at.map(instant_column),
     ];
-    connection.run(sql, values).map(drop)
+    connection.run(sql, values).map(std::mem::drop)
+}
+
+/// Forgets a swap of which nothing came.
+pub(super) fn drop(connection: &Connection, id: &SwapId) -> Result<(), StoreError> {
+    let sql = "DELETE FROM swaps WHERE id = ?1";
+    connection.run(sql, [id.as_bytes()]).map(std::mem::drop)
 }
 
 pub(super) fn find(connection: &Connection, id: &SwapId) -> Result<Option<SwapRow>, StoreError> {
@@ -125,7 +131,7 @@ pub(super) fn write_received(
             connection.run(sql, (mint, coin.y))
         }
     }
-    .map(drop)
+    .map(std::mem::drop)
 }
 
 /// Writes a coin that is made, given or freed. What it is made of is written once.
@@ -140,7 +146,7 @@ pub(super) fn write_coin(connection: &Connection, coin: &CoinView) -> Result<(),
         coin.state.code(),
         coin.made_by.as_bytes(),
     );
-    connection.run(sql, values).map(drop)
+    connection.run(sql, values).map(std::mem::drop)
 }
 
 pub(super) fn find_coin(
@@ -194,6 +200,8 @@ pub(super) fn remove(connection: &Connection, account: &AccountId) -> Result<(),
 /// Forgets swaps that came to nothing so long ago that nothing turns up any more.
 pub(super) fn forget(connection: &Connection, before: UnixMillis) -> Result<(), StoreError> {
     let sql = "DELETE FROM swaps WHERE number IN (SELECT number FROM swaps \
-               WHERE state IN (3, 4, 5) AND ended_at < ?1 LIMIT 4096)";
-    connection.run(sql, [instant_column(before)]).map(drop)
+               WHERE state IN (3, 4) AND ended_at < ?1 LIMIT 4096)";
+    connection
+        .run(sql, [instant_column(before)])
+        .map(std::mem::drop)
 }

@@ -371,9 +371,11 @@ impl Write<'_> {
         for row in change.filter_map(|id| rows.change.get(id)) {
             change::write(self.connection, row)?;
         }
-        let swaps = self.changes.swaps.iter();
-        for row in swaps.filter_map(|id| rows.swaps.get(id)) {
-            swaps::write(self.connection, row)?;
+        for id in &self.changes.swaps {
+            match rows.swaps.get(id) {
+                Some(row) => swaps::write(self.connection, row)?,
+                None => swaps::drop(self.connection, id)?,
+            }
         }
         for coin in &self.changes.received {
             swaps::write_received(self.connection, coin, rows.received.get(coin))?;
@@ -381,10 +383,6 @@ impl Write<'_> {
         let coins = self.changes.coins.iter();
         for coin in coins.filter_map(|name| rows.coins.get(name)) {
             swaps::write_coin(self.connection, coin)?;
-        }
-        for name in &self.changes.counters {
-            let sql = "INSERT OR REPLACE INTO counters VALUES (?1, ?2)";
-            self.connection.run(sql, (name, rows.counters.get(name)))?;
         }
         for name in &self.changes.calls {
             held::remove(self.connection, name)?;

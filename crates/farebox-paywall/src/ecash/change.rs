@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use farebox_core::{AccountId, Msat};
 use farebox_ecash::{
-    MintUrl, Proof, Unit, WithDleq, choose, digest, proof_from_bytes, write_token,
+    MintUrl, Proof, Token, Unit, WithDleq, choose, digest, keep, proof_from_bytes, write_token,
 };
 use farebox_http::body_budget::Holder;
 use farebox_ledger::{
@@ -14,7 +14,8 @@ use farebox_ledger::{
 
 use super::{Coins, Ecash, EcashHeader, EcashText, read};
 use crate::error::{EcashError, Error};
-use crate::mints::Mints;
+use crate::mints::mint_id;
+use crate::price::Quote;
 
 /// How often coins are chosen anew, where others took one of them meanwhile.
 const ATTEMPTS: usize = 3;
@@ -26,6 +27,8 @@ pub struct ChangeDue {
     mint: MintUrl,
     unit: Unit,
     header: EcashHeader,
+    /// Whether what is held of it comes back whole or not at all, as far as that is known.
+    is_exact: bool,
 }
 
 /// The part of a choice that is told, and what it needs.
@@ -52,29 +55,27 @@ impl Ecash {
     pub async fn pick_up(
         self: &Arc<Self>,
         brought: EcashText,
-        mints: &Mints,
         holder: Holder,
     ) -> Result<PickUp, Error> {
-        let token = read(brought.text, holder).await?;
-        let mint = mints.find(&token.mint);
-        let mint = &mint
-            .ok_or_else(|| EcashError::Mint(token.mint.clone()))?
-            .mint;
-        let names: Vec<_> = token.proofs.iter().map(|proof| proof.y).collect();
-        let account = AccountId::from_bytes(digest(mint.url(), &names));
+        let Token { mint, proofs, .. } = read(brought.text, holder).await?;
+        let names: Vec<_> = proofs.iter().map(|proof| proof.y).collect();
+        let account = AccountId::from_bytes(digest(&mint, &names));
         let swap = self.ledger.swap_of(account).await?;
         let swap = swap.ok_or(EcashError::NeverPaid)?;
-        let named = mints.find_unit(swap.mint);
-        let (_, unit) = named.ok_or(EcashError::Untold)?;
+        // Its mint may not be trusted any more: what is owed is owed.
+        let units = Unit::ALL.into_iter();
+        let mut of_swap = units.filter(|unit| mint_id(&mint, *unit) == swap.mint);
+        let unit = of_swap.next().ok_or(EcashError::Plan)?;
         if swap.state == SwapState::Open {
             return Err(EcashError::Running.into());
         }
         let due = ChangeDue {
             ecash: Arc::clone(self),
             account,
-            mint: mint.url().clone(),
+            mint,
             unit,
             header: brought.header,
+            is_exact: false,
         };
         let told = due.tell().await?;
         let standing = self.ledger.standing(account).await?;
@@ -86,13 +87,14 @@ impl Ecash {
 }
 
 impl ChangeDue {
-    pub(crate) fn of(ecash: &Arc<Ecash>, coins: &Coins) -> Self {
+    pub(crate) fn of(ecash: &Arc<Ecash>, coins: &Coins, quote: &Quote) -> Self {
         Self {
             ecash: Arc::clone(ecash),
             account: coins.account,
             mint: coins.mint.mint.url().clone(),
             unit: coins.examined.unit,
             header: coins.header,
+            is_exact: quote.is_exact(),
         }
     }
 
@@ -134,8 +136,9 @@ impl ChangeDue {
         Err(EcashError::Busy.into())
     }
 
-    /// What is told now: all that is free, as far as whole coins go. Where nothing is held any more and
-    /// nothing is left to tell, the other coins are freed with it.
+    /// What is told now: all that is free, as far as whole coins go, and while an amount is held that nobody
+    /// knows yet, as far as any part of it can be given later. Where nothing is held any more and nothing is
+    /// left to tell, the other coins are freed with it.
     fn choose(
         &self,
         standing: &Standing,
@@ -149,17 +152,22 @@ impl ChangeDue {
             .iter()
             .map(|it| self.unit.within(it.worth))
             .collect();
-        // What no choice makes exactly stays on the account.
-        let places = choose(&units, self.unit.within(standing.free));
-        let count: u64 = places.iter().filter_map(|place| units.get(*place)).sum();
         let is_over = !standing.is_in_use;
+        let free = self.unit.within(standing.free);
+        // What no choice makes exactly stays on the account.
+        let places = if is_over || self.is_exact {
+            choose(&units, free)
+        } else {
+            all_but_kept(&units, free)
+        };
+        let count: u64 = places.iter().filter_map(|place| units.get(*place)).sum();
         let is_given = |place: &usize| places.contains(place);
         let names = |given: bool| -> Vec<CoinName> {
             let all = reserved.iter().enumerate();
             let wanted = all.filter(|(place, _)| is_given(place) == given);
             wanted.map(|(_, coin)| coin.name).collect()
         };
-        let is_whole = count == self.unit.within(standing.free);
+        let is_whole = count == free;
         let freed = if is_over && is_whole {
             names(false)
         } else {
@@ -186,4 +194,14 @@ impl ChangeDue {
             text,
         }))
     }
+}
+
+/// The coins that can go now, of which `free` may go, so that of those that stay any amount can be given.
+fn all_but_kept(units: &[u64], free: u64) -> Vec<usize> {
+    let sum: u64 = units.iter().sum();
+    let kept = keep(units, sum.saturating_sub(free));
+    let goes = |place: &usize| !kept.contains(place);
+    let places: Vec<_> = (0..units.len()).filter(goes).collect();
+    let count: u64 = places.iter().filter_map(|place| units.get(*place)).sum();
+    if count > free { Vec::new() } else { places }
 }

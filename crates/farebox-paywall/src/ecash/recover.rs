@@ -1,20 +1,24 @@
 //! Swaps whose end nobody waits for: after a crash, a lost answer, or a client that gave up. What became of
 //! them is asked by and by, and credited; the holder of the token fetches it.
+//!
+//! Each mint is walked through by itself, so that one that is away keeps nobody else's money waiting.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use farebox_core::{SwapId, UnixMillis};
-use farebox_ecash::{Open, Outcome, Swap};
+use farebox_core::{MintId, SwapId, UnixMillis};
+use farebox_ecash::{Open, Outcome, Swap, Unit, Y};
 use farebox_http::aside::aside;
 use farebox_ledger::{SwapEnd, SwapView};
-use tokio::time::MissedTickBehavior;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use super::Ecash;
 use super::redeem::new_coins;
 use crate::error::{EcashError, Error};
-use crate::mints::Mints;
+use crate::mints::{Mints, TrustedMint, mint_id};
 
 /// How often open swaps are looked at.
 const EVERY: Duration = Duration::from_secs(5);
@@ -27,85 +31,195 @@ const AGAIN_AFTER: [Duration; 2] = [
 ];
 /// How long such swaps are looked at after a start at all.
 const VAIN_FOR: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// The longest that a mint is left alone which does not answer.
+const LONGEST_REST: Duration = Duration::from_secs(5 * 60);
 
-/// Swaps that came to nothing and were looked at again, how often.
-#[derive(Default)]
-struct Looked(HashSet<(SwapId, usize)>);
+/// How far the swaps at a unit of a mint were looked at.
+struct Walk {
+    mint: MintId,
+    unit: Unit,
+    /// Until when those that came to nothing were looked at, for each time they are looked at again.
+    looked_until: [UnixMillis; AGAIN_AFTER.len()],
+    /// Swaps of which the mint signed something else: said once, and for people to look at.
+    odd: HashSet<SwapId>,
+    /// For how long the mint is left alone after its next fault, and until when it is.
+    rest: Duration,
+    rests_until: Instant,
+}
+
+/// The mint does not answer: later again.
+struct Away;
 
 /// Goes on until it is dropped. `mints` gives those whose coins are taken at the moment.
 pub async fn sweep(ecash: Arc<Ecash>, mints: impl Fn() -> Mints) {
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut looked = Looked::default();
+    // A mint's is missing while it is walked through.
+    let mut walks: HashMap<MintId, Option<Walk>> = HashMap::new();
+    let mut walking = JoinSet::new();
     loop {
         ticks.tick().await;
-        let mints = mints();
-        if let Err(error) = ecash.sweep(&mints, &mut looked).await {
-            let error: &dyn std::error::Error = &error;
-            tracing::warn!(error, "swaps of ecash cannot be looked at; later again");
+        while let Some(done) = walking.try_join_next() {
+            // One that panicked is over for this run, and the panic was told.
+            if let Ok(walk) = done {
+                let walk: Walk = walk;
+                walks.insert(walk.mint, Some(walk));
+            }
         }
+        for trusted in mints().iter() {
+            for unit in trusted.mint.units() {
+                let id = mint_id(trusted.mint.url(), *unit);
+                let kept = walks
+                    .entry(id)
+                    .or_insert_with(|| Some(Walk::new(id, *unit, &ecash)));
+                if let Some(walk) = kept.take_if(|walk| walk.rests_until <= Instant::now()) {
+                    walking.spawn(walk.go(Arc::clone(&ecash), trusted.clone()));
+                }
+            }
+        }
+    }
+}
+
+impl Walk {
+    fn new(mint: MintId, unit: Unit, ecash: &Ecash) -> Self {
+        let now = ecash.clock.now();
+        // After a start all are looked at once.
+        let mut looked_until = AGAIN_AFTER.map(|after| before(now, after));
+        looked_until[0] = before(now, VAIN_FOR);
+        Self {
+            mint,
+            unit,
+            looked_until,
+            odd: HashSet::new(),
+            rest: EVERY,
+            rests_until: Instant::now(),
+        }
+    }
+
+    async fn go(mut self, ecash: Arc<Ecash>, trusted: TrustedMint) -> Self {
+        match self.walk(&ecash, &trusted).await {
+            Ok(ControlFlow::Continue(())) => self.rest = EVERY,
+            Ok(ControlFlow::Break(Away)) => {
+                self.rests_until = Instant::now() + self.rest;
+                self.rest = (self.rest * 2).min(LONGEST_REST);
+            }
+            Err(error) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(error, "swaps of ecash cannot be looked at; later again");
+            }
+        }
+        self
+    }
+
+    async fn walk(
+        &mut self,
+        ecash: &Arc<Ecash>,
+        trusted: &TrustedMint,
+    ) -> Result<ControlFlow<Away>, Error> {
+        for swap in ecash.ledger.open_swaps().await? {
+            if swap.mint == self.mint && self.look(ecash, trusted, &swap).await.is_break() {
+                return Ok(ControlFlow::Break(Away));
+            }
+        }
+        for (stage, after) in AGAIN_AFTER.into_iter().enumerate() {
+            let until = before(ecash.clock.now(), after);
+            while self.looked_until[stage] < until {
+                let span = self.looked_until[stage]..until;
+                let vain = ecash.ledger.vain_swaps(self.mint, span).await?;
+                for swap in &vain {
+                    if self.look(ecash, trusted, swap).await.is_break() {
+                        return Ok(ControlFlow::Break(Away));
+                    }
+                    self.looked_until[stage] = swap.ended_at.unwrap_or(until).plus(MOMENT);
+                }
+                if vain.is_empty() {
+                    self.looked_until[stage] = until;
+                }
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Looks at one. What cannot be finished keeps no other from it.
+    async fn look(
+        &mut self,
+        ecash: &Arc<Ecash>,
+        trusted: &TrustedMint,
+        view: &SwapView,
+    ) -> ControlFlow<Away> {
+        if self.odd.contains(&view.id) {
+            return ControlFlow::Continue(());
+        }
+        // Whoever waits for it does so himself.
+        let Ok(_running) = ecash.run(view.account, (view.mint, view.terms.amount)) else {
+            return ControlFlow::Continue(());
+        };
+        let outcome = match Swap::from_bytes(&view.body) {
+            Ok(swap) => trusted.mint.look(&Arc::new(swap), None).await,
+            Err(error) => {
+                tracing::error!(%error, swap = %view.id, "a swap of ecash");
+                self.odd.insert(view.id);
+                return ControlFlow::Continue(());
+            }
+        };
+        let mint = trusted.mint.url().as_str();
+        match outcome {
+            Outcome::Misfit(misfit, _) => {
+                tracing::error!(mint, %misfit, swap = %view.id, "a mint signed something else than it was asked for");
+                self.odd.insert(view.id);
+            }
+            Outcome::Open(Open::Fault(fault)) => {
+                let fault: &dyn std::error::Error = &fault;
+                tracing::warn!(
+                    mint,
+                    fault,
+                    "a mint does not say what became of swaps; later again"
+                );
+                return ControlFlow::Break(Away);
+            }
+            outcome => {
+                if let Err(error) = ecash.note(view, outcome, self.unit).await {
+                    let error: &dyn std::error::Error = &error;
+                    tracing::warn!(error, swap = %view.id, "a swap of ecash cannot be ended; later again");
+                }
+            }
+        }
+        tokio::time::sleep(PAUSE).await;
+        ControlFlow::Continue(())
     }
 }
 
 impl Ecash {
-    async fn sweep(self: &Arc<Self>, mints: &Mints, looked: &mut Looked) -> Result<(), Error> {
-        for swap in self.ledger.open_swaps().await? {
-            self.try_to_finish(mints, &swap).await;
-        }
-        let now = self.clock.now();
-        let since = UnixMillis::new(now.get().saturating_sub(millis(VAIN_FOR)));
-        for swap in self.ledger.vain_swaps(since).await? {
-            let ended_at = swap.ended_at.unwrap_or(now);
-            let is_due = |after: &Duration| ended_at.plus(*after) <= now;
-            let due = AGAIN_AFTER.iter().filter(|after| is_due(after)).count();
-            if due > 0 && looked.0.insert((swap.id, due)) {
-                self.try_to_finish(mints, &swap).await;
-            }
-        }
-        Ok(())
-    }
-
-    /// What cannot be finished keeps nobody else's from it.
-    async fn try_to_finish(self: &Arc<Self>, mints: &Mints, swap: &SwapView) {
-        if let Err(error) = self.finish(mints, swap).await {
-            let error: &dyn std::error::Error = &error;
-            tracing::warn!(error, swap = %swap.id, "a swap of ecash cannot be looked at; later again");
-        }
-    }
-
-    /// Finds out what became of a swap, without sending it again.
-    async fn finish(self: &Arc<Self>, mints: &Mints, view: &SwapView) -> Result<(), Error> {
-        let Some((trusted, unit)) = mints.find_unit(view.mint) else {
-            return Ok(());
-        };
-        // Whoever waits for it does so himself.
-        let Ok(_running) = self.run(view.account) else {
-            return Ok(());
-        };
-        let swap = Swap::from_bytes(&view.body).map_err(|_| EcashError::Plan)?;
+    /// Writes down what became of a swap that nobody waits for, where that is known.
+    async fn note(&self, view: &SwapView, outcome: Outcome, unit: Unit) -> Result<(), Error> {
         let is_open = !view.state.came_to_nothing();
-        let end = match trusted.mint.look(&Arc::new(swap), None).await {
+        let end = match outcome {
             Outcome::Done(proofs) => {
                 let coins = aside(None, move || new_coins(&proofs, unit)).await;
                 SwapEnd::Done(coins.map_err(|_| EcashError::Busy)??)
             }
-            Outcome::Spent if is_open => SwapEnd::Spent,
+            Outcome::Spent(_) if is_open => SwapEnd::Spent,
             Outcome::Open(Open::Unspent) if is_open => SwapEnd::LetGo,
-            Outcome::Misfit(misfit, _) => {
-                let mint = trusted.mint.url().as_str();
-                tracing::error!(mint, %misfit, "a mint signed something else than it was asked for");
-                return Ok(());
-            }
-            Outcome::Spent | Outcome::Refused(_) | Outcome::Open(_) => return Ok(()),
+            _ => return Ok(()),
         };
-        self.ledger
-            .end_swap(view.facts(), end, self.clock.now())
-            .await?;
-        tokio::time::sleep(PAUSE).await;
+        let is_done = matches!(end, SwapEnd::Done(_));
+        let at = self.clock.now();
+        self.ledger.end_swap(view.facts(), end, at).await?;
+        if is_done {
+            // They were spent for us, whatever was thought before.
+            let mut dead = self.dead();
+            for name in view.received.iter() {
+                dead.pop(&Y::from_bytes(*name));
+            }
+        }
         Ok(())
     }
 }
 
-fn millis(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+/// The least difference of two instants.
+const MOMENT: Duration = Duration::from_millis(1);
+
+fn before(now: UnixMillis, span: Duration) -> UnixMillis {
+    let span = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+    UnixMillis::new(now.get().saturating_sub(span))
 }

@@ -1,13 +1,14 @@
 //! From somebody's coins to ours: the swap is written down, sent, and ended in the step that holds its
 //! request.
 
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use farebox_core::{AccountId, Binding, KeyEpoch, Kind, MethodClass, Msat, SwapId, Terms};
+use farebox_core::{AccountId, Binding, KeyEpoch, Kind, MethodClass, MintId, Msat, SwapId, Terms};
 use farebox_ecash::{
-    Attempt, Branch, KeysetKeys, Open, Outcome, Output, Proof, Swap, Unit, ladder, proof_to_bytes,
-    split,
+    Attempt, KeysetKeys, MintFault, Open, Outcome, Output, Proof, Swap, Unit, ladder,
+    proof_to_bytes,
 };
 use farebox_http::aside::aside;
 use farebox_http::body_budget::Holder;
@@ -102,25 +103,47 @@ impl Ecash {
         request: HoldRequest,
         needs: Needs,
     ) -> Result<Admitted, Error> {
-        let running = self.run(coins.account)?;
+        let running = self.run(coins.account, (coins.mint_id(), coins.worth()))?;
         let ecash = Arc::clone(self);
+        let excuses = self.excuses(needs.holder);
         let task = tokio::spawn(async move {
             let held = ecash.redeem(&coins, request, needs).await;
             drop(running);
             held
         });
-        task.await.map_err(|_| EcashError::Busy)?
+        let mut admitted = task.await.map_err(|_| EcashError::Busy)??;
+        if let Admitted::Held(hold) = &mut admitted {
+            hold.count_in(excuses);
+        }
+        Ok(admitted)
     }
 
-    pub(super) fn run(self: &Arc<Self>, account: AccountId) -> Result<Running, EcashError> {
+    /// Lets nobody else of this process swap the coins of an account, which bring so much.
+    pub(super) fn run(
+        self: &Arc<Self>,
+        account: AccountId,
+        brings: (MintId, Msat),
+    ) -> Result<Running, EcashError> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        if !running.insert(account) {
+        let Entry::Vacant(place) = running.entry(account) else {
             return Err(EcashError::InFlight);
-        }
+        };
+        place.insert(brings);
         Ok(Running {
             ecash: Arc::clone(self),
             account,
         })
+    }
+
+    /// What swaps of other coins will bring that are running now.
+    fn coming(&self, facts: &SwapFacts) -> Msat {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let others = running
+            .iter()
+            .filter(|(account, (mint, _))| **account != facts.account && *mint == facts.mint);
+        let mut amounts = others.map(|(_, (_, amount))| *amount);
+        let sum = amounts.try_fold(Msat::ZERO, Msat::checked_add);
+        sum.unwrap_or(Msat::MAX)
     }
 
     async fn redeem(
@@ -132,20 +155,24 @@ impl Ecash {
         let known = self.ledger.swap_of(coins.account).await?;
         // What was sold is what the first request wrote down.
         if let Some(known) = &known {
+            if known.terms.route != request.route {
+                return Err(EcashError::Used.into());
+            }
             request.funding = Some(known.funding());
-        }
-        let (facts, swap, attempt) = match known {
-            Some(known) if known.state == SwapState::Done => {
+            if known.state == SwapState::Done {
                 return Ok(self.ledger.hold(request).await?);
             }
+        }
+        // Before anything is written down.
+        let place = self.waiting.take(MAX_WAITING, needs.holder, 1);
+        let _place = place.map_err(|_| EcashError::Busy)?;
+        let (facts, swap, attempt) = match known {
             Some(open) => (open.facts(), Arc::new(read(&open)?), Attempt::Again),
             None => {
                 let (facts, swap) = self.begin(coins, &request, &needs).await?;
                 (facts, swap, Attempt::First)
             }
         };
-        let place = self.waiting.take(MAX_WAITING, needs.holder, 1);
-        let _place = place.map_err(|_| EcashError::Busy)?;
         let deadline = Instant::now() + PATIENCE;
         let outcome = coins.mint.mint.swap_until(&swap, attempt, deadline).await;
         crash_point(SWAPPED);
@@ -168,12 +195,13 @@ impl Ecash {
     ) -> Result<(SwapFacts, Arc<Swap>), Error> {
         let (funding, at) = (request.funding.as_ref(), request.now);
         let terms = funding.ok_or(EcashError::Plan)?.terms.clone();
-        let swap = Arc::new(self.plan(coins, needs).await?);
         let mut random = [0; 10];
         getrandom::fill(&mut random).map_err(crate::error::PaymentError::from)?;
+        let id = SwapId::new(at, random);
+        let swap = Arc::new(self.plan(coins, id, needs).await?);
         let names = coins.examined.names.iter().map(|y| *y.as_bytes());
         let facts = SwapFacts {
-            id: SwapId::new(at, random),
+            id,
             mint: coins.mint_id(),
             account: coins.account,
             received: names.collect(),
@@ -183,7 +211,7 @@ impl Ecash {
             facts: facts.clone(),
             terms,
             body: body.into(),
-            most: coins.mint.most,
+            most: coins.mint.most.saturating_sub(self.coming(&facts)),
             at,
         };
         match self.ledger.begin_swap(request).await? {
@@ -196,20 +224,18 @@ impl Ecash {
 
     /// What the coins are swapped for: what the request can cost apart from the rest, which goes back
     /// with the first byte, so that any part of it can go back later without a second swap.
-    async fn plan(&self, coins: &Coins, needs: &Needs) -> Result<Swap, Error> {
+    async fn plan(&self, coins: &Coins, id: SwapId, needs: &Needs) -> Result<Swap, Error> {
         let seed = self.seed.as_ref().ok_or(EcashError::NoSeed)?;
-        let seed = seed.branch(Branch::Change);
+        let seed = seed.of_swap(id.as_bytes());
         let mint = &coins.mint.mint;
         let keysets = mint.keysets().await.map_err(EcashError::Away)?;
         let active = keysets.active(coins.examined.unit);
         let keyset = active.map_err(EcashError::from)?.id;
         let keys = mint.keys(keyset).await.map_err(EcashError::from)?;
-        let amounts = amounts(&keys, coins, needs);
-        let count = u32::try_from(amounts.len()).map_err(|_| EcashError::Plan)?;
-        let first = self.counters.take(keyset, Branch::Change, count).await?;
+        let amounts = amounts(&keys, coins, needs).ok_or(EcashError::TooMuch)?;
         let (inputs, fee) = (coins.examined.proofs.clone(), coins.examined.fee);
         let planned = aside(Some(needs.holder), move || {
-            let outputs: Result<Vec<Output>, _> = (first..)
+            let outputs: Result<Vec<Output>, _> = (0..)
                 .zip(amounts)
                 .map(|(number, amount)| seed.output(keyset, number, amount))
                 .collect();
@@ -233,10 +259,17 @@ impl Ecash {
                     // The next attempt finds what is new.
                     let _ = coins.mint.mint.fresh_keysets().await;
                 }
-                (SwapEnd::Refused, EcashError::Refused(fault))
+                let error = match fault {
+                    MintFault::Refused { .. } => EcashError::Refused(fault),
+                    away => EcashError::Away(away),
+                };
+                (SwapEnd::Refused, error)
             }
-            Outcome::Spent => {
-                self.dead().put(coins.account, ());
+            Outcome::Spent(names) => {
+                let mut dead = self.dead();
+                for name in names {
+                    dead.put(name, ());
+                }
                 (SwapEnd::Spent, EcashError::Spent)
             }
             Outcome::Open(Open::Unspent) => (SwapEnd::LetGo, EcashError::Untold),
@@ -263,18 +296,19 @@ fn read(open: &SwapView) -> Result<Swap, EcashError> {
 
 /// The amounts of the new coins, the smallest first, so that none tells what it is for. Of a price that is
 /// exact there is one change, of any amount: a call that was given up may be followed by one at another
-/// price. Of a price by use there are two, and neither may take the other's coins.
-fn amounts(keys: &KeysetKeys, coins: &Coins, needs: &Needs) -> Vec<u64> {
+/// price. Of a price by use there are two: each part is a ladder, so that the first leaves coins of which any
+/// second one can be made. None where they were too many.
+fn amounts(keys: &KeysetKeys, coins: &Coins, needs: &Needs) -> Option<Vec<u64>> {
     let denominations = keys.denominations();
     let credit = coins.examined.credit();
     if needs.is_exact {
         return ladder(credit, denominations);
     }
     let held = coins.examined.unit.covering(needs.at_most).min(credit);
-    let mut amounts = ladder(held, denominations);
-    amounts.extend(split(credit - held, denominations));
+    let mut amounts = ladder(held, denominations)?;
+    amounts.extend(ladder(credit - held, denominations)?);
     amounts.sort_unstable();
-    amounts
+    Some(amounts)
 }
 
 pub(super) fn new_coins(proofs: &[Proof], unit: Unit) -> Result<Vec<NewCoin>, EcashError> {
