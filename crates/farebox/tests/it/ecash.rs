@@ -2,6 +2,7 @@
 
 #[cfg(feature = "crash-points")]
 mod crash;
+mod faults;
 mod nutshell;
 mod refused;
 mod sales;

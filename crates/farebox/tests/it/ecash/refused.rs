@@ -3,7 +3,7 @@
 use super::{opened, with_token};
 use crate::harness::{Call, Reply};
 
-fn reason(reply: &Reply) -> String {
+pub(super) fn reason(reply: &Reply) -> String {
     reply.json()["reason"]
         .as_str()
         .unwrap_or_default()
