@@ -171,7 +171,7 @@ impl Paywall {
         }
         let once = spender.once(fingerprint, ask);
         let change = match &spender {
-            Spender::Coins(coins) => Some(ChangeDue::of(&self.ecash, coins, &quote)),
+            Spender::Coins(coins) => Some(ChangeDue::of(&self.ecash, coins, quote.is_exact())),
             Spender::Token(_) | Spender::Key(_) => None,
         };
         let (admitted, quote) = self.hold_within_means(&spender, once, quote, ask).await?;

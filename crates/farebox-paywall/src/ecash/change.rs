@@ -15,7 +15,6 @@ use farebox_ledger::{
 use super::{Coins, Ecash, EcashHeader, EcashText, read};
 use crate::error::{EcashError, Error};
 use crate::mints::mint_id;
-use crate::price::Quote;
 
 /// How often coins are chosen anew, where others took one of them meanwhile.
 const ATTEMPTS: usize = 3;
@@ -87,14 +86,14 @@ impl Ecash {
 }
 
 impl ChangeDue {
-    pub(crate) fn of(ecash: &Arc<Ecash>, coins: &Coins, quote: &Quote) -> Self {
+    pub(crate) fn of(ecash: &Arc<Ecash>, coins: &Coins, is_exact: bool) -> Self {
         Self {
             ecash: Arc::clone(ecash),
             account: coins.account,
             mint: coins.mint.mint.url().clone(),
             unit: coins.examined.unit,
             header: coins.header,
-            is_exact: quote.is_exact(),
+            is_exact,
         }
     }
 
