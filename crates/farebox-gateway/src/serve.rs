@@ -228,7 +228,7 @@ impl Worker {
         let ask = self.ask(sold, exchange, &arrival);
         match paywall.admit(payer, quote, fingerprint, &ask).await? {
             Verdict::Admitted(mut admission) => {
-                exchange.change = admission.change.take().map(Box::new);
+                exchange.change = admission.change.take();
                 self.forwarder
                     .forward(plan, exchange, route, admission, arrival)
                     .await
@@ -349,7 +349,7 @@ impl Worker {
             bought_by,
             change,
         } = finished;
-        exchange.change = change.map(Box::new);
+        exchange.change = change;
         let again = self.replay(exchange, receipt, headers);
         let answer = match (again, bought_by) {
             (Err(AdmissionError::Finished(receipt)), Some(payment)) => {

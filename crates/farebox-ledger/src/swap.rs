@@ -249,15 +249,20 @@ impl SwapView {
         }
     }
 
-    /// What credits its account.
+    /// What credits its account: once.
     #[must_use]
     pub fn funding(&self) -> Funding {
+        let is_credited = self.state == SwapState::Done;
         Funding {
             rail: Rail::Ecash(self.mint),
             amount: self.terms.amount,
             terms: self.terms.clone(),
             key_epoch: farebox_core::KeyEpoch(0),
-            claims: ClaimPolicy::Open,
+            claims: if is_credited {
+                ClaimPolicy::ClaimedOnly
+            } else {
+                ClaimPolicy::Open
+            },
         }
     }
 }

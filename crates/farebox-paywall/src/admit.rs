@@ -39,7 +39,7 @@ pub struct Admission {
     /// What the upstream is told in the place of the payer's idempotency keys.
     pub retry_words: Option<RetryWords>,
     /// What goes back of the coins that paid.
-    pub change: Option<ChangeDue>,
+    pub change: Option<Box<ChangeDue>>,
 }
 
 /// How an admitted request is paid for.
@@ -88,7 +88,7 @@ pub struct Finished {
     /// The payment that bought it alone, if one did: its answer may be with the payment.
     pub bought_by: Option<PaymentHash>,
     /// What goes back of the coins that paid.
-    pub change: Option<ChangeDue>,
+    pub change: Option<Box<ChangeDue>>,
 }
 
 /// Something that has to be paid before a request is served.
@@ -171,7 +171,9 @@ impl Paywall {
         }
         let once = spender.once(fingerprint, ask);
         let change = match &spender {
-            Spender::Coins(coins) => Some(ChangeDue::of(&self.ecash, coins, quote.is_exact())),
+            Spender::Coins(coins) => {
+                ChangeDue::of(&self.ecash, coins, quote.is_exact()).map(Box::new)
+            }
             Spender::Token(_) | Spender::Key(_) => None,
         };
         let (admitted, quote) = self.hold_within_means(&spender, once, quote, ask).await?;
@@ -228,9 +230,9 @@ impl Paywall {
     ) -> Result<(Admitted, Quote), Error> {
         if let Spender::Coins(coins) = spender
             && quote.can_shrink()
-            && coins.worth() < quote.at_most()
+            && coins.worth < quote.at_most()
         {
-            quote.shrink_to(coins.worth()).await?;
+            quote.shrink_to(coins.worth).await?;
         }
         let mut admitted = self.hold(spender, once, &quote, ask).await?;
         if let Spender::Key(known) = spender
@@ -286,7 +288,7 @@ impl Paywall {
         if let Spender::Coins(coins) = spender {
             let needs = Needs {
                 at_most: quote.at_most(),
-                is_exact: quote.is_exact(),
+                is_exact: quote.is_exact() || coins.is_balance(),
                 holder: ask.holder,
             };
             return self.ecash.hold(Arc::clone(coins), request, needs).await;
@@ -310,7 +312,10 @@ impl Paywall {
         match spender {
             Spender::Token(token) => self.free_on_token(token).await,
             Spender::Key(known) => self.free_on_key(known.key).await,
-            Spender::Coins(coins) => Ok(coins.worth()),
+            Spender::Coins(coins) => {
+                let standing = self.ledger.standing(coins.account).await?;
+                Ok(standing.map_or(coins.worth, |standing| standing.free))
+            }
         }
     }
 
@@ -358,7 +363,7 @@ impl Spender {
         const SINGLE: [u8; 32] = [0; 32];
         let digest = fingerprint.digest()?;
         let key = match self.kind() {
-            _ if matches!(self, Self::Coins(_)) => SINGLE,
+            _ if self.pays_once() => SINGLE,
             Kind::Single => SINGLE,
             Kind::Calls(_) | Kind::Balance => ask.idempotency_key()?,
             Kind::Pass(_) => return None,
@@ -378,7 +383,11 @@ impl Spender {
                     Self::Token(_) => Ok(Verdict::owed(owed(admitted), quote)),
                     Self::Key(_) => Err(key_fault(admitted, ask.received_at).into()),
                     // An invoice would be for another purse, and `X-Cashu` of a 402 is taken for change.
-                    Self::Coins(_) => Err(EcashError::Used.into()),
+                    Self::Coins(coins) => Err(match admitted {
+                        Admitted::Exhausted if coins.is_balance() => EcashError::UsedUp,
+                        _ => EcashError::Used,
+                    }
+                    .into()),
                 };
             }
         };

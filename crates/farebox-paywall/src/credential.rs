@@ -14,7 +14,7 @@ use farebox_core::{AccountId, KeyEpoch, KeyHash, MethodClass, PaymentHash, Route
 use farebox_http::headers::drop_lines;
 use farebox_wire::caveat::Granted;
 use farebox_wire::credential::{L402Credential, PAYMENT_HEADERS, PaymentHeaders, read_credentials};
-use http::header::{AUTHORIZATION, HeaderMap, HeaderName};
+use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use lru::LruCache;
 
 use crate::ecash::{EcashHeader, EcashText};
@@ -34,7 +34,7 @@ pub enum Presented {
     Key(KeyHash),
     /// Something that was meant as a prepaid key.
     BadKey(KeyFault),
-    /// A token of ecash for this request.
+    /// A token of ecash.
     Ecash(EcashText),
     /// More than one token of ecash, or one beside another credential.
     AmbiguousEcash,
@@ -171,16 +171,20 @@ impl Reader {
     }
 }
 
-/// Takes the token out of the headers that bring one for a request; none where it is not one alone, or no
-/// text.
+/// Takes the token out of the headers that bring one; none where it is not one alone, or no text.
 fn take_ecash(headers: &mut HeaderMap) -> Option<Option<EcashText>> {
-    let kinds = [EcashHeader::Cashu, EcashHeader::PaymentSats];
-    let lines = kinds.map(|kind| (kind, headers.get_all(kind.brings()).iter().count()));
-    let (header, _) = *lines.iter().find(|(_, count)| *count > 0)?;
-    let all: usize = lines.iter().map(|(_, count)| count).sum();
-    let text = headers.remove(header.brings())?;
-    let text = text.to_str().ok().filter(|_| all == 1);
-    Some(text.map(|text| EcashText {
+    let brings = |(name, line): (&HeaderName, &HeaderValue)| {
+        EcashHeader::of(name, line.as_bytes()).map(|header| (name.clone(), header))
+    };
+    let mut found: Vec<_> = headers.iter().filter_map(brings).collect();
+    let (name, header) = found.pop()?;
+    let is_alone = found.is_empty() && headers.get_all(&name).iter().count() == 1;
+    for (other, _) in found {
+        headers.remove(other);
+    }
+    let line = headers.remove(name)?;
+    let text = str::from_utf8(header.text(line.as_bytes())).ok();
+    Some(text.filter(|_| is_alone).map(|text| EcashText {
         text: farebox_core::Secret::new(text.into()),
         header,
     }))
@@ -189,7 +193,11 @@ fn take_ecash(headers: &mut HeaderMap) -> Option<Option<EcashText>> {
 /// Whether any line could be a credential: one pass, because most requests have none.
 fn carries_payment(headers: &HeaderMap) -> bool {
     headers.iter().any(|(name, value)| {
-        name == AUTHORIZATION || is_payment_header(name) || keys::holds_key(value.as_bytes())
+        let line = value.as_bytes();
+        name == AUTHORIZATION
+            || is_payment_header(name)
+            || keys::holds_key(line)
+            || EcashHeader::of(name, line).is_some()
     })
 }
 

@@ -18,8 +18,11 @@ use farebox_ecash::{Branch, BranchSeed, Examined, Seed, Token, TokenError, Y};
 use farebox_http::aside::aside;
 use farebox_http::body_budget::Holder;
 use farebox_http::limits::Places;
-use farebox_ledger::{Excuses, Ledger};
+use farebox_ledger::{ClaimPolicy, Excuses, Funding, Ledger};
+use farebox_wire::credential::CREDENTIAL_HEADERS;
+use http::HeaderName;
 use lru::LruCache;
+use sha2::{Digest, Sha256};
 
 use crate::ask::Ask;
 use crate::error::EcashError;
@@ -29,10 +32,13 @@ use crate::mints::{TrustedMint, mint_id};
 pub use change::{ChangeDue, PickUp};
 pub use recover::sweep;
 pub(crate) use redeem::Needs;
+use redeem::Run;
 pub use redeem::SWAPPED;
 
 /// How many coins that were spent elsewhere are remembered, so that nobody makes a mint say so again.
 const DEAD_COINS: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
+/// How many balances are remembered that somebody spends with every call.
+const BALANCES: NonZeroUsize = NonZeroUsize::new(8_192).expect("not zero");
 /// Of how many address prefixes it is remembered how often they left without paying.
 const LEAVERS: NonZeroUsize = NonZeroUsize::new(8_192).expect("not zero");
 
@@ -45,22 +51,42 @@ pub struct EcashText {
     pub header: EcashHeader,
 }
 
-/// A header that brings a token for one request.
+/// A header that brings a token, which says what it is for and where its change goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EcashHeader {
-    /// `X-Cashu` (NUT-24).
+    /// `X-Cashu` (NUT-24): it pays for one request.
     Cashu,
-    /// `X-PAYMENT-SATS`, of the ecash-402 gateway.
+    /// `X-PAYMENT-SATS`, of the ecash-402 gateway: it pays for one request.
     PaymentSats,
+    /// A header for credentials, such as `Authorization: Bearer`: it is a balance, as programs send it with
+    /// every request.
+    Credential,
 }
 
-/// Coins that pay for one request, as far as they are known before they are swapped.
+/// Coins that pay.
 pub struct Coins {
-    pub(crate) mint: TrustedMint,
-    pub(crate) examined: Examined,
     /// The account that the exact set of them is.
     pub(crate) account: AccountId,
     pub(crate) header: EcashHeader,
+    /// What their swap brings or brought.
+    pub(crate) worth: Msat,
+    pub(crate) are: Are,
+}
+
+/// Whose coins are, as far as that is known without asking the ledger.
+pub(crate) enum Are {
+    /// Their holder's, or being swapped.
+    Brought(Box<Brought>),
+    /// Ours: a balance that was sold so.
+    Ours(Box<Funding>),
+}
+
+/// Coins as far as they are known before they are swapped.
+pub(crate) struct Brought {
+    pub(crate) mint: TrustedMint,
+    pub(crate) examined: Examined,
+    /// The SHA-256 of the text that brought them.
+    pub(crate) text: [u8; 32],
 }
 
 /// What redeems coins and gives change, for all data threads.
@@ -70,9 +96,11 @@ pub struct Ecash {
     /// What the secrets of coins that swaps make are derived from. None where there are no signing keys.
     seed: Option<BranchSeed>,
     /// Accounts whose coins are being swapped by this process, and what that brings.
-    running: Mutex<HashMap<AccountId, (MintId, Msat)>>,
+    running: Mutex<HashMap<AccountId, Run>>,
     /// Coins that were spent elsewhere.
     dead: Mutex<LruCache<Y, ()>>,
+    /// Balances by the SHA-256 of the text that opened each.
+    balances: Mutex<LruCache<[u8; 32], Arc<Coins>>>,
     /// How often the clients of an address prefix were excused: the next token is a new account.
     leavers: Mutex<LruCache<Holder, Arc<Excuses>>>,
     /// Swaps that wait for a mint.
@@ -80,22 +108,44 @@ pub struct Ecash {
 }
 
 impl EcashHeader {
-    /// The header that brings it.
-    #[must_use]
-    pub const fn brings(self) -> &'static str {
-        match self {
-            Self::Cashu => "x-cashu",
-            Self::PaymentSats => "x-payment-sats",
+    /// What a line of a request's head brings a token for; none where it brings none.
+    pub(crate) fn of(name: &HeaderName, line: &[u8]) -> Option<Self> {
+        match name.as_str() {
+            "x-cashu" => Some(Self::Cashu),
+            "x-payment-sats" => Some(Self::PaymentSats),
+            name if CREDENTIAL_HEADERS.contains(&name) => bearer(line)
+                .starts_with(b"cashu")
+                .then_some(Self::Credential),
+            _ => None,
         }
     }
 
-    /// The header in which change is told.
-    #[must_use]
-    pub const fn change(self) -> &'static str {
+    /// The text of a token in such a line.
+    pub(crate) fn text(self, line: &[u8]) -> &[u8] {
         match self {
-            Self::Cashu => "x-cashu",
-            Self::PaymentSats => "x-change-sats",
+            Self::Cashu | Self::PaymentSats => line,
+            Self::Credential => bearer(line),
         }
+    }
+
+    /// The header in which change is told; none where it is only fetched.
+    #[must_use]
+    pub const fn change(self) -> Option<&'static str> {
+        match self {
+            Self::Cashu => Some("x-cashu"),
+            Self::PaymentSats => Some("x-change-sats"),
+            Self::Credential => None,
+        }
+    }
+}
+
+/// A credential without the scheme that is before most.
+fn bearer(line: &[u8]) -> &[u8] {
+    const SCHEME: &[u8] = b"bearer ";
+    let line = line.trim_ascii();
+    match line.split_at_checked(SCHEME.len()) {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case(SCHEME) => rest.trim_ascii(),
+        _ => line,
     }
 }
 
@@ -106,11 +156,20 @@ impl Coins {
         self.account
     }
 
-    /// What their swap brings, as far as there is so much money.
-    pub(crate) fn worth(&self) -> Msat {
-        self.examined.worth().unwrap_or(Msat::MAX)
+    /// Whether they are a balance for many requests, and do not pay for one alone.
+    #[must_use]
+    pub fn is_balance(&self) -> bool {
+        self.header == EcashHeader::Credential
     }
 
+    /// Whether they are worth something here, without their mint's word.
+    #[must_use]
+    pub const fn are_ours(&self) -> bool {
+        matches!(self.are, Are::Ours(_))
+    }
+}
+
+impl Brought {
     /// What the ledger calls the unit of their mint.
     pub(crate) fn mint_id(&self) -> MintId {
         mint_id(self.mint.mint.url(), self.examined.unit)
@@ -123,6 +182,7 @@ impl Ecash {
             seed: seed(keyring).map(|seed| seed.branch(Branch::Change)),
             running: Mutex::default(),
             dead: Mutex::new(LruCache::new(DEAD_COINS)),
+            balances: Mutex::new(LruCache::new(BALANCES)),
             leavers: Mutex::new(LruCache::new(LEAVERS)),
             waiting: Arc::default(),
             ledger,
@@ -141,6 +201,12 @@ impl Ecash {
     ) -> Result<Arc<Coins>, EcashError> {
         let EcashText { text, header } = brought;
         let holder = ask.holder;
+        let digest = Sha256::digest(text.reveal().as_bytes()).into();
+        if header == EcashHeader::Credential
+            && let Some(balance) = self.balances().get(&digest)
+        {
+            return Ok(Arc::clone(balance));
+        }
         let token = read(text, holder).await?;
         let mint = ask.rules.mints.find(&token.mint);
         let mint = mint.ok_or_else(|| EcashError::Mint(token.mint.clone()))?;
@@ -149,12 +215,41 @@ impl Ecash {
         if self.is_dead(&examined.names) {
             return Err(EcashError::Spent);
         }
-        Ok(Arc::new(Coins {
+        let worth = examined.worth().ok_or(EcashError::TooMuch)?;
+        let brought = Brought {
             mint: mint.clone(),
             examined,
+            text: digest,
+        };
+        Ok(Arc::new(Coins {
             account,
             header,
+            worth,
+            are: Are::Brought(Box::new(brought)),
         }))
+    }
+
+    /// Remembers a balance that was sold, so that neither mint nor ledger is asked what it is.
+    fn remember(&self, coins: &Coins, sold: Funding) {
+        let Are::Brought(brought) = &coins.are else {
+            return;
+        };
+        if coins.is_balance() {
+            let balance = Coins {
+                account: coins.account,
+                header: coins.header,
+                worth: coins.worth,
+                are: Are::Ours(Box::new(Funding {
+                    claims: ClaimPolicy::ClaimedOnly,
+                    ..sold
+                })),
+            };
+            self.balances().put(brought.text, Arc::new(balance));
+        }
+    }
+
+    fn balances(&self) -> MutexGuard<'_, LruCache<[u8; 32], Arc<Coins>>> {
+        self.balances.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn is_dead(&self, names: &[Y]) -> bool {

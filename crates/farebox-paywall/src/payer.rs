@@ -60,7 +60,7 @@ pub enum Spender {
     Token(Arc<Token>),
     /// A prepaid key.
     Key(KnownKey),
-    /// Coins for this request.
+    /// Coins, for this request or as a balance.
     Coins(Arc<Coins>),
 }
 
@@ -95,9 +95,9 @@ impl Payer {
         match self {
             // Coins are worth nothing before their mint has swapped them.
             Self::Account {
-                spender: Spender::Coins(_),
+                spender: Spender::Coins(coins),
                 ..
-            } => Holder::Stranger(AddressPrefix::of(client)),
+            } if !coins.are_ours() => Holder::Stranger(AddressPrefix::of(client)),
             Self::Account { spender, .. } => Holder::Payer(spender.purse()),
             Self::Nobody { .. } => Holder::Stranger(AddressPrefix::of(client)),
         }
@@ -129,7 +129,7 @@ impl Payer {
         };
         match spender.kind() {
             _ if spender.bound_to().is_some() => Known::Exactly,
-            _ if matches!(spender, Spender::Coins(_)) => Known::Told,
+            _ if spender.pays_once() => Known::Told,
             Kind::Single => Known::Told,
             Kind::Calls(_) | Kind::Balance if idempotency_key(headers).is_some() => Known::Told,
             Kind::Calls(_) | Kind::Balance | Kind::Pass(_) => Known::Not,
@@ -164,6 +164,11 @@ impl Spender {
             Self::Token(token) => token.granted.terms.kind,
             Self::Key(_) | Self::Coins(_) => Kind::Balance,
         }
+    }
+
+    /// Whether it is coins that pay for one request, and the rest goes back.
+    pub(crate) fn pays_once(&self) -> bool {
+        matches!(self, Self::Coins(coins) if !coins.is_balance())
     }
 
     /// The payment that bought one request alone.

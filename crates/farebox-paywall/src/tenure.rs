@@ -27,7 +27,7 @@ impl Tenure {
         let over = match &self.spender {
             Spender::Token(token) => self.is_token_over(token, now).await,
             Spender::Key(known) => self.is_key_over(known.key, now).await,
-            // They paid for this request alone.
+            // They paid for this request alone, or are a balance.
             Spender::Coins(_) => Ok(false),
         };
         // Where the ledger does not tell, it is asked again.

@@ -12,7 +12,7 @@ use farebox_ledger::{
     ChangeRequest, CoinName, CoinState, CoinView, LedgerError, Standing, SwapState,
 };
 
-use super::{Coins, Ecash, EcashHeader, EcashText, read};
+use super::{Are, Coins, Ecash, EcashText, read};
 use crate::error::{EcashError, Error};
 use crate::mints::mint_id;
 
@@ -22,10 +22,15 @@ const ATTEMPTS: usize = 3;
 /// Change that is due to whoever paid a request with coins: told when its answer leaves.
 pub struct ChangeDue {
     ecash: Arc<Ecash>,
+    left: Left,
+    header: &'static str,
+}
+
+/// What is left of coins, on their account.
+struct Left {
     account: AccountId,
     mint: MintUrl,
     unit: Unit,
-    header: EcashHeader,
     /// Whether what is held of it comes back whole or not at all, as far as that is known.
     is_exact: bool,
 }
@@ -51,11 +56,7 @@ impl Ecash {
     ///
     /// # Errors
     /// They never paid here, or their request is still being served.
-    pub async fn pick_up(
-        self: &Arc<Self>,
-        brought: EcashText,
-        holder: Holder,
-    ) -> Result<PickUp, Error> {
+    pub async fn pick_up(&self, brought: EcashText, holder: Holder) -> Result<PickUp, Error> {
         let Token { mint, proofs, .. } = read(brought.text, holder).await?;
         let names: Vec<_> = proofs.iter().map(|proof| proof.y).collect();
         let account = AccountId::from_bytes(digest(&mint, &names));
@@ -68,15 +69,13 @@ impl Ecash {
         if swap.state == SwapState::Open {
             return Err(EcashError::Running.into());
         }
-        let due = ChangeDue {
-            ecash: Arc::clone(self),
+        let left = Left {
             account,
             mint,
             unit,
-            header: brought.header,
             is_exact: false,
         };
-        let told = due.tell().await?;
+        let told = self.tell(&left).await?;
         let standing = self.ledger.standing(account).await?;
         if told.is_empty() && standing.is_some_and(|standing| standing.is_in_use) {
             return Err(EcashError::Running.into());
@@ -86,21 +85,27 @@ impl Ecash {
 }
 
 impl ChangeDue {
-    pub(crate) fn of(ecash: &Arc<Ecash>, coins: &Coins, is_exact: bool) -> Self {
-        Self {
+    /// Of a balance none is due before its holder fetches it.
+    pub(crate) fn of(ecash: &Arc<Ecash>, coins: &Coins, is_exact: bool) -> Option<Self> {
+        let Are::Brought(brought) = &coins.are else {
+            return None;
+        };
+        Some(Self {
             ecash: Arc::clone(ecash),
-            account: coins.account,
-            mint: coins.mint.mint.url().clone(),
-            unit: coins.examined.unit,
-            header: coins.header,
-            is_exact,
-        }
+            left: Left {
+                account: coins.account,
+                mint: brought.mint.mint.url().clone(),
+                unit: brought.examined.unit,
+                is_exact,
+            },
+            header: coins.header.change()?,
+        })
     }
 
     /// The header in which it is told.
     #[must_use]
     pub const fn header(&self) -> &'static str {
-        self.header.change()
+        self.header
     }
 
     /// Tells what is free of it now, and what was told before with the same text: a part each. None where
@@ -109,24 +114,30 @@ impl ChangeDue {
     /// # Errors
     /// The ledger does not answer: it can be fetched later.
     pub async fn tell(&self) -> Result<Vec<Arc<str>>, Error> {
+        self.ecash.tell(&self.left).await
+    }
+}
+
+impl Ecash {
+    async fn tell(&self, left: &Left) -> Result<Vec<Arc<str>>, Error> {
         for _ in 0..ATTEMPTS {
-            let Some(standing) = self.ecash.ledger.standing(self.account).await? else {
+            let Some(standing) = self.ledger.standing(left.account).await? else {
                 return Ok(Vec::new());
             };
-            let coins = self.ecash.ledger.coins_of(self.account).await?;
-            let Some(choice) = self.choose(&standing, &coins)? else {
+            let coins = self.ledger.coins_of(left.account).await?;
+            let Some(choice) = left.choose(&standing, &coins)? else {
                 return Ok(standing.told);
             };
             let request = ChangeRequest {
-                account: self.account,
+                account: left.account,
                 part: standing.told.len(),
                 given: choice.given,
                 freed: choice.freed,
                 amount: choice.amount,
                 text: choice.text,
-                at: self.ecash.clock.now(),
+                at: self.clock.now(),
             };
-            match self.ecash.ledger.tell_change(request).await {
+            match self.ledger.tell_change(request).await {
                 Ok(change) => return Ok(change.told),
                 Err(LedgerError::CoinTaken | LedgerError::InUse | LedgerError::NoChange) => {}
                 Err(error) => return Err(error.into()),
@@ -134,7 +145,9 @@ impl ChangeDue {
         }
         Err(EcashError::Busy.into())
     }
+}
 
+impl Left {
     /// What is told now: all that is free, as far as whole coins go, and while an amount is held that nobody
     /// knows yet, as far as any part of it can be given later. Where nothing is held any more and nothing is
     /// left to tell, the other coins are freed with it.

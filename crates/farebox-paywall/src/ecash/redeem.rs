@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use farebox_core::{AccountId, Binding, KeyEpoch, Kind, MethodClass, MintId, Msat, SwapId, Terms};
 use farebox_ecash::{
-    Attempt, KeysetKeys, MintFault, Open, Outcome, Output, Proof, Swap, Unit, ladder,
-    proof_to_bytes,
+    Attempt, Examined, KeysetKeys, Mint, MintFault, Open, Outcome, Output, Proof, Swap, Unit,
+    ladder, proof_to_bytes,
 };
 use farebox_http::aside::aside;
 use farebox_http::body_budget::Holder;
@@ -16,9 +16,10 @@ use farebox_ledger::{
     Admitted, ClaimPolicy, Funding, HoldRequest, NewCoin, Rail, SwapBegun, SwapEnd, SwapFacts,
     SwapRequest, SwapState, SwapView, Swapped, crash_point,
 };
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::{Coins, Ecash};
+use super::{Are, Brought, Coins, Ecash};
 use crate::ask::Ask;
 use crate::error::{EcashError, Error};
 
@@ -34,7 +35,7 @@ pub const SWAPPED: &str = "swapped";
 pub(crate) struct Needs {
     /// The most that it can cost.
     pub(crate) at_most: Msat,
-    /// Whether it costs exactly that.
+    /// Whether it costs exactly that, or all change is given at once in the end.
     pub(crate) is_exact: bool,
     /// Whose share of the calls to mints it is.
     pub(crate) holder: Holder,
@@ -46,11 +47,21 @@ pub(super) struct Running {
     account: AccountId,
 }
 
+/// What is known of coins that are being swapped.
+pub(super) struct Run {
+    mint: MintId,
+    brings: Msat,
+    /// Closed when it is over.
+    over: Arc<Semaphore>,
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
         let running = &self.ecash.running;
         let mut running = running.lock().unwrap_or_else(PoisonError::into_inner);
-        running.remove(&self.account);
+        if let Some(run) = running.remove(&self.account) {
+            run.over.close();
+        }
     }
 }
 
@@ -60,21 +71,23 @@ impl Coins {
     /// # Errors
     /// They do not pay for the request. Nothing was done with them.
     pub(crate) fn funding(&self, at_most: Msat, ask: &Ask<'_>) -> Result<Funding, EcashError> {
-        let unit = self.examined.unit;
-        let brings = self.examined.worth().ok_or(EcashError::TooMuch)?;
-        if brings < at_most {
-            let needed = unit.covering(at_most).saturating_add(self.examined.fee);
-            return Err(EcashError::TooLittle {
-                face: self.examined.face,
-                needed,
-                unit,
-            });
+        let brought = match &self.are {
+            Are::Ours(sold) if sold.terms.route != *ask.route => return Err(EcashError::Used),
+            Are::Ours(sold) => return Ok((**sold).clone()),
+            Are::Brought(brought) => brought,
+        };
+        let Examined {
+            unit, face, fee, ..
+        } = brought.examined;
+        if self.worth < at_most {
+            let needed = unit.covering(at_most).saturating_add(fee);
+            return Err(EcashError::TooLittle { face, needed, unit });
         }
         Ok(Funding {
-            rail: Rail::Ecash(self.mint_id()),
-            amount: brings,
+            rail: Rail::Ecash(brought.mint_id()),
+            amount: self.worth,
             terms: Terms {
-                amount: brings,
+                amount: self.worth,
                 kind: Kind::Balance,
                 route: ask.route.clone(),
                 methods: MethodClass::Any,
@@ -103,7 +116,10 @@ impl Ecash {
         request: HoldRequest,
         needs: Needs,
     ) -> Result<Admitted, Error> {
-        let running = self.run(coins.account, (coins.mint_id(), coins.worth()))?;
+        if coins.are_ours() {
+            return Ok(self.ledger.hold(request).await?);
+        }
+        let running = self.run_alone(&coins).await?;
         let ecash = Arc::clone(self);
         let excuses = self.excuses(needs.holder);
         let task = tokio::spawn(async move {
@@ -118,21 +134,44 @@ impl Ecash {
         Ok(admitted)
     }
 
+    /// Requests that a balance pays for wait for the first of them, which has it swapped.
+    async fn run_alone(self: &Arc<Self>, coins: &Coins) -> Result<Running, EcashError> {
+        let Are::Brought(brought) = &coins.are else {
+            return Err(EcashError::Plan);
+        };
+        let brings = (brought.mint_id(), coins.worth);
+        loop {
+            let over = match self.run(coins.account, brings) {
+                Ok(running) => return Ok(running),
+                Err(over) if coins.is_balance() => over,
+                Err(_) => return Err(EcashError::InFlight),
+            };
+            // It has no places, and is closed in the end.
+            let _ = over.acquire().await;
+        }
+    }
+
     /// Lets nobody else of this process swap the coins of an account, which bring so much.
+    ///
+    /// # Errors
+    /// Somebody does. What comes back is closed when that is over.
     pub(super) fn run(
         self: &Arc<Self>,
         account: AccountId,
-        brings: (MintId, Msat),
-    ) -> Result<Running, EcashError> {
+        (mint, brings): (MintId, Msat),
+    ) -> Result<Running, Arc<Semaphore>> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        let Entry::Vacant(place) = running.entry(account) else {
-            return Err(EcashError::InFlight);
-        };
-        place.insert(brings);
-        Ok(Running {
-            ecash: Arc::clone(self),
-            account,
-        })
+        match running.entry(account) {
+            Entry::Occupied(run) => Err(Arc::clone(&run.get().over)),
+            Entry::Vacant(place) => {
+                let over = Arc::new(Semaphore::new(0));
+                place.insert(Run { mint, brings, over });
+                Ok(Running {
+                    ecash: Arc::clone(self),
+                    account,
+                })
+            }
+        }
     }
 
     /// What swaps of other coins will bring that are running now.
@@ -140,8 +179,8 @@ impl Ecash {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         let others = running
             .iter()
-            .filter(|(account, (mint, _))| **account != facts.account && *mint == facts.mint);
-        let mut amounts = others.map(|(_, (_, amount))| *amount);
+            .filter(|(account, run)| **account != facts.account && run.mint == facts.mint);
+        let mut amounts = others.map(|(_, run)| run.brings);
         let sum = amounts.try_fold(Msat::ZERO, Msat::checked_add);
         sum.unwrap_or(Msat::MAX)
     }
@@ -152,6 +191,9 @@ impl Ecash {
         mut request: HoldRequest,
         needs: Needs,
     ) -> Result<Admitted, Error> {
+        let Are::Brought(brought) = &coins.are else {
+            return Err(EcashError::Plan.into());
+        };
         let known = self.ledger.swap_of(coins.account).await?;
         // What was sold is what the first request wrote down.
         if let Some(known) = &known {
@@ -160,6 +202,7 @@ impl Ecash {
             }
             request.funding = Some(known.funding());
             if known.state == SwapState::Done {
+                self.remember(coins, known.funding());
                 return Ok(self.ledger.hold(request).await?);
             }
         }
@@ -169,27 +212,34 @@ impl Ecash {
         let (facts, swap, attempt) = match known {
             Some(open) => (open.facts(), Arc::new(read(&open)?), Attempt::Again),
             None => {
-                let (facts, swap) = self.begin(coins, &request, &needs).await?;
+                let (facts, swap) = self.begin(coins, brought, &request, &needs).await?;
                 (facts, swap, Attempt::First)
             }
         };
         let deadline = Instant::now() + PATIENCE;
-        let outcome = coins.mint.mint.swap_until(&swap, attempt, deadline).await;
+        let mint = &brought.mint.mint;
+        let outcome = mint.swap_until(&swap, attempt, deadline).await;
         crash_point(SWAPPED);
-        let proofs = self.judge(coins, &facts, outcome).await?;
-        let unit = coins.examined.unit;
-        let coins = aside(None, move || new_coins(&proofs, unit)).await;
+        let proofs = self.judge(mint, &facts, outcome).await?;
+        let unit = brought.examined.unit;
+        let made = aside(None, move || new_coins(&proofs, unit)).await;
         request.swapped = Some(Box::new(Swapped {
             facts,
-            coins: coins.map_err(|_| EcashError::Busy)??,
+            coins: made.map_err(|_| EcashError::Busy)??,
         }));
-        Ok(self.ledger.hold(request).await?)
+        let sold = request.funding.clone();
+        let admitted = self.ledger.hold(request).await?;
+        if let Some(sold) = sold {
+            self.remember(coins, sold);
+        }
+        Ok(admitted)
     }
 
     /// Plans a swap and writes it down.
     async fn begin(
         &self,
         coins: &Coins,
+        brought: &Brought,
         request: &HoldRequest,
         needs: &Needs,
     ) -> Result<(SwapFacts, Arc<Swap>), Error> {
@@ -198,11 +248,11 @@ impl Ecash {
         let mut random = [0; 10];
         getrandom::fill(&mut random).map_err(crate::error::PaymentError::from)?;
         let id = SwapId::new(at, random);
-        let swap = Arc::new(self.plan(coins, id, needs).await?);
-        let names = coins.examined.names.iter().map(|y| *y.as_bytes());
+        let swap = Arc::new(self.plan(brought, id, needs).await?);
+        let names = brought.examined.names.iter().map(|y| *y.as_bytes());
         let facts = SwapFacts {
             id,
-            mint: coins.mint_id(),
+            mint: brought.mint_id(),
             account: coins.account,
             received: names.collect(),
         };
@@ -211,7 +261,7 @@ impl Ecash {
             facts: facts.clone(),
             terms,
             body: body.into(),
-            most: coins.mint.most.saturating_sub(self.coming(&facts)),
+            most: brought.mint.most.saturating_sub(self.coming(&facts)),
             at,
         };
         match self.ledger.begin_swap(request).await? {
@@ -224,16 +274,16 @@ impl Ecash {
 
     /// What the coins are swapped for: what the request can cost apart from the rest, which goes back
     /// with the first byte, so that any part of it can go back later without a second swap.
-    async fn plan(&self, coins: &Coins, id: SwapId, needs: &Needs) -> Result<Swap, Error> {
+    async fn plan(&self, brought: &Brought, id: SwapId, needs: &Needs) -> Result<Swap, Error> {
         let seed = self.seed.as_ref().ok_or(EcashError::NoSeed)?;
         let seed = seed.of_swap(id.as_bytes());
-        let mint = &coins.mint.mint;
+        let (mint, examined) = (&brought.mint.mint, &brought.examined);
         let keysets = mint.keysets().await.map_err(EcashError::Away)?;
-        let active = keysets.active(coins.examined.unit);
+        let active = keysets.active(examined.unit);
         let keyset = active.map_err(EcashError::from)?.id;
         let keys = mint.keys(keyset).await.map_err(EcashError::from)?;
-        let amounts = amounts(&keys, coins, needs).ok_or(EcashError::TooMuch)?;
-        let (inputs, fee) = (coins.examined.proofs.clone(), coins.examined.fee);
+        let amounts = amounts(&keys, examined, needs).ok_or(EcashError::TooMuch)?;
+        let (inputs, fee) = (examined.proofs.clone(), examined.fee);
         let planned = aside(Some(needs.holder), move || {
             let outputs: Result<Vec<Output>, _> = (0..)
                 .zip(amounts)
@@ -248,7 +298,7 @@ impl Ecash {
     /// Writes down what became of a swap, where its coins are not ours.
     async fn judge(
         &self,
-        coins: &Coins,
+        mint: &Mint,
         facts: &SwapFacts,
         outcome: Outcome,
     ) -> Result<Vec<Proof>, Error> {
@@ -257,7 +307,7 @@ impl Ecash {
             Outcome::Refused(fault) => {
                 if fault.is_of_keysets() {
                     // The next attempt finds what is new.
-                    let _ = coins.mint.mint.fresh_keysets().await;
+                    let _ = mint.fresh_keysets().await;
                 }
                 let error = match fault {
                     MintFault::Refused { .. } => EcashError::Refused(fault),
@@ -276,7 +326,7 @@ impl Ecash {
             // It stays open: what was really signed is ours, and found again.
             Outcome::Misfit(misfit, _) => {
                 tracing::error!(
-                    mint = coins.mint.mint.url().as_str(), %misfit,
+                    mint = mint.url().as_str(), %misfit,
                     "a mint signed something else than it was asked for"
                 );
                 return Err(EcashError::Untold.into());
@@ -298,13 +348,13 @@ fn read(open: &SwapView) -> Result<Swap, EcashError> {
 /// exact there is one change, of any amount: a call that was given up may be followed by one at another
 /// price. Of a price by use there are two: each part is a ladder, so that the first leaves coins of which any
 /// second one can be made. None where they were too many.
-fn amounts(keys: &KeysetKeys, coins: &Coins, needs: &Needs) -> Option<Vec<u64>> {
+fn amounts(keys: &KeysetKeys, examined: &Examined, needs: &Needs) -> Option<Vec<u64>> {
     let denominations = keys.denominations();
-    let credit = coins.examined.credit();
+    let credit = examined.credit();
     if needs.is_exact {
         return ladder(credit, denominations);
     }
-    let held = coins.examined.unit.covering(needs.at_most).min(credit);
+    let held = examined.unit.covering(needs.at_most).min(credit);
     let mut amounts = ladder(held, denominations)?;
     amounts.extend(ladder(credit - held, denominations)?);
     amounts.sort_unstable();

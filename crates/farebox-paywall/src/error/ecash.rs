@@ -26,6 +26,11 @@ pub enum EcashError {
     Spent,
     #[error("this token paid for a request before; POST it to {PICK_UP} for what is left of it")]
     Used,
+    #[error(
+        "less is left of this token than the request can cost; send a new one, and POST this one to \
+         {PICK_UP} for what is left of it"
+    )]
+    UsedUp,
     #[error("the request has no token; send it as X-Cashu")]
     NoToken,
     #[error("this token never paid for a request here")]
@@ -88,6 +93,7 @@ impl EcashError {
             Self::TooMuch => refused.because("too_much"),
             Self::Spent => refused.because("spent"),
             Self::Used => refused.because("used"),
+            Self::UsedUp => Entry::new(ProblemKind::CREDENTIAL_EXHAUSTED).because("used_up"),
             Self::NoToken => refused.because("no_token"),
             Self::NeverPaid => Entry::new(ProblemKind::NOT_FOUND).because("never_paid"),
             Self::Running => Entry::new(ProblemKind::REQUEST_IN_FLIGHT)

@@ -1,5 +1,6 @@
 //! Ecash that pays for requests, at a mint that many run, with its wallet.
 
+mod balance;
 #[cfg(feature = "crash-points")]
 mod crash;
 mod faults;

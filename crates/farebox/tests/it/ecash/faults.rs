@@ -12,7 +12,7 @@ use crate::rules::eventually;
 
 const PRICE: u64 = 1_500;
 
-fn mint() -> TestMint {
+pub(super) fn mint() -> TestMint {
     TestMint::start(MintOptions::default()).unwrap()
 }
 
@@ -20,12 +20,12 @@ fn section(mint: &TestMint, more: &str) -> String {
     format!("[[mint]]\nurl = \"{}\"\n{more}", mint.url())
 }
 
-fn paid(upstream: &ScriptedUpstream) -> Route {
+pub(super) fn paid(upstream: &ScriptedUpstream) -> Route {
     let route = Route::at("/paid", upstream).msat(PRICE);
     route.line("methods = [\"cashu\"]")
 }
 
-fn shop(mints: &[&TestMint], route: Route) -> TestGateway {
+pub(super) fn shop(mints: &[&TestMint], route: Route) -> TestGateway {
     let mut setup = Setup::new().without_lightning();
     for mint in mints {
         setup = setup.section(&section(mint, ""));
@@ -34,7 +34,7 @@ fn shop(mints: &[&TestMint], route: Route) -> TestGateway {
 }
 
 /// A seller of answers at a price by use: a token of the model costs an msat.
-fn models(mint: &TestMint, upstream: &ScriptedUpstream) -> TestGateway {
+pub(super) fn models(mint: &TestMint, upstream: &ScriptedUpstream) -> TestGateway {
     let model = "[[model]]\nname = \"m\"\ncurrency = \"msat\"\nper = \"unit\"\ninput = 1\noutput = 1\n\
                  context_tokens = 100000\nmax_output_tokens = 50000";
     let route = Route::to("/v1", &format!("{}/v1", upstream.url()))
@@ -44,7 +44,7 @@ fn models(mint: &TestMint, upstream: &ScriptedUpstream) -> TestGateway {
     TestGateway::start(setup.section(&section(mint, "")).route(route))
 }
 
-fn chat(max_tokens: u64) -> Call {
+pub(super) fn chat(max_tokens: u64) -> Call {
     let body = json!({
         "model": "m",
         "messages": [{ "role": "user", "content": "one two three" }],
@@ -53,13 +53,18 @@ fn chat(max_tokens: u64) -> Call {
     Call::post("/v1/chat/completions", body.to_string()).header("Content-Type", "application/json")
 }
 
-fn pick_up(gateway: &TestGateway, token: &str) -> Reply {
+pub(super) fn pick_up(gateway: &TestGateway, token: &str) -> Reply {
     gateway.send(&with_token(&Call::post("/.farebox/change", ""), token))
 }
 
 /// All parts of the change, as soon as nothing is held any more.
 #[track_caller]
-fn parts(gateway: &TestGateway, token: &str, wanted: u64, mint: &TestMint) -> Vec<String> {
+pub(super) fn parts(
+    gateway: &TestGateway,
+    token: &str,
+    wanted: u64,
+    mint: &TestMint,
+) -> Vec<String> {
     let read = || {
         let told = pick_up(gateway, token);
         let parts = told.json()["change"].clone();
@@ -88,7 +93,7 @@ fn leave_at_the_mint(gateway: &TestGateway, mint: &TestMint, call: &Call) {
 
 /// Sends it until it is neither in flight nor waits for the mint.
 #[track_caller]
-fn send(gateway: &TestGateway, call: &Call) -> Reply {
+pub(super) fn send(gateway: &TestGateway, call: &Call) -> Reply {
     let wait = |reply: &Reply| !matches!(reply.status, 409 | 425 | 503);
     eventually(|| gateway.send(call), wait)
 }
