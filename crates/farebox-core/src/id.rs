@@ -23,6 +23,11 @@ pub struct PayoutId(Uuid);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SwapId(Uuid);
 
+/// Names one withdrawal: coins of ours that leave the store as a token. Made by the side that asks for
+/// it, time-ordered (UUID version 7, RFC 9562 section 5.7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WithdrawalId(Uuid);
+
 /// Names one unit of one mint, whose coins have a clearing account of their own. Never below 2^62, so
 /// that it is told from the small numbers of other rails.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -95,7 +100,7 @@ macro_rules! ids {
     )*};
 }
 
-ids! { HoldId PayoutId RequestId SwapId }
+ids! { HoldId PayoutId RequestId SwapId WithdrawalId }
 
 /// The bit that every [`MintId`] has.
 const MINT: u64 = 1 << 62;

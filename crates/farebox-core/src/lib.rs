@@ -14,7 +14,7 @@ mod words;
 pub use hash::{AccountId, BadHex, KeyHash, PaymentHash, Preimage, RequestDigest};
 pub use id::{
     HoldId, IdError, KeyEpoch, MintId, PayoutId, ProcessEpoch, RequestId, RouteName,
-    RouteNameError, SwapId,
+    RouteNameError, SwapId, WithdrawalId,
 };
 pub use money::{Msat, MsatOverflow};
 pub use secret::Secret;

@@ -15,24 +15,24 @@ use crate::shop::{DAY, Shop, held, house, msat, serial};
 
 /// Somebody's coins, worth a sum of powers of two, and the account that they credit.
 #[derive(Clone)]
-struct Purse {
-    account: AccountId,
+pub(crate) struct Purse {
+    pub(crate) account: AccountId,
     received: Arc<[[u8; 33]]>,
     terms: Terms,
 }
 
-fn mint() -> MintId {
+pub(crate) fn mint() -> MintId {
     MintId::of("https://mint.example.com", "msat")
 }
 
-fn point() -> [u8; 33] {
+pub(crate) fn point() -> [u8; 33] {
     let mut y = [2; 33];
     y[..8].copy_from_slice(&serial().to_be_bytes());
     y
 }
 
 impl Purse {
-    fn new(shop: &Shop, amount: u64) -> Self {
+    pub(crate) fn new(shop: &Shop, amount: u64) -> Self {
         let token = shop.token(Kind::Balance, amount);
         Self {
             account: token.account(),
@@ -94,7 +94,7 @@ impl Purse {
     }
 
     /// Begins a swap, ends it with the hold of its request, and charges that with part of it.
-    async fn buy(&self, shop: &Shop, charge: u64, rest: Rest) -> Vec<CoinView> {
+    pub(crate) async fn buy(&self, shop: &Shop, charge: u64, rest: Rest) -> Vec<CoinView> {
         let facts = self.begin(shop).await;
         let coins = self.coins();
         let request = self.hold(shop, charge, Some(Swapped { facts, coins }));
@@ -105,7 +105,7 @@ impl Purse {
     }
 
     /// What gives `amount` of these coins and frees the others.
-    fn change(&self, shop: &Shop, amount: u64, coins: &[CoinView]) -> ChangeRequest {
+    pub(crate) fn change(&self, shop: &Shop, amount: u64, coins: &[CoinView]) -> ChangeRequest {
         let names = |given: bool| -> Vec<CoinName> {
             let is_given = |coin: &&CoinView| (amount & coin.worth.get() > 0) == given;
             let coins = coins.iter().filter(is_given);
@@ -123,11 +123,11 @@ impl Purse {
     }
 }
 
-fn now(shop: &Shop) -> UnixMillis {
+pub(crate) fn now(shop: &Shop) -> UnixMillis {
     shop.request(&shop.token(Kind::Balance, 1), Cost::Call).now
 }
 
-fn worth(coins: &[CoinView], state: CoinState) -> u64 {
+pub(crate) fn worth(coins: &[CoinView], state: CoinState) -> u64 {
     let coins = coins.iter().filter(|coin| coin.state == state);
     coins.map(|coin| coin.worth.get()).sum()
 }

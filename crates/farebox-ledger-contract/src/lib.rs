@@ -26,6 +26,7 @@ mod sequence;
 mod shared;
 mod shop;
 mod times;
+mod withdrawals;
 
 use std::sync::Arc;
 
@@ -52,6 +53,7 @@ pub use retries::*;
 pub use shared::*;
 pub use shop::ManualClock;
 pub use times::*;
+pub use withdrawals::*;
 
 use farebox_ledger::{Ledger, OpenError, Recovery};
 
@@ -214,6 +216,9 @@ macro_rules! every_store {
             an_open_swap_is_found_by_the_next_run
             a_mint_is_trusted_with_so_much_and_no_more
             swaps_are_forgotten_with_their_accounts_and_free_coins_stay
+            what_is_withdrawn_leaves_the_books_and_the_rest_stays
+            a_withdrawal_that_fails_frees_its_coins_but_for_those_that_are_lost
+            a_coin_leaves_by_one_withdrawal_and_only_if_it_is_free
         }
     };
 }

@@ -1,7 +1,7 @@
 //! What one command may see and change of the working set: the rows it named, and no other.
 
 use farebox_core::{
-    AccountId, HoldId, Msat, PaymentHash, PayoutId, ProcessEpoch, SwapId, UnixMillis,
+    AccountId, HoldId, Msat, PaymentHash, PayoutId, ProcessEpoch, SwapId, UnixMillis, WithdrawalId,
 };
 
 use crate::day::Day;
@@ -11,6 +11,7 @@ use crate::rows::{
 };
 use crate::store::StoreError;
 use crate::swap::{ChangeRow, CoinName, CoinView, SwapRow, SwapView};
+use crate::withdrawal::WithdrawalRow;
 use crate::working::{Changes, Rows};
 
 /// What an engine counts for itself. These limits hold for each gateway.
@@ -55,6 +56,8 @@ pub(crate) enum Moment {
     Swap,
     SwapEnd,
     Change,
+    Withdrawal,
+    WithdrawalEnd,
 }
 
 impl Moment {
@@ -69,6 +72,8 @@ impl Moment {
             Self::Swap => "swap-before-commit",
             Self::SwapEnd => "swap-end-before-commit",
             Self::Change => "change-before-commit",
+            Self::Withdrawal => "withdrawal-before-commit",
+            Self::WithdrawalEnd => "withdrawal-end-before-commit",
         }
     }
 
@@ -83,6 +88,8 @@ impl Moment {
             Self::Swap => "swap-after-commit",
             Self::SwapEnd => "swap-end-after-commit",
             Self::Change => "change-after-commit",
+            Self::Withdrawal => "withdrawal-after-commit",
+            Self::WithdrawalEnd => "withdrawal-end-after-commit",
         }
     }
 }
@@ -392,6 +399,33 @@ impl<'a> Book<'a> {
         self.coin(&name)?;
         self.rows.coins.insert(name, coin);
         self.changes.coins.push(name);
+        Ok(())
+    }
+
+    /// Forgets a coin that is spent.
+    pub(crate) fn drop_coin(&mut self, name: CoinName) -> Result<(), StoreError> {
+        self.coin(&name)?;
+        self.rows.coins.remove(&name);
+        self.changes.coins.push(name);
+        Ok(())
+    }
+
+    pub(crate) fn withdrawal(
+        &self,
+        id: &WithdrawalId,
+    ) -> Result<Option<&WithdrawalRow>, StoreError> {
+        self.check(
+            "a withdrawal",
+            |name| matches!(name, Name::Withdrawal(named) if named == id),
+        )?;
+        Ok(self.rows.withdrawals.get(id))
+    }
+
+    pub(crate) fn put_withdrawal(&mut self, row: WithdrawalRow) -> Result<(), StoreError> {
+        let id = row.view.id;
+        self.withdrawal(&id)?;
+        self.rows.withdrawals.insert(id, row);
+        self.changes.withdrawals.push(id);
         Ok(())
     }
 

@@ -38,6 +38,7 @@ mod stats;
 mod store;
 mod swap;
 mod view;
+mod withdrawal;
 mod working;
 mod writer;
 
@@ -74,6 +75,9 @@ pub use swap::{
 pub use view::{
     AccountName, AccountView, ChangeView, Pruned, TransferKind, TransferView, TrialBalance,
 };
+pub use withdrawal::{
+    Heap, Stock, WithdrawalEnd, WithdrawalRequest, WithdrawalState, WithdrawalView,
+};
 
 /// What a store of another kind works with.
 pub mod seam {
@@ -82,5 +86,6 @@ pub mod seam {
     pub use crate::rows::*;
     pub use crate::store::{Closed, PruneStep, Safe, Totals};
     pub use crate::swap::{ChangeRow, SwapRow};
+    pub use crate::withdrawal::WithdrawalRow;
     pub use crate::working::{Changes, House, OnceName, Removed, Rows};
 }

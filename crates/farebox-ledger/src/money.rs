@@ -126,6 +126,25 @@ pub(crate) fn between(
     append(book, id, transfer, (debit, credit), moved)
 }
 
+/// Moves money between two of the house's accounts, where it was nobody's any more.
+pub(crate) fn in_house(book: &mut Book<'_>, from: &HouseName, to: &HouseName, moved: Moved) {
+    if moved.amount.is_zero() {
+        return;
+    }
+    let debit = house(book, from, -signed(moved.amount));
+    let credit = house(book, to, signed(moved.amount));
+    let id = book.fresh_id(moved.at);
+    book.changes.transfers.push(Transfer {
+        id,
+        debit,
+        credit,
+        amount: moved.amount,
+        kind: moved.kind,
+        at: moved.at,
+        previous: None,
+    });
+}
+
 /// Ends a hold with a charge: money goes to what earns it, and usage above the hold is booked
 /// against the seller.
 pub(crate) fn charge(

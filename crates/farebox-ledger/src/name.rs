@@ -5,7 +5,9 @@
 
 use std::fmt;
 
-use farebox_core::{AccountId, HoldId, PaymentHash, PayoutId, RouteName, SwapId, UnixMillis};
+use farebox_core::{
+    AccountId, HoldId, PaymentHash, PayoutId, RouteName, SwapId, UnixMillis, WithdrawalId,
+};
 
 use crate::day::Day;
 use crate::{CoinName, Rail};
@@ -42,6 +44,8 @@ pub enum Name {
     Received(CoinName),
     /// A coin of ours.
     Coin(CoinName),
+    /// Coins of ours that leave as a token.
+    Withdrawal(WithdrawalId),
 }
 
 /// One of the house's accounts. Each writer has a shard of it; they are added up on reading.
@@ -57,10 +61,15 @@ pub enum HouseName {
     RoutingFees,
     /// Change that is owed and not yet told.
     Owed(Rail),
+    /// What the seller took out of the stock of a rail.
+    Withdrawn(Rail),
+    /// What mints took for swaps of the seller's own coins.
+    MintFees,
 }
 
 const REVENUE: &str = "revenue:";
 const OWED: &str = "owed:";
+const WITHDRAWN: &str = "withdrawn:";
 
 impl HouseName {
     /// The name that was written.
@@ -69,12 +78,18 @@ impl HouseName {
         match text {
             "seller_loss" => Some(Self::SellerLoss),
             "lightning_fees" => Some(Self::RoutingFees),
+            "mint_fees" => Some(Self::MintFees),
             _ => Rail::parse(text)
                 .map(Self::Clearing)
                 .or_else(|| {
                     text.strip_prefix(OWED)
                         .and_then(Rail::parse)
                         .map(Self::Owed)
+                })
+                .or_else(|| {
+                    text.strip_prefix(WITHDRAWN)
+                        .and_then(Rail::parse)
+                        .map(Self::Withdrawn)
                 })
                 .or_else(|| {
                     RouteName::parse(text.strip_prefix(REVENUE)?)
@@ -89,7 +104,7 @@ impl HouseName {
     #[must_use]
     pub const fn is_impossible(&self, sum: i64) -> bool {
         match self {
-            Self::Clearing(_) | Self::SellerLoss => sum > 0,
+            Self::Clearing(_) | Self::SellerLoss | Self::Withdrawn(_) | Self::MintFees => sum > 0,
             Self::Revenue(_) | Self::RoutingFees | Self::Owed(_) => sum < 0,
         }
     }
@@ -103,6 +118,8 @@ impl fmt::Display for HouseName {
             Self::SellerLoss => f.write_str("seller_loss"),
             Self::RoutingFees => f.write_str("lightning_fees"),
             Self::Owed(rail) => write!(f, "{OWED}{rail}"),
+            Self::Withdrawn(rail) => write!(f, "{WITHDRAWN}{rail}"),
+            Self::MintFees => f.write_str("mint_fees"),
         }
     }
 }
@@ -124,6 +141,8 @@ mod tests {
             HouseName::Owed(Rail::Fake),
             HouseName::Clearing(Rail::Ecash(mint)),
             HouseName::Owed(Rail::Ecash(mint)),
+            HouseName::Withdrawn(Rail::Ecash(mint)),
+            HouseName::MintFees,
         ] {
             assert_eq!(HouseName::parse(&name.to_string()), Some(name));
         }

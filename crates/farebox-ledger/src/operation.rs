@@ -14,6 +14,7 @@ mod prune;
 mod received;
 mod resolve;
 mod swap;
+mod withdrawal;
 
 use std::fmt;
 use std::sync::Arc;
@@ -38,6 +39,7 @@ pub(crate) use prune::{CloseAccount, ForgetPast, RemoveKey};
 pub(crate) use received::Received;
 pub(crate) use resolve::{Progress, Resolve};
 pub(crate) use swap::EndSwap;
+pub(crate) use withdrawal::EndWithdrawal;
 
 /// One thing to decide.
 pub(crate) trait Operation: Send {

@@ -18,6 +18,7 @@ mod schema;
 mod sql;
 mod swaps;
 mod trial;
+mod withdrawals;
 mod write;
 
 use std::fs::File;

@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use farebox_core::{
     AccountId, HoldId, KeyEpoch, KeyHash, MintId, PaymentHash, PayoutId, ProcessEpoch, SwapId,
-    UnixMillis,
+    UnixMillis, WithdrawalId,
 };
 
 use crate::name::Name;
 use crate::rows::{OpenHold, TransferId};
+use crate::withdrawal::{Stock, WithdrawalView};
 use crate::working::{Changes, Rows};
 use crate::{
     AccountView, ChangeView, ChargePage, ChargeQuery, ChargeView, CoinView, Deposit, HeldCall,
@@ -293,7 +294,28 @@ pub trait Reader {
     /// Coins that the swaps for an account made.
     fn coins_of(&mut self, account: AccountId) -> Result<Vec<CoinView>, StoreError>;
 
-    /// Up to `limit` coins of a unit of a mint that may be given to anybody, the smallest first.
+    /// Up to `limit` accounts that swaps at a unit of a mint credited and that have coins reserved, with
+    /// the number of each swap, from after that number on.
+    fn reserved_accounts(
+        &mut self,
+        mint: MintId,
+        after: u64,
+        limit: u32,
+    ) -> Result<Vec<(u64, AccountId)>, StoreError>;
+
+    /// One withdrawal.
+    fn withdrawal(&mut self, id: WithdrawalId) -> Result<Option<WithdrawalView>, StoreError>;
+
+    /// Up to `limit` withdrawals, the latest first.
+    fn withdrawals(&mut self, limit: u32) -> Result<Vec<WithdrawalView>, StoreError>;
+
+    /// All open withdrawals, of closed runs and of the reader's own, the oldest first.
+    fn open_withdrawals(&mut self) -> Result<Vec<WithdrawalView>, StoreError>;
+
+    /// What there is of every unit of every mint of which there was anything.
+    fn stock(&mut self) -> Result<Vec<Stock>, StoreError>;
+
+    /// Up to `limit` coins of a unit of a mint that are nobody's, the largest first.
     fn free_coins(&mut self, mint: MintId, limit: u32) -> Result<Vec<CoinView>, StoreError>;
 
     /// Adds up everything, in one snapshot.

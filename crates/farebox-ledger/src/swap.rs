@@ -170,12 +170,15 @@ pub enum CoinState {
     Free,
     /// It was told as change. It is given once.
     Given,
+    /// It is being swapped for a token of the seller's.
+    Leaving,
 }
 
 codes!(pub CoinState {
     Reserved = 1,
     Free = 2,
     Given = 3,
+    Leaving = 4,
 });
 
 /// One request to tell change.

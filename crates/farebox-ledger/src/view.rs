@@ -91,6 +91,10 @@ pub enum TransferKind {
     Deposit,
     /// Change: payer to what is owed, and from there to clearing.
     Change,
+    /// The seller took coins out: what was withdrawn to clearing.
+    Withdrawal,
+    /// What a mint took for swapping coins of the seller's: fees to clearing.
+    MintFee,
 }
 
 codes!(pub TransferKind {
@@ -104,6 +108,8 @@ codes!(pub TransferKind {
     PayoutFee = 8,
     Deposit = 9,
     Change = 10,
+    Withdrawal = 11,
+    MintFee = 12,
 });
 
 /// Change that is owed to an account, or was told.

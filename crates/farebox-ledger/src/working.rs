@@ -6,7 +6,9 @@
 use std::collections::{HashMap, HashSet};
 use std::num::NonZeroUsize;
 
-use farebox_core::{AccountId, HoldId, Msat, PaymentHash, PayoutId, SwapId, UnixMillis};
+use farebox_core::{
+    AccountId, HoldId, Msat, PaymentHash, PayoutId, SwapId, UnixMillis, WithdrawalId,
+};
 use lru::LruCache;
 
 use crate::day::Day;
@@ -17,6 +19,7 @@ use crate::rows::{
 };
 use crate::store::StoreError;
 use crate::swap::{ChangeRow, CoinName, CoinView, SwapRow};
+use crate::withdrawal::WithdrawalRow;
 
 /// Days of one key that are kept; more than ever have open holds at once, but by a clock that is set
 /// to and fro.
@@ -51,6 +54,8 @@ pub struct Rows {
     pub received: HashMap<CoinName, SwapId>,
     /// Coins of ours.
     pub coins: HashMap<CoinName, CoinView>,
+    /// Withdrawals.
+    pub withdrawals: HashMap<WithdrawalId, WithdrawalRow>,
     house: Vec<House>,
     house_of: HashMap<HouseName, usize>,
 }
@@ -108,6 +113,8 @@ pub struct Changes {
     pub received: Vec<CoinName>,
     /// Coins of ours.
     pub coins: Vec<CoinName>,
+    /// Withdrawals, begun or ended.
+    pub withdrawals: Vec<WithdrawalId>,
     /// Parts of held calls to keep.
     pub bodies: Vec<(AccountId, Body)>,
     /// Held calls that are forgotten.
@@ -139,6 +146,7 @@ impl Rows {
             swaps: HashMap::new(),
             received: HashMap::new(),
             coins: HashMap::new(),
+            withdrawals: HashMap::new(),
             house: Vec::new(),
             house_of: HashMap::new(),
         }
@@ -229,7 +237,8 @@ impl Rows {
             | Name::Change(_)
             | Name::Swap(_)
             | Name::Received(_)
-            | Name::Coin(_) => true,
+            | Name::Coin(_)
+            | Name::Withdrawal(_) => true,
         }
     }
 
@@ -302,6 +311,7 @@ impl Rows {
         self.swaps.clear();
         self.received.clear();
         self.coins.clear();
+        self.withdrawals.clear();
         self.gate = None;
         if !self.onces.is_empty() {
             self.onces
@@ -347,6 +357,7 @@ impl Changes {
             && self.change.is_empty()
             && self.swaps.is_empty()
             && self.coins.is_empty()
+            && self.withdrawals.is_empty()
             && self.payouts.is_empty()
     }
 
@@ -364,6 +375,7 @@ impl Changes {
         self.swaps.clear();
         self.received.clear();
         self.coins.clear();
+        self.withdrawals.clear();
         self.bodies.clear();
         self.calls.clear();
         self.house.clear();

@@ -6,15 +6,16 @@ use std::sync::{Arc, MutexGuard};
 
 use farebox_core::{
     AccountId, HoldId, KeyEpoch, KeyHash, MintId, Msat, PaymentHash, PayoutId, ProcessEpoch,
-    SwapId, UnixMillis,
+    SwapId, UnixMillis, WithdrawalId,
 };
 use farebox_ledger::seam::{
-    Account, Charge, Entry, Is, Key, Origin, SwapRow, TransferId, shown_voids,
+    Account, Charge, Entry, Is, Key, Origin, SwapRow, TransferId, WithdrawalRow, shown_voids,
 };
 use farebox_ledger::{
     AccountName, AccountView, ChangeView, ChargePage, ChargeQuery, ChargeView, CoinState, CoinView,
     Deposit, HeldCall, HeldSummary, KeyView, PayoutState, PayoutView, PendingDeposit, Reader,
-    StoreError, SwapState, SwapView, TransferKind, TransferView, TrialBalance,
+    Stock, StoreError, SwapState, SwapView, TransferKind, TransferView, TrialBalance,
+    WithdrawalState, WithdrawalView,
 };
 
 use super::tables::{Moved, Party, Tables};
@@ -352,9 +353,56 @@ impl Reader for MemoryReader {
         Ok(self.coins(|coin| swaps.iter().any(|swap| swap.id == coin.made_by)))
     }
 
+    fn reserved_accounts(
+        &mut self,
+        mint: MintId,
+        after: u64,
+        limit: u32,
+    ) -> Result<Vec<(u64, AccountId)>, StoreError> {
+        let reserved = self.coins(|coin| coin.state == CoinState::Reserved);
+        let has_coins = |row: &SwapRow| reserved.iter().any(|it| it.made_by == row.view.id);
+        let state = self.lock();
+        let numbered = (1_u64..).zip(&state.tables.swaps);
+        let found = numbered
+            .filter(|(number, row)| *number > after && row.view.mint == mint && has_coins(row));
+        let found = found.map(|(number, row)| (number, row.view.account));
+        Ok(found.take(limit as usize).collect())
+    }
+
+    fn withdrawal(&mut self, id: WithdrawalId) -> Result<Option<WithdrawalView>, StoreError> {
+        let state = self.lock();
+        let found = state
+            .tables
+            .withdrawals
+            .iter()
+            .find(|row| row.view.id == id);
+        Ok(found.map(|row| row.view.clone()))
+    }
+
+    fn withdrawals(&mut self, limit: u32) -> Result<Vec<WithdrawalView>, StoreError> {
+        let state = self.lock();
+        let latest = state.tables.withdrawals.iter().rev().take(limit as usize);
+        Ok(latest.map(|row| row.view.clone()).collect())
+    }
+
+    fn open_withdrawals(&mut self) -> Result<Vec<WithdrawalView>, StoreError> {
+        let (epoch, state) = (self.epoch, self.lock());
+        let open = |row: &&WithdrawalRow| {
+            row.view.state == WithdrawalState::Open && state.tables.is_free(row.epoch, epoch)
+        };
+        let found = state.tables.withdrawals.iter().filter(open);
+        Ok(found.map(|row| row.view.clone()).collect())
+    }
+
+    fn stock(&mut self) -> Result<Vec<Stock>, StoreError> {
+        let state = self.lock();
+        Ok(state.tables.stock())
+    }
+
     fn free_coins(&mut self, mint: MintId, limit: u32) -> Result<Vec<CoinView>, StoreError> {
         let is_free = |coin: &CoinView| coin.state == CoinState::Free && coin.name.mint == mint;
         let mut coins = self.coins(is_free);
+        coins.sort_by_key(|coin| (std::cmp::Reverse(coin.worth), coin.name));
         coins.truncate(limit as usize);
         Ok(coins)
     }

@@ -5,15 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use farebox_core::{
-    AccountId, HoldId, KeyHash, Msat, PaymentHash, ProcessEpoch, SwapId, UnixMillis,
+    AccountId, HoldId, KeyHash, MintId, Msat, PaymentHash, ProcessEpoch, SwapId, UnixMillis,
 };
 use farebox_ledger::seam::{
     Account, Body, ChangeRow, Changes, Charge, Closed, Day, Entry, HouseName, Is, Name, OnceName,
     OnceRow, OnceState, OpenHold, PayoutGate, PayoutRow, PruneStep, Rows, Side, SwapRow, Totals,
-    TransferId, Unsaved,
+    TransferId, Unsaved, WithdrawalRow,
 };
 use farebox_ledger::{
-    CoinName, CoinState, CoinView, HeldState, PayoutState, Rail, SwapView, TransferKind,
+    CoinName, CoinState, CoinView, Heap, HeldState, PayoutState, Rail, Stock, SwapState, SwapView,
+    TransferKind, WithdrawalState,
 };
 
 const HOUR: u64 = 60 * 60;
@@ -53,6 +54,7 @@ pub(super) struct Tables {
     pub(super) swaps: Vec<SwapRow>,
     received: HashMap<CoinName, SwapId>,
     pub(super) coins: BTreeMap<CoinName, CoinView>,
+    pub(super) withdrawals: Vec<WithdrawalRow>,
     /// The shards of the house's accounts; those of closed runs are folded into run 0.
     pub(super) house: BTreeMap<(HouseName, u32), i64>,
     pub(super) transfers: BTreeMap<TransferId, Moved>,
@@ -170,6 +172,10 @@ impl Tables {
                         self.load_swap(id, rows);
                     }
                 }
+                Name::Withdrawal(id) => {
+                    let row = self.withdrawals.iter().find(|row| row.view.id == *id);
+                    rows.withdrawals.extend(row.map(|row| (*id, row.clone())));
+                }
                 Name::Coin(name) => {
                     let coin = self.coins.get(name);
                     rows.coins.extend(coin.map(|coin| (*name, coin.clone())));
@@ -228,10 +234,65 @@ impl Tables {
                 None => self.received.remove(coin),
             };
         }
-        let coins = changes.coins.iter();
-        for coin in coins.filter_map(|name| rows.coins.get(name)) {
-            self.coins.insert(coin.name, coin.clone());
+        for name in &changes.coins {
+            match rows.coins.get(name) {
+                Some(coin) => self.coins.insert(*name, coin.clone()),
+                None => self.coins.remove(name),
+            };
         }
+        let withdrawals = changes.withdrawals.iter();
+        for row in withdrawals.filter_map(|id| rows.withdrawals.get(id)) {
+            let id = row.view.id;
+            match self.withdrawals.iter_mut().find(|it| it.view.id == id) {
+                Some(known) => *known = row.clone(),
+                None => self.withdrawals.push(row.clone()),
+            }
+        }
+    }
+
+    /// What there is of every unit of every mint of which there was anything.
+    pub(super) fn stock(&self) -> Vec<Stock> {
+        let mut all: BTreeMap<MintId, Stock> = BTreeMap::new();
+        fn of(all: &mut BTreeMap<MintId, Stock>, mint: MintId) -> &mut Stock {
+            all.entry(mint).or_insert_with(|| Stock::none(mint))
+        }
+        let add = |heap: &mut Heap, worth: Msat| {
+            heap.count += 1;
+            heap.worth = heap.worth.checked_add(worth).unwrap_or(Msat::MAX);
+        };
+        for coin in self.coins.values() {
+            let stock = of(&mut all, coin.name.mint);
+            let heap = match coin.state {
+                CoinState::Reserved => &mut stock.reserved,
+                CoinState::Free => &mut stock.free,
+                CoinState::Given => &mut stock.given,
+                CoinState::Leaving => &mut stock.leaving,
+            };
+            add(heap, coin.worth);
+        }
+        for SwapView {
+            mint,
+            terms,
+            begun_at,
+            ..
+        } in self
+            .swaps
+            .iter()
+            .map(|row| &row.view)
+            .filter(|view| view.state == SwapState::Open)
+        {
+            let stock = of(&mut all, *mint);
+            add(&mut stock.in_doubt, terms.amount);
+            let oldest = stock.oldest_doubt.unwrap_or(*begun_at);
+            stock.oldest_doubt = Some(oldest.min(*begun_at));
+        }
+        for view in self.withdrawals.iter().map(|row| &row.view) {
+            if view.state == WithdrawalState::Done {
+                let leaves = view.amount.checked_add(view.fee).unwrap_or(Msat::MAX);
+                add(&mut of(&mut all, view.mint).withdrawn, leaves);
+            }
+        }
+        all.into_values().collect()
     }
 
     /// Whether the coins of each unit of a mint are worth what its clearing account says.

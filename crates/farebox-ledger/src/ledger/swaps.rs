@@ -1,14 +1,15 @@
 //! Swaps at mints, coins, and change.
 
 use std::ops::Range;
+use std::sync::Arc;
 
-use farebox_core::{AccountId, MintId, SwapId, UnixMillis};
+use farebox_core::{AccountId, MintId, SwapId, UnixMillis, WithdrawalId};
 
 use super::{Ledger, MAX_PAGE};
-use crate::operation::{EndSwap, Look};
+use crate::operation::{EndSwap, EndWithdrawal, Look};
 use crate::{
-    ChangeRequest, ChangeView, CoinView, LedgerError, MAX_TOLD, Standing, SwapBegun, SwapEnd,
-    SwapFacts, SwapRequest, SwapView,
+    ChangeRequest, ChangeView, CoinView, LedgerError, MAX_TOLD, Standing, Stock, SwapBegun,
+    SwapEnd, SwapFacts, SwapRequest, SwapView, WithdrawalEnd, WithdrawalRequest, WithdrawalView,
 };
 
 impl Ledger {
@@ -66,7 +67,77 @@ impl Ledger {
         self.read(move |reader| reader.coins_of(account)).await
     }
 
-    /// Up to `limit` coins of a unit of a mint that may be given to anybody, the smallest first.
+    /// Writes a withdrawal down. Where it is open, its mint may be called; one that was written down before
+    /// is told as it stands.
+    ///
+    /// # Errors
+    /// [`LedgerError::CoinTaken`] where one of the coins is not free, [`LedgerError::NoChange`] where they
+    /// are worth less; nothing was written.
+    pub async fn begin_withdrawal(
+        &self,
+        request: WithdrawalRequest,
+    ) -> Result<WithdrawalView, LedgerError> {
+        request.check()?;
+        self.ask(request).await
+    }
+
+    /// Writes down what became of a withdrawal: once, however often it is told.
+    ///
+    /// # Errors
+    /// [`LedgerError`]; nothing was changed.
+    pub async fn end_withdrawal(
+        &self,
+        open: &WithdrawalView,
+        end: WithdrawalEnd,
+        at: UnixMillis,
+    ) -> Result<WithdrawalView, LedgerError> {
+        end.check()?;
+        let (id, mint, coins) = (open.id, open.mint, Arc::clone(&open.coins));
+        let end = EndWithdrawal {
+            id,
+            mint,
+            coins,
+            end,
+            at,
+        };
+        self.ask(end).await
+    }
+
+    /// One withdrawal.
+    pub async fn withdrawal(
+        &self,
+        id: WithdrawalId,
+    ) -> Result<Option<WithdrawalView>, LedgerError> {
+        self.read(move |reader| reader.withdrawal(id)).await
+    }
+
+    /// Up to 1,000 withdrawals, the latest first.
+    pub async fn withdrawals(&self) -> Result<Vec<WithdrawalView>, LedgerError> {
+        self.read(|reader| reader.withdrawals(MAX_PAGE)).await
+    }
+
+    /// All withdrawals of this run or a closed one of which it is not known what became, the oldest first.
+    pub async fn open_withdrawals(&self) -> Result<Vec<WithdrawalView>, LedgerError> {
+        self.read(|reader| reader.open_withdrawals()).await
+    }
+
+    /// What there is of every unit of every mint of which there was anything.
+    pub async fn stock(&self) -> Result<Vec<Stock>, LedgerError> {
+        self.read(|reader| reader.stock()).await
+    }
+
+    /// Up to 1,000 accounts with coins reserved for them, with the number of the swap that made them, from
+    /// after that number on.
+    pub async fn reserved_accounts(
+        &self,
+        mint: MintId,
+        after: u64,
+    ) -> Result<Vec<(u64, AccountId)>, LedgerError> {
+        self.read(move |reader| reader.reserved_accounts(mint, after, MAX_PAGE))
+            .await
+    }
+
+    /// Up to `limit` coins of a unit of a mint that are nobody's, the largest first.
     pub async fn free_coins(&self, mint: MintId, limit: u32) -> Result<Vec<CoinView>, LedgerError> {
         self.read(move |reader| reader.free_coins(mint, limit))
             .await

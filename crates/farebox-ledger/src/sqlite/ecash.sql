@@ -55,9 +55,26 @@ CREATE TABLE coins (
     y       BLOB NOT NULL,
     msat    INTEGER NOT NULL,
     bytes   BLOB NOT NULL,
-    state   INTEGER NOT NULL,  -- 1 reserved, 2 free, 3 given
+    state   INTEGER NOT NULL,  -- 1 reserved, 2 free, 3 given, 4 leaving
     made_by BLOB NOT NULL,     -- the swap
     PRIMARY KEY (mint, y)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX coins_free ON coins (mint, msat) WHERE state = 2;
 CREATE INDEX coins_made_by ON coins (made_by);
+
+-- Coins that leave as a token for the seller: written down before the mint is called.
+CREATE TABLE withdrawals (
+    number   INTEGER PRIMARY KEY,
+    id       BLOB NOT NULL UNIQUE,
+    mint     INTEGER NOT NULL,
+    coins    BLOB NOT NULL,     -- the points of the coins that leave, 33 bytes each
+    msat     INTEGER NOT NULL,  -- what the token is worth
+    fee      INTEGER NOT NULL,
+    body     BLOB NOT NULL,     -- what the new coins can be found by
+    state    INTEGER NOT NULL,  -- 1 open, 2 done, 3 undone, 4 lost
+    token    TEXT NOT NULL,
+    epoch    INTEGER NOT NULL,  -- the run of the process that wrote it down
+    begun_at INTEGER NOT NULL,
+    ended_at INTEGER
+) STRICT;
+CREATE INDEX withdrawals_open ON withdrawals (number) WHERE state = 1;

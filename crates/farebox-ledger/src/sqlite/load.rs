@@ -9,7 +9,7 @@ use super::columns::{
     self, CLAIM, CLAIM_WIDTH, Claim, LIMITS, instant, maybe_instant, maybe_msat, msat, read_limits,
 };
 use super::sql::Sql as _;
-use super::{change, charges, held, payouts, swaps};
+use super::{change, charges, held, payouts, swaps, withdrawals};
 use crate::Receipt;
 use crate::day::Day;
 use crate::name::{HouseName, Name};
@@ -77,6 +77,11 @@ impl Load<'_> {
                     rows.received.insert(*coin, swap.view.id);
                     rows.swaps.insert(swap.view.id, swap);
                 }
+                Ok(())
+            }
+            Name::Withdrawal(id) => {
+                let found = withdrawals::find(self.connection, id)?;
+                rows.withdrawals.extend(found.map(|row| (*id, row)));
                 Ok(())
             }
             Name::Coin(name) => {

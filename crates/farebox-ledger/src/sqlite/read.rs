@@ -5,16 +5,18 @@ use std::path::PathBuf;
 
 use farebox_core::{
     AccountId, HoldId, KeyEpoch, KeyHash, MintId, PaymentHash, PayoutId, SwapId, UnixMillis,
+    WithdrawalId,
 };
 use rusqlite::{Connection, OpenFlags, Row, Transaction};
 
 use super::columns::{self, CLAIM, CLAIM_WIDTH, Claim};
 use super::sql::Sql as _;
-use super::{change, charges, held, key_views, payouts, swaps, trial};
+use super::{change, charges, held, key_views, payouts, swaps, trial, withdrawals};
 use crate::day::Day;
 use crate::rows::shown_voids;
 use crate::store::{OpenReader, Reader, StoreError};
 use crate::view::{AccountView, TransferKind, TransferView, TrialBalance};
+use crate::withdrawal::{Stock, WithdrawalView};
 use crate::{
     ChangeView, ChargePage, ChargeQuery, ChargeView, CoinView, Deposit, HeldCall, HeldSummary,
     KeyView, PayoutView, PendingDeposit, SwapView,
@@ -231,8 +233,42 @@ impl Reader for SqliteReader {
         swaps::list_coins(&self.connection, which, [account.as_bytes()])
     }
 
+    fn reserved_accounts(
+        &mut self,
+        mint: MintId,
+        after: u64,
+        limit: u32,
+    ) -> Result<Vec<(u64, AccountId)>, StoreError> {
+        let sql = "SELECT s.number, s.account FROM swaps s WHERE s.number > ?2 AND s.mint = ?1 \
+                   AND s.state = 2 AND EXISTS (SELECT 1 FROM coins c WHERE c.made_by = s.id \
+                   AND c.state = 1) ORDER BY s.number LIMIT ?3";
+        let values = (mint.number().cast_signed(), place(after), limit);
+        self.connection.readable(sql, values, |row| {
+            let number: i64 = row.get(0)?;
+            Ok((number.unsigned_abs(), AccountId::from_bytes(row.get(1)?)))
+        })
+    }
+
+    fn withdrawal(&mut self, id: WithdrawalId) -> Result<Option<WithdrawalView>, StoreError> {
+        let found = withdrawals::find(&self.connection, &id)?;
+        Ok(found.map(|row| row.view))
+    }
+
+    fn withdrawals(&mut self, limit: u32) -> Result<Vec<WithdrawalView>, StoreError> {
+        let which = "TRUE ORDER BY number DESC LIMIT ?1";
+        withdrawals::list(&self.connection, which, [limit])
+    }
+
+    fn open_withdrawals(&mut self) -> Result<Vec<WithdrawalView>, StoreError> {
+        withdrawals::list(&self.connection, "state = 1 ORDER BY number", ())
+    }
+
+    fn stock(&mut self) -> Result<Vec<Stock>, StoreError> {
+        withdrawals::stock(&*self.connection.transaction()?)
+    }
+
     fn free_coins(&mut self, mint: MintId, limit: u32) -> Result<Vec<CoinView>, StoreError> {
-        let which = "mint = ?1 AND state = 2 ORDER BY msat, y LIMIT ?2";
+        let which = "mint = ?1 AND state = 2 ORDER BY msat DESC, y LIMIT ?2";
         let mint = mint.number().cast_signed();
         swaps::list_coins(&self.connection, which, (mint, limit))
     }

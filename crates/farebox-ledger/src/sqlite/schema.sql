@@ -10,7 +10,8 @@ CREATE TABLE accounts (
     last_transfer BLOB            -- head of the chain of its transfers
 ) STRICT;
 
--- A clearing account for each rail, revenue:<route>, owed:<rail>, seller_loss, lightning_fees
+-- A clearing account for each rail, revenue:<route>, owed:<rail>, withdrawn:<rail>, seller_loss,
+-- lightning_fees, mint_fees
 CREATE TABLE house (
     account INTEGER PRIMARY KEY,
     name    TEXT NOT NULL UNIQUE
@@ -90,7 +91,8 @@ CREATE TABLE transfers (
     credit   INTEGER NOT NULL,
     msat     INTEGER NOT NULL CHECK (msat >= 0),
     kind     INTEGER NOT NULL,  -- 1 claim, 2 settle, 3 pass, 4 seller loss, 5 summary, 6 excess,
-                                -- 7 payout, 8 fee of a payout, 9 deposit, 10 change
+                                -- 7 payout, 8 fee of a payout, 9 deposit, 10 change,
+                                -- 11 withdrawal, 12 fee of a mint
     at       INTEGER NOT NULL,
     previous BLOB
 ) STRICT, WITHOUT ROWID;

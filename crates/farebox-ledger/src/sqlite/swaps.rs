@@ -18,7 +18,7 @@ use crate::swap::{CoinName, CoinState, CoinView, SwapRow, SwapState, SwapView};
 const SWAP: &str = "SELECT id, mint, account, amount, kind, calls, span, route, methods, request, \
      terms_epoch, valid_for, claim_by, epoch, received, body, state, begun_at, ended_at FROM swaps";
 const COIN: &str = "SELECT mint, y, msat, bytes, state, made_by FROM coins";
-const POINT: usize = 33;
+pub(super) const POINT: usize = 33;
 
 /// Writes a swap that is begun, or its end.
 pub(super) fn write(connection: &Connection, row: &SwapRow) -> Result<(), StoreError> {
@@ -96,7 +96,7 @@ fn read(row: &Row<'_>) -> Result<SwapRow, StoreError> {
     })
 }
 
-fn mint(number: i64) -> Result<MintId, StoreError> {
+pub(super) fn mint(number: i64) -> Result<MintId, StoreError> {
     MintId::from_number(number.cast_unsigned()).ok_or(StoreError::Corrupt("a mint"))
 }
 
@@ -146,6 +146,13 @@ pub(super) fn write_coin(connection: &Connection, coin: &CoinView) -> Result<(),
         coin.state.code(),
         coin.made_by.as_bytes(),
     );
+    connection.run(sql, values).map(std::mem::drop)
+}
+
+/// Forgets a coin that is spent.
+pub(super) fn drop_coin(connection: &Connection, coin: &CoinName) -> Result<(), StoreError> {
+    let sql = "DELETE FROM coins WHERE mint = ?1 AND y = ?2";
+    let values = (coin.mint.number().cast_signed(), coin.y);
     connection.run(sql, values).map(std::mem::drop)
 }
 

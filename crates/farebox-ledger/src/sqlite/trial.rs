@@ -143,7 +143,7 @@ const MISCOUNTED_CHANGE: &str = "SELECT (SELECT coalesce(sum(a.balance), 0) FROM
 /// Units of mints of which the coins that are ours are not worth what came in and did not go out.
 const MISCOUNTED_COINS: &str = "SELECT count(*), 0 FROM (SELECT coalesce(sum(worth), 0) AS worth \
      FROM (SELECT 'ecash:' || printf('%016x', mint) AS name, msat AS worth FROM coins \
-     WHERE state IN (1, 2) UNION ALL SELECT h.name, a.balance FROM house h \
+     WHERE state IN (1, 2, 4) UNION ALL SELECT h.name, a.balance FROM house h \
      JOIN accounts a ON a.id = h.account WHERE h.name LIKE 'ecash:%') GROUP BY name) \
      WHERE worth <> 0";
 /// A hold on an account that does not exist holds nobody's money.

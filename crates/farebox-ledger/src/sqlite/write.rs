@@ -7,7 +7,7 @@ use super::columns::{
     binding_column, instant_column, kind_columns, lines, methods_column, span_column,
 };
 use super::sql::{Each, Sql as _};
-use super::{change, charges, held, payouts, removed, swaps};
+use super::{change, charges, held, payouts, removed, swaps, withdrawals};
 use crate::money::signed;
 use crate::rows::{Account, Entry, Is, Key, OnceState, OpenHold, Origin, Side, TransferId};
 use crate::store::StoreError;
@@ -380,9 +380,15 @@ impl Write<'_> {
         for coin in &self.changes.received {
             swaps::write_received(self.connection, coin, rows.received.get(coin))?;
         }
-        let coins = self.changes.coins.iter();
-        for coin in coins.filter_map(|name| rows.coins.get(name)) {
-            swaps::write_coin(self.connection, coin)?;
+        for name in &self.changes.coins {
+            match rows.coins.get(name) {
+                Some(coin) => swaps::write_coin(self.connection, coin)?,
+                None => swaps::drop_coin(self.connection, name)?,
+            }
+        }
+        let withdrawals = self.changes.withdrawals.iter();
+        for row in withdrawals.filter_map(|id| rows.withdrawals.get(id)) {
+            withdrawals::write(self.connection, row)?;
         }
         for name in &self.changes.calls {
             held::remove(self.connection, name)?;
