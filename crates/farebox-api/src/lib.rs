@@ -357,6 +357,111 @@ pub struct Payout {
     pub cursor: u64,
 }
 
+/// What there is of a unit of a mint.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct EcashStock {
+    /// The mint; its number in the ledger, where the configuration does not have it any more.
+    pub mint: String,
+    /// The unit, where the configuration has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+    /// How much of it may be held.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub most_msat: Option<u64>,
+    /// Coins that nobody has a claim on, and can be taken out.
+    pub free_coins: u64,
+    /// What they are worth.
+    pub free_msat: u64,
+    /// Coins that may still become somebody's change.
+    pub reserved_coins: u64,
+    /// What they are worth.
+    pub reserved_msat: u64,
+    /// What leaves by withdrawals that are open.
+    pub leaving_msat: u64,
+    /// Coins that were given as change.
+    pub given_coins: u64,
+    /// What they were worth.
+    pub given_msat: u64,
+    /// What was taken out, with the fees of mints.
+    pub withdrawn_msat: u64,
+    /// Swaps of which it is not known what became.
+    pub in_doubt: u64,
+    /// What they bring.
+    pub in_doubt_msat: u64,
+    /// When the oldest of them was begun.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oldest_doubt_at: Option<String>,
+}
+
+/// What there is of every unit of every mint.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct EcashStocks {
+    /// A unit of a mint each.
+    pub stock: Vec<EcashStock>,
+}
+
+/// What is to be taken out as a token.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Withdraw {
+    /// An id of the asking side (UUID version 7): the same again is the same withdrawal.
+    pub id: String,
+    /// The mint.
+    pub mint: String,
+    /// `sat` or `msat`.
+    pub unit: String,
+    /// How much the token is to be worth, in the unit. Default: all that is free.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub amount: Option<u64>,
+}
+
+/// What became of a withdrawal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WithdrawalState {
+    /// It is not known yet.
+    Open,
+    /// The token is there.
+    Done,
+    /// The mint did nothing: the coins are free again.
+    Undone,
+    /// Some coins had been spent by somebody else: the others are free again.
+    Lost,
+}
+
+/// Coins that were taken out.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Withdrawal {
+    /// Its id.
+    pub id: String,
+    /// The mint; its number in the ledger, where the configuration does not have it any more.
+    pub mint: String,
+    /// The unit, where the configuration has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+    /// What became of it.
+    pub state: WithdrawalState,
+    /// What the token is worth.
+    pub amount_msat: u64,
+    /// What the mint takes.
+    pub fee_msat: u64,
+    /// When it was begun.
+    pub begun_at: String,
+    /// When it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<String>,
+    /// The token: whoever reads it can spend it. Not in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+}
+
+/// Coins that were taken out, the latest first.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Withdrawals {
+    /// Up to 1,000.
+    pub withdrawals: Vec<Withdrawal>,
+}
+
 /// An invoice to pay with test money.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Pay {

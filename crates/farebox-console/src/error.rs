@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use farebox_api::ErrorBody;
 use farebox_ledger::LedgerError;
 use farebox_lightning::mock::PayError;
+use farebox_paywall::ecash::TillError;
 use farebox_paywall::keyring::KeyringError;
 use farebox_paywall::payout::{CloseError, RefundError};
 
@@ -39,6 +40,10 @@ pub(crate) enum ConsoleError {
     NoPayout,
     #[error(transparent)]
     Close(#[from] CloseError),
+    #[error(transparent)]
+    Till(#[from] TillError),
+    #[error("no withdrawal has this id")]
+    NoWithdrawal,
     #[error("no prepaid key has this id")]
     NoKey,
     #[error("no charge has this id: there never was one, or long ago")]
@@ -64,13 +69,21 @@ impl ConsoleError {
         match self {
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Host => StatusCode::MISDIRECTED_REQUEST,
-            Self::NotFound | Self::NoAccount | Self::NoPayout | Self::NoKey | Self::NoCharge => {
-                StatusCode::NOT_FOUND
-            }
+            Self::NotFound
+            | Self::NoAccount
+            | Self::NoPayout
+            | Self::NoKey
+            | Self::NoCharge
+            | Self::NoWithdrawal => StatusCode::NOT_FOUND,
             Self::Close(CloseError::Unknown) => StatusCode::NOT_FOUND,
             Self::Close(CloseError::Ledger(_)) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Close(_) => StatusCode::CONFLICT,
             Self::Refund(error) => error.problem().status,
+            Self::Till(TillError::NoMint { .. }) => StatusCode::NOT_FOUND,
+            Self::Till(TillError::Short { .. } | TillError::Refused(_) | TillError::Lost) => {
+                StatusCode::CONFLICT
+            }
+            Self::Till(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::Pay(_) => StatusCode::UNPROCESSABLE_ENTITY,
@@ -81,7 +94,7 @@ impl ConsoleError {
         }
     }
 
-    const fn code(&self) -> &'static str {
+    fn code(&self) -> &'static str {
         match self {
             Self::Unauthorized => "unauthorized",
             Self::Host => "wrong_host",
@@ -93,6 +106,13 @@ impl ConsoleError {
             Self::NoPayout | Self::Close(CloseError::Unknown) => "no_payout",
             Self::Close(_) => "not_closed",
             Self::Refund(error) => error.problem().code,
+            Self::Till(TillError::NoMint { .. }) => "no_mint",
+            Self::Till(TillError::Short { .. }) => "short",
+            Self::Till(TillError::Refused(_)) => "mint_refused",
+            Self::Till(TillError::Lost) => "lost",
+            Self::Till(TillError::Ecash(_) | TillError::Ledger(_)) => "ledger",
+            Self::Till(_) => "mint_unavailable",
+            Self::NoWithdrawal => "no_withdrawal",
             Self::BadRequest(_) => "bad_request",
             Self::Pay(_) => "not_paid",
             Self::Ledger(_) => "ledger",
@@ -117,7 +137,9 @@ impl From<JsonRejection> for ConsoleError {
 impl IntoResponse for ConsoleError {
     fn into_response(self) -> Response {
         let status = self.status();
-        if status.is_server_error() {
+        // A mint that is away is nobody's failure here.
+        let is_ours = self.code() != "mint_unavailable";
+        if status.is_server_error() && is_ours {
             tracing::error!(error = &self as &dyn Error, "the console failed");
         }
         let body = Json(ErrorBody {

@@ -15,6 +15,10 @@
 //! | `POST /admin/v1/tokens/{payment_hash}/refund` `{"to": "…", "amount_msat": n}` | pays back what is on it |
 //! | `GET /admin/v1/payouts?after=&limit=` | refunds in the order in which they were begun |
 //! | `GET /admin/v1/payouts/{id}` | one of them |
+//! | `GET /admin/v1/ecash` | what there is of each unit of each mint |
+//! | `POST /admin/v1/ecash/withdrawals` `{"id": …, "mint": …, "unit": …, "amount": n}` | takes coins out as a token |
+//! | `GET /admin/v1/ecash/withdrawals` | the latest of them |
+//! | `GET /admin/v1/ecash/withdrawals/{id}` | one of them, with its token |
 //! | `POST /admin/v1/payouts/{id}/close` `{"as": "paid"\|"failed", "fee_msat": n}` | ends one whose backend never will |
 //! | `GET /admin/v1/charges?route=&account=&since=&until=&before=&limit=` | charges, latest first |
 //! | `GET /admin/v1/charges/{id}` | one of them, by its receipt |
@@ -30,6 +34,7 @@
 mod access;
 mod admin;
 mod charges;
+mod ecash;
 mod error;
 mod figures;
 mod keys;
@@ -54,6 +59,7 @@ use farebox_gateway::metrics::Metrics;
 use farebox_ledger::Ledger;
 use farebox_lightning::mock::MockNode;
 use farebox_market::rates::watch::RateWatch;
+use farebox_paywall::ecash::Till;
 use farebox_paywall::keyring::Keyring;
 use farebox_paywall::payout::Payouts;
 
@@ -79,6 +85,8 @@ pub struct Options {
     pub clock: Arc<dyn Clock>,
     /// What pays back; nothing does when absent.
     pub payouts: Option<Arc<Payouts>>,
+    /// The seller's side of ecash; there is none when absent.
+    pub till: Option<Till>,
     /// What is known of exchange rates.
     pub rates: Option<Arc<RateWatch>>,
     /// The node of test money, which opens the pay door; only ever where that was asked for.
@@ -127,6 +135,15 @@ pub fn router(options: Options) -> Router {
         .route("/admin/v1/payouts", get(payouts::list))
         .route("/admin/v1/payouts/{id}", get(payouts::show))
         .route("/admin/v1/payouts/{id}/close", post(payouts::close))
+        .route("/admin/v1/ecash", get(ecash::list))
+        .route(
+            "/admin/v1/ecash/withdrawals",
+            get(ecash::withdrawals).post(ecash::withdraw),
+        )
+        .route(
+            "/admin/v1/ecash/withdrawals/{id}",
+            get(ecash::withdrawal_of),
+        )
         .route("/admin/v1/charges", get(charges::list))
         .route("/admin/v1/charges/{id}", get(charges::show))
         .route("/admin/v1/keys", get(keys::list).post(keys::make))

@@ -55,6 +55,7 @@ async fn house(money: bool) -> House {
         keyring: Arc::clone(&keyring),
         clock,
         payouts: None,
+        till: None,
         rates: None,
         test_money: money.then(|| Arc::clone(&node)),
     });
@@ -177,7 +178,7 @@ impl House {
     }
 }
 
-const GUARDED: [&str; 11] = [
+const GUARDED: [&str; 15] = [
     "GET /metrics",
     "GET /admin/v1/accounts",
     "GET /admin/v1/ledger/trial-balance",
@@ -189,6 +190,10 @@ const GUARDED: [&str; 11] = [
     "GET /admin/v1/payouts",
     "GET /admin/v1/payouts/x",
     "POST /admin/v1/payouts/x/close",
+    "GET /admin/v1/ecash",
+    "GET /admin/v1/ecash/withdrawals",
+    "POST /admin/v1/ecash/withdrawals",
+    "GET /admin/v1/ecash/withdrawals/x",
 ];
 
 #[tokio::test]

@@ -81,6 +81,8 @@ pub(crate) fn transfer(transfer: &TransferView) -> farebox_api::Transfer {
         TransferKind::PayoutFee => "payout_fee",
         TransferKind::Deposit => "deposit",
         TransferKind::Change => "change",
+        TransferKind::Withdrawal => "withdrawal",
+        TransferKind::MintFee => "mint_fee",
     };
     farebox_api::Transfer {
         id: HoldId::from_bytes(transfer.id).to_string(),

@@ -128,12 +128,20 @@ impl Mint {
         self.list(KEYSETS_KEPT).await
     }
 
-    /// Its keysets, from a list that is a few seconds old: after it refused one, or where one is missing.
+    /// Its keysets, from a list that is a few seconds old: where one is missing.
     ///
     /// # Errors
     /// [`MintFault`].
     pub async fn fresh_keysets(&self) -> Result<Arc<Keysets>, MintFault> {
         self.list(KEYSETS_APART).await
+    }
+
+    /// Its keysets, from a new list: after it refused one that the last list has.
+    ///
+    /// # Errors
+    /// [`MintFault`].
+    pub async fn list_anew(&self) -> Result<Arc<Keysets>, MintFault> {
+        self.list(Duration::ZERO).await
     }
 
     async fn list(&self, kept: Duration) -> Result<Arc<Keysets>, MintFault> {

@@ -323,8 +323,25 @@ impl Exchange {
         reported
     }
 
+    /// What is left of the coins that paid is told once their request is charged: they pay for nothing any
+    /// more, and what nobody has a claim on is free. Whoever left fetches it.
+    fn tell_change(&mut self) {
+        let due = self.change.take();
+        let is_charged = !self.charged().msat.is_zero();
+        let (Some(due), true, Ok(runtime)) = (due, is_charged, Handle::try_current()) else {
+            return;
+        };
+        drop(runtime.spawn(async move {
+            if let Err(error) = due.tell().await {
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(error, "change could not be told; it can be fetched");
+            }
+        }));
+    }
+
     fn report(&mut self) {
         self.reported = true;
+        self.tell_change();
         self.complain();
         self.metrics.count(self);
         self.log.write(self);

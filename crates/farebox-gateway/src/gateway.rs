@@ -15,6 +15,7 @@ use farebox_http::listen::{self, ListenLimits, Server};
 use farebox_http::replay::{DEFAULT_MAX_ANSWERS, ReplayLimits, ReplayStore};
 use farebox_ledger::Ledger;
 use farebox_lightning::follow::Settlements;
+use farebox_paywall::ecash::Till;
 use farebox_paywall::keyring::Keyring;
 use farebox_paywall::payout::Payouts;
 use farebox_paywall::{Parts, Paywall};
@@ -293,19 +294,28 @@ fn spawn_held(calls: HeldCalls, offered: mpsc::Receiver<Offered>) -> io::Result<
             let deposits = Arc::clone(&calls.paywall.deposits);
             let plan = Arc::clone(&calls.plan);
             let backends = || plan.load().payments.node.clone();
-            let coins = Arc::clone(&calls.paywall.ecash);
-            let mints = || plan.load().payments.mints.clone();
+            let ecash = Arc::clone(&calls.paywall.ecash);
+            let mints = Arc::clone(&calls.plan);
+            let till = Till::new(ecash, move || mints.load().payments.mints.clone());
             runtime.block_on(async {
                 tokio::select! {
                     () = held::follow_all(calls, offered) => {}
                     () = keys::sweep(deposits, backends) => {}
-                    () = ecash::sweep(coins, mints) => {}
+                    () = ecash::sweep(till) => {}
                 }
             });
         })
 }
 
 impl Gateway {
+    /// The seller's side of ecash.
+    #[must_use]
+    pub fn till(&self) -> Till {
+        let plan = Arc::clone(&self.shared.plan);
+        let ecash = Arc::clone(&self.shared.paywall.ecash);
+        Till::new(ecash, move || plan.load().payments.mints.clone())
+    }
+
     /// Where it listens.
     #[must_use]
     pub const fn local_addr(&self) -> SocketAddr {

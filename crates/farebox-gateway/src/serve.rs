@@ -78,8 +78,8 @@ impl Serve for Worker {
             Ok(response) => response,
             Err(refusal) => render::refuse(&mut exchange, &refusal),
         };
-        if let Some(due) = exchange.change.take() {
-            Box::pin(change::tell(&due, response.headers_mut())).await;
+        if let Some(due) = &exchange.change {
+            Box::pin(change::tell(due, response.headers_mut())).await;
         }
         exchange.status = response.status();
         response

@@ -4,7 +4,9 @@
 //! every commit waits a moment first, so that whoever can come between does.
 
 mod reader;
+mod stock;
 mod tables;
+mod trial;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};

@@ -33,6 +33,14 @@ pub const SWAP_CRASH_POINTS: [&str; 4] = [
     "change-after-commit",
 ];
 
+/// Every point of the ledger that a withdrawal of coins passes through, in order.
+pub const WITHDRAWAL_CRASH_POINTS: [&str; 4] = [
+    "withdrawal-before-commit",
+    "withdrawal-after-commit",
+    "withdrawal-end-before-commit",
+    "withdrawal-end-after-commit",
+];
+
 /// Kills the own process with SIGKILL when `FAREBOX_CRASH_AT` names this point and it was passed
 /// `FAREBOX_CRASH_AFTER` times (default: at the first time).
 #[cfg(feature = "crash-points")]

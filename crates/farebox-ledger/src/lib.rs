@@ -49,7 +49,7 @@ pub use charge::{
 };
 pub use crash::{
     CRASH_POINTS, HELD_CRASH_POINTS, KEY_CRASH_POINTS, PAYOUT_CRASH_POINTS, SWAP_CRASH_POINTS,
-    crash_point,
+    WITHDRAWAL_CRASH_POINTS, crash_point,
 };
 pub use error::{LedgerError, OpenError};
 pub use funding::{ClaimPolicy, Funding, Rail};

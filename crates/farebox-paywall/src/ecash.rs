@@ -8,6 +8,7 @@
 mod change;
 mod recover;
 mod redeem;
+mod till;
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -34,6 +35,7 @@ pub use recover::sweep;
 pub(crate) use redeem::Needs;
 use redeem::Run;
 pub use redeem::SWAPPED;
+pub use till::{Shelf, Till, TillError, WITHDRAWN, Wish};
 
 /// How many coins that were spent elsewhere are remembered, so that nobody makes a mint say so again.
 const DEAD_COINS: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
@@ -93,8 +95,12 @@ pub(crate) struct Brought {
 pub struct Ecash {
     ledger: Ledger,
     clock: Arc<dyn Clock>,
-    /// What the secrets of coins that swaps make are derived from. None where there are no signing keys.
+    /// What the secrets of coins are derived from that may become change, and of those that are the
+    /// seller's. None where there are no signing keys.
     seed: Option<BranchSeed>,
+    income: Option<BranchSeed>,
+    /// Coins leave by one withdrawal at a time.
+    withdrawing: tokio::sync::Mutex<()>,
     /// Accounts whose coins are being swapped by this process, and what that brings.
     running: Mutex<HashMap<AccountId, Run>>,
     /// Coins that were spent elsewhere.
@@ -180,6 +186,8 @@ impl Ecash {
     pub(crate) fn new(ledger: Ledger, keyring: &Keyring, clock: Arc<dyn Clock>) -> Self {
         Self {
             seed: seed(keyring).map(|seed| seed.branch(Branch::Change)),
+            income: seed(keyring).map(|seed| seed.branch(Branch::Income)),
+            withdrawing: tokio::sync::Mutex::default(),
             running: Mutex::default(),
             dead: Mutex::new(LruCache::new(DEAD_COINS)),
             balances: Mutex::new(LruCache::new(BALANCES)),

@@ -1,11 +1,13 @@
 //! The command line: what can be asked, and with which exit codes it is answered.
 
 mod charges;
+mod ecash;
 mod keys;
 mod payouts;
 mod prices;
 
 pub(crate) use charges::ChargesArgs;
+pub(crate) use ecash::{EcashCommand, WithdrawArgs};
 pub(crate) use keys::{KeysCommand, LimitsArgs};
 pub(crate) use payouts::{PayoutsCommand, RefundArgs, RefundEnd};
 pub(crate) use prices::{PricesCommand, PricesDiffArgs, PricesImportArgs};
@@ -321,6 +323,9 @@ failed.")]
     /// What was paid back, and what is under way
     #[command(subcommand)]
     Payouts(PayoutsCommand),
+    /// Your own coins of ecash: what there is of each mint, and taking it out
+    #[command(subcommand)]
+    Ecash(EcashCommand),
     /// List what was charged, the latest first, with the rate and the usage it was found by
     #[command(after_help = "\
 Examples:

@@ -294,6 +294,7 @@ impl Base {
             keyring: Arc::clone(&self.keyring),
             clock: Arc::clone(&self.clock),
             payouts: Some(Arc::clone(&self.payouts)),
+            till: Some(gateway.till()),
             rates: Some(Arc::clone(&self.rates)),
             test_money,
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use farebox_core::{
-    AccountId, HoldId, KeyHash, MintId, Msat, PaymentHash, ProcessEpoch, SwapId, UnixMillis,
+    AccountId, HoldId, KeyHash, Msat, PaymentHash, ProcessEpoch, SwapId, UnixMillis,
 };
 use farebox_ledger::seam::{
     Account, Body, ChangeRow, Changes, Charge, Closed, Day, Entry, HouseName, Is, Name, OnceName,
@@ -13,8 +13,7 @@ use farebox_ledger::seam::{
     TransferId, Unsaved, WithdrawalRow,
 };
 use farebox_ledger::{
-    CoinName, CoinState, CoinView, Heap, HeldState, PayoutState, Rail, Stock, SwapState, SwapView,
-    TransferKind, WithdrawalState,
+    CoinName, CoinState, CoinView, HeldState, PayoutState, Rail, SwapView, TransferKind,
 };
 
 const HOUR: u64 = 60 * 60;
@@ -248,51 +247,6 @@ impl Tables {
                 None => self.withdrawals.push(row.clone()),
             }
         }
-    }
-
-    /// What there is of every unit of every mint of which there was anything.
-    pub(super) fn stock(&self) -> Vec<Stock> {
-        let mut all: BTreeMap<MintId, Stock> = BTreeMap::new();
-        fn of(all: &mut BTreeMap<MintId, Stock>, mint: MintId) -> &mut Stock {
-            all.entry(mint).or_insert_with(|| Stock::none(mint))
-        }
-        let add = |heap: &mut Heap, worth: Msat| {
-            heap.count += 1;
-            heap.worth = heap.worth.checked_add(worth).unwrap_or(Msat::MAX);
-        };
-        for coin in self.coins.values() {
-            let stock = of(&mut all, coin.name.mint);
-            let heap = match coin.state {
-                CoinState::Reserved => &mut stock.reserved,
-                CoinState::Free => &mut stock.free,
-                CoinState::Given => &mut stock.given,
-                CoinState::Leaving => &mut stock.leaving,
-            };
-            add(heap, coin.worth);
-        }
-        for SwapView {
-            mint,
-            terms,
-            begun_at,
-            ..
-        } in self
-            .swaps
-            .iter()
-            .map(|row| &row.view)
-            .filter(|view| view.state == SwapState::Open)
-        {
-            let stock = of(&mut all, *mint);
-            add(&mut stock.in_doubt, terms.amount);
-            let oldest = stock.oldest_doubt.unwrap_or(*begun_at);
-            stock.oldest_doubt = Some(oldest.min(*begun_at));
-        }
-        for view in self.withdrawals.iter().map(|row| &row.view) {
-            if view.state == WithdrawalState::Done {
-                let leaves = view.amount.checked_add(view.fee).unwrap_or(Msat::MAX);
-                add(&mut of(&mut all, view.mint).withdrawn, leaves);
-            }
-        }
-        all.into_values().collect()
     }
 
     /// Whether the coins of each unit of a mint are worth what its clearing account says.

@@ -14,7 +14,7 @@ use farebox_ledger::{
 
 use super::{Are, Coins, Ecash, EcashText, read};
 use crate::error::{EcashError, Error};
-use crate::mints::mint_id;
+use crate::mints::{TrustedMint, mint_id};
 
 /// How often coins are chosen anew, where others took one of them meanwhile.
 const ATTEMPTS: usize = 3;
@@ -147,7 +147,45 @@ impl Ecash {
     }
 }
 
+impl Ecash {
+    /// Frees coins that are reserved for accounts of which nothing is left.
+    pub(super) async fn free_used_up(
+        &self,
+        trusted: &TrustedMint,
+        unit: Unit,
+    ) -> Result<(), Error> {
+        let mint = trusted.mint.url();
+        let mut after = 0;
+        loop {
+            let page = self.ledger.reserved_accounts(mint_id(mint, unit), after);
+            let page = page.await?;
+            let Some((last, _)) = page.last() else {
+                return Ok(());
+            };
+            after = *last;
+            for (_, account) in page {
+                let left = Left {
+                    account,
+                    mint: mint.clone(),
+                    unit,
+                    is_exact: false,
+                };
+                let standing = self.ledger.standing(account).await?;
+                if standing.is_some_and(|standing| left.is_nothing(&standing)) {
+                    self.tell(&left).await?;
+                }
+            }
+        }
+    }
+}
+
 impl Left {
+    /// Whether nobody can want anything of it any more.
+    fn is_nothing(&self, standing: &Standing) -> bool {
+        let is_closed = !standing.told.is_empty() && self.unit.within(standing.free) == 0;
+        !standing.is_in_use && (standing.free.is_zero() || is_closed)
+    }
+
     /// What is told now: all that is free, as far as whole coins go, and while an amount is held that nobody
     /// knows yet, as far as any part of it can be given later. Where nothing is held any more and nothing is
     /// left to tell, the other coins are freed with it.

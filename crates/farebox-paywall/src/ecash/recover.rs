@@ -15,10 +15,10 @@ use farebox_ledger::{SwapEnd, SwapView};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::Ecash;
 use super::redeem::new_coins;
+use super::{Ecash, Till};
 use crate::error::{EcashError, Error};
-use crate::mints::{Mints, TrustedMint, mint_id};
+use crate::mints::{TrustedMint, mint_id};
 
 /// How often open swaps are looked at.
 const EVERY: Duration = Duration::from_secs(5);
@@ -31,6 +31,8 @@ const AGAIN_AFTER: [Duration; 2] = [
 ];
 /// How long such swaps are looked at after a start at all.
 const VAIN_FOR: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// How often coins are freed that a crash left reserved.
+const FREE_EVERY: Duration = Duration::from_secs(60 * 60);
 /// The longest that a mint is left alone which does not answer.
 const LONGEST_REST: Duration = Duration::from_secs(5 * 60);
 
@@ -45,13 +47,15 @@ struct Walk {
     /// For how long the mint is left alone after its next fault, and until when it is.
     rest: Duration,
     rests_until: Instant,
+    /// When coins are freed next that nobody has a claim on.
+    frees_at: Instant,
 }
 
 /// The mint does not answer: later again.
 struct Away;
 
-/// Goes on until it is dropped. `mints` gives those whose coins are taken at the moment.
-pub async fn sweep(ecash: Arc<Ecash>, mints: impl Fn() -> Mints) {
+/// Goes on until it is dropped.
+pub async fn sweep(till: Till) {
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // A mint's is missing while it is walked through.
@@ -66,14 +70,14 @@ pub async fn sweep(ecash: Arc<Ecash>, mints: impl Fn() -> Mints) {
                 walks.insert(walk.mint, Some(walk));
             }
         }
-        for trusted in mints().iter() {
+        for trusted in (till.mints)().iter() {
             for unit in trusted.mint.units() {
                 let id = mint_id(trusted.mint.url(), *unit);
                 let kept = walks
                     .entry(id)
-                    .or_insert_with(|| Some(Walk::new(id, *unit, &ecash)));
+                    .or_insert_with(|| Some(Walk::new(id, *unit, &till.ecash)));
                 if let Some(walk) = kept.take_if(|walk| walk.rests_until <= Instant::now()) {
-                    walking.spawn(walk.go(Arc::clone(&ecash), trusted.clone()));
+                    walking.spawn(walk.go(till.clone(), trusted.clone()));
                 }
             }
         }
@@ -93,29 +97,34 @@ impl Walk {
             odd: HashSet::new(),
             rest: EVERY,
             rests_until: Instant::now(),
+            frees_at: Instant::now(),
         }
     }
 
-    async fn go(mut self, ecash: Arc<Ecash>, trusted: TrustedMint) -> Self {
-        match self.walk(&ecash, &trusted).await {
+    async fn go(mut self, till: Till, trusted: TrustedMint) -> Self {
+        match self.walk(&till, &trusted).await {
             Ok(ControlFlow::Continue(())) => self.rest = EVERY,
-            Ok(ControlFlow::Break(Away)) => {
-                self.rests_until = Instant::now() + self.rest;
-                self.rest = (self.rest * 2).min(LONGEST_REST);
-            }
+            Ok(ControlFlow::Break(Away)) => self.rest(),
             Err(error) => {
                 let error: &dyn std::error::Error = &error;
                 tracing::warn!(error, "swaps of ecash cannot be looked at; later again");
+                self.rest();
             }
         }
         self
     }
 
+    fn rest(&mut self) {
+        self.rests_until = Instant::now() + self.rest;
+        self.rest = (self.rest * 2).min(LONGEST_REST);
+    }
+
     async fn walk(
         &mut self,
-        ecash: &Arc<Ecash>,
+        till: &Till,
         trusted: &TrustedMint,
     ) -> Result<ControlFlow<Away>, Error> {
+        let ecash = &till.ecash;
         for swap in ecash.ledger.open_swaps().await? {
             if swap.mint == self.mint && self.look(ecash, trusted, &swap).await.is_break() {
                 return Ok(ControlFlow::Break(Away));
@@ -136,6 +145,15 @@ impl Walk {
                     self.looked_until[stage] = until;
                 }
             }
+        }
+        if let Err(error) = till.go_on(trusted, self.unit).await {
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(error, "a withdrawal is open; later again");
+            return Ok(ControlFlow::Break(Away));
+        }
+        if self.frees_at <= Instant::now() {
+            self.frees_at = Instant::now() + FREE_EVERY;
+            ecash.free_used_up(trusted, self.unit).await?;
         }
         Ok(ControlFlow::Continue(()))
     }
@@ -178,7 +196,7 @@ impl Walk {
                 return ControlFlow::Break(Away);
             }
             outcome => {
-                if let Err(error) = ecash.note(view, outcome, self.unit).await {
+                if let Err(error) = self.note(ecash, view, outcome).await {
                     let error: &dyn std::error::Error = &error;
                     tracing::warn!(error, swap = %view.id, "a swap of ecash cannot be ended; later again");
                 }
@@ -187,11 +205,10 @@ impl Walk {
         tokio::time::sleep(PAUSE).await;
         ControlFlow::Continue(())
     }
-}
 
-impl Ecash {
     /// Writes down what became of a swap that nobody waits for, where that is known.
-    async fn note(&self, view: &SwapView, outcome: Outcome, unit: Unit) -> Result<(), Error> {
+    async fn note(&self, ecash: &Ecash, view: &SwapView, outcome: Outcome) -> Result<(), Error> {
+        let unit = self.unit;
         let is_open = !view.state.came_to_nothing();
         let end = match outcome {
             Outcome::Done(proofs) => {
@@ -203,11 +220,11 @@ impl Ecash {
             _ => return Ok(()),
         };
         let is_done = matches!(end, SwapEnd::Done(_));
-        let at = self.clock.now();
-        self.ledger.end_swap(view.facts(), end, at).await?;
+        let at = ecash.clock.now();
+        ecash.ledger.end_swap(view.facts(), end, at).await?;
         if is_done {
             // They were spent for us, whatever was thought before.
-            let mut dead = self.dead();
+            let mut dead = ecash.dead();
             for name in view.received.iter() {
                 dead.pop(&Y::from_bytes(*name));
             }

@@ -307,7 +307,7 @@ impl Ecash {
             Outcome::Refused(fault) => {
                 if fault.is_of_keysets() {
                     // The next attempt finds what is new.
-                    let _ = mint.fresh_keysets().await;
+                    let _ = mint.list_anew().await;
                 }
                 let error = match fault {
                     MintFault::Refused { .. } => EcashError::Refused(fault),

@@ -2,6 +2,7 @@
 
 mod charges;
 mod client;
+mod ecash;
 mod keys;
 mod payouts;
 
@@ -43,6 +44,7 @@ async fn dispatch(client: &Client, args: &AdminArgs) -> Result<(), Failure> {
         AdminCommand::Tokens(command) => tokens(client, command, args.json).await,
         AdminCommand::Refund(refund) => payouts::refund(client, refund, args.json).await,
         AdminCommand::Payouts(command) => payouts::look(client, command, args.json).await,
+        AdminCommand::Ecash(command) => ecash::run(client, command, args.json).await,
         AdminCommand::Charges(which) => charges::list(client, which, args.json).await,
         AdminCommand::Receipt { id } => charges::receipt(client, id, args.json).await,
     }

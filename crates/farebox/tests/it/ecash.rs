@@ -7,6 +7,7 @@ mod faults;
 mod nutshell;
 mod refused;
 mod sales;
+mod till;
 
 use std::sync::Arc;
 
