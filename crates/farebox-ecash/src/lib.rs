@@ -26,7 +26,7 @@ pub use mint::{
 pub use proof::{Dleq, NoPoint, Proof, Y};
 pub use request::{RequestForm, payment_request};
 pub use seed::{Branch, BranchSeed, NoSecret, Output, Seed};
-pub use split::{MAX_COINS, choose, keep, ladder, split};
+pub use split::{MAX_COINS, choose, gives_any, keep, ladder, split};
 pub use swap::{BadWriting, Misfit, PlanError, Signature, Swap, proof_from_bytes, proof_to_bytes};
 pub use token::{KeysetName, Lock, MAX_PROOFS, MAX_TOKEN, Token, TokenError, TokenProof};
 pub use token::{WithDleq, write as write_token};

@@ -76,6 +76,19 @@ pub fn keep(coins: &[u64], amount: u64) -> Vec<usize> {
     kept
 }
 
+/// Whether some of these coins sum to any amount up to what all of them are worth: none is larger than all
+/// smaller ones, and 1.
+#[must_use]
+pub fn gives_any(mut coins: Vec<u64>) -> bool {
+    coins.sort_unstable();
+    let mut sum = 0_u64;
+    coins.into_iter().all(|coin| {
+        let has_no_gap = coin <= sum.saturating_add(1);
+        sum = sum.saturating_add(coin);
+        has_no_gap
+    })
+}
+
 /// Which of these coins sum to `amount`, or else to as much below it as can be, by their places: as few as
 /// there can be. Each coin is a power of two, so the largest that fits is always right.
 #[must_use]
@@ -153,6 +166,20 @@ mod tests {
             let kept = keep(&coins, first);
             let sum: u64 = kept.iter().map(|place| coins[*place]).sum();
             assert_eq!(sum, first, "what was planned for is exact");
+        }
+    }
+
+    #[test]
+    fn coins_without_a_gap_give_any_amount() {
+        for (coins, gives) in [
+            (vec![], true),
+            (vec![1], true),
+            (vec![2], false),
+            (vec![4, 1, 2, 4], true),
+            (vec![1, 4], false),
+            (vec![1, 1, 1, 4], true),
+        ] {
+            assert_eq!(gives_any(coins.clone()), gives, "{coins:?}");
         }
     }
 

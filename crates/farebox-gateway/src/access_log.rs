@@ -229,7 +229,7 @@ pub(crate) struct Exchange {
     /// What a bitcoin cost when the price was found.
     pub(crate) rate: Option<Rate>,
     /// What goes back of the coins that paid.
-    pub(crate) change: Option<Box<ChangeDue>>,
+    pub(crate) change: Option<Arc<ChangeDue>>,
     bytes_sent: u64,
     /// Of a tunnel.
     bytes_received: Option<u64>,

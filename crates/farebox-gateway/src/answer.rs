@@ -5,6 +5,7 @@
 
 mod fault;
 mod grpc;
+mod last_word;
 mod overtime;
 mod pace;
 mod tunnel;
@@ -30,8 +31,10 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::runtime::Handle;
 
 use crate::access_log::Exchange;
+use crate::change::Told;
 use crate::crash;
 use crate::plan::Credential;
+use farebox_paywall::ecash::ChangeDue;
 use farebox_paywall::gauge::Ending;
 use farebox_paywall::payment_fields;
 use farebox_paywall::settle::{Charge, Settlement};
@@ -39,6 +42,7 @@ use farebox_paywall::settle::{Charge, Settlement};
 pub(crate) use fault::AnswerFault;
 use grpc::Failure;
 pub(crate) use grpc::{GrpcAnswer, GrpcCall, has_failed};
+pub(crate) use last_word::LastWord;
 pub(crate) use overtime::Overtime;
 pub(crate) use pace::Pace;
 use tunnel::Slot;
@@ -58,6 +62,8 @@ const WHOLE_PIECE_BYTES: usize = 64 * 1024;
 pub(crate) struct AnswerBody {
     source: Source,
     exchange: Option<Box<Exchange>>,
+    /// What is told with its end.
+    last_word: Option<Box<LastWord>>,
 }
 
 enum Source {
@@ -128,6 +134,7 @@ impl AnswerBody {
                 trailers: trailers.map(Box::new),
             },
             exchange: None,
+            last_word: None,
         }
     }
 
@@ -156,6 +163,7 @@ impl AnswerBody {
         Self {
             source: Source::NOTHING,
             exchange: None,
+            last_word: None,
         }
     }
 
@@ -167,6 +175,20 @@ impl AnswerBody {
         Self {
             source: Source::Upstream(body),
             exchange: None,
+            last_word: None,
+        }
+    }
+
+    /// Tells the rest of the change of the coins that paid with the end of the answer, where it has a place
+    /// for it.
+    pub(crate) fn end_with_change(
+        &mut self,
+        due: &Arc<ChangeDue>,
+        told: Told,
+        headers: &mut HeaderMap,
+    ) {
+        if let Source::Upstream(body) = &self.source {
+            self.last_word = LastWord::of(due, told, body, headers);
         }
     }
 
@@ -190,7 +212,10 @@ impl AnswerBody {
     fn is_on_its_way(&self) -> bool {
         match &self.source {
             Source::Whole { .. } => !self.is_end_stream(),
-            Source::Upstream(body) => body.ending.is_none(),
+            Source::Upstream(body) => {
+                let last_word = self.last_word.as_ref();
+                body.ending.is_none() || last_word.is_some_and(|last_word| !last_word.is_over())
+            }
             Source::Watched(_) | Source::Tunnel(_) => false,
         }
     }
@@ -308,6 +333,11 @@ impl UpstreamBody {
                 Frame::data(rest)
             }
         }
+    }
+
+    /// Whether it has ended, and nothing of it is left.
+    fn is_over(&self) -> bool {
+        self.ending.is_some() && self.is_at_end()
     }
 
     /// Whether all of it has been handed over.
@@ -449,7 +479,10 @@ impl Body for AnswerBody {
                 };
                 Poll::Ready(frame.map(Ok))
             }
-            Source::Upstream(body) => body.poll_frame(cx),
+            Source::Upstream(body) => match &mut this.last_word {
+                None => body.poll_frame(cx),
+                Some(last_word) => last_word.poll_frame(body, cx),
+            },
             Source::Watched(answer) => answer.poll_frame(cx),
             Source::Tunnel(_) => Poll::Ready(None),
         };
@@ -468,7 +501,10 @@ impl Body for AnswerBody {
     fn is_end_stream(&self) -> bool {
         match &self.source {
             Source::Whole { rest, trailers } => rest.is_empty() && trailers.is_none(),
-            Source::Upstream(body) => body.is_at_end(),
+            Source::Upstream(body) => {
+                let last_word = self.last_word.as_ref();
+                body.is_at_end() && last_word.is_none_or(|last_word| last_word.is_over())
+            }
             Source::Watched(answer) => answer.is_end_stream(),
             Source::Tunnel(_) => true,
         }

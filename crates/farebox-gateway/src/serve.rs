@@ -71,6 +71,7 @@ impl Serve for Worker {
         let version = request.version();
         let mut exchange = self.begin(&plan, &request, peer);
         let grpc = ContentType::of(request.headers());
+        let takes_trailers = change::takes_trailers(request.headers());
         if let Some(kind) = grpc {
             exchange.audience = Audience::Grpc(kind);
         }
@@ -78,8 +79,15 @@ impl Serve for Worker {
             Ok(response) => response,
             Err(refusal) => render::refuse(&mut exchange, &refusal),
         };
-        if let Some(due) = &exchange.change {
-            Box::pin(change::tell(due, response.headers_mut())).await;
+        if let Some(due) = exchange.change.clone() {
+            let parts = Box::pin(change::tell(&due, response.headers_mut())).await;
+            let told = change::Told {
+                parts,
+                takes_trailers,
+            };
+            let (mut parts, mut body) = response.into_parts();
+            body.end_with_change(&due, told, &mut parts.headers);
+            response = Response::from_parts(parts, body);
         }
         exchange.status = response.status();
         response

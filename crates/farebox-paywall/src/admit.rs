@@ -39,7 +39,7 @@ pub struct Admission {
     /// What the upstream is told in the place of the payer's idempotency keys.
     pub retry_words: Option<RetryWords>,
     /// What goes back of the coins that paid.
-    pub change: Option<Box<ChangeDue>>,
+    pub change: Option<Arc<ChangeDue>>,
 }
 
 /// How an admitted request is paid for.
@@ -88,7 +88,7 @@ pub struct Finished {
     /// The payment that bought it alone, if one did: its answer may be with the payment.
     pub bought_by: Option<PaymentHash>,
     /// What goes back of the coins that paid.
-    pub change: Option<Box<ChangeDue>>,
+    pub change: Option<Arc<ChangeDue>>,
 }
 
 /// Something that has to be paid before a request is served.
@@ -172,7 +172,7 @@ impl Paywall {
         let once = spender.once(fingerprint, ask);
         let change = match &spender {
             Spender::Coins(coins) => {
-                ChangeDue::of(&self.ecash, coins, quote.is_exact()).map(Box::new)
+                ChangeDue::of(&self.ecash, coins, quote.is_exact()).map(Arc::new)
             }
             Spender::Token(_) | Spender::Key(_) => None,
         };

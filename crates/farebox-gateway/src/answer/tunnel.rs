@@ -35,6 +35,7 @@ impl AnswerBody {
     pub(crate) fn tunnel(traffic: Arc<Traffic>, charge: Charge) -> (Self, TunnelLine) {
         let slot = Arc::new(Slot::default());
         let answer = Self {
+            last_word: None,
             source: Source::Tunnel(Arc::clone(&slot)),
             exchange: None,
         };

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use farebox_core::{AccountId, Msat};
 use farebox_ecash::{
-    MintUrl, Proof, Token, Unit, WithDleq, choose, digest, keep, proof_from_bytes, write_token,
+    MintUrl, Proof, Token, Unit, WithDleq, choose, digest, gives_any, keep, proof_from_bytes,
+    write_token,
 };
 use farebox_http::body_budget::Holder;
 use farebox_ledger::{
@@ -205,8 +206,9 @@ impl Left {
         let is_over = !standing.is_in_use;
         let free = self.unit.within(standing.free);
         // What no choice makes exactly stays on the account.
-        let places = if is_over || self.is_exact {
-            choose(&units, free)
+        let fewest = choose(&units, free);
+        let places = if is_over || self.is_exact || can_give_any(&units, &fewest) {
+            fewest
         } else {
             all_but_kept(&units, free)
         };
@@ -244,6 +246,13 @@ impl Left {
             text,
         }))
     }
+}
+
+/// Whether of the coins that stay any amount can be given.
+fn can_give_any(units: &[u64], going: &[usize]) -> bool {
+    let stay = units.iter().enumerate();
+    let stay = stay.filter(|(place, _)| !going.contains(place));
+    gives_any(stay.map(|(_, units)| *units).collect())
 }
 
 /// The coins that can go now, of which `free` may go, so that of those that stay any amount can be given.

@@ -4,6 +4,7 @@ mod balance;
 #[cfg(feature = "crash-points")]
 mod crash;
 mod faults;
+mod last_word;
 mod nutshell;
 mod refused;
 mod sales;

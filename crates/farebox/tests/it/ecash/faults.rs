@@ -16,7 +16,7 @@ pub(super) fn mint() -> TestMint {
     TestMint::start(MintOptions::default()).unwrap()
 }
 
-fn section(mint: &TestMint, more: &str) -> String {
+pub(super) fn section(mint: &TestMint, more: &str) -> String {
     format!("[[mint]]\nurl = \"{}\"\n{more}", mint.url())
 }
 

@@ -1,0 +1,95 @@
+//! At a price by use the rest of the change is told with the end of the answer.
+
+use farebox_testkit::ScriptedUpstream;
+use farebox_testkit::mint::TestMint;
+use serde_json::json;
+
+use super::faults::{mint, models, parts, pick_up, section};
+use super::with_token;
+use crate::harness::{Call, Reply, Route, Setup, TestGateway};
+
+fn streamed(max_tokens: u64) -> Call {
+    let body = json!({
+        "model": "m", "stream": true, "max_tokens": max_tokens,
+        "messages": [{ "role": "user", "content": "one two three" }],
+    });
+    Call::post("/v1/chat/completions", body.to_string()).header("Content-Type", "application/json")
+}
+
+/// A seller of bytes, of which 100 cost an msat.
+fn bytes(mint: &TestMint, upstream: &ScriptedUpstream) -> TestGateway {
+    let price = "price = { per_byte = { msat = \"0.01\" }, at_most = { sat = 2 } }";
+    let route = Route::at("/bytes", upstream)
+        .line(price)
+        .line("methods = [\"cashu\"]");
+    let setup = Setup::new().without_lightning().section(&section(mint, ""));
+    TestGateway::start(setup.route(route))
+}
+
+fn worth(mint: &TestMint, told: &[&str]) -> u64 {
+    told.iter().map(|part| mint.value_of(part).unwrap()).sum()
+}
+
+#[test]
+fn a_stream_of_events_tells_it_in_a_comment_before_its_last_event() {
+    let (mint, upstream) = (mint(), ScriptedUpstream::start().unwrap());
+    let gateway = models(&mint, &upstream);
+    // The second has no room for more than it holds: nothing is told in its head.
+    for (sent, in_head) in [(40_000, true), (600, false)] {
+        let token = mint.token("msat", sent);
+        let reply = gateway
+            .send(&with_token(&streamed(500), &token))
+            .expect(200);
+        let text = reply.text();
+        let mut events = text.trim_end().rsplit("\n\n");
+        assert_eq!(events.next(), Some("data: [DONE]"), "{text}");
+        let comment = events.next().unwrap().strip_prefix(": x-cashu ");
+        let comment = comment.expect("a comment").trim();
+        let mut told: Vec<_> = reply.find("x-cashu").into_iter().collect();
+        assert_eq!(told.len(), usize::from(in_head));
+        told.push(comment);
+        let back = worth(&mint, &told);
+        assert!(back < sent, "{back}");
+        assert_eq!(parts(&gateway, &token, back, &mint), told);
+        for part in told {
+            mint.redeem(part).unwrap();
+        }
+    }
+    mint.assert_sound();
+}
+
+#[test]
+fn another_answer_tells_it_in_a_trailer_to_a_client_that_reads_trailers() {
+    let (mint, upstream) = (mint(), ScriptedUpstream::start().unwrap());
+    let gateway = bytes(&mint, &upstream);
+    let token = mint.token("msat", 4_000);
+    let call = with_token(&Call::get("/bytes/large/20000"), &token);
+    let reads: Reply = gateway
+        .send(
+            &call
+                .clone()
+                .header("TE", "trailers")
+                .header("Connection", "TE"),
+        )
+        .expect(200);
+    assert_eq!(reads.find("trailer"), Some("x-cashu"));
+    let [(name, trailer)] = &reads.trailers[..] else {
+        panic!("{:?}", reads.trailers);
+    };
+    assert_eq!(name, "x-cashu");
+    let told = [reads.find("x-cashu").unwrap(), trailer];
+    assert_eq!(worth(&mint, &told), 4_000 - 200);
+    assert_eq!(parts(&gateway, &token, 4_000 - 200, &mint), told);
+}
+
+#[test]
+fn who_reads_no_trailers_fetches_it() {
+    let (mint, upstream) = (mint(), ScriptedUpstream::start().unwrap());
+    let gateway = bytes(&mint, &upstream);
+    let token = mint.token("msat", 4_000);
+    let call = with_token(&Call::get("/bytes/large/20000"), &token);
+    let reply = gateway.send(&call).expect(200);
+    assert_eq!((reply.find("trailer"), reply.trailers.len()), (None, 0));
+    parts(&gateway, &token, 4_000 - 200, &mint);
+    pick_up(&gateway, &token).expect(200);
+}
