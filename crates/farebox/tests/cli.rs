@@ -262,18 +262,46 @@ fn the_demo_sells_itself_a_call() {
     assert!(held > charged && charged > 0, "{text}");
     assert_eq!(charged + rest, msat("deposit"), "{text}");
     assert!(metered.contains(&format!("earned {charged} msat; trial balance 0")));
+    let (_, ecash) = text.split_once("for ecash").expect("and for ecash");
+    let changes = ecash.lines().filter(|line| line.contains("  change  "));
+    assert_eq!(changes.count(), 3, "{text}");
+    assert!(
+        ecash.contains("earned 6000 msat; trial balance 0"),
+        "{text}"
+    );
+    assert!(ecash.contains(&format!("earned {} msat; trial balance 0", 2 * charged)));
 }
 
-/// What `demo` prints for pasting. The pipe has to stay open as long as the demo runs.
+/// What `demo` prints for pasting: to pay with an invoice, and with ecash. The pipe has to stay open as long
+/// as the demo runs.
 #[cfg(feature = "demo")]
-fn read_snippet(printed: impl std::io::BufRead) -> String {
+fn read_snippets(printed: impl std::io::BufRead) -> (String, String) {
     let lines = printed.lines().map(Result::unwrap);
     let lines: Vec<_> = lines
         .take_while(|line| !line.starts_with("Ctrl-C"))
         .collect();
-    let snippet = lines.iter().skip_while(|line| !line.starts_with("URL="));
-    let snippet = snippet.take_while(|line| !line.starts_with("The seller"));
-    snippet.cloned().collect::<Vec<_>>().join("\n")
+    let between = |first: &str, end: &str| {
+        let snippet = lines.iter().skip_while(|line| !line.starts_with(first));
+        let snippet = snippet.take_while(|line| !line.starts_with(end));
+        snippet.cloned().collect::<Vec<_>>().join("\n")
+    };
+    let ecash = between("curl -i -H 'X-Cashu", "The seller");
+    (between("URL=", "Or pay with ecash"), ecash)
+}
+
+/// Runs a snippet in a shell.
+#[cfg(feature = "demo")]
+#[track_caller]
+fn paste(snippet: &str) -> String {
+    let pasted = Command::new("sh").args(["-c", snippet]).output().unwrap();
+    let text = stdout(&pasted);
+    let complaint = stderr(&pasted);
+    assert!(
+        text.starts_with("HTTP/1.1 200 OK"),
+        "{snippet}\n{text}{complaint}"
+    );
+    assert!(text.contains("chat.completion"), "{text}");
+    text
 }
 
 #[cfg(feature = "demo")]
@@ -295,17 +323,18 @@ fn the_lines_that_the_demo_prints_buy_a_call_when_pasted() {
         .spawn()
         .unwrap();
     let mut printed = std::io::BufReader::new(demo.stdout.take().unwrap());
-    let snippet = read_snippet(&mut printed);
-    let pasted = Command::new("sh").args(["-c", &snippet]).output().unwrap();
+    let (invoice, ecash) = read_snippets(&mut printed);
+    paste(&invoice);
+    let told = paste(&ecash);
+    let change = told.lines().find_map(|line| line.strip_prefix("x-cashu: "));
+    let (before, rest) = ecash.split_once("cashuB").unwrap();
+    let (_, after) = rest.split_once('\'').unwrap();
+    paste(&format!(
+        "{before}{}'{after}",
+        change.expect("change").trim()
+    ));
     demo.kill().unwrap();
     demo.wait().unwrap();
-    let text = stdout(&pasted);
-    assert!(
-        text.starts_with("HTTP/1.1 200 OK"),
-        "{snippet}\n{text}{}",
-        stderr(&pasted)
-    );
-    assert!(text.contains("chat.completion"), "{text}");
 }
 
 /// A list in OpenRouter's form; the price of a token written, for each model.

@@ -13,29 +13,34 @@ use crate::output;
 
 /// The route that sells by the token.
 pub(super) const ROUTE: &str = "metered";
-const PATH: &str = "/metered/v1/chat/completions";
+pub(super) const PATH: &str = "/metered/v1/chat/completions";
 
 /// The demo's route and the prices of its model: a sixth of a satoshi for what is read, a satoshi
 /// for what is written.
-pub(super) fn config(upstream: &str) -> String {
+pub(super) fn config(upstream: &str, methods: &str) -> String {
     format!(
         "[[model]]\nname = \"demo-model\"\ncurrency = \"msat\"\nper = \"unit\"\n\
          input = 150\noutput = 1000\nmax_output_tokens = 1000\n\n\
          [[route]]\nname = \"{ROUTE}\"\npath = \"/{ROUTE}\"\nupstream = \"{upstream}\"\n\
          strip_prefix = true\nprice = {{ model_tokens = {{}} }}\n\
-         balance = {{ msat = 200000 }}\n"
+         balance = {{ msat = 200000 }}\n{methods}"
     )
 }
 
-/// Sells a streamed chat to the buyer, prints each step, and gives what it was charged.
-pub(super) async fn sell(gateway: &Client, console: &Client, buyer: &Buyer) -> anyhow::Result<u64> {
-    let request = json!({
+/// A chat that is streamed.
+pub(super) fn request() -> Value {
+    json!({
         "model": "demo-model",
         "messages": [{ "role": "user", "content": "What does a token cost here?" }],
         "max_tokens": 100,
         "stream": true,
         "stream_options": { "include_usage": true },
-    });
+    })
+}
+
+/// Sells a streamed chat to the buyer, prints each step, and gives what it was charged.
+pub(super) async fn sell(gateway: &Client, console: &Client, buyer: &Buyer) -> anyhow::Result<u64> {
+    let request = request();
     let (reply, challenge) = ask(gateway, PATH, &request).await?;
     let invoice = &challenge.invoice;
     let most = &reply.json()["price_msat"];
@@ -57,19 +62,36 @@ pub(super) async fn sell(gateway: &Client, console: &Client, buyer: &Buyer) -> a
     Ok(charged)
 }
 
+/// The events of a stream that are JSON.
+fn events(text: &str) -> Vec<Value> {
+    let events = text.lines().filter_map(|line| line.strip_prefix("data: "));
+    let events = events.filter_map(|data| serde_json::from_str(data).ok());
+    events.collect()
+}
+
+/// What a streamed answer says that it used.
+fn usage(events: &[Value]) -> anyhow::Result<&Value> {
+    let usage = events.iter().rev().map(|event| &event["usage"]);
+    let usage = usage.into_iter().find(|usage| usage.is_object());
+    usage.context("the stream does not tell its usage")
+}
+
+/// What a streamed answer says that it costs, in msat.
+pub(super) fn cost(text: &str) -> anyhow::Result<u64> {
+    let events = events(text);
+    let cost = usage(&events)?["cost_msat"].as_u64();
+    cost.context("the stream does not tell its cost")
+}
+
 /// Prints a streamed answer and what it cost.
 fn show(reply: &Reply) -> anyhow::Result<u64> {
     let text = String::from_utf8_lossy(&reply.body);
-    let events = text.lines().filter_map(|line| line.strip_prefix("data: "));
-    let events = events.filter_map(|data| serde_json::from_str(data).ok());
-    let events: Vec<Value> = events.collect();
+    let events = events(&text);
     let pieces = events.iter();
     let pieces = pieces.filter_map(|event| event["choices"][0]["delta"]["content"].as_str());
     let answer: String = pieces.collect();
-    let usage = events.iter().rev().map(|event| &event["usage"]);
-    let usage = usage.into_iter().find(|usage| usage.is_object());
-    let usage = usage.context("the stream does not tell its usage")?;
-    let charged = usage["cost_msat"].as_u64().context("nor its cost")?;
+    let usage = usage(&events)?;
+    let charged = cost(&text)?;
     let held = reply.headers.get("farebox-held-msat");
     let held = held
         .and_then(|held| held.to_str().ok())

@@ -8,13 +8,17 @@ use http::header::WWW_AUTHENTICATE;
 use serde_json::{Value, json};
 
 use super::buyer::Buyer;
+use super::ecash::Purse;
 use super::{metered, person};
 use crate::command::Failure;
 use crate::command::admin::{Client, Reply};
 use crate::output;
 use crate::running::Running;
 
-const PATH: &str = "/v1/chat/completions";
+/// What is sold at a fixed price.
+pub(super) const PATH: &str = "/v1/chat/completions";
+/// What it costs, in msat.
+const PRICE: u64 = 2_000;
 
 /// What is sold to people.
 pub(super) const WEATHER: &str = "/weather";
@@ -28,7 +32,11 @@ pub(super) struct Challenge {
 }
 
 /// Sells one payment's worth to the buyer and prints each step.
-pub(super) async fn sell(running: &Running, buyer: &Buyer) -> Result<(), Failure> {
+pub(super) async fn sell(
+    running: &Running,
+    buyer: &Buyer,
+    purse: Option<&Purse>,
+) -> Result<(), Failure> {
     let address = |url: String| url.trim_start_matches("http://").to_owned();
     let gateway = Client::new(address(running.gateway_url()), None);
     let console = Client::new(address(running.console_url()), Some(running.token.clone()));
@@ -39,9 +47,14 @@ pub(super) async fn sell(running: &Running, buyer: &Buyer) -> Result<(), Failure
         }
         Buyer::TestMoney | Buyer::Node(_) => {
             sell_a_chat(&gateway, &console, buyer).await?;
-            check_books(&console, "openai", 2_000).await?;
+            check_books(&console, "openai", PRICE).await?;
             let charged = metered::sell(&gateway, &console, buyer).await?;
             check_books(&console, metered::ROUTE, charged).await?;
+            if let Some(purse) = purse {
+                let earned = purse.sell(&gateway).await?;
+                check_books(&console, "openai", PRICE + earned.calls).await?;
+                check_books(&console, metered::ROUTE, charged + earned.stream).await?;
+            }
         }
     }
     Ok(())

@@ -64,14 +64,8 @@ fn another_answer_tells_it_in_a_trailer_to_a_client_that_reads_trailers() {
     let gateway = bytes(&mint, &upstream);
     let token = mint.token("msat", 4_000);
     let call = with_token(&Call::get("/bytes/large/20000"), &token);
-    let reads: Reply = gateway
-        .send(
-            &call
-                .clone()
-                .header("TE", "trailers")
-                .header("Connection", "TE"),
-        )
-        .expect(200);
+    let call = call.header("TE", "trailers").header("Connection", "TE");
+    let reads: Reply = gateway.send(&call).expect(200);
     assert_eq!(reads.find("trailer"), Some("x-cashu"));
     let [(name, trailer)] = &reads.trailers[..] else {
         panic!("{:?}", reads.trailers);
