@@ -66,12 +66,20 @@ async fn demo(args: &DemoArgs) -> Result<(), Failure> {
         "  console   {}  metrics, admin API\n",
         running.console_url()
     ))?;
-    let sold = sale::sell(&running, &buyer, purse.as_ref()).await;
+    let sold = sell(&running, &buyer, purse.as_ref()).await;
     if sold.is_ok() && !args.once {
         stay_up(&running, purse.as_ref()).await?;
     }
     running.stop().await;
     sold
+}
+
+async fn sell(running: &Running, buyer: &Buyer, purse: Option<&Purse>) -> Result<(), Failure> {
+    let earned = sale::sell(running, buyer).await?;
+    if let Some(purse) = purse {
+        purse.sell(running, &earned).await?;
+    }
+    Ok(())
 }
 
 async fn start(

@@ -7,9 +7,10 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::metered;
-use super::sale::PATH;
+use super::sale::{Earned, PATH, check_books, doors};
 use crate::command::admin::{Client, Reply};
 use crate::output;
+use crate::running::Running;
 
 /// What the buyer's first token is worth, and the one for the stream, in msat.
 const FIRST: u64 = 10_000;
@@ -20,14 +21,6 @@ const CASHU: &str = "x-cashu";
 
 /// A mint of test money.
 pub(super) struct Purse(TestMint);
-
-/// What was earned.
-pub(super) struct Earned {
-    /// By the calls.
-    pub(super) calls: u64,
-    /// By the stream.
-    pub(super) stream: u64,
-}
 
 impl Purse {
     pub(super) fn open() -> anyhow::Result<Self> {
@@ -54,8 +47,10 @@ impl Purse {
         worth.context("the change is no money of the demo's mint")
     }
 
-    /// Sells to the holder of coins and prints each step.
-    pub(super) async fn sell(&self, gateway: &Client) -> anyhow::Result<Earned> {
+    /// Sells to the holder of coins and prints each step. `before` is what was earned until then.
+    pub(super) async fn sell(&self, running: &Running, before: &Earned) -> anyhow::Result<()> {
+        let (gateway, console) = doors(running);
+        let gateway = &gateway;
         let request = json!({
             "model": "gpt-4o-mini",
             "messages": [{ "role": "user", "content": "Do you take ecash?" }],
@@ -80,10 +75,8 @@ impl Purse {
         ))?;
         output::line(format_args!("   change    {rest} msat"))?;
         let stream = self.sell_a_stream(gateway).await?;
-        Ok(Earned {
-            calls: FIRST - rest,
-            stream,
-        })
+        check_books(&console, "openai", before.calls + FIRST - rest).await?;
+        check_books(&console, metered::ROUTE, before.stream + stream).await
     }
 
     async fn sell_a_stream(&self, gateway: &Client) -> anyhow::Result<u64> {

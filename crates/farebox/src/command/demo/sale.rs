@@ -8,7 +8,6 @@ use http::header::WWW_AUTHENTICATE;
 use serde_json::{Value, json};
 
 use super::buyer::Buyer;
-use super::ecash::Purse;
 use super::{metered, person};
 use crate::command::Failure;
 use crate::command::admin::{Client, Reply};
@@ -23,6 +22,15 @@ const PRICE: u64 = 2_000;
 /// What is sold to people.
 pub(super) const WEATHER: &str = "/weather";
 
+/// What was earned, in msat.
+#[derive(Default)]
+pub(super) struct Earned {
+    /// By calls at a fixed price.
+    pub(super) calls: u64,
+    /// By streams.
+    pub(super) stream: u64,
+}
+
 /// What a 402 asks for.
 pub(super) struct Challenge {
     pub(super) macaroon: String,
@@ -32,14 +40,9 @@ pub(super) struct Challenge {
 }
 
 /// Sells one payment's worth to the buyer and prints each step.
-pub(super) async fn sell(
-    running: &Running,
-    buyer: &Buyer,
-    purse: Option<&Purse>,
-) -> Result<(), Failure> {
-    let address = |url: String| url.trim_start_matches("http://").to_owned();
-    let gateway = Client::new(address(running.gateway_url()), None);
-    let console = Client::new(address(running.console_url()), Some(running.token.clone()));
+pub(super) async fn sell(running: &Running, buyer: &Buyer) -> Result<Earned, Failure> {
+    let (gateway, console) = doors(running);
+    let mut earned = Earned::default();
     match buyer {
         Buyer::Person => {
             person::sell(&gateway, &running.gateway_url()).await?;
@@ -50,14 +53,21 @@ pub(super) async fn sell(
             check_books(&console, "openai", PRICE).await?;
             let charged = metered::sell(&gateway, &console, buyer).await?;
             check_books(&console, metered::ROUTE, charged).await?;
-            if let Some(purse) = purse {
-                let earned = purse.sell(&gateway).await?;
-                check_books(&console, "openai", PRICE + earned.calls).await?;
-                check_books(&console, metered::ROUTE, charged + earned.stream).await?;
-            }
+            earned = Earned {
+                calls: PRICE,
+                stream: charged,
+            };
         }
     }
-    Ok(())
+    Ok(earned)
+}
+
+/// The gateway and the console, as others reach them.
+pub(super) fn doors(running: &Running) -> (Client, Client) {
+    let address = |url: String| url.trim_start_matches("http://").to_owned();
+    let gateway = Client::new(address(running.gateway_url()), None);
+    let console = Client::new(address(running.console_url()), Some(running.token.clone()));
+    (gateway, console)
 }
 
 async fn sell_a_chat(gateway: &Client, console: &Client, buyer: &Buyer) -> anyhow::Result<()> {
@@ -140,7 +150,7 @@ pub(super) fn read_challenge(reply: &Reply) -> anyhow::Result<Challenge> {
     })
 }
 
-async fn check_books(console: &Client, route: &str, price: u64) -> anyhow::Result<()> {
+pub(super) async fn check_books(console: &Client, route: &str, price: u64) -> anyhow::Result<()> {
     let path = "/admin/v1/ledger/trial-balance";
     let reply = console.send(Method::GET, path, &[], &Value::Null).await?;
     let balance: TrialBalance = reply.read()?;
