@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use farebox_http::body_budget::Shares;
+use farebox_http::limits::ChallengeLimits;
 use farebox_paywall::Paywall;
 use farebox_paywall::credential::Reader;
 use farebox_paywall::payout::Payouts;
@@ -63,6 +64,8 @@ pub(crate) struct Own {
     /// Bodies of requests in memory.
     bodies: Arc<Shares>,
     refunds: Arc<RefundDesk>,
+    /// How often change is asked for.
+    changes: ChallengeLimits,
     keys: KeyPaths,
 }
 
@@ -85,6 +88,7 @@ impl Own {
             metrics,
             bodies,
             refunds,
+            changes: ChallengeLimits::new(change::rates(), Instant::now()),
         }
     }
 

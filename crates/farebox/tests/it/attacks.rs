@@ -2,7 +2,7 @@
 //! whether it worked.
 
 mod bodies;
-mod chaos;
+pub(crate) mod chaos;
 mod ends;
 mod flood;
 mod forgeries;

@@ -8,6 +8,7 @@ mod last_word;
 mod nutshell;
 mod refused;
 mod sales;
+mod sums;
 mod till;
 
 use std::sync::Arc;

@@ -11,6 +11,9 @@ use crate::harness::{Call, Connection, Reply, Route, Setup, TestGateway};
 use crate::rules::eventually;
 
 const PRICE: u64 = 1_500;
+/// A model of which a token costs an msat.
+pub(super) const MODEL: &str = "[[model]]\nname = \"m\"\ncurrency = \"msat\"\nper = \"unit\"\ninput = 1\n\
+     output = 1\ncontext_tokens = 100000\nmax_output_tokens = 50000";
 
 pub(super) fn mint() -> TestMint {
     TestMint::start(MintOptions::default()).unwrap()
@@ -35,12 +38,10 @@ pub(super) fn shop(mints: &[&TestMint], route: Route) -> TestGateway {
 
 /// A seller of answers at a price by use: a token of the model costs an msat.
 pub(super) fn models(mint: &TestMint, upstream: &ScriptedUpstream) -> TestGateway {
-    let model = "[[model]]\nname = \"m\"\ncurrency = \"msat\"\nper = \"unit\"\ninput = 1\noutput = 1\n\
-                 context_tokens = 100000\nmax_output_tokens = 50000";
     let route = Route::to("/v1", &format!("{}/v1", upstream.url()))
         .line("price = { model_tokens = { tokenizer = \"bytes\" } }")
         .line("methods = [\"cashu\"]");
-    let setup = Setup::new().without_lightning().section(model);
+    let setup = Setup::new().without_lightning().section(MODEL);
     TestGateway::start(setup.section(&section(mint, "")).route(route))
 }
 

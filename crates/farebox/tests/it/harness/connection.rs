@@ -49,6 +49,15 @@ impl Connection {
         self.0.get_ref().shutdown(Shutdown::Write)
     }
 
+    /// Whether something came that was not read.
+    pub(crate) fn has_more(&self) -> bool {
+        let stream = self.0.get_ref();
+        stream.set_nonblocking(true).unwrap();
+        let seen = stream.peek(&mut [0]);
+        stream.set_nonblocking(false).unwrap();
+        seen.is_ok()
+    }
+
     /// Whether the peer has ended the connection, with nothing more to read.
     pub(crate) fn is_at_end(&mut self) -> bool {
         self.0.fill_buf().map_or(true, <[u8]>::is_empty)
