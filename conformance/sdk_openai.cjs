@@ -29,7 +29,7 @@ async function answer(client, call) {
 async function main() {
   const wish = JSON.parse(readFileSync(0, "utf8"));
   const { api_key: apiKey, default_headers: defaultHeaders } = wish.credential;
-  const client = new OpenAI({ baseURL: `${wish.url}/v1`, maxRetries: 0, apiKey, defaultHeaders });
+  const client = new OpenAI({ baseURL: `${wish.url}/v1`, maxRetries: wish.retries ?? 0, apiKey, defaultHeaders });
   const answers = [];
   for (const call of wish.calls) answers.push(await answer(client, call));
   console.log(JSON.stringify({ answers }));

@@ -30,7 +30,7 @@ def answer(client, call):
 
 def main():
     wish = json.load(sys.stdin)
-    client = openai.OpenAI(base_url=wish["url"] + "/v1", max_retries=0, **wish["credential"])
+    client = openai.OpenAI(base_url=wish["url"] + "/v1", max_retries=wish.get("retries", 0), **wish["credential"])
     print(json.dumps({"answers": [answer(client, call) for call in wish["calls"]]}))
 
 

@@ -46,7 +46,7 @@ pub use stream::StreamControl;
 use crate::background::Background;
 use record::Records;
 use stream::Streams;
-use told::Told;
+use told::{Busy, Told};
 
 /// How many bodies in OpenAI's form are kept.
 const MAX_ASKED: usize = 10_000;
@@ -65,6 +65,7 @@ struct State {
     gates: Mutex<HashMap<String, Arc<Semaphore>>>,
     asked: Mutex<Vec<Bytes>>,
     told: Told,
+    busy: Busy,
 }
 
 impl State {
@@ -153,6 +154,11 @@ impl ScriptedUpstream {
     pub fn will_tell(&self, path: &str, kind: &'static str, text: impl Into<Bytes>) {
         let kind = http::HeaderValue::from_static(kind);
         self.state.told.set(path, kind, text.into());
+    }
+
+    /// Refuses so many calls of a path below `/v1` with HTTP 429.
+    pub fn will_be_busy(&self, path: &str, times: usize) {
+        self.state.busy.set(path, times);
     }
 
     /// Waits until `count` requests have reached `path`.

@@ -71,7 +71,8 @@ pub(super) async fn answer(request: Request<Incoming>, state: &State) -> Answer 
             let method = request.method().clone();
             let body = keep(request.into_body()).await?;
             state.note_asked(body.clone());
-            let told = state.told.answer(&path, &body);
+            let told = state.busy.answer(&path);
+            let told = told.or_else(|| state.told.answer(&path, &body));
             told.unwrap_or_else(|| openai::answer(&method, &path, &body))
         }
         _ => echo(&recorded, &keep(request.into_body()).await?),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, header};
+use http::{HeaderValue, Response, StatusCode, header};
 use serde_json::Value;
 
 use super::body;
@@ -13,6 +13,34 @@ use crate::background::Body;
 /// The answers, by path and whether they are streams.
 #[derive(Debug, Default)]
 pub(super) struct Told(Mutex<HashMap<(String, bool), (HeaderValue, Bytes)>>);
+
+/// How many more calls of a path are refused with HTTP 429.
+#[derive(Debug, Default)]
+pub(super) struct Busy(Mutex<HashMap<String, usize>>);
+
+impl Busy {
+    pub(super) fn set(&self, path: &str, times: usize) {
+        let mut busy = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        busy.insert(path.to_owned(), times);
+    }
+
+    /// The refusal of this call, if it is one of them.
+    pub(super) fn answer(&self, path: &str) -> Option<Response<Body>> {
+        let mut busy = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = busy.get_mut(path).filter(|left| **left > 0)?;
+        *left -= 1;
+        drop(busy);
+        let mut response = Response::new(body::whole(Bytes::from_static(b"{\"error\":{}}")));
+        *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
+        let headers = response.headers_mut();
+        headers.insert(header::RETRY_AFTER, HeaderValue::from_static("0"));
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        );
+        Some(response)
+    }
+}
 
 impl Told {
     pub(super) fn set(&self, path: &str, kind: HeaderValue, text: Bytes) {

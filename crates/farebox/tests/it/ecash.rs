@@ -8,6 +8,7 @@ mod last_word;
 mod nutshell;
 mod refused;
 mod sales;
+mod sdks;
 mod sums;
 mod till;
 

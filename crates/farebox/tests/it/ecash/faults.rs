@@ -38,7 +38,7 @@ pub(super) fn shop(mints: &[&TestMint], route: Route) -> TestGateway {
 
 /// A seller of answers at a price by use: a token of the model costs an msat.
 pub(super) fn models(mint: &TestMint, upstream: &ScriptedUpstream) -> TestGateway {
-    let route = Route::to("/v1", &format!("{}/v1", upstream.url()))
+    let route = Route::at("/v1", upstream)
         .line("price = { model_tokens = { tokenizer = \"bytes\" } }")
         .line("methods = [\"cashu\"]");
     let setup = Setup::new().without_lightning().section(MODEL);

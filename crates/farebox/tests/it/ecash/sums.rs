@@ -84,11 +84,7 @@ impl Trader {
             .section(MODEL)
             .section(&section(&mint, "most = { msat = 1000000000 }"))
             .route(Route::at("/paid", &upstream).msat(PRICE).line(cashu))
-            .route(
-                Route::to("/v1", &format!("{}/v1", upstream.url()))
-                    .line(tokens)
-                    .line(cashu),
-            )
+            .route(Route::at("/v1", &upstream).line(tokens).line(cashu))
             .route(Route::at("/bytes", &upstream).line(bytes).line(cashu));
         Self {
             dice: Dice(seed),
