@@ -1,6 +1,7 @@
 //! Ecash that pays for requests, at a mint that many run, with its wallet.
 
 mod balance;
+mod cashu_ts;
 #[cfg(feature = "crash-points")]
 mod crash;
 mod faults;

@@ -1,0 +1,48 @@
+//! The library of web wallets pays by fetch at a real mint, and redeems the change.
+
+use serde_json::json;
+
+use super::{Nutshell, opened};
+use crate::parts;
+
+const PRICE: u64 = 1_500;
+const FILLED: u64 = 20_000;
+const PAYS: u64 = 4_000;
+/// What nutshell takes for each swap of up to ten coins, and of more.
+const MOST_A_SWAP: u64 = 3;
+
+#[test]
+fn cashu_ts_reads_what_is_asked_for_pays_and_redeems_the_change() {
+    let Some(mut program) = parts::node("ecash.mjs") else {
+        return;
+    };
+    let Some((mint, upstream, gateway)) = opened() else {
+        return;
+    };
+    let told = parts::answer(
+        &mut program,
+        &json!({
+            "mint": mint.url(), "unit": "msat", "amount": FILLED, "pays": PAYS, "calls": 2,
+            "url": gateway.url("/paid/a"),
+        }),
+    );
+    let asked = json!({
+        "status": 402, "amount": PRICE, "unit": "msat", "mints": [Nutshell::url(&mint)],
+    });
+    assert_eq!(told["asked"], asked);
+    let answers = told["answers"].as_array().unwrap();
+    assert_eq!((answers.len(), upstream.total()), (2, 2));
+    for answer in answers {
+        assert_eq!(
+            (&answer["status"], &answer["paid"]),
+            (&200.into(), &PAYS.into())
+        );
+        let back = answer["back"].as_u64().unwrap();
+        // Our own swap, and the one that redeems the change.
+        let least = PAYS - PRICE - 2 * MOST_A_SWAP;
+        assert!((least..PAYS - PRICE).contains(&back), "{answer}");
+    }
+    let spent = told["before"].as_u64().unwrap() - told["after"].as_u64().unwrap();
+    let most = 2 * (PRICE + 3 * MOST_A_SWAP);
+    assert!((2 * PRICE..=most).contains(&spent), "{told}");
+}
