@@ -15,6 +15,7 @@ use crate::client::MintClient;
 use crate::fault::MintFault;
 use crate::keyset::{KeysetError, KeysetId, KeysetKeys, Keysets};
 use crate::proof::Y;
+use crate::swap::Swap;
 use crate::wire::{CoinState, MintInfo};
 use crate::{MintUrl, Unit};
 
@@ -142,6 +143,13 @@ impl Mint {
     /// [`MintFault`].
     pub async fn list_anew(&self) -> Result<Arc<Keysets>, MintFault> {
         self.list(Duration::ZERO).await
+    }
+
+    /// Whether it signs no more with the keyset that a swap asks for, by a list that is a few seconds old.
+    pub async fn has_retired(&self, swap: &Swap) -> bool {
+        let keysets = self.fresh_keysets().await;
+        let asked = |keysets: &Keysets| swap.keyset().and_then(|id| keysets.get(&id).cloned());
+        keysets.is_ok_and(|keysets| !asked(&keysets).is_some_and(|keyset| keyset.is_active))
     }
 
     async fn list(&self, kept: Duration) -> Result<Arc<Keysets>, MintFault> {

@@ -214,9 +214,11 @@ async fn keys_that_rotate_before_the_swap_are_refused_and_found_anew() {
     let old = swap.keyset().unwrap();
     let is_old =
         |keysets: &farebox_ecash::Keysets| keysets.get(&old).is_some_and(|keyset| keyset.is_active);
+    assert!(!place.mint.has_retired(&swap).await, "its list is younger");
     while is_old(&place.mint.fresh_keysets().await.unwrap()) {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+    assert!(place.mint.has_retired(&swap).await);
     // Old coins are swapped for new ones; their own fee counts.
     let swap = place.plan(&token).await;
     let proofs = done(place.mint.swap(&swap, Attempt::First).await);

@@ -209,18 +209,33 @@ impl Ecash {
         // Before anything is written down.
         let place = self.waiting.take(MAX_WAITING, needs.holder, 1);
         let _place = place.map_err(|_| EcashError::Busy)?;
-        let (facts, swap, attempt) = match known {
-            Some(open) => (open.facts(), Arc::new(read(&open)?), Attempt::Again),
-            None => {
-                let (facts, swap) = self.begin(coins, brought, &request, &needs).await?;
-                (facts, swap, Attempt::First)
-            }
+        let mut open = match known {
+            Some(open) => Some((open.facts(), Arc::new(read(&open)?))),
+            None => None,
         };
         let deadline = Instant::now() + PATIENCE;
         let mint = &brought.mint.mint;
-        let outcome = mint.swap_until(&swap, attempt, deadline).await;
-        crash_point(SWAPPED);
-        let proofs = self.judge(mint, &facts, outcome).await?;
+        let mut may_plan_anew = true;
+        let (facts, proofs) = loop {
+            let (facts, swap, attempt) = match open.take() {
+                Some((facts, swap)) => (facts, swap, Attempt::Again),
+                None => {
+                    let (facts, swap) = self.begin(coins, brought, &request, &needs).await?;
+                    (facts, swap, Attempt::First)
+                }
+            };
+            let outcome = mint.swap_until(&swap, attempt, deadline).await;
+            crash_point(SWAPPED);
+            match self.judge(mint, &facts, outcome).await {
+                // It did nothing, for a keyset that was retired since it was listed.
+                Err(Error::Ecash(EcashError::Refused(fault)))
+                    if may_plan_anew && fault.is_of_keysets() && mint.has_retired(&swap).await =>
+                {
+                    may_plan_anew = false;
+                }
+                judged => break (facts, judged?),
+            }
+        };
         let unit = brought.examined.unit;
         let made = aside(None, move || new_coins(&proofs, unit)).await;
         request.swapped = Some(Box::new(Swapped {

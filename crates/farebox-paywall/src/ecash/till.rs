@@ -274,7 +274,7 @@ impl Till {
                 (WithdrawalEnd::Lost(names), Some(TillError::Lost))
             }
             // Its keys sign no more: what was sent before cannot be done any more.
-            Outcome::Open(Open::Unspent) if is_outdated(mint, unit, &swap).await => {
+            Outcome::Open(Open::Unspent) if mint.has_retired(&swap).await => {
                 (WithdrawalEnd::Undone, Some(TillError::Outdated))
             }
             Outcome::Misfit(misfit, _) => {
@@ -363,13 +363,4 @@ async fn told(
     let rest = aside(None, move || new_coins(&staying, unit)).await;
     let rest = rest.map_err(|_| EcashError::Busy)??;
     Ok(WithdrawalEnd::Done { token, rest })
-}
-
-async fn is_outdated(mint: &Mint, unit: Unit, swap: &Swap) -> bool {
-    let keysets = mint.fresh_keysets().await;
-    let is_active = |keysets: &Keysets| {
-        let asked = swap.keyset().and_then(|id| keysets.get(&id).cloned());
-        asked.is_some_and(|keyset| keyset.is_active && keyset.unit == unit)
-    };
-    keysets.is_ok_and(|keysets| !is_active(&keysets))
 }

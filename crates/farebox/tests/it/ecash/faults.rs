@@ -256,3 +256,17 @@ fn tokens_that_come_at_once_do_not_exceed_what_is_held_of_a_mint() {
     assert_eq!(statuses, [200, 200, 503, 503]);
     assert_eq!(replies[2].json()["reason"], "exposed");
 }
+
+#[test]
+fn a_keyset_that_was_retired_since_it_was_listed_costs_nobody_a_refusal() {
+    let (mint, upstream) = (mint(), ScriptedUpstream::start().unwrap());
+    let gateway = shop(&[&mint], paid(&upstream));
+    let tokens = [mint.token("msat", 4_000), mint.token("msat", 4_000)];
+    let buy = |token: &str| gateway.send(&with_token(&Call::get("/paid/a"), token));
+    buy(&tokens[0]).expect(200);
+    mint.rotate(1_000, false);
+    let told = change(&buy(&tokens[1]).expect(200));
+    assert_eq!(mint.value_of(&told).unwrap(), 4_000 - PRICE);
+    assert_eq!(upstream.total(), 2);
+    mint.assert_sound();
+}
