@@ -30,7 +30,7 @@ const USAGE: &str = "\
 cargo xtask test [FILTER…]            the gate: what every change has to pass
 cargo xtask test --fast [FILTER…]     without what needs parts from outside
 cargo xtask test --all [FILTER…]      the gate, tests that are too long for it, and a minute of each fuzz target
-cargo xtask parts                     only installs what tests need from outside, and says where
+cargo xtask parts [--all]             only installs what tests need from outside, and says where
 cargo xtask lint                      formatting, clippy, tidiness, dependencies
 cargo xtask bench […]                 the benchmarks of docs/benchmarks.md
 cargo xtask bless [FILTER…]           run the tests and accept what their snapshots now show
@@ -55,7 +55,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
     };
     match task.as_str() {
         "test" => suite::test(rest),
-        "parts" => parts::install_only(),
+        "parts" => parts::install_only(rest.iter().any(|word| word == "--all")),
         "bless" => suite::bless(rest),
         "lint" => lint::run(),
         "shape" => {

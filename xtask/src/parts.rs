@@ -1,15 +1,16 @@
 //! The independent programs that tests run against Farebox: npm and PyPI packages pinned under
-//! `conformance/`, which go into the cache, and servers from Debian, which go into the system.
+//! `conformance/`, which go into the cache, and servers from Debian, which go into the system. What takes
+//! minutes to build is for `--all` alone.
 
 use std::fs;
 use std::path::Path;
 use std::thread::JoinHandle;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use farebox_testkit::parts::{Part, conformance};
 
 use crate::cache::provide;
-use crate::process::{command, is_ci, run, works};
+use crate::process::{cargo, command, is_ci, run, works};
 
 /// What goes into the cache.
 const PINNED: [Part; 6] = [
@@ -20,6 +21,8 @@ const PINNED: [Part; 6] = [
     Part::Litellm,
     Part::Nutshell,
 ];
+/// What goes there for `--all`.
+const LONG: [Part; 1] = [Part::Cdk];
 /// What the system has: how the closing summary calls it, as which program it is found, and the Debian
 /// package that brings it.
 const SYSTEM: [(&str, &str, &str); 3] = [
@@ -39,9 +42,9 @@ pub(crate) struct Parts {
 pub(crate) struct Installing(JoinHandle<Result<Parts>>);
 
 /// `cargo xtask parts`: for tests that are run without `cargo xtask test`.
-pub(crate) fn install_only() -> Result<()> {
-    let parts = install()?;
-    for part in PINNED {
+pub(crate) fn install_only(with_long: bool) -> Result<()> {
+    let parts = install(with_long)?;
+    for part in pinned(with_long) {
         println!("{}: {}", part.title(), part.folder()?.display());
     }
     match parts.missing.as_slice() {
@@ -51,8 +54,8 @@ pub(crate) fn install_only() -> Result<()> {
 }
 
 impl Installing {
-    pub(crate) fn start() -> Self {
-        Self(std::thread::spawn(install))
+    pub(crate) fn start(with_long: bool) -> Self {
+        Self(std::thread::spawn(move || install(with_long)))
     }
 
     pub(crate) fn finish(self) -> Result<Parts> {
@@ -62,18 +65,23 @@ impl Installing {
 }
 
 /// Installs what is missing. A part that cannot be had is an error under CI only.
-fn install() -> Result<Parts> {
+fn install(with_long: bool) -> Result<Parts> {
     let mut parts = Parts {
         present: Vec::new(),
         missing: Vec::new(),
     };
-    for part in PINNED {
-        parts.note(part.title(), pinned(part))?;
+    for part in pinned(with_long) {
+        parts.note(part.title(), put_into_cache(part))?;
     }
     for (name, program, package) in SYSTEM {
         parts.note(name, system(program, package))?;
     }
     Ok(parts)
+}
+
+fn pinned(with_long: bool) -> impl Iterator<Item = Part> {
+    let long = with_long.then_some(LONG).into_iter().flatten();
+    PINNED.into_iter().chain(long)
 }
 
 impl Parts {
@@ -91,13 +99,14 @@ impl Parts {
     }
 }
 
-fn pinned(part: Part) -> Result<()> {
+fn put_into_cache(part: Part) -> Result<()> {
     let place = part.folder()?;
     match part {
         Part::Node => provide(&place, |_| true, |folder| npm(part, folder)),
         Part::Python | Part::Sdks | Part::Lnbits | Part::Litellm | Part::Nutshell => {
             provide(&place, has_python, |folder| environment(part, folder))
         }
+        Part::Cdk => provide(&place, |_| true, |folder| build(part, folder)),
     }
 }
 
@@ -142,6 +151,18 @@ fn environment(part: Part, folder: &Path) -> Result<()> {
         install.arg("-r").arg(conformance(pins));
     }
     run(&mut install)
+}
+
+/// The program of a Rust package with a lock of its own, whose build needs protoc.
+fn build(part: Part, folder: &Path) -> Result<()> {
+    system("protoc", "protobuf-compiler")?;
+    let manifest = part.pins().first().context("no manifest")?;
+    let target = folder.join("target");
+    let mut build = cargo(["build", "--quiet", "--locked", "--manifest-path"]);
+    build.arg(conformance(manifest));
+    run(build.arg("--target-dir").arg(&target))?;
+    fs::copy(target.join("debug/farebox-cdk"), folder.join("farebox-cdk"))?;
+    Ok(fs::remove_dir_all(target)?)
 }
 
 /// Whether the system still has the Python with which an environment was made.

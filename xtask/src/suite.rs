@@ -46,7 +46,7 @@ pub(crate) fn test(arguments: &[String]) -> Result<()> {
     let (extent, filters) = asked(arguments);
     // Beside the build, which takes as long where nothing is there yet.
     let preparing = (extent != Extent::Fast).then(Preparing::start);
-    let installing = (extent != Extent::Fast).then(Installing::start);
+    let installing = (extent != Extent::Fast).then(|| Installing::start(extent == Extent::All));
     run(cargo(SUITE).arg("--no-run"))?;
     let mut parts = installing.map(Installing::finish).transpose()?;
     let lab = preparing.map(Preparing::finish).transpose()?;

@@ -17,6 +17,8 @@ pub mod mock_node;
 pub mod parts;
 mod pay;
 pub mod ports;
+#[cfg(feature = "lab")]
+pub mod service;
 mod upstream;
 #[cfg(feature = "wallet-service")]
 pub mod wallet_service;

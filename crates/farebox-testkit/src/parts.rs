@@ -37,6 +37,8 @@ pub enum Part {
     Litellm,
     /// A mint of ecash, and its wallet.
     Nutshell,
+    /// Another mint of ecash, and its wallet: built here, for `cargo xtask test --all`.
+    Cdk,
 }
 
 impl Part {
@@ -50,6 +52,7 @@ impl Part {
             Self::Lnbits => "LNbits",
             Self::Litellm => "LiteLLM",
             Self::Nutshell => "nutshell",
+            Self::Cdk => "CDK",
         }
     }
 
@@ -63,6 +66,7 @@ impl Part {
             Self::Lnbits => &["lnbits-requirements.txt"],
             Self::Litellm => &["litellm-requirements.txt"],
             Self::Nutshell => &["nutshell-requirements.txt"],
+            Self::Cdk => &["cdk/Cargo.toml", "cdk/Cargo.lock", "cdk/src/main.rs"],
         }
     }
 
@@ -78,6 +82,7 @@ impl Part {
             Self::Lnbits => "lnbits",
             Self::Litellm => "litellm",
             Self::Nutshell => "nutshell",
+            Self::Cdk => "cdk",
         };
         let mut pins = String::new();
         for file in self.pins() {
@@ -226,6 +231,8 @@ mod tests {
             Part::Sdks,
             Part::Lnbits,
             Part::Litellm,
+            Part::Nutshell,
+            Part::Cdk,
         ] {
             assert!(part.folder().is_ok(), "{}", part.title());
         }

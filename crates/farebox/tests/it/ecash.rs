@@ -1,27 +1,54 @@
-//! Ecash that pays for requests, at a mint that many run, with its wallet.
+//! Ecash that pays for requests, at mints that many run, with their wallets.
+
+/// The same tests at every mint that many run: at nutshell in the gate, and at CDK with `--all`.
+macro_rules! at_each_mint {
+    ($($test:ident),* $(,)?) => {
+        mod nutshell {
+            $(
+                #[test]
+                fn $test() {
+                    if let Some(mint) = crate::ecash::real_mint::Mint::nutshell() {
+                        super::$test(&mint);
+                    }
+                }
+            )*
+        }
+
+        mod cdk {
+            $(
+                #[test]
+                #[ignore = "long"]
+                fn $test() {
+                    if let Some(mint) = crate::ecash::real_mint::Mint::cdk() {
+                        super::$test(&mint);
+                    }
+                }
+            )*
+        }
+    };
+}
 
 mod balance;
 mod cashu_ts;
+mod cdk;
 #[cfg(feature = "crash-points")]
 mod crash;
 mod faults;
 mod last_word;
-mod nutshell;
+mod real_mint;
 mod refused;
 mod sales;
 mod sdks;
 mod sums;
 mod till;
 
-use std::sync::Arc;
-
 use farebox_testkit::ScriptedUpstream;
 
 use crate::harness::{Call, Reply, Route, Setup, TestGateway};
-use nutshell::Nutshell;
+use real_mint::Mint;
 
 /// A seller who takes coins of this mint and nothing else.
-fn shop(mint: &Nutshell, routes: impl IntoIterator<Item = Route>) -> TestGateway {
+fn shop(mint: &Mint, routes: impl IntoIterator<Item = Route>) -> TestGateway {
     let mut setup = Setup::new().section(&format!("[[mint]]\nurl = \"{}/\"", mint.url()));
     for route in routes {
         setup = setup.route(route.line("methods = [\"cashu\", \"l402\"]"));
@@ -29,12 +56,11 @@ fn shop(mint: &Nutshell, routes: impl IntoIterator<Item = Route>) -> TestGateway
     TestGateway::start(setup)
 }
 
-/// A mint, an upstream, and a seller who takes 1,500 msat for what is below `/paid`.
-fn opened() -> Option<(Arc<Nutshell>, ScriptedUpstream, TestGateway)> {
-    let mint = Nutshell::shared()?;
+/// An upstream, and a seller who takes 1,500 msat for what is below `/paid`.
+fn opened(mint: &Mint) -> (ScriptedUpstream, TestGateway) {
     let upstream = ScriptedUpstream::start().unwrap();
-    let gateway = shop(&mint, [Route::at("/paid", &upstream).msat(1_500)]);
-    Some((mint, upstream, gateway))
+    let gateway = shop(mint, [Route::at("/paid", &upstream).msat(1_500)]);
+    (upstream, gateway)
 }
 
 /// The call with a token, as NUT-24 has it.

@@ -1,24 +1,20 @@
 //! LNbits on bob's node, as whoever sells with a wallet there would run it: installed from PyPI by
 //! `cargo xtask test`, started for a test and killed after it.
 
-use std::fs::{self, File};
-use std::net::{Ipv4Addr, SocketAddr};
-use std::os::unix::process::CommandExt;
+use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use farebox_testkit::lab::Node;
 use farebox_testkit::parts::Part;
-use rustix::process::{Pid, Signal, kill_process_group};
+use farebox_testkit::service::{Service, Shared};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::harness::{Call, Reply, ports};
-
-/// It takes five seconds where nothing else runs.
-const START_AT_MOST: Duration = Duration::from_secs(120);
 
 /// It credits a payment within a moment.
 const CREDIT_AT_MOST: Duration = Duration::from_secs(20);
@@ -34,8 +30,8 @@ const PERMISSIONS: [(&str, &str); 5] = [
 
 /// A running LNbits. Dropping it kills it.
 pub(crate) struct Lnbits {
-    child: Child,
     pub(crate) address: SocketAddr,
+    _service: Service,
     folder: TempDir,
 }
 
@@ -49,18 +45,12 @@ pub(crate) struct Wallet {
 }
 
 /// One for all tests that leave it alone, as long as one of them is at it.
-static SHARED: Mutex<Weak<Lnbits>> = Mutex::new(Weak::new());
+static SHARED: Shared<Lnbits> = Shared::new();
 
 impl Lnbits {
     /// On this node; none where LNbits is not installed.
     pub(crate) fn shared(node: &Node) -> Option<Arc<Self>> {
-        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(running) = shared.upgrade() {
-            return Some(running);
-        }
-        let started = Arc::new(Self::start(node)?);
-        *shared = Arc::downgrade(&started);
-        Some(started)
+        SHARED.get(|| Self::start(node))
     }
 
     /// One of the test's own.
@@ -69,9 +59,9 @@ impl Lnbits {
         let folder = tempfile::tempdir().unwrap();
         let port = ports::free();
         let macaroon = node.bake_macaroon(&PERMISSIONS).unwrap();
-        let log = File::create(folder.path().join("lnbits.log")).unwrap();
         // Not by the script's own first line: that names the place where it was installed at first.
-        let child = Command::new(venv.join("bin/python"))
+        let mut command = Command::new(venv.join("bin/python"));
+        command
             .arg(venv.join("bin/lnbits"))
             .args(["--host", "127.0.0.1", "--port", &port.to_string()])
             .env("LNBITS_BACKEND_WALLET_CLASS", "LndRestWallet")
@@ -81,35 +71,16 @@ impl Lnbits {
             .env("LNBITS_DATA_FOLDER", folder.path())
             .env("LNBITS_ADMIN_UI", "false")
             // It looks for its own files below the folder in which it is started.
-            .current_dir(package_folder(&venv))
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .process_group(0)
-            .spawn()
-            .unwrap();
-        let mut lnbits = Self {
-            child,
-            address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
-            folder,
-        };
-        lnbits.wait_until_it_answers();
-        Some(lnbits)
-    }
-
-    fn wait_until_it_answers(&mut self) {
-        let give_up_at = Instant::now() + START_AT_MOST;
+            .current_dir(package_folder(&venv));
         let health = Call::get("/api/v1/health");
-        while health.try_send(self.address).map_or(0, |it| it.status) != 200 {
-            let has_ended = self.child.try_wait().unwrap().is_some();
-            let is_late = Instant::now() > give_up_at;
-            assert!(!has_ended && !is_late, "LNbits:\n{}", self.log());
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(self.folder.path().join("lnbits.log")).unwrap_or_default()
+        let service = Service::start(&mut command, folder.path(), port, |address| {
+            health.try_send(address).map_or(0, |it| it.status) == 200
+        });
+        Some(Self {
+            address: service.address(),
+            _service: service,
+            folder,
+        })
     }
 
     pub(crate) fn url(&self) -> String {
@@ -169,16 +140,6 @@ impl Lnbits {
     /// What everybody is told about a payment hash, without any key.
     pub(crate) fn ask_in_public(&self, payment_hash: &str) -> Reply {
         Call::get(&format!("/api/v1/payments/{payment_hash}")).send(self.address)
-    }
-}
-
-impl Drop for Lnbits {
-    /// SIGKILL: at SIGTERM it waits for connections that never end.
-    fn drop(&mut self) {
-        let group = Pid::from_child(&self.child);
-        // It may have ended by itself.
-        let _ = kill_process_group(group, Signal::KILL);
-        drop(self.child.wait());
     }
 }
 

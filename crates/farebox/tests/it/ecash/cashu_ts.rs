@@ -1,24 +1,28 @@
 //! The library of web wallets pays by fetch at a real mint, and redeems the change.
 
+use std::sync::Arc;
+
 use serde_json::json;
 
-use super::{Nutshell, opened};
+use super::opened;
+use super::real_mint::Mint;
 use crate::parts;
 
 const PRICE: u64 = 1_500;
 const FILLED: u64 = 20_000;
 const PAYS: u64 = 4_000;
-/// What nutshell takes for each swap of up to ten coins, and of more.
+/// What the mint takes for each swap of up to ten coins, and of more.
 const MOST_A_SWAP: u64 = 3;
 
-#[test]
-fn cashu_ts_reads_what_is_asked_for_pays_and_redeems_the_change() {
+at_each_mint! {
+    cashu_ts_reads_what_is_asked_for_pays_and_redeems_the_change,
+}
+
+fn cashu_ts_reads_what_is_asked_for_pays_and_redeems_the_change(mint: &Arc<Mint>) {
     let Some(mut program) = parts::node("ecash.mjs") else {
         return;
     };
-    let Some((mint, upstream, gateway)) = opened() else {
-        return;
-    };
+    let (upstream, gateway) = opened(mint);
     let told = parts::answer(
         &mut program,
         &json!({
@@ -27,7 +31,7 @@ fn cashu_ts_reads_what_is_asked_for_pays_and_redeems_the_change() {
         }),
     );
     let asked = json!({
-        "status": 402, "amount": PRICE, "unit": "msat", "mints": [Nutshell::url(&mint)],
+        "status": 402, "amount": PRICE, "unit": "msat", "mints": [mint.url()],
     });
     assert_eq!(told["asked"], asked);
     let answers = told["answers"].as_array().unwrap();

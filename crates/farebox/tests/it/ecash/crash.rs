@@ -2,11 +2,12 @@
 //! money: the same token gets the answer or its value back, and never both.
 
 use std::os::unix::process::ExitStatusExt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use farebox_testkit::ScriptedUpstream;
 
-use super::nutshell::{Nutshell, Wallet};
+use super::real_mint::{Mint, Wallet};
 use super::{shop, with_token};
 use crate::harness::{Call, Reply, Route, TestGateway};
 
@@ -16,6 +17,10 @@ const SENT: u64 = 4_000;
 /// What our own swap and the wallet's cost at most, at a tenth for each coin.
 const MAX_FEES: u64 = 8;
 const SETTLED_AT_MOST: Duration = Duration::from_secs(60);
+
+at_each_mint! {
+    a_token_gets_its_answer_or_its_value_back_wherever_the_process_dies,
+}
 
 fn points() -> impl Iterator<Item = &'static str> {
     let ledger = farebox_ledger::CRASH_POINTS.into_iter();
@@ -63,15 +68,11 @@ fn assert_worth(back: u64, sum: u64, point: &str) {
     );
 }
 
-#[test]
-fn a_token_gets_its_answer_or_its_value_back_wherever_the_process_dies() {
-    let Some(mint) = Nutshell::shared() else {
-        return;
-    };
+fn a_token_gets_its_answer_or_its_value_back_wherever_the_process_dies(mint: &Arc<Mint>) {
     let wallet = mint.wallet("msat", 200_000);
     for point in points() {
         let upstream = ScriptedUpstream::start().unwrap();
-        let mut gateway = shop(&mint, [Route::at("/paid", &upstream).msat(PRICE)]);
+        let mut gateway = shop(mint, [Route::at("/paid", &upstream).msat(PRICE)]);
         gateway.stop();
         gateway.start_again(&[("FAREBOX_CRASH_AT", point)]);
         let token = wallet.send(SENT);

@@ -1,7 +1,16 @@
 //! Tokens that do not pay: they are refused before their mint is called, and stay their holder's.
 
+use std::sync::Arc;
+
+use super::real_mint::Mint;
 use super::{opened, with_token};
 use crate::harness::{Call, Reply};
+
+at_each_mint! {
+    too_little_is_refused_and_the_token_is_still_good,
+    what_cannot_pay_is_told_why,
+    a_token_that_was_spent_elsewhere_is_refused_and_costs_the_mint_one_call,
+}
 
 pub(super) fn reason(reply: &Reply) -> String {
     reply.json()["reason"]
@@ -10,11 +19,8 @@ pub(super) fn reason(reply: &Reply) -> String {
         .to_owned()
 }
 
-#[test]
-fn too_little_is_refused_and_the_token_is_still_good() {
-    let Some((mint, upstream, gateway)) = opened() else {
-        return;
-    };
+fn too_little_is_refused_and_the_token_is_still_good(mint: &Arc<Mint>) {
+    let (upstream, gateway) = opened(mint);
     let wallet = mint.wallet("msat", 10_000);
     let token = wallet.send(1_500);
     let refused = gateway
@@ -34,11 +40,8 @@ fn too_little_is_refused_and_the_token_is_still_good() {
     assert!(wallet.balance() > before);
 }
 
-#[test]
-fn what_cannot_pay_is_told_why() {
-    let Some((mint, upstream, gateway)) = opened() else {
-        return;
-    };
+fn what_cannot_pay_is_told_why(mint: &Arc<Mint>) {
+    let (upstream, gateway) = opened(mint);
     let token = mint.wallet("msat", 10_000).send(4_000);
     let call = Call::get("/paid/a");
     for (sent, why) in [
@@ -61,11 +64,8 @@ fn what_cannot_pay_is_told_why() {
     gateway.send(&with_token(&call, &token)).expect(200);
 }
 
-#[test]
-fn a_token_that_was_spent_elsewhere_is_refused_and_costs_the_mint_one_call() {
-    let Some((mint, upstream, gateway)) = opened() else {
-        return;
-    };
+fn a_token_that_was_spent_elsewhere_is_refused_and_costs_the_mint_one_call(mint: &Arc<Mint>) {
+    let (upstream, gateway) = opened(mint);
     let wallet = mint.wallet("msat", 10_000);
     let token = wallet.send(4_000);
     wallet.receive(&token);

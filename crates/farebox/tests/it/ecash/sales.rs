@@ -1,18 +1,30 @@
 //! What a token buys, and what comes back of it.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
+use super::real_mint::Mint;
 use super::{change, opened, shop, with_token};
 use crate::harness::{Call, Route, Setup, TestGateway};
 
 /// The fee of a mint that takes a tenth of a unit for each coin: of one to ten coins, one.
 const FEE: u64 = 1;
 
-#[test]
-fn a_call_is_asked_for_in_coins_beside_an_invoice() {
-    let Some((mint, _upstream, gateway)) = opened() else {
-        return;
-    };
+at_each_mint! {
+    a_call_is_asked_for_in_coins_beside_an_invoice,
+    a_token_pays_for_one_call_and_its_change_for_the_next,
+    what_is_below_a_satoshi_stays_on_the_account_of_a_token_in_satoshis,
+    what_fails_costs_nothing_and_the_change_comes_under_the_name_that_was_used,
+    a_retry_is_told_what_was_charged_and_the_same_change,
+    a_kept_answer_comes_again_with_the_same_change,
+    the_same_token_eight_times_at_once_is_served_once,
+    a_route_may_take_ecash_alone_without_any_node,
+    change_is_there_after_a_kill,
+}
+
+fn a_call_is_asked_for_in_coins_beside_an_invoice(mint: &Arc<Mint>) {
+    let (_upstream, gateway) = opened(mint);
     let reply = gateway.send(&Call::get("/paid/a")).expect(402);
     assert!(
         reply
@@ -42,11 +54,8 @@ fn a_call_is_asked_for_in_coins_beside_an_invoice() {
     assert_eq!(probe.find("x-cashu"), None);
 }
 
-#[test]
-fn a_token_pays_for_one_call_and_its_change_for_the_next() {
-    let Some((mint, upstream, gateway)) = opened() else {
-        return;
-    };
+fn a_token_pays_for_one_call_and_its_change_for_the_next(mint: &Arc<Mint>) {
+    let (upstream, gateway) = opened(mint);
     let wallet = mint.wallet("msat", 20_000);
     let token = wallet.send(10_000);
     let first = gateway
@@ -74,11 +83,8 @@ fn a_token_pays_for_one_call_and_its_change_for_the_next() {
     );
 }
 
-#[test]
-fn what_is_below_a_satoshi_stays_on_the_account_of_a_token_in_satoshis() {
-    let Some((mint, _upstream, gateway)) = opened() else {
-        return;
-    };
+fn what_is_below_a_satoshi_stays_on_the_account_of_a_token_in_satoshis(mint: &Arc<Mint>) {
+    let (_upstream, gateway) = opened(mint);
     let wallet = mint.wallet("sat", 100);
     let token = wallet.send(64);
     let reply = gateway
@@ -90,11 +96,8 @@ fn what_is_below_a_satoshi_stays_on_the_account_of_a_token_in_satoshis() {
     assert_eq!(wallet.balance() - before, 64 - FEE - 2 - FEE);
 }
 
-#[test]
-fn what_fails_costs_nothing_and_the_change_comes_under_the_name_that_was_used() {
-    let Some((mint, _upstream, gateway)) = opened() else {
-        return;
-    };
+fn what_fails_costs_nothing_and_the_change_comes_under_the_name_that_was_used(mint: &Arc<Mint>) {
+    let (_upstream, gateway) = opened(mint);
     let wallet = mint.wallet("msat", 10_000);
     let token = wallet.send(8_000);
     let call = Call::get("/paid/status/500").header("X-PAYMENT-SATS", &token);
@@ -111,14 +114,10 @@ fn what_fails_costs_nothing_and_the_change_comes_under_the_name_that_was_used() 
     assert!((8_000 - 4 * FEE..8_000).contains(&back), "{back}");
 }
 
-#[test]
-fn a_retry_is_told_what_was_charged_and_the_same_change() {
-    let Some(mint) = super::Nutshell::shared() else {
-        return;
-    };
+fn a_retry_is_told_what_was_charged_and_the_same_change(mint: &Arc<Mint>) {
     let upstream = farebox_testkit::ScriptedUpstream::start().unwrap();
     let route = Route::at("/paid", &upstream).msat(1_500);
-    let gateway = shop(&mint, [route.line("replay = false")]);
+    let gateway = shop(mint, [route.line("replay = false")]);
     let token = mint.wallet("msat", 10_000).send(4_000);
     let call = with_token(&Call::get("/paid/a"), &token);
     let first = gateway.send(&call).expect(200);
@@ -131,15 +130,11 @@ fn a_retry_is_told_what_was_charged_and_the_same_change() {
     assert_eq!(upstream.total(), 1);
 }
 
-#[test]
-fn a_kept_answer_comes_again_with_the_same_change() {
-    let Some(mint) = super::Nutshell::shared() else {
-        return;
-    };
+fn a_kept_answer_comes_again_with_the_same_change(mint: &Arc<Mint>) {
     let upstream = farebox_testkit::ScriptedUpstream::start().unwrap();
     let route = Route::at("/paid", &upstream).msat(1_500);
     let route = route.line("replay = { max_bytes = \"64KiB\", ttl = \"10m\" }");
-    let gateway = shop(&mint, [route]);
+    let gateway = shop(mint, [route]);
     let token = mint.wallet("msat", 10_000).send(4_000);
     let call = with_token(&Call::get("/paid/a"), &token);
     let first = gateway.send(&call).expect(200);
@@ -149,11 +144,8 @@ fn a_kept_answer_comes_again_with_the_same_change() {
     assert_eq!(upstream.total(), 1);
 }
 
-#[test]
-fn the_same_token_eight_times_at_once_is_served_once() {
-    let Some((mint, upstream, gateway)) = opened() else {
-        return;
-    };
+fn the_same_token_eight_times_at_once_is_served_once(mint: &Arc<Mint>) {
+    let (upstream, gateway) = opened(mint);
     let token = mint.wallet("msat", 10_000).send(4_000);
     let call = with_token(&Call::get("/paid/a"), &token);
     let replies = std::thread::scope(|scope| {
@@ -171,11 +163,7 @@ fn the_same_token_eight_times_at_once_is_served_once() {
     }
 }
 
-#[test]
-fn a_route_may_take_ecash_alone_without_any_node() {
-    let Some(mint) = super::Nutshell::shared() else {
-        return;
-    };
+fn a_route_may_take_ecash_alone_without_any_node(mint: &Arc<Mint>) {
     let upstream = farebox_testkit::ScriptedUpstream::start().unwrap();
     let route = Route::at("/paid", &upstream)
         .msat(7)
@@ -191,11 +179,8 @@ fn a_route_may_take_ecash_alone_without_any_node() {
         .expect(200);
 }
 
-#[test]
-fn change_is_there_after_a_kill() {
-    let Some((mint, _upstream, mut gateway)) = opened() else {
-        return;
-    };
+fn change_is_there_after_a_kill(mint: &Arc<Mint>) {
+    let (_upstream, mut gateway) = opened(mint);
     let token = mint.wallet("msat", 10_000).send(4_000);
     let call = with_token(&Call::get("/paid/a"), &token);
     let first = gateway.send(&call).expect(200);
