@@ -178,6 +178,21 @@ pub fn fee(each_ppk: impl Iterator<Item = u64>) -> u64 {
     each_ppk.fold(0_u64, u64::saturating_add).div_ceil(1000)
 }
 
+/// What a mint takes for swapping a token that brings `amount`, made of as few coins as can be, at so much
+/// for a thousand coins.
+#[must_use]
+pub fn fee_on_top(amount: u64, fee_ppk: u64) -> u64 {
+    let mut on_top = 0_u64;
+    loop {
+        let coins = amount.saturating_add(on_top).count_ones();
+        let cost = fee(std::iter::repeat_n(fee_ppk, coins as usize));
+        if cost <= on_top {
+            return on_top;
+        }
+        on_top = cost;
+    }
+}
+
 impl KeysetKeys {
     /// Takes the keys of a keyset after comparing them with its id. Only keys for powers of two are of
     /// use, so that every choice of coins can be found.
@@ -235,6 +250,22 @@ mod tests {
 
     use super::*;
     use crate::token::TokenProof;
+
+    #[test]
+    fn the_fee_on_top_is_enough_for_a_token_of_few_coins() {
+        for (amount, fee_ppk, on_top) in [
+            (1500, 0, 0),
+            (1, 100, 1),
+            (8, 1000, 2),
+            (7, 1000, 3),
+            (1023, 100, 1),
+        ] {
+            let found = fee_on_top(amount, fee_ppk);
+            let coins = (amount + found).count_ones() as usize;
+            assert!(fee(std::iter::repeat_n(fee_ppk, coins)) <= found);
+            assert_eq!(found, on_top, "{amount} at {fee_ppk}");
+        }
+    }
     use crate::{MintUrl, Y};
 
     const FIRST: &str = "0050f763b36a7b8c";

@@ -19,7 +19,9 @@ mod wire;
 
 pub use address::{BadMintUrl, MintUrl};
 pub use fault::MintFault;
-pub use keyset::{KeysetError, KeysetId, KeysetInfo, KeysetKeys, Keysets, Resolved, fee};
+pub use keyset::{
+    KeysetError, KeysetId, KeysetInfo, KeysetKeys, Keysets, Resolved, fee, fee_on_top,
+};
 pub use mint::{
     Attempt, Examined, KeysFault, Mint, MintOptions, Open, Outcome, TokenRefusal, digest,
 };

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::client::MintClient;
 use crate::fault::MintFault;
-use crate::keyset::{KeysetError, KeysetId, KeysetKeys, Keysets};
+use crate::keyset::{KeysetError, KeysetId, KeysetKeys, Keysets, fee_on_top};
 use crate::proof::Y;
 use crate::swap::Swap;
 use crate::wire::{CoinState, MintInfo};
@@ -127,6 +127,15 @@ impl Mint {
     /// [`MintFault`].
     pub async fn keysets(&self) -> Result<Arc<Keysets>, MintFault> {
         self.list(KEYSETS_KEPT).await
+    }
+
+    /// What it takes for swapping a token that brings `amount`, made of as few coins of its active keyset as
+    /// can be; none as long as its keysets are not known.
+    #[must_use]
+    pub fn fee_on_top(&self, unit: Unit, amount: u64) -> Option<u64> {
+        let keysets = self.known(Duration::MAX)?;
+        let active = keysets.active(unit).ok()?;
+        Some(fee_on_top(amount, active.fee_ppk))
     }
 
     /// Its keysets, from a list that is a few seconds old: where one is missing.

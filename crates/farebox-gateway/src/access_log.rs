@@ -230,6 +230,8 @@ pub(crate) struct Exchange {
     pub(crate) rate: Option<Rate>,
     /// What goes back of the coins that paid.
     pub(crate) change: Option<Arc<ChangeDue>>,
+    /// Whether it came with coins, whatever became of it.
+    pub(crate) brings_coins: bool,
     bytes_sent: u64,
     /// Of a tunnel.
     bytes_received: Option<u64>,
@@ -265,6 +267,7 @@ impl Exchange {
             charge: Charge::default(),
             rate: None,
             change: None,
+            brings_coins: false,
             bytes_sent: 0,
             bytes_received: None,
             reported: false,

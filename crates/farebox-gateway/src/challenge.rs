@@ -170,7 +170,8 @@ fn ask_for_coins(demand: &Demand<'_>, response: &mut Response<AnswerBody>) {
     };
     let amount = unit.covering(demand.price);
     let form = demand.sold.plan.payments.request_form;
-    let asked = payment_request(amount, unit, &mints, form);
+    let urls: Vec<_> = mints.iter().map(|mint| mint.url()).collect();
+    let asked = payment_request(amount, unit, &urls, form);
     if let Some(Ok(asked)) = asked.map(HeaderValue::try_from) {
         response.headers_mut().insert(CASHU, asked);
     }
@@ -185,8 +186,18 @@ fn asks_for_coins(demand: &Demand<'_>) -> bool {
 fn coins(demand: &Demand<'_>) -> Vec<serde_json::Value> {
     let units = demand.sold.plan.payments.mints.by_unit();
     let asked = units.map(|(unit, mints)| {
-        let mints: Vec<_> = mints.iter().map(|mint| mint.as_str()).collect();
-        json!({ "unit": unit.as_str(), "amount": unit.covering(demand.price), "mints": mints })
+        let amount = unit.covering(demand.price);
+        // Of several mints the dearest, so that it is enough at each.
+        let fees: Option<Vec<_>> = mints
+            .iter()
+            .map(|mint| mint.fee_on_top(unit, amount))
+            .collect();
+        let urls: Vec<_> = mints.iter().map(|mint| mint.url().as_str()).collect();
+        let mut entry = json!({ "unit": unit.as_str(), "amount": amount, "mints": urls });
+        if let Some(fee) = fees.and_then(|fees| fees.into_iter().max()) {
+            entry["fee"] = fee.into();
+        }
+        entry
     });
     asked.collect()
 }

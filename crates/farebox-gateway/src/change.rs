@@ -31,10 +31,14 @@ pub(crate) fn takes_trailers(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Tells the change that is due now. What cannot be told stays where it can be fetched, and the answer says
-/// where. Gives how many parts were told.
-pub(crate) async fn tell(change: &Arc<ChangeDue>, headers: &mut HeaderMap) -> usize {
+/// Says where what is left of the coins of a request can be fetched.
+pub(crate) fn point(headers: &mut HeaderMap) {
     headers.insert(CHANGE, PICK_UP);
+}
+
+/// Tells the change that is due now. What cannot be told stays where it can be fetched. Gives how many parts
+/// were told.
+pub(crate) async fn tell(change: &Arc<ChangeDue>, headers: &mut HeaderMap) -> usize {
     let told = match change.tell().await {
         Ok(told) => told,
         Err(error) => {

@@ -15,6 +15,7 @@ use farebox_http::listen::Serve;
 use farebox_ledger::Receipt;
 use farebox_paywall::admit::{Admission, Finished, Verdict};
 use farebox_paywall::ask::{Ask, Fingerprint};
+use farebox_paywall::credential::Presented;
 use farebox_paywall::keys;
 use farebox_paywall::payer::{Known, Payer};
 use farebox_paywall::price::Quote;
@@ -88,6 +89,9 @@ impl Serve for Worker {
             let (mut parts, mut body) = response.into_parts();
             body.end_with_change(&due, told, &mut parts.headers);
             response = Response::from_parts(parts, body);
+        }
+        if exchange.brings_coins {
+            change::point(response.headers_mut());
         }
         exchange.status = response.status();
         response
@@ -196,6 +200,7 @@ impl Worker {
         let presented = self
             .reader
             .take(&mut arrival.parts.headers, &paywall.keyring);
+        exchange.brings_coins = matches!(presented, Ok(Presented::Ecash(_)));
         let free = Admission::free();
         let Some(sale) = &route.sale else {
             self.fill(exchange.holder, route, &mut arrival).await?;

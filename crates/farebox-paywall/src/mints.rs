@@ -41,20 +41,23 @@ impl Mints {
         })
     }
 
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = &TrustedMint> {
         self.0.iter()
     }
 
     /// Every unit in which somebody can pay, with the mints that have it: the finest first.
-    pub fn by_unit(&self) -> impl Iterator<Item = (Unit, Vec<&MintUrl>)> {
+    pub fn by_unit(&self) -> impl Iterator<Item = (Unit, Vec<&Mint>)> {
         Unit::ALL.into_iter().filter_map(|unit| {
-            let with = self.0.iter().map(|trusted| &trusted.mint);
-            let urls: Vec<_> = with
-                .filter(|mint| mint.units().contains(&unit))
-                .map(|mint| mint.url())
-                .collect();
-            (!urls.is_empty()).then_some((unit, urls))
+            let with = self.0.iter().map(|trusted| &*trusted.mint);
+            let mints: Vec<_> = with.filter(|mint| mint.units().contains(&unit)).collect();
+            (!mints.is_empty()).then_some((unit, mints))
         })
     }
 }

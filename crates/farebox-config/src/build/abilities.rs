@@ -3,6 +3,7 @@
 use farebox_core::{Kind, Msat};
 use farebox_gateway::plan::Route;
 use farebox_lightning::AmountLimits;
+use farebox_paywall::mints::TrustedMint;
 use farebox_paywall::sale::Offer;
 
 use super::at::At;
@@ -146,11 +147,27 @@ impl Built {
     /// What the backends can do and what is therefore on, off or impossible, a sentence each.
     #[must_use]
     pub fn describe(&self) -> Vec<String> {
-        let Some(node) = &self.node else {
-            return vec!["lightning: none; nothing is sold".to_owned()];
+        let mints: Vec<_> = self.plan.payments.mints.iter().map(describe_mint).collect();
+        let mut lines = match &self.node {
+            Some(node) => self.describe_node(node),
+            None if mints.is_empty() => vec!["lightning: none; nothing is sold".to_owned()],
+            None => vec!["lightning: none; sold for ecash alone".to_owned()],
         };
-        let mut lines = self.describe_node(node);
-        lines.extend(self.market.describe(&self.file));
+        lines.extend(mints);
+        if self.node.is_some() || !self.plan.payments.mints.is_empty() {
+            lines.extend(self.describe_routes());
+            lines.extend(self.market.describe(&self.file));
+        }
+        lines
+    }
+
+    fn describe_routes(&self) -> Vec<String> {
+        let routes = || self.plan.routes.iter();
+        let mut lines: Vec<_> = routes()
+            .filter_map(|route| by_use::describe(route))
+            .collect();
+        lines.extend(routes().filter_map(|route| models::describe(route)));
+        lines.extend(lookalikes::describe(&self.plan.routes));
         lines
     }
 
@@ -162,13 +179,18 @@ impl Built {
         lines.extend(describe_held(self, node));
         let routes = self.plan.routes.iter();
         lines.extend(routes.flat_map(|route| describe_bundles(route, node)));
-        let routes = self.plan.routes.iter();
-        lines.extend(routes.filter_map(|route| by_use::describe(route)));
-        let routes = self.plan.routes.iter();
-        lines.extend(routes.filter_map(|route| models::describe(route)));
-        lines.extend(lookalikes::describe(&self.plan.routes));
         lines
     }
+}
+
+fn describe_mint(trusted: &TrustedMint) -> String {
+    let units = trusted.mint.units().iter().map(|unit| unit.as_str());
+    format!(
+        "ecash: {} in {}, at most {} of each",
+        trusted.mint.url(),
+        units.collect::<Vec<_>>().join(" and "),
+        trusted.most,
+    )
 }
 
 fn describe_backend(backend: &BuiltBackend) -> String {

@@ -125,6 +125,16 @@ impl Walk {
         trusted: &TrustedMint,
     ) -> Result<ControlFlow<Away>, Error> {
         let ecash = &till.ecash;
+        // Known before somebody asks, and an hour old at most.
+        if let Err(fault) = trusted.mint.keysets().await {
+            let (mint, fault): (_, &dyn std::error::Error) = (trusted.mint.url(), &fault);
+            tracing::warn!(
+                mint = mint.as_str(),
+                fault,
+                "a mint does not answer: its coins buy nothing now"
+            );
+            return Ok(ControlFlow::Break(Away));
+        }
         for swap in ecash.ledger.open_swaps().await? {
             if swap.mint == self.mint && self.look(ecash, trusted, &swap).await.is_break() {
                 return Ok(ControlFlow::Break(Away));

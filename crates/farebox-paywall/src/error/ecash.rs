@@ -43,7 +43,10 @@ pub enum EcashError {
     Ambiguous,
     #[error("the mint does not take this token")]
     Refused(#[source] MintFault),
-    #[error("as much of this mint's money is held here as is taken; send a token of another mint")]
+    #[error(
+        "with the whole of this token more of this mint's money would be held here than is taken; send a \
+         smaller one, or one of another mint"
+    )]
     Exposed,
     #[error("the same token is being redeemed; ask again for its answer")]
     InFlight,

@@ -1,5 +1,6 @@
 //! `farebox doctor`: one look at everything that has to be right before `serve` works.
 
+mod ecash;
 mod lightning;
 mod rates;
 
@@ -112,6 +113,7 @@ async fn examine(built: &Built, context: &Context) -> Vec<Finding> {
     findings.extend(store(built, context).await);
     findings.push(folder("admin token", &settings.console.token_file));
     findings.extend(lightning::examine(built, context.clock.as_ref()).await);
+    findings.extend(ecash::examine(built).await);
     findings.extend(rates::examine(built, context.clock.as_ref()).await);
     findings
 }

@@ -35,6 +35,7 @@ mod cdk;
 mod crash;
 mod faults;
 mod last_word;
+mod operator;
 mod real_mint;
 mod refused;
 mod sales;

@@ -25,7 +25,12 @@ const MAX_SKEW: Duration = Duration::from_secs(30);
 /// Examines every backend.
 pub(super) async fn examine(built: &Built, clock: &dyn Clock) -> Vec<Finding> {
     let Some(node) = &built.node else {
-        return vec![Finding::ok("lightning", "nothing is sold")];
+        let detail = if built.plan.payments.mints.is_empty() {
+            "none: nothing is sold"
+        } else {
+            "none: sold for ecash alone"
+        };
+        return vec![Finding::ok("lightning", detail)];
     };
     let mut findings = Vec::new();
     for backend in node.iter() {

@@ -45,8 +45,11 @@ fn a_token_as_a_key_pays_for_many_calls_with_one_swap_and_the_rest_is_fetched_on
         mint.redeem(told["change"][0].as_str().unwrap()).unwrap(),
         5_500
     );
-    let closed = gateway.send(&as_key(&Call::get("/paid/a"), &token));
-    assert_eq!(reason(&closed.expect(400)), "used");
+    let closed = gateway
+        .send(&as_key(&Call::get("/paid/a"), &token))
+        .expect(400);
+    assert_eq!(reason(&closed), "used");
+    assert_eq!(closed.find("farebox-change"), Some("/.farebox/change"));
     assert_eq!(gateway.trial_balance()["sum_msat"], 0);
     mint.assert_sound();
 }
