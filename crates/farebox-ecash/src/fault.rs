@@ -130,6 +130,7 @@ mod tests {
                 r#"{"code":10001,"error":"proof verification failed","detail":null}"#,
             ),
             (422, r#"{"code":"11005","detail":"unbalanced"}"#),
+            (400, r#"{"code":12002,"detail":"Inactive Keyset"}"#),
         ];
         for (status, body) in certain {
             let fault = MintFault::of_answer(&answer(status, body));
@@ -141,6 +142,9 @@ mod tests {
                 r#"{"code":10002,"error":"Blinded Message is already signed","detail":null}"#,
             ),
             (400, r#"{"code":11001,"detail":"Token already spent."}"#),
+            // As CDK has them.
+            (400, r#"{"code":11002,"detail":"Token Pending"}"#),
+            (400, r#"{"code":50000,"detail":"Concurrent update"}"#),
             (400, r#"{"code":11007,"detail":"duplicate inputs"}"#),
             (400, r#"{"code":11008,"detail":"duplicate outputs"}"#),
             (
