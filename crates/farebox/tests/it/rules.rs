@@ -65,7 +65,7 @@ impl Books {
         };
         let held = number("held_msat");
         let books = Self {
-            paid_in: -sum("lightning"),
+            paid_in: -sum("lightning") - sum("ecash:"),
             charged: sum("revenue:"),
             held,
             left: number("payers_msat") - held,

@@ -12,6 +12,7 @@ mod stall;
 mod trial;
 
 use farebox_testkit::ScriptedUpstream;
+use farebox_testkit::mint::{MintOptions, TestMint};
 
 use super::chaos::Dice;
 use crate::harness::{Setup, TestGateway};
@@ -33,7 +34,7 @@ struct Extent {
     all_pace: bool,
 }
 
-fn gateway(upstreams: &[ScriptedUpstream]) -> TestGateway {
+fn gateway(upstreams: &[ScriptedUpstream], mint: &TestMint) -> TestGateway {
     let model = format!(
         "[[model]]\nname = \"m\"\ncurrency = \"msat\"\nper = \"unit\"\ninput = {INPUT}\n\
          output = {OUTPUT}\ncontext_tokens = 10000\nmax_output_tokens = 2000"
@@ -42,6 +43,10 @@ fn gateway(upstreams: &[ScriptedUpstream]) -> TestGateway {
         .server("trusted_proxies = [\"127.0.0.0/8\"]")
         .section(MANY_CHALLENGES)
         .section(&model)
+        .section(&format!(
+            "[[mint]]\nurl = \"{}\"\nmost = {{ msat = 100000000000 }}",
+            mint.url()
+        ))
         .section("[rates.fixed]\nusd = \"100000\"");
     let routes = Price::ALL.into_iter().zip(upstreams);
     let routes = routes.map(|(price, upstream)| price.route(upstream, price.hook().as_ref()));
@@ -121,16 +126,18 @@ fn run(seed: u64, extent: Extent) {
     let seed = std::env::var(SEED).map_or(seed, |seed| seed.parse().unwrap());
     println!("repeated with {SEED}={seed}");
     let upstreams = Price::ALL.map(|_| ScriptedUpstream::start().unwrap());
-    let gateway = gateway(&upstreams);
+    let mint = TestMint::start(MintOptions::default()).unwrap();
+    let gateway = gateway(&upstreams, &mint);
     let sums = std::thread::scope(|scope| {
         let stalls = Price::ALL.into_iter().zip(&upstreams);
         let trades = stalls.map(|(price, upstream)| {
-            let gateway = &gateway;
+            let (gateway, mint) = (&gateway, &mint);
             scope.spawn(move || {
                 let stall = Stall {
                     gateway,
                     upstream,
                     price,
+                    mint,
                 };
                 trade_all(&stall, seed, extent)
             })

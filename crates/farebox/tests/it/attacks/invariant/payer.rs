@@ -1,12 +1,14 @@
 //! Who pays. Another kind joins by implementing [`Payer`] and standing in [`KINDS`]; it then buys at
 //! every price that it does not decline, with every client and upstream.
 
+use farebox_testkit::mint::Coins as Worth;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use super::price::{DEPOSIT, Price};
 use super::stall::Stall;
 use super::trial::{Client, Got, Trial};
-use crate::harness::{Call, Connection, TestGateway, Token};
+use crate::harness::{Call, Connection, Reply, TestGateway, Token};
 use crate::held::Payment;
 use crate::keys;
 use crate::rules::eventually;
@@ -28,7 +30,7 @@ pub(super) trait Payer {
 pub(super) type Join = fn(&Stall<'_>) -> Option<Box<dyn Payer>>;
 
 /// Every kind of payer.
-pub(super) const KINDS: [(&str, Join); 5] = [
+pub(super) const KINDS: [(&str, Join); 6] = [
     ("token", |stall| Tokens::join(stall, None)),
     ("narrowed token", |stall| {
         Tokens::join(stall, Some("valid_until=4102444800"))
@@ -36,6 +38,7 @@ pub(super) const KINDS: [(&str, Join); 5] = [
     ("key", |stall| Key::join(stall, false)),
     ("child key", |stall| Key::join(stall, true)),
     ("held call", HeldCalls::join),
+    ("coins", Coins::join),
 ];
 
 /// What is known of tokens that a payer is done with, and the one it has.
@@ -161,6 +164,57 @@ impl Payer for Key {
         let told = self.standing(gateway);
         let msat = |name: &str| told[name].as_u64().unwrap();
         msat("deposited_msat") - msat("balance_msat")
+    }
+}
+
+/// A token of ecash in the place of a key.
+struct Coins {
+    token: String,
+    /// What names the account that they are, in hex.
+    account: String,
+}
+
+impl Coins {
+    fn join(stall: &Stall<'_>) -> Option<Box<dyn Payer>> {
+        let proofs = stall.mint.make(&Worth::worth("msat", DEPOSIT));
+        let points = proofs.iter().map(|proof| proof.y().unwrap().to_bytes());
+        let mut points: Vec<_> = points.collect();
+        points.sort_unstable();
+        let url = stall.mint.url();
+        let named = [b"farebox/token\0", url.as_bytes(), &[0], &points.concat()].concat();
+        let coins = Self {
+            account: hex::encode(Sha256::digest(named)),
+            token: stall.mint.wrap(proofs),
+        };
+        stall.price.takes_coins().then(|| Box::new(coins) as _)
+    }
+
+    /// What the seller knows of the account, once nothing is held on it; nothing before its first use.
+    fn standing(&self, gateway: &TestGateway) -> Option<(u64, u64)> {
+        let path = format!("/admin/v1/tokens/{}", self.account);
+        let read = || gateway.admin(Call::get(&path));
+        let is_settled = |told: &Reply| told.status == 404 || told.json()["held_msat"] == 0;
+        let told = eventually(read, is_settled);
+        assert!(is_settled(&told), "{}", told.text());
+        let msat = |name: &str| told.json()[name].as_u64().unwrap();
+        (told.status != 404).then(|| (msat("amount_msat"), msat("balance_msat")))
+    }
+}
+
+impl Payer for Coins {
+    fn buy(&mut self, stall: &Stall<'_>, trial: &Trial) -> Got {
+        let call = stall.ask(trial.call.clone());
+        let line = format!("Bearer {}", self.token);
+        stall.exchange(trial, &call.header("Authorization", &line))
+    }
+
+    fn paid_in(&self, gateway: &TestGateway) -> u64 {
+        self.standing(gateway).map_or(0, |(amount, _)| amount)
+    }
+
+    fn spent(&self, gateway: &TestGateway) -> u64 {
+        self.standing(gateway)
+            .map_or(0, |(amount, balance)| amount - balance)
     }
 }
 

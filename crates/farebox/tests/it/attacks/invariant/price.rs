@@ -121,10 +121,20 @@ impl Price {
         Some(Hook::start(&quote, &[charge]))
     }
 
+    /// Whether coins pay at it: not for a time, nor for what the node holds.
+    pub(super) const fn takes_coins(self) -> bool {
+        !matches!(self, Self::Held | Self::Pass)
+    }
+
     pub(super) fn route(self, upstream: &ScriptedUpstream, hook: Option<&Hook>) -> Route {
         let name = self.name();
         let to = format!("{}/stream/{name}", upstream.url());
         let route = Route::to(&format!("/{name}"), &to);
+        let route = if self.takes_coins() {
+            route.line("methods = [\"l402\", \"cashu\"]")
+        } else {
+            route
+        };
         let flat = route.clone().msat(PRICE);
         let deposit = format!("balance = {{ msat = {DEPOSIT} }}");
         let by_use = |price: &str| {

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use farebox_testkit::ScriptedUpstream;
+use farebox_testkit::mint::TestMint;
 
 use super::price::Price;
 use super::trial::{Client, Got, Trial};
@@ -17,6 +18,8 @@ pub(super) struct Stall<'a> {
     pub(super) gateway: &'a TestGateway,
     pub(super) upstream: &'a ScriptedUpstream,
     pub(super) price: Price,
+    /// Where coins come from.
+    pub(super) mint: &'a TestMint,
 }
 
 impl Stall<'_> {
