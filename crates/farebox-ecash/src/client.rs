@@ -1,11 +1,14 @@
 //! The calls to one mint: what is sent, and what of its answer is read.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
 use cashu::nuts::PublicKey;
-use farebox_http::client::{Answer, TrustedClient};
+use farebox_http::client::{Answer, CallError, TrustedClient};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::time::timeout;
 
 use crate::fault::MintFault;
 use crate::keyset::{KeysetId, Keysets};
@@ -16,6 +19,11 @@ use crate::wire::{
     CoinState, InfoJson, KeysJson, KeysetsJson, MintInfo, RestoreBody, RestoredJson,
     SignaturesJson, StatesBody, StatesJson, SwapBody,
 };
+
+/// From the start of a call to the last byte of its answer.
+pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a swap is read on whose answer nobody waits for any more.
+const SWAP_READ_FOR: Duration = Duration::from_secs(60);
 
 /// A mint that is called over HTTP.
 #[derive(Clone)]
@@ -40,9 +48,22 @@ impl MintClient {
             .ok_or_else(|| MintFault::unread(&answer, "keys that cannot be read"))
     }
 
-    pub(crate) async fn swap(&self, swap: &Swap) -> Result<Vec<Signature>, MintFault> {
-        let body = SwapBody::new(swap.inputs(), swap.outputs());
-        let signatures: SignaturesJson = self.post("/v1/swap", &body).await?;
+    /// Waits no longer than for other calls, and goes on reading all the same: some mints give up what they
+    /// are at when their client leaves, and then keep its coins as "pending".
+    pub(crate) async fn swap(&self, swap: &Arc<Swap>) -> Result<Vec<Signature>, MintFault> {
+        let (client, swap) = (self.0.with_timeout(SWAP_READ_FOR), Arc::clone(swap));
+        let call = tokio::spawn(async move {
+            let body = SwapBody::new(swap.inputs(), swap.outputs());
+            client.post_json("/v1/swap", &body).await
+        });
+        let Ok(Ok(answer)) = timeout(CALL_TIMEOUT, call).await else {
+            return Err(MintFault::Lost(CallError::TimedOut {
+                host: self.0.host().to_owned(),
+                limit: CALL_TIMEOUT,
+            }));
+        };
+        let answer = success(answer.map_err(MintFault::of_call)?)?;
+        let signatures: SignaturesJson = read(&answer)?;
         Ok(signatures.read())
     }
 

@@ -11,7 +11,7 @@ use farebox_http::client::{CallError, EndpointError, EndpointOptions, Trust, Tru
 use http::Uri;
 use tokio::time::Instant;
 
-use crate::client::MintClient;
+use crate::client::{CALL_TIMEOUT, MintClient};
 use crate::fault::MintFault;
 use crate::keyset::{KeysetError, KeysetId, KeysetKeys, Keysets, fee_on_top};
 use crate::proof::Y;
@@ -22,8 +22,6 @@ use crate::{MintUrl, Unit};
 pub use examine::{Examined, TokenRefusal, digest};
 pub use outcome::{Attempt, Open, Outcome};
 
-/// From the start of a call to the last byte of its answer.
-const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// How many calls to one mint may be under way.
 const MAX_CALLS: usize = 64;
 /// How old a list of keysets may be.

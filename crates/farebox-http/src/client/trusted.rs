@@ -72,6 +72,15 @@ pub struct TrustedClient {
 }
 
 impl TrustedClient {
+    /// The same client, with more or less patience for each call.
+    #[must_use]
+    pub fn with_timeout(&self, call_timeout: Duration) -> Self {
+        Self {
+            call_timeout,
+            ..self.clone()
+        }
+    }
+
     /// A client that has called nobody yet.
     ///
     /// # Errors
