@@ -33,6 +33,7 @@ mod cashu_ts;
 mod cdk;
 #[cfg(feature = "crash-points")]
 mod crash;
+mod curl;
 mod faults;
 mod last_word;
 mod operator;

@@ -86,6 +86,14 @@ pub(crate) fn browser(wish: &Value) -> Option<Command> {
     Some(command)
 }
 
+/// A line for a shell that has curl.
+pub(crate) fn curl(line: &str) -> Option<Command> {
+    installed("curl")?;
+    let mut shell = Command::new("sh");
+    shell.args(["-c", line]);
+    Some(shell)
+}
+
 /// nghttp2's client.
 pub(crate) fn nghttp() -> Option<Command> {
     installed("nghttp")

@@ -1,9 +1,12 @@
-//! The library of web wallets pays by fetch at a real mint, and redeems the change.
+//! The library of web wallets pays by fetch, at real mints and at ours of tests, and redeems the change.
 
 use std::sync::Arc;
 
+use farebox_testkit::ScriptedUpstream;
+use farebox_testkit::mint::{MintOptions, TestMint};
 use serde_json::json;
 
+use super::faults::{paid, shop};
 use super::opened;
 use super::real_mint::Mint;
 use crate::parts;
@@ -49,4 +52,38 @@ fn cashu_ts_reads_what_is_asked_for_pays_and_redeems_the_change(mint: &Arc<Mint>
     let spent = told["before"].as_u64().unwrap() - told["after"].as_u64().unwrap();
     let most = 2 * (PRICE + 3 * MOST_A_SWAP);
     assert!((2 * PRICE..=most).contains(&spent), "{told}");
+}
+
+#[test]
+fn cashu_ts_loses_the_price_and_the_fees_of_its_mint_and_no_msat_more() {
+    // What a call costs in whole units, and what is put into the wallet and sent for each.
+    for (unit, charge, (filled, pays)) in [
+        ("msat", PRICE, (FILLED, PAYS)),
+        ("sat", PRICE.div_ceil(1_000), (200, 40)),
+    ] {
+        for fee_ppk in [0, 100, 1_000] {
+            let Some(mut program) = parts::node("ecash.mjs") else {
+                return;
+            };
+            let mint = TestMint::start(MintOptions {
+                pays_quotes_at_once: true,
+                ..MintOptions::with_fee(fee_ppk)
+            });
+            let (mint, upstream) = (mint.unwrap(), ScriptedUpstream::start().unwrap());
+            let gateway = shop(&[&mint], paid(&upstream));
+            let wish = json!({
+                "mint": mint.url(), "unit": unit, "amount": filled, "pays": pays, "calls": 2,
+                "url": gateway.url("/paid/a"),
+            });
+            let told = parts::answer(&mut program, &wish);
+            assert_eq!(upstream.total(), 2, "{told}");
+            let spent = told["before"].as_u64().unwrap() - told["after"].as_u64().unwrap();
+            assert_eq!(
+                spent,
+                2 * charge + mint.fees(unit),
+                "{unit} {fee_ppk} {told}"
+            );
+            mint.assert_sound();
+        }
+    }
 }

@@ -5,6 +5,7 @@ use farebox_testkit::mint::Endpoint;
 use serde_json::{Value, json};
 
 use super::faults::{mint, models, parts};
+use crate::harness::TestGateway;
 use crate::parts as outside;
 
 const DEPOSIT: u64 = 100_000;
@@ -28,6 +29,15 @@ fn chat(more: &Value) -> Value {
 
 fn streamed() -> Value {
     chat(&json!({ "stream": true, "stream_options": { "include_usage": true } }))
+}
+
+/// A call that a token in a header pays for.
+fn in_a_header(token: &str, gateway: &TestGateway, call: Value) -> Value {
+    json!({
+        "url": gateway.url(""),
+        "credential": { "api_key": "none", "default_headers": { "X-Cashu": token } },
+        "calls": [call],
+    })
 }
 
 /// What the answers say that they cost.
@@ -68,17 +78,28 @@ fn a_token_is_the_key_of_a_program_over_retries_and_streams() {
 }
 
 #[test]
+fn a_token_in_a_header_pays_for_a_whole_answer_and_its_change_is_fetched() {
+    for mut sdk in programs() {
+        let (mint, upstream) = (mint(), ScriptedUpstream::start().unwrap());
+        let gateway = models(&mint, &upstream);
+        let token = mint.token("msat", DEPOSIT);
+        let wish = in_a_header(&token, &gateway, chat(&json!({})));
+        let told = outside::answer(&mut sdk, &wish);
+        let left = DEPOSIT - cost(told["answers"].as_array().unwrap());
+        let parts = parts(&gateway, &token, left, &mint);
+        let back: u64 = parts.iter().map(|part| mint.redeem(part).unwrap()).sum();
+        assert_eq!(back, left);
+        mint.assert_sound();
+    }
+}
+
+#[test]
 fn a_stream_with_change_in_a_comment_is_read_to_its_end() {
     for mut sdk in programs() {
         let (mint, upstream) = (mint(), ScriptedUpstream::start().unwrap());
         let gateway = models(&mint, &upstream);
         let token = mint.token("msat", DEPOSIT);
-        let wish = json!({
-            "url": gateway.url(""),
-            "credential": { "api_key": "none", "default_headers": { "X-Cashu": token } },
-            "calls": [streamed()],
-        });
-        let told = outside::answer(&mut sdk, &wish);
+        let told = outside::answer(&mut sdk, &in_a_header(&token, &gateway, streamed()));
         let answers = told["answers"].as_array().unwrap();
         let events = answers[0]["events"]
             .as_array()
