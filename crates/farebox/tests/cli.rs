@@ -261,15 +261,20 @@ fn the_demo_sells_itself_a_call() {
     let (held, charged, rest) = (msat("held"), msat("charged"), msat("rest"));
     assert!(held > charged && charged > 0, "{text}");
     assert_eq!(charged + rest, msat("deposit"), "{text}");
-    assert!(metered.contains(&format!("earned {charged} msat; trial balance 0")));
+    let earned = |msat: u64| format!("earned {msat} msat by route metered; trial balance 0");
+    assert!(metered.contains(&earned(charged)), "{text}");
     let (_, ecash) = text.split_once("for ecash").expect("and for ecash");
     let changes = ecash.lines().filter(|line| line.contains("  change  "));
     assert_eq!(changes.count(), 3, "{text}");
     assert!(
-        ecash.contains("earned 6000 msat; trial balance 0"),
+        ecash.contains("2 tokens, the same, at POST /.farebox/change"),
         "{text}"
     );
-    assert!(ecash.contains(&format!("earned {} msat; trial balance 0", 2 * charged)));
+    assert!(
+        ecash.contains("earned 6000 msat by route openai; trial balance 0"),
+        "{text}"
+    );
+    assert!(ecash.contains(&earned(2 * charged)), "{text}");
 }
 
 /// What `demo` prints for pasting: to pay with an invoice, and with ecash. The pipe has to stay open as long

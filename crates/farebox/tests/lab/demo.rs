@@ -35,7 +35,7 @@ fn the_demo_pays_itself_over_the_channel_between_two_nodes() {
     assert!(output.status.success(), "{output:?}");
     assert!(said.contains("2. paid over the channel"), "{said}");
     assert!(
-        said.contains("4. earned 2000 msat; trial balance 0"),
+        said.contains("4. earned 2000 msat by route openai; trial balance 0"),
         "{said}"
     );
     // A call, and the deposit for a metered stream.
@@ -50,7 +50,7 @@ fn the_demo_waits_for_a_person_who_pays_its_invoice() {
     stage.bob().pay(&invoice).unwrap();
     demo.wait_for(|line| line.starts_with("2. paid: the node says"));
     demo.wait_for(|line| line.starts_with("3. ") && line.ends_with("200 OK"));
-    demo.wait_for(|line| line.starts_with("4. earned 1000 msat; trial balance 0"));
+    demo.wait_for(|line| line.starts_with("4. earned 1000 msat by route weather; trial balance 0"));
     assert!(demo.child.wait().unwrap().success());
 }
 

@@ -18,6 +18,8 @@ const FOR_STREAM: u64 = 200_000;
 /// What a token to paste is worth: a single coin, so that it is short.
 const TO_PASTE: u64 = 8_192;
 const CASHU: &str = "x-cashu";
+/// Where change is fetched.
+const PICK_UP: &str = "/.farebox/change";
 
 /// A mint of test money.
 pub(super) struct Purse(TestMint);
@@ -82,13 +84,14 @@ impl Purse {
     async fn sell_a_stream(&self, gateway: &Client) -> anyhow::Result<u64> {
         let token = self.0.token("msat", FOR_STREAM);
         let reply = send(gateway, metered::PATH, &metered::request(), &token).await?;
-        let early = self.worth(field(&reply, CASHU)?)?;
+        let first = field(&reply, CASHU)?;
+        let early = self.worth(first)?;
         let text = String::from_utf8_lossy(&reply.body);
         let mut comments = text
             .lines()
             .filter_map(|line| line.strip_prefix(": x-cashu "));
-        let late = comments.next().context("the stream tells no change")?;
-        let late = self.worth(late)?;
+        let last = comments.next().context("the stream tells no change")?;
+        let late = self.worth(last)?;
         let charged = FOR_STREAM - early - late;
         let told = metered::cost(&text)?;
         output::line(format_args!(
@@ -98,6 +101,13 @@ impl Purse {
         output::line(format_args!("   charged   {told} msat"))?;
         output::line(format_args!(
             "   change    {early} msat before it began, {late} msat before its last event"
+        ))?;
+        let fetched = send(gateway, PICK_UP, &Value::Null, &token).await?.json();
+        if fetched["change"] != json!([first, last]) {
+            bail!("the change that is fetched is another");
+        }
+        output::line(format_args!(
+            "   fetched   2 tokens, the same, at POST {PICK_UP}"
         ))?;
         if told != charged {
             bail!("the stream costs {told} msat, and {charged} are missing");

@@ -157,7 +157,9 @@ pub(super) async fn check_books(console: &Client, route: &str, price: u64) -> an
     let earned = balance.house_msat.get(&format!("revenue:{route}"));
     let earned = earned.copied().unwrap_or_default();
     let sum = balance.sum_msat;
-    output::line(format_args!("4. earned {earned} msat; trial balance {sum}"))?;
+    output::line(format_args!(
+        "4. earned {earned} msat by route {route}; trial balance {sum}"
+    ))?;
     if !balance.sound || u64::try_from(earned) != Ok(price) {
         bail!("the books are not as they should be: {balance:?}");
     }
