@@ -32,7 +32,7 @@ fn streamed() -> Value {
 }
 
 /// A call that a token in a header pays for.
-fn in_a_header(token: &str, gateway: &TestGateway, call: Value) -> Value {
+fn in_a_header(token: &str, gateway: &TestGateway, call: &Value) -> Value {
     json!({
         "url": gateway.url(""),
         "credential": { "api_key": "none", "default_headers": { "X-Cashu": token } },
@@ -83,7 +83,7 @@ fn a_token_in_a_header_pays_for_a_whole_answer_and_its_change_is_fetched() {
         let (mint, upstream) = (mint(), ScriptedUpstream::start().unwrap());
         let gateway = models(&mint, &upstream);
         let token = mint.token("msat", DEPOSIT);
-        let wish = in_a_header(&token, &gateway, chat(&json!({})));
+        let wish = in_a_header(&token, &gateway, &chat(&json!({})));
         let told = outside::answer(&mut sdk, &wish);
         let left = DEPOSIT - cost(told["answers"].as_array().unwrap());
         let parts = parts(&gateway, &token, left, &mint);
@@ -99,7 +99,7 @@ fn a_stream_with_change_in_a_comment_is_read_to_its_end() {
         let (mint, upstream) = (mint(), ScriptedUpstream::start().unwrap());
         let gateway = models(&mint, &upstream);
         let token = mint.token("msat", DEPOSIT);
-        let told = outside::answer(&mut sdk, &in_a_header(&token, &gateway, streamed()));
+        let told = outside::answer(&mut sdk, &in_a_header(&token, &gateway, &streamed()));
         let answers = told["answers"].as_array().unwrap();
         let events = answers[0]["events"]
             .as_array()
