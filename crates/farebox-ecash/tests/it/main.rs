@@ -6,3 +6,5 @@ mod looks;
 mod purse;
 #[cfg(test)]
 mod swaps;
+#[cfg(test)]
+mod vectors;
