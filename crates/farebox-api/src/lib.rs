@@ -358,7 +358,7 @@ pub struct Payout {
 }
 
 /// What there is of a unit of a mint.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct EcashStock {
     /// The mint; its number in the ledger, where the configuration does not have it any more.
     pub mint: String,

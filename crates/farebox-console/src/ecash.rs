@@ -80,7 +80,7 @@ async fn names(till: &Till) -> Result<Vec<Shelf>, ConsoleError> {
     Ok(till.stock().await?)
 }
 
-fn stock(shelf: &Shelf) -> EcashStock {
+pub(crate) fn stock(shelf: &Shelf) -> EcashStock {
     let stock = &shelf.stock;
     let (mint, unit) = name(shelf);
     EcashStock {

@@ -3,15 +3,18 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use farebox_ledger::{
-    BATCH_BOUNDS, COMMIT_BOUNDS_US, Ledger, LedgerError, LedgerStats, TrialBalance,
-};
+use farebox_api::EcashStock;
+use farebox_ledger::{BATCH_BOUNDS, COMMIT_BOUNDS_US, Ledger, LedgerStats, TrialBalance};
+use farebox_paywall::ecash::Till;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 use tokio::sync::Mutex;
+
+use crate::ecash;
+use crate::error::ConsoleError;
 
 /// A trial balance is taken again when this many times its own duration has passed, so that it
 /// never takes more than a tenth of one reader however large the ledger is.
@@ -20,12 +23,14 @@ const REST: u32 = 10;
 /// Takes figures, and remembers the last trial balance.
 pub(crate) struct Figures {
     ledger: Ledger,
+    till: Option<Till>,
     last: Mutex<Option<Taken>>,
 }
 
 #[derive(Clone)]
 struct Taken {
     balance: TrialBalance,
+    stock: Vec<EcashStock>,
     fresh_until: Instant,
 }
 
@@ -34,38 +39,46 @@ struct Taken {
 pub(crate) struct Snapshot {
     stats: LedgerStats,
     balance: TrialBalance,
+    stock: Vec<EcashStock>,
 }
 
 impl Figures {
-    pub(crate) fn new(ledger: Ledger) -> Self {
+    pub(crate) fn new(ledger: Ledger, till: Option<Till>) -> Self {
         Self {
             ledger,
+            till,
             last: Mutex::new(None),
         }
     }
 
-    pub(crate) async fn take(&self) -> Result<Snapshot, LedgerError> {
-        let balance = self.trial_balance().await?;
+    pub(crate) async fn take(&self) -> Result<Snapshot, ConsoleError> {
+        let Taken { balance, stock, .. } = self.add_up().await?;
         Ok(Snapshot {
             stats: self.ledger.stats(),
             balance,
+            stock,
         })
     }
 
     /// The lock makes scrapes that come together wait for one reading.
-    async fn trial_balance(&self) -> Result<TrialBalance, LedgerError> {
+    async fn add_up(&self) -> Result<Taken, ConsoleError> {
         let mut last = self.last.lock().await;
         let began = Instant::now();
         if let Some(taken) = last.as_ref().filter(|taken| began < taken.fresh_until) {
-            return Ok(taken.balance.clone());
+            return Ok(taken.clone());
         }
         let balance = self.ledger.trial_balance().await?;
-        let fresh_until = Instant::now() + began.elapsed() * REST;
-        *last = Some(Taken {
-            balance: balance.clone(),
-            fresh_until,
-        });
-        Ok(balance)
+        let stock = match &self.till {
+            Some(till) => till.stock().await?.iter().map(ecash::stock).collect(),
+            None => Vec::new(),
+        };
+        let taken = Taken {
+            balance,
+            stock,
+            fresh_until: Instant::now() + began.elapsed() * REST,
+        };
+        *last = Some(taken.clone());
+        Ok(taken)
     }
 }
 
@@ -73,6 +86,7 @@ impl Collector for Snapshot {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         self.encode_gauges(&mut encoder)?;
         self.encode_counters(&mut encoder)?;
+        self.encode_stock(&mut encoder)?;
         self.encode_batches(&mut encoder)
     }
 }
@@ -120,23 +134,47 @@ impl Snapshot {
     fn encode_counters(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let stats = &self.stats;
         let loss = "Usage above its hold, borne by the seller, in msat";
-        let l402 = Some("l402");
-        let counters = [
+        let (coins, coins_msat) = stats.ecash;
+        let payments = "Payments, each at its first use";
+        let by_method = [
+            ("payments", payments, [stats.claims - coins, coins]),
             (
-                "payments",
-                "Payments, each at its first use",
-                l402,
-                stats.claims,
+                "in_msat",
+                "Money in, in msat",
+                [stats.claimed_msat - coins_msat, coins_msat],
             ),
-            ("in_msat", "Money in, in msat", l402, stats.claimed_msat),
-            ("seller_loss_msat", loss, None, stats.seller_loss_msat),
         ];
-        for (name, help, method, value) in counters {
-            let counter = ConstCounter::new(value);
-            let mut metric = encoder.encode_descriptor(name, help, None, counter.metric_type())?;
-            match method {
-                Some(method) => counter.encode(metric.encode_family(&[("method", method)])?)?,
-                None => counter.encode(metric)?,
+        for (name, help, values) in by_method {
+            let kind = prometheus_client::metrics::MetricType::Counter;
+            let mut metric = encoder.encode_descriptor(name, help, None, kind)?;
+            for (method, value) in ["l402", "cashu"].into_iter().zip(values) {
+                let labels = [("method", method)];
+                ConstCounter::new(value).encode(metric.encode_family(&labels)?)?;
+            }
+        }
+        let counter = ConstCounter::new(stats.seller_loss_msat);
+        let kind = counter.metric_type();
+        counter.encode(encoder.encode_descriptor("seller_loss_msat", loss, None, kind)?)
+    }
+
+    /// What there is of each unit of each mint.
+    fn encode_stock(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        if self.stock.is_empty() {
+            return Ok(());
+        }
+        let help = "Ecash in the store, in msat, by what may become of it";
+        let kind = prometheus_client::metrics::MetricType::Gauge;
+        let mut metric = encoder.encode_descriptor("ecash_msat", help, None, kind)?;
+        for shelf in &self.stock {
+            let unit = shelf.unit.as_deref().unwrap_or_default();
+            for (state, msat) in [
+                ("free", shelf.free_msat),
+                ("reserved", shelf.reserved_msat),
+                ("leaving", shelf.leaving_msat),
+                ("in_doubt", shelf.in_doubt_msat),
+            ] {
+                let labels = [("mint", &*shelf.mint), ("unit", unit), ("state", state)];
+                ConstGauge::new(signed(msat)).encode(metric.encode_family(&labels)?)?;
             }
         }
         Ok(())

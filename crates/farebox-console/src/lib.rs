@@ -113,7 +113,7 @@ impl State {
 /// The console's routes.
 pub fn router(options: Options) -> Router {
     let state = Arc::new(State {
-        figures: Figures::new(options.ledger.clone()),
+        figures: Figures::new(options.ledger.clone(), options.till.clone()),
         options,
     });
     let admin = Router::new()

@@ -4,6 +4,7 @@ use farebox_core::{
     AccountId, HoldId, Msat, PaymentHash, PayoutId, ProcessEpoch, SwapId, UnixMillis, WithdrawalId,
 };
 
+use crate::Rail;
 use crate::day::Day;
 use crate::name::Name;
 use crate::rows::{
@@ -33,7 +34,7 @@ pub(crate) struct Counts {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Notes {
     /// What was credited, where this was the first sight of a payment.
-    pub(crate) credited: Option<Msat>,
+    pub(crate) credited: Option<(Rail, Msat)>,
     /// Usage above its hold, or fees above theirs, which the seller lost.
     pub(crate) lost: Msat,
     /// What a hold was charged at its end.

@@ -38,7 +38,7 @@ pub(crate) fn claim(
         funding.rail,
         Moved::new(sold, TransferKind::Claim, now),
     )?;
-    book.notes.credited = Some(sold);
+    book.notes.credited = Some((funding.rail, sold));
     Ok(Ok(excess(book, id, funding.rail, extra, now)?))
 }
 

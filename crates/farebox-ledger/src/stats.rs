@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use farebox_core::Msat;
 
+use crate::Rail;
+
 /// Upper bounds of the batch size buckets, in commands; the last bucket is open.
 pub const BATCH_BOUNDS: [u64; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 256];
 /// Upper bounds of the commit time buckets, in microseconds; the last bucket is open.
@@ -37,6 +39,8 @@ pub struct LedgerStats {
     pub claims: u64,
     /// Their amounts, in msat: what came in.
     pub claimed_msat: u64,
+    /// How many of them, and how much, came by ecash.
+    pub ecash: (u64, u64),
     /// The store failed, and new holds are refused.
     pub refusing: bool,
 }
@@ -50,6 +54,7 @@ pub(crate) struct Counters {
     seller_loss_msat: AtomicU64,
     claims: AtomicU64,
     claimed_msat: AtomicU64,
+    ecash: (AtomicU64, AtomicU64),
     batches: AtomicU64,
     commands: AtomicU64,
     commit_us: AtomicU64,
@@ -68,9 +73,15 @@ impl Counters {
         count(&self.commit_times, &COMMIT_BOUNDS_US, micros);
     }
 
-    pub(crate) fn claimed(&self, amount: Msat) {
-        self.claims.fetch_add(1, Ordering::Relaxed);
-        self.claimed_msat.fetch_add(amount.get(), Ordering::Relaxed);
+    pub(crate) fn claimed(&self, rail: Rail, amount: Msat) {
+        let add = |(count, msat): (&AtomicU64, &AtomicU64)| {
+            count.fetch_add(1, Ordering::Relaxed);
+            msat.fetch_add(amount.get(), Ordering::Relaxed);
+        };
+        add((&self.claims, &self.claimed_msat));
+        if let Rail::Ecash(_) = rail {
+            add((&self.ecash.0, &self.ecash.1));
+        }
     }
 
     pub(crate) fn lost(&self, amount: Msat) {
@@ -91,6 +102,7 @@ impl Counters {
             seller_loss_msat: read(&self.seller_loss_msat),
             claims: read(&self.claims),
             claimed_msat: read(&self.claimed_msat),
+            ecash: (read(&self.ecash.0), read(&self.ecash.1)),
             refusing: self.refusing.load(Ordering::Relaxed),
         }
     }

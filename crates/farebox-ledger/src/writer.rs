@@ -233,8 +233,8 @@ impl Writer {
     fn count_money(&self, told: &[Told]) {
         for notes in told.iter().flatten() {
             self.counters.lost(notes.lost);
-            if let Some(amount) = notes.credited {
-                self.counters.claimed(amount);
+            if let Some((rail, amount)) = notes.credited {
+                self.counters.claimed(rail, amount);
             }
         }
     }

@@ -141,7 +141,7 @@ impl Operation for TakeDeposit {
         key_of(book, &id)?.funded_at.get_or_insert(at);
         let moved = Moved::new(amount, TransferKind::Deposit, at);
         money::credit(book, &id, Rail::Lightning, moved)?;
-        book.notes.credited = Some(amount);
+        book.notes.credited = Some((Rail::Lightning, amount));
         book.notes.moment = Some(Moment::Deposit);
         Ok(Ok(KeyDone::Done))
     }

@@ -81,6 +81,10 @@ fn income_is_taken_out_as_tokens_and_the_books_and_the_mint_agree() {
         (&left["withdrawn_msat"], &left["leaving_msat"]),
         (&3_001.into(), &0.into())
     );
+    let labels = ["unit=\"msat\"", "state=\"free\""];
+    gateway.wait_for_metric("farebox_ecash_msat", &labels, 1_499);
+    gateway.wait_for_metric("farebox_payments_total", &["method=\"cashu\""], 3);
+    gateway.wait_for_metric("farebox_payments_total", &["method=\"l402\""], 0);
     let refused = withdraw(&gateway, &mint, &["--amount", "1500"]).unwrap_err();
     assert!(refused.contains("at most"), "{refused}");
     let second = withdraw(&gateway, &mint, &[]).unwrap();
