@@ -39,7 +39,7 @@ pub(crate) fn point(headers: &mut HeaderMap) {
 /// Tells the change that is due now. What cannot be told stays where it can be fetched. Gives how many parts
 /// were told.
 pub(crate) async fn tell(change: &Arc<ChangeDue>, headers: &mut HeaderMap) -> usize {
-    let told = match change.tell().await {
+    let told = match change.tell_within(MAX_HEADER).await {
         Ok(told) => told,
         Err(error) => {
             let error: &dyn std::error::Error = &error;

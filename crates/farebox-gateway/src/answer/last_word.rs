@@ -158,9 +158,15 @@ impl LastWord {
     }
 
     fn tell(&self) -> Telling {
-        let due = Arc::clone(&self.due);
+        let (due, form) = (Arc::clone(&self.due), self.form);
         Box::pin(async move {
-            match timeout(PATIENCE, due.tell()).await {
+            let told = async {
+                match form {
+                    Form::Comment => due.tell().await,
+                    Form::Trailer => due.tell_within(MAX_HEADER).await,
+                }
+            };
+            match timeout(PATIENCE, told).await {
                 Ok(Ok(parts)) => parts,
                 Ok(Err(_)) | Err(_) => Vec::new(),
             }

@@ -17,6 +17,8 @@ use super::{Are, Coins, Ecash, EcashText, read};
 use crate::error::{EcashError, Error};
 use crate::mints::{TrustedMint, mint_id};
 
+/// More than any coin has in the text of a token, in bytes.
+const LONGEST_COIN: usize = 400;
 /// How often coins are chosen anew, where others took one of them meanwhile.
 const ATTEMPTS: usize = 3;
 
@@ -76,7 +78,7 @@ impl Ecash {
             unit,
             is_exact: false,
         };
-        let told = self.tell(&left).await?;
+        let told = self.tell(&left, None).await?;
         let standing = self.ledger.standing(account).await?;
         if told.is_empty() && standing.is_some_and(|standing| standing.is_in_use) {
             return Err(EcashError::Running.into());
@@ -115,18 +117,26 @@ impl ChangeDue {
     /// # Errors
     /// The ledger does not answer: it can be fetched later.
     pub async fn tell(&self) -> Result<Vec<Arc<str>>, Error> {
-        self.ecash.tell(&self.left).await
+        self.ecash.tell(&self.left, None).await
+    }
+
+    /// The same where a part may have so many bytes: the largest coins, and the others later.
+    ///
+    /// # Errors
+    /// As of [`tell`](Self::tell).
+    pub async fn tell_within(&self, longest: usize) -> Result<Vec<Arc<str>>, Error> {
+        self.ecash.tell(&self.left, Some(longest)).await
     }
 }
 
 impl Ecash {
-    async fn tell(&self, left: &Left) -> Result<Vec<Arc<str>>, Error> {
+    async fn tell(&self, left: &Left, longest: Option<usize>) -> Result<Vec<Arc<str>>, Error> {
         for _ in 0..ATTEMPTS {
             let Some(standing) = self.ledger.standing(left.account).await? else {
                 return Ok(Vec::new());
             };
             let coins = self.ledger.coins_of(left.account).await?;
-            let Some(choice) = left.choose(&standing, &coins)? else {
+            let Some(choice) = left.choose(&standing, &coins, longest)? else {
                 return Ok(standing.told);
             };
             let request = ChangeRequest {
@@ -173,7 +183,7 @@ impl Ecash {
                 };
                 let standing = self.ledger.standing(account).await?;
                 if standing.is_some_and(|standing| left.is_nothing(&standing)) {
-                    self.tell(&left).await?;
+                    self.tell(&left, None).await?;
                 }
             }
         }
@@ -194,6 +204,7 @@ impl Left {
         &self,
         standing: &Standing,
         coins: &[CoinView],
+        longest: Option<usize>,
     ) -> Result<Option<Choice>, EcashError> {
         let reserved = coins.iter();
         let reserved: Vec<_> = reserved
@@ -212,14 +223,22 @@ impl Left {
         } else {
             all_but_kept(&units, free)
         };
-        let count: u64 = places.iter().filter_map(|place| units.get(*place)).sum();
+        let mut proofs = Vec::with_capacity(places.len());
+        for place in &places {
+            let coin = reserved.get(*place).ok_or(EcashError::Plan)?;
+            proofs.push(proof_from_bytes(&coin.bytes).map_err(|_| EcashError::Plan)?);
+        }
+        let (text, count) = self.write(&proofs, longest);
+        // The largest came first.
+        let places = places.get(..count).unwrap_or_default();
+        let sum: u64 = places.iter().filter_map(|place| units.get(*place)).sum();
         let is_given = |place: &usize| places.contains(place);
         let names = |given: bool| -> Vec<CoinName> {
             let all = reserved.iter().enumerate();
             let wanted = all.filter(|(place, _)| is_given(place) == given);
             wanted.map(|(_, coin)| coin.name).collect()
         };
-        let is_whole = count == free;
+        let is_whole = sum == free;
         let freed = if is_over && is_whole {
             names(false)
         } else {
@@ -228,23 +247,27 @@ impl Left {
         if places.is_empty() && freed.is_empty() {
             return Ok(None);
         }
-        let proofs: Result<Vec<Proof>, _> = places
-            .iter()
-            .filter_map(|place| reserved.get(*place))
-            .map(|coin| proof_from_bytes(&coin.bytes))
-            .collect();
-        let proofs = proofs.map_err(|_| EcashError::Plan)?;
-        let text = if proofs.is_empty() {
-            Arc::default()
-        } else {
-            write_token(&self.mint, self.unit, &proofs, WithDleq::LeftOut).into()
-        };
         Ok(Some(Choice {
             given: names(true),
             freed,
-            amount: self.unit.worth(count).ok_or(EcashError::TooMuch)?,
+            amount: self.unit.worth(sum).ok_or(EcashError::TooMuch)?,
             text,
         }))
+    }
+
+    /// A token of as many of these coins, from the first on, as there is room for; and how many those are.
+    fn write(&self, proofs: &[Proof], longest: Option<usize>) -> (Arc<str>, usize) {
+        let mut count = proofs.len();
+        while let Some(proofs) = proofs.get(..count).filter(|proofs| !proofs.is_empty()) {
+            let text = write_token(&self.mint, self.unit, proofs, WithDleq::LeftOut);
+            let excess = longest.map_or(0, |longest| text.len().saturating_sub(longest));
+            if excess == 0 {
+                return (text.into(), count);
+            }
+            // No fewer than are certainly too many.
+            count -= (excess / LONGEST_COIN).max(1).min(count);
+        }
+        (Arc::default(), 0)
     }
 }
 
@@ -260,7 +283,8 @@ fn all_but_kept(units: &[u64], free: u64) -> Vec<usize> {
     let sum: u64 = units.iter().sum();
     let kept = keep(units, sum.saturating_sub(free));
     let goes = |place: &usize| !kept.contains(place);
-    let places: Vec<_> = (0..units.len()).filter(goes).collect();
+    let mut places: Vec<_> = (0..units.len()).filter(goes).collect();
+    places.sort_by_key(|place| std::cmp::Reverse(units.get(*place).copied()));
     let count: u64 = places.iter().filter_map(|place| units.get(*place)).sum();
     if count > free { Vec::new() } else { places }
 }

@@ -4,9 +4,10 @@ use farebox_testkit::ScriptedUpstream;
 use farebox_testkit::mint::TestMint;
 use serde_json::json;
 
-use super::faults::{mint, models, parts, pick_up, section};
+use super::faults::{chat, mint, models, parts, pick_up, section};
 use super::with_token;
 use crate::harness::{Call, Reply, Route, Setup, TestGateway};
+use crate::rules::eventually;
 
 fn streamed(max_tokens: u64) -> Call {
     let body = json!({
@@ -86,4 +87,37 @@ fn who_reads_no_trailers_fetches_it() {
     assert_eq!((reply.find("trailer"), reply.trailers.len()), (None, 0));
     parts(&gateway, &token, 4_000 - 200, &mint);
     pick_up(&gateway, &token).expect(200);
+}
+
+#[test]
+fn what_is_too_long_for_a_header_is_told_there_in_its_largest_coins_and_the_others_are_fetched() {
+    const SENT: u64 = 1_000_001;
+    let (mint, upstream) = (mint(), ScriptedUpstream::start().unwrap());
+    let gateway = models(&mint, &upstream);
+    let token = mint.token("msat", SENT);
+    let reply = gateway.send(&with_token(&chat(20_000), &token)).expect(200);
+    let charged: u64 = reply.find("farebox-charge-msat").unwrap().parse().unwrap();
+    let head = reply.find("x-cashu").expect("change in the head");
+    assert!(head.len() <= 3 * 1024, "{}", head.len());
+    let early = mint.value_of(head).unwrap();
+    assert!(early < SENT - charged && early > SENT * 99 / 100, "{early}");
+    let parts = parts(&gateway, &token, SENT - charged, &mint);
+    assert_eq!((parts.len(), &*parts[0]), (2, head));
+    for part in &parts {
+        mint.redeem(part).unwrap();
+    }
+    // What nobody has a claim on is the seller's.
+    let read = || {
+        let all = gateway
+            .admin(Call::get("/admin/v1/ecash"))
+            .expect(200)
+            .json();
+        (
+            all["stock"][0]["free_msat"].clone(),
+            all["stock"][0]["reserved_msat"].clone(),
+        )
+    };
+    let wanted = (charged.into(), 0.into());
+    assert_eq!(eventually(read, |now| *now == wanted), wanted);
+    mint.assert_sound();
 }
