@@ -18,7 +18,7 @@ farebox_core::words! {
         OwedBriefly = "owed_briefly",
         /// Refused for a reason the client can mend.
         Refused = "refused",
-        /// The upstream failed; nothing was charged.
+        /// The upstream failed.
         UpstreamFailed = "upstream_failed",
         /// The client left before the end.
         ClientGone = "client_gone",

@@ -8,6 +8,7 @@ mod sdk;
 use std::error::Error;
 use std::fmt;
 
+use farebox_core::Msat;
 use farebox_wire::grpc;
 use farebox_wire::problem::{self, Problem};
 use http::header::{
@@ -38,7 +39,14 @@ pub(crate) fn refuse(exchange: &mut Exchange, refusal: &Refusal) -> Response<Ans
         complain(exchange, refusal);
     }
     let problem = entry.problem(exchange.request_id);
-    let problem = refusal.describe(problem.with_detail(refusal.to_string()));
+    let mut detail = refusal.to_string();
+    if entry.blame == Blame::Upstream {
+        detail.push_str(&match exchange.charged().msat {
+            Msat::ZERO => "; nothing was charged".to_owned(),
+            charged => format!("; {charged} were charged, for the request was forwarded"),
+        });
+    }
+    let problem = refusal.describe(problem.with_detail(detail));
     let mut response = render(exchange, &entry, problem);
     // Where an act was sold, or its client let too many come to nothing.
     if let Some(hold) = exchange.hold.filter(|_| !exchange.charged().msat.is_zero()) {
@@ -100,6 +108,7 @@ fn complain(exchange: &Exchange, refusal: &Refusal) {
         request_id = %exchange.request_id,
         route = route.map_or("-", |route| route.name.as_str()),
         error = %WithCauses(refusal),
+        charged.msat = exchange.charged().msat.get(),
         "a request could not be served"
     );
 }
@@ -150,6 +159,6 @@ mod tests {
         );
         let refusal = Refusal::from(UpstreamError::broken("it hung up"));
         let told = WithCauses(&refusal).to_string();
-        assert!(told.ends_with("nothing was charged: it hung up"), "{told}");
+        assert!(told.ends_with("broke the protocol: it hung up"), "{told}");
     }
 }

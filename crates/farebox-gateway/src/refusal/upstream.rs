@@ -1,4 +1,5 @@
-//! Why the upstream gave no answer that could be passed on. Nothing is ever charged for that.
+//! Why the upstream gave no answer that could be passed on. Nothing is charged for that, unless the act of
+//! forwarding is what is sold.
 
 use std::error::Error;
 
@@ -11,15 +12,15 @@ use farebox_paywall::error::{Blame, Entry};
 /// Why there is no answer of the upstream's.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum UpstreamError {
-    #[error("the upstream cannot be reached; nothing was charged")]
+    #[error("the upstream cannot be reached")]
     Unreachable(#[source] SendError),
-    #[error("the upstream did not answer in time; nothing was charged")]
+    #[error("the upstream did not answer in time")]
     TimedOut,
-    #[error("the upstream does not accept the seller's own credentials; nothing was charged")]
+    #[error("the upstream does not accept the seller's own credentials")]
     RefusesSeller,
-    #[error("the upstream broke the protocol; nothing was charged")]
+    #[error("the upstream broke the protocol")]
     Broken(#[source] Box<dyn Error + Send + Sync>),
-    #[error("the upstream's answer does not have what the route sells; nothing was charged")]
+    #[error("the upstream's answer does not have what the route sells")]
     Unsellable(#[source] Box<dyn Error + Send + Sync>),
     /// A fault of ours: the upstream was never asked.
     #[error("the request could not be put to the upstream; nothing was charged")]

@@ -218,6 +218,11 @@ fn where_the_act_is_sold_whatever_was_forwarded_is_charged() {
         let call = Call::get(&format!("/calls/{path}")).with(&token);
         let reply = gateway.send(&call).expect(status);
         assert_eq!(reply.find("farebox-charge-msat"), Some("1000"), "{path}");
+        let is_ours = reply.find("content-type") == Some("application/problem+json");
+        if is_ours {
+            let detail = reply.json()["detail"].to_string();
+            assert!(detail.contains("1000 msat were charged"), "{detail}");
+        }
         sum += PRICE;
         charged(&gateway, &token, sum);
     }
