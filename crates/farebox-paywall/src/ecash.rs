@@ -119,8 +119,9 @@ impl EcashHeader {
         match name.as_str() {
             "x-cashu" => Some(Self::Cashu),
             "x-payment-sats" => Some(Self::PaymentSats),
-            name if CREDENTIAL_HEADERS.contains(&name) => bearer(line)
-                .starts_with(b"cashu")
+            // Every line of every request is looked at: few begin so, and then the name counts.
+            name if bearer(line).starts_with(b"cashu") => CREDENTIAL_HEADERS
+                .contains(&name)
                 .then_some(Self::Credential),
             _ => None,
         }
