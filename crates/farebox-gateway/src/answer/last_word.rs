@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use farebox_paywall::ecash::ChangeDue;
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, TRAILER};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, TRAILER};
 use http_body::{Body, Frame};
 use tokio::time::{Sleep, sleep, timeout};
 
@@ -26,6 +26,8 @@ pub(crate) struct LastWord {
     /// How many parts its head told.
     told: usize,
     form: Form,
+    /// The end of what went on, to know whether an event ends there.
+    tail: Tail,
     /// The last event, until the change is told before it.
     held: Bytes,
     /// What came after it: trailers of the answer's own, or a fault.
@@ -65,7 +67,9 @@ impl LastWord {
             return None;
         }
         let kind = headers.get(CONTENT_TYPE);
-        let is_stream = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+        // What is compressed has no place for plain text.
+        let is_stream = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
+            && !headers.contains_key(CONTENT_ENCODING);
         let form = if is_stream {
             Form::Comment
         } else if told.takes_trailers {
@@ -78,6 +82,7 @@ impl LastWord {
             due: Arc::clone(due),
             told: told.parts,
             form,
+            tail: Tail::default(),
             held: Bytes::new(),
             after: None,
             stage: Stage::Answer,
@@ -150,10 +155,11 @@ impl LastWord {
             data = [std::mem::take(&mut self.held), data].concat().into();
             self.stage = Stage::Answer;
         }
-        if let (Form::Comment, Some(at)) = (self.form, last_event(&data)) {
+        if let (Form::Comment, Some(at)) = (self.form, self.tail.last_event(&data)) {
             self.held = data.split_off(at);
             self.stage = Stage::Holding(Box::pin(sleep(PATIENCE)));
         }
+        self.tail.push(&data);
         (!data.is_empty()).then(|| Frame::data(data))
     }
 
@@ -178,6 +184,8 @@ impl LastWord {
         let parts = parts.get(self.told..).filter(|parts| !parts.is_empty())?;
         let name = self.due.header();
         match self.form {
+            // An event that broke off is none, and must not become one.
+            Form::Comment if !self.tail.ends_event() => None,
             Form::Comment => {
                 let lines = parts.iter().map(|part| format!(": {name} {part}\n\n"));
                 let mut text: Vec<u8> = lines.collect::<String>().into_bytes();
@@ -194,31 +202,84 @@ impl LastWord {
     }
 }
 
-/// Where the last event of a stream begins in a piece of it, if that is all that the piece ends with.
-fn last_event(data: &[u8]) -> Option<usize> {
-    let end = data.trim_ascii_end();
-    let at = end.len().checked_sub(DONE.len())?;
-    let is_last = end.ends_with(DONE);
-    let begins_line = at == 0 || data.get(at - 1) == Some(&b'\n');
-    (is_last && begins_line).then_some(at)
+/// The last bytes of a stream, as many as can end an event.
+#[derive(Clone, Copy, Default)]
+struct Tail {
+    bytes: [u8; 4],
+    count: usize,
+}
+
+impl Tail {
+    fn push(&mut self, data: &[u8]) {
+        for byte in &data[data.len().saturating_sub(self.bytes.len())..] {
+            self.bytes.rotate_left(1);
+            self.bytes[3] = *byte;
+            self.count = (self.count + 1).min(self.bytes.len());
+        }
+    }
+
+    /// Whether an event ends here, or none has begun.
+    fn ends_event(&self) -> bool {
+        let tail = &self.bytes[self.bytes.len() - self.count..];
+        let ends = [&b"\n\n"[..], b"\r\n\r\n", b"\r\r"];
+        tail.is_empty() || ends.iter().any(|end| tail.ends_with(end))
+    }
+
+    /// Where the last event begins in the next piece, if that is all that the piece ends with, and the one
+    /// before it has ended.
+    fn last_event(mut self, data: &[u8]) -> Option<usize> {
+        let end = data.trim_ascii_end();
+        let at = end.len().checked_sub(DONE.len())?;
+        if !end.ends_with(DONE) {
+            return None;
+        }
+        self.push(data.get(..at)?);
+        self.ends_event().then_some(at)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn tail(text: &str) -> Tail {
+        let mut tail = Tail::default();
+        // Piece by piece, as short as can be.
+        text.bytes().for_each(|byte| tail.push(&[byte]));
+        tail
+    }
+
     #[test]
-    fn the_last_event_is_found_where_a_piece_ends_with_it() {
-        for (piece, at) in [
-            ("data: [DONE]\n\n", Some(0)),
-            ("data: {}\n\ndata: [DONE]\n\n", Some(10)),
-            ("data: {}\r\n\r\ndata: [DONE]\r\n\r\n", Some(12)),
-            ("data: {}\n\n", None),
-            ("data: \"data: [DONE]", None),
-            ("data: [DONE]\n\ndata: {}\n\n", None),
-            ("", None),
+    fn the_last_event_is_found_where_a_piece_ends_with_it_and_the_one_before_has_ended() {
+        for (before, piece, at) in [
+            ("", "data: [DONE]\n\n", Some(0)),
+            ("data: {}\n\n", "data: [DONE]", Some(0)),
+            ("data: {}\n", "\ndata: [DONE]\n\n", Some(1)),
+            ("", "data: {}\n\ndata: [DONE]\n\n", Some(10)),
+            ("", "data: {}\r\n\r\ndata: [DONE]\r\n\r\n", Some(12)),
+            ("", "data: {}\n\n", None),
+            ("", "data: \"data: [DONE]", None),
+            ("", "data: [DONE]\n\ndata: {}\n\n", None),
+            ("", "event: end\ndata: [DONE]\n\n", None),
+            ("event: end\n", "data: [DONE]\n\n", None),
+            ("", "", None),
         ] {
-            assert_eq!(last_event(piece.as_bytes()), at, "{piece:?}");
+            let found = tail(before).last_event(piece.as_bytes());
+            assert_eq!(found, at, "{before:?} {piece:?}");
+        }
+    }
+
+    #[test]
+    fn an_event_that_broke_off_has_not_ended() {
+        for (text, ends) in [
+            ("", true),
+            ("data: {}\n\n", true),
+            ("data: {}\r\n\r\n", true),
+            ("data: {}\n", false),
+            ("data: {\"a\": ", false),
+            ("\n", false),
+        ] {
+            assert_eq!(tail(text).ends_event(), ends, "{text:?}");
         }
     }
 }
