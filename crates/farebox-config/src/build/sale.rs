@@ -261,6 +261,17 @@ fn ways(route: &RouteSection, at: &At<'_>) -> Ways {
         let reason = "`cashu` pays for one request, and a pass is for a time";
         at.key("methods").note(reason);
     }
+    if ways.ecash && !ways.l402 {
+        let reason = "an invoice buys this, and `cashu` alone makes none";
+        for (key, is_named) in [
+            ("calls", route.calls.is_some_and(|calls| calls > 1)),
+            ("balance", route.balance.is_some()),
+        ] {
+            if is_named {
+                at.key(key).note(reason);
+            }
+        }
+    }
     if ways.ecash && route.on_failure == OnFailureSetting::Cancel {
         let reason = "only a Lightning payment can be held: not with `cashu`";
         at.key("on_failure").note(reason);

@@ -602,3 +602,19 @@ fn capabilities_are_names_that_fit_into_a_token() {
         "nobody brings a token",
     );
 }
+
+#[test]
+fn what_only_an_invoice_buys_is_not_sold_for_ecash_alone() {
+    let mint = "[[mint]]\nurl = \"https://mint.example.com\"";
+    let with = |methods: &str, line: &str| {
+        format!("price = {{ msat = 1000 }}\nmethods = {methods}\n{line}\n{mint}")
+    };
+    for line in ["calls = 5", "balance = { sat = 5 }"] {
+        let alone = with("[\"cashu\"]", line);
+        refuses(&with_route(&alone), &["`cashu` alone makes none"]);
+        built(&with("[\"l402\", \"cashu\"]", line));
+    }
+    built(&with("[\"cashu\"]", "calls = 1"));
+    let pass = with("[\"l402\", \"cashu\"]", "pass = \"1h\"");
+    refuses(&with_route(&pass), &["a pass is for a time"]);
+}

@@ -17,7 +17,7 @@ use farebox_ledger::{
     SwapRequest, SwapState, SwapView, Swapped, crash_point,
 };
 use tokio::sync::Semaphore;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::{Are, Brought, Coins, Ecash};
 use crate::ask::Ask;
@@ -140,6 +140,7 @@ impl Ecash {
             return Err(EcashError::Plan);
         };
         let brings = (brought.mint_id(), coins.worth);
+        let deadline = Instant::now() + PATIENCE;
         loop {
             let over = match self.run(coins.account, brings) {
                 Ok(running) => return Ok(running),
@@ -147,7 +148,8 @@ impl Ecash {
                 Err(_) => return Err(EcashError::InFlight),
             };
             // It has no places, and is closed in the end.
-            let _ = over.acquire().await;
+            let waited = timeout_at(deadline, over.acquire()).await;
+            waited.map(drop).map_err(|_| EcashError::Untold)?;
         }
     }
 
