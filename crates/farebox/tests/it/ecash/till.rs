@@ -23,7 +23,7 @@ fn sell(gateway: &TestGateway, mint: &TestMint, calls: u64) -> u64 {
 
 /// What there is of the msat of the only mint, as soon as so much is free.
 #[track_caller]
-fn stock(gateway: &TestGateway, free: u64) -> Value {
+pub(super) fn stock(gateway: &TestGateway, free: u64) -> Value {
     let read = || {
         let all = gateway
             .admin(Call::get("/admin/v1/ecash"))
