@@ -20,7 +20,7 @@ use crate::mints::{TrustedMint, mint_id};
 /// More than any coin has in the text of a token, in bytes.
 const LONGEST_COIN: usize = 400;
 /// How often coins are chosen anew, where others took one of them meanwhile.
-const ATTEMPTS: usize = 3;
+const ATTEMPTS: usize = 8;
 
 /// Change that is due to whoever paid a request with coins: told when its answer leaves.
 pub struct ChangeDue {
@@ -137,7 +137,12 @@ impl Ecash {
             };
             let coins = self.ledger.coins_of(left.account).await?;
             let Some(choice) = left.choose(&standing, &coins, longest)? else {
-                return Ok(standing.told);
+                // Somebody else may have told it between the two questions.
+                let now = self.ledger.standing(left.account).await?;
+                if now.as_ref() == Some(&standing) {
+                    return Ok(standing.told);
+                }
+                continue;
             };
             let request = ChangeRequest {
                 account: left.account,

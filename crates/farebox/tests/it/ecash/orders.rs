@@ -5,7 +5,7 @@ use farebox_testkit::ScriptedUpstream;
 use farebox_testkit::mint::TestMint;
 use serde_json::Value;
 
-use super::faults::{mint, paid, send, shop};
+use super::faults::{mint, paid, pick_up, send, shop};
 use super::with_token;
 use crate::harness::{Call, Connection, Reply, TestGateway};
 use crate::rules::eventually;
@@ -167,4 +167,21 @@ fn pick_ups_beside_retries_leave_one_service_or_all_change_and_never_both() {
     }
     assert_eq!(place.gateway.trial_balance()["sum_msat"], 0);
     place.mint.assert_sound();
+}
+
+#[test]
+fn pick_ups_at_once_are_told_the_same_bytes() {
+    let place = Place::open();
+    for round in 0..4 {
+        let token = place.mint.token("msat", SENT);
+        let (_, served) = place.begin(First::Left, &token, &format!("same{round}"));
+        let told = std::thread::scope(|scope| {
+            let fetch = || pick_up(&place.gateway, &token).expect(200);
+            let sent: Vec<_> = (0..8).map(|_| scope.spawn(fetch)).collect();
+            let sent = sent.into_iter().map(|it| it.join().unwrap().body);
+            sent.collect::<Vec<_>>()
+        });
+        assert!(told.windows(2).all(|pair| pair[0] == pair[1]));
+        place.close(&token, served, &[]);
+    }
 }
